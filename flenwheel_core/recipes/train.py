@@ -17,7 +17,9 @@ class LoraRecipe(Document):
     """The adapter: which linears it sits on and how large it is."""
 
     rank: int = Field(default=16, ge=1, le=512, description="Rank of the adapter on every chosen linear.")
-    alpha: float | None = Field(default=None, gt=0, description="Scale numerator (scale is alpha/rank); the rank if unset.")
+    alpha: float | None = Field(
+        default=None, gt=0, description="Scale numerator (scale is alpha/rank); the rank if unset."
+    )
     dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout on the adapter's input while training.")
     rslora: bool = Field(default=False, description="Scale by alpha/sqrt(rank) instead of alpha/rank (rsLoRA).")
     dora: bool = Field(default=False, description="Train magnitude and direction apart (DoRA); slower, not fused.")
@@ -95,7 +97,9 @@ class TrainingRecipe(Document):
     sigma: SigmaRecipe = Field(default_factory=SigmaRecipe, description="The noise levels.")
     prior: PriorRecipe = Field(default_factory=PriorRecipe, description="Preservation of the class word.")
     sampling: SamplingRecipe = Field(default_factory=SamplingRecipe, description="Sample pictures while training.")
-    guidance: float = Field(default=1.0, ge=0, le=30, description="Guidance embedding while training; 1 for FLUX.1-dev.")
+    guidance: float = Field(
+        default=1.0, ge=0, le=30, description="Guidance embedding while training; 1 for FLUX.1-dev."
+    )
     text_tokens: int = Field(default=512, ge=16, le=512, description="Token length of the long text encoder.")
     caption_dropout: float = Field(default=0.0, ge=0, lt=1, description="Share of captions replaced by an empty one.")
     mask_floor: float = Field(
@@ -124,7 +128,9 @@ class TrainingRecipe(Document):
     @model_validator(mode="after")
     def _possible(self) -> Self:
         if self.resolution % 16:
-            raise ValueError(f"resolution {self.resolution} is not a multiple of 16; try {round(self.resolution / 16) * 16}")
+            raise ValueError(
+                f"resolution {self.resolution} is not a multiple of 16; try {round(self.resolution / 16) * 16}"
+            )
         if self.bucket_step % 16:
             raise ValueError(f"bucket_step {self.bucket_step} is not a multiple of 16")
         if self.warmup_steps >= self.steps > 1 and self.schedule != "constant":

@@ -1,0 +1,141 @@
+"""What a model family can offer. A family implements what it has; nothing asks for more.
+
+All of these live in a stage's child process and load their weights when entered, once per stage.
+Pictures are `PIL.Image.Image` in RGB.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from flenwheel_core.domain.images import Labels, Sampler
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True)
+class LoraFile:
+    """A LoRA on this machine's disk."""
+
+    path: Path
+    weight: float
+
+
+@dataclass(frozen=True)
+class GenerateJob:
+    """One picture to draw."""
+
+    key: str
+    prompt: str
+    seed: int
+    sampler: Sampler
+
+
+@dataclass(frozen=True)
+class EditJob:
+    """One edit to make. `images` holds the source first, then further references."""
+
+    key: str
+    prompt: str
+    seed: int
+    sampler: Sampler
+    images: "tuple[Image, ...]"
+
+
+@dataclass(frozen=True)
+class Made:
+    """A finished picture."""
+
+    key: str
+    image: "Image"
+
+
+class ImageGenerator(Protocol):
+    """Draws pictures from text."""
+
+    @property
+    def model(self) -> str:
+        """The resolved model reference, with revision."""
+        ...
+
+    def generate(self, jobs: Iterable[GenerateJob]) -> Iterator[Made]:
+        """Yields each picture as it is finished; the same job always gives the same picture."""
+        ...
+
+
+class ImageEditor(Protocol):
+    """Edits pictures by instruction."""
+
+    @property
+    def model(self) -> str: ...
+
+    def edit(self, jobs: Iterable[EditJob]) -> Iterator[Made]:
+        """Yields each edit as it is finished; may go through the jobs in another order, grouped by shape."""
+        ...
+
+
+class Captioner(Protocol):
+    """Describes pictures."""
+
+    @property
+    def model(self) -> str: ...
+
+    def caption(self, images: "Sequence[Image]") -> list[str]:
+        """One caption a picture."""
+        ...
+
+
+class Judge(Protocol):
+    """Says whether two pictures show the same character."""
+
+    @property
+    def model(self) -> str: ...
+
+    def same_character(self, first: "Image", second: "Image") -> float:
+        """Probability between 0 and 1."""
+        ...
+
+
+class Reader(Protocol):
+    """Reads angle, expression and pose from pictures."""
+
+    @property
+    def model(self) -> str: ...
+
+    def read(self, images: "Sequence[Image]") -> list[Labels]:
+        """What each picture shows; None where it cannot tell."""
+        ...
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Identity embedding of one picture, or why there is none."""
+
+    embedding: tuple[float, ...] | None
+    problem: str | None = None
+    """A ReasonCode such as no_face; may come beside an embedding (extra_faces)."""
+    subject_size: int | None = None
+    """Height of the face or subject in pixels."""
+
+
+class Verifier(Protocol):
+    """Embeds the identity of a character."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> str:
+        """Digest of weights and preprocessing: embeddings of different versions are never compared."""
+        ...
+
+    def embed(self, images: "Sequence[Image]") -> list[Embedded]:
+        """One result a picture, in order."""
+        ...
+
+
+OpenGenerator = Callable[..., AbstractContextManager[ImageGenerator]]
+OpenEditor = Callable[..., AbstractContextManager[ImageEditor]]

@@ -1,0 +1,114 @@
+"""Which family opens which model.
+
+The kind of a model is read from its folder (`model_index.json` or `config.json`), never guessed from its name. Families are imported when
+they are first asked for, so that importing this module costs nothing.
+"""
+
+import importlib
+import json
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from flenwheel_core.errors import InputError
+from flenwheel_core.families.references import ModelRole, resolve_model
+
+if TYPE_CHECKING:
+    from flenwheel_core.families.protocols import (
+        Captioner,
+        ImageEditor,
+        ImageGenerator,
+        Judge,
+        LoraFile,
+        Reader,
+        Verifier,
+    )
+    from flenwheel_core.settings import Settings
+
+GENERATORS = {"FluxPipeline": "flenwheel_core.families.flux.generator:open_generator"}
+EDITORS = {
+    "QwenImageEditPipeline": "flenwheel_core.families.qwen_edit.editor:open_editor",
+    "QwenImageEditPlusPipeline": "flenwheel_core.families.qwen_edit.editor:open_editor",
+}
+
+
+def _load(target: str) -> Any:
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _class_of(folder: Path) -> str:
+    index = folder / "model_index.json"
+    config = index if index.exists() else folder / "config.json"
+    try:
+        content = json.loads(config.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{folder} is not a model folder.",
+            why=f"{config.name} is missing or no JSON.",
+            remedy="Give a folder in diffusers or transformers format, or hub-id@revision.",
+        ) from error
+    name = content.get("_class_name") or (content.get("architectures") or [""])[0]
+    return str(name)
+
+
+def _pick(table: dict[str, str], folder: Path, what: str) -> Any:
+    name = _class_of(folder)
+    if name not in table:
+        raise InputError(
+            f"{folder} cannot be used as {what}.",
+            why=f"it holds a {name or 'nameless model'}; known are {', '.join(sorted(table))}.",
+            remedy="Name another model in the recipe's [models] table.",
+        )
+    return _load(table[name])
+
+
+def open_generator(
+    reference: str, settings: "Settings", loras: "tuple[LoraFile, ...]" = ()
+) -> "AbstractContextManager[ImageGenerator]":
+    """A context that holds the loaded generator."""
+    folder = resolve_model(reference, ModelRole.GENERATOR, settings)
+    opener = _pick(GENERATORS, folder, "an image generator")
+    return cast("AbstractContextManager[ImageGenerator]", opener(folder, reference, settings, loras))
+
+
+def open_editor(
+    reference: str, settings: "Settings", loras: "tuple[LoraFile, ...]" = ()
+) -> "AbstractContextManager[ImageEditor]":
+    """A context that holds the loaded editor."""
+    folder = resolve_model(reference, ModelRole.EDITOR, settings)
+    opener = _pick(EDITORS, folder, "an image editor")
+    return cast("AbstractContextManager[ImageEditor]", opener(folder, reference, settings, loras))
+
+
+def open_captioner(reference: str, settings: "Settings") -> "AbstractContextManager[Captioner]":
+    """A context that holds the loaded vision-language model as captioner."""
+    folder = resolve_model(reference, ModelRole.CAPTIONER, settings)
+    return cast(
+        "AbstractContextManager[Captioner]",
+        _load("flenwheel_core.families.qwen_vl.captioner:open_captioner")(folder, reference, settings),
+    )
+
+
+def open_judge(reference: str, settings: "Settings") -> "AbstractContextManager[Judge]":
+    """A context that holds the loaded vision-language model as judge."""
+    folder = resolve_model(reference, ModelRole.CAPTIONER, settings)
+    return cast(
+        "AbstractContextManager[Judge]",
+        _load("flenwheel_core.families.qwen_vl.judge:open_judge")(folder, reference, settings),
+    )
+
+
+def open_verifier(reference: str, settings: "Settings") -> "AbstractContextManager[Verifier]":
+    """A context that holds the identity verifier: `face`, or a vision model reference."""
+    return cast(
+        "AbstractContextManager[Verifier]",
+        _load("flenwheel_core.identity.verifiers:open_verifier")(reference, settings),
+    )
+
+
+def open_reader(reference: str, settings: "Settings") -> "AbstractContextManager[Reader]":
+    """A context that holds the reader of angle and expression: `face`, or a reader model reference."""
+    return cast(
+        "AbstractContextManager[Reader]", _load("flenwheel_core.identity.readers:open_reader")(reference, settings)
+    )

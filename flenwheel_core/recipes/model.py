@@ -1,0 +1,89 @@
+"""The recipe: all choices of a run in one TOML file."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from flenwheel_core.domain.base import Document
+from flenwheel_core.domain.images import Sampler
+from flenwheel_core.domain.prompts import PromptTemplate
+from flenwheel_core.recipes.benchmark import BenchmarkRecipe
+from flenwheel_core.recipes.screening import IngestRecipe, ScreeningRecipe
+from flenwheel_core.recipes.train import TrainingRecipe
+
+
+class ModelChoices(Document):
+    """Model references: `hub-id@revision`, a local folder, or `nano`."""
+
+    base: str = Field(description="The FLUX model that LoRAs are trained on and that draws synthetic images.")
+    editor: str = Field(description="The Qwen-Image-Edit model that makes enriched images.")
+    captioner: str | None = Field(
+        default=None, description="The vision-language model that captions; none uses given captions."
+    )
+    verifier: str = Field(
+        description="The identity verifier: `face` for people, or a vision model for everything else."
+    )
+    reader: str | None = Field(default=None, description="The model that reads angle and expression for the benchmark.")
+
+
+class EnrichRecipe(Document):
+    """How many edits to plan, and which."""
+
+    edits_per_source: int = Field(default=5, ge=1, le=50, description="Edit prompts per source image, at most.")
+    target_images: int = Field(default=50, ge=1, le=10_000, description="Enriched images to aim for.")
+    seed: int = Field(default=0, ge=0, description="Seed of the plan and of the edits.")
+    sampler: Sampler = Field(description="How the editor draws.")
+    templates: tuple[PromptTemplate, ...] = Field(description="Edit prompt templates.")
+    values: dict[str, tuple[str, ...]] = Field(
+        description="Values of the template fields: backgrounds, lightings, clothing ..."
+    )
+
+
+class GenerateRecipe(Document):
+    """How many synthetic images to draw, and of what."""
+
+    seeds_per_prompt: int = Field(default=4, ge=1, le=64, description="Pictures drawn for each prompt.")
+    target_images: int = Field(default=40, ge=1, le=10_000, description="Synthetic images to draw, at most.")
+    seed: int = Field(default=0, ge=0, description="Seed of the plan and of the pictures.")
+    lora_weight: float = Field(default=1.0, ge=0, le=2, description="Weight the LoRA is applied with.")
+    sampler: Sampler = Field(description="How the base model draws.")
+    templates: tuple[PromptTemplate, ...] = Field(description="Generation prompt templates.")
+
+
+class GateRecipe(Document):
+    """What a gate asks for before it opens the way."""
+
+    minimum_enriched: int = Field(
+        default=30, ge=0, description="Good enriched images gate A asks for, unless overridden."
+    )
+    minimum_pristine: int = Field(default=10, ge=0, description="Pristine images gate B asks for, unless overridden.")
+    rounds: int = Field(default=5, ge=1, le=50, description="How often a gate may be redone in a turn.")
+
+
+class PoolRecipe(Document):
+    """How the training set is drawn from the pool."""
+
+    real_share: float = Field(
+        default=0.4, ge=0, le=1, description="Smallest share of real sources among the pictures trained on."
+    )
+
+
+class Recipe(Document):
+    """All choices of a run."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="The recipe's name.")
+    description: str = Field(description="What it is for, and on which card it was measured.")
+    family: Literal["flux"] = Field(default="flux", description="Family of the base model.")
+    models: ModelChoices
+    ingest: IngestRecipe = Field(default_factory=IngestRecipe)
+    enrich: EnrichRecipe
+    screening: ScreeningRecipe = Field(default_factory=ScreeningRecipe)
+    gates: GateRecipe = Field(default_factory=GateRecipe)
+    pool: PoolRecipe = Field(default_factory=PoolRecipe)
+    train: TrainingRecipe = Field(default_factory=TrainingRecipe)
+    generate: GenerateRecipe
+    benchmark: BenchmarkRecipe = Field(default_factory=BenchmarkRecipe)
+    caption_template: str = Field(
+        default="photo of {trigger} {class_word}, {labels}",
+        description="Training caption of made pictures; {labels} is what they show.",
+    )

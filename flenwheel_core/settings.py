@@ -1,0 +1,82 @@
+"""Facts of this machine, read from the environment (`FLENWHEEL_*`), `.env` and `flenwheel.toml`."""
+
+import getpass
+import socket
+import tempfile
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+
+class Settings(BaseSettings):
+    """Facts of the machine. Choices of a run are in the recipe."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="FLENWHEEL_", env_file=".env", toml_file="flenwheel.toml", extra="forbid", frozen=True
+    )
+
+    workspace: Path = Field(
+        default=Path(".flenwheel"), description="Folder of this machine's scratch files, locks, logs and Prefect data."
+    )
+    store: str | None = Field(
+        default=None,
+        description="Where pictures, LoRAs and manifests live: file:// or s3://; the workspace's own folder if unset.",
+    )
+    store_options: dict[str, str] = Field(
+        default_factory=dict, description="Options of the store's file system, such as endpoint_url for S3."
+    )
+    gpu: str = Field(default="auto", description="The card to use: an index, 'cpu', or 'auto' for the first card.")
+    slot: str | None = Field(default=None, description="Name of the GPU slot; host:index of the card if unset.")
+    vram_gib: float | None = Field(default=None, description="Video memory to stay within; all of the card if unset.")
+    threads: int | None = Field(default=None, description="CPU threads of a stage; torch's choice if unset.")
+    models: Path = Field(
+        default=Path.home() / ".cache" / "flenwheel",
+        description="Folder of downloaded, quantised and verifier weights.",
+    )
+    author: str = Field(default_factory=getpass.getuser, description="The name your decisions are signed with.")
+    host: str = Field(default="127.0.0.1", description="Address the server and the studio listen on.")
+    token: SecretStr | None = Field(default=None, description="Secret that is required when listening beyond loopback.")
+    notify: tuple[SecretStr, ...] = Field(default=(), description="Apprise URLs that are told when a gate opens.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, dotenv_settings, TomlConfigSettingsSource(settings_cls)
+
+    @property
+    def root(self) -> Path:
+        """The workspace folder, absolute."""
+        return self.workspace.expanduser().absolute()
+
+    @property
+    def store_url(self) -> str:
+        """Where the store lives."""
+        return self.store or (self.root / "store").as_uri()
+
+    @property
+    def scratch(self) -> Path:
+        """Checkpoints and caches of stages: big, local, safe to delete when nothing runs."""
+        return self.root / "scratch"
+
+    @property
+    def slot_name(self) -> str:
+        """The GPU slot's name, such as `myhost:0`."""
+        index = "0" if self.gpu == "auto" else self.gpu
+        return self.slot or f"{socket.gethostname()}:{index}"
+
+    @property
+    def slot_lock(self) -> Path:
+        """The lock file whose kernel lock guarantees one GPU stage at a time on the card.
+
+        A card's lock is shared by every workspace of the machine; without a card it is the workspace's own.
+        """
+        name = f"gpu-{self.slot_name.replace(':', '-').replace('/', '-')}.lock"
+        folder = self.root / "locks" if self.gpu == "cpu" else Path(tempfile.gettempdir()) / "flenwheel-locks"
+        return folder / name

@@ -1,0 +1,180 @@
+"""One small layer over fsspec: atomic writes, reads, listings, for `file://` and `s3://` alike."""
+
+import errno
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+import fsspec
+
+from flenwheel_core.errors import ResourceError, RetryableError, ServerError, StoreError
+
+
+class Files:
+    """Files under one root URL. Paths are relative, with forward slashes; none may leave the root."""
+
+    def __init__(self, url: str, options: dict[str, str] | None = None) -> None:
+        self.url = url.rstrip("/")
+        parsed = urlparse(url)
+        self.local: Path | None = None
+        if parsed.scheme == "file":
+            self.local = Path(unquote(parsed.path))
+            self._fs = fsspec.filesystem("file")
+            self._root = str(self.local)
+        else:
+            self._fs = _remote(parsed.scheme, options or {})
+            self._root = f"{parsed.netloc}{parsed.path}".rstrip("/")
+
+    def read(self, path: str) -> bytes:
+        """The bytes of a file; raises FileNotFoundError."""
+        try:
+            return bytes(self._fs.cat_file(self._full(path)))
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise self._failed("read", path, error) from error
+
+    def write(self, path: str, data: bytes) -> None:
+        """Puts the whole file there at once, or nothing: a reader never sees a part of it."""
+        full = self._full(path)
+        try:
+            if self.local is None:
+                self._fs.pipe_file(full, data)
+            else:
+                _write_local(Path(full), data)
+        except OSError as error:
+            raise self._failed("write", path, error) from error
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Like write, but leaves a file that is already there alone and says False."""
+        full = self._full(path)
+        try:
+            if self.local is None:
+                if self._fs.exists(full):
+                    return False
+                self._fs.pipe_file(full, data, mode="create")
+                return True
+            return _create_local(Path(full), data)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise self._failed("write", path, error) from error
+
+    def exists(self, path: str) -> bool:
+        """True if there is such a file."""
+        self._refresh()
+        return bool(self._fs.exists(self._full(path)))
+
+    def delete(self, path: str) -> None:
+        """Removes one file; none there is fine."""
+        try:
+            self._fs.rm_file(self._full(path))
+        except FileNotFoundError:
+            return
+
+    def list(self, folder: str) -> Iterator[str]:
+        """Every file below a folder, as a path relative to the root, sorted. Unfinished writes are not shown."""
+        self._refresh()
+        full = self._full(folder)
+        try:
+            found = self._fs.find(full)
+        except FileNotFoundError:
+            return
+        for name in sorted(found):
+            relative = str(name)[len(self._root) :].lstrip("/")
+            if not Path(relative).name.startswith(".tmp-"):
+                yield relative
+
+    def size(self, path: str) -> int:
+        """Bytes of a file; raises FileNotFoundError."""
+        return int(self._fs.size(self._full(path)))
+
+    def _full(self, path: str) -> str:
+        parts = path.split("/")
+        if path.startswith("/") or "\\" in path or any(part in ("", ".", "..") for part in parts):
+            raise StoreError(
+                f"{path!r} is no path inside the store.", remedy="This is a defect of the program; please report it."
+            )
+        return f"{self._root}/{path}"
+
+    def _refresh(self) -> None:
+        if self.local is None:
+            self._fs.invalidate_cache()
+
+    def _failed(self, verb: str, path: str, error: OSError) -> ResourceError | StoreError | RetryableError:
+        where = f"{self.url}/{path}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return ResourceError(
+                f"The disk is full: {where} could not be written.",
+                why="nothing was lost; the file before it is intact.",
+                remedy="Free some space (`flenwheel gc` shows what nothing needs any more), then run it again.",
+            )
+        if self.local is None:
+            return ServerError(
+                f"Could not {verb} {where}.", why=str(error), remedy="Check the object store and try again."
+            )
+        return StoreError(
+            f"Could not {verb} {where}.", why=str(error), remedy="Check the folder's permissions and the disk."
+        )
+
+
+def _remote(scheme: str, options: dict[str, str]) -> "fsspec.AbstractFileSystem":
+    try:
+        return fsspec.filesystem(scheme, **_nested(options))
+    except (ImportError, ValueError) as error:
+        raise StoreError(
+            f"The store cannot use {scheme}:// addresses.",
+            why=str(error),
+            remedy="Install it: pip install 'flenwheel[s3]'.",
+        ) from error
+
+
+def _nested(options: dict[str, str]) -> dict[str, object]:
+    """`endpoint_url` is a client option of s3fs; the rest goes in as it is."""
+    client = {key: value for key, value in options.items() if key in ("endpoint_url", "region_name")}
+    rest: dict[str, object] = {key: value for key, value in options.items() if key not in client}
+    return {**rest, **({"client_kwargs": client} if client else {})}
+
+
+def _temporary(path: Path, data: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".tmp-{uuid.uuid4().hex}"
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
+
+
+def _write_local(path: Path, data: bytes) -> None:
+    temporary = _temporary(path, data)
+    temporary.replace(path)
+    _sync_folder(path.parent)
+
+
+def _create_local(path: Path, data: bytes) -> bool:
+    if path.exists():
+        return False
+    temporary = _temporary(path, data)
+    try:
+        path.hardlink_to(temporary)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink()
+    _sync_folder(path.parent)
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,110 @@
+"""Append-only journals: every line is on disk before `append` returns, and none is ever changed.
+
+On a local disk a journal is one JSONL file, appended under a kernel lock. On an object store, which cannot append, it is one object a line.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from flenwheel_core.domain.base import Document
+from flenwheel_core.errors import CorruptManifestError
+from flenwheel_core.store.files import Files
+
+Line = TypeVar("Line", bound=Document)
+
+
+class Journal(Generic[Line]):
+    """Lines of one kind, in the order in which they were written."""
+
+    def __init__(self, files: Files, name: str, kind: type[Line]) -> None:
+        self._files = files
+        self.name = name
+        self._kind = kind
+
+    def append(self, line: Line) -> None:
+        """Writes one line durably. Safe from several processes at once."""
+        self.extend((line,))
+
+    def extend(self, lines: "tuple[Line, ...] | list[Line]") -> None:
+        """Writes several lines in one go: after a crash either all or none of them are there (on a local disk)."""
+        data = [line.to_bytes() for line in lines]
+        if not data:
+            return
+        if self._files.local is not None:
+            try:
+                _append_local(self._files.local / f"{self.name}.jsonl", data)
+            except OSError as error:
+                raise self._files._failed("write", f"{self.name}.jsonl", error) from error
+            return
+        for item in data:
+            number = sum(1 for _ in self._files.list(self.name))
+            while not self._files.create(f"{self.name}/{number:09d}.json", item):
+                number += 1
+
+    def read(self) -> Iterator[Line]:
+        """Every whole line. A torn last line (a crash in the middle of a write) is left out; other damage raises."""
+        for number, data in enumerate(self._raw(), start=1):
+            yield self._kind.from_bytes(data, where=f"Line {number} of the journal {self.name}")
+
+    def _raw(self) -> Iterator[bytes]:
+        if self._files.local is None:
+            for path in self._files.list(self.name):
+                yield self._files.read(path)
+            return
+        path = self._files.local / f"{self.name}.jsonl"
+        if not path.exists():
+            return
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                if not line.endswith(b"\n"):
+                    return
+                if line == b"\n":
+                    continue
+                try:
+                    json.loads(line)
+                except ValueError as error:
+                    raise CorruptManifestError(
+                        f"Line {number} of the journal {self.name} is damaged.",
+                        why=str(error),
+                        remedy=f"Repair or remove that line of {path}; every other line is intact.",
+                    ) from error
+                yield line
+
+
+def _append_local(path: Path, lines: list[bytes]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        end = os.lseek(descriptor, 0, os.SEEK_END)
+        end = _cut_torn_line(descriptor, end)
+        data = b"".join(line + b"\n" for line in lines)
+        written = 0
+        try:
+            while written < len(data):
+                written += os.pwrite(descriptor, data[written:], end + written)
+            os.fsync(descriptor)
+        except OSError:
+            os.ftruncate(descriptor, end)
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _cut_torn_line(descriptor: int, end: int) -> int:
+    """Drops what a crashed writer left after the last whole line, so that the next line stands alone."""
+    position = end
+    while position > 0:
+        start = max(0, position - 4096)
+        found = os.pread(descriptor, position - start, start).rfind(b"\n")
+        if found >= 0:
+            position = start + found + 1
+            break
+        position = start
+    if position < end:
+        os.ftruncate(descriptor, position)
+    return position

@@ -1,0 +1,100 @@
+"""Parquet manifests: tables of documents with a polars schema, named by the digest of their rows."""
+
+import io
+from typing import TypeVar
+
+import polars as pl
+from polars.exceptions import PolarsError
+from pydantic import ValidationError
+
+from flenwheel_core.domain.base import Document
+from flenwheel_core.domain.images import ImageRecord
+from flenwheel_core.domain.scores import Screening
+from flenwheel_core.errors import CorruptManifestError
+from flenwheel_core.ids import canonical_json, digest_bytes
+
+Row = TypeVar("Row", bound=Document)
+
+_LABELS = pl.Struct(
+    {name: pl.String for name in ("angle", "expression", "pose", "background", "lighting", "clothing", "style")}
+)
+
+SCHEMAS: dict[type[Document], pl.Schema] = {
+    ImageRecord: pl.Schema(
+        {
+            "digest": pl.String,
+            "width": pl.Int64,
+            "height": pl.Int64,
+            "kind": pl.String,
+            "parents": pl.List(pl.String),
+            "prompt": pl.String,
+            "caption": pl.String,
+            "seed": pl.Int64,
+            "sampler": pl.Struct(
+                {
+                    "steps": pl.Int64,
+                    "guidance": pl.Float64,
+                    "true_cfg": pl.Float64,
+                    "width": pl.Int64,
+                    "height": pl.Int64,
+                }
+            ),
+            "model": pl.String,
+            "loras": pl.List(pl.Struct({"digest": pl.String, "weight": pl.Float64})),
+            "stage": pl.String,
+            "request": pl.String,
+            "item": pl.String,
+            "turn": pl.Int64,
+            "template": pl.String,
+            "cell": pl.String,
+            "labels": _LABELS,
+        }
+    ),
+    Screening: pl.Schema(
+        {
+            "image": pl.String,
+            "outcome": pl.String,
+            "reasons": pl.List(
+                pl.Struct({"code": pl.String, "value": pl.Float64, "limit": pl.Float64, "detail": pl.String})
+            ),
+            "verifier": pl.String,
+            "verifier_version": pl.String,
+            "distance": pl.Float64,
+            "similarity": pl.Float64,
+            "nearest_reference": pl.String,
+            "nearest_distance": pl.Float64,
+            "sharpness": pl.Float64,
+            "brightness": pl.Float64,
+            "duplicate_of": pl.String,
+            "read": _LABELS,
+        }
+    ),
+}
+
+
+def table_digest(rows: "tuple[Row, ...] | list[Row]") -> str:
+    """The digest of the rows, whatever the Parquet writer makes of them."""
+    return digest_bytes(canonical_json([row.model_dump(mode="json") for row in rows]))
+
+
+def to_parquet(rows: "tuple[Row, ...] | list[Row]", kind: type[Row]) -> bytes:
+    """The rows as a Parquet file with the schema of `kind`."""
+    frame = pl.DataFrame([row.model_dump(mode="json") for row in rows], schema=SCHEMAS[kind], strict=True)
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def from_parquet(data: bytes, kind: type[Row], *, where: str) -> tuple[Row, ...]:
+    """The rows of a Parquet file; raises CorruptManifestError naming `where`."""
+    try:
+        frame = pl.read_parquet(io.BytesIO(data))
+        if frame.schema != SCHEMAS[kind]:
+            raise ValueError(f"its columns are {', '.join(frame.columns)}")
+        return tuple(kind.model_validate(row) for row in frame.iter_rows(named=True))
+    except (PolarsError, ValidationError, ValueError, OSError) as error:
+        raise CorruptManifestError(
+            f"{where} cannot be read.",
+            why=str(error).splitlines()[0],
+            remedy="Remove it and run the stage again: what it lists is still there and is not made twice.",
+        ) from error
