@@ -1,0 +1,212 @@
+"""The library: characters, their turns, their training pools and champions. All of it is journals folded into the present state."""
+
+from datetime import UTC, datetime
+from typing import Literal
+
+from pydantic import AwareDatetime, Field
+
+from flenwheel_core.domain.base import Document
+from flenwheel_core.domain.images import ImageRecord
+from flenwheel_core.domain.loras import LoraRecord
+from flenwheel_core.domain.scores import Fingerprint, Scorecard
+from flenwheel_core.domain.stages import CharacterRef, SourceFile
+from flenwheel_core.errors import InputError, NotFoundError
+from flenwheel_core.ids import Digest, Slug
+from flenwheel_core.store import Store
+
+
+class Character(Document):
+    """A character. Written once: trigger and class word never change under a trained LoRA."""
+
+    name: Slug
+    trigger: str = Field(pattern=r"^[a-z0-9][a-z0-9_]{1,39}$", description="The instance token, such as ohwx_char.")
+    class_word: str = Field(pattern=r"^[a-z][a-z ]{0,39}$", description="What the character is: person, dog, robot ...")
+    kind: Literal["person", "subject"] = Field(description="person: a human face; subject: everything else.")
+    recipe: str = Field(description="Name of the recipe its turns use by default.")
+
+    def ref(self) -> CharacterRef:
+        return CharacterRef(name=self.name, trigger=self.trigger, class_word=self.class_word, kind=self.kind)
+
+
+class SourceBatch(Document):
+    """Files a user gave for a character."""
+
+    at: AwareDatetime
+    files: tuple[SourceFile, ...]
+
+
+class TurnOpened(Document):
+    """A turn of a flywheel: its number belongs to the flow run that opened it, also after a retry."""
+
+    at: AwareDatetime
+    number: int = Field(ge=1)
+    flow_run: str
+    recipe: Digest = Field(description="digest of the recipe snapshot, a blob")
+
+
+class PoolEntry(Document):
+    """A picture that entered the training pool. Entries are only ever added."""
+
+    image: ImageRecord
+    caption: str
+    real: bool
+    turn: int
+    gate: str | None = Field(description="the gate that let it in; None for sources")
+
+
+class Promotion(Document):
+    """A decision about which LoRA is the champion."""
+
+    at: AwareDatetime
+    lora: LoraRecord
+    scorecard: Scorecard
+    turn: int
+    flow_run: str
+    reasons: tuple[str, ...] = ()
+
+
+class TurnEnded(Document):
+    """How a turn ended."""
+
+    at: AwareDatetime
+    number: int
+    flow_run: str
+    outcome: Literal["promoted", "kept", "stopped", "finished"]
+    challenger: Scorecard | None = None
+    report: Digest | None = Field(default=None, description="blob: the report, markdown")
+
+
+class CharacterFacts(Document):
+    """What ingest found out about a character: frozen with its first turn."""
+
+    sources: Digest
+    fingerprint: Fingerprint | None
+    first_scorecard: Scorecard | None = None
+
+
+class Library:
+    """Reads and appends to the library of a store."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    # characters
+
+    def create_character(self, character: Character) -> None:
+        """Adds a character; the same one again is fine, another of the same name raises InputError."""
+        name = f"characters/{character.name}/character"
+        if not self.store.put_document(name, character) and self.store.get_document(name, Character) != character:
+            raise InputError(
+                f"There is a character {character.name} already, with another trigger, class word, kind or recipe.",
+                why="these are fixed at creation: trained LoRAs depend on them.",
+                remedy="Choose another name.",
+            )
+
+    def character(self, name: str) -> Character:
+        """The character of that name; raises NotFoundError."""
+        found = self.store.get_document(f"characters/{name}/character", Character) if name else None
+        if found is None:
+            known = ", ".join(self.characters()) or "none yet"
+            raise NotFoundError(
+                f"There is no character {name!r}.",
+                why=f"characters here: {known}.",
+                remedy="Create it: flenwheel ingest NAME FOLDER.",
+            )
+        return found
+
+    def characters(self) -> list[str]:
+        """Names of all characters."""
+        names = self.store.list_documents("characters")
+        return sorted(name.split("/")[1] for name in names if name.endswith("/character"))
+
+    # sources
+
+    def add_sources(self, character: str, files: tuple[SourceFile, ...]) -> None:
+        """Adds files that a user gave. Ingest decides later which are usable."""
+        journal = self.store.journal(f"characters/{character}/sources", SourceBatch)
+        journal.append(SourceBatch(at=datetime.now(UTC), files=files))
+
+    def sources(self, character: str) -> tuple[SourceFile, ...]:
+        """All files given so far, each content once, in the order given."""
+        journal = self.store.journal(f"characters/{character}/sources", SourceBatch)
+        found: dict[tuple[str, str], SourceFile] = {}
+        for batch in journal.read():
+            for file in batch.files:
+                found[(file.digest, file.name)] = file
+        return tuple(found.values())
+
+    # turns
+
+    def open_turn(self, character: str, flow_run: str, recipe: Digest) -> TurnOpened:
+        """The turn of this flow run: the one it opened before, or the next number."""
+        journal = self.store.journal(f"characters/{character}/turns", TurnOpened)
+        while True:
+            turns = list(journal.read())
+            for turn in turns:
+                if turn.flow_run == flow_run:
+                    return turn
+            number = len(turns) + 1
+            line = TurnOpened(at=datetime.now(UTC), number=number, flow_run=flow_run, recipe=recipe)
+            if self.store.put_document(f"characters/{character}/turn-{number:04d}", line):
+                journal.append(line)
+                return line
+            # Another run claimed the number first, or this one crashed between the two writes: adopt the claim.
+            claimed = self.store.get_document(f"characters/{character}/turn-{number:04d}", TurnOpened)
+            if claimed is not None and claimed not in list(journal.read()):
+                journal.append(claimed)
+
+    def turns(self, character: str) -> list[TurnOpened]:
+        """All turns of a character, in order."""
+        found = {turn.number: turn for turn in self.store.journal(f"characters/{character}/turns", TurnOpened).read()}
+        return [found[number] for number in sorted(found)]
+
+    def end_turn(self, character: str, ended: TurnEnded) -> None:
+        """Records how a turn ended; a second record of the same flow run changes nothing."""
+        journal = self.store.journal(f"characters/{character}/ended", TurnEnded)
+        if all(line.flow_run != ended.flow_run for line in journal.read()):
+            journal.append(ended)
+
+    def ended_turns(self, character: str) -> list[TurnEnded]:
+        """How the ended turns ended."""
+        return list(self.store.journal(f"characters/{character}/ended", TurnEnded).read())
+
+    # facts, pool, champion
+
+    def freeze_facts(self, character: str, facts: CharacterFacts) -> CharacterFacts:
+        """Keeps the facts of the first ingest; later calls get those back."""
+        name = f"characters/{character}/facts"
+        self.store.put_document(name, facts)
+        frozen = self.store.get_document(name, CharacterFacts)
+        assert frozen is not None
+        return frozen
+
+    def facts(self, character: str) -> CharacterFacts | None:
+        """The frozen facts, if the character was ingested."""
+        return self.store.get_document(f"characters/{character}/facts", CharacterFacts)
+
+    def add_to_pool(self, character: str, entries: "tuple[PoolEntry, ...] | list[PoolEntry]") -> None:
+        """Adds what is not in the pool yet."""
+        known = {entry.image.digest for entry in self.pool(character)}
+        fresh = {entry.image.digest: entry for entry in entries if entry.image.digest not in known}
+        self.store.journal(f"characters/{character}/pool", PoolEntry).extend(list(fresh.values()))
+
+    def pool(self, character: str) -> list[PoolEntry]:
+        """The training pool: sources, good enriched images and pristine synthetic ones."""
+        journal = self.store.journal(f"characters/{character}/pool", PoolEntry)
+        return list({entry.image.digest: entry for entry in journal.read()}.values())
+
+    def promote(self, character: str, promotion: Promotion) -> None:
+        """Makes a LoRA the champion; a second record of the same flow run changes nothing."""
+        journal = self.store.journal(f"characters/{character}/champions", Promotion)
+        if all(line.flow_run != promotion.flow_run or line.lora != promotion.lora for line in journal.read()):
+            journal.append(promotion)
+
+    def champion(self, character: str, before_turn: int | None = None) -> Promotion | None:
+        """The present champion, or the one that stood before a turn began."""
+        journal = self.store.journal(f"characters/{character}/champions", Promotion)
+        found = [line for line in journal.read() if before_turn is None or line.turn < before_turn]
+        return found[-1] if found else None
+
+    def champions(self, character: str) -> list[Promotion]:
+        """Every promotion, oldest first."""
+        return list(self.store.journal(f"characters/{character}/champions", Promotion).read())

@@ -1,0 +1,85 @@
+"""What a stage is: a name, a Request, a Result, and a body that is run in a process of its own."""
+
+import importlib
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
+
+from flenwheel_core.domain import stages as documents
+from flenwheel_core.domain.stages import StageRequest, StageResult
+from flenwheel_core.errors import InterruptedStageError, NotFoundError
+from flenwheel_core.settings import Settings
+from flenwheel_core.store import Store
+
+if TYPE_CHECKING:
+    from flenwheel_core.progress import Progress
+
+Request = TypeVar("Request", bound=StageRequest)
+Result = TypeVar("Result", bound=StageResult)
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """What a stage body may use besides its request."""
+
+    store: Store
+    settings: Settings
+    scratch: Path
+    """Local folder of this request: checkpoints live here and survive a crash."""
+    progress: "Progress"
+    memory_level: int = 0
+    """0 at first; raised by one when the run before ran out of memory."""
+    stop: threading.Event = field(default_factory=threading.Event)
+    """Set on SIGTERM: save and raise InterruptedStageError at the next safe point."""
+
+    def check_stop(self) -> None:
+        """Raises InterruptedStageError if the stage was told to stop."""
+        if self.stop.is_set():
+            raise InterruptedStageError(
+                "The stage was stopped; what it finished is saved.", remedy="Run it again: it goes on where it stopped."
+            )
+
+
+@dataclass(frozen=True)
+class Stage(Generic[Request, Result]):
+    """One stage. `body` is `module:function`, imported only in the process that runs it."""
+
+    request: type[Request]
+    result: type[Result]
+    body: str
+    uses_gpu: bool
+
+    @property
+    def name(self) -> str:
+        return self.request.stage
+
+    def load_body(self) -> Callable[[Request, StageContext], Result]:
+        module, _, name = self.body.partition(":")
+        return cast("Callable[[Request, StageContext], Result]", getattr(importlib.import_module(module), name))
+
+
+INGEST = Stage(documents.IngestRequest, documents.IngestResult, "flenwheel_core.stages.ingest:ingest", uses_gpu=False)
+ENRICH = Stage(documents.EnrichRequest, documents.EnrichResult, "flenwheel_core.stages.enrich:enrich", uses_gpu=True)
+SCREEN = Stage(documents.ScreenRequest, documents.ScreenResult, "flenwheel_core.stages.screen:screen", uses_gpu=False)
+TRAIN = Stage(documents.TrainRequest, documents.TrainResult, "flenwheel_core.stages.train:train", uses_gpu=True)
+GENERATE = Stage(
+    documents.GenerateRequest, documents.GenerateResult, "flenwheel_core.stages.generate:generate", uses_gpu=True
+)
+BENCHMARK = Stage(
+    documents.BenchmarkRequest, documents.BenchmarkResult, "flenwheel_core.stages.benchmark:benchmark", uses_gpu=True
+)
+EXPORT = Stage(documents.ExportRequest, documents.ExportResult, "flenwheel_core.stages.export:export", uses_gpu=False)
+
+STAGES: dict[str, Stage[StageRequest, StageResult]] = {
+    stage.name: cast("Stage[StageRequest, StageResult]", stage)
+    for stage in (INGEST, ENRICH, SCREEN, TRAIN, GENERATE, BENCHMARK, EXPORT)
+}
+
+
+def find_stage(name: str) -> Stage[StageRequest, StageResult]:
+    """The stage of that name; raises NotFoundError that lists the names."""
+    if name not in STAGES:
+        raise NotFoundError(f"There is no stage {name!r}.", remedy=f"Stages are: {', '.join(STAGES)}.")
+    return STAGES[name]
