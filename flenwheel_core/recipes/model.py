@@ -33,10 +33,7 @@ class EnrichRecipe(Document):
     target_images: int = Field(default=50, ge=1, le=10_000, description="Enriched images to aim for.")
     seed: int = Field(default=0, ge=0, description="Seed of the plan and of the edits.")
     sampler: Sampler = Field(description="How the editor draws.")
-    templates: tuple[PromptTemplate, ...] = Field(description="Edit prompt templates.")
-    values: dict[str, tuple[str, ...]] = Field(
-        description="Values of the template fields: backgrounds, lightings, clothing ..."
-    )
+    templates: tuple[PromptTemplate, ...] = Field(min_length=1, description="Edit prompt templates.")
 
 
 class GenerateRecipe(Document):
@@ -47,7 +44,7 @@ class GenerateRecipe(Document):
     seed: int = Field(default=0, ge=0, description="Seed of the plan and of the pictures.")
     lora_weight: float = Field(default=1.0, ge=0, le=2, description="Weight the LoRA is applied with.")
     sampler: Sampler = Field(description="How the base model draws.")
-    templates: tuple[PromptTemplate, ...] = Field(description="Generation prompt templates.")
+    templates: tuple[PromptTemplate, ...] = Field(min_length=1, description="Generation prompt templates.")
 
 
 class GateRecipe(Document):
@@ -84,6 +81,13 @@ class Recipe(Document):
     generate: GenerateRecipe
     benchmark: BenchmarkRecipe = Field(default_factory=BenchmarkRecipe)
     caption_template: str = Field(
-        default="photo of {trigger} {class_word}, {labels}",
-        description="Training caption of made pictures; {labels} is what they show.",
+        default="{shot} {trigger} {class_word}, {shown}",
+        description="Training caption of made pictures. {shot} and {shown} say what the picture shows, in the phrases below.",
+    )
+    values: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="Values that plans choose from: background, lighting, clothing, style."
+    )
+    phrases: dict[str, str] = Field(
+        default_factory=dict,
+        description="Words for labels, such as half-left = 'half-left view', or background = '{} background' for all of a kind.",
     )

@@ -1,0 +1,117 @@
+"""Recipes as TOML files: found by name or path, checked, compared."""
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import get_args
+
+from pydantic import BaseModel, ValidationError
+
+from flenwheel_core.errors import NotFoundError, RecipeError
+from flenwheel_core.ids import Json
+from flenwheel_core.recipes.model import Recipe
+
+RECIPES = Path(__file__).resolve().parents[2] / "recipes"
+"""The recipes that come with the project."""
+
+
+def list_recipes() -> dict[str, Path]:
+    """The recipes that come with the project, by name."""
+    return {path.stem: path for path in sorted(RECIPES.glob("*.toml"))}
+
+
+def find_recipe(name_or_path: str) -> Path:
+    """The file of a recipe; raises NotFoundError with the nearest name."""
+    known = list_recipes()
+    if name_or_path in known:
+        return known[name_or_path]
+    path = Path(name_or_path).expanduser()
+    if path.suffix == ".toml" and path.is_file():
+        return path
+    near = difflib.get_close_matches(name_or_path, known, n=1)
+    raise NotFoundError(
+        f"There is no recipe {name_or_path!r}.",
+        why=f"recipes here: {', '.join(known) or 'none'}.",
+        remedy=f"Did you mean {near[0]}?" if near else "Give one of these names, or the path of a .toml file.",
+    )
+
+
+def load_recipe(name_or_path: str) -> Recipe:
+    """The recipe of that name or file; raises RecipeError that names the wrong key and the nearest right one."""
+    path = find_recipe(name_or_path)
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is no TOML file.", why=str(error), remedy="Mend the line it names.") from error
+    return parse_recipe(content, str(path))
+
+
+def parse_recipe(content: dict[str, Json], where: str) -> Recipe:
+    """The recipe in a parsed TOML document."""
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        problems = [_describe(item["loc"], item["type"], item["msg"]) for item in error.errors()]
+        raise RecipeError(f"{where} is not a usable recipe.", why="\n  ".join(["", *problems]).strip()) from error
+
+
+def _describe(location: tuple[int | str, ...], kind: str, message: str) -> str:
+    place = ".".join(str(part) for part in location)
+    if kind != "extra_forbidden":
+        return f"{place}: {message}"
+    near = difflib.get_close_matches(str(location[-1]), _keys_at(location[:-1]), n=1, cutoff=0.5)
+    return f"{place}: unknown key" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _keys_at(location: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] = Recipe
+    for part in location:
+        if isinstance(part, int):
+            continue
+        field = model.model_fields.get(part)
+        inner = _model_in(field.annotation) if field is not None else None
+        if inner is None:
+            return []
+        model = inner
+    return list(model.model_fields)
+
+
+def _model_in(annotation: object) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in get_args(annotation):
+        found = _model_in(argument)
+        if found is not None:
+            return found
+    return None
+
+
+def diff_recipes(first: Recipe, second: Recipe) -> list[str]:
+    """One line for each choice that differs: `key: first -> second`."""
+    left, right = dict(_flatten(first.model_dump(mode="json"))), dict(_flatten(second.model_dump(mode="json")))
+    return [
+        f"{key}: {left.get(key)!r} -> {right.get(key)!r}"
+        for key in sorted(left | right)
+        if left.get(key) != right.get(key)
+    ]
+
+
+def _flatten(value: Json, prefix: str = "") -> "list[tuple[str, Json]]":
+    if isinstance(value, dict):
+        return [pair for key, inner in value.items() for pair in _flatten(inner, f"{prefix}.{key}" if prefix else key)]
+    if isinstance(value, list) and any(isinstance(inner, dict) for inner in value):
+        return [pair for index, inner in enumerate(value) for pair in _flatten(inner, f"{prefix}[{index}]")]
+    return [(prefix, value)]
+
+
+def describe_fields(model: type[BaseModel] = Recipe, prefix: str = "") -> list[tuple[str, str, str]]:
+    """Every choice of a recipe: its key, its default and what it means."""
+    rows = []
+    for name, field in model.model_fields.items():
+        inner = _model_in(field.annotation)
+        if inner is not None and isinstance(field.annotation, type):
+            rows += describe_fields(inner, f"{prefix}{name}.")
+            continue
+        default = "required" if field.is_required() else repr(field.get_default(call_default_factory=True))
+        rows.append((f"{prefix}{name}", default, field.description or ""))
+    return rows
