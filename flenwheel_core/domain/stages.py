@@ -63,6 +63,7 @@ class IngestRequest(StageRequest):
     recipe: IngestRecipe
     verifier: str
     captioner: str | None = None
+    reader: str | None = Field(default=None, description="reads angle and expression; None: the verifier's own hint")
 
 
 class IngestProblem(Document):
@@ -117,6 +118,7 @@ class ScreenRequest(StageRequest):
     pool: Digest | None = Field(default=None, description="image set of the training pool, for duplicates")
     fingerprint: Fingerprint
     verifier: str
+    reader: str | None = Field(default=None, description="reads angle and expression; None: the verifier's own hint")
     recipe: ScreeningRecipe
     strict: bool = Field(default=False, description="gate B is stricter than gate A")
 

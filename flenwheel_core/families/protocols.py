@@ -15,6 +15,8 @@ from flenwheel_core.domain.images import Labels, Sampler
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from flenwheel_core.identity.fingerprint import ThresholdRule
+
 
 @dataclass(frozen=True)
 class LoraFile:
@@ -119,6 +121,10 @@ class Embedded:
     """A ReasonCode such as no_face; may come beside an embedding (extra_faces)."""
     subject_size: int | None = None
     """Height of the face or subject in pixels."""
+    labels: Labels | None = None
+    """What was read in passing, such as the turn of the head: advisory."""
+    sharpness: float | None = None
+    """Sharpness of the face or subject alone."""
 
 
 class Verifier(Protocol):
@@ -130,6 +136,11 @@ class Verifier(Protocol):
     @property
     def version(self) -> str:
         """Digest of weights and preprocessing: embeddings of different versions are never compared."""
+        ...
+
+    @property
+    def threshold_rule(self) -> "ThresholdRule":
+        """How a character's own spread becomes its threshold in this verifier's space."""
         ...
 
     def embed(self, images: "Sequence[Image]") -> list[Embedded]:

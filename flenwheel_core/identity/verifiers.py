@@ -1,0 +1,44 @@
+"""Which verifier a reference names: `face`, `face:MODEL`, or a vision model (`nano`, a folder, hub-id@revision)."""
+
+import os
+from contextlib import AbstractContextManager
+
+from flenwheel_core.domain.scores import Fingerprint
+from flenwheel_core.errors import InputError, RecipeError
+from flenwheel_core.families.protocols import Verifier
+from flenwheel_core.families.references import ModelRole, resolve_model
+from flenwheel_core.settings import Settings
+
+
+def is_face(reference: str) -> bool:
+    """True if the reference names a face verifier."""
+    return reference == "face" or reference.startswith("face:")
+
+
+def open_verifier(reference: str, settings: Settings) -> AbstractContextManager[Verifier]:
+    """A context that holds the verifier. Raises MissingWeightsError before any picture is read."""
+    threads = settings.threads or os.cpu_count() or 1
+    if is_face(reference):
+        from flenwheel_core.identity.face_verifier import open_face_verifier
+        from flenwheel_core.identity.face_weights import FACE_MODELS
+
+        model = reference.partition(":")[2] or "Dlib"
+        if model not in FACE_MODELS:
+            raise RecipeError(
+                f"There is no face verifier {model!r}.", remedy=f"Choose one of: {', '.join(sorted(FACE_MODELS))}."
+            )
+        return open_face_verifier(model, settings.models, threads)
+    from flenwheel_core.identity.subject_verifier import open_subject_verifier
+
+    return open_subject_verifier(resolve_model(reference, ModelRole.VERIFIER, settings), settings.threads)
+
+
+def require_same_version(verifier: Verifier, fingerprint: Fingerprint) -> None:
+    """Raises InputError if the fingerprint was made by another verifier: their distances mean nothing to each other."""
+    if (verifier.name, verifier.version) != (fingerprint.verifier, fingerprint.verifier_version):
+        raise InputError(
+            "The identity fingerprint was made by another verifier.",
+            why=f"it was made by {fingerprint.verifier} {fingerprint.verifier_version[:12]}, "
+            f"and the recipe names {verifier.name} {verifier.version[:12]}.",
+            remedy="Set models.verifier back, or ingest the sources again under a new character name.",
+        )
