@@ -14,6 +14,8 @@ from flenwheel_core.errors import InputError
 from flenwheel_core.families.references import ModelRole, resolve_model
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flenwheel_core.families.protocols import (
         Captioner,
         ImageEditor,
@@ -24,8 +26,10 @@ if TYPE_CHECKING:
         Verifier,
     )
     from flenwheel_core.settings import Settings
+    from flenwheel_core.training.job import Trained, TrainHooks, TrainJob
 
 GENERATORS = {"FluxPipeline": "flenwheel_core.families.flux.generator:open_generator"}
+TRAINERS = {"FluxPipeline": "flenwheel_core.families.flux.trainer:open_trainer"}
 EDITORS = {
     "QwenImageEditPipeline": "flenwheel_core.families.qwen_edit.editor:open_editor",
     "QwenImageEditPlusPipeline": "flenwheel_core.families.qwen_edit.editor:open_editor",
@@ -70,6 +74,13 @@ def open_generator(
     folder = resolve_model(reference, ModelRole.GENERATOR, settings)
     opener = _pick(GENERATORS, folder, "an image generator")
     return cast("AbstractContextManager[ImageGenerator]", opener(folder, reference, settings, loras))
+
+
+def find_trainer(reference: str, settings: "Settings") -> "Callable[[TrainJob, TrainHooks], Trained]":
+    """What trains a LoRA on this model."""
+    folder = resolve_model(reference, ModelRole.GENERATOR, settings)
+    opener = _pick(TRAINERS, folder, "a model to train a LoRA on")
+    return cast("Callable[[TrainJob, TrainHooks], Trained]", opener(folder, reference, settings))
 
 
 def open_editor(

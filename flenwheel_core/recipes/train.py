@@ -63,7 +63,7 @@ class PriorRecipe(Document):
         description="`prediction`: with the class word in place of the trigger the model must predict what the base "
         "predicts; `images`: pictures the base draws for the class word are trained on; `off`.",
     )
-    share: float = Field(default=0.5, ge=0, lt=1, description="Prior items as a share of each batch's training items.")
+    share: float = Field(default=0.25, ge=0, lt=1, description="Share of all trained items that are prior items.")
     weight: float = Field(default=1.0, ge=0, description="Weight of the prior loss.")
     images: int = Field(default=8, ge=0, le=1000, description="Pictures the base draws for the class word.")
 
@@ -83,7 +83,7 @@ class TrainingRecipe(Document):
     resolution: int = Field(default=1024, ge=64, le=4096, description="Side of a square of the pictures' pixel area.")
     aspect_buckets: bool = Field(default=True, description="Keep aspect ratios in buckets; else crop to squares.")
     bucket_step: int = Field(default=64, ge=16, le=256, description="Bucket sides are multiples of this.")
-    batch_size: int = Field(default=1, ge=1, le=256, description="Pictures a forward pass, prior items not counted.")
+    batch_size: int = Field(default=1, ge=1, le=256, description="Items a forward pass.")
     gradient_accumulation: int = Field(default=1, ge=1, le=256, description="Forward passes an optimizer step.")
     optimizer: OptimizerName = Field(default="adamw", description="Optimizer, by name.")
     learning_rate: float = Field(default=1e-4, gt=0, le=10, description="Peak learning rate (1.0 for prodigy).")
@@ -104,9 +104,6 @@ class TrainingRecipe(Document):
     caption_dropout: float = Field(default=0.0, ge=0, lt=1, description="Share of captions replaced by an empty one.")
     mask_floor: float = Field(
         default=0.1, ge=0, le=1, description="Loss weight outside of a picture's mask, where a mask is given."
-    )
-    min_real_share: float = Field(
-        default=0.25, ge=0, le=1, description="Real pictures are drawn at least this often, whatever their number."
     )
     min_images: int = Field(default=5, ge=1, description="Refuse to train on fewer pictures.")
     checkpoint_every: int = Field(default=250, ge=1, description="Save the whole state every so many steps.")

@@ -1,0 +1,1 @@
+"""FLUX.1: drawing pictures and training LoRAs."""

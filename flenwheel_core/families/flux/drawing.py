@@ -1,0 +1,71 @@
+"""Drawing one picture with a FLUX transformer: the same way while training and afterwards."""
+
+from typing import TYPE_CHECKING, cast
+
+import torch
+from PIL import Image
+
+from flenwheel_core.domain.images import Sampler
+from flenwheel_core.families.flux.encoding import Caption
+from flenwheel_core.families.flux.loading import FluxModel
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, FluxPipeline, FluxTransformer2DModel
+
+
+def drawing_pipeline(model: FluxModel, transformer: "FluxTransformer2DModel", vae: "AutoencoderKL") -> "FluxPipeline":
+    """A pipeline without text encoders around parts that are already loaded."""
+    from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline
+
+    pipeline = FluxPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler.from_pretrained(model.folder / "scheduler", local_files_only=True),
+        vae=vae,
+        transformer=transformer,
+        text_encoder=None,
+        text_encoder_2=None,
+        tokenizer=None,
+        tokenizer_2=None,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+@torch.no_grad()
+def draw(
+    model: FluxModel,
+    pipeline: "FluxPipeline",
+    caption: Caption,
+    sampler: Sampler,
+    seed: int,
+    negative: Caption | None = None,
+) -> Image.Image:
+    """The picture of a caption; noise is drawn on the CPU, so that a seed means the same everywhere.
+
+    One picture at a time: a batch would change the last bits with its company.
+    """
+    texts: dict[str, object] = {
+        "prompt_embeds": _row(caption.sequence, model),
+        "pooled_prompt_embeds": _row(caption.pooled, model),
+    }
+    if negative is not None and sampler.true_cfg > 1:
+        texts["negative_prompt_embeds"] = _row(negative.sequence, model)
+        texts["negative_pooled_prompt_embeds"] = _row(negative.pooled, model)
+    pipeline.vae.to(model.device)
+    try:
+        images = pipeline(
+            **texts,
+            height=sampler.height,
+            width=sampler.width,
+            num_inference_steps=sampler.steps,
+            guidance_scale=sampler.guidance,
+            true_cfg_scale=sampler.true_cfg,
+            generator=torch.Generator().manual_seed(seed),
+        ).images
+    finally:
+        if model.device.type == "cuda":
+            pipeline.vae.to("cpu")
+    return cast(Image.Image, images[0])
+
+
+def _row(tensor: torch.Tensor, model: FluxModel) -> torch.Tensor:
+    return tensor[None].to(model.device, model.dtype)

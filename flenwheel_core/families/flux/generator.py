@@ -1,0 +1,84 @@
+"""FLUX as an image generator."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flenwheel_core.errors import InputError
+from flenwheel_core.families.flux.drawing import draw, drawing_pipeline
+from flenwheel_core.families.flux.encoding import encode_captions
+from flenwheel_core.families.flux.loading import FluxModel, find_model, free_memory
+from flenwheel_core.families.protocols import GenerateJob, LoraFile, Made
+from flenwheel_core.settings import Settings
+from flenwheel_core.training.cache import TensorCache
+
+if TYPE_CHECKING:
+    from diffusers import FluxPipeline
+
+TEXT_TOKENS = 512
+
+
+class FluxGenerator:
+    """Prompts are encoded first, then the transformer is loaded: the two never share the card."""
+
+    def __init__(self, model: FluxModel, loras: tuple[LoraFile, ...], cache: TensorCache) -> None:
+        self._model = model
+        self._loras = loras
+        self._cache = cache
+        self._pipeline: FluxPipeline | None = None
+
+    @property
+    def model(self) -> str:
+        return self._model.reference
+
+    def generate(self, jobs: Iterable[GenerateJob]) -> Iterator[Made]:
+        """Yields each picture as it is finished; the same job always gives the same picture."""
+        waiting = list(jobs)
+        negative = "" if any(job.sampler.true_cfg > 1 for job in waiting) else None
+        texts = [job.prompt for job in waiting] + ([negative] if negative is not None else [])
+        captions = encode_captions(self._model, texts, tokens=TEXT_TOKENS, cache=self._cache)
+        if self._pipeline is None:
+            self._pipeline = self._load()
+        for job in waiting:
+            opposite = captions[negative] if negative is not None else None
+            image = draw(self._model, self._pipeline, captions[job.prompt], job.sampler, job.seed, opposite)
+            yield Made(job.key, image)
+
+    def _load(self) -> "FluxPipeline":
+        pipeline = drawing_pipeline(self._model, self._model.load_transformer(), self._model.load_vae())
+        names = [f"lora{index}" for index in range(len(self._loras))]
+        for name, lora in zip(names, self._loras, strict=True):
+            _load_lora(pipeline, lora, name)
+        if names:
+            pipeline.set_adapters(names, [lora.weight for lora in self._loras])
+        return pipeline
+
+    def close(self) -> None:
+        self._pipeline = None
+        free_memory()
+
+
+def _load_lora(pipeline: "FluxPipeline", lora: LoraFile, name: str) -> None:
+    try:
+        pipeline.load_lora_weights(lora.path, adapter_name=name)
+    except (ValueError, KeyError, RuntimeError, OSError) as error:
+        raise InputError(
+            f"{lora.path.name} cannot be loaded as a LoRA of this FLUX model.",
+            why=str(error).splitlines()[0],
+            remedy="Check that it was trained for the same base model.",
+        ) from error
+
+
+@contextmanager
+def open_generator(
+    folder: Path, reference: str, settings: Settings, loras: tuple[LoraFile, ...] = ()
+) -> Iterator[FluxGenerator]:
+    """The generator in `folder`, with LoRAs; its memory is free again afterwards."""
+    generator = FluxGenerator(
+        find_model(folder, reference, settings), loras, TensorCache(settings.scratch / "cache" / "flux")
+    )
+    try:
+        yield generator
+    finally:
+        generator.close()

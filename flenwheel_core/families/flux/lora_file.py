@@ -1,0 +1,156 @@
+"""LoRA files that diffusers, ComfyUI and others load: names, metadata, and the original BFL layout."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+
+from flenwheel_core.families.flux.adapter import ADAPTER
+from flenwheel_core.ids import digest_bytes
+from flenwheel_core.training.tensor_file import tensor_bytes
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
+
+PREFIX = "transformer."
+_CONFIG_KEYS = (
+    "r",
+    "lora_alpha",
+    "target_modules",
+    "rank_pattern",
+    "alpha_pattern",
+    "use_rslora",
+    "use_dora",
+)
+
+
+def diffusers_tensors(
+    weights: Mapping[str, torch.Tensor], *, dtype: torch.dtype = torch.float32
+) -> dict[str, torch.Tensor]:
+    """Trained weights under the names that `FluxPipeline.load_lora_weights` reads."""
+    tensors = {}
+    for name, tensor in weights.items():
+        plain = name.replace(f".{ADAPTER}.weight", ".weight").replace(
+            f".lora_magnitude_vector.{ADAPTER}", ".lora_magnitude_vector"
+        )
+        tensors[PREFIX + plain] = tensor.detach().to("cpu", dtype)
+    return tensors
+
+
+def lora_bytes(weights: Mapping[str, torch.Tensor], config: "LoraConfig", facts: Mapping[str, str]) -> bytes:
+    """The safetensors file of a LoRA, in diffusers/PEFT names; the same weights and facts give the same bytes."""
+    tensors = diffusers_tensors(weights)
+    adapter = config.to_dict()
+    described = {PREFIX + key: _plain(adapter[key]) for key in _CONFIG_KEYS}
+    metadata = {
+        "format": "pt",
+        "lora_adapter_metadata": json.dumps(described, sort_keys=True),
+        **facts,
+        "modelspec.hash_sha256": "0x" + digest_bytes(tensor_bytes(tensors)),
+    }
+    return tensor_bytes(tensors, metadata)
+
+
+def ui_facts(
+    *, name: str, trigger: str | None, base: str, rank: int, alpha: float, steps: int, resolution: int, images: int
+) -> dict[str, str]:
+    """The `modelspec.*` and `ss_*` keys that UIs show (stability.ai's modelspec; kohya's names). Nothing is dated."""
+    facts = {
+        "modelspec.sai_model_spec": "1.0.1",
+        "modelspec.architecture": "flux-1-dev/lora",
+        "modelspec.implementation": "https://github.com/huggingface/diffusers",
+        "modelspec.title": name,
+        "modelspec.resolution": f"{resolution}x{resolution}",
+        "modelspec.prediction_type": "flow_matching",
+        "ss_base_model_version": "flux1",
+        "ss_sd_model_name": base,
+        "ss_network_module": "networks.lora_flux",
+        "ss_network_dim": str(rank),
+        "ss_network_alpha": f"{alpha:g}",
+        "ss_output_name": name,
+        "ss_steps": str(steps),
+        "ss_num_train_images": str(images),
+        "ss_resolution": f"({resolution}, {resolution})",
+    }
+    if trigger is not None:
+        facts["modelspec.trigger_phrase"] = trigger
+        facts["ss_tag_frequency"] = json.dumps({name: {trigger: images}})
+    return facts
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, set | frozenset | tuple):
+        return sorted(value)
+    return value
+
+
+# The original layout of Black Forest Labs, as kohya's trainer names it: fused qkv, and linear1/linear2 in single blocks.
+
+_DOUBLE = {
+    "attn.to_out.0": "img_attn_proj",
+    "attn.to_add_out": "txt_attn_proj",
+    "ff.net.0.proj": "img_mlp_0",
+    "ff.net.2": "img_mlp_2",
+    "ff_context.net.0.proj": "txt_mlp_0",
+    "ff_context.net.2": "txt_mlp_2",
+    "norm1.linear": "img_mod_lin",
+    "norm1_context.linear": "txt_mod_lin",
+}
+_DOUBLE_FUSED = {
+    "img_attn_qkv": ("attn.to_q", "attn.to_k", "attn.to_v"),
+    "txt_attn_qkv": ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"),
+}
+_SINGLE = {"proj_out": "linear2", "norm.linear": "modulation_lin"}
+_SINGLE_FUSED = {"linear1": ("attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp")}
+_NAME = re.compile(r"^(single_)?transformer_blocks\.(\d+)\.(.+)$")
+
+
+def kohya_tensors(
+    weights: Mapping[str, torch.Tensor], scales: Mapping[str, float], widths: Mapping[str, int]
+) -> dict[str, torch.Tensor]:
+    """The LoRA in kohya's names.
+
+    `weights` in PEFT's names, `scales` the factor of each module, `widths` the outputs of every linear of a block.
+    Fused linears get the parts' A matrices stacked and a block-diagonal B; a part without adapter stays zero. The scale
+    goes into `alpha`, so that alpha/rank is the scale.
+    """
+    downs = {n.removesuffix(".lora_A.default.weight"): w for n, w in weights.items() if ".lora_A." in n}
+    ups = {n.removesuffix(".lora_B.default.weight"): w for n, w in weights.items() if ".lora_B." in n}
+    tensors: dict[str, torch.Tensor] = {}
+
+    def put(name: str, down: torch.Tensor, up: torch.Tensor, scale: float) -> None:
+        tensors[f"{name}.lora_down.weight"] = down.contiguous()
+        tensors[f"{name}.lora_up.weight"] = up.contiguous()
+        tensors[f"{name}.alpha"] = torch.tensor(scale * down.shape[0])
+
+    blocks: dict[tuple[bool, int], set[str]] = {}
+    for module in downs:
+        match = _NAME.match(module)
+        if match is None:
+            raise ValueError(f"{module} has no name in the BFL layout that kohya's trainer writes")
+        blocks.setdefault((bool(match[1]), int(match[2])), set()).add(match[3])
+    for (single, index), parts in blocks.items():
+        stem = f"{'single_' if single else ''}transformer_blocks.{index}."
+        prefix = f"lora_unet_{'single' if single else 'double'}_blocks_{index}_"
+        for part, target in (_SINGLE if single else _DOUBLE).items():
+            if part in parts:
+                put(prefix + target, downs[stem + part], ups[stem + part], scales[stem + part])
+        for target, members in (_SINGLE_FUSED if single else _DOUBLE_FUSED).items():
+            present = [member for member in members if member in parts]
+            if not present:
+                continue
+            down = torch.cat([downs[stem + member] for member in present])
+            up = torch.zeros(sum(widths[stem + member] for member in members), down.shape[0])
+            row = column = 0
+            for member in members:
+                if member in present:
+                    matrix = ups[stem + member]
+                    # Parts may differ in scale; what differs from the first goes into B.
+                    factor = scales[stem + member] / scales[stem + present[0]]
+                    up[row : row + matrix.shape[0], column : column + matrix.shape[1]] = matrix * factor
+                    column += matrix.shape[1]
+                row += widths[stem + member]
+            put(prefix + target, down, up, scales[stem + present[0]])
+    return tensors

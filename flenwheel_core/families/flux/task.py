@@ -1,0 +1,190 @@
+"""FLUX for the training loop: which tokens, text and noise each forward pass gets, and its loss."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from flenwheel_core.families.flux.adapter import without_adapter
+from flenwheel_core.families.flux.encoding import Caption
+from flenwheel_core.families.flux.packing import PIXELS_PER_TOKEN, image_ids
+from flenwheel_core.recipes.train import TrainingRecipe
+from flenwheel_core.training.flow_matching import (
+    flow_loss,
+    noisy_input,
+    shift_factor_for_tokens,
+    sigma_of_uniform,
+    velocity_target,
+)
+from flenwheel_core.training.order import Order
+from flenwheel_core.training.randomness import normal, uniform
+
+if TYPE_CHECKING:
+    from diffusers import FluxTransformer2DModel
+
+
+@dataclass(frozen=True)
+class FluxItem:
+    """One picture with its caption, ready to train on."""
+
+    bucket: str
+    latents: torch.Tensor
+    """(tokens, channels), float32."""
+    caption: Caption
+    mask: torch.Tensor | None = None
+    """(tokens, 1) loss weights."""
+    weight: float = 1.0
+
+
+class FluxTask:
+    """Batches and losses for `run_loop`.
+
+    `prior` items keep the class word: with method `prediction` their target is what the model predicts without the
+    adapter, with `images` it is the picture itself.
+    """
+
+    def __init__(
+        self,
+        transformer: "FluxTransformer2DModel",
+        recipe: TrainingRecipe,
+        items: Sequence[FluxItem],
+        prior: Sequence[FluxItem],
+        empty: Caption,
+        *,
+        seed: int,
+        sample: Callable[[int], None],
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self._transformer = transformer
+        self._recipe = recipe
+        self._items = items
+        self._prior = prior
+        self._empty = empty
+        self._seed = seed
+        self._sample = sample
+        self._rank, self._world = rank, world
+        self._order = Order(
+            tuple(item.bucket for item in items), tuple(item.weight for item in items), recipe.batch_size * world, seed
+        )
+        weight = next(p for n, p in transformer.named_parameters() if "lora_A" in n)
+        self._device = weight.device
+        self._dtype = transformer.dtype
+        self._ids: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def parameters(self) -> Mapping[str, torch.nn.Parameter]:
+        return {n: p for n, p in self._transformer.named_parameters() if p.requires_grad}
+
+    def sample(self, step: int) -> None:
+        self._sample(step)
+
+    def loss(self, index: int) -> torch.Tensor:
+        drawn = self._order.batch(index)
+        chosen, own = self._choose(index, drawn)
+        batch = [item for item, _ in chosen]
+        sigma, noise = self._noise(index, batch, own)
+        clean = self._stack([item.latents for item in batch])
+        noisy = noisy_input(clean, noise, sigma)
+        target = velocity_target(clean, noise)
+        captions = [self._caption(index, position, item) for position, item in zip(own, batch, strict=True)]
+        text = self._stack([c.sequence for c in captions]), self._stack([c.pooled for c in captions])
+        prior_rows = [row for row, (_, is_prior) in enumerate(chosen) if is_prior]
+        if prior_rows and self._recipe.prior.method == "prediction":
+            with torch.no_grad(), without_adapter(self._transformer):
+                base = self._predict(batch[0].bucket, noisy[prior_rows], sigma[prior_rows], text, prior_rows)
+            target[prior_rows] = base.float()
+        prediction = self._predict(batch[0].bucket, noisy, sigma, text, None)
+        losses = flow_loss(prediction, target, self._masks(batch))
+        if prior_rows and self._recipe.prior.weight != 1:
+            factor = torch.ones(len(batch))
+            factor[prior_rows] = self._recipe.prior.weight
+            losses = losses * factor.to(self._device, non_blocking=True)
+        return losses.mean()
+
+    def _choose(self, index: int, drawn: tuple[int, ...]) -> tuple[list[tuple[FluxItem, bool]], list[int]]:
+        """This process' items of the batch, each with whether it is a prior item, and their places in the whole batch.
+
+        Prior items take the first places: over many batches exactly `share` of all items.
+        """
+        size = len(drawn)
+        share = self._recipe.prior.share if self._prior else 0.0
+        prior_count = math.floor((index + 1) * size * share) - math.floor(index * size * share)
+        bucket = self._items[drawn[0]].bucket
+        candidates = [item for item in self._prior if item.bucket == bucket]
+        chosen: list[tuple[FluxItem, bool]] = []
+        own = range(self._rank, size, self._world)
+        for position in own:
+            if position < prior_count and candidates:
+                pick = int(uniform(self._seed, "prior", index, position) * len(candidates))
+                chosen.append((candidates[pick], True))
+            else:
+                chosen.append((self._items[drawn[position]], False))
+        return chosen, list(own)
+
+    def _noise(self, index: int, batch: Sequence[FluxItem], own: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Noise levels (batch,) and noise (batch, tokens, channels), float32, derived from (seed, index, place)."""
+        tokens = batch[0].latents.shape[0]
+        shift = self._recipe.sigma.shift
+        factor = (
+            shift_factor_for_tokens(tokens)
+            if shift == "resolution"
+            else 1.0
+            if isinstance(shift, str)
+            else float(shift)
+        )
+        numbers = torch.tensor([uniform(self._seed, "sigma", index, position) for position in own])
+        sigma = sigma_of_uniform(numbers, self._recipe.sigma, shift=factor)
+        noise = [
+            normal(tuple(item.latents.shape), self._seed, "noise", index, position)
+            for position, item in zip(own, batch, strict=True)
+        ]
+        return sigma.to(self._device, non_blocking=True), self._stack(noise)
+
+    def _caption(self, index: int, position: int, item: FluxItem) -> Caption:
+        dropped = uniform(self._seed, "caption", index, position) < self._recipe.caption_dropout
+        return self._empty if dropped else item.caption
+
+    def _masks(self, batch: Sequence[FluxItem]) -> torch.Tensor | None:
+        if all(item.mask is None for item in batch):
+            return None
+        ones = torch.ones(batch[0].latents.shape[0], 1)
+        return self._stack([ones if item.mask is None else item.mask for item in batch])
+
+    def _predict(
+        self,
+        bucket: str,
+        noisy: torch.Tensor,
+        sigma: torch.Tensor,
+        text: tuple[torch.Tensor, torch.Tensor],
+        rows: list[int] | None,
+    ) -> torch.Tensor:
+        sequence, pooled = (part if rows is None else part[rows] for part in text)
+        text_ids, picture_ids = self._position_ids(bucket, sequence.shape[1])
+        guidance = None
+        if self._transformer.config.guidance_embeds:
+            guidance = torch.full((len(noisy),), self._recipe.guidance, device=self._device, dtype=torch.float32)
+        return self._transformer(  # type: ignore[no-any-return]
+            hidden_states=noisy.to(self._dtype),
+            encoder_hidden_states=sequence.to(self._dtype),
+            pooled_projections=pooled.to(self._dtype),
+            timestep=sigma,
+            guidance=guidance,
+            img_ids=picture_ids,
+            txt_ids=text_ids,
+            return_dict=False,
+        )[0]
+
+    def _position_ids(self, bucket: str, text_tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
+        if bucket not in self._ids:
+            width, height = (int(side) // PIXELS_PER_TOKEN for side in bucket.split("x"))
+            ids = torch.zeros(text_tokens, 3), image_ids(height, width)
+            self._ids[bucket] = ids[0].to(self._device), ids[1].to(self._device)
+        return self._ids[bucket]
+
+    def _stack(self, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+        stacked = torch.stack(list(tensors))
+        if self._device.type == "cuda":
+            return stacked.pin_memory().to(self._device, non_blocking=True)
+        return stacked

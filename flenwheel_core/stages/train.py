@@ -1,0 +1,73 @@
+"""The stage `train`: a set of captioned pictures becomes a LoRA file."""
+
+from functools import partial
+
+from flenwheel_core.domain.loras import LoraRecord, SampleImage
+from flenwheel_core.domain.stages import TrainItem, TrainRequest, TrainResult
+from flenwheel_core.families.registry import find_trainer
+from flenwheel_core.ids import digest_json
+from flenwheel_core.stages.base import StageContext
+from flenwheel_core.store.pictures import load_picture
+from flenwheel_core.training.job import TrainHooks, TrainJob, TrainPicture
+
+
+def train(request: TrainRequest, context: StageContext) -> TrainResult:
+    """Train, or go on training, and keep the LoRA, its samples and its curve."""
+    steps = request.recipe.steps
+    job = TrainJob(
+        run=request.key(),
+        name=request.name,
+        pictures=tuple(_picture(item, context) for item in request.items),
+        trigger=request.character.trigger,
+        class_word=request.character.class_word,
+        recipe=request.recipe,
+        seed=request.seed,
+        sampler=request.sampler,
+        sample_prompts=request.sample_prompts,
+        folder=context.scratch,
+        memory_level=context.memory_level,
+    )
+    hooks = TrainHooks(
+        should_stop=context.stop.is_set,
+        on_step=lambda done, loss: context.progress.step(done, steps, "steps", loss=loss),
+        note=context.progress.note,
+        loading=context.progress.loading,
+    )
+    train_lora = find_trainer(request.base, context.settings)
+    trained = train_lora(job, hooks)
+    return TrainResult(
+        lora=LoraRecord(
+            digest=context.store.put_blob(trained.lora),
+            name=request.name,
+            target="generator",
+            base_model=request.base,
+            trigger=request.character.trigger,
+            class_word=request.character.class_word,
+            rank=request.recipe.lora.rank,
+            alpha=trained.alpha,
+            steps=steps,
+            images=len(request.items),
+            dataset=digest_json([item.model_dump(mode="json") for item in request.items]),
+            request=request.key(),
+        ),
+        losses=trained.losses,
+        samples=tuple(
+            SampleImage(
+                step=sample.step,
+                prompt=sample.prompt,
+                seed=sample.seed,
+                image=context.store.put_blob(sample.path.read_bytes()),
+            )
+            for sample in trained.samples
+        ),
+    )
+
+
+def _picture(item: TrainItem, context: StageContext) -> TrainPicture:
+    return TrainPicture(
+        digest=item.image,
+        caption=item.caption,
+        load=partial(load_picture, context.store, item.image),
+        load_mask=None if item.mask is None else partial(load_picture, context.store, item.mask),
+        weight=item.weight,
+    )

@@ -1,0 +1,57 @@
+"""A cache of tensors on disk, keyed by digests of what they were made from, shared by all runs."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+
+from flenwheel_core.ids import Json, digest_bytes, digest_json
+from flenwheel_core.training.tensor_file import read_tensors, tensor_bytes, write_atomically
+
+_BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class TensorCache:
+    """Tensors by the digest of everything that determines them; a damaged file counts as absent."""
+
+    folder: Path
+
+    def get(self, key: Json) -> dict[str, torch.Tensor] | None:
+        try:
+            return read_tensors(self._file(key))[0]
+        except (OSError, SafetensorError):
+            return None
+
+    def put(self, key: Json, tensors: Mapping[str, torch.Tensor]) -> None:
+        write_atomically(self._file(key), tensor_bytes(tensors))
+
+    def get_or_make(self, key: Json, make: Callable[[], Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+        found = self.get(key)
+        if found is None:
+            found = dict(make())
+            self.put(key, found)
+        return found
+
+    def _file(self, key: Json) -> Path:
+        name = digest_json(key)
+        return self.folder / name[:2] / f"{name}.safetensors"
+
+
+def folder_digest(folder: Path) -> str:
+    """Names the weights in a folder: every file's name and size, small files whole, large ones by three blocks."""
+    parts: list[Json] = []
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            if size <= 3 * _BLOCK_BYTES:
+                blocks = [file.read()]
+            else:
+                blocks = []
+                for start in (0, size // 2, size - _BLOCK_BYTES):
+                    file.seek(start)
+                    blocks.append(file.read(_BLOCK_BYTES))
+        parts.append([path.relative_to(folder).as_posix(), size, *(digest_bytes(block) for block in blocks)])
+    return digest_json(parts)

@@ -1,0 +1,182 @@
+"""The training loop, without knowledge of any model.
+
+What is not covered here: items and losses (the family's task), the order of items (order.py), where results are kept
+(the stage).
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
+
+import torch
+
+from flenwheel_core.domain.loras import LossPoint
+from flenwheel_core.errors import InterruptedStageError, OutOfMemoryError, UserError
+from flenwheel_core.recipes.train import TrainingRecipe
+from flenwheel_core.training.checkpoint import Checkpoint, CheckpointFolder, optimizer_tensors, restore_optimizer
+from flenwheel_core.training.ema import WeightAverage
+from flenwheel_core.training.optimizers import make_optimizer
+from flenwheel_core.training.schedules import learning_rate_factor
+from flenwheel_core.training.trackers import LossFile, Tracker
+
+
+class TrainingTask(Protocol):
+    """What a family gives the loop."""
+
+    def parameters(self) -> Mapping[str, torch.nn.Parameter]:
+        """The trained weights by stable name, float32."""
+
+    def loss(self, index: int) -> torch.Tensor:
+        """The loss of forward pass `index`, counted from the start of training: a scalar on the model's device.
+
+        Everything random in it derives from (seed, index), and it must not wait for the device.
+        """
+
+    def sample(self, step: int) -> None:
+        """Draw the sample pictures for `step`, unless they are there already."""
+
+
+@dataclass(frozen=True)
+class LoopOutcome:
+    """What a finished run leaves: the weights to save and the curve."""
+
+    weights: Mapping[str, torch.Tensor]
+    losses: tuple[LossPoint, ...]
+
+
+def run_loop(
+    task: TrainingTask,
+    recipe: TrainingRecipe,
+    checkpoints: CheckpointFolder,
+    *,
+    loss_file: Path,
+    trackers: list[Tracker],
+    should_stop: Callable[[], bool],
+    on_step: Callable[[int, float], None],
+) -> LoopOutcome:
+    """Train from the newest checkpoint, or from the start, to the end.
+
+    Raises InterruptedStageError after saving when told to stop, OutOfMemoryError when the card is full, and UserError
+    when the loss is no longer a number. The outcome does not depend on how often the run was interrupted.
+    """
+    parameters = task.parameters()
+    optimizer = make_optimizer(recipe, list(parameters.values()))
+    average = WeightAverage(parameters, recipe.ema_decay) if recipe.ema_decay else None
+    points: list[LossPoint] = []
+    pending: list[torch.Tensor] = []
+    start = 0
+    saved = checkpoints.latest()
+    if saved is not None:
+        start, points, pending = _restore(saved, parameters, optimizer, average)
+    log = LossFile(loss_file, points)
+    try:
+        for step in range(start, recipe.steps):
+            if should_stop():
+                checkpoints.save(_snapshot(step, parameters, optimizer, average, points, pending))
+                raise InterruptedStageError(
+                    f"Training stopped after step {step} and saved its state.", remedy="Start it again to go on."
+                )
+            if recipe.sampling.every_steps and step % recipe.sampling.every_steps == 0:
+                task.sample(step)
+            _set_learning_rate(optimizer, recipe, step)
+            pending.append(_one_step(task, recipe, optimizer, parameters, step))
+            if average is not None:
+                average.update(parameters, step + 1)
+            done = step + 1
+            if done % recipe.log_every == 0 or done == recipe.steps:
+                points.append(_log_point(done, pending))
+                pending.clear()
+                for tracker in (log, *trackers):
+                    tracker.log(done, {"loss": points[-1].loss})
+                on_step(done, points[-1].loss)
+            if done % recipe.checkpoint_every == 0 and done < recipe.steps:
+                checkpoints.save(_snapshot(done, parameters, optimizer, average, points, pending))
+        if recipe.sampling.every_steps:
+            task.sample(recipe.steps)
+    except torch.cuda.OutOfMemoryError as error:
+        raise OutOfMemoryError(
+            "The card ran out of memory while training.",
+            why=str(error).splitlines()[0],
+            remedy="It goes on from the last checkpoint with a tighter memory plan; or lower resolution or batch_size.",
+        ) from error
+    finally:
+        for tracker in (log, *trackers):
+            tracker.close()
+    final = average.average if average is not None else parameters
+    return LoopOutcome({name: tensor.detach() for name, tensor in final.items()}, tuple(points))
+
+
+def _one_step(
+    task: TrainingTask,
+    recipe: TrainingRecipe,
+    optimizer: torch.optim.Optimizer,
+    parameters: Mapping[str, torch.nn.Parameter],
+    step: int,
+) -> torch.Tensor:
+    total: torch.Tensor | None = None
+    for micro in range(recipe.gradient_accumulation):
+        loss = task.loss(step * recipe.gradient_accumulation + micro) / recipe.gradient_accumulation
+        loss.backward()  # type: ignore[no-untyped-call]
+        total = loss.detach() if total is None else total + loss.detach()
+    torch.nn.utils.clip_grad_norm_(parameters.values(), recipe.max_grad_norm)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    assert total is not None
+    return total
+
+
+def _set_learning_rate(optimizer: torch.optim.Optimizer, recipe: TrainingRecipe, step: int) -> None:
+    factor = learning_rate_factor(
+        step, steps=recipe.steps, warmup_steps=min(recipe.warmup_steps, recipe.steps), schedule=recipe.schedule
+    )
+    for group in optimizer.param_groups:
+        group["lr"] = recipe.learning_rate * factor
+
+
+def _log_point(step: int, pending: list[torch.Tensor]) -> LossPoint:
+    loss = torch.stack(pending).double().mean().item()  # the only wait for the device
+    if not math.isfinite(loss):
+        raise UserError(
+            f"The training loss is {loss} before step {step}.",
+            why="The adapter diverged, most often because of the learning rate.",
+            remedy="Lower learning_rate, or raise warmup_steps; the checkpoints before it are intact.",
+        )
+    return LossPoint(step=step, loss=loss)
+
+
+def _snapshot(
+    step: int,
+    parameters: Mapping[str, torch.nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    average: WeightAverage | None,
+    points: list[LossPoint],
+    pending: list[torch.Tensor],
+) -> Checkpoint:
+    tensors, facts = optimizer_tensors(optimizer)
+    tensors |= {f"weight/{name}": parameter for name, parameter in parameters.items()}
+    if average is not None:
+        tensors |= {f"average/{name}": tensor for name, tensor in average.average.items()}
+    if pending:
+        tensors["pending_losses"] = torch.stack(pending)
+    facts["losses"] = [[point.step, point.loss] for point in points]
+    return Checkpoint(step, tensors, facts)
+
+
+@torch.no_grad()
+def _restore(
+    saved: Checkpoint,
+    parameters: Mapping[str, torch.nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    average: WeightAverage | None,
+) -> tuple[int, list[LossPoint], list[torch.Tensor]]:
+    for name, parameter in parameters.items():
+        parameter.copy_(saved.tensors[f"weight/{name}"])
+    restore_optimizer(optimizer, saved.tensors, saved.facts)
+    if average is not None:
+        average.load({name: saved.tensors[f"average/{name}"] for name in parameters})
+    points = [LossPoint(step=step, loss=loss) for step, loss in cast(list[tuple[int, float]], saved.facts["losses"])]
+    device = next(iter(parameters.values())).device
+    pending = list(saved.tensors["pending_losses"].to(device)) if "pending_losses" in saved.tensors else []
+    return saved.step, points, pending

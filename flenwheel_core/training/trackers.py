@@ -1,0 +1,76 @@
+"""Where curves go: loss.jsonl always, TensorBoard and trackio by choice."""
+
+import importlib.util
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from flenwheel_core.domain.loras import LossPoint
+from flenwheel_core.errors import MissingWeightsError
+
+
+class Tracker(Protocol):
+    """Takes named numbers at a step."""
+
+    def log(self, step: int, values: dict[str, float]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class LossFile:
+    """loss.jsonl: one line a log point; on resume it is cut back to what the checkpoint knows."""
+
+    def __init__(self, path: Path, points: Sequence[LossPoint]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("w")
+        for point in points:
+            self.log(point.step, {"loss": point.loss})
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _TensorBoard:
+    def __init__(self, folder: Path) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(folder))
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class _Trackio:
+    def __init__(self, project: str, run: str) -> None:
+        import trackio
+
+        self._trackio = trackio
+        trackio.init(project=project, name=run, resume="allow")
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        self._trackio.log(values, step=step)
+
+    def close(self) -> None:
+        self._trackio.finish()
+
+
+def make_trackers(names: Sequence[str], folder: Path, *, run: str) -> list[Tracker]:
+    """The chosen trackers; raises MissingWeightsError before training if a package is missing."""
+    trackers: list[Tracker] = []
+    for name in names:
+        if importlib.util.find_spec(name) is None:
+            raise MissingWeightsError(
+                f"The tracker {name} is not installed here.",
+                remedy="pip install 'flenwheel[tracking]', or leave it out.",
+            )
+        trackers.append(_TensorBoard(folder / "tensorboard") if name == "tensorboard" else _Trackio("flenwheel", run))
+    return trackers
