@@ -91,6 +91,10 @@ class Files:
         """Bytes of a file; raises FileNotFoundError."""
         return int(self._fs.size(self._full(path)))
 
+    def modified(self, path: str) -> float:
+        """When a file was last written, in seconds since 1970; raises FileNotFoundError."""
+        return float(self._fs.modified(self._full(path)).timestamp())
+
     def _full(self, path: str) -> str:
         parts = path.split("/")
         if path.startswith("/") or "\\" in path or any(part in ("", ".", "..") for part in parts):

@@ -55,10 +55,10 @@ class Journal(Generic[Line]):
             for path in self._files.list(self.name):
                 yield self._files.read(path)
             return
-        path = self._files.local / f"{self.name}.jsonl"
-        if not path.exists():
+        local = self._files.local / f"{self.name}.jsonl"
+        if not local.exists():
             return
-        with path.open("rb") as file:
+        with local.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 if not line.endswith(b"\n"):
                     return
@@ -70,7 +70,7 @@ class Journal(Generic[Line]):
                     raise CorruptManifestError(
                         f"Line {number} of the journal {self.name} is damaged.",
                         why=str(error),
-                        remedy=f"Repair or remove that line of {path}; every other line is intact.",
+                        remedy=f"Repair or remove that line of {local}; every other line is intact.",
                     ) from error
                 yield line
 

@@ -1,6 +1,7 @@
 """Parquet manifests: tables of documents with a polars schema, named by the digest of their rows."""
 
 import io
+from collections.abc import Mapping
 from typing import TypeVar
 
 import polars as pl
@@ -16,11 +17,16 @@ from flenwheel_core.ids import canonical_json, digest_bytes
 Row = TypeVar("Row", bound=Document)
 
 _LABELS = pl.Struct(
-    {name: pl.String for name in ("angle", "expression", "pose", "background", "lighting", "clothing", "style")}
+    dict.fromkeys(("angle", "expression", "pose", "background", "lighting", "clothing", "style"), pl.String)
 )
 
+
+def _schema(columns: Mapping[str, pl.DataType | type[pl.DataType]]) -> pl.Schema:
+    return pl.Schema(columns)
+
+
 SCHEMAS: dict[type[Document], pl.Schema] = {
-    ImageRecord: pl.Schema(
+    ImageRecord: _schema(
         {
             "digest": pl.String,
             "width": pl.Int64,
@@ -50,7 +56,7 @@ SCHEMAS: dict[type[Document], pl.Schema] = {
             "labels": _LABELS,
         }
     ),
-    Screening: pl.Schema(
+    Screening: _schema(
         {
             "image": pl.String,
             "outcome": pl.String,
