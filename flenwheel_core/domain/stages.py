@@ -64,6 +64,8 @@ class IngestRequest(StageRequest):
     verifier: str
     captioner: str | None = None
     reader: str | None = Field(default=None, description="reads angle and expression; None: the verifier's own hint")
+    caption_template: str = "{shot} {trigger} {class_word}, {shown}"
+    phrases: dict[str, str] = Field(default_factory=dict, description="the recipe's words for labels")
 
 
 class IngestProblem(Document):
@@ -197,6 +199,7 @@ class BenchmarkRequest(StageRequest):
     first_turn: Scorecard | None = Field(default=None, description="scorecard of turn 1, for drift")
     verifier: str
     reader: str | None = None
+    items: tuple[GenerateItem, ...] = Field(description="prompts and seeds of the cells: evaluation.card.plan_card")
     recipe: BenchmarkRecipe
     sampler: Sampler
 

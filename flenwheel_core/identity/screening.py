@@ -1,0 +1,178 @@
+"""The decision about one candidate: pass, unsure or fail, each with its reasons and the figures behind them.
+
+`fail` removes a picture before a person sees it, so it needs evidence against the picture. Absence of evidence, such as a face
+that the detector cannot see in a profile, is `unsure`: a person decides.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from flenwheel_core.domain.images import Labels
+from flenwheel_core.domain.scores import Fingerprint, ReasonCode, ScreenOutcome, ScreenReason
+from flenwheel_core.families.protocols import Embedded
+from flenwheel_core.identity.duplicates import Match
+from flenwheel_core.identity.embedding_math import as_vectors, centroid_of, cosines_to, distances_to
+from flenwheel_core.identity.quality import Measures
+from flenwheel_core.recipes.screening import ScreeningRecipe
+
+RANK: dict[ScreenOutcome, int] = {"pass": 0, "unsure": 1, "fail": 2}
+
+Finding = tuple[ScreenOutcome, ScreenReason]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The limits of one screening run: the recipe's, the fingerprint's and the references' own."""
+
+    recipe: ScreeningRecipe
+    threshold: float
+    unsure_above: float
+    reference_sharpness: float
+    """Sharpness of the least sharp reference, leaving out the worst tenth."""
+
+
+def limits_of(recipe: ScreeningRecipe, fingerprint: Fingerprint, *, strict: bool) -> Limits:
+    """The limits for candidates of this character; `strict` tightens identity."""
+    threshold = recipe.identity_threshold if recipe.identity_threshold is not None else fingerprint.threshold
+    unsure = recipe.unsure_above if recipe.unsure_above is not None else fingerprint.unsure_above
+    scale = recipe.strict_scale if strict else 1.0
+    sharpness = float(np.quantile(fingerprint.sharpness, 0.1)) if fingerprint.sharpness else 0.0
+    return Limits(recipe, threshold * scale, max(unsure, threshold) * scale, sharpness)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Where a candidate lies relative to the fingerprint."""
+
+    distance: float
+    similarity: float
+    nearest: str
+    nearest_distance: float
+
+
+class FingerprintSpace:
+    """A fingerprint as arrays, for many candidates."""
+
+    def __init__(self, fingerprint: Fingerprint) -> None:
+        self._fingerprint = fingerprint
+        self._references = as_vectors(fingerprint.embeddings)
+        self._centroid = np.asarray(fingerprint.centroid)
+
+    def locate(self, embedding: Sequence[float]) -> Identity:
+        """The distance to the centroid and to the nearest reference."""
+        vector = np.asarray(embedding, dtype=np.float64)
+        kind = self._fingerprint.distance
+        to_references = distances_to(self._references, centroid_of(vector[None], kind), kind)
+        nearest = int(np.argmin(to_references))
+        return Identity(
+            distance=round(float(distances_to(vector[None], self._centroid, kind)[0]), 5),
+            similarity=round(float(cosines_to(vector[None], self._centroid)[0]), 5),
+            nearest=self._fingerprint.images[nearest],
+            nearest_distance=round(float(to_references[nearest]), 5),
+        )
+
+
+def judge_identity(embedded: Embedded, identity: Identity | None, asked: Labels, limits: Limits) -> list[Finding]:
+    """What the verifier's answer means for a candidate that was asked to show `asked`."""
+    recipe = limits.recipe
+    if identity is None:
+        return [("unsure" if _may_hide_face(asked) else "fail", ScreenReason(code="no_face"))]
+    found: list[Finding] = []
+    if embedded.problem == "extra_faces":
+        found.append(("unsure", ScreenReason(code="extra_faces")))
+    if embedded.subject_size is not None and embedded.subject_size < recipe.minimum_face_px:
+        # Tiny faces look alike to the network: a near distance proves nothing, and neither does a far one.
+        size = ScreenReason(code="face_too_small", value=embedded.subject_size, limit=recipe.minimum_face_px)
+        return [*found, ("unsure", size)]
+    value = identity.distance
+    if value <= limits.threshold:
+        found.append(("pass", ScreenReason(code="identity_ok", value=value, limit=round(limits.threshold, 5))))
+    elif value <= limits.unsure_above:
+        reason = ScreenReason(code="borderline_identity", value=value, limit=round(limits.threshold, 5))
+        found.append(("unsure", reason))
+    else:
+        reason = ScreenReason(code="wrong_identity", value=value, limit=round(limits.unsure_above, 5))
+        found.append(("fail", reason))
+    return found
+
+
+def _may_hide_face(asked: Labels) -> bool:
+    """True unless the plan asked for a frontal portrait: profiles, bodies and far views may show no face that is found."""
+    return not (asked.angle in ("front", "half-left", "half-right") and asked.pose in (None, "portrait"))
+
+
+def judge_quality(measures: Measures, embedded: Embedded | None, limits: Limits) -> list[Finding]:
+    """Size, sharpness against the references, exposure."""
+    recipe = limits.recipe
+    found: list[Finding] = []
+    side = min(measures.width, measures.height)
+    if side < recipe.minimum_side_px:
+        found.append(("fail", ScreenReason(code="too_small", value=side, limit=recipe.minimum_side_px)))
+    sharpness = subject_sharpness(measures, embedded)
+    if limits.reference_sharpness > 0:
+        share = round(sharpness / limits.reference_sharpness, 4)
+        if share < recipe.blurred_unsure_below:
+            fails = share < recipe.blurred_fail_below
+            limit = recipe.blurred_fail_below if fails else recipe.blurred_unsure_below
+            reason = ScreenReason(code="blurred", value=share, limit=limit, detail="share of the references' sharpness")
+            found.append(("fail" if fails else "unsure", reason))
+    brightness = measures.brightness
+    if brightness < recipe.darkest_mean:
+        reason = ScreenReason(code="badly_exposed", value=brightness, limit=recipe.darkest_mean, detail="too dark")
+        found.append(("fail", reason))
+    elif brightness > recipe.brightest_mean:
+        reason = ScreenReason(code="badly_exposed", value=brightness, limit=recipe.brightest_mean, detail="too bright")
+        found.append(("fail", reason))
+    elif measures.clipped > recipe.clipped_share:
+        limit = recipe.clipped_share
+        reason = ScreenReason(code="badly_exposed", value=measures.clipped, limit=limit, detail="pure black or white")
+        found.append(("unsure", reason))
+    return found
+
+
+def subject_sharpness(measures: Measures, embedded: Embedded | None) -> float:
+    """The face's own sharpness where one was found: a sharp face before a soft background is sharp."""
+    if embedded is not None and embedded.sharpness is not None:
+        return embedded.sharpness
+    return measures.sharpness
+
+
+def judge_copy(match: Match | None, identity: Identity | None, limits: Limits) -> list[Finding]:
+    """A picture too near a reference is that reference again, not a success: it teaches nothing and hides collapse."""
+    if match is None:
+        return []
+    if identity is not None and identity.nearest_distance > limits.recipe.near_copy_distance:
+        return []
+    detail = "mirrored" if match.mirrored else ""
+    reason = ScreenReason(code="near_copy", value=match.bits, limit=limits.recipe.near_copy_bits, detail=detail)
+    return [("fail", reason)]
+
+
+def judge_labels(asked: Labels, read: Labels, *, person: bool) -> list[Finding]:
+    """Asked for one angle, expression or pose and got another: `unsure`; for people, where hints are coarse, only noted."""
+    if person:
+        return []
+    found: list[Finding] = []
+    codes: tuple[tuple[ReasonCode, str | None, str | None], ...] = (
+        ("wrong_angle", asked.angle, read.angle),
+        ("wrong_expression", asked.expression, read.expression),
+        ("wrong_pose", asked.pose, read.pose),
+    )
+    for code, wanted, seen in codes:
+        if wanted is not None and seen is not None and wanted != seen:
+            found.append(("unsure", ScreenReason(code=code, detail=f"asked {wanted}, shows {seen}")))
+    return found
+
+
+def outcome_of(findings: Sequence[Finding]) -> ScreenOutcome:
+    """The worst finding decides; no finding is `unsure`, never a pass."""
+    if not findings:
+        return "unsure"
+    return max((outcome for outcome, _ in findings), key=lambda outcome: RANK[outcome])
+
+
+def sorted_reasons(findings: Sequence[Finding]) -> tuple[ScreenReason, ...]:
+    """The reasons, worst first."""
+    return tuple(reason for _, reason in sorted(findings, key=lambda finding: -RANK[finding[0]]))

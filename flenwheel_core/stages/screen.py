@@ -1,0 +1,212 @@
+"""Screening: what a person never needs to see is taken out, everything else is passed on with its figures."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from flenwheel_core.domain.images import ImageRecord, Labels
+from flenwheel_core.domain.scores import Fingerprint, ReasonCode, Screening, ScreenReason
+from flenwheel_core.domain.stages import ScreenRequest, ScreenResult
+from flenwheel_core.errors import FlenwheelError, InputError
+from flenwheel_core.families.protocols import Embedded
+from flenwheel_core.families.registry import open_reader, open_verifier
+from flenwheel_core.identity.duplicates import CopyFinder, Match
+from flenwheel_core.identity.quality import Measures, measure
+from flenwheel_core.identity.screening import (
+    RANK,
+    Finding,
+    FingerprintSpace,
+    Identity,
+    Limits,
+    judge_copy,
+    judge_identity,
+    judge_labels,
+    judge_quality,
+    limits_of,
+    outcome_of,
+    sorted_reasons,
+    subject_sharpness,
+)
+from flenwheel_core.identity.verifiers import require_same_version
+from flenwheel_core.stages.base import StageContext
+from flenwheel_core.store import Store
+from flenwheel_core.store.pictures import load_picture
+
+CHUNK = 64
+"""Pictures held in memory at once."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """All that is kept of a candidate once its pixels are gone."""
+
+    record: ImageRecord
+    measures: Measures | None
+    embedded: Embedded | None
+    read: Labels
+    problem: str = ""
+
+
+def screen(request: ScreenRequest, context: StageContext) -> ScreenResult:
+    """Screens every candidate. Raises MissingWeightsError before the first picture if the verifier is not available."""
+    records = context.store.get_images(request.images)
+    limits = limits_of(request.recipe, request.fingerprint, strict=request.strict)
+    references = _measured(context, context.store.get_images(request.references), limits.recipe.near_copy_bits)
+    pool = context.store.get_images(request.pool) if request.pool is not None else ()
+    pool_copies = _measured(context, pool, limits.recipe.duplicate_bits)
+    seen = list(_look(request, records, context))
+    space = FingerprintSpace(request.fingerprint)
+    judged = [_judge(one, space, limits, references, pool_copies, request) for one in seen]
+    rows = [
+        _row(one, identity, findings, request.fingerprint)
+        for one, (identity, findings) in zip(seen, judged, strict=True)
+    ]
+    rows = _link_duplicates(rows, seen, limits)
+    return ScreenResult(
+        screenings=context.store.put_screenings(rows),
+        passed=sum(row.outcome == "pass" for row in rows),
+        unsure=sum(row.outcome == "unsure" for row in rows),
+        failed=sum(row.outcome == "fail" for row in rows),
+    )
+
+
+@dataclass(frozen=True)
+class Known:
+    """Pictures that candidates may copy."""
+
+    records: tuple[ImageRecord, ...]
+    finder: CopyFinder
+
+    def copied_by(self, seen: Seen) -> tuple[Match, str] | None:
+        """The match and the digest of the picture that `seen` copies; a picture is no copy of itself."""
+        if seen.measures is None:
+            return None
+        match = self.finder.find(seen.measures)
+        if match is None or self.records[match.index].digest == seen.record.digest:
+            return None
+        return match, self.records[match.index].digest
+
+
+def _measured(context: StageContext, records: Sequence[ImageRecord], bits: int) -> Known:
+    finder = CopyFinder(bits)
+    for _, image in _loaded(context.store, records):
+        assert not isinstance(image, FlenwheelError), image
+        finder.add(measure(image))
+    return Known(tuple(records), finder)
+
+
+def _loaded(store: Store, records: Sequence[ImageRecord]) -> Iterator[tuple[ImageRecord, Image.Image | FlenwheelError]]:
+    """Pictures in order, decoded a few ahead; one that cannot be read comes as its error."""
+
+    def load(record: ImageRecord) -> Image.Image | FlenwheelError:
+        try:
+            return load_picture(store, record.digest)
+        except FlenwheelError as error:
+            return error
+        except OSError as error:
+            return InputError(f"The picture {record.digest[:12]} cannot be read.", why=str(error))
+
+    with ThreadPoolExecutor(2) as threads:
+        for start in range(0, len(records), CHUNK):
+            chunk = records[start : start + CHUNK]
+            yield from zip(chunk, threads.map(load, chunk), strict=True)
+
+
+def _look(request: ScreenRequest, records: Sequence[ImageRecord], context: StageContext) -> Iterator[Seen]:
+    """Embeds, reads and measures every candidate, a chunk at a time."""
+    with ExitStack() as stack:
+        context.progress.loading(f"verifier {request.verifier}")
+        verifier = stack.enter_context(open_verifier(request.verifier, context.settings))
+        require_same_version(verifier, request.fingerprint)
+        reader = None
+        if request.recipe.check_labels and request.reader is not None:
+            reader = stack.enter_context(open_reader(request.reader, context.settings))
+        done = 0
+        for start in range(0, len(records), CHUNK):
+            context.check_stop()
+            pairs = list(_loaded(context.store, records[start : start + CHUNK]))
+            images = [image for _, image in pairs if isinstance(image, Image.Image)]
+            embedded = iter(verifier.embed(images))
+            reads = iter(reader.read(images) if reader is not None else [None] * len(images))
+            for record, image in pairs:
+                if not isinstance(image, Image.Image):
+                    yield Seen(record, None, None, Labels(), problem=image.what)
+                    continue
+                one, labels = next(embedded), next(reads)
+                yield Seen(record, measure(image), one, labels or one.labels or Labels())
+            done += len(pairs)
+            context.progress.step(done, len(records), "images")
+
+
+def _judge(
+    seen: Seen, space: FingerprintSpace, limits: Limits, references: Known, pool: Known, request: ScreenRequest
+) -> tuple[Identity | None, list[Finding]]:
+    if seen.measures is None or seen.embedded is None:
+        return None, [("fail", ScreenReason(code="unreadable", detail=seen.problem))]
+    identity = space.locate(seen.embedded.embedding) if seen.embedded.embedding is not None else None
+    asked = seen.record.labels
+    findings = judge_identity(seen.embedded, identity, asked, limits)
+    findings += judge_quality(seen.measures, seen.embedded, limits)
+    reference = references.copied_by(seen)
+    findings += judge_copy(reference[0] if reference else None, identity, limits)
+    if not any(reason.code == "near_copy" for _, reason in findings):
+        known = pool.copied_by(seen)
+        if known is not None:
+            findings.append(("fail", _duplicate(known[1], known[0].bits, limits)))
+    if request.recipe.check_labels:
+        findings += judge_labels(asked, seen.read, person=request.character.kind == "person")
+    return identity, findings
+
+
+def _duplicate(digest: str, bits: float | None, limits: Limits) -> ScreenReason:
+    code: ReasonCode = "duplicate_of"
+    return ScreenReason(code=code, value=bits, limit=limits.recipe.duplicate_bits, detail=digest)
+
+
+def _row(seen: Seen, identity: Identity | None, findings: list[Finding], fingerprint: Fingerprint) -> Screening:
+    duplicate = next((reason.detail for _, reason in findings if reason.code == "duplicate_of"), None)
+    return Screening(
+        image=seen.record.digest,
+        outcome=outcome_of(findings),
+        reasons=sorted_reasons(findings),
+        verifier=fingerprint.verifier,
+        verifier_version=fingerprint.verifier_version,
+        distance=identity.distance if identity else None,
+        similarity=identity.similarity if identity else None,
+        nearest_reference=identity.nearest if identity else None,
+        nearest_distance=identity.nearest_distance if identity else None,
+        sharpness=subject_sharpness(seen.measures, seen.embedded) if seen.measures else None,
+        brightness=seen.measures.brightness if seen.measures else None,
+        duplicate_of=duplicate,
+        read=seen.read,
+    )
+
+
+def _link_duplicates(rows: list[Screening], seen: list[Seen], limits: Limits) -> list[Screening]:
+    """Among candidates that copy each other the best one stays, the others fail and point to it."""
+    finder = CopyFinder(limits.recipe.duplicate_bits)
+    kept: list[int] = []
+    linked = list(rows)
+    for index in sorted(range(len(rows)), key=lambda at: (RANK[rows[at].outcome], _far(rows[at]), at)):
+        measures = seen[index].measures
+        if measures is None or rows[index].outcome == "fail":
+            continue
+        match = finder.find(measures)
+        if match is None:
+            finder.add(measures)
+            kept.append(index)
+            continue
+        original = rows[kept[match.index]].image
+        reason = _duplicate(original, match.bits, limits)
+        linked[index] = rows[index].model_copy(
+            update={"outcome": "fail", "reasons": (reason, *rows[index].reasons), "duplicate_of": original}
+        )
+    return linked
+
+
+def _far(row: Screening) -> float:
+    return row.distance if row.distance is not None else np.inf
