@@ -1,7 +1,8 @@
 """Runs one stage in this process: `python -m flenwheel_core.worker STAGE request.json result.json`.
 
-A GPU stage holds its card's kernel lock while it runs: exactly one at a time, whatever started it, and the kernel frees it whenever the
-process dies. Progress goes to standard output, one JSON object a line. Exit codes: 0 done, 202 do not retry, 203 may retry, 210 out of memory.
+A GPU stage holds its card's kernel lock while it runs: exactly one at a time, whatever started it, and the kernel frees
+it whenever the process dies. Progress goes to standard output, one JSON object a line.
+Exit codes: 0 done, 202 do not retry, 203 may retry, 210 out of memory.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
 from pydantic import ValidationError
 
@@ -31,6 +33,7 @@ from flenwheel_core.errors import (
     EXIT_MAY_RETRY,
     FlenwheelError,
     InputError,
+    InterruptedStageError,
     OutOfMemoryError,
 )
 from flenwheel_core.progress import Progress, ProgressEvent
@@ -61,16 +64,16 @@ def run_stage(
     store.put_request(request)
     scratch = settings.scratch / stage.name / request.key()
     scratch.mkdir(parents=True, exist_ok=True)
-    with _alone(scratch / "lock", "another process that makes the same result", stage, progress, stop):
-        with _card(stage, settings, progress, stop):
-            done = store.get_result(request, stage.result)
-            if done is not None:
-                return done
-            context = StageContext(store, settings, scratch, progress, memory_level, stop)
-            with _recorded(stage, request, settings, store):
-                result = stage.load_body()(request, context)
-                store.put_result(request, result)
-            return result
+    same_work = _alone(scratch / "lock", "another process that makes the same result", progress, stop)
+    with same_work, _card(stage, settings, progress, stop):
+        done = store.get_result(request, stage.result)
+        if done is not None:
+            return done
+        context = StageContext(store, settings, scratch, progress, memory_level, stop)
+        with _recorded(stage, request, settings, store):
+            result = stage.load_body()(request, context)
+            store.put_result(request, result)
+        return result
 
 
 @contextmanager
@@ -79,7 +82,7 @@ def _card(stage: AnyStage, settings: Settings, progress: Progress, stop: threadi
         yield
         return
     settings.slot_lock.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(settings.slot_lock, f"the GPU slot {settings.slot_name}", stage, progress, stop) as lock:
+    with _alone(settings.slot_lock, f"the GPU slot {settings.slot_name}", progress, stop) as lock:
         lock.truncate(0)
         holder = {"pid": os.getpid(), "stage": stage.name, "slot": settings.slot_name, "workspace": str(settings.root)}
         lock.write(json.dumps(holder))
@@ -88,7 +91,7 @@ def _card(stage: AnyStage, settings: Settings, progress: Progress, stop: threadi
 
 
 @contextmanager
-def _alone(path: Path, what: str, stage: AnyStage, progress: Progress, stop: threading.Event):  # type: ignore[no-untyped-def]
+def _alone(path: Path, what: str, progress: Progress, stop: threading.Event) -> Iterator[IO[str]]:
     with path.open("a+") as lock:
         said = False
         while True:
@@ -100,8 +103,6 @@ def _alone(path: Path, what: str, stage: AnyStage, progress: Progress, stop: thr
                     progress.note(f"waiting for {what}")
                     said = True
                 if stop.wait(0.2):
-                    from flenwheel_core.errors import InterruptedStageError
-
                     raise InterruptedStageError("The stage was stopped while it waited.") from None
         yield lock
 
@@ -142,7 +143,7 @@ def _peak_vram_gib() -> float | None:
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_initialized():
         return None
-    return round(torch.cuda.max_memory_reserved() / 2**30, 3)
+    return round(float(torch.cuda.max_memory_reserved()) / 2**30, 3)
 
 
 def _versions() -> dict[str, str]:
@@ -213,24 +214,16 @@ def _print_event(event: ProgressEvent) -> None:
 
 def _report(path: Path, error: Exception) -> int:
     """Writes what went wrong for the parent to raise again, and returns the exit code that says whether to retry."""
+    if not isinstance(error, FlenwheelError) and type(error).__name__ == "OutOfMemoryError":
+        error = OutOfMemoryError("The card ran out of memory.", why=str(error).splitlines()[0])
     if isinstance(error, FlenwheelError):
-        known = error
-    elif type(error).__name__ == "OutOfMemoryError":
-        known = OutOfMemoryError("The card ran out of memory.", why=str(error).splitlines()[0])
+        described = {"error": type(error).__name__, "what": error.what, "why": error.why, "remedy": error.remedy}
+        code = error.exit_code
     else:
-        sys.stderr.write(traceback.format_exc())
-        known = None  # type: ignore[assignment]
-    if known is None:
-        described = {
-            "error": "",
-            "what": f"{type(error).__name__}: {error}",
-            "why": traceback.format_exc(),
-            "remedy": "",
-        }
+        trace = traceback.format_exc()
+        sys.stderr.write(trace)
+        described = {"error": "", "what": f"{type(error).__name__}: {error}", "why": trace, "remedy": ""}
         code = EXIT_MAY_RETRY if isinstance(error, OSError) else EXIT_DO_NOT_RETRY
-    else:
-        described = {"error": type(known).__name__, "what": known.what, "why": known.why, "remedy": known.remedy}
-        code = known.exit_code
     try:
         path.write_text(json.dumps(described))
     except OSError:

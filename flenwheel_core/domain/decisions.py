@@ -46,6 +46,9 @@ class Decision(Document):
     better_prompt: str | None = Field(default=None, description="an edit prompt to try instead")
     undo_of: str | None = Field(default=None, description="id of the decision this line takes back")
     batch: str | None = Field(default=None, description="lines of one bulk decision share it and are undone as one")
+    over: tuple[str, ...] = Field(
+        default=(), description="ids of decisions, of others too, that the author saw and replaces: settles a conflict"
+    )
 
 
 class FinalDecision(Document):

@@ -48,11 +48,11 @@ class LoraUse(Document):
 class Sampler(Document):
     """How a picture is drawn."""
 
-    steps: int = Field(default=20, ge=1, le=200)
-    guidance: float = Field(default=3.5, ge=0, le=30, description="guidance embedding of FLUX.1-dev; not CFG")
-    true_cfg: float = Field(default=1.0, ge=0, le=30, description="classifier-free guidance; 1 is off")
-    width: int = Field(default=1024, ge=64, le=4096)
-    height: int = Field(default=1024, ge=64, le=4096)
+    steps: int = Field(default=20, ge=1, le=200, description="Denoising steps.")
+    guidance: float = Field(default=3.5, ge=0, le=30, description="Guidance embedding of FLUX.1-dev; not CFG.")
+    true_cfg: float = Field(default=1.0, ge=0, le=30, description="Classifier-free guidance; 1 is off.")
+    width: int = Field(default=1024, ge=64, le=4096, description="Width in pixels.")
+    height: int = Field(default=1024, ge=64, le=4096, description="Height in pixels.")
 
 
 class ImageRecord(Document):
