@@ -1,0 +1,59 @@
+# The two commands for a fresh machine (Debian or Ubuntu, Python 3.11 or later):
+#   make demo    sets everything up and runs one whole turn on the embedded nano models
+#   make test    sets everything up and passes the tests
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: demo test test-unit test-gpu lint format types up clean chromium
+
+demo: $(VENV)/.installed
+	$(BIN)/flenwheel demo
+
+test: $(VENV)/.installed-dev chromium lint types
+	$(BIN)/pytest -q
+
+test-unit: $(VENV)/.installed-dev
+	$(BIN)/pytest -q -m "not slow and not gpu"
+
+test-gpu:
+	$(PYTHON) -m pytest -q -m gpu tests/gpu
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check -q .
+	$(BIN)/ruff check -q .
+	$(BIN)/lint-imports
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+up: $(VENV)/.installed
+	$(BIN)/flenwheel up
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("FLENwheel needs Python 3.11 or later; try: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+# The browser tests drive Debian's Chromium; it is installed if it is not there.
+chromium:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { \
+		echo "installing chromium for the browser tests"; \
+		if [ "$$(id -u)" = 0 ]; then s=; else s=sudo; fi; \
+		$$s apt-get update -qq && $$s apt-get install -y -qq chromium >/dev/null; }
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,94 @@
+"""Rules of the house that no linter knows."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("flenwheel_core", "flows", "tasks", "deployments")
+MOST_LINES = 400
+HEAVY = ("torch", "diffusers", "transformers", "peft", "deepface", "dlib", "cv2", "prefect", "fastapi")
+
+
+def sources() -> list[Path]:
+    return [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+
+
+def test_files_are_small() -> None:
+    long = {
+        str(path.relative_to(ROOT)): count
+        for path in sources()
+        if (count := len(path.read_text().splitlines())) > MOST_LINES
+    }
+    assert long == {}
+
+
+def test_no_catch_all_modules() -> None:
+    assert [path for path in sources() if path.stem in ("utils", "helpers", "common", "misc")] == []
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "flenwheel_core.domain.stages",
+        "flenwheel_core.store",
+        "flenwheel_core.library",
+        "flenwheel_core.planning",
+        "flenwheel_core.recipes.loading",
+        "flenwheel_core.review.session",
+        "flenwheel_core.launch",
+        "flenwheel_core.worker",
+        "flenwheel_core.families.registry",
+    ],
+)
+def test_light_modules_load_nothing_heavy(module: str) -> None:
+    code = f"import sys, {module}; print([name for name in {HEAVY!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
+
+
+def test_only_gates_suspends() -> None:
+    pattern = re.compile(r"\b(suspend_flow_run|pause_flow_run)\b")
+    users = [path.relative_to(ROOT).as_posix() for path in sources() if pattern.search(path.read_text())]
+    assert users == ["flows/gates.py"]
+
+
+def test_no_settings_object_at_module_level() -> None:
+    found = []
+    for path in sources():
+        for node in ast.parse(path.read_text()).body:
+            if (
+                isinstance(node, ast.Assign)
+                and isinstance(node.value, ast.Call)
+                and ast.unparse(node.value.func) == "Settings"
+            ):
+                found.append(path)
+    assert found == []
+
+
+def test_every_package_says_what_it_is() -> None:
+    nameless = [
+        str(path.relative_to(ROOT))
+        for path in sources()
+        if path.stem != "__init__" and ast.get_docstring(ast.parse(path.read_text())) is None
+    ]
+    assert nameless == []
+
+
+def test_result_files_have_the_agreed_form() -> None:
+    for path in sorted((ROOT / "benchmarks" / "results").glob("*.json")):
+        result = json.loads(path.read_text())
+        assert set(result) == {"benchmark", "command", "date", "machine", "versions", "rows"}, path.name
+        assert result["benchmark"] == path.stem
+        assert result["rows"] and all("case" in row for row in result["rows"]), path.name
+
+
+def test_checkout_stays_light() -> None:
+    listed = subprocess.run(["git", "ls-files", "-z"], capture_output=True, text=True, cwd=ROOT, check=True).stdout
+    sizes = [(ROOT / name).stat().st_size for name in listed.split("\0") if name and (ROOT / name).exists()]
+    assert sum(sizes) < 52 * 2**20
