@@ -1,0 +1,76 @@
+"""Writes `benchmarks/results/NAME.json`: what was measured, on which machine, with which versions, when."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+_VERSIONED = ("torch", "diffusers", "transformers", "peft", "bitsandbytes", "accelerate", "prefect", "polars", "pillow")
+
+Row = Mapping[str, str | int | float | bool | None]
+
+
+def write_result(name: str, rows: Sequence[Row], *, folder: Path = RESULTS, command: str | None = None) -> Path:
+    """Writes the result file of a benchmark. Every row has a `case` and figures with their unit in the name."""
+    result = {
+        "benchmark": name,
+        "command": command or f"python -m {_module()} {' '.join(sys.argv[1:])}".strip(),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "machine": machine(),
+        "versions": versions(),
+        "rows": [{key: _round(value) for key, value in row.items()} for row in rows],
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    return path
+
+
+def machine() -> dict[str, str | int | float]:
+    """Processor, cores, memory and card."""
+    found: dict[str, str | int | float] = {
+        "system": platform.system(),
+        "cores": os.cpu_count() or 0,
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "python": platform.python_version(),
+        "processor": _processor(),
+    }
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        found["gpu"] = torch.cuda.get_device_name()
+        found["gpus"] = torch.cuda.device_count()
+        found["gpu_memory_gib"] = round(torch.cuda.get_device_properties(0).total_memory / 2**30, 1)
+    return found
+
+
+def versions() -> dict[str, str]:
+    """Versions of the libraries that matter, as far as installed."""
+    found = {}
+    for name in _VERSIONED:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _module() -> str:
+    spec = sys.modules["__main__"].__spec__
+    return spec.name if spec is not None else Path(sys.argv[0]).as_posix()
+
+
+def _round(value: str | int | float | bool | None) -> str | int | float | bool | None:
+    return float(f"{value:.6g}") if isinstance(value, float) else value

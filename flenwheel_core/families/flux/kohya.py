@@ -1,0 +1,79 @@
+"""A finished LoRA file in the layout of kohya's trainer, for ComfyUI and other tools."""
+
+import json
+import math
+
+import torch
+from safetensors.torch import load
+
+from flenwheel_core.families.flux.lora_file import PREFIX, kohya_tensors
+from flenwheel_core.training.tensor_file import tensor_bytes
+
+_MLP_RATIO = 4
+
+
+def to_kohya(data: bytes) -> bytes:
+    """The same LoRA with fused qkv and BFL's block names. `data` is a file in diffusers/PEFT names, as training writes it."""
+    tensors = load(data)
+    metadata = _metadata(data)
+    adapter = {key.removeprefix(PREFIX): value for key, value in json.loads(metadata["lora_adapter_metadata"]).items()}
+    weights = {
+        name.removeprefix(PREFIX)
+        .replace(".lora_A.weight", ".lora_A.default.weight")
+        .replace(".lora_B.weight", ".lora_B.default.weight"): tensor
+        for name, tensor in tensors.items()
+    }
+    modules = {
+        name.removesuffix(".lora_A.default.weight") for name in weights if name.endswith(".lora_A.default.weight")
+    }
+    scales = {module: _scale(module, adapter) for module in modules}
+    converted = kohya_tensors(weights, scales, _widths(weights))
+    kept = {key: value for key, value in metadata.items() if key != "lora_adapter_metadata"}
+    return tensor_bytes(converted, kept)
+
+
+def _metadata(data: bytes) -> dict[str, str]:
+    length = int.from_bytes(data[:8], "little")
+    found: dict[str, str] = json.loads(data[8 : 8 + length])["__metadata__"]
+    return found
+
+
+def _scale(module: str, adapter: dict[str, object]) -> float:
+    def of(pattern_key: str, default_key: str) -> float:
+        patterns = adapter[pattern_key]
+        assert isinstance(patterns, dict)
+        value = next(
+            (value for name, value in patterns.items() if name in (module, f"^{module}$")), adapter[default_key]
+        )
+        return float(value)  # type: ignore[arg-type]
+
+    rank, alpha = of("rank_pattern", "r"), of("alpha_pattern", "lora_alpha")
+    return alpha / (math.sqrt(rank) if adapter.get("use_rslora") else rank)
+
+
+class _Widths(dict[str, int]):
+    """Outputs of every linear of a block, also of those without an adapter: all follow from the width of the stream."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+
+    def __missing__(self, module: str) -> int:
+        return self.width * (_MLP_RATIO if module.endswith("proj_mlp") else 1)
+
+
+def _widths(weights: dict[str, torch.Tensor]) -> _Widths:
+    """The stream's width, read off any adapter that takes the stream as its input."""
+    for name, tensor in weights.items():
+        if ".lora_A." in name and name.split(".lora_A.")[0].endswith(
+            ("attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp", "ff.net.0.proj")
+        ):
+            return _Widths(tensor.shape[1])
+    outs = [
+        tensor.shape[0]
+        for name, tensor in weights.items()
+        if ".lora_B." in name and "proj_out" in name or "ff.net.2" in name
+    ]
+    if outs:
+        return _Widths(outs[0])
+    raise ValueError("this LoRA sits on no linear of the blocks")
