@@ -77,6 +77,7 @@ class CellScore(Document):
     image: Digest
     seed: int
     passed: bool
+    measured: bool = Field(default=True, description="False: nothing could be told, such as no face in a profile")
     identity: float | None = Field(description="cosine to the fingerprint's centroid")
     angle_ok: bool | None = None
     expression_ok: bool | None = None
@@ -97,8 +98,10 @@ class Scorecard(Document):
     angle_rate: float | None = None
     expression_rate: float | None = None
     pose_rate: float | None = None
-    diversity: float = Field(description="Vendi score of the stored embeddings")
+    diversity: float = Field(description="Vendi score: the effective number of different pictures")
+    centroid: tuple[float, ...] = Field(default=(), description="mean direction of the pictures' identity embeddings")
     drift: float | None = Field(default=None, description="cosine distance of the identity centroid since turn 1")
+    prompt_fidelity: float | None = Field(default=None, description="CLIP-T, if the verifier is a CLIP with its text side")
     verifier: str
     verifier_version: str
 

@@ -1,0 +1,120 @@
+"""Champion against challenger on the same prompts and seeds, and the rule by which a challenger is promoted."""
+
+from dataclasses import dataclass
+
+from flenwheel_core.domain.scores import CellScore, Comparison, Scorecard
+from flenwheel_core.errors import InputError
+from flenwheel_core.evaluation.statistics import mcnemar, sign_flip_test
+from flenwheel_core.recipes.benchmark import BenchmarkRecipe
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The same prompt and seed, drawn by both."""
+
+    champion: CellScore
+    challenger: CellScore
+
+
+def compare(
+    champion: Scorecard, challenger: Scorecard, recipe: BenchmarkRecipe, first_turn: Scorecard | None = None
+) -> Comparison:
+    """The promotion rule: not worse on identity, not less diverse by more than the margin, better or equal on pass rate.
+
+    A rise of identity bought with diversity is a collapse: it raises the alarm and is never promoted.
+    Raises InputError if the two were not measured alike.
+    """
+    pairs = _pairs(champion, challenger)
+    identity_gain = round(challenger.identity - champion.identity, 5)
+    diversity_gain = round(challenger.diversity - champion.diversity, 4)
+    passed = [(pair.champion.passed, pair.challenger.passed) for pair in pairs if _both_measured(pair)]
+    p_pass = mcnemar([before for before, _ in passed], [after for _, after in passed])
+    differences = [
+        pair.challenger.identity - pair.champion.identity
+        for pair in pairs
+        if pair.challenger.identity is not None and pair.champion.identity is not None
+    ]
+    p_identity = sign_flip_test(differences)
+    before, after = _rate([a for a, _ in passed]), _rate([b for _, b in passed])
+    alarm = collapse_alarm(champion, challenger, recipe) or (
+        first_turn is not None and collapse_alarm(first_turn, challenger, recipe)
+    )
+    verdicts = [
+        _pass_rate_verdict(before, after, p_pass),
+        _identity_verdict(identity_gain, p_identity, recipe),
+        _diversity_verdict(champion, challenger, recipe),
+    ]
+    if alarm:
+        verdicts.append((False, "Identity does not fall while diversity does: it is collapsing onto a few pictures."))
+    return Comparison(
+        promote=all(good for good, _ in verdicts),
+        reasons=tuple(text for _, text in verdicts),
+        pass_rate_gain=round(after - before, 5),
+        identity_gain=identity_gain,
+        diversity_gain=diversity_gain,
+        p_value=round(p_pass, 5),
+        collapse_alarm=alarm,
+    )
+
+
+def collapse_alarm(earlier: Scorecard, later: Scorecard, recipe: BenchmarkRecipe) -> bool:
+    """True if diversity fell clearly while identity did not. The bare base model draws everybody and is no yardstick."""
+    if earlier.lora is None or later.lora is None or earlier.diversity <= 0:
+        return False
+    if earlier.verifier_version != later.verifier_version:
+        return False
+    drop = 1 - later.diversity / earlier.diversity
+    return drop > recipe.collapse_diversity_drop and later.identity >= earlier.identity - recipe.identity_margin
+
+
+def _pairs(champion: Scorecard, challenger: Scorecard) -> list[Pair]:
+    if champion.verifier_version != challenger.verifier_version:
+        raise InputError(
+            "Champion and challenger were measured by different verifiers.",
+            remedy="Run the benchmark of both again with one verifier.",
+        )
+    known = {(score.cell, score.seed): score for score in champion.cells}
+    pairs = [Pair(known[key], score) for score in challenger.cells if (key := (score.cell, score.seed)) in known]
+    if len(pairs) != len(challenger.cells) or len(pairs) != len(champion.cells):
+        raise InputError(
+            "Champion and challenger were not drawn from the same prompts and seeds.",
+            remedy="Run the benchmark of both again.",
+        )
+    return pairs
+
+
+def _both_measured(pair: Pair) -> bool:
+    return pair.champion.measured and pair.challenger.measured
+
+
+def _rate(outcomes: list[bool]) -> float:
+    return sum(outcomes) / len(outcomes) if outcomes else 0.0
+
+
+def _pass_rate_verdict(before: float, after: float, p_value: float) -> tuple[bool, str]:
+    rates = f"first-try pass rate {after:.0%}, the champion's {before:.0%} (p = {p_value:.2g})"
+    if after > before:
+        return True, f"Better: {rates}."
+    if after == before:
+        return True, f"Equal: {rates}."
+    return False, f"Worse: {rates}."
+
+
+def _identity_verdict(gain: float, p_value: float, recipe: BenchmarkRecipe) -> tuple[bool, str]:
+    figures = f"identity {gain:+.3f} (p = {p_value:.2g})"
+    if gain >= 0:
+        return True, f"Not worse: {figures}."
+    if gain >= -recipe.identity_margin:
+        return True, f"Not worse within the margin of {recipe.identity_margin:g}: {figures}."
+    if p_value >= recipe.significance:
+        return True, f"Not shown to be worse: {figures}."
+    return False, f"Worse: {figures}, the margin is {recipe.identity_margin:g}."
+
+
+def _diversity_verdict(champion: Scorecard, challenger: Scorecard, recipe: BenchmarkRecipe) -> tuple[bool, str]:
+    figures = f"diversity {challenger.diversity:.1f}, the champion's {champion.diversity:.1f}"
+    if champion.lora is None:
+        return True, f"Not compared, the base model draws everybody: {figures}."
+    if challenger.diversity >= champion.diversity * (1 - recipe.diversity_margin):
+        return True, f"Not worse: {figures}."
+    return False, f"Worse: {figures}; it may fall by {recipe.diversity_margin:.0%} at most."

@@ -1,0 +1,238 @@
+"""Ingest: files as a person keeps them become upright, clean, captioned sources and an identity fingerprint.
+
+Nothing is dropped silently: every file that is left out, and every doubt about one that is kept, is a problem with its file's name.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+import numpy as np
+from PIL import Image
+
+from flenwheel_core.domain.images import ImageKind, ImageRecord, Labels
+from flenwheel_core.domain.scores import Fingerprint
+from flenwheel_core.domain.stages import IngestProblem, IngestRequest, IngestResult, SourceFile
+from flenwheel_core.errors import InputError, MissingWeightsError, NotFoundError
+from flenwheel_core.families.protocols import Embedded, Verifier
+from flenwheel_core.families.registry import open_captioner, open_reader, open_verifier
+from flenwheel_core.identity.captions import labels_in, merged, permanent_traits, with_trigger
+from flenwheel_core.identity.duplicates import CopyFinder
+from flenwheel_core.identity.fingerprint import make_fingerprint, outlying_sources
+from flenwheel_core.identity.quality import Measures, measure
+from flenwheel_core.images.decode import Limits, decode, printable_name
+from flenwheel_core.stages.base import StageContext
+from flenwheel_core.store.pictures import load_picture, save_picture
+from flenwheel_core.wording import fill
+
+UNKNOWN_DIGEST = "0" * 64
+CHUNK = 16
+"""Pictures held in memory at once."""
+MINIMUM_EMBEDDED = 3
+"""Fewer embedded sources give no spread to set a threshold by."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A usable source on its way through ingest."""
+
+    file: SourceFile
+    record: ImageRecord
+    measures: Measures
+    labels: Labels
+    embedded: Embedded
+
+
+class Problems:
+    """What was found about the files, in order."""
+
+    def __init__(self) -> None:
+        self.found: list[IngestProblem] = []
+
+    def drop(self, file: SourceFile, code: str, message: str) -> None:
+        self._add(file, code, message, dropped=True)
+
+    def doubt(self, file: SourceFile, code: str, message: str) -> None:
+        self._add(file, code, message, dropped=False)
+
+    def _add(self, file: SourceFile, code: str, message: str, *, dropped: bool) -> None:
+        name = printable_name(file.name)
+        self.found.append(IngestProblem(file=name, code=code, message=message, dropped=dropped))
+
+
+def ingest(request: IngestRequest, context: StageContext) -> IngestResult:
+    """The usable sources, their fingerprint, and everything that is wrong or missing."""
+    problems = Problems()
+    with ExitStack() as stack:
+        context.progress.loading(f"verifier {request.verifier}")
+        verifier = stack.enter_context(open_verifier(request.verifier, context.settings))
+        sources = _read_files(request, context, problems)
+        sources = _look(sources, verifier, request, context)
+        fingerprint = _fingerprint(sources, verifier, problems)
+    _doubt_quality(sources, request, problems)
+    records = [_described(source, request, problems) for source in sources]
+    return IngestResult(
+        sources=context.store.put_images(records),
+        count=len(records),
+        fingerprint=fingerprint,
+        problems=tuple(problems.found),
+        missing=tuple(_missing(sources, fingerprint is not None, request)),
+    )
+
+
+def _read_files(request: IngestRequest, context: StageContext, problems: Problems) -> list[Source]:
+    """Decodes every file; leaves out what is unreadable, too small, or there already."""
+    recipe = request.recipe
+    limits = Limits(maximum_megapixels=recipe.maximum_megapixels, maximum_side_px=recipe.maximum_side_px)
+    copies = CopyFinder(recipe.duplicate_bits)
+    sources: list[Source] = []
+    seen: dict[str, str] = {}
+    for number, file in enumerate(request.files, start=1):
+        context.check_stop()
+        context.progress.step(number, len(request.files), "files")
+        if file.digest in seen:
+            problems.drop(file, "duplicate", f"It is the same file as {printable_name(seen[file.digest])}.")
+            continue
+        seen[file.digest] = file.name
+        try:
+            decoded = decode(context.store.get_blob(file.digest), file.name, limits)
+        except (InputError, MissingWeightsError, NotFoundError) as error:
+            problems.drop(file, "unreadable", " ".join(error.message.split("\n")))
+            continue
+        for note in decoded.notes:
+            problems.doubt(file, "converted", note)
+        side = min(decoded.image.size)
+        if side < recipe.minimum_side_px:
+            problems.drop(file, "too_small", f"Its shorter side is {side} px; {recipe.minimum_side_px} are needed.")
+            continue
+        measures = measure(decoded.image)
+        match = copies.find(measures)
+        if match is not None:
+            other = printable_name(sources[match.index].file.name)
+            problems.drop(file, "duplicate", f"It shows the same picture as {other}{', mirrored' * match.mirrored}.")
+            continue
+        copies.add(measures)
+        record = _store(decoded.image, file, request, context)
+        sources.append(Source(file, record, measures, Labels(), Embedded(None)))
+    return sources
+
+
+def _store(image: Image.Image, file: SourceFile, request: IngestRequest, context: StageContext) -> ImageRecord:
+    record = ImageRecord(
+        digest=UNKNOWN_DIGEST,
+        width=image.width,
+        height=image.height,
+        kind=ImageKind.SOURCE,
+        stage=request.stage,
+        request=request.key(),
+        item=file.name,
+    )
+    return save_picture(context.store, image, record)
+
+
+def _look(sources: Sequence[Source], verifier: Verifier, request: IngestRequest, context: StageContext) -> list[Source]:
+    """Embeds every source, reads what it shows, and describes those without a caption, a few at a time."""
+    looked: list[Source] = []
+    with ExitStack() as stack:
+        reader = captioner = None
+        if request.reader is not None:
+            context.progress.loading(f"reader {request.reader}")
+            reader = stack.enter_context(open_reader(request.reader, context.settings))
+        bare = any(not source.file.caption for source in sources)
+        if request.captioner is not None and request.recipe.describe_with_captioner and bare:
+            context.progress.loading(f"captioner {request.captioner}")
+            captioner = stack.enter_context(open_captioner(request.captioner, context.settings))
+        for start in range(0, len(sources), CHUNK):
+            context.check_stop()
+            chunk = sources[start : start + CHUNK]
+            images = [load_picture(context.store, source.record.digest) for source in chunk]
+            embedded = verifier.embed(images)
+            reads = reader.read(images) if reader is not None else [Labels()] * len(chunk)
+            for source, image, one, read in zip(chunk, images, embedded, reads, strict=True):
+                seen = merged(read, one.labels or Labels())
+                if source.file.caption:
+                    # A person's words are believed before the reader's eyes, a model's words after them.
+                    labels = merged(labels_in(source.file.caption), seen)
+                elif captioner is not None:
+                    labels = merged(seen, labels_in(captioner.caption([image])[0]))
+                else:
+                    labels = seen
+                looked.append(replace(source, embedded=one, labels=labels))
+    return looked
+
+
+def _fingerprint(sources: Sequence[Source], verifier: Verifier, problems: Problems) -> Fingerprint | None:
+    """The fingerprint; None if too few sources could be embedded."""
+    usable = []
+    for source in sources:
+        if source.embedded.problem == "extra_faces":
+            problems.doubt(source.file, "extra_faces", "It shows more than one face; the largest is taken.")
+        if source.embedded.embedding is None:
+            problems.doubt(source.file, "no_face", "No face was found in it; it is kept, but not used as a reference.")
+        else:
+            usable.append(source)
+    if len(usable) < MINIMUM_EMBEDDED:
+        return None
+    sharpness = [
+        source.embedded.sharpness if source.embedded.sharpness is not None else source.measures.sharpness
+        for source in usable
+    ]
+    fingerprint = make_fingerprint(
+        [source.record.digest for source in usable],
+        [source.embedded.embedding or () for source in usable],
+        verifier.threshold_rule,
+        verifier=verifier.name,
+        verifier_version=verifier.version,
+        sharpness=sharpness,
+    )
+    for index in outlying_sources(fingerprint.leave_one_out, verifier.threshold_rule):
+        distance = fingerprint.leave_one_out[index]
+        message = f"It may show somebody else: it lies {distance:.2f} from the other sources."
+        problems.doubt(usable[index].file, "unlike_the_others", message)
+    return fingerprint
+
+
+def _doubt_quality(sources: Sequence[Source], request: IngestRequest, problems: Problems) -> None:
+    if not sources:
+        return
+    median = float(np.median([source.measures.sharpness for source in sources]))
+    for source in sources:
+        if source.measures.sharpness < request.recipe.blurred_below * median:
+            problems.doubt(source.file, "blurred", "It is much less sharp than the other sources.")
+        if source.measures.brightness < 20 or source.measures.clipped > 0.5:
+            problems.doubt(source.file, "badly_exposed", "It is very dark, or large parts are pure black or white.")
+
+
+def _described(source: Source, request: IngestRequest, problems: Problems) -> ImageRecord:
+    """The source's record with its caption and labels."""
+    given = source.file.caption
+    template = fill(request.caption_template, source.labels, request.phrases, request.character)
+    traits = permanent_traits(given or "")
+    if traits:
+        message = f"Its caption describes what never changes ({', '.join(traits)}): the trigger cannot learn that."
+        problems.doubt(source.file, "permanent_traits", message)
+    caption = with_trigger(given, request.character) if given else template
+    return source.record.model_copy(update={"caption": caption, "labels": source.labels})
+
+
+def _missing(sources: Sequence[Source], has_fingerprint: bool, request: IngestRequest) -> list[str]:
+    """What must be added before a turn can start."""
+    recipe = request.recipe
+    missing = []
+    if len(sources) < recipe.minimum_images:
+        more = recipe.minimum_images - len(sources)
+        missing.append(f"{more} more usable pictures (there are {len(sources)}, {recipe.minimum_images} are needed)")
+    angles = sorted({source.labels.angle for source in sources if source.labels.angle is not None})
+    unknown = all(source.labels.angle is None for source in sources)
+    if sources and unknown and recipe.minimum_angles > 1:
+        missing.append(
+            f"the camera angles: none could be read; say them in captions, or name a reader (need {recipe.minimum_angles})"
+        )
+    elif sources and len(angles) < recipe.minimum_angles:
+        missing.append(
+            f"pictures from other sides: all show {', '.join(angles)}, {recipe.minimum_angles} angles are needed"
+        )
+    if sources and not has_fingerprint:
+        found = sum(source.embedded.embedding is not None for source in sources)
+        missing.append(f"pictures with a recognisable face: found in {found}, {MINIMUM_EMBEDDED} are needed")
+    return missing
