@@ -72,7 +72,7 @@ def _widths(weights: dict[str, torch.Tensor]) -> _Widths:
     outs = [
         tensor.shape[0]
         for name, tensor in weights.items()
-        if ".lora_B." in name and "proj_out" in name or "ff.net.2" in name
+        if (".lora_B." in name and "proj_out" in name) or "ff.net.2" in name
     ]
     if outs:
         return _Widths(outs[0])
