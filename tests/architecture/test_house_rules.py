@@ -92,3 +92,9 @@ def test_checkout_stays_light() -> None:
     listed = subprocess.run(["git", "ls-files", "-z"], capture_output=True, text=True, cwd=ROOT, check=True).stdout
     sizes = [(ROOT / name).stat().st_size for name in listed.split("\0") if name and (ROOT / name).exists()]
     assert sum(sizes) < 52 * 2**20
+
+
+def test_measurements_page_is_up_to_date() -> None:
+    from benchmarks.tables import PAGE, page
+
+    assert PAGE.read_text() == page(), "run: python -m benchmarks.tables"
