@@ -17,8 +17,8 @@ BLOCK_PX = 4
 """Thumbnails of 32x32 are compared in 8x8 blocks of this many pixels."""
 SAME_BELOW = 2.5
 """Blocks that differ by less (0-255) are the same."""
-DIFFERENT_ABOVE = 40.0
-"""A block that differs by more is another picture, however evenly the difference is spread."""
+DIFFERENT_ABOVE = 16.0
+"""A block that differs by more is another picture, however evenly the difference is spread (copies: up to 12)."""
 CONCENTRATED_ABOVE = 9.0
 """Largest block difference over the median one: copies measure up to 7, changed expressions 12 to 50 (nano renders)."""
 CHUNK = 512
