@@ -39,11 +39,10 @@ def bucket_sides(resolution: int, step: int, *, aspect: bool) -> list[tuple[int,
 def place(size: tuple[int, int], sides: Sequence[tuple[int, int]]) -> Placement:
     """The bucket that cuts least from a picture of `size` (width, height)."""
     width, height = size
-    best = min(
+    return min(
         (_cover(width, height, bucket) for bucket in sides),
         key=lambda p: (round(p.cropped_share, 4), -p.width * p.height, p.width),
     )
-    return best
 
 
 def _cover(width: int, height: int, bucket: tuple[int, int]) -> Placement:

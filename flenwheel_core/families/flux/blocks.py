@@ -1,0 +1,124 @@
+"""The two block kinds of FLUX as functions of tensors, for training speed.
+
+The same arithmetic as diffusers' FluxTransformerBlock and FluxSingleTransformerBlock, with linears that share an input
+fused, adapters grouped, and modulation given from outside (it does not depend on trained weights). All blocks of a kind
+share one compiled function, because weights come in as arguments. Equality with diffusers is tested.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch.nn import functional
+
+from flenwheel_core.training.attention import attention
+from flenwheel_core.training.lora_linear import Adapter, lora_linear
+from flenwheel_core.training.storage import FrozenWeight
+
+
+class Linear(NamedTuple):
+    """A fused frozen linear and its adapters."""
+
+    weight: FrozenWeight
+    adapter: Adapter | None
+
+
+class DoubleWeights(NamedTuple):
+    """A double block: picture stream and text stream, joined in attention."""
+
+    qkv: Linear
+    text_qkv: Linear
+    out: Linear
+    text_out: Linear
+    up: Linear
+    down: Linear
+    text_up: Linear
+    text_down: Linear
+    norms: tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+    """RMS norm weights of q, k, text q, text k, each (channels of a head,)."""
+
+
+class SingleWeights(NamedTuple):
+    """A single block: q, k, v and the MLP's first linear in one, the output of both in another."""
+
+    qkv_mlp: Linear
+    out: Linear
+    norms: tuple[torch.Tensor, torch.Tensor]
+
+
+class BlockOptions(NamedTuple):
+    """What is the same in all blocks."""
+
+    heads: int
+    cudnn: bool
+    compact: bool
+
+
+Rope = tuple[torch.Tensor, torch.Tensor]
+"""Cosines and sines (tokens, channels of a head), float32."""
+
+
+def double_block(
+    picture: torch.Tensor,
+    text: torch.Tensor,
+    modulation: torch.Tensor,
+    text_modulation: torch.Tensor,
+    rope: Rope,
+    w: DoubleWeights,
+    options: BlockOptions,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """picture (batch, tokens, channels), text alike; modulations (batch, 6 * channels). The same two, changed."""
+    shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = modulation[:, None].chunk(6, -1)
+    t_shift, t_scale, t_gate, t_shift_mlp, t_scale_mlp, t_gate_mlp = text_modulation[:, None].chunk(6, -1)
+    q, k, v = _heads(_linear(_modulated(picture, shift, scale), w.qkv, options), options.heads, 3)
+    tq, tk, tv = _heads(_linear(_modulated(text, t_shift, t_scale), w.text_qkv, options), options.heads, 3)
+    q = torch.cat([_rms(tq, w.norms[2]), _rms(q, w.norms[0])], 1)
+    k = torch.cat([_rms(tk, w.norms[3]), _rms(k, w.norms[1])], 1)
+    y = attention(_rotate(q, rope), _rotate(k, rope), torch.cat([tv, v], 1), cudnn=options.cudnn).flatten(2)
+    text_y, picture_y = y.split([text.shape[1], picture.shape[1]], 1)
+
+    picture = picture + gate * _linear(picture_y, w.out, options)
+    hidden = functional.gelu(_linear(_modulated(picture, shift_mlp, scale_mlp), w.up, options), approximate="tanh")
+    picture = picture + gate_mlp * _linear(hidden, w.down, options)
+
+    text = text + t_gate * _linear(text_y, w.text_out, options)
+    hidden = functional.gelu(_linear(_modulated(text, t_shift_mlp, t_scale_mlp), w.text_up, options), approximate="tanh")
+    text = text + t_gate_mlp * _linear(hidden, w.text_down, options)
+    return picture, text
+
+
+def single_block(
+    x: torch.Tensor, modulation: torch.Tensor, rope: Rope, w: SingleWeights, options: BlockOptions
+) -> torch.Tensor:
+    """x (batch, text and picture tokens, channels); modulation (batch, 3 * channels)."""
+    shift, scale, gate = modulation[:, None].chunk(3, -1)
+    width = x.shape[-1]
+    both = _linear(_modulated(x, shift, scale), w.qkv_mlp, options)
+    q, k, v = _heads(both[..., : 3 * width], options.heads, 3)
+    q, k = _rotate(_rms(q, w.norms[0]), rope), _rotate(_rms(k, w.norms[1]), rope)
+    y = attention(q, k, v, cudnn=options.cudnn).flatten(2)
+    hidden = functional.gelu(both[..., 3 * width :], approximate="tanh")
+    return x + gate * _linear(torch.cat([y, hidden], -1), w.out, options)
+
+
+def _linear(x: torch.Tensor, linear: Linear, options: BlockOptions) -> torch.Tensor:
+    return lora_linear(x, linear.weight, linear.adapter, compact=options.compact)
+
+
+def _modulated(x: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    return functional.layer_norm(x, (x.shape[-1],), eps=1e-6) * (1 + scale) + shift
+
+
+def _heads(x: torch.Tensor, heads: int, parts: int) -> tuple[torch.Tensor, ...]:
+    return x.unflatten(-1, (parts, heads, -1)).unbind(2)
+
+
+def _rms(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    return functional.rms_norm(x, (x.shape[-1],), weight, eps=1e-6)
+
+
+def _rotate(x: torch.Tensor, rope: Rope) -> torch.Tensor:
+    """Rotary embedding of neighbouring channel pairs (Su et al. 2021), as diffusers applies it; x (batch, tokens, heads, c)."""
+    cos, sin = (part[None, :, None, :] for part in rope)
+    even, odd = x.unflatten(-1, (-1, 2)).unbind(-1)
+    turned = torch.stack([-odd, even], -1).flatten(-2)
+    return (x.float() * cos + turned.float() * sin).to(x.dtype)

@@ -1,0 +1,57 @@
+"""Where the frozen weights of a FLUX transformer come from, one tensor at a time."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from safetensors import safe_open
+
+from flenwheel_core.errors import MissingWeightsError
+
+
+class WeightSource(Protocol):
+    """Gives a named tensor on a device: nothing else of the model needs to be in memory."""
+
+    def tensor(self, name: str) -> torch.Tensor: ...
+
+
+class FolderSource:
+    """The safetensors files of a diffusers transformer folder."""
+
+    def __init__(self, folder: Path, device: torch.device, dtype: torch.dtype) -> None:
+        self._device, self._dtype = device, dtype
+        index = folder / "diffusion_pytorch_model.safetensors.index.json"
+        if index.exists():
+            table: dict[str, str] = json.loads(index.read_text())["weight_map"]
+            self._files = {name: folder / file for name, file in table.items()}
+        else:
+            file = folder / "diffusion_pytorch_model.safetensors"
+            if not file.exists():
+                raise MissingWeightsError(f"{folder} holds no safetensors weights.", remedy="Download the model again.")
+            with safe_open(file, framework="pt") as opened:  # type: ignore[no-untyped-call]
+                self._files = dict.fromkeys(opened.keys(), file)
+
+    def tensor(self, name: str) -> torch.Tensor:
+        with safe_open(self._files[name], framework="pt", device=str(self._device)) as file:  # type: ignore[no-untyped-call]
+            return file.get_tensor(name).to(self._dtype)  # type: ignore[no-any-return]
+
+
+class RandomSource:
+    """Random weights in given shapes, to measure speed and memory; scaled so that activations stay of order one."""
+
+    def __init__(self, shapes: Mapping[str, torch.Size], device: torch.device, dtype: torch.dtype, seed: int = 0) -> None:
+        self._shapes = shapes
+        self._device, self._dtype = device, dtype
+        self._generator = torch.Generator(device).manual_seed(seed)
+
+    def tensor(self, name: str) -> torch.Tensor:
+        shape = self._shapes[name]
+        options = {"device": self._device, "dtype": self._dtype, "generator": self._generator}
+        if name.endswith("weight") and len(shape) == 1:
+            return torch.ones(shape, device=self._device, dtype=self._dtype)
+        scale = 0.02 if len(shape) == 1 else shape[-1] ** -0.5
+        if ".norm" in name:
+            scale *= 0.3  # modulation: near identity
+        return torch.randn(shape, **options) * scale  # type: ignore[call-overload, no-any-return]

@@ -1,0 +1,110 @@
+"""Frozen weights of linears in the storage that fits: dense, fp8 with row scales, or NF4.
+
+Every storage is a named tuple of tensors, so that compiled functions take it as input and blocks share their code.
+`product` is x @ W.T + bias and `product_backward` dy @ W, with the same quantised W.
+"""
+
+from typing import Literal, NamedTuple
+
+import torch
+
+Storage = Literal["dense", "fp8", "nf4"]
+FP8 = torch.float8_e4m3fn
+FP8_MAX = 448.0
+NF4_BLOCK = 64
+BYTES_PER_WEIGHT: dict[Storage, float] = {"dense": 2.0, "fp8": 1.0, "nf4": 0.5 + 2 / NF4_BLOCK}
+
+
+class DenseWeight(NamedTuple):
+    """(outputs, inputs) in the compute dtype."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+
+
+class Fp8Weight(NamedTuple):
+    """e4m3 codes (outputs, inputs), float32 scale a row, and optionally the codes transposed for the backward product."""
+
+    codes: torch.Tensor
+    scale: torch.Tensor
+    transposed: torch.Tensor | None
+    bias: torch.Tensor
+
+
+class Nf4Weight(NamedTuple):
+    """bitsandbytes NF4: packed codes, a scale for each block of 64, and an empty tensor that carries (outputs, inputs)."""
+
+    packed: torch.Tensor
+    absmax: torch.Tensor
+    shape: torch.Tensor
+    bias: torch.Tensor
+
+
+FrozenWeight = DenseWeight | Fp8Weight | Nf4Weight
+
+
+def store(weight: torch.Tensor, bias: torch.Tensor, storage: Storage, *, keep_transposed: bool = False) -> FrozenWeight:
+    """The weight (outputs, inputs) in another storage, on its device."""
+    if storage == "dense":
+        return DenseWeight(weight, bias)
+    if storage == "fp8":
+        codes, scale = quantise_rows(weight)
+        transposed = codes.view(torch.uint8).t().contiguous().view(FP8) if keep_transposed else None
+        return Fp8Weight(codes, scale, transposed, bias)
+    import bitsandbytes.functional as bnb
+
+    packed, state = bnb.quantize_4bit(weight.contiguous(), blocksize=NF4_BLOCK, quant_type="nf4")
+    shape = torch.empty(weight.shape[0], 0, weight.shape[1], device=weight.device)
+    return Nf4Weight(packed, state.absmax.to(torch.bfloat16), shape, bias)
+
+
+def quantise_rows(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """e4m3 codes and float32 scales (rows, 1) of a matrix: each row uses the whole range."""
+    values = x.float()
+    scale = values.abs().amax(-1, keepdim=True).clamp_min(1e-12) / FP8_MAX
+    return (values / scale).clamp(-FP8_MAX, FP8_MAX).to(FP8), scale
+
+
+def dequantise(weight: FrozenWeight, dtype: torch.dtype) -> torch.Tensor:
+    """(outputs, inputs) in `dtype`."""
+    if isinstance(weight, DenseWeight):
+        return weight.weight.to(dtype)
+    if isinstance(weight, Fp8Weight):
+        return (weight.codes.to(torch.float32) * weight.scale).to(dtype)
+    import bitsandbytes  # noqa: F401 - registers the operator
+
+    shape = [weight.shape.shape[0], weight.shape.shape[2]]
+    return torch.ops.bitsandbytes.dequantize_4bit(  # type: ignore[no-any-return]
+        weight.packed, weight.absmax.float(), NF4_BLOCK, "nf4", shape, dtype
+    )
+
+
+def scaled_product(a: torch.Tensor, a_scale: torch.Tensor, b: torch.Tensor, b_scale: torch.Tensor) -> torch.Tensor:
+    """(a * a_scale) @ (b * b_scale).T for fp8 codes a (m, k) and b (n, k) with row scales; bfloat16.
+
+    Off the card it is computed in float32: the same quantisation, for tests and for the nano models.
+    """
+    if a.device.type == "cuda":
+        return torch._scaled_mm(
+            a, b.t(), scale_a=a_scale, scale_b=b_scale.t(), out_dtype=torch.bfloat16, use_fast_accum=True
+        )
+    return (a.float() * a_scale) @ (b.float() * b_scale).t()
+
+
+def tensors_of(weight: FrozenWeight) -> dict[str, torch.Tensor]:
+    """The tensors that must be kept on disk; the transposed copy is made again."""
+    kept = {name: tensor for name, tensor in weight._asdict().items() if name != "transposed"}
+    return {f"{type(weight).__name__}.{name}": tensor for name, tensor in kept.items()}
+
+
+def weight_of(tensors: dict[str, torch.Tensor], *, keep_transposed: bool = False) -> FrozenWeight:
+    """The inverse of `tensors_of`."""
+    kind = next(iter(tensors)).split(".")[0]
+    values = {name.split(".")[1]: tensor for name, tensor in tensors.items()}
+    if kind == "DenseWeight":
+        return DenseWeight(**values)
+    if kind == "Nf4Weight":
+        return Nf4Weight(**values)
+    codes = values["codes"]
+    transposed = codes.view(torch.uint8).t().contiguous().view(FP8) if keep_transposed else None
+    return Fp8Weight(transposed=transposed, **values)
