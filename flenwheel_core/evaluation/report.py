@@ -1,0 +1,86 @@
+"""The benchmark as a page a person reads: markdown for the artifact and the exported model card."""
+
+from collections.abc import Sequence
+
+from flenwheel_core.domain.prompts import CARD_CELLS
+from flenwheel_core.domain.scores import CellScore, Comparison, Scorecard
+from flenwheel_core.domain.stages import BenchmarkResult
+from flenwheel_core.ids import short
+
+
+def benchmark_markdown(result: BenchmarkResult) -> str:
+    """Verdict, figures side by side, and one line a cell."""
+    parts = ["## Model card benchmark", ""]
+    if result.comparison is not None:
+        parts += [*_verdict(result.comparison), ""]
+    cards = {"challenger": result.challenger} | ({"champion": result.champion} if result.champion else {})
+    parts += [*_figures(cards), "", *_cells(cards)]
+    return "\n".join(parts) + "\n"
+
+
+def _verdict(comparison: Comparison) -> list[str]:
+    lines = [f"**{'Promote the challenger' if comparison.promote else 'Keep the champion'}.**", ""]
+    if comparison.collapse_alarm:
+        lines += [
+            "> **Collapse alarm:** identity holds while diversity falls. Add real pictures before the next turn.",
+            "",
+        ]
+    return lines + [f"* {reason}" for reason in comparison.reasons]
+
+
+def _figures(cards: dict[str, Scorecard]) -> list[str]:
+    def percent(value: float | None) -> str:
+        return "not read" if value is None else f"{value:.0%}"
+
+    def number(value: float | None) -> str:
+        return "first turn" if value is None else f"{value:.3f}"
+
+    rows: list[tuple[str, list[str]]] = [
+        ("LoRA", [short(card.lora) if card.lora else "none" for card in cards.values()]),
+        (
+            "first-try pass rate",
+            [
+                f"{card.pass_rate:.0%} ({card.pass_rate_low:.0%} to {card.pass_rate_high:.0%})"
+                for card in cards.values()
+            ],
+        ),
+        ("identity, mean", [f"{card.identity:.3f}" for card in cards.values()]),
+        ("identity, 5 % quantile", [f"{card.identity_p05:.3f}" for card in cards.values()]),
+        ("angle right", [percent(card.angle_rate) for card in cards.values()]),
+        ("expression right", [percent(card.expression_rate) for card in cards.values()]),
+        ("pose right", [percent(card.pose_rate) for card in cards.values()]),
+        ("diversity, effective pictures", [f"{card.diversity:.1f}" for card in cards.values()]),
+        ("drift since turn 1", [number(card.drift) for card in cards.values()]),
+        ("not measurable", [str(sum(not cell.measured for cell in card.cells)) for card in cards.values()]),
+    ]
+    if any(card.prompt_fidelity is not None for card in cards.values()):
+        rows.append(("prompt fidelity (CLIP-T)", [number(card.prompt_fidelity) for card in cards.values()]))
+    head = f"| | {' | '.join(cards)} |"
+    return [head, "|---" * (len(cards) + 1) + "|", *(f"| {name} | {' | '.join(values)} |" for name, values in rows)]
+
+
+def _cells(cards: dict[str, Scorecard]) -> list[str]:
+    lines = [f"| cell | {' | '.join(cards)} |", "|---" * (len(cards) + 1) + "|"]
+    for cell in CARD_CELLS:
+        texts = [_cell([score for score in card.cells if score.cell == cell.id]) for card in cards.values()]
+        lines.append(f"| {cell.id} | {' | '.join(texts)} |")
+    return lines
+
+
+def _cell(scores: Sequence[CellScore]) -> str:
+    measured = [score for score in scores if score.measured]
+    if not measured:
+        return "not measurable"
+    identities = [score.identity for score in measured if score.identity is not None]
+    mean = f", identity {sum(identities) / len(identities):.3f}" if identities else ""
+    wrong = sorted(
+        {
+            name
+            for score in measured
+            for name, ok in (("angle", score.angle_ok), ("expression", score.expression_ok), ("pose", score.pose_ok))
+            if ok is False
+        }
+        | {reason.code.replace("_", " ") for score in measured for reason in score.reasons}
+    )
+    why = f" ({', '.join(wrong)})" if wrong else ""
+    return f"{sum(score.passed for score in measured)} of {len(measured)}{mean}{why}"
