@@ -93,6 +93,7 @@ def child_environment(settings: Settings, flow_run: str | None) -> dict[str, str
     environment["FLENWHEEL_GPU"] = settings.gpu
     environment["FLENWHEEL_SLOT"] = settings.slot_name
     environment["FLENWHEEL_MODELS"] = str(settings.models)
+    environment["FLENWHEEL_STAGE_MODULES"] = json.dumps(settings.stage_modules)
     if settings.vram_gib is not None:
         environment["FLENWHEEL_VRAM_GIB"] = str(settings.vram_gib)
     if settings.threads is not None:

@@ -35,6 +35,9 @@ class Settings(BaseSettings):
         description="Folder of downloaded, quantised and verifier weights.",
     )
     author: str = Field(default_factory=getpass.getuser, description="The name your decisions are signed with.")
+    stage_modules: tuple[str, ...] = Field(
+        default=(), description="Python modules that register further stages when imported."
+    )
     host: str = Field(default="127.0.0.1", description="Address the server and the studio listen on.")
     token: SecretStr | None = Field(default=None, description="Secret that is required when listening beyond loopback.")
     notify: tuple[SecretStr, ...] = Field(default=(), description="Apprise URLs that are told when a gate opens.")

@@ -7,6 +7,7 @@ Exit codes: 0 done, 202 do not retry, 203 may retry, 210 out of memory.
 
 import argparse
 import fcntl
+import importlib
 import importlib.metadata
 import json
 import logging
@@ -186,6 +187,8 @@ def main(argv: list[str] | None = None) -> int:
     logging.captureWarnings(True)
     try:
         settings = Settings()
+        for module in settings.stage_modules:
+            importlib.import_module(module)
         stage = find_stage(arguments.stage)
         request = _read_request(stage, arguments.request)
         progress = Progress(stage.name, _print_event)

@@ -78,6 +78,12 @@ STAGES: dict[str, Stage[StageRequest, StageResult]] = {
 }
 
 
+def register(stage: Stage[Request, Result]) -> Stage[Request, Result]:
+    """Makes a stage known by its name. Modules named in the setting `stage_modules` call it when imported."""
+    STAGES[stage.name] = cast("Stage[StageRequest, StageResult]", stage)
+    return stage
+
+
 def find_stage(name: str) -> Stage[StageRequest, StageResult]:
     """The stage of that name; raises NotFoundError that lists the names."""
     if name not in STAGES:

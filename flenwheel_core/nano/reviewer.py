@@ -1,0 +1,163 @@
+"""A simulated reviewer for the nano world: it judges by the renderer's ground truth, never by the screening it is meant to check.
+
+For demos, tests and benchmarks only. Everything it decides is signed "simulated reviewer".
+"""
+
+import io
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from flenwheel_core.domain.decisions import Decision, Verdict
+from flenwheel_core.domain.images import ImageKind, ImageRecord, Labels
+from flenwheel_core.families.registry import open_reader, open_verifier
+from flenwheel_core.nano.world import Character, View, apply_instruction, make_character, parse_instruction, render
+from flenwheel_core.review.session import Reviews
+from flenwheel_core.settings import Settings
+from flenwheel_core.store import Store
+from flenwheel_core.store.pictures import encode_png, load_picture
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+AUTHOR = "simulated reviewer"
+SAME_CHARACTER = 0.75
+"""Cosine to the mean embedding of true renders from which on a picture shows the character."""
+TRUTH_VIEWS = 3
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What the renderer knows of a demo character."""
+
+    character_seed: int
+    source_views: Mapping[str, View]
+    """The view each source file was rendered from, by file name."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the reviewer thinks of one picture."""
+
+    image: str
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    similarity: float
+    correction: str | None = None
+
+
+def review_gate(store: Store, settings: Settings, gate: str, truth: Truth, *, reference: str = "nano") -> list[Judged]:
+    """Decides about every picture of an open gate and writes the decisions into its journal. Repeating it changes nothing."""
+    reviews = Reviews(store)
+    session = reviews.get(gate)
+    records = reviews.images(session)
+    done = reviews.current(gate)
+    judged = judge(store, settings, records, truth, reference=reference)
+    for item in judged:
+        if item.image in done:
+            continue
+        reviews.decide(
+            gate,
+            Decision(
+                id=str(uuid.uuid5(uuid.NAMESPACE_URL, f"{gate}/{item.image}")),
+                at=datetime.now(UTC),
+                author=AUTHOR,
+                image=item.image,
+                verdict=item.verdict,
+                reasons=item.reasons,
+                note=f"similarity to the true character {item.similarity:.2f}",
+                correction=item.correction,
+            ),
+        )
+    return judged
+
+
+def judge(
+    store: Store, settings: Settings, records: Sequence[ImageRecord], truth: Truth, *, reference: str = "nano"
+) -> list[Judged]:
+    """A verdict for each picture: the character by embeddings of true renders, the view by the reader.
+
+    An edit that kept the character but missed its instruction needs correction, and gets the exact right answer.
+    """
+    character = make_character(truth.character_seed)
+    images = [load_picture(store, record.digest) for record in records]
+    with open_verifier(reference, settings) as verifier, open_reader(reference, settings) as reader:
+        true_mean = _mean([embedded.embedding for embedded in verifier.embed(_true_renders(character))])
+        embeddings = [embedded.embedding for embedded in verifier.embed(images)]
+        seen = reader.read(images)
+    judged = []
+    for record, embedding, labels in zip(records, embeddings, seen, strict=True):
+        similarity = -1.0 if embedding is None else float(np.dot(_unit(embedding), true_mean))
+        reasons = (() if similarity >= SAME_CHARACTER else ("identity",)) + _missed(record.labels, labels)
+        verdict = Verdict.GOOD if not reasons else Verdict.REJECT
+        correction = None
+        if reasons and "identity" not in reasons and record.kind is ImageKind.ENRICHED:
+            answer = _right_answer(record, truth, store)
+            if answer is not None:
+                verdict, correction = (
+                    Verdict.NEEDS_CORRECTION,
+                    store.put_blob(encode_png(answer, {"flenwheel.made_by": AUTHOR})),
+                )
+        judged.append(Judged(record.digest, verdict, reasons, similarity, correction))
+    return judged
+
+
+def _true_renders(character: Character) -> "list[Image]":
+    from flenwheel_core.domain.images import ANGLES, EXPRESSIONS
+
+    views = [
+        View(
+            angle=angle, expression=EXPRESSIONS[(index + number) % 4], background="studio", lighting="day", seed=number
+        )
+        for index, angle in enumerate(ANGLES)
+        for number in range(TRUTH_VIEWS)
+    ]
+    return [render(character, view) for view in views]
+
+
+def _missed(asked: Labels, seen: Labels) -> tuple[str, ...]:
+    """Reasons for which the picture does not show what was asked for; what the reader cannot tell counts as shown."""
+    missed = []
+    if asked.expression is not None and seen.expression not in (None, asked.expression):
+        missed.append("expression")
+    if any(
+        wanted is not None and found not in (None, wanted)
+        for wanted, found in ((asked.angle, seen.angle), (asked.pose, seen.pose))
+    ):
+        missed.append("angle")
+    if asked.background is not None and seen.background not in (None, asked.background):
+        missed.append("background")
+    return tuple(missed)
+
+
+def _right_answer(record: ImageRecord, truth: Truth, store: Store) -> "Image | None":
+    """The picture the edit should have become."""
+    if record.prompt is None or not record.parents:
+        return None
+    source = _source_name(record.parents[0], store)
+    if source not in truth.source_views:
+        return None
+    target = apply_instruction(truth.source_views[source], parse_instruction(record.prompt), record.seed or 0)
+    return render(make_character(truth.character_seed), target, size=record.width)
+
+
+def _source_name(digest: str, store: Store) -> str | None:
+    """The file name a source was ingested from, as its PNG says."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(store.get_blob(digest))) as image:
+        text = getattr(image, "text", {})
+    return text.get("flenwheel.item")
+
+
+def _unit(vector: Sequence[float]) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+    array = np.asarray(vector, dtype=np.float64)
+    return array / np.linalg.norm(array)
+
+
+def _mean(vectors: "Sequence[Sequence[float] | None]") -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+    return _unit(np.mean([_unit(vector) for vector in vectors if vector is not None], axis=0).tolist())
