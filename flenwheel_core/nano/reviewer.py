@@ -139,7 +139,7 @@ def _right_answer(record: ImageRecord, truth: Truth, store: Store) -> "Image | N
     if record.prompt is None or not record.parents:
         return None
     source = _source_name(record.parents[0], store)
-    if source not in truth.source_views:
+    if source is None or source not in truth.source_views:
         return None
     target = apply_instruction(truth.source_views[source], parse_instruction(record.prompt), record.seed or 0)
     return render(make_character(truth.character_seed), target, size=record.width)

@@ -1,0 +1,69 @@
+"""The pictures a demo starts from: one drawn character, as a user would bring it."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+from flenwheel_core.domain.images import ANGLES, EXPRESSIONS
+from flenwheel_core.errors import InputError
+from flenwheel_core.nano.reviewer import Truth
+from flenwheel_core.nano.world import BACKGROUNDS, LIGHTINGS, View, caption, make_character, render
+
+FIRST_HELD_OUT_SEED = 1_000_000
+"""Characters from this seed on were never used to train the nano models."""
+
+
+def source_views(seed: int, number: int) -> tuple[View, ...]:
+    """Views a user's folder would hold: mostly plain portraits, few expressions, one full body; the card's cells stay mostly empty."""
+    views = []
+    for index in range(number):
+        body = index % 6 == 5
+        views.append(
+            View(
+                angle="front" if body else ANGLES[index % len(ANGLES)],
+                expression=EXPRESSIONS[(index * 3) % len(EXPRESSIONS)],
+                pose="standing" if body else "portrait",
+                background=BACKGROUNDS[(index * 2 + 1) % len(BACKGROUNDS)],
+                lighting=LIGHTINGS[(index + index // 4) % len(LIGHTINGS)],
+                seed=seed * 1000 + index,
+            )
+        )
+    return tuple(views)
+
+
+def write_sources(
+    folder: Path, seed: int, *, trigger: str, class_word: str, number: int = 12, side: int = 128
+) -> Truth:
+    """Renders the source pictures of a held-out character into a folder, with captions beside them.
+
+    Returns what the renderer knows, for the simulated reviewer. Raises InputError for a seed the models were trained on.
+    """
+    if seed < FIRST_HELD_OUT_SEED:
+        raise InputError(
+            f"The character {seed} is one the nano models were trained on.",
+            why="a demo on it would prove nothing.",
+            remedy=f"Choose a seed from {FIRST_HELD_OUT_SEED} on.",
+        )
+    character = make_character(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    known: dict[str, View] = {}
+    for index, view in enumerate(source_views(seed, number)):
+        name = f"{index:02d}-{view.angle}-{view.expression}.png"
+        render(character, view, size=side).save(folder / name)
+        text = caption(character, view, name=f"{trigger} {class_word}")
+        (folder / name).with_suffix(".txt").write_text(text + "\n")
+        known[name] = view
+    return Truth(character_seed=seed, source_views=known)
+
+
+def save_truth(path: Path, truth: Truth) -> None:
+    """Writes what the renderer knows beside the workspace, never into the store."""
+    views = {name: dataclasses.asdict(view) for name, view in truth.source_views.items()}
+    path.write_text(json.dumps({"character_seed": truth.character_seed, "source_views": views}, indent=1))
+
+
+def load_truth(path: Path) -> Truth:
+    """Reads what save_truth wrote."""
+    content = json.loads(path.read_text())
+    views = {name: View(**view) for name, view in content["source_views"].items()}
+    return Truth(character_seed=content["character_seed"], source_views=views)
