@@ -1,8 +1,15 @@
-"""A review session: the pictures of one gate, the journal of decisions about them, and how the gate closes.
+"""Review sessions: the pictures of a gate, the journal of decisions about them, and how the gate closes.
 
-Nothing here knows of HTTP or Prefect. The current state is a fold over the journal, so undo works after a restart.
+Nothing here knows of HTTP or Prefect. The present state is a fold over the journal, so undo works after a restart, and other processes
+may append at the same time. On an object store, which has no locks, a decision in the very moment of closing may come too late.
 """
 
+import fcntl
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Literal
 
 from pydantic import Field
@@ -19,11 +26,15 @@ from flenwheel_core.domain.decisions import (
 )
 from flenwheel_core.domain.images import ImageRecord
 from flenwheel_core.domain.scores import Screening
-from flenwheel_core.errors import GateError, InputError, NotFoundError
-from flenwheel_core.ids import Digest, Slug
+from flenwheel_core.errors import CorruptManifestError, GateError, InputError, NotFoundError
+from flenwheel_core.ids import Digest, Slug, short
+from flenwheel_core.review.fold import GateState
 from flenwheel_core.store import Journal, Store
 
 GateKind = Literal["enriched", "synthetic", "triplets"]
+
+KEPT_GATES = 4
+"""Gates whose picture lists stay in memory; the least recently used one goes first."""
 
 
 class ReviewSession(Document):
@@ -41,11 +52,43 @@ class ReviewSession(Document):
     flow_run: str | None = Field(default=None, description="the suspended flow run that waits for it")
 
 
+class OpenedGate:
+    """A gate with its pictures in memory and its journal folded as far as it was read."""
+
+    def __init__(self, session: ReviewSession, store: Store) -> None:
+        self.session = session
+        self.images = store.get_images(session.images)
+        rows = () if session.screenings is None else store.get_screenings(session.screenings)
+        self.screenings = {row.image: row for row in rows}
+        self.by_digest = {record.digest: record for record in self.images}
+        self.lock = threading.RLock()
+        self._journal = store.journal(f"reviews/{session.gate}/decisions", Decision)
+        self._state = GateState()
+        self._position = 0
+
+    def state(self) -> GateState:
+        """The state as of now: lines that other processes appended are read first."""
+        with self.lock:
+            try:
+                lines, position = self._journal.read_after(self._position)
+            except CorruptManifestError:
+                if self._position == 0:
+                    raise
+                self._state, self._position = GateState(), 0
+                lines, position = self._journal.read_after(0)
+            for line in lines:
+                self._state.add(line)
+            self._position = position
+            return self._state
+
+
 class Reviews:
-    """All review sessions of a store."""
+    """All review sessions of a store. Safe to use from several threads, beside other processes."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self._opened: OrderedDict[str, OpenedGate] = OrderedDict()
+        self._lock = threading.Lock()
 
     def open(self, session: ReviewSession) -> ReviewSession:
         """Opens a gate; opening the same gate again changes nothing and returns what is there."""
@@ -64,29 +107,78 @@ class Reviews:
         names = self.store.list_documents("reviews")
         return sorted(name.split("/")[1] for name in names if name.endswith("/session"))
 
+    def gate(self, gate: str) -> OpenedGate:
+        """The gate with its pictures; a gate's picture list never changes, so it is read once."""
+        with self._lock:
+            if gate in self._opened:
+                self._opened.move_to_end(gate)
+                return self._opened[gate]
+        opened = OpenedGate(self.get(gate), self.store)
+        with self._lock:
+            opened = self._opened.setdefault(gate, opened)
+            while len(self._opened) > KEPT_GATES:
+                self._opened.popitem(last=False)
+            return opened
+
     def images(self, session: ReviewSession) -> tuple[ImageRecord, ...]:
-        return self.store.get_images(session.images)
+        return self.gate(session.gate).images
 
     def screenings(self, session: ReviewSession) -> dict[Digest, Screening]:
-        if session.screenings is None:
-            return {}
-        return {row.image: row for row in self.store.get_screenings(session.screenings)}
+        return self.gate(session.gate).screenings
 
     def journal(self, gate: str) -> Journal[Decision]:
         return self.store.journal(f"reviews/{gate}/decisions", Decision)
 
-    def decide(self, gate: str, decision: Decision) -> None:
-        """Appends one decision; it is on disk when this returns. Raises for a closed gate or an unknown picture."""
-        session = self.get(gate)
-        if self.closed(gate) is not None:
-            raise GateError(f"The gate {gate} is closed.", remedy="Start another round with `redo`, or another turn.")
-        if decision.image not in {record.digest for record in self.images(session)}:
-            raise InputError(f"The picture {decision.image[:12]} does not belong to the gate {gate}.")
-        self.journal(gate).append(decision)
+    def keep_correction(self, gate: str, correction: ImageRecord) -> None:
+        """Records an uploaded correction, so that a decision may name it and its lineage is known."""
+        if correction.digest not in self.corrections(gate):
+            self.store.journal(f"reviews/{gate}/corrections", ImageRecord).append(correction)
+
+    def corrections(self, gate: str) -> dict[Digest, ImageRecord]:
+        """The corrected pictures that were uploaded at a gate."""
+        journal = self.store.journal(f"reviews/{gate}/corrections", ImageRecord)
+        return {record.digest: record for record in journal.read()}
+
+    def decide(self, gate: str, *decisions: Decision) -> GateState:
+        """Appends decisions in one go; they are on disk when this returns. A repeated id is the same request and changes nothing.
+
+        Raises GateError for a closed gate and InputError for a picture of another gate.
+        """
+        opened = self.gate(gate)
+        for decision in decisions:
+            if decision.image not in opened.by_digest:
+                raise InputError(f"The picture {short(decision.image)} does not belong to the gate {gate}.")
+        with opened.lock, self._alone(gate):
+            self._refuse_closed(gate)
+            state = opened.state()
+            fresh = [decision for decision in decisions if not state.knows(decision.id)]
+            self.journal(gate).extend(fresh)
+            return opened.state()
+
+    def undo(self, gate: str, author: str, id_: str) -> Decision | None:
+        """Takes back the author's last decision, or last bulk decision, and returns it; None if nothing is left to take back."""
+        opened = self.gate(gate)
+        with opened.lock, self._alone(gate):
+            self._refuse_closed(gate)
+            state = opened.state()
+            last = state.last_action(author)
+            if last is None or state.knows(id_):
+                return None
+            line = Decision(
+                id=id_,
+                at=datetime.now(UTC),
+                author=author,
+                image=last.image,
+                verdict=None,
+                undo_of=last.batch or last.id,
+            )
+            self.journal(gate).append(line)
+            opened.state()
+            return last
 
     def current(self, gate: str) -> dict[Digest, Decision]:
         """The standing decision about each decided picture."""
-        return fold(self.journal(gate).read())
+        return self.gate(gate).state().standing()
 
     def close(
         self, gate: str, verdict: GateVerdict, undecided: UndecidedPolicy, *, override_minimum: bool, reviewer: str
@@ -95,22 +187,23 @@ class Reviews:
         closed = self.closed(gate)
         if closed is not None:
             return closed
-        session = self.get(gate)
-        final = settle(self.images(session), self.screenings(session), self.current(gate), undecided, reviewer)
-        decisions = DecisionSet(gate=gate, decisions=final)
-        counts = {kind: sum(decision.verdict is kind for decision in final) for kind in Verdict}
-        outcome = ClosedGate(
-            gate=gate,
-            verdict=verdict,
-            decisions=self.store.put_blob(decisions.to_bytes()),
-            good=counts[Verdict.GOOD],
-            needs_correction=counts[Verdict.NEEDS_CORRECTION],
-            reject=counts[Verdict.REJECT],
-            undecided=len(self.images(session)) - len(final),
-            enough=counts[Verdict.GOOD] >= session.minimum or override_minimum,
-            reviewer=reviewer,
-        )
-        self.store.put_document(f"reviews/{gate}/outcome", outcome)
+        opened = self.gate(gate)
+        with opened.lock, self._alone(gate):
+            final = settle(opened.images, opened.screenings, opened.state(), undecided, reviewer)
+            decisions = DecisionSet(gate=gate, decisions=final)
+            counts = {kind: sum(decision.verdict is kind for decision in final) for kind in Verdict}
+            outcome = ClosedGate(
+                gate=gate,
+                verdict=verdict,
+                decisions=self.store.put_blob(decisions.to_bytes()),
+                good=counts[Verdict.GOOD],
+                needs_correction=counts[Verdict.NEEDS_CORRECTION],
+                reject=counts[Verdict.REJECT],
+                undecided=len(opened.images) - len(final),
+                enough=counts[Verdict.GOOD] >= opened.session.minimum or override_minimum,
+                reviewer=reviewer,
+            )
+            self.store.put_document(f"reviews/{gate}/outcome", outcome)
         standing = self.closed(gate)
         assert standing is not None
         return standing
@@ -123,35 +216,44 @@ class Reviews:
         """The frozen decisions of a closed gate."""
         return DecisionSet.from_bytes(self.store.get_blob(closed.decisions), where=f"The decisions of {closed.gate}")
 
+    def _refuse_closed(self, gate: str) -> None:
+        closed = self.closed(gate)
+        if closed is not None:
+            raise GateError(
+                f"The gate {gate} is closed.",
+                why=f"{closed.reviewer or 'somebody'} answered it with {closed.verdict}.",
+                remedy="Decisions can be changed in another round or another turn.",
+            )
 
-def fold(lines: "list[Decision] | tuple[Decision, ...] | object") -> dict[Digest, Decision]:
-    """The standing decision about each picture: the last line about it that was not taken back."""
-    undone: set[str] = set()
-    seen: dict[str, Decision] = {}
-    for line in lines:  # type: ignore[attr-defined]
-        if line.undo_of is not None:
-            undone.add(line.undo_of)
-        else:
-            seen.setdefault(line.id, line)
-    standing: dict[Digest, Decision] = {}
-    for line in seen.values():
-        if line.id in undone or (line.batch is not None and line.batch in undone):
-            continue
-        standing[line.image] = line
-    return {image: line for image, line in standing.items() if line.verdict is not None}
+    @contextmanager
+    def _alone(self, gate: str) -> Iterator[None]:
+        """One writer or closer of a gate at a time, across processes: no decision slips in while its gate is being frozen."""
+        local = self.store.files.local
+        if local is None:
+            yield
+            return
+        path = local / f"journals/reviews/{gate}/lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
 
 def settle(
     images: tuple[ImageRecord, ...],
     screenings: dict[Digest, Screening],
-    current: dict[Digest, Decision],
+    state: GateState,
     undecided: UndecidedPolicy,
     reviewer: str,
 ) -> tuple[FinalDecision, ...]:
-    """The final decision about each picture, in the gate's order; undecided ones as the policy says."""
+    """The final decision about each picture, in the gate's order; undecided ones as the policy says.
+
+    A picture that authors disagree about is left out whatever the policy: nobody's verdict wins silently.
+    """
     final = []
     for record in images:
-        decision = current.get(record.digest)
+        picture = state.picture(record.digest)
+        decision = picture.decision
         if decision is not None and decision.verdict is not None:
             final.append(
                 FinalDecision(
@@ -164,8 +266,16 @@ def settle(
                     author=decision.author,
                 )
             )
-        elif undecided == "take_passed":
+        elif undecided == "take_passed" and not picture.conflict:
             screening = screenings.get(record.digest)
             if screening is not None and screening.outcome == "pass":
-                final.append(FinalDecision(image=record.digest, verdict=Verdict.GOOD, author=reviewer, by_policy=True))
+                final.append(
+                    FinalDecision(
+                        image=record.digest,
+                        verdict=Verdict.GOOD,
+                        caption=None if decision is None else decision.caption,
+                        author=reviewer,
+                        by_policy=True,
+                    )
+                )
     return tuple(final)

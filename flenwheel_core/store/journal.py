@@ -50,6 +50,21 @@ class Journal(Generic[Line]):
         for number, data in enumerate(self._raw(), start=1):
             yield self._kind.from_bytes(data, where=f"Line {number} of the journal {self.name}")
 
+    def read_after(self, position: int) -> tuple[list[Line], int]:
+        """The whole lines after a position that an earlier call returned (0 at first), and the position after them.
+
+        Raises CorruptManifestError for a journal that became shorter (a failed write was taken back): read it anew from 0.
+        """
+        if self._files.local is None:
+            paths = list(self._files.list(self.name))
+            data, end = [self._files.read(path) for path in paths[position:]], len(paths)
+        else:
+            data, end = _tail_local(self._files.local / f"{self.name}.jsonl", position)
+        if end < position:
+            raise CorruptManifestError(f"The journal {self.name} became shorter.", remedy="Read it from its beginning.")
+        where = f"A line after position {position} of the journal {self.name}"
+        return [self._kind.from_bytes(line, where=where) for line in data], end
+
     def _raw(self) -> Iterator[bytes]:
         if self._files.local is None:
             for path in self._files.list(self.name):
@@ -73,6 +88,21 @@ class Journal(Generic[Line]):
                         remedy=f"Repair or remove that line of {local}; every other line is intact.",
                     ) from error
                 yield line
+
+
+def _tail_local(path: Path, position: int) -> tuple[list[bytes], int]:
+    """The whole lines after a byte position, and the position after them."""
+    try:
+        end = path.stat().st_size
+    except FileNotFoundError:
+        return [], 0
+    if end <= position:
+        return [], end
+    with path.open("rb") as file:
+        file.seek(position)
+        tail = file.read(end - position)
+    whole = tail[: tail.rfind(b"\n") + 1]
+    return [line for line in whole.split(b"\n") if line], position + len(whole)
 
 
 def _append_local(path: Path, lines: list[bytes]) -> None:

@@ -1,0 +1,52 @@
+"""What the studio asks of the flow server. `deployments/studio.py` gives it Prefect; without one the studio only keeps decisions."""
+
+from typing import Literal, Protocol
+
+from flenwheel_core.domain.base import Document
+from flenwheel_core.domain.decisions import ClosedGate
+from flenwheel_core.progress import ProgressEvent
+
+Flywheel = Literal["character", "editor"]
+
+
+class ResumeResult(Document):
+    """Whether a suspended run took the answer."""
+
+    accepted: bool
+    reason: str = ""
+
+
+class RunStatus(Document):
+    """How a flow run stands."""
+
+    flow_run: str
+    state: str
+    """SCHEDULED, PENDING, RUNNING, PAUSED (which includes suspended), COMPLETED, FAILED, CANCELLED or CRASHED."""
+    name: str = ""
+    """The state's own name, such as Suspended or AwaitingRetry."""
+    message: str = ""
+    progress: tuple[ProgressEvent, ...] = ()
+
+
+class GateResumer(Protocol):
+    """Resumes suspended runs."""
+
+    def resume_gate(self, flow_run_id: str, outcome: ClosedGate) -> ResumeResult:
+        """Hands a gate's outcome to its run. Raises ServerError if the server does not answer."""
+        ...
+
+
+class FlowServer(GateResumer, Protocol):
+    """Resumes, starts and watches flow runs. Every method raises ServerError if the server does not answer."""
+
+    def run_statuses(self, flow_run_ids: tuple[str, ...]) -> dict[str, RunStatus]:
+        """How runs stand, with the progress of the stage they are in; runs the server does not know are left out."""
+        ...
+
+    def start_turn(self, flywheel: Flywheel, character: str, recipe: str | None) -> RunStatus:
+        """Schedules a turn and returns its run."""
+        ...
+
+    def run_address(self, flow_run_id: str) -> str | None:
+        """The address of a run's page in the server's own interface, for a link."""
+        ...

@@ -1,0 +1,52 @@
+"""Small WebP copies of stored pictures, made once and kept on the local disk."""
+
+import io
+import os
+import threading
+import uuid
+from pathlib import Path
+
+from PIL import Image
+
+from flenwheel_core.errors import InputError
+from flenwheel_core.ids import Digest
+from flenwheel_core.images.decode import Limits, decode
+from flenwheel_core.store import Store
+
+SIZES_PX = (160, 320, 1280)
+"""Long sides that may be asked for: a few fixed ones, so that nobody can fill the disk with sizes."""
+
+MAXIMUM_BYTES = 128 * 2**20
+
+
+class Thumbnails:
+    """The thumbnails of one store. Safe from several threads; deleting the folder costs time only."""
+
+    def __init__(self, store: Store, folder: Path) -> None:
+        self._store = store
+        self._folder = folder
+        self._decoders = threading.Semaphore(max(1, (os.cpu_count() or 2) - 1))
+
+    def path(self, digest: Digest, side_px: int) -> Path:
+        """The WebP file of a picture; made now if it is not there. Raises NotFoundError, or InputError for what is no picture."""
+        if side_px not in SIZES_PX:
+            raise InputError(f"There are no thumbnails of {side_px} pixels.", remedy=f"Sizes are {SIZES_PX}.")
+        path = self._folder / str(side_px) / digest[:2] / f"{digest}.webp"
+        if path.exists():
+            return path
+        with self._decoders:
+            if not path.exists():
+                self._make(digest, side_px, path)
+        return path
+
+    def _make(self, digest: Digest, side_px: int, path: Path) -> None:
+        data = self._store.get_blob(digest)
+        image = decode(data, digest[:12], Limits(maximum_bytes=MAXIMUM_BYTES)).image
+        if max(image.size) > side_px:
+            image.thumbnail((side_px, side_px), Image.Resampling.LANCZOS, reducing_gap=3.0)
+        buffer = io.BytesIO()
+        image.save(buffer, "WEBP", quality=82, method=2)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.parent / f".tmp-{uuid.uuid4().hex}"
+        temporary.write_bytes(buffer.getvalue())
+        temporary.replace(path)

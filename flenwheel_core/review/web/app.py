@@ -1,0 +1,67 @@
+"""The studio as a web app: the JSON API under /api/v1 and the pages that use it."""
+
+from pathlib import Path
+
+from fastapi import APIRouter, FastAPI
+from starlette.staticfiles import StaticFiles
+
+from flenwheel_core.domain.base import Document
+from flenwheel_core.review.flow_server import FlowServer
+from flenwheel_core.review.web import gate_api, pages, picture_api
+from flenwheel_core.review.web.problems import Problem, add_problem_handlers
+from flenwheel_core.review.web.security import Guard, check_binding, csrf_token
+from flenwheel_core.review.web.studio import TheStudio, open_studio
+from flenwheel_core.settings import Settings
+
+STATIC = Path(__file__).parent / "static"
+PROBLEMS: dict[int | str, dict[str, object]] = {
+    400: {"model": Problem, "description": "the body cannot be read"},
+    404: {"model": Problem, "description": "no such thing"},
+    409: {"model": Problem, "description": "not possible as things stand"},
+    422: {"model": Problem, "description": "not valid"},
+}
+
+
+class SessionView(Document):
+    """What a client needs before it can change anything."""
+
+    author: str
+    csrf: str
+    workspace: str
+    flow_server: bool
+
+
+session_router = APIRouter(tags=["session"])
+
+
+@session_router.get("/session")
+def get_session(studio: TheStudio) -> SessionView:
+    """The proposed author name and the token to send as X-CSRF-Token with every change."""
+    return SessionView(
+        author=studio.settings.author,
+        csrf=csrf_token(studio.secret),
+        workspace=str(studio.settings.root),
+        flow_server=studio.flows is not None,
+    )
+
+
+def create_app(settings: Settings, prefect: FlowServer | None) -> FastAPI:
+    """The studio of a workspace. Raises UserError if it would listen beyond loopback without a token."""
+    check_binding(settings)
+    studio = open_studio(settings, prefect)
+    app = FastAPI(
+        title="FLENwheel studio",
+        version="1",
+        description="Reviews, characters, turns and LoRAs of one workspace. Changes need the X-CSRF-Token of /api/v1/session.",
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.studio = studio
+    add_problem_handlers(app)
+    for router in (session_router, gate_api.router, picture_api.router):
+        app.include_router(router, prefix="/api/v1", responses=PROBLEMS)
+    app.include_router(pages.router, include_in_schema=False)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.add_middleware(Guard, settings=settings, secret=studio.secret)
+    return app

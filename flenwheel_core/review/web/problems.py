@@ -1,0 +1,71 @@
+"""Errors as answers: the same three sentences everywhere, and the status that fits."""
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+from flenwheel_core.domain.base import Document
+from flenwheel_core.errors import (
+    FlenwheelError,
+    GateError,
+    InputError,
+    MissingWeightsError,
+    NotFoundError,
+    RecipeError,
+    ResourceError,
+    ServerError,
+    UserError,
+)
+
+STATUSES: tuple[tuple[type[FlenwheelError], int], ...] = (
+    (NotFoundError, 404),
+    (GateError, 409),
+    (InputError, 422),
+    (RecipeError, 422),
+    (MissingWeightsError, 409),
+    (ResourceError, 507),
+    (ServerError, 503),
+    (UserError, 400),
+)
+
+
+class Problem(Document):
+    """What went wrong, why, and what to do."""
+
+    what: str
+    why: str = ""
+    remedy: str = ""
+
+
+def status_of(error: FlenwheelError) -> int:
+    """The HTTP status of an error; damage in the store is 500."""
+    return next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
+
+
+def add_problem_handlers(app: FastAPI) -> None:
+    """Answers every error of ours, and every invalid request, as a Problem."""
+
+    @app.exception_handler(FlenwheelError)
+    def known(_: Request, error: FlenwheelError) -> JSONResponse:
+        return _answer(status_of(error), error.what, error.why, error.remedy)
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        wrong = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()[:5]]
+        return _answer(422, "The request is not valid.", "; ".join(wrong), "See /api for what is asked for.")
+
+    @app.exception_handler(HTTPException)
+    def plain(_: Request, error: HTTPException) -> JSONResponse:
+        what = "There is nothing at this address." if error.status_code == 404 else str(error.detail)
+        return _answer(error.status_code, what, "", "", error.headers)
+
+
+def _answer(status: int, what: str, why: str, remedy: str, headers: object = None) -> JSONResponse:
+    content = Problem(what=_clean(what), why=_clean(why), remedy=remedy).model_dump()
+    return JSONResponse(content, status_code=status, headers=headers if isinstance(headers, dict) else None)
+
+
+def _clean(text: str) -> str:
+    """Without lone surrogates, which a client may send and no answer can hold."""
+    return text.encode("utf-8", "replace").decode()
