@@ -1,0 +1,39 @@
+"""Real photographs for tests: scikit-image ships them."""
+
+import io
+
+import numpy as np
+from PIL import Image, ImageFilter, ImageOps
+
+
+def astronaut() -> Image.Image:
+    """512 x 512, one face of about 90 px."""
+    from skimage import data
+
+    return Image.fromarray(data.astronaut())
+
+
+def without_face(name: str) -> Image.Image:
+    """coffee, chelsea (a cat) or rocket."""
+    from skimage import data
+
+    return Image.fromarray(np.asarray(getattr(data, name)())).convert("RGB")
+
+
+def jpeg(image: Image.Image, quality: int) -> Image.Image:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    return Image.open(buffer).convert("RGB")
+
+
+def honest_variants(image: Image.Image) -> dict[str, Image.Image]:
+    """Changes after which it is still the same person."""
+    return {
+        "mirrored": ImageOps.mirror(image),
+        "turned": image.rotate(10),
+        "larger": image.resize((1024, 1024)),
+        "compressed": jpeg(image, 30),
+        "darker": Image.eval(image, lambda value: value // 2),
+        "soft": image.filter(ImageFilter.GaussianBlur(1)),
+        "cropped": image.crop((100, 20, 360, 280)),
+    }
