@@ -5,10 +5,12 @@
 """
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 
-from flenwheel_core.recipes.train import SigmaRecipe
+if TYPE_CHECKING:
+    from flenwheel_core.recipes.train import SigmaRecipe
 
 
 def shift_factor_for_tokens(
@@ -29,7 +31,7 @@ def shift_sigma(sigma: torch.Tensor, factor: float) -> torch.Tensor:
     return factor * sigma / (1 + (factor - 1) * sigma)
 
 
-def sigma_of_uniform(uniform: torch.Tensor, recipe: SigmaRecipe, *, shift: float) -> torch.Tensor:
+def sigma_of_uniform(uniform: torch.Tensor, recipe: "SigmaRecipe", *, shift: float) -> torch.Tensor:
     """Noise levels whose density is the recipe's, from `uniform` numbers in (0, 1); same shape, float32.
 
     Densities: Esser et al., section 3.1 (logit-normal, mode with heavy tails, CosMap).

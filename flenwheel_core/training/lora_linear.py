@@ -10,13 +10,13 @@ from typing import NamedTuple, cast
 import torch
 
 from flenwheel_core.training.storage import (
-    FP8,
     DenseWeight,
     Fp8Weight,
     FrozenWeight,
     dequantise,
     quantise_rows,
     scaled_product,
+    transposed_codes,
 )
 
 
@@ -75,10 +75,6 @@ def _block_diagonal(adapter: Adapter, *, outputs: int, dtype: torch.dtype) -> to
     return rows[0] if len(rows) == 1 else torch.cat(rows)
 
 
-def _transposed(codes: torch.Tensor) -> torch.Tensor:
-    return codes.view(torch.uint8).t().contiguous().view(FP8)
-
-
 def _fp8_forward(
     x: torch.Tensor, codes: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -91,7 +87,7 @@ def _fp8_backward(
 ) -> torch.Tensor:
     """dy @ W. The weight's row scale runs along the summed dimension, so it goes into dy before dy is quantised."""
     dy_codes, dy_scale = quantise_rows(dy.float() * scale.t())
-    columns = _transposed(codes) if transposed is None else transposed
+    columns = transposed_codes(codes) if transposed is None else transposed
     ones = torch.ones(columns.shape[0], 1, device=dy.device, dtype=torch.float32)
     return scaled_product(dy_codes, dy_scale, columns, ones).to(dy.dtype)
 

@@ -49,7 +49,7 @@ def store(weight: torch.Tensor, bias: torch.Tensor, storage: Storage, *, keep_tr
         return DenseWeight(weight, bias)
     if storage == "fp8":
         codes, scale = quantise_rows(weight)
-        transposed = codes.view(torch.uint8).t().contiguous().view(FP8) if keep_transposed else None
+        transposed = transposed_codes(codes) if keep_transposed else None
         return Fp8Weight(codes, scale, transposed, bias)
     import bitsandbytes.functional as bnb
 
@@ -63,6 +63,11 @@ def quantise_rows(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     values = x.float()
     scale = values.abs().amax(-1, keepdim=True).clamp_min(1e-12) / FP8_MAX
     return (values / scale).clamp(-FP8_MAX, FP8_MAX).to(FP8), scale
+
+
+def transposed_codes(codes: torch.Tensor) -> torch.Tensor:
+    """fp8 codes (outputs, inputs) as contiguous (inputs, outputs)."""
+    return codes.view(torch.uint8).t().contiguous().view(FP8)
 
 
 def dequantise(weight: FrozenWeight, dtype: torch.dtype) -> torch.Tensor:
@@ -106,5 +111,5 @@ def weight_of(tensors: dict[str, torch.Tensor], *, keep_transposed: bool = False
     if kind == "Nf4Weight":
         return Nf4Weight(**values)
     codes = values["codes"]
-    transposed = codes.view(torch.uint8).t().contiguous().view(FP8) if keep_transposed else None
+    transposed = transposed_codes(codes) if keep_transposed else None
     return Fp8Weight(transposed=transposed, **values)

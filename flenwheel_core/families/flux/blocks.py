@@ -81,7 +81,9 @@ def double_block(
     picture = picture + gate_mlp * _linear(hidden, w.down, options)
 
     text = text + t_gate * _linear(text_y, w.text_out, options)
-    hidden = functional.gelu(_linear(_modulated(text, t_shift_mlp, t_scale_mlp), w.text_up, options), approximate="tanh")
+    hidden = functional.gelu(
+        _linear(_modulated(text, t_shift_mlp, t_scale_mlp), w.text_up, options), approximate="tanh"
+    )
     text = text + t_gate_mlp * _linear(hidden, w.text_down, options)
     return picture, text
 

@@ -23,7 +23,7 @@ from flenwheel_core.families.flux.blocks import (
 )
 from flenwheel_core.families.flux.sources import WeightSource
 from flenwheel_core.training.lora_linear import Adapter
-from flenwheel_core.training.storage import Fp8Weight, FrozenWeight, Storage, dequantise, store
+from flenwheel_core.training.storage import Fp8Weight, FrozenWeight, Storage, dequantise, store, transposed_codes
 
 if TYPE_CHECKING:
     from diffusers import FluxTransformer2DModel
@@ -95,14 +95,33 @@ class FastFlux(torch.nn.Module):
         self._single = [self._load_single(index) for index in range(self._layers[1])]
         self._with_adapter = True
         self.recompute = (plan.recompute_double, plan.recompute_single)
-        self._run_double: Callable[..., Any] = double_block
-        self._run_single: Callable[..., Any] = single_block
-        self._run_modulation: Callable[..., Any] = _modulation
+        self.run_eagerly()
         if plan.compile:
             torch._dynamo.config.recompile_limit = 64
             self._run_double = torch.compile(double_block, dynamic=False, fullgraph=True)
             self._run_single = torch.compile(single_block, dynamic=False, fullgraph=True)
             self._run_modulation = torch.compile(_modulation, dynamic=False, fullgraph=True)
+
+    def run_eagerly(self) -> None:
+        """Without compiled blocks, from now on."""
+        self._run_double: Callable[..., Any] = double_block
+        self._run_single: Callable[..., Any] = single_block
+        self._run_modulation: Callable[..., Any] = _modulation
+
+    @property
+    def compiled(self) -> bool:
+        return self._run_single is not single_block
+
+    @property
+    def transposed(self) -> bool:
+        """True if fp8 weights are kept transposed too."""
+        weight = self._single[0][0].out.weight
+        return isinstance(weight, Fp8Weight) and weight.transposed is not None
+
+    def keep_transposed(self) -> None:
+        """Keep fp8 weights transposed too, from now on."""
+        self._double = [(_with_transposed(w), m) for w, m in self._double]
+        self._single = [(_with_transposed(w), m) for w, m in self._single]
 
     # what FluxPipeline and the training task ask for
 
@@ -217,6 +236,14 @@ class FastFlux(torch.nn.Module):
         parameter = torch.nn.Parameter(torch.zeros(shape, device=weight.device, dtype=torch.float32))
         self.lora[f"{name}.lora_{matrix}.default.weight"] = parameter
         return parameter
+
+
+def _with_transposed(weights: Any) -> Any:
+    changed = {}
+    for name, part in weights._asdict().items():
+        if name != "norms" and isinstance(part.weight, Fp8Weight):
+            changed[name] = part._replace(weight=part.weight._replace(transposed=transposed_codes(part.weight.codes)))
+    return weights._replace(**changed)
 
 
 def _modulation(silu: torch.Tensor, weight: FrozenWeight) -> torch.Tensor:

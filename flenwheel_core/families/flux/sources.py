@@ -41,7 +41,9 @@ class FolderSource:
 class RandomSource:
     """Random weights in given shapes, to measure speed and memory; scaled so that activations stay of order one."""
 
-    def __init__(self, shapes: Mapping[str, torch.Size], device: torch.device, dtype: torch.dtype, seed: int = 0) -> None:
+    def __init__(
+        self, shapes: Mapping[str, torch.Size], device: torch.device, dtype: torch.dtype, seed: int = 0
+    ) -> None:
         self._shapes = shapes
         self._device, self._dtype = device, dtype
         self._generator = torch.Generator(device).manual_seed(seed)
