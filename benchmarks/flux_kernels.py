@@ -94,12 +94,9 @@ def products(kernels: Kernels) -> None:
         kernels.case(f"adapter_db_{name}", lambda y=y, h=h: y.t() @ h, bytes_moved=2.0 * TOKENS * outputs)
         kernels.case(f"adapter_dh_{name}", lambda y=y, b=b16: y @ b, bytes_moved=2.0 * TOKENS * outputs)
         quantise = torch.compile(quantise_rows, dynamic=False)
-        kernels.case(f"quantise_{name}", lambda x=x: quantise(x), bytes_moved=3.0 * TOKENS * inputs)
-    kernels.case(
-        "cast",
-        lambda x=torch.randn(TOKENS, 12288, device="cuda").to(FP8): x.to(torch.bfloat16),
-        bytes_moved=3.0 * TOKENS * 12288,
-    )
+        kernels.case(f"quantise_{name}", lambda x=x, quantise=quantise: quantise(x), bytes_moved=3.0 * TOKENS * inputs)
+    codes = torch.randn(TOKENS, 12288, device="cuda").to(FP8)
+    kernels.case("cast", lambda: codes.to(torch.bfloat16), bytes_moved=3.0 * codes.numel())
 
 
 def attentions(kernels: Kernels) -> None:

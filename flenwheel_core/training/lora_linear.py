@@ -120,10 +120,8 @@ class _Fp8Lora(torch.autograd.Function):
         x, x_scale, h, a, b, codes, scale, transposed = ctx.saved_tensors
         dh = dy @ b
         db = dy.t() @ h
-        if x_scale is None:
-            da = dh.t() @ x
-        else:
-            da = (dh * x_scale).to(dh.dtype).t() @ x.to(dh.dtype)
+        # With x in fp8 its row scale goes into dh.
+        da = dh.t() @ x if x_scale is None else (dh * x_scale).to(dh.dtype).t() @ x.to(dh.dtype)
         dx = torch.addmm(_fp8_backward(dy, codes, scale, transposed), dh, a)
         return dx, da, db, None, None, None, None, None
 

@@ -1,8 +1,10 @@
 """The LoRA on a FLUX transformer: put on by PEFT, started from derived numbers, switched off and on."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -48,24 +50,47 @@ def add_adapter(transformer: "FluxTransformer2DModel", recipe: LoraRecipe, *, se
     """Put the adapter on: float32 weights, B zero, A uniform as in PEFT but derived from (seed, module name)."""
     config = adapter_config(linear_names(transformer), recipe)
     transformer.add_adapter(config, adapter_name=ADAPTER)
-    with torch.no_grad():
-        for name, parameter in transformer.named_parameters():
-            if parameter.requires_grad:
-                parameter.data = parameter.data.float()
-            if "lora_A" in name:
-                # Uniform within 1/sqrt(inputs), which is kaiming_uniform with a = sqrt(5).
-                start = torch.erf(normal(tuple(parameter.shape), seed, "lora", name) / math.sqrt(2.0))
-                parameter.copy_(start / math.sqrt(parameter.shape[1]))
+    for name, parameter in transformer.named_parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+        if "lora_A" in name:
+            start_a(name, parameter, seed=seed)
     return config
+
+
+@torch.no_grad()
+def start_a(name: str, parameter: torch.nn.Parameter, *, seed: int) -> None:
+    """A (rank, inputs) uniform within 1/sqrt(inputs), which is kaiming_uniform with a = sqrt(5), from (seed, name)."""
+    start = torch.erf(normal(tuple(parameter.shape), seed, "lora", name) / math.sqrt(2.0))
+    parameter.copy_(start / math.sqrt(parameter.shape[1]))
 
 
 def _escape(name: str) -> str:
     return name.replace(".", r"\.")
 
 
+@dataclass(frozen=True)
+class AdaptedFlux:
+    """A transformer with a LoRA on it, whichever way it was built."""
+
+    transformer: torch.nn.Module
+    """Behaves like FluxTransformer2DModel."""
+    parameters: Mapping[str, torch.nn.Parameter]
+    """The trained matrices, float32, under PEFT's names."""
+    without_adapter: Callable[[], AbstractContextManager[None]]
+    """The base model within this context."""
+    config: "LoraConfig"
+
+
+def adapt_reference(transformer: "FluxTransformer2DModel", recipe: LoraRecipe, *, seed: int) -> AdaptedFlux:
+    """diffusers' own modules with PEFT's adapters: everything a recipe can ask for."""
+    config = add_adapter(transformer, recipe, seed=seed)
+    parameters = {name: p for name, p in transformer.named_parameters() if p.requires_grad}
+    return AdaptedFlux(transformer, parameters, partial(_without_peft, transformer), config)
+
+
 @contextmanager
-def without_adapter(transformer: "FluxTransformer2DModel") -> Iterator[None]:
-    """The transformer as the base model within this block."""
+def _without_peft(transformer: "FluxTransformer2DModel") -> Iterator[None]:
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     layers = [module for module in transformer.modules() if isinstance(module, BaseTunerLayer)]

@@ -10,10 +10,10 @@ from flenwheel_core.families.flux.encoding import Caption
 from flenwheel_core.families.flux.loading import FluxModel
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL, FluxPipeline, FluxTransformer2DModel
+    from diffusers import AutoencoderKL, FluxPipeline
 
 
-def drawing_pipeline(model: FluxModel, transformer: "FluxTransformer2DModel", vae: "AutoencoderKL") -> "FluxPipeline":
+def drawing_pipeline(model: FluxModel, transformer: torch.nn.Module, vae: "AutoencoderKL") -> "FluxPipeline":
     """A pipeline without text encoders around parts that are already loaded."""
     from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline
 

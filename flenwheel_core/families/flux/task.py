@@ -3,11 +3,11 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any, cast
 
 import torch
 
-from flenwheel_core.families.flux.adapter import without_adapter
+from flenwheel_core.families.flux.adapter import AdaptedFlux
 from flenwheel_core.families.flux.encoding import Caption
 from flenwheel_core.families.flux.packing import PIXELS_PER_TOKEN, image_ids
 from flenwheel_core.recipes.train import TrainingRecipe
@@ -20,9 +20,6 @@ from flenwheel_core.training.flow_matching import (
 )
 from flenwheel_core.training.order import Order
 from flenwheel_core.training.randomness import normal, uniform
-
-if TYPE_CHECKING:
-    from diffusers import FluxTransformer2DModel
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ class FluxTask:
 
     def __init__(
         self,
-        transformer: "FluxTransformer2DModel",
+        adapted: AdaptedFlux,
         recipe: TrainingRecipe,
         items: Sequence[FluxItem],
         prior: Sequence[FluxItem],
@@ -58,7 +55,8 @@ class FluxTask:
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        self._transformer = transformer
+        self._adapted = adapted
+        self._transformer = adapted.transformer
         self._recipe = recipe
         self._items = items
         self._prior = prior
@@ -69,13 +67,12 @@ class FluxTask:
         self._order = Order(
             tuple(item.bucket for item in items), tuple(item.weight for item in items), recipe.batch_size * world, seed
         )
-        weight = next(p for n, p in transformer.named_parameters() if "lora_A" in n)
-        self._device = weight.device
-        self._dtype = transformer.dtype
+        self._device = next(iter(adapted.parameters.values())).device
+        self._dtype = cast(torch.dtype, adapted.transformer.dtype)
         self._ids: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def parameters(self) -> Mapping[str, torch.nn.Parameter]:
-        return {n: p for n, p in self._transformer.named_parameters() if p.requires_grad}
+        return self._adapted.parameters
 
     def sample(self, step: int) -> None:
         self._sample(step)
@@ -92,7 +89,7 @@ class FluxTask:
         text = self._stack([c.sequence for c in captions]), self._stack([c.pooled for c in captions])
         prior_rows = [row for row, (_, is_prior) in enumerate(chosen) if is_prior]
         if prior_rows and self._recipe.prior.method == "prediction":
-            with torch.no_grad(), without_adapter(self._transformer):
+            with torch.no_grad(), self._adapted.without_adapter():
                 base = self._predict(batch[0].bucket, noisy[prior_rows], sigma[prior_rows], text, prior_rows)
             target[prior_rows] = base.float()
         prediction = self._predict(batch[0].bucket, noisy, sigma, text, None)
@@ -163,7 +160,7 @@ class FluxTask:
         sequence, pooled = (part if rows is None else part[rows] for part in text)
         text_ids, picture_ids = self._position_ids(bucket, sequence.shape[1])
         guidance = None
-        if self._transformer.config.guidance_embeds:
+        if cast(Any, self._transformer.config).guidance_embeds:
             guidance = torch.full((len(noisy),), self._recipe.guidance, device=self._device, dtype=torch.float32)
         return self._transformer(  # type: ignore[no-any-return]
             hidden_states=noisy.to(self._dtype),

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flenwheel_core.families.flux.adapter import add_adapter, without_adapter
+from flenwheel_core.families.flux.adapter import AdaptedFlux, adapt_reference
 from flenwheel_core.families.flux.drawing import draw, drawing_pipeline
 from flenwheel_core.families.flux.encoding import Caption, Picture, encode_captions, encode_pictures, mask_tokens
 from flenwheel_core.families.flux.loading import FluxModel, find_model, free_memory
@@ -44,10 +44,10 @@ def train_lora(model: FluxModel, job: TrainJob, hooks: TrainHooks, cache: Tensor
     )
     items = _encode_items(model, job, hooks, captions, cache)
     hooks.loading("transformer")
-    transformer = model.load_transformer()
-    config = add_adapter(transformer, recipe.lora, seed=job.seed)
+    adapted = adapt_reference(model.load_transformer(), recipe.lora, seed=job.seed)
+    transformer = adapted.transformer
     pipeline = drawing_pipeline(model, transformer, model.load_vae())
-    prior = _prior_items(model, job, hooks, captions, items, prior_texts, pipeline, cache)
+    prior = _prior_items(model, job, hooks, captions, items, prior_texts, adapted, pipeline, cache)
     transformer.train()
 
     def sample(step: int) -> None:
@@ -59,7 +59,7 @@ def train_lora(model: FluxModel, job: TrainJob, hooks: TrainHooks, cache: Tensor
                 write_atomically(file.path, encode_png(image, facts))
         transformer.train()
 
-    task = FluxTask(transformer, recipe, items, prior, captions[""], seed=job.seed, sample=sample)
+    task = FluxTask(adapted, recipe, items, prior, captions[""], seed=job.seed, sample=sample)
     outcome = run_loop(
         task,
         recipe,
@@ -69,7 +69,7 @@ def train_lora(model: FluxModel, job: TrainJob, hooks: TrainHooks, cache: Tensor
         should_stop=hooks.should_stop,
         on_step=hooks.on_step,
     )
-    alpha = float(config.lora_alpha)
+    alpha = float(adapted.config.lora_alpha)
     facts = ui_facts(
         name=job.name,
         trigger=job.trigger,
@@ -84,7 +84,7 @@ def train_lora(model: FluxModel, job: TrainJob, hooks: TrainHooks, cache: Tensor
     every = recipe.sampling.every_steps
     steps = [*range(0, recipe.steps, every), recipe.steps] if every else []
     return Trained(
-        lora=lora_bytes(outcome.weights, config, facts),
+        lora=lora_bytes(outcome.weights, adapted.config, facts),
         alpha=alpha,
         losses=outcome.losses,
         samples=tuple(file for step in steps for file in _sample_files(job, step)),
@@ -129,6 +129,7 @@ def _prior_items(
     captions: dict[str, Caption],
     items: list[FluxItem],
     texts: list[str],
+    adapted: AdaptedFlux,
     pipeline: "FluxPipeline",
     cache: TensorCache,
 ) -> list[FluxItem]:
@@ -147,7 +148,7 @@ def _prior_items(
         found = cache.get(key)
         if found is None:
             hooks.note(f"drawing prior picture {index + 1} of {prior.images}: {text}")
-            with without_adapter(pipeline.transformer):
+            with adapted.without_adapter():
                 image = draw(model, pipeline, captions[text], sampler, seed)
             (latents,) = encode_pictures(
                 model,
