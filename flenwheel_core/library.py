@@ -139,26 +139,21 @@ class Library:
 
     def open_turn(self, character: str, flow_run: str, recipe: Digest) -> TurnOpened:
         """The turn of this flow run: the one it opened before, or the next number."""
-        journal = self.store.journal(f"characters/{character}/turns", TurnOpened)
         while True:
-            turns = list(journal.read())
+            turns = self.turns(character)
             for turn in turns:
                 if turn.flow_run == flow_run:
                     return turn
             number = len(turns) + 1
-            line = TurnOpened(at=datetime.now(UTC), number=number, flow_run=flow_run, recipe=recipe)
-            if self.store.put_document(f"characters/{character}/turn-{number:04d}", line):
-                journal.append(line)
-                return line
-            # Another run claimed the number first, or this one crashed between the two writes: adopt the claim.
-            claimed = self.store.get_document(f"characters/{character}/turn-{number:04d}", TurnOpened)
-            if claimed is not None and claimed not in list(journal.read()):
-                journal.append(claimed)
+            opened = TurnOpened(at=datetime.now(UTC), number=number, flow_run=flow_run, recipe=recipe)
+            # Only one run can create the document of a number; who comes second looks again.
+            if self.store.put_document(f"characters/{character}/turns/{number:05d}", opened):
+                return opened
 
     def turns(self, character: str) -> list[TurnOpened]:
         """All turns of a character, in order."""
-        found = {turn.number: turn for turn in self.store.journal(f"characters/{character}/turns", TurnOpened).read()}
-        return [found[number] for number in sorted(found)]
+        names = self.store.list_documents(f"characters/{character}/turns")
+        return [turn for name in names if (turn := self.store.get_document(name, TurnOpened)) is not None]
 
     def end_turn(self, character: str, ended: TurnEnded) -> None:
         """Records how a turn ended; a second record of the same flow run changes nothing."""
