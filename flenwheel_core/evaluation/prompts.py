@@ -70,8 +70,8 @@ def template_statistics(
                 count.because(reason)
         elif row is not None and row.outcome == "fail":
             count.screened_out += 1
-            for reason in row.reasons[:1]:
-                count.because(reason.code)
+            for first in row.reasons[:1]:
+                count.because(first.code)
     return tuple(_row(key, counts[key]) for key in sorted(counts))
 
 

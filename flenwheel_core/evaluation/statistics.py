@@ -46,8 +46,8 @@ def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> float:
     number = gained + lost
     if number == 0:
         return 1.0
-    tail = sum(math.comb(number, k) for k in range(min(gained, lost) + 1)) / 2**number
-    return min(1.0, 2 * tail)
+    patterns = sum(math.comb(number, k) for k in range(min(gained, lost) + 1))
+    return min(1.0, math.ldexp(patterns, 1 - number))
 
 
 def sign_flip_test(differences: Sequence[float], seed: int = 0) -> float:

@@ -143,6 +143,11 @@ class Verifier(Protocol):
         """How a character's own spread becomes its threshold in this verifier's space."""
         ...
 
+    @property
+    def sees_whole_picture(self) -> bool:
+        """True if embeddings also tell pictures of one character apart, so that nearly equal ones mean a duplicate."""
+        ...
+
     def embed(self, images: "Sequence[Image]") -> list[Embedded]:
         """One result a picture, in order."""
         ...

@@ -5,8 +5,8 @@ change a picture everywhere a little; an edit changes one place much more than t
 if the difference is spread out.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,10 +91,10 @@ class CopyFinder:
         return best
 
 
-def embedding_copies(vectors: NDArray[np.float64], similarity: float) -> list[int | None]:
+def embedding_copies(vectors: NDArray[np.floating[Any]], similarity: float) -> list[int | None]:
     """For each row the first earlier row with a cosine of at least `similarity`, or None. Memory stays at CHUNK rows."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    rows = (vectors / np.where(lengths == 0, 1, lengths)).astype(np.float32)
+    rows = np.asarray(vectors / np.where(lengths == 0, 1, lengths), dtype=np.float32)
     found: list[int | None] = []
     for start in range(0, len(rows), CHUNK):
         cosines = rows[start : start + CHUNK] @ rows[: start + CHUNK].T
@@ -102,13 +102,3 @@ def embedding_copies(vectors: NDArray[np.float64], similarity: float) -> list[in
             earlier = np.flatnonzero(row[: start + offset] >= similarity)
             found.append(int(earlier[0]) if len(earlier) else None)
     return found
-
-
-def first_of(pairs: Sequence[int | None]) -> list[int | None]:
-    """Chains of copies followed to their first picture: a copy of a copy points to the original."""
-    result: list[int | None] = []
-    for target in pairs:
-        while target is not None and result[target] is not None:
-            target = result[target]
-        result.append(target)
-    return result

@@ -76,6 +76,10 @@ class FaceVerifier:
             unsure_margin=cap / 6,
         )
 
+    @property
+    def sees_whole_picture(self) -> bool:
+        return False
+
     def embed(self, images: Sequence[Image.Image]) -> list[Embedded]:
         """The embedding of each picture's largest face; `no_face` without one, `extra_faces` beside one if there are others."""
         found = [self._finder.find(image, self._minimum_score) for image in images]
@@ -135,6 +139,10 @@ class ParallelFaceVerifier:
     @property
     def threshold_rule(self) -> ThresholdRule:
         return self._local.threshold_rule
+
+    @property
+    def sees_whole_picture(self) -> bool:
+        return False
 
     def embed(self, images: Sequence[Image.Image]) -> list[Embedded]:
         """One result a picture, in order; the same as FaceVerifier gives."""

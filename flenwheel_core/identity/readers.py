@@ -49,6 +49,7 @@ class ClassifierReader:
         import torch
         import transformers
 
+        transformers.utils.logging.disable_progress_bar()
         if threads is not None:
             torch.set_num_threads(threads)
         config = json.loads((folder / "config.json").read_text())

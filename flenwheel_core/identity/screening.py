@@ -31,15 +31,27 @@ class Limits:
     unsure_above: float
     reference_sharpness: float
     """Sharpness of the least sharp reference, leaving out the worst tenth."""
+    reference_brightness: float
+    """Brightness of the darkest reference."""
+    reference_clipped: float
+    """Largest share of pure black or white pixels of a reference: a dark drawing on black may have many."""
 
 
-def limits_of(recipe: ScreeningRecipe, fingerprint: Fingerprint, *, strict: bool) -> Limits:
+def limits_of(
+    recipe: ScreeningRecipe, fingerprint: Fingerprint, *, strict: bool, references: Sequence[Measures] = ()
+) -> Limits:
     """The limits for candidates of this character; `strict` tightens identity."""
     threshold = recipe.identity_threshold if recipe.identity_threshold is not None else fingerprint.threshold
     unsure = recipe.unsure_above if recipe.unsure_above is not None else fingerprint.unsure_above
     scale = recipe.strict_scale if strict else 1.0
-    sharpness = float(np.quantile(fingerprint.sharpness, 0.1)) if fingerprint.sharpness else 0.0
-    return Limits(recipe, threshold * scale, max(unsure, threshold) * scale, sharpness)
+    return Limits(
+        recipe=recipe,
+        threshold=threshold * scale,
+        unsure_above=max(unsure, threshold) * scale,
+        reference_sharpness=float(np.quantile(fingerprint.sharpness, 0.1)) if fingerprint.sharpness else 0.0,
+        reference_brightness=min((measures.brightness for measures in references), default=0.0),
+        reference_clipped=max((measures.clipped for measures in references), default=0.0),
+    )
 
 
 @dataclass(frozen=True)
@@ -104,32 +116,45 @@ def _may_hide_face(asked: Labels) -> bool:
 
 
 def judge_quality(measures: Measures, embedded: Embedded | None, limits: Limits) -> list[Finding]:
-    """Size, sharpness against the references, exposure."""
-    recipe = limits.recipe
+    """Size, sharpness and exposure against the references."""
+    side, least = min(measures.width, measures.height), limits.recipe.minimum_side_px
     found: list[Finding] = []
-    side = min(measures.width, measures.height)
-    if side < recipe.minimum_side_px:
-        found.append(("fail", ScreenReason(code="too_small", value=side, limit=recipe.minimum_side_px)))
-    sharpness = subject_sharpness(measures, embedded)
-    if limits.reference_sharpness > 0:
-        share = round(sharpness / limits.reference_sharpness, 4)
-        if share < recipe.blurred_unsure_below:
-            fails = share < recipe.blurred_fail_below
-            limit = recipe.blurred_fail_below if fails else recipe.blurred_unsure_below
-            reason = ScreenReason(code="blurred", value=share, limit=limit, detail="share of the references' sharpness")
-            found.append(("fail" if fails else "unsure", reason))
-    brightness = measures.brightness
-    if brightness < recipe.darkest_mean:
-        reason = ScreenReason(code="badly_exposed", value=brightness, limit=recipe.darkest_mean, detail="too dark")
-        found.append(("fail", reason))
-    elif brightness > recipe.brightest_mean:
-        reason = ScreenReason(code="badly_exposed", value=brightness, limit=recipe.brightest_mean, detail="too bright")
-        found.append(("fail", reason))
-    elif measures.clipped > recipe.clipped_share:
-        limit = recipe.clipped_share
-        reason = ScreenReason(code="badly_exposed", value=measures.clipped, limit=limit, detail="pure black or white")
-        found.append(("unsure", reason))
-    return found
+    if side < least:
+        found.append(("fail", ScreenReason(code="too_small", value=side, limit=least)))
+    return found + _judge_sharpness(measures, embedded, limits) + _judge_exposure(measures, limits)
+
+
+def _judge_sharpness(measures: Measures, embedded: Embedded | None, limits: Limits) -> list[Finding]:
+    recipe = limits.recipe
+    face_missing = embedded is not None and embedded.problem == "no_face"
+    if limits.reference_sharpness <= 0 or face_missing:
+        # References were measured on their faces: a picture without one has nothing to compare.
+        return []
+    share = round(subject_sharpness(measures, embedded) / limits.reference_sharpness, 4)
+    if share >= recipe.blurred_unsure_below:
+        return []
+    fails = share < recipe.blurred_fail_below
+    limit = recipe.blurred_fail_below if fails else recipe.blurred_unsure_below
+    reason = ScreenReason(code="blurred", value=share, limit=limit, detail="share of the references' sharpness")
+    return [("fail" if fails else "unsure", reason)]
+
+
+def _judge_exposure(measures: Measures, limits: Limits) -> list[Finding]:
+    """The gravest of: nearly black, nearly white, blown out, darker than any reference."""
+    recipe = limits.recipe
+    clipped = round(measures.clipped - limits.reference_clipped, 5)
+    darkest = round(limits.reference_brightness * recipe.darker_than_references, 3)
+    checks: tuple[tuple[bool, ScreenOutcome, float, float, str], ...] = (
+        (measures.brightness < recipe.darkest_mean, "fail", measures.brightness, recipe.darkest_mean, "too dark"),
+        (measures.brightness > recipe.brightest_mean, "fail", measures.brightness, recipe.brightest_mean, "too bright"),
+        (clipped > recipe.clipped_fail_above, "fail", clipped, recipe.clipped_fail_above, "pure black or white"),
+        (clipped > recipe.clipped_unsure_above, "unsure", clipped, recipe.clipped_unsure_above, "pure black or white"),
+        (measures.brightness < darkest, "unsure", measures.brightness, darkest, "darker than every reference"),
+    )
+    for wrong, outcome, value, limit, detail in checks:
+        if wrong:
+            return [(outcome, ScreenReason(code="badly_exposed", value=value, limit=limit, detail=detail))]
+    return []
 
 
 def subject_sharpness(measures: Measures, embedded: Embedded | None) -> float:
@@ -150,10 +175,13 @@ def judge_copy(match: Match | None, identity: Identity | None, limits: Limits) -
     return [("fail", reason)]
 
 
-def judge_labels(asked: Labels, read: Labels, *, person: bool) -> list[Finding]:
-    """Asked for one angle, expression or pose and got another: `unsure`; for people, where hints are coarse, only noted."""
+def judge_labels(asked: Labels, read: Labels, *, person: bool, strict: bool) -> list[Finding]:
+    """Asked for one angle, expression or pose and got another: `unsure`, and at gate B, where the captions of made
+    pictures must be true, `fail`. For people, where the hints are coarse, it never counts.
+    """
     if person:
         return []
+    outcome: ScreenOutcome = "fail" if strict else "unsure"
     found: list[Finding] = []
     codes: tuple[tuple[ReasonCode, str | None, str | None], ...] = (
         ("wrong_angle", asked.angle, read.angle),
@@ -162,7 +190,7 @@ def judge_labels(asked: Labels, read: Labels, *, person: bool) -> list[Finding]:
     )
     for code, wanted, seen in codes:
         if wanted is not None and seen is not None and wanted != seen:
-            found.append(("unsure", ScreenReason(code=code, detail=f"asked {wanted}, shows {seen}")))
+            found.append((outcome, ScreenReason(code=code, detail=f"asked {wanted}, shows {seen}")))
     return found
 
 

@@ -30,6 +30,7 @@ class SubjectVerifier:
     def __init__(self, folder: Path, threads: int | None = None) -> None:
         self._torch, self._processor, self._model = _load(folder, threads)
         self._rule = _rule_of(folder)
+        self._trained_for_identity = self._rule is not GENERAL_RULE
         files = sorted((*folder.glob("*.safetensors"), folder / "config.json", folder / "preprocessor_config.json"))
         facts = {path.name: file_sha256(path) for path in files}
         self._version = digest_json({"files": facts, "framing": "square, padded"})
@@ -46,6 +47,10 @@ class SubjectVerifier:
     @property
     def threshold_rule(self) -> ThresholdRule:
         return self._rule
+
+    @property
+    def sees_whole_picture(self) -> bool:
+        return not self._trained_for_identity
 
     def embed(self, images: Sequence[Image.Image]) -> list[Embedded]:
         """One unit vector a picture, in order."""
@@ -73,6 +78,8 @@ def _load(folder: Path, threads: int | None) -> tuple[Any, Any, Any]:
     import torch
     import transformers
 
+    # Bars of a second on stderr only disturb the worker's own progress.
+    transformers.utils.logging.disable_progress_bar()
     if threads is not None:
         torch.set_num_threads(threads)
     architecture = (json.loads((folder / "config.json").read_text()).get("architectures") or ["AutoModel"])[0]

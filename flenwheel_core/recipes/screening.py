@@ -134,11 +134,17 @@ class ScreeningRecipe(Document):
         le=255,
         description="mean brightness (0-255) above this fails",
     )
-    clipped_share: float = Field(
-        default=0.5,
-        gt=0,
+    darker_than_references: float = Field(
+        default=0.5, ge=0, le=1, description="mean brightness below this share of the darkest reference's is unsure"
+    )
+    clipped_unsure_above: float = Field(
+        default=0.15,
+        ge=0,
         le=1,
-        description="share of pure black or pure white pixels above which a picture is unsure",
+        description="share of pure black or white pixels beyond the references' own that is unsure",
+    )
+    clipped_fail_above: float = Field(
+        default=0.4, ge=0, le=1, description="share of pure black or white pixels beyond the references' own that fails"
     )
     check_labels: bool = Field(
         default=True,
@@ -149,6 +155,8 @@ class ScreeningRecipe(Document):
     def _ordered(self) -> "ScreeningRecipe":
         if self.blurred_fail_below > self.blurred_unsure_below:
             raise ValueError("blurred_fail_below must not exceed blurred_unsure_below")
+        if self.clipped_unsure_above > self.clipped_fail_above:
+            raise ValueError("clipped_unsure_above must not exceed clipped_fail_above")
         if (
             self.identity_threshold is not None
             and self.unsure_above is not None

@@ -14,7 +14,7 @@ from flenwheel_core.domain.stages import ScreenRequest, ScreenResult
 from flenwheel_core.errors import FlenwheelError, InputError
 from flenwheel_core.families.protocols import Embedded
 from flenwheel_core.families.registry import open_reader, open_verifier
-from flenwheel_core.identity.duplicates import CopyFinder, Match
+from flenwheel_core.identity.duplicates import CopyFinder, Match, embedding_copies
 from flenwheel_core.identity.quality import Measures, measure
 from flenwheel_core.identity.screening import (
     RANK,
@@ -54,18 +54,19 @@ class Seen:
 def screen(request: ScreenRequest, context: StageContext) -> ScreenResult:
     """Screens every candidate. Raises MissingWeightsError before the first picture if the verifier is not available."""
     records = context.store.get_images(request.images)
-    limits = limits_of(request.recipe, request.fingerprint, strict=request.strict)
-    references = _measured(context, context.store.get_images(request.references), limits.recipe.near_copy_bits)
+    recipe = request.recipe
+    references = _measured(context, context.store.get_images(request.references), recipe.near_copy_bits)
     pool = context.store.get_images(request.pool) if request.pool is not None else ()
-    pool_copies = _measured(context, pool, limits.recipe.duplicate_bits)
-    seen = list(_look(request, records, context))
+    pool_copies = _measured(context, pool, recipe.duplicate_bits)
+    limits = limits_of(recipe, request.fingerprint, strict=request.strict, references=references.measures)
+    seen, alike = _look(request, records, context)
     space = FingerprintSpace(request.fingerprint)
     judged = [_judge(one, space, limits, references, pool_copies, request) for one in seen]
     rows = [
         _row(one, identity, findings, request.fingerprint)
         for one, (identity, findings) in zip(seen, judged, strict=True)
     ]
-    rows = _link_duplicates(rows, seen, limits)
+    rows = _link_duplicates(rows, seen, alike, limits)
     return ScreenResult(
         screenings=context.store.put_screenings(rows),
         passed=sum(row.outcome == "pass" for row in rows),
@@ -79,6 +80,7 @@ class Known:
     """Pictures that candidates may copy."""
 
     records: tuple[ImageRecord, ...]
+    measures: tuple[Measures, ...]
     finder: CopyFinder
 
     def copied_by(self, seen: Seen) -> tuple[Match, str] | None:
@@ -93,10 +95,13 @@ class Known:
 
 def _measured(context: StageContext, records: Sequence[ImageRecord], bits: int) -> Known:
     finder = CopyFinder(bits)
+    measured = []
     for _, image in _loaded(context.store, records):
-        assert not isinstance(image, FlenwheelError), image
-        finder.add(measure(image))
-    return Known(tuple(records), finder)
+        if isinstance(image, FlenwheelError):
+            raise image
+        measured.append(measure(image))
+        finder.add(measured[-1])
+    return Known(tuple(records), tuple(measured), finder)
 
 
 def _loaded(store: Store, records: Sequence[ImageRecord]) -> Iterator[tuple[ImageRecord, Image.Image | FlenwheelError]]:
@@ -116,16 +121,19 @@ def _loaded(store: Store, records: Sequence[ImageRecord]) -> Iterator[tuple[Imag
             yield from zip(chunk, threads.map(load, chunk), strict=True)
 
 
-def _look(request: ScreenRequest, records: Sequence[ImageRecord], context: StageContext) -> Iterator[Seen]:
-    """Embeds, reads and measures every candidate, a chunk at a time."""
+def _look(
+    request: ScreenRequest, records: Sequence[ImageRecord], context: StageContext
+) -> tuple[list[Seen], list[int | None]]:
+    """Embeds, reads and measures every candidate, a chunk at a time; and, where embeddings tell, which one each repeats."""
+    seen: list[Seen] = []
     with ExitStack() as stack:
         context.progress.loading(f"verifier {request.verifier}")
         verifier = stack.enter_context(open_verifier(request.verifier, context.settings))
         require_same_version(verifier, request.fingerprint)
         reader = None
         if request.recipe.check_labels and request.reader is not None:
+            context.progress.loading(f"reader {request.reader}")
             reader = stack.enter_context(open_reader(request.reader, context.settings))
-        done = 0
         for start in range(0, len(records), CHUNK):
             context.check_stop()
             pairs = list(_loaded(context.store, records[start : start + CHUNK]))
@@ -134,12 +142,26 @@ def _look(request: ScreenRequest, records: Sequence[ImageRecord], context: Stage
             reads = iter(reader.read(images) if reader is not None else [None] * len(images))
             for record, image in pairs:
                 if not isinstance(image, Image.Image):
-                    yield Seen(record, None, None, Labels(), problem=image.what)
+                    seen.append(Seen(record, None, None, Labels(), problem=image.what))
                     continue
                 one, labels = next(embedded), next(reads)
-                yield Seen(record, measure(image), one, labels or one.labels or Labels())
-            done += len(pairs)
-            context.progress.step(done, len(records), "images")
+                seen.append(Seen(record, measure(image), one, labels or one.labels or Labels()))
+            context.progress.step(len(seen), len(records), "images")
+        whole_picture = verifier.sees_whole_picture
+    if not whole_picture:
+        return seen, [None] * len(seen)
+    return seen, _alike(seen, request.recipe.duplicate_similarity)
+
+
+def _alike(seen: Sequence[Seen], similarity: float) -> list[int | None]:
+    """For each candidate an earlier one with nearly the same whole-picture embedding, or None."""
+    known = [index for index, one in enumerate(seen) if one.embedded is not None and one.embedded.embedding is not None]
+    vectors = np.asarray([seen[index].embedded.embedding for index in known], dtype=np.float32)  # type: ignore[union-attr]
+    found: list[int | None] = [None] * len(seen)
+    if len(known) > 1:
+        for index, target in zip(known, embedding_copies(vectors, similarity), strict=True):
+            found[index] = known[target] if target is not None else None
+    return found
 
 
 def _judge(
@@ -158,7 +180,7 @@ def _judge(
         if known is not None:
             findings.append(("fail", _duplicate(known[1], known[0].bits, limits)))
     if request.recipe.check_labels:
-        findings += judge_labels(asked, seen.read, person=request.character.kind == "person")
+        findings += judge_labels(asked, seen.read, person=request.character.kind == "person", strict=request.strict)
     return identity, findings
 
 
@@ -186,24 +208,34 @@ def _row(seen: Seen, identity: Identity | None, findings: list[Finding], fingerp
     )
 
 
-def _link_duplicates(rows: list[Screening], seen: list[Seen], limits: Limits) -> list[Screening]:
+def _link_duplicates(
+    rows: list[Screening], seen: list[Seen], alike: list[int | None], limits: Limits
+) -> list[Screening]:
     """Among candidates that copy each other the best one stays, the others fail and point to it."""
     finder = CopyFinder(limits.recipe.duplicate_bits)
     kept: list[int] = []
+    groups: dict[int, int] = {}
     linked = list(rows)
     for index in sorted(range(len(rows)), key=lambda at: (RANK[rows[at].outcome], _far(rows[at]), at)):
         measures = seen[index].measures
         if measures is None or rows[index].outcome == "fail":
             continue
         match = finder.find(measures)
-        if match is None:
+        earlier = alike[index]
+        group = index if earlier is None else earlier
+        original = kept[match.index] if match is not None else groups.get(group)
+        if original is None:
             finder.add(measures)
             kept.append(index)
+            groups[group] = index
             continue
-        original = rows[kept[match.index]].image
-        reason = _duplicate(original, match.bits, limits)
+        reason = _duplicate(rows[original].image, match.bits if match else None, limits)
         linked[index] = rows[index].model_copy(
-            update={"outcome": "fail", "reasons": (reason, *rows[index].reasons), "duplicate_of": original}
+            update={
+                "outcome": "fail",
+                "reasons": (reason, *rows[index].reasons),
+                "duplicate_of": rows[original].image,
+            }
         )
     return linked
 
