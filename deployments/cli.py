@@ -1,0 +1,41 @@
+"""The `flenwheel` command."""
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App
+from rich.console import Console
+
+from deployments import commands_recipe, commands_records, commands_workspace
+from flenwheel_core.errors import FlenwheelError
+
+app = App(
+    name="flenwheel",
+    help="Turns 10-20 pictures of one character into a character LoRA for FLUX, with a human deciding at every gate.",
+    help_format="markdown",
+    version_flags=["--version"],
+)
+
+for part in (commands_workspace, commands_records, commands_recipe):
+    part.add_to(app)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs a command. A user's mistake prints what, why and remedy, and exits with 1; never a stack trace."""
+    try:
+        code = app(argv if argv is not None else sys.argv[1:], result_action="return_value")
+    except FlenwheelError as error:
+        Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {_escape(error.message)}")
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    raise SystemExit(code if isinstance(code, int) else 0)
+
+
+def _escape(text: str) -> str:
+    """Square brackets are not markup here."""
+    return text.replace("[", "\\[")
+
+
+if __name__ == "__main__":
+    main()

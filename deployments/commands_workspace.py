@@ -1,0 +1,166 @@
+"""Commands that work on the workspace without a server: init, ingest, gc, nano."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from rich.console import Console
+
+from deployments.terminal import human_size, progress_sink
+from flenwheel_core.domain.stages import IngestRequest, SourceFile
+from flenwheel_core.errors import InputError
+from flenwheel_core.gc import find_garbage, remove_garbage
+from flenwheel_core.ids import slugify
+from flenwheel_core.images.folder import find_sources
+from flenwheel_core.launch import run_in_child
+from flenwheel_core.library import Character, Library
+from flenwheel_core.pinning import pin_recipe
+from flenwheel_core.recipes.loading import load_recipe
+from flenwheel_core.settings import Settings
+from flenwheel_core.stages.base import INGEST
+from flenwheel_core.store import Store
+
+console = Console(soft_wrap=True, highlight=False)
+
+
+def add_to(app: App) -> None:
+    """Adds these commands to the `flenwheel` command."""
+    app.command(init)
+    app.command(ingest)
+    app.command(gc)
+    nano = App(name="nano", help="The nano world: drawn characters with known truth.")
+    nano.command(sheet)
+    app.command(nano)
+
+
+def init(folder: Path = Path()) -> None:
+    """Make a folder ready for FLENwheel: writes a commented `flenwheel.toml`.
+
+    Parameters
+    ----------
+    folder
+        The folder to work in.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "flenwheel.toml"
+    if path.exists():
+        console.print(f"{path} is there already; nothing was changed.")
+        return
+    lines = ["# Facts of this machine. Every line is optional; FLENWHEEL_NAME in the environment wins over it.", ""]
+    for name, field in Settings.model_fields.items():
+        lines += [f"# {field.description}", f"# {name} = {_toml(field.get_default(call_default_factory=True))}", ""]
+    path.write_text("\n".join(lines))
+    console.print(f"Wrote {path}. Next: flenwheel ingest NAME FOLDER, then flenwheel up.")
+
+
+def _toml(value: object) -> str:
+    if value is None:
+        return '""'
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple | dict):
+        return "[]" if isinstance(value, tuple) else "{}"
+    return str(value) if isinstance(value, int | float) else f'"{value}"'
+
+
+def ingest(
+    character: str,
+    folder: Path,
+    *,
+    trigger: str = "ohwx_char",
+    class_word: str = "person",
+    kind: Annotated[str, Parameter(help="person (a human face) or subject (everything else)")] = "person",
+    recipe: str = "flux_character_24gb",
+) -> int:
+    """Add pictures of a character and report which are usable and what is missing.
+
+    Parameters
+    ----------
+    character
+        The character's name: lowercase letters, digits and dashes.
+    folder
+        A folder of pictures (PNG, JPEG, WebP), with `.txt` captions beside them or a `metadata.jsonl`; or one picture.
+    trigger
+        The instance token that will mean this character in prompts.
+    class_word
+        What the character is: person, dog, robot ...
+    recipe
+        The recipe its turns use by default.
+    """
+    if slugify(character) != character or not character:
+        raise InputError(
+            f"{character!r} cannot be a character's name.",
+            why="it becomes part of paths and links.",
+            remedy=f"Use lowercase letters, digits and dashes, such as {slugify(character) or 'mira'}.",
+        )
+    if kind not in ("person", "subject"):
+        raise InputError(f"--kind is person or subject, not {kind!r}.")
+    settings = Settings()
+    choices = load_recipe(recipe)
+    store = Store(settings.store_url, settings.store_options)
+    library = Library(store)
+    found = find_sources(folder)
+    new = Character.model_validate(
+        {"name": character, "trigger": trigger, "class_word": class_word, "kind": kind, "recipe": recipe}
+    )
+    library.create_character(new)
+    files = tuple(
+        SourceFile(name=file.name[:300], digest=store.put_blob(file.path.read_bytes()), caption=file.caption)
+        for file in found.files
+    )
+    library.add_sources(character, files)
+    pinned = pin_recipe(choices, settings)
+    request = IngestRequest(
+        character=new.ref(),
+        files=library.sources(character),
+        recipe=pinned.ingest,
+        verifier=pinned.models.verifier,
+        captioner=pinned.models.captioner,
+    )
+    with progress_sink() as sink:
+        result = run_in_child(INGEST, request, settings, sink)
+    for note in found.notes:
+        console.print(f"  {note}")
+    for problem in result.problems:
+        mark = "left out" if problem.dropped else "kept, but"
+        console.print(f"  {problem.file}: {mark}: {problem.message}")
+    console.print(f"[bold]{character}[/]: {result.summary()}.")
+    if result.missing:
+        console.print("A turn cannot start yet. Missing:\n  " + "\n  ".join(result.missing))
+        return 1
+    console.print(f"Next: flenwheel up, then flenwheel run {character}.")
+    return 0
+
+
+def gc(*, yes: Annotated[bool, Parameter(help="remove without asking")] = False) -> None:
+    """Remove what nothing references: orphaned files, unfinished writes, checkpoints of finished training."""
+    settings = Settings()
+    garbage = find_garbage(settings)
+    if not garbage.files and not garbage.folders:
+        console.print("Nothing to remove: everything in the store is referenced.")
+        return
+    for path in garbage.files:
+        console.print(f"  {path}")
+    for folder in garbage.folders:
+        console.print(f"  {folder}")
+    console.print(f"{len(garbage.files) + len(garbage.folders)} things, {human_size(garbage.size_bytes)}.")
+    if yes or console.input("Remove them? [y/N] ").strip().lower() == "y":
+        remove_garbage(settings, garbage)
+        console.print("Removed.")
+
+
+def sheet(seed: int = 1_000_003, *, out: Path | None = None) -> None:
+    """Draw a contact sheet of a nano character: every cell of the model card.
+
+    Parameters
+    ----------
+    seed
+        The character; seeds from 1000000 on were never used for training.
+    out
+        Where to write the PNG.
+    """
+    from flenwheel_core.nano.sheets import character_sheet
+
+    path = out or Path(f"nano-{seed}.png")
+    character_sheet(seed).save(path)
+    console.print(str(path))

@@ -1,0 +1,43 @@
+"""How things look in a terminal."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from flenwheel_core.progress import ProgressEvent, Sink
+
+
+@contextmanager
+def progress_sink() -> Iterator[Sink]:
+    """A progress bar per stage on a terminal; plain lines elsewhere."""
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        yield lambda event: console.print(event.line(), markup=False)
+        return
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[line]}"), console=console
+    ) as bars:
+        tasks: dict[str, int] = {}
+
+        def show(event: ProgressEvent) -> None:
+            if event.kind == "note":
+                bars.console.print(event.line(), markup=False)
+                return
+            if event.stage not in tasks:
+                tasks[event.stage] = bars.add_task(event.stage, total=event.total or None, line="")
+            line = event.line().removeprefix(f"{event.stage} · ")
+            bars.update(tasks[event.stage], completed=event.done, total=event.total or None, line=line)  # type: ignore[arg-type]
+
+        yield show
+
+
+def human_size(size_bytes: int) -> str:
+    """Bytes as KiB, MiB or GiB."""
+    size = float(size_bytes)
+    for unit in ("bytes", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"
