@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SIDE_PX = 64
-SMALLEST_SHARE = 0.2
+SMALLEST_SHARE = 0.3
+AIR = 1.3
+"""The box is drawn this much wider than what stands out, so that the whole head is in view."""
 
 
 class SubjectBox(Document):
@@ -43,7 +45,7 @@ def find_subject(image: "Image", *, person: bool) -> SubjectBox:
     left, right = _middle(weight.sum(axis=0))
     top, bottom = _middle(weight.sum(axis=1))
     if person and bottom - top > 0.5:
-        bottom = top + (bottom - top) * 0.5
+        bottom = top + (bottom - top) * 0.6
     return _box(left, top, right, bottom)
 
 
@@ -58,7 +60,8 @@ def _middle(weights: "object") -> tuple[float, float]:
 
 
 def _box(left: float, top: float, right: float, bottom: float) -> SubjectBox:
-    width, height = max(right - left, SMALLEST_SHARE), max(bottom - top, SMALLEST_SHARE)
+    width = min(1.0, max((right - left) * AIR, SMALLEST_SHARE))
+    height = min(1.0, max((bottom - top) * AIR, SMALLEST_SHARE))
     left = min(max(0.0, (left + right - width) / 2), 1 - width)
     top = min(max(0.0, (top + bottom - height) / 2), 1 - height)
     return SubjectBox(left=round(left, 4), top=round(top, 4), width=round(width, 4), height=round(height, 4))

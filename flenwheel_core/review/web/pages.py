@@ -16,6 +16,8 @@ from flenwheel_core.review.web.studio import Studio, TheStudio
 
 router = APIRouter()
 
+KINDS = {"enriched": "enriched images", "synthetic": "synthetic images", "triplets": "triplets for the editor"}
+
 
 def _environment() -> Environment:
     found = Environment(
@@ -42,13 +44,13 @@ def render(studio: Studio, template: str, **values: object) -> HTMLResponse:
 @router.get("/")
 def home(studio: TheStudio) -> Response:
     """Open gates first: they are what waits for a person."""
-    return render(studio, "home.html", section="home", gates=list_gates(studio))
+    return render(studio, "home.html", section="Gates", gates=list_gates(studio), kinds=KINDS)
 
 
 @router.get("/gates/{gate}")
 def gate(studio: TheStudio, gate: GateName) -> Response:
     """The review of one gate."""
-    return render(studio, "gate.html", section="gates", gate=gate_view(studio, gate, ask_server=False), reasons=REASONS)
+    return render(studio, "gate.html", section="Gates", kinds=KINDS, gate=gate_view(studio, gate, ask_server=False), reasons=REASONS)
 
 
 @router.get("/login")
