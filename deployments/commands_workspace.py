@@ -116,6 +116,9 @@ def ingest(
         recipe=pinned.ingest,
         verifier=pinned.models.verifier,
         captioner=pinned.models.captioner,
+        reader=pinned.models.reader,
+        caption_template=pinned.caption_template,
+        phrases=pinned.phrases,
     )
     with progress_sink() as sink:
         result = run_in_child(INGEST, request, settings, sink)
