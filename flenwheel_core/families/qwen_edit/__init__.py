@@ -1,0 +1,1 @@
+"""Qwen-Image-Edit and its -2509 and later Plus revisions."""
