@@ -1,0 +1,83 @@
+"""Views: everything of a picture that is not the character."""
+
+from dataclasses import dataclass, replace
+
+from flenwheel_core.domain.images import ANGLES, EXPRESSIONS, POSES
+from flenwheel_core.nano.world.chance import chance_of
+from flenwheel_core.nano.world.characters import CLOTHINGS
+
+BACKGROUNDS = ("studio", "forest", "beach", "urban", "mountain", "desert", "night city")
+LIGHTINGS = ("day", "sunset", "night", "studio")
+STYLES = ("photo", "sketch", "flat", "watercolor")
+
+YAW_DEGREES: dict[str, float] = {
+    "front": 0,
+    "half-left": -42,
+    "profile-left": -86,
+    "half-right": 42,
+    "profile-right": 86,
+}
+"""How far the head is turned; negative is towards the left edge of the picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How a character is shown. `clothing` None means the character's own; `seed` sets framing and small details."""
+
+    angle: str = "front"
+    expression: str = "neutral"
+    pose: str = "portrait"
+    background: str = "studio"
+    lighting: str = "day"
+    clothing: str | None = None
+    style: str = "photo"
+    seed: int = 0
+
+
+VARIED = ("pose", "expression", "angle", "background", "lighting", "clothing", "style")
+"""The fields of a view that words can say, in the order in which captions say them."""
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "pose": POSES,
+    "expression": EXPRESSIONS,
+    "angle": ANGLES,
+    "background": BACKGROUNDS,
+    "lighting": LIGHTINGS,
+    "clothing": CLOTHINGS,
+    "style": STYLES,
+}
+
+
+def make_view(seed: int, *, portrait_share: float = 0.8) -> View:
+    """The view of a seed: mostly photos, mostly in the character's own clothing."""
+    chance = chance_of(seed, "view")
+    portrait = chance.random() < portrait_share
+    body_pose = chance.choice(POSES[1:])
+    clothing = chance.choice(CLOTHINGS)
+    style = chance.choice(STYLES[1:])
+    return View(
+        angle=chance.choice(ANGLES),
+        expression=chance.choice(EXPRESSIONS),
+        pose="portrait" if portrait else body_pose,
+        background=chance.choice(BACKGROUNDS),
+        lighting=chance.choice(LIGHTINGS),
+        clothing=clothing if chance.random() < 0.2 else None,
+        style=style if chance.random() < 0.2 else "photo",
+        seed=chance.randrange(1 << 30),
+    )
+
+
+def make_edit(source: View, seed: int) -> View:
+    """A view that differs from `source` in one to four things that words can say, and in nothing else."""
+    chance = chance_of(seed, "edit")
+    weights = {"pose": 2, "expression": 5, "angle": 5, "background": 5, "lighting": 3, "clothing": 2, "style": 2}
+    number = chance.choice((1, 1, 2, 3, 3, 4))
+    fields: list[str] = []
+    while len(fields) < number:
+        field = chance.choices(list(weights), list(weights.values()))[0]
+        if field not in fields:
+            fields.append(field)
+    changed = {
+        field: chance.choice([value for value in CHOICES[field] if value != getattr(source, field)]) for field in fields
+    }
+    return replace(source, **changed)  # type: ignore[arg-type]
