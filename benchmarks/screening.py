@@ -1,0 +1,144 @@
+"""How fast screening is, and how much memory it takes: real faces at 512 px, and the nano world at 128 px.
+
+Runs the stage `screen` itself, on pictures in a fresh store, each case in a process of its own.
+
+    python -m benchmarks.screening                       # both cases; about six minutes on two cores
+    python -m benchmarks.screening --case nano_128 --images 200
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.result_file import write_result
+from flenwheel_core.domain.images import ImageKind, ImageRecord, Labels
+from flenwheel_core.domain.stages import CharacterRef, IngestRequest, ScreenRequest, SourceFile
+from flenwheel_core.nano.world import HELD_OUT_FROM, make_character, make_view, render
+from flenwheel_core.progress import Progress
+from flenwheel_core.recipes.screening import IngestRecipe, ScreeningRecipe
+from flenwheel_core.settings import Settings
+from flenwheel_core.stages.base import StageContext
+from flenwheel_core.stages.ingest import ingest
+from flenwheel_core.stages.screen import screen
+from flenwheel_core.store import Store
+from flenwheel_core.store.pictures import encode_png, save_picture
+
+IMAGES = {"faces_512": 400, "nano_128": 10_000}
+GIB = 2**20
+"""ru_maxrss counts KiB."""
+
+
+def pictures(case: str, number: int) -> Iterator[Image.Image]:
+    """Different pictures of one character. Faces: a photograph that ships with scikit-image, cut and toned differently."""
+    random = np.random.default_rng(7)
+    if case == "nano_128":
+        hero = make_character(HELD_OUT_FROM + 700)
+        for index in range(number):
+            yield render(hero, make_view(index))
+        return
+    from skimage import data
+
+    photo = Image.fromarray(data.astronaut())
+    for _ in range(number):
+        left, top = (int(value) for value in random.integers(0, 90, size=2))
+        side = int(random.integers(380, 420))
+        view = photo.crop((left, top // 3, left + side, top // 3 + side)).rotate(float(random.uniform(-12, 12)))
+        tone = float(random.uniform(0.7, 1.25))
+        yield view.resize((512, 512), Image.Resampling.BICUBIC).point(lambda value, tone=tone: int(value * tone))
+
+
+def run_case(case: str, number: int, verifier: str) -> dict[str, float | int | str]:
+    """Ingests 12 references, stores `number` candidates, and times the screening of them."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Settings(workspace=Path(folder), gpu="cpu")
+        store = Store(settings.store_url)
+        scratch = Path(folder) / "scratch"
+        scratch.mkdir()
+        context = StageContext(store, settings, scratch, Progress("screen", lambda _: None), 0, threading.Event())
+        kind = "person" if case == "faces_512" else "subject"
+        character = CharacterRef(name="hero", trigger="ohwx_char", class_word="person", kind=kind)
+        made = pictures(case, number + 12)
+        files = tuple(
+            SourceFile(name=f"{index}.png", digest=store.put_blob(encode_png(next(made), {}))) for index in range(12)
+        )
+        recipe = IngestRecipe(duplicate_bits=0)
+        known = ingest(IngestRequest(character=character, files=files, recipe=recipe, verifier=verifier), context)
+        assert known.fingerprint is not None, known
+        records = [_record(store, image, index) for index, image in enumerate(made)]
+        request = ScreenRequest(
+            character=character,
+            images=store.put_images(records),
+            references=known.sources,
+            fingerprint=known.fingerprint,
+            verifier=verifier,
+            recipe=ScreeningRecipe(),
+        )
+        began = time.perf_counter()
+        result = screen(request, context)
+        seconds = time.perf_counter() - began
+    cores = len(os.sched_getaffinity(0))
+    # Workers are all alike: the largest one stands for each of them.
+    workers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (cores if kind == "person" else 0)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss + workers
+    return {
+        "case": case,
+        "images": number,
+        "seconds": seconds,
+        "images_per_second": number / seconds,
+        "images_per_second_core": number / seconds / cores,
+        "peak_gib": peak / GIB,
+        "passed": result.passed,
+        "unsure": result.unsure,
+        "failed": result.failed,
+    }
+
+
+def _record(store: Store, image: Image.Image, index: int) -> ImageRecord:
+    record = ImageRecord(
+        digest="0" * 64,
+        width=image.width,
+        height=image.height,
+        kind=ImageKind.ENRICHED,
+        stage="enrich",
+        request="0" * 64,
+        item=str(index),
+        labels=Labels(),
+    )
+    return save_picture(store, image, record)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--case", choices=sorted(IMAGES))
+    parser.add_argument("--images", type=int)
+    parser.add_argument("--nano-verifier", default="nano")
+    parser.add_argument("--out", type=Path, help="folder of the result file; the repository's own if unset")
+    given = parser.parse_args()
+    if given.case is not None:
+        verifier = "face" if given.case == "faces_512" else given.nano_verifier
+        print(json.dumps(run_case(given.case, given.images or IMAGES[given.case], verifier)))
+        return
+    rows = []
+    # A tenth of the pictures first: if memory is flat, the peak hardly grows.
+    for case, number in (("faces_512", 40), ("faces_512", 400), ("nano_128", 1000), ("nano_128", 10_000)):
+        command = [sys.executable, "-m", "benchmarks.screening", "--case", case, "--images", str(number)]
+        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        row = json.loads(output.splitlines()[-1])
+        rows.append(row if number == IMAGES[case] else {**row, "case": f"{case}_tenth"})
+        print(rows[-1], flush=True)
+    write_result("screening", rows, **({"folder": given.out} if given.out else {}))
+
+
+if __name__ == "__main__":
+    main()
