@@ -1,0 +1,84 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from flenwheel_core.errors import StoreError
+from flenwheel_core.training import checkpoint as module
+from flenwheel_core.training.checkpoint import Checkpoint, CheckpointFolder, optimizer_tensors, restore_optimizer
+from flenwheel_core.training.tensor_file import read_tensors, tensor_bytes, write_atomically
+
+
+def at(step: int) -> Checkpoint:
+    return Checkpoint(step, {"weight": torch.full((3,), float(step))}, {"losses": [[step, 0.5]]})
+
+
+def test_the_newest_readable_checkpoint_of_the_run_counts(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path, "run", keep=3)
+    assert folder.latest() is None
+    for step in (5, 10, 15, 20):
+        folder.save(at(step))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"step-{s:08d}.safetensors" for s in (10, 15, 20)]
+    newest = tmp_path / "step-00000020.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-4])
+    found = folder.latest()
+    assert found is not None and found.step == 15 and found.facts == {"losses": [[15, 0.5]]}
+    assert CheckpointFolder(tmp_path, "another run", keep=3).latest() is None
+
+
+def test_an_interrupted_save_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = CheckpointFolder(tmp_path, "run", keep=1)
+    folder.save(at(5))
+
+    def torn(path: Path, data: bytes) -> None:
+        path.with_name("partial").write_bytes(data[: len(data) // 2])
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(module, "write_atomically", torn)
+    with pytest.raises(OSError, match="no space"):
+        folder.save(at(10))
+    found = folder.latest()
+    assert found is not None and found.step == 5
+
+
+def test_a_disk_that_returns_other_bytes_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = CheckpointFolder(tmp_path, "run", keep=1)
+    folder.save(at(5))
+    monkeypatch.setattr(module, "write_atomically", lambda path, data: write_atomically(path, data[:-1] + b"x"))
+    with pytest.raises(StoreError, match="read back"):
+        folder.save(at(10))
+    found = folder.latest()
+    assert found is not None and found.step == 5
+
+
+@pytest.mark.parametrize("kind", [torch.optim.AdamW, torch.optim.Adafactor, torch.optim.SGD])
+def test_optimizers_travel_without_pickle(kind: type[torch.optim.Optimizer]) -> None:
+    def step(optimizer: torch.optim.Optimizer, weight: torch.nn.Parameter) -> None:
+        (weight**2).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    first = torch.nn.Parameter(torch.ones(3, 2))
+    optimizer = kind([first], lr=0.1)  # type: ignore[call-arg]
+    step(optimizer, first)
+    tensors, facts = optimizer_tensors(optimizer)
+    tensors = {name: tensor.clone() for name, tensor in tensors.items()}
+    second = torch.nn.Parameter(first.detach().clone())
+    other = kind([second], lr=0.1)  # type: ignore[call-arg]
+    restore_optimizer(other, tensors, facts)
+    for _ in range(3):
+        step(optimizer, first)
+        step(other, second)
+    assert torch.equal(first, second)
+
+
+def test_files_are_the_same_bytes_for_the_same_content_and_read_by_the_library(tmp_path: Path) -> None:
+    tensors = {"b": torch.arange(6.0).reshape(2, 3), "a": torch.ones(3, dtype=torch.bfloat16), "c": torch.empty(0, 2)}
+    metadata = {str(index): "x" * index for index in range(20)}
+    data = tensor_bytes(tensors, metadata)
+    assert data == tensor_bytes(dict(reversed(tensors.items())), dict(reversed(metadata.items())))
+    path = tmp_path / "x.safetensors"
+    write_atomically(path, data)
+    read, facts = read_tensors(path)
+    assert facts == metadata
+    assert all(torch.equal(read[name], tensor) and read[name].dtype == tensor.dtype for name, tensor in tensors.items())
