@@ -3,7 +3,7 @@
 Requests name every input by digest. The digest of a request, with the stage's name and version, names its output folder.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -91,6 +91,10 @@ class IngestResult(StageResult):
         )
 
 
+EditorStorage = Literal["bf16", "int8", "nf4"]
+"""How an editor's weights are kept on the card."""
+
+
 class EnrichRequest(StageRequest):
     stage = "enrich"
 
@@ -101,6 +105,7 @@ class EnrichRequest(StageRequest):
     loras: tuple[LoraUse, ...] = ()
     sampler: Sampler
     turn: int
+    storage: EditorStorage | None = Field(default=None, description="None: the most exact one that fits the card")
 
 
 class EnrichResult(StageResult):
@@ -200,6 +205,9 @@ class BenchmarkRequest(StageRequest):
     verifier: str
     reader: str | None = None
     items: tuple[GenerateItem, ...] = Field(description="prompts and seeds of the cells: evaluation.card.plan_card")
+    screening: ScreeningRecipe = Field(
+        default_factory=ScreeningRecipe, description="limits a picture must hold to pass"
+    )
     recipe: BenchmarkRecipe
     sampler: Sampler
 

@@ -27,6 +27,7 @@ class Look:
     measures: Measures
     embedded: Embedded
     read: Labels
+    prompt_fidelity: float | None = None
 
 
 def score_card(
@@ -60,6 +61,7 @@ def score_card(
         diversity=round(diversity([look.measures.thumbnail for look in looks]), 4),
         centroid=tuple(np.round(centroid, 5).tolist()),
         drift=_drift(first_turn.centroid, centroid) if same and first_turn is not None else None,
+        prompt_fidelity=_mean([look.prompt_fidelity for look in looks]),
         verifier=fingerprint.verifier,
         verifier_version=fingerprint.verifier_version,
     )
@@ -110,6 +112,11 @@ def _agrees(asked: str | None, read: str | None, *, coarse: bool = False) -> boo
 
 
 def _share(values: Sequence[bool | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return round(sum(known) / len(known), 5) if known else None
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return round(sum(known) / len(known), 5) if known else None
 

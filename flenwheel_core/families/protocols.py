@@ -68,11 +68,24 @@ class ImageGenerator(Protocol):
         ...
 
 
+class WorkPhase(Protocol):
+    """A part of a model's work that was measured."""
+
+    def line(self) -> str:
+        """Name, seconds and peak card memory, for people."""
+        ...
+
+
 class ImageEditor(Protocol):
     """Edits pictures by instruction."""
 
     @property
     def model(self) -> str: ...
+
+    @property
+    def phases(self) -> Sequence[WorkPhase]:
+        """What each part of the work took so far."""
+        ...
 
     def edit(self, jobs: Iterable[EditJob]) -> Iterator[Made]:
         """Yields each edit as it is finished; may go through the jobs in another order, grouped by shape."""
@@ -150,6 +163,10 @@ class Verifier(Protocol):
 
     def embed(self, images: "Sequence[Image]") -> list[Embedded]:
         """One result a picture, in order."""
+        ...
+
+    def prompt_fidelity(self, embedded: Sequence[Embedded], prompts: Sequence[str]) -> list[float | None]:
+        """How well each embedded picture fits its prompt, as a cosine; None where this verifier knows no text."""
         ...
 
 

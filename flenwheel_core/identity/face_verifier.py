@@ -87,6 +87,10 @@ class FaceVerifier:
         vectors = iter(self._represent(chips))
         return [self._embedded(image, faces, vectors) for image, faces in zip(images, found, strict=True)]
 
+    def prompt_fidelity(self, embedded: Sequence[Embedded], prompts: Sequence[str]) -> list[float | None]:
+        """Faces say nothing about words."""
+        return [None] * len(prompts)
+
     def _embedded(self, image: Image.Image, faces: list[Face], vectors: Iterator[tuple[float, ...]]) -> Embedded:
         if not faces:
             return Embedded(None, "no_face")
@@ -153,6 +157,10 @@ class ParallelFaceVerifier:
                 self._processes, get_context("spawn"), initializer=_open_in_worker, initargs=(self._model, self._folder)
             )
         return list(self._pool.map(_embed_in_worker, images, chunksize=2))
+
+    def prompt_fidelity(self, embedded: Sequence[Embedded], prompts: Sequence[str]) -> list[float | None]:
+        """Faces say nothing about words."""
+        return [None] * len(prompts)
 
     def close(self) -> None:
         """Ends the worker processes."""

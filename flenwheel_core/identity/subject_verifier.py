@@ -29,6 +29,8 @@ class SubjectVerifier:
 
     def __init__(self, folder: Path, threads: int | None = None) -> None:
         self._torch, self._processor, self._model = _load(folder, threads)
+        self._folder = folder
+        self._tokenizer: Any = None
         self._rule = _rule_of(folder)
         self._trained_for_identity = self._rule is not GENERAL_RULE
         files = sorted((*folder.glob("*.safetensors"), folder / "config.json", folder / "preprocessor_config.json"))
@@ -59,11 +61,29 @@ class SubjectVerifier:
             batch = [_square(image) for image in images[start : start + BATCH]]
             inputs = self._processor(images=batch, return_tensors="pt")
             with self._torch.inference_mode():
-                output = self._model(pixel_values=inputs["pixel_values"])
-            vectors = _embedding_of(output).float().numpy().astype(np.float64)
+                vectors = _vectors(self._model, inputs["pixel_values"])
+            vectors = vectors.float().numpy().astype(np.float64)
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
             found += [Embedded(tuple(row)) for row in vectors.tolist()]
         return found
+
+    def prompt_fidelity(self, embedded: Sequence[Embedded], prompts: Sequence[str]) -> list[float | None]:
+        """CLIP-T: the cosine of each picture's and its prompt's embedding; None for models without a text side."""
+        if type(self._model).__name__ != "CLIPModel":
+            return [None] * len(prompts)
+        if self._tokenizer is None:
+            import transformers
+
+            self._tokenizer = transformers.AutoTokenizer.from_pretrained(self._folder, local_files_only=True)
+        inputs = self._tokenizer(list(prompts), padding=True, truncation=True, return_tensors="pt")
+        with self._torch.inference_mode():
+            output = self._model.text_model(**inputs)
+            texts = self._model.text_projection(output.pooler_output).float().numpy().astype(np.float64)
+        texts /= np.maximum(np.linalg.norm(texts, axis=1, keepdims=True), 1e-12)
+        return [
+            round(float(np.dot(text, one.embedding)), 5) if one.embedding is not None else None
+            for text, one in zip(texts, embedded, strict=True)
+        ]
 
 
 def _load(folder: Path, threads: int | None) -> tuple[Any, Any, Any]:
@@ -83,16 +103,17 @@ def _load(folder: Path, threads: int | None) -> tuple[Any, Any, Any]:
     if threads is not None:
         torch.set_num_threads(threads)
     architecture = (json.loads((folder / "config.json").read_text()).get("architectures") or ["AutoModel"])[0]
-    # CLIP folders hold both towers; only the picture's is needed.
-    architecture = {"CLIPModel": "CLIPVisionModelWithProjection"}.get(architecture, architecture)
     kind = getattr(transformers, architecture, transformers.AutoModel)
     processor = transformers.AutoImageProcessor.from_pretrained(folder, local_files_only=True)
     model = kind.from_pretrained(folder, local_files_only=True, use_safetensors=True).float().eval()
     return torch, processor, model
 
 
-def _embedding_of(output: Any) -> Any:
-    """The picture's vector (batch, dimensions): projected, classified or pooled, in the order of how specific it is."""
+def _vectors(model: Any, pixel_values: Any) -> Any:
+    """The pictures' vectors (batch, dimensions): projected, classified or pooled, whichever is most specific."""
+    if type(model).__name__ == "CLIPModel":
+        return model.visual_projection(model.vision_model(pixel_values=pixel_values).pooler_output)
+    output = model(pixel_values=pixel_values)
     for name in ("image_embeds", "logits", "pooler_output"):
         value = getattr(output, name, None)
         if value is not None:

@@ -10,11 +10,11 @@ from flenwheel_core.domain.stages import BenchmarkRequest, BenchmarkResult, Gene
 from flenwheel_core.evaluation.compare import compare
 from flenwheel_core.evaluation.grid import draw_grid
 from flenwheel_core.evaluation.scorecard import Look, score_card
+from flenwheel_core.families.protocols import Embedded
 from flenwheel_core.families.registry import open_reader, open_verifier
-from flenwheel_core.identity.quality import measure
+from flenwheel_core.identity.quality import Measures, measure
 from flenwheel_core.identity.screening import limits_of
 from flenwheel_core.identity.verifiers import require_same_version
-from flenwheel_core.recipes.screening import ScreeningRecipe
 from flenwheel_core.stages.base import StageContext
 from flenwheel_core.stages.generate import generate
 from flenwheel_core.store.pictures import encode_png, load_picture
@@ -70,7 +70,7 @@ def _score(
     return score_card(
         _look(request, records, context),
         request.fingerprint,
-        limits_of(ScreeningRecipe(), request.fingerprint, strict=False),
+        limits_of(request.screening, request.fingerprint, strict=False),
         lora=lora,
         person=request.character.kind == "person",
         first_turn=request.first_turn,
@@ -79,19 +79,23 @@ def _score(
 
 def _look(request: BenchmarkRequest, records: Sequence[ImageRecord], context: StageContext) -> list[Look]:
     """Embeds, reads and measures the drawn pictures, a chunk at a time."""
-    embedded = []
-    measures = []
+    embedded: list[Embedded] = []
+    measures: list[Measures] = []
+    fidelity: list[float | None] = []
     context.progress.loading(f"verifier {request.verifier}")
     with open_verifier(request.verifier, context.settings) as verifier:
         for images in _chunks(records, context):
-            embedded += verifier.embed(images)
+            found = verifier.embed(images)
+            embedded += found
             measures += [measure(image) for image in images]
+            prompts = [record.prompt or "" for record in records[len(fidelity) : len(fidelity) + len(images)]]
+            fidelity += verifier.prompt_fidelity(found, prompts)
     reads = [one.labels or Labels() for one in embedded]
     if request.reader is not None:
         context.progress.loading(f"reader {request.reader}")
         with open_reader(request.reader, context.settings) as reader:
             reads = [labels for images in _chunks(records, context) for labels in reader.read(images)]
-    return [Look(*parts) for parts in zip(records, measures, embedded, reads, strict=True)]
+    return [Look(*parts) for parts in zip(records, measures, embedded, reads, fidelity, strict=True)]
 
 
 def _chunks(records: Sequence[ImageRecord], context: StageContext) -> Iterator[list[Image.Image]]:
