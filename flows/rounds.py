@@ -1,0 +1,210 @@
+"""Rounds of a gate: make pictures, screen them, let a person decide; again with new seeds or better prompts as long as they ask for it."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from flenwheel_core.domain.decisions import ClosedGate, DecisionSet, FinalDecision, Verdict
+from flenwheel_core.domain.images import ImageKind, ImageRecord
+from flenwheel_core.domain.loras import LoraRecord
+from flenwheel_core.domain.prompts import EditItem, GenerateItem
+from flenwheel_core.domain.stages import EnrichRequest, GenerateRequest
+from flenwheel_core.ids import derive_seed
+from flenwheel_core.library import PoolEntry
+from flenwheel_core.planning import Weights, plan_edits, plan_generation
+from flenwheel_core.review.history import template_success
+from flenwheel_core.review.session import GateKind, ReviewSession
+from flows.gates import await_gate
+from flows.turn import Turn, uses
+from tasks.stages import enrich, generate, screen
+
+
+@dataclass
+class Rounds(ABC):
+    """A gate of a turn with all its rounds. `run` gives True if it was approved, False if a person stopped the turn.
+
+    What was good in one round stays good: a redo asks only for what is still missing. Nothing enters the pool before the approval.
+    """
+
+    turn: Turn
+    kept: list[PoolEntry] = field(default_factory=list)
+    closed: list[ClosedGate] = field(default_factory=list)
+
+    gate: ClassVar[str]
+    kind: ClassVar[GateKind]
+    strict: ClassVar[bool]
+
+    @abstractmethod
+    def make(self, round_: int, repeats: tuple[EditItem, ...]) -> str | None:
+        """The image set of a round's candidates; None if there is nothing to make."""
+
+    @property
+    @abstractmethod
+    def minimum(self) -> int:
+        """Good pictures the gate asks for in all."""
+
+    def run(self) -> bool:
+        """All rounds of the gate. Asking for a redo in the last round the recipe allows ends the turn."""
+        repeats: tuple[EditItem, ...] = ()
+        for round_ in range(1, self.turn.recipe.gates.rounds + 1):
+            images = self.make(round_, repeats)
+            if images is None:
+                break
+            closed = self._review(round_, images, minimum=0 if repeats else max(0, self.minimum - len(self.kept)))
+            self.closed.append(closed)
+            if closed.verdict == "stop":
+                return False
+            decisions = self.turn.reviews.decisions(closed)
+            records = {record.digest: record for record in self.turn.store.get_images(images)}
+            self.kept += self._good(closed.gate, decisions, records)
+            repeats = self._better_prompts(decisions, records) if closed.verdict == "approve" else ()
+            if closed.verdict == "approve" and not repeats:
+                break
+        approved = not self.closed or self.closed[-1].verdict == "approve"
+        if approved:
+            self.turn.add_to_pool(self.kept)
+        return approved
+
+    def _review(self, round_: int, images: str, minimum: int) -> ClosedGate:
+        turn, step = self.turn, f"{self.gate}-r{round_}"
+        screened = screen(turn.screen_request(step, images, strict=self.strict), f"screen {turn.name} {step}")
+        session = ReviewSession(
+            gate=f"{turn.name}-{step}",
+            kind=self.kind,
+            character=turn.character.name,
+            turn=turn.number,
+            round=round_,
+            images=images,
+            screenings=screened.screenings,
+            references=turn.sources(),
+            minimum=minimum,
+            flow_run=turn.flow_run,
+        )
+        return await_gate(turn.reviews, session)
+
+    def _good(self, gate: str, decisions: DecisionSet, records: dict[str, ImageRecord]) -> list[PoolEntry]:
+        """Good pictures, and the corrected ones in place of those that needed correction."""
+        corrections = self.turn.reviews.corrections(gate)
+        entries = []
+        for decision in decisions.decisions:
+            record = records[decision.image]
+            if decision.verdict is Verdict.GOOD:
+                entries.append(self.turn.entry(record, decision.caption, gate=gate))
+            elif decision.correction is not None:
+                corrected = corrections.get(decision.correction) or _corrected(record, decision.correction, gate)
+                entries.append(self.turn.entry(corrected, decision.caption, gate=gate))
+        return entries
+
+    def _better_prompts(self, decisions: DecisionSet, records: dict[str, ImageRecord]) -> tuple[EditItem, ...]:
+        """Edits that are made again with the prompt a person wrote."""
+        return tuple(
+            _again(decision, records[decision.image], len(self.closed))
+            for decision in decisions.decisions
+            if decision.verdict is Verdict.NEEDS_CORRECTION and decision.better_prompt and decision.correction is None
+        )
+
+
+class EnrichedRounds(Rounds):
+    """Gate A: edits of the sources, aimed at the cells that are missing."""
+
+    gate = "gate-a"
+    kind: ClassVar[GateKind] = "enriched"
+    strict = False
+
+    @property
+    def minimum(self) -> int:
+        return self.turn.recipe.gates.minimum_enriched
+
+    def make(self, round_: int, repeats: tuple[EditItem, ...]) -> str | None:
+        turn = self.turn
+
+        def build() -> EnrichRequest:
+            sources = [entry.image for entry in turn.pool() if entry.real]
+            items = repeats or plan_edits(
+                sources,
+                [*turn.pool(), *self.kept],
+                turn.recipe,
+                turn=turn.number,
+                round_=round_,
+                weights=_weights(turn),
+            )
+            return EnrichRequest(
+                character=turn.character.ref(),
+                sources=turn.store.put_images(sources),
+                items=items,
+                editor=turn.recipe.models.editor,
+                loras=turn.editor_loras(),
+                sampler=turn.recipe.enrich.sampler,
+                turn=turn.number,
+            )
+
+        request = turn.frozen(f"enrich-r{round_}", EnrichRequest, build)
+        return enrich(request, f"enrich {turn.name} r{round_}").images if request.items else None
+
+
+@dataclass
+class SyntheticRounds(Rounds):
+    """Gate B: synthetic pictures of the champion, for the pristine set. Stricter."""
+
+    lora: LoraRecord | None = None
+
+    gate = "gate-b"
+    kind: ClassVar[GateKind] = "synthetic"
+    strict = True
+
+    @property
+    def minimum(self) -> int:
+        return self.turn.recipe.gates.minimum_pristine
+
+    def make(self, round_: int, repeats: tuple[EditItem, ...]) -> str | None:
+        turn, recipe = self.turn, self.turn.recipe
+        assert self.lora is not None
+        lora = self.lora
+
+        def build() -> GenerateRequest:
+            character, pool = turn.character.ref(), [*turn.pool(), *self.kept]
+            items = tuple(
+                GenerateItem.model_validate(item.model_dump(exclude={"source", "references"})) for item in repeats
+            )
+            return GenerateRequest(
+                character=character,
+                items=items
+                or plan_generation(character, pool, recipe, turn=turn.number, round_=round_, weights=_weights(turn)),
+                base=recipe.models.base,
+                loras=uses(lora, recipe.generate.lora_weight),
+                sampler=recipe.generate.sampler,
+                turn=turn.number,
+            )
+
+        request = turn.frozen(f"generate-r{round_}", GenerateRequest, build)
+        return generate(request, f"generate {turn.name} r{round_}").images if request.items else None
+
+
+def _weights(turn: Turn) -> Weights:
+    """How well each template worked in earlier turns of the character."""
+    return template_success(turn.store, turn.character.name, before_turn=turn.number)
+
+
+def _corrected(edit: ImageRecord, correction: str, gate: str) -> ImageRecord:
+    """The record of a corrected picture that came without one."""
+    return edit.model_copy(
+        update={
+            "digest": correction,
+            "kind": ImageKind.CORRECTED,
+            "parents": (*edit.parents, edit.digest),
+            "stage": "review",
+            "item": f"{gate}-{edit.digest[:12]}",
+        }
+    )
+
+
+def _again(decision: FinalDecision, record: ImageRecord, round_: int) -> EditItem:
+    return EditItem(
+        key=f"again-{record.item}",
+        source=record.parents[0] if record.parents else record.digest,
+        prompt=decision.better_prompt or "",
+        seed=derive_seed(record.seed or 0, "again", round_) % 2**31,
+        template=record.template,
+        cell=record.cell,
+        labels=record.labels,
+    )

@@ -1,0 +1,62 @@
+"""Steps on their own: a training, or a benchmark, without a turn around it. Nothing is promoted and the pool stays as it is."""
+
+from prefect import flow
+
+from flenwheel_core.domain.loras import LoraRecord
+from flenwheel_core.errors import InputError, NotFoundError
+from flenwheel_core.provenance import Provenance
+from flows.opening import plain_errors, start_alone
+from flows.turn import Turn
+from tasks.reporting import publish_benchmark
+from tasks.stages import benchmark, train
+
+
+@flow(name="benchmark", flow_run_name="{character} benchmark", persist_result=False)
+@plain_errors
+def benchmark_alone(
+    character: str, lora: str | None = None, against: str | None = None, recipe: str | None = None
+) -> str:
+    """Fills the model card of a LoRA, and compares it with another one.
+
+    Args:
+        character: Name of the character.
+        lora: First characters of the LoRA's digest; the champion if left empty.
+        against: First characters of the digest of a LoRA to compare with; none if left empty.
+        recipe: Recipe with the prompts and seeds; the character's own if left empty.
+    """
+    turn = start_alone(character, recipe)
+    measured = _lora(turn, lora) if lora else _champion(turn)
+    champion = _lora(turn, against) if against else None
+    score = benchmark(turn.benchmark_request(champion, measured), f"benchmark {measured.name}")
+    publish_benchmark(turn.name, score)
+    return score.summary()
+
+
+@flow(name="training", flow_run_name="{character} training", persist_result=False)
+@plain_errors
+def train_alone(character: str, recipe: str | None = None) -> str:
+    """Trains a LoRA on the training pool as it is now.
+
+    Args:
+        character: Name of the character.
+        recipe: Recipe of the training; the character's own if left empty.
+    """
+    turn = start_alone(character, recipe)
+    return train(turn.train_request("alone"), f"train {turn.name}").summary()
+
+
+def _lora(turn: Turn, id_: str) -> LoraRecord:
+    found = Provenance(turn.store).find(id_)
+    if not isinstance(found, LoraRecord):
+        raise InputError(f"{id_} is a picture, not a LoRA.")
+    return found
+
+
+def _champion(turn: Turn) -> LoraRecord:
+    standing = turn.champion()
+    if standing is None:
+        raise NotFoundError(
+            f"{turn.character.name} has no champion yet.",
+            remedy="Name a LoRA by the first characters of its digest, or run a turn first.",
+        )
+    return standing

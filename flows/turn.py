@@ -1,0 +1,302 @@
+"""One turn of the character flywheel: what each step asks for, written down when it is first asked.
+
+A suspended run is replayed from its top when it goes on, perhaps days later and with newer code. So every request is written down before
+it is made, and a replay reads it back: the pool may have grown and the planner may have changed, the turn goes on as it was planned.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal, TypeVar
+
+from flenwheel_core.domain.base import Document
+from flenwheel_core.domain.decisions import ClosedGate
+from flenwheel_core.domain.images import ImageRecord, LoraUse
+from flenwheel_core.domain.loras import LoraRecord
+from flenwheel_core.domain.scores import Fingerprint, Scorecard
+from flenwheel_core.domain.stages import (
+    BenchmarkRequest,
+    BenchmarkResult,
+    ExportRequest,
+    IngestRequest,
+    IngestResult,
+    ScreenRequest,
+    TrainRequest,
+    TrainResult,
+)
+from flenwheel_core.errors import InputError
+from flenwheel_core.evaluation.card import plan_card
+from flenwheel_core.ids import derive_seed
+from flenwheel_core.library import Character, CharacterFacts, Library, PoolEntry, Promotion, TurnEnded
+from flenwheel_core.planning import made_caption, sample_prompts, training_items
+from flenwheel_core.recipes.model import Recipe
+from flenwheel_core.review.session import Reviews
+from flenwheel_core.store import Store
+from flenwheel_core.turn_report import TurnFacts
+
+Kind = TypeVar("Kind", bound=Document)
+
+
+class ChampionAtStart(Document):
+    """The LoRA a turn starts from; none in the first turn."""
+
+    lora: LoraRecord | None
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A turn of a character, or a step on its own (its number is 0)."""
+
+    store: Store
+    character: Character
+    recipe: Recipe
+    number: int
+    flow_run: str
+    name: str
+    """Such as mira-t1: names the LoRAs, gates and task runs."""
+    folder: str
+    """Where the steps' documents are written down."""
+
+    @property
+    def library(self) -> Library:
+        return Library(self.store)
+
+    @property
+    def reviews(self) -> Reviews:
+        return Reviews(self.store)
+
+    def frozen(self, step: str, kind: type[Kind], build: Callable[[], Kind]) -> Kind:
+        """The document of a step: what was written down at the first call, whatever `build` would give now."""
+        place = f"{self.folder}/{step}"
+        found = self.store.get_document(place, kind)
+        if found is None:
+            self.store.put_document(place, build())
+            found = self.store.get_document(place, kind)
+        assert found is not None
+        return found
+
+    def pool(self) -> list[PoolEntry]:
+        """The training pool as it is now. What depends on it belongs into `frozen`."""
+        return self.library.pool(self.character.name)
+
+    def fingerprint(self) -> Fingerprint:
+        """The character's fingerprint, frozen with its first turn."""
+        facts = self._facts()
+        assert facts.fingerprint is not None
+        return facts.fingerprint
+
+    # sources
+
+    def ingest_request(self) -> IngestRequest:
+        """All files given so far. Raises InputError if there are none."""
+
+        def build() -> IngestRequest:
+            files = self.library.sources(self.character.name)
+            if not files:
+                raise InputError(
+                    f"{self.character.name} has no pictures yet.",
+                    remedy=f"Give some: flenwheel ingest {self.character.name} FOLDER.",
+                )
+            return IngestRequest(
+                character=self.character.ref(),
+                files=files,
+                recipe=self.recipe.ingest,
+                verifier=self.recipe.models.verifier,
+                captioner=self.recipe.models.captioner,
+                reader=self.recipe.models.reader,
+                caption_template=self.recipe.caption_template,
+                phrases=self.recipe.phrases,
+            )
+
+        return self.frozen("ingest", IngestRequest, build)
+
+    def take_in(self, result: IngestResult) -> None:
+        """The sources enter the pool; the facts are frozen with the first turn. Raises InputError that lists what is missing."""
+        if result.missing or result.fingerprint is None:
+            problems = [f"{problem.file}: {problem.message}" for problem in result.problems]
+            raise InputError(
+                f"{self.character.name} cannot start a turn yet: {'; '.join(result.missing) or 'no fingerprint'}.",
+                why="\n  ".join(["what was found about the files:", *problems]) if problems else "",
+                remedy=f"Add pictures: flenwheel ingest {self.character.name} FOLDER. Then start another turn.",
+            )
+        facts = CharacterFacts(sources=result.sources, fingerprint=result.fingerprint)
+        self.library.freeze_facts(self.character.name, facts)
+        records = self.store.get_images(result.sources)
+        self.add_to_pool([self.entry(record, record.caption, gate=None) for record in records])
+
+    def entry(self, record: ImageRecord, caption: str | None, *, gate: str | None) -> PoolEntry:
+        """A picture on its way into the pool."""
+        words = caption or made_caption(record.labels, self.character.ref(), self.recipe)
+        return PoolEntry(image=record, caption=words, real=gate is None, turn=self.number, gate=gate)
+
+    def add_to_pool(self, entries: Sequence[PoolEntry]) -> None:
+        self.library.add_to_pool(self.character.name, list(entries))
+
+    def editor_loras(self) -> tuple[LoraUse, ...]:
+        """The editor's own LoRA, if one was promoted."""
+        return ()
+
+    # screening and training
+
+    def screen_request(self, step: str, images: str, *, strict: bool) -> ScreenRequest:
+        """Candidates against the fingerprint and the pool."""
+
+        def build() -> ScreenRequest:
+            return ScreenRequest(
+                character=self.character.ref(),
+                images=images,
+                references=self.sources(),
+                pool=self.store.put_images([entry.image for entry in self.pool()]),
+                fingerprint=self.fingerprint(),
+                verifier=self.recipe.models.verifier,
+                reader=self.recipe.models.reader,
+                recipe=self.recipe.screening,
+                strict=strict,
+            )
+
+        return self.frozen(f"screen-{step}", ScreenRequest, build)
+
+    def sources(self) -> str:
+        """The image set of the real sources that the fingerprint was taken from."""
+        return self._facts().sources
+
+    def _facts(self) -> CharacterFacts:
+        facts = self.library.facts(self.character.name)
+        if facts is None:
+            raise InputError(
+                f"{self.character.name} has no fingerprint yet.",
+                why="it is taken when the first turn begins.",
+                remedy=f"Start one: flenwheel run {self.character.name}.",
+            )
+        return facts
+
+    def champion(self) -> LoraRecord | None:
+        """The champion as the turn began."""
+
+        def build() -> ChampionAtStart:
+            standing = self.library.champion(self.character.name, before_turn=self.number or None)
+            return ChampionAtStart(lora=standing.lora if standing else None)
+
+        return self.frozen("champion", ChampionAtStart, build).lora
+
+    def train_request(self, step: str) -> TrainRequest:
+        """A LoRA on the whole pool, from the base model. Raises InputError if the pool is empty."""
+
+        def build() -> TrainRequest:
+            recipe, character = self.recipe, self.character.ref()
+            if not self.pool():
+                raise InputError(
+                    f"{self.character.name} has no training pool yet.",
+                    why="pictures enter it in a turn.",
+                    remedy=f"Start one: flenwheel run {self.character.name}.",
+                )
+            return TrainRequest(
+                character=character,
+                name=f"{self.name}-{step}",
+                items=training_items(self.pool(), recipe.pool.real_share),
+                base=recipe.models.base,
+                recipe=recipe.train,
+                seed=derive_seed(recipe.generate.seed, "train", self.number) % 2**31,
+                sample_prompts=sample_prompts(character, recipe, recipe.train.sampling.prompts),
+                sampler=recipe.generate.sampler,
+            )
+
+        return self.frozen(f"train-{step}", TrainRequest, build)
+
+    # benchmark, promotion, export
+
+    def benchmark_request(self, champion: LoraRecord | None, challenger: LoraRecord) -> BenchmarkRequest:
+        """Champion against challenger, the same prompts and seeds. Raises InputError if the character was never ingested."""
+
+        def build() -> BenchmarkRequest:
+            return BenchmarkRequest(
+                character=self.character.ref(),
+                base=self.recipe.models.base,
+                challenger=challenger.digest,
+                champion=champion.digest if champion else None,
+                lora_weight=self.recipe.generate.lora_weight,
+                fingerprint=self.fingerprint(),
+                first_turn=self._first_scorecard(),
+                verifier=self.recipe.models.verifier,
+                reader=self.recipe.models.reader,
+                items=plan_card(self.character.ref(), self.recipe),
+                recipe=self.recipe.benchmark,
+                sampler=self.recipe.generate.sampler,
+            )
+
+        return self.frozen("benchmark", BenchmarkRequest, build)
+
+    def _first_scorecard(self) -> Scorecard | None:
+        champions = self.library.champions(self.character.name)
+        return champions[0].scorecard if champions and champions[0].turn < self.number else None
+
+    def decide(self, champion: LoraRecord, challenger: LoraRecord, score: BenchmarkResult) -> Promotion | None:
+        """Promotes the challenger if the benchmark says so. In the first turn one of the two becomes champion in any case."""
+        comparison = score.comparison
+        better = comparison is None or comparison.promote
+        if not better and self.champion() is not None:
+            return None
+        card = score.challenger if better else score.champion
+        assert card is not None
+
+        def build() -> Promotion:
+            return Promotion(
+                at=datetime.now(UTC),
+                lora=challenger if better else champion,
+                scorecard=card,
+                turn=self.number,
+                flow_run=self.flow_run,
+                reasons=comparison.reasons if comparison else (),
+            )
+
+        promotion = self.frozen("promotion", Promotion, build)
+        self.library.promote(self.character.name, promotion)
+        return promotion
+
+    def export_request(self, promotion: Promotion, trained: TrainResult, score: BenchmarkResult) -> ExportRequest:
+        """The new champion with all that is known of it."""
+
+        def build() -> ExportRequest:
+            return ExportRequest(
+                character=self.character.ref(),
+                lora=promotion.lora,
+                scorecard=promotion.scorecard,
+                comparison=score.comparison,
+                grid=score.grid,
+                samples=trained.samples,
+                sources=self.sources(),
+                pool=self.store.put_images([entry.image for entry in self.pool()]),
+                turn=self.number,
+            )
+
+        return self.frozen("export", ExportRequest, build)
+
+    def facts(self, outcome: str, sources: str, gates: Sequence[ClosedGate]) -> TurnFacts:
+        """What the turn's report is made from."""
+        return TurnFacts(
+            name=self.name,
+            character=self.character.name,
+            number=self.number,
+            outcome=outcome,
+            recipe=self.recipe.content_digest(),
+            sources=sources,
+            gates=tuple(gates),
+            target_pass_rate=self.recipe.benchmark.target_pass_rate,
+        )
+
+    def end(self, outcome: Literal["promoted", "kept", "stopped"], score: BenchmarkResult | None, report: str) -> None:
+        """Records how the turn ended."""
+        ended = TurnEnded(
+            at=datetime.now(UTC),
+            number=self.number,
+            flow_run=self.flow_run,
+            outcome=outcome,
+            challenger=score.challenger if score else None,
+            report=self.store.put_blob(report.encode()),
+        )
+        self.library.end_turn(self.character.name, ended)
+
+
+def uses(lora: LoraRecord, weight: float) -> tuple[LoraUse, ...]:
+    """A LoRA at a weight, for a request."""
+    return (LoraUse(digest=lora.digest, weight=weight),)

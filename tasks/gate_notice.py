@@ -1,0 +1,30 @@
+"""Tells people that a gate waits: a page in the Prefect interface, and a message to whoever wants one."""
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
+
+from flenwheel_core.gate_page import gate_page, gate_text
+from flenwheel_core.notify import notify
+from flenwheel_core.review.session import ReviewSession
+from flenwheel_core.services import load_services
+from flenwheel_core.settings import Settings
+from flenwheel_core.store import Store
+
+
+@task(name="open gate", task_run_name="open {session.gate}", cache_policy=NO_CACHE, persist_result=False)
+def announce_gate(session: ReviewSession, refusal: str) -> str:
+    """Publishes the gate's page and notifies; returns the text for the form. Neither may fail the turn."""
+    settings = Settings()
+    services = load_services(settings)
+    address = services.gate_address(session.gate) if services is not None else None
+    text = gate_text(session, address, refusal)
+    store = Store(settings.store_url, settings.store_options)
+    create_markdown_artifact(
+        gate_page(store, session, text), key=session.gate, description="Pictures that wait for a verdict"
+    )
+    problem = notify(settings, f"FLENwheel: {session.gate} waits", text)
+    if problem:
+        get_run_logger().warning(problem)
+    return text

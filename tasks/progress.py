@@ -1,0 +1,83 @@
+"""Progress of a stage in the Prefect interface: log lines and one progress artifact, both from the same events."""
+
+import contextvars
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.logging import get_logger, get_run_logger
+
+from flenwheel_core.progress import ProgressEvent
+
+LOG_SECONDS = 20.0
+ARTIFACT_SECONDS = 1.0
+
+
+class Reporter:
+    """Takes events without ever waiting for the server: a slow or absent server must not slow a stage down."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+        self._logger = get_run_logger()
+        self._logged = 0.0
+        self._latest: ProgressEvent | None = None
+        self._wake = threading.Event()
+        self._closed = False
+        self._artifact: UUID | None = None
+
+    def __call__(self, event: ProgressEvent) -> None:
+        """Takes an event: notes are logged at once, steps now and then."""
+        now = time.monotonic()
+        finished = event.total > 0 and event.done == event.total
+        if event.kind != "step" or finished or now - self._logged >= LOG_SECONDS:
+            self._logged = now
+            self._logger.info(event.line())
+        if event.kind != "done":
+            self._latest = event
+            self._wake.set()
+
+    def close(self) -> None:
+        """The last event still reaches the artifact."""
+        self._closed = True
+        self._wake.set()
+
+    def follow(self) -> None:
+        """Carries the latest event to the artifact until closed; runs in a thread of its own."""
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            event, self._latest = self._latest, None
+            if event is not None:
+                try:
+                    self._show(event)
+                except Exception:
+                    get_logger(__name__).debug("progress artifact not updated", exc_info=True)
+            if self._closed:
+                return
+            time.sleep(ARTIFACT_SECONDS)
+
+    def _show(self, event: ProgressEvent) -> None:
+        share = 100 * event.done / event.total if event.total else 0.0
+        if self._artifact is None:
+            created = create_progress_artifact(progress=share, key=self._key, description=event.line())
+            assert isinstance(created, UUID)
+            self._artifact = created
+        else:
+            update_progress_artifact(artifact_id=self._artifact, progress=share, description=event.line())
+
+
+@contextmanager
+def reporting(key: str) -> Iterator[Reporter]:
+    """A reporter whose artifact belongs to the current task run."""
+    reporter = Reporter(key)
+    context = contextvars.copy_context()
+    thread = threading.Thread(target=lambda: context.run(reporter.follow), name="progress", daemon=True)
+    thread.start()
+    try:
+        yield reporter
+    finally:
+        reporter.close()
+        thread.join(timeout=3)

@@ -1,0 +1,38 @@
+"""The GPU slot: one GPU stage at a time on a card, whatever is scheduled.
+
+Prefect's limit `gpu:<slot>` queues and shows who waits; the kernel lock that the stage's own process holds is the guarantee. The lease is
+short, so that a killed holder blocks others for about a minute at most, and a server that is away never ends a running training.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prefect.client.orchestration import get_client
+from prefect.concurrency.sync import concurrency
+
+from flenwheel_core.progress import ProgressEvent, Sink
+
+LEASE_SECONDS = 60
+WORTH_A_LINE_SECONDS = 1.0
+
+
+def limit_name(slot: str) -> str:
+    """The name of a slot's concurrency limit."""
+    return f"gpu:{slot}"
+
+
+@contextmanager
+def gpu_slot(slot: str, stage: str, sink: Sink) -> Iterator[None]:
+    """Holds the slot's concurrency limit; waiting is told through the sink."""
+    with get_client(sync_client=True) as client:
+        client.upsert_global_concurrency_limit_by_name(limit_name(slot), limit=1)
+    sink(ProgressEvent(stage=stage, kind="waiting", text=f"for the GPU slot {slot}"))
+    began = time.monotonic()
+    with concurrency(
+        limit_name(slot), occupy=1, strict=True, lease_duration=LEASE_SECONDS, raise_on_lease_renewal_failure=False
+    ):
+        waited = time.monotonic() - began
+        if waited >= WORTH_A_LINE_SECONDS:
+            sink(ProgressEvent(stage=stage, kind="note", text=f"waited {waited:.0f} s for the GPU slot {slot}"))
+        yield

@@ -1,0 +1,90 @@
+"""Makes a Prefect task out of a stage."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Generic, TypeVar
+
+from prefect import Task, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import TaskRun
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed, State
+
+from flenwheel_core.domain.stages import StageRequest, StageResult
+from flenwheel_core.errors import FlenwheelError, RetryableError
+from flenwheel_core.ids import short
+from flenwheel_core.launch import run_in_child
+from flenwheel_core.settings import Settings
+from flenwheel_core.stages.base import Stage
+from flenwheel_core.store import Store
+from tasks.progress import reporting
+from tasks.slot import gpu_slot
+
+Request = TypeVar("Request", bound=StageRequest)
+Result = TypeVar("Result", bound=StageResult)
+
+RETRIES = 2
+RETRY_DELAY_SECONDS = 5
+
+
+class StageTask(Generic[Request, Result]):
+    """Call it in a flow with a request to get the result; the run shows as a task run named after the step.
+
+    The stage's manifest is the one record of what is done. A replay, a retry or another run with the same request finds it and
+    shows as "Already made" within milliseconds, whatever became of the code meanwhile. Raises the stage's own error.
+    """
+
+    def __init__(self, stage: Stage[Request, Result], description: str) -> None:
+        self.stage = stage
+        self.__doc__ = description
+        self._task = task(
+            self._run,
+            name=stage.name,
+            description=description,
+            task_run_name="{label}",
+            tags=["gpu"] if stage.uses_gpu else ["cpu"],
+            cache_policy=NO_CACHE,
+            persist_result=False,
+            retries=RETRIES,
+            retry_delay_seconds=RETRY_DELAY_SECONDS,
+            retry_condition_fn=worth_a_retry,
+        )
+
+    def __call__(self, request: Request, label: str) -> Result:
+        """The result of the request; `label` names the task run, such as "train mira-t1-v1"."""
+        state = self._task(_Quiet(request), label)
+        if isinstance(state.data, BaseException):
+            raise state.data
+        assert isinstance(state.data, self.stage.result)
+        return state.data
+
+    def _run(self, quiet: "_Quiet[Request]", label: str) -> "State[object]":
+        request, settings = quiet.request, Settings()
+        store = Store(settings.store_url, settings.store_options)
+        try:
+            done = store.get_result(request, self.stage.result)
+            if done is not None:
+                return Completed(name="Already made", message=done.summary(), data=done)
+            with reporting(f"{self.stage.name}-{short(request.key())}") as reporter:
+                slot = gpu_slot(settings.slot_name, self.stage.name, reporter) if self.stage.uses_gpu else nullcontext()
+                with slot:
+                    result = run_in_child(self.stage, request, settings, reporter, flow_run=flow_run.id)
+        except FlenwheelError as error:
+            return Failed(message=error.message, data=error)
+        return Completed(message=result.summary(), data=result)
+
+
+class _Quiet(Generic[Request]):
+    """Hides a request from Prefect, which would walk through all of it to look for futures."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+
+
+def worth_a_retry(_task: "Task[..., object]", _run: TaskRun, state: "State[object]") -> bool:
+    """Not for what will fail again: a user's mistake, a damaged file, a card that is too small."""
+    error = state.data
+    return not isinstance(error, FlenwheelError) or isinstance(error, RetryableError)
+
+
+Make = Callable[[Request, str], Result]
