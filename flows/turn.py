@@ -220,6 +220,7 @@ class Turn:
                 verifier=self.recipe.models.verifier,
                 reader=self.recipe.models.reader,
                 items=plan_card(self.character.ref(), self.recipe),
+                screening=self.recipe.screening,
                 recipe=self.recipe.benchmark,
                 sampler=self.recipe.generate.sampler,
             )
