@@ -1,0 +1,70 @@
+"""`python -m flenwheel_core.nano.train PART ...` makes the nano weights from nothing.
+
+Parts, in the order in which they need each other (they wait for each other's files, so all may be started at once):
+tokenizers · data · vae, qwen-vae, vlm, embedder, reader · flux (after vae), editor (after qwen-vae and vlm).
+"""
+
+import argparse
+import importlib
+import time
+from pathlib import Path
+
+PARTS = {
+    "tokenizers": "flenwheel_core.nano.train.tokenizer_run",
+    "vae": "flenwheel_core.nano.train.vae",
+    "qwen-vae": "flenwheel_core.nano.train.qwen_vae",
+    "flux": "flenwheel_core.nano.train.flux_run",
+    "editor": "flenwheel_core.nano.train.editor_run",
+    "vlm": "flenwheel_core.nano.train.vlm",
+    "embedder": "flenwheel_core.nano.train.embedder",
+    "reader": "flenwheel_core.nano.train.reader",
+}
+BATCH = {"vae": 32, "qwen-vae": 32, "flux": 256, "editor": 256}
+
+
+def main() -> None:
+    """Parses the command line and runs one part; each part's module has a `run`."""
+    started = time.monotonic()
+    parser = argparse.ArgumentParser(prog="python -m flenwheel_core.nano.train", description=__doc__)
+    parser.add_argument("part", choices=("data", *PARTS))
+    parser.add_argument("--data", type=Path, required=True, help="folder of rendered pictures and captions")
+    parser.add_argument("--work", type=Path, required=True, help="folder for models, latents, checkpoints")
+    parser.add_argument("--seconds", type=float, default=540, help="the process ends after about this time")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--batch", type=int)
+    parser.add_argument("--max-steps", type=int, help="stop after this many steps, whatever the time")
+    parser.add_argument("--workers", type=int, default=8)
+    parser.add_argument("--characters", type=int, default=12_000, help="of the part data: how many characters to render")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+
+    if given.part == "data":
+        from flenwheel_core.nano.train.data import make_data
+
+        make_data(given.data, characters=given.characters, workers=given.workers)
+        return
+
+    import torch
+
+    from flenwheel_core.nano.train.workspace import Run
+
+    if given.device == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.allow_tf32 = True
+        torch.backends.cudnn.benchmark = True
+    run = Run(
+        data=given.data,
+        work=given.work,
+        seconds=given.seconds,
+        started=started,
+        device=torch.device(given.device),
+        batch=given.batch or BATCH.get(given.part, 256),
+        max_steps=given.max_steps,
+        workers=given.workers,
+        seed=given.seed,
+    )
+    importlib.import_module(PARTS[given.part]).run(run)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""Runs the editor's training: waits for pictures, latents and the vision-language model, trains, writes the pipeline folder."""
+
+from copy import deepcopy
+from dataclasses import replace
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKLQwenImage
+from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
+
+from flenwheel_core.nano.models.editor import build_transformer, normalise, save_pipeline
+from flenwheel_core.nano.models.flux import pack
+from flenwheel_core.nano.train.conditions import CONDITION_TOKENS, encode_edits
+from flenwheel_core.nano.train.editor import EditLoss, EditorData, EditorModel
+from flenwheel_core.nano.train.loop import Plan, Training
+from flenwheel_core.nano.train.qwen_vae import load_trained
+from flenwheel_core.nano.train.workspace import Run, fill, machine_facts, wait_for, write_json
+
+PLAN = Plan(learning_rate=1e-3, ema_step=0.001)
+
+
+def _save(run: Run, model: EditorModel, vae: AutoencoderKLQwenImage, vlm: Qwen2_5_VLForConditionalGeneration) -> None:
+    processor = AutoProcessor.from_pretrained(run.work / "vlm")
+    transformer = build_transformer(vlm.config.text_config.hidden_size)
+    transformer.load_state_dict(model.transformer.state_dict())
+    save_pipeline(run.work / "editor", deepcopy(vae), transformer, deepcopy(vlm), processor.tokenizer, processor)
+
+
+def run(run: Run) -> None:
+    """Writes `editor/` with a record `editor.json` into the work folder."""
+    torch.manual_seed(run.seed)
+    wait_for(run.data / "done")
+    pictures = np.load(run.data / "pictures.npy", mmap_mode="r")
+    edits = torch.from_numpy(np.load(run.data / "edits.npy").astype(np.int64))
+    instructions = (run.data / "edits.txt").read_text().split("\n")[: len(edits)]
+    wait_for(run.work / "vlm" / "model.safetensors")
+    vlm = Qwen2_5_VLForConditionalGeneration.from_pretrained(run.work / "vlm", dtype=torch.float32).to(run.device).eval()
+    condition, lengths = encode_edits(run, vlm, pictures, edits[:, 0], instructions)
+    data = EditorData(
+        latents=torch.randn(len(pictures), 64, 64, dtype=torch.float16, device=run.device),
+        source=edits[:, 0].to(run.device),
+        target=edits[:, 1].to(run.device),
+        condition=condition,
+        lengths=lengths,
+    )
+    model = EditorModel(build_transformer(condition.shape[2]).to(run.device), CONDITION_TOKENS, run.device)
+    plan = replace(PLAN, max_steps=run.max_steps)
+    training = Training({"transformer": model.transformer}, EditLoss(model, data, run.batch), plan, run.work / "editor.pt")
+    training.prepare()
+
+    vae = load_trained(wait_for(run.work / "qwen_vae_latents.npy").parent / "qwen_vae", run.device)
+    latents = np.load(run.work / "qwen_vae_latents.npy", mmap_mode="r")
+    fill(data.latents, latents, convert=lambda part: pack(normalise(vae, part.float())))
+    training.resume()
+    progress = training.run(run.seconds_left(), lambda: _save(run, model, vae, vlm))
+    _save(run, model, vae, vlm)
+    record = {
+        "edits": len(edits),
+        "batch": run.batch,
+        "steps": progress.steps,
+        "seconds": round(progress.train_seconds, 1),
+        "final_loss": progress.final_loss(),
+        "seed": run.seed,
+        "made_with": machine_facts(run.device),
+    }
+    write_json(run.work / "editor.json", record)
