@@ -36,6 +36,7 @@ def request_on(settings: Settings, model: str) -> BenchmarkRequest:
     )
 
 
+@pytest.mark.slow
 def test_the_card_is_drawn_once_and_scored_alike(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
