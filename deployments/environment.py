@@ -1,0 +1,114 @@
+"""The environment of the processes that `flenwheel up` starts: a Prefect of the workspace's own, and this machine's settings."""
+
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+
+from deployments.prefect_api import USER
+from flenwheel_core.settings import Settings
+
+PROJECT = Path(__file__).resolve().parents[1]
+"""Where prefect.yaml and the flows are."""
+POOL = "flenwheel"
+QUERY_SECONDS = 2
+
+
+def settings_environment(settings: Settings) -> dict[str, str]:
+    """Every setting as an environment variable, so that a child sees what this process sees, whatever folder it runs in."""
+    found = {
+        "WORKSPACE": str(settings.root),
+        "STORE": settings.store_url,
+        "STORE_OPTIONS": json.dumps(settings.store_options),
+        "GPU": settings.gpu,
+        "SLOT": settings.slot_name,
+        "MODELS": str(settings.models.expanduser().absolute()),
+        "AUTHOR": settings.author,
+        "STAGE_MODULES": json.dumps(settings.stage_modules),
+        "HOST": settings.host,
+        "NOTIFY": json.dumps([address.get_secret_value() for address in settings.notify]),
+    }
+    if settings.vram_gib is not None:
+        found["VRAM_GIB"] = str(settings.vram_gib)
+    if settings.threads is not None:
+        found["THREADS"] = str(settings.threads)
+    if settings.token is not None:
+        found["TOKEN"] = settings.token.get_secret_value()
+    return {f"FLENWHEEL_{name}": value for name, value in found.items()}
+
+
+def prefect_environment(settings: Settings, port: int) -> dict[str, str]:
+    """Settings of the workspace's own Prefect; nothing of the user's other Prefect profiles is read or changed."""
+    home = settings.root / "prefect"
+    shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - compared, not bound
+    found = {
+        "PREFECT_HOME": str(home),
+        "PREFECT_PROFILES_PATH": str(home / "profiles.toml"),
+        "PREFECT_API_URL": f"http://{shown}:{port}/api",
+        "PREFECT_SERVER_API_HOST": settings.host,
+        "PREFECT_SERVER_API_PORT": str(port),
+        # The default keeps leases in the server's memory: a restart would crash every holder and leak its slot.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_WORKER_QUERY_SECONDS": str(QUERY_SECONDS),
+        "PREFECT_LOCAL_STORAGE_PATH": str(home / "storage"),
+        # A stopped workspace goes on with its runs when it is started again.
+        "PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR": "reschedule",
+        "PREFECT_CLI_PROMPT": "false",
+        "PREFECT_CLI_COLORS": "false",
+    }
+    if settings.token is not None:
+        secret = f"{USER}:{settings.token.get_secret_value()}"
+        found |= {"PREFECT_API_AUTH_STRING": secret, "PREFECT_SERVER_API_AUTH_STRING": secret}
+    return found
+
+
+def service_environment(settings: Settings, port: int) -> dict[str, str]:
+    """The whole environment of a service."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "FLENWHEEL_"))}
+    paths = [str(PROJECT), *([kept["PYTHONPATH"]] if "PYTHONPATH" in kept else [])]
+    fixed = {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1", "FLENWHEEL_PROJECT": str(PROJECT)}
+    return kept | fixed | settings_environment(settings) | prefect_environment(settings, port)
+
+
+def server_command(settings: Settings, port: int) -> list[str]:
+    return [sys.executable, "-m", "prefect", "server", "start", "--host", settings.host, "--port", str(port)]
+
+
+def worker_command() -> list[str]:
+    name = f"{socket.gethostname()}-worker"
+    return [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process", "--name", name]
+
+
+def studio_command(port: int) -> list[str]:
+    return [sys.executable, "-m", "deployments.studio", str(port)]
+
+
+def deploy_command() -> list[str]:
+    """Applies prefect.yaml."""
+    return [
+        sys.executable,
+        "-m",
+        "prefect",
+        "--no-prompt",
+        "deploy",
+        "--all",
+        "--prefect-file",
+        str(PROJECT / "prefect.yaml"),
+    ]
+
+
+def free_port(host: str, wanted: int) -> int:
+    """The wanted port if it is free, else any that is."""
+    for port in (wanted, 0):
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise OSError(f"{host} has no free port")

@@ -1,0 +1,95 @@
+"""Puts right what a crash left: runs whose process is gone, and answered gates whose run was never told.
+
+A suspended run has no process and never gets one taken away: only its own gate's answer moves it.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from deployments.prefect_api import FlowRun, PrefectApi
+from deployments.prefect_gates import resume_gate, waiting_runs
+from flenwheel_core.errors import NotFoundError
+from flenwheel_core.review.session import Reviews
+from flenwheel_core.store import Store
+
+RUNNING_GRACE_SECONDS = 20.0
+PENDING_GRACE_SECONDS = 180.0
+"""A worker takes a run (Pending) some seconds before its process starts; longer means that the worker died in between."""
+
+
+def reconcile(
+    api: PrefectApi,
+    store: Store,
+    *,
+    running_grace_seconds: float = RUNNING_GRACE_SECONDS,
+    pending_grace_seconds: float = PENDING_GRACE_SECONDS,
+) -> list[str]:
+    """Does both; returns a line for each thing it did. Raises ServerError if the server does not answer."""
+    return [
+        *mark_crashed(api, running_grace_seconds, pending_grace_seconds),
+        *hand_over_answers(api, store),
+    ]
+
+
+def mark_crashed(api: PrefectApi, running_grace_seconds: float, pending_grace_seconds: float) -> list[str]:
+    """Marks runs as crashed whose process is not on this machine any more, so that they can be retried."""
+    done = []
+    grace = {"RUNNING": running_grace_seconds, "CANCELLING": running_grace_seconds, "PENDING": pending_grace_seconds}
+    suspects = [run for run in api.runs(states=list(grace)) if run.state and _age_seconds(run) > grace[run.state.type]]
+    alive = run_processes() if suspects else {}
+    for run in suspects:
+        if run.id in alive or run.deployment_id is None:
+            continue
+        status = api.set_state(
+            run.id,
+            "CRASHED",
+            "Crashed",
+            "Its process is gone (killed, or the machine restarted). Retry it: what is done is kept.",
+        )
+        done.append(f"{run.name} ({run.id[:8]}): its process is gone; marked as crashed ({status})")
+    return done
+
+
+def hand_over_answers(api: PrefectApi, store: Store) -> list[str]:
+    """Resumes runs that wait at a gate which was answered while the server was away."""
+    done, reviews = [], Reviews(store)
+    for gate, run in waiting_runs(api).items():
+        try:
+            closed = reviews.closed(gate)
+        except NotFoundError:
+            continue
+        if closed is not None:
+            result = resume_gate(api, run.id, closed)
+            done.append(f"{gate}: its answer reached the run" if result.accepted else f"{gate}: {result.reason}")
+    return done
+
+
+def run_processes() -> dict[str, int]:
+    """Flow runs with a living process on this machine: run id to process id. The stages' own processes do not count."""
+    found = {}
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            environment = (folder / "environ").read_bytes()
+            if (
+                b"PREFECT__FLOW_RUN_ID=" not in environment
+                or b"flenwheel_core.worker" in (folder / "cmdline").read_bytes()
+            ):
+                continue
+            if (folder / "stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                continue
+        except OSError:
+            continue
+        for item in environment.split(b"\0"):
+            name, _, value = item.partition(b"=")
+            if name == b"PREFECT__FLOW_RUN_ID":
+                found[value.decode(errors="replace")] = int(folder.name)
+    return found
+
+
+def _age_seconds(run: FlowRun) -> float:
+    """How long a run has been in its state."""
+    assert run.state is not None
+    began = datetime.fromisoformat(run.state.timestamp.replace("Z", "+00:00"))
+    return (datetime.now(UTC) - began).total_seconds()

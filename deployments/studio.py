@@ -1,0 +1,20 @@
+"""Serves the review studio of a workspace: `python -m deployments.studio PORT`."""
+
+import sys
+
+import uvicorn
+
+from deployments.flow_server import PrefectFlowServer
+from flenwheel_core.review.web.app import create_app
+from flenwheel_core.settings import Settings
+
+
+def main(port: int) -> None:
+    """Listens until it is told to stop."""
+    settings = Settings()
+    app = create_app(settings, PrefectFlowServer(settings))
+    uvicorn.run(app, host=settings.host, port=port, log_level="warning", timeout_graceful_shutdown=3)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,202 @@
+"""Runs a workspace: server, limits, work pool, deployments, worker and studio, as one thing that starts, heals and stops together."""
+
+import fcntl
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+
+from deployments import environment
+from deployments.prefect_api import PrefectApi
+from deployments.processes import Child
+from deployments.reconciler import reconcile
+from flenwheel_core.errors import FlenwheelError, ServerError, UserError
+from flenwheel_core.review.web.security import check_binding
+from flenwheel_core.services import Services, load_services, save_services
+from flenwheel_core.settings import Settings
+from flenwheel_core.store import Store
+
+SERVER_PORT = 4200
+STUDIO_PORT = 4300
+START_SECONDS = 180.0
+RECONCILE_SECONDS = 60.0
+STOP_SECONDS = 75.0
+"""Longer than a training needs to save its state."""
+
+Say = Callable[[str], None]
+
+
+class Workspace:
+    """The processes of one workspace."""
+
+    def __init__(self, settings: Settings, say: Say, *, reconcile_seconds: float = RECONCILE_SECONDS) -> None:
+        check_binding(settings)
+        self.settings = settings
+        self._say = say
+        self._reconcile_seconds = reconcile_seconds
+        self._stop = threading.Event()
+        self._logs = settings.root / "logs"
+        self._port = environment.free_port(settings.host, SERVER_PORT)
+        self._studio_port = environment.free_port(settings.host, STUDIO_PORT)
+        child = self._child
+        self.server = child("server", environment.server_command(settings, self._port))
+        self.worker = child("worker", environment.worker_command())
+        self.studio = child("studio", environment.studio_command(self._studio_port))
+        self.services = self._services()
+        token = settings.token.get_secret_value() if settings.token else None
+        self.api = PrefectApi(self.services.api_url, token)
+
+    def _child(self, name: str, command: list[str]) -> Child:
+        variables = environment.service_environment(self.settings, self._port)
+        return Child(name, command, variables, environment.PROJECT, self._logs / f"{name}.log")
+
+    def _services(self) -> Services:
+        api_url = environment.prefect_environment(self.settings, self._port)["PREFECT_API_URL"]
+        base = api_url.removesuffix("/api")
+        return Services(
+            pid=os.getpid(),
+            started=datetime.now(UTC),
+            api_url=api_url,
+            interface_url=base,
+            studio_url=f"{base.rpartition(':')[0]}:{self._studio_port}",
+            logs=str(self._logs),
+        )
+
+    def start(self) -> None:
+        """Starts everything; raises ServerError with the end of a log if something does not come up."""
+        self.settings.root.mkdir(parents=True, exist_ok=True)
+        self._logs.mkdir(exist_ok=True)
+        self.server.start()
+        self.studio.start()
+        self.server.wait_until(self.api.healthy, START_SECONDS)
+        self.api.ensure_limit(f"gpu:{self.settings.slot_name}", 1)
+        self.worker.start()
+        self.worker.wait_until(self._pool_exists, START_SECONDS)
+        self._deploy()
+        self.studio.wait_until(self._studio_answers, START_SECONDS)
+        save_services(self.settings, self.services)
+        self._reconcile()
+
+    def _pool_exists(self) -> bool:
+        return self.api.send("GET", f"/work_pools/{environment.POOL}").status_code == 200
+
+    def _studio_answers(self) -> bool:
+        try:
+            httpx.get(f"{self.services.studio_url}/api/v1/session", timeout=5)
+        except httpx.TransportError:
+            return False
+        return True
+
+    def _deploy(self) -> None:
+        done = subprocess.run(
+            environment.deploy_command(),
+            env=environment.service_environment(self.settings, self._port),
+            cwd=environment.PROJECT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        (self._logs / "deploy.log").write_text(done.stdout + done.stderr)
+        if done.returncode != 0:
+            raise ServerError("The deployments could not be made.", why=(done.stdout + done.stderr)[-1500:])
+
+    def run(self) -> None:
+        """Watches until `ask_to_stop`: a service that died is started again, and what it left behind is put right."""
+        last = time.monotonic()
+        while not self._stop.wait(0.5):
+            for child in (self.server, self.worker, self.studio):
+                if not child.alive():
+                    self._restart(child)
+            if time.monotonic() - last >= self._reconcile_seconds:
+                self._reconcile()
+                last = time.monotonic()
+
+    def _restart(self, child: Child) -> None:
+        if time.monotonic() - child.started < 2:
+            self._stop.wait(2)
+        self._say(f"The {child.name} ended unexpectedly; starting it again (log: {child.log}).")
+        child.start()
+        if child is self.server:
+            try:
+                child.wait_until(lambda: self._stop.is_set() or self.api.healthy(), START_SECONDS)
+            except ServerError as error:
+                self._say(error.message)
+
+    def _reconcile(self) -> None:
+        store = Store(self.settings.store_url, self.settings.store_options)
+        try:
+            for line in reconcile(self.api, store):
+                self._say(line)
+        except FlenwheelError as error:
+            self._say(error.message)
+
+    def ask_to_stop(self) -> None:
+        self._stop.set()
+
+    def stop(self) -> None:
+        """Ends every process: first the worker, so that running stages save; the server last, so that it hears of it."""
+        self.worker.stop(STOP_SECONDS)
+        self.studio.stop(5)
+        self.server.stop(15)
+        (self.settings.root / "services.json").unlink(missing_ok=True)
+
+
+@contextmanager
+def sole_owner(settings: Settings) -> Iterator[None]:
+    """Held by the one `flenwheel up` of a workspace; raises UserError that says where the other one is."""
+    settings.root.mkdir(parents=True, exist_ok=True)
+    with (settings.root / "up.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            services = load_services(settings)
+            where = (
+                f"Prefect: {services.interface_url}, studio: {services.studio_url}"
+                if services
+                else "it is just starting"
+            )
+            raise UserError(
+                f"FLENwheel already runs in this workspace ({settings.root}).",
+                why=f"process {services.pid if services else '?'}; {where}.",
+                remedy="Use it as it is, or stop it first with Ctrl-C in its terminal.",
+            ) from None
+        yield
+
+
+def is_running(settings: Settings) -> bool:
+    """True while a `flenwheel up` holds this workspace."""
+    path = settings.root / "up.lock"
+    if not path.exists():
+        return False
+    with path.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def run_workspace(settings: Settings, say: Say, ready: Callable[[Services], None]) -> None:
+    """`flenwheel up`: until Ctrl-C or SIGTERM."""
+    with sole_owner(settings):
+        workspace = Workspace(settings, say)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: workspace.ask_to_stop())
+        try:
+            workspace.start()
+            ready(workspace.services)
+            workspace.run()
+        finally:
+            workspace.stop()
+
+
+def log_folder(settings: Settings) -> Path:
+    """Where the services' logs are."""
+    return settings.root / "logs"
