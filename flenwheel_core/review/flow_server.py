@@ -26,6 +26,7 @@ class RunStatus(Document):
     """The state's own name, such as Suspended or AwaitingRetry."""
     message: str = ""
     progress: tuple[ProgressEvent, ...] = ()
+    """How far the stage is that it is in; the latest event last."""
 
 
 class GateResumer(Protocol):

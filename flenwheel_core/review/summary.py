@@ -60,7 +60,7 @@ def summarise(opened: OpenedGate, pool: Sequence[PoolEntry], undecided: Undecide
     of = {kind: [line for line in final if line.verdict is kind] for kind in Verdict}
     good, correct = of[Verdict.GOOD], of[Verdict.NEEDS_CORRECTION]
     pictures = [] if session.kind == "triplets" else [opened.by_digest[line.image] for line in good]
-    coverage = _coverage(pool, pictures)
+    coverage = coverage_of(pool, pictures)
     real = sum(entry.real for entry in pool)
     made = len(pool) - real
     total = len(pool) + len(pictures)
@@ -100,7 +100,8 @@ def picture_cell(record: ImageRecord) -> str | None:
     return record.cell if record.cell in CELLS_BY_ID else None
 
 
-def _coverage(pool: Sequence[PoolEntry], fresh: Sequence[ImageRecord]) -> tuple[CellCoverage, ...]:
+def coverage_of(pool: Sequence[PoolEntry], fresh: Sequence[ImageRecord]) -> tuple[CellCoverage, ...]:
+    """How full each cell of the model card is with the pool, and with further pictures."""
     real = Counter(picture_cell(entry.image) for entry in pool if entry.real)
     made = Counter(picture_cell(entry.image) for entry in pool if not entry.real)
     new = Counter(picture_cell(record) for record in fresh)

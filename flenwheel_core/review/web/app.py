@@ -7,7 +7,7 @@ from starlette.staticfiles import StaticFiles
 
 from flenwheel_core.domain.base import Document
 from flenwheel_core.review.flow_server import FlowServer
-from flenwheel_core.review.web import gate_api, pages, picture_api
+from flenwheel_core.review.web import gate_api, library_api, pages, picture_api, record_api
 from flenwheel_core.review.web.problems import Problem, add_problem_handlers
 from flenwheel_core.review.web.security import Guard, check_binding, csrf_token
 from flenwheel_core.review.web.studio import TheStudio, open_studio
@@ -58,8 +58,8 @@ def create_app(settings: Settings, prefect: FlowServer | None) -> FastAPI:
         redoc_url=None,
     )
     app.state.studio = studio
-    add_problem_handlers(app)
-    for router in (session_router, gate_api.router, picture_api.router):
+    add_problem_handlers(app, pages.problem_page)
+    for router in (session_router, gate_api.router, picture_api.router, library_api.router, record_api.router):
         app.include_router(router, prefix="/api/v1", responses=PROBLEMS)
     app.include_router(pages.router, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

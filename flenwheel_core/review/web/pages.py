@@ -1,28 +1,48 @@
 """The pages: Jinja templates that show what the API gives, and scripts that use it."""
 
+import hmac
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from jinja2 import Environment, FileSystemLoader, select_autoescape
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from flenwheel_core.domain.decisions import REASONS
+from flenwheel_core.domain.images import ImageKind
+from flenwheel_core.domain.prompts import CARD_CELLS
+from flenwheel_core.evaluation.statistics import wilson
 from flenwheel_core.ids import short
+from flenwheel_core.review.records import LoraView
 from flenwheel_core.review.web.gate_api import gate_view, list_gates
-from flenwheel_core.review.web.gate_models import GateName
+from flenwheel_core.review.web.gate_models import GateName, ImageDigest
+from flenwheel_core.review.web.library_api import (
+    CharacterName,
+    TurnNumber,
+    TurnWithRun,
+    character_view,
+    get_recipes,
+    get_turn,
+    list_characters,
+    run_statuses,
+)
+from flenwheel_core.review.web.record_api import lineage_view
 from flenwheel_core.review.web.security import COOKIE, csrf_token, session_cookie
 from flenwheel_core.review.web.studio import Studio, TheStudio
 
 router = APIRouter()
 
 KINDS = {"enriched": "enriched images", "synthetic": "synthetic images", "triplets": "triplets for the editor"}
+GALLERY_PAGE = 60
+Text = Annotated[str, Query(max_length=63)]
 
 
 def _environment() -> Environment:
     found = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=select_autoescape(default=True),
+        undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -34,11 +54,17 @@ def _environment() -> Environment:
 _TEMPLATES = _environment()
 
 
-def render(studio: Studio, template: str, **values: object) -> HTMLResponse:
+def render(studio: Studio, template: str, *, status: int = 200, **values: object) -> HTMLResponse:
     """A page."""
     page = _TEMPLATES.get_template(template)
-    text = page.render(csrf=csrf_token(studio.secret), author=studio.settings.author, **values)
-    return HTMLResponse(text)
+    text = page.render({"csrf": csrf_token(studio.secret), "author": studio.settings.author, "section": "", **values})
+    return HTMLResponse(text, status_code=status)
+
+
+def problem_page(request: Request, status: int, what: str, why: str, remedy: str) -> Response:
+    """An error as a page."""
+    studio: Studio = request.app.state.studio
+    return render(studio, "problem.html", status=status, what=what, why=why, remedy=remedy)
 
 
 @router.get("/")
@@ -50,25 +76,152 @@ def home(studio: TheStudio) -> Response:
 @router.get("/gates/{gate}")
 def gate(studio: TheStudio, gate: GateName) -> Response:
     """The review of one gate."""
-    return render(studio, "gate.html", section="Gates", kinds=KINDS, gate=gate_view(studio, gate, ask_server=False), reasons=REASONS)
+    view = gate_view(studio, gate, ask_server=False)
+    return render(studio, "gate.html", section="Gates", kinds=KINDS, gate=view, reasons=REASONS)
+
+
+@router.get("/characters")
+def characters(studio: TheStudio) -> Response:
+    """All characters, and the drop-in start."""
+    views = list_characters(studio)
+    return render(studio, "characters.html", section="Characters", characters=views, recipes=get_recipes(studio))
+
+
+@router.get("/characters/{name}")
+def character(studio: TheStudio, name: CharacterName) -> Response:
+    """One character: ingest report, coverage, turns."""
+    return render(
+        studio,
+        "character.html",
+        section="Characters",
+        view=character_view(studio, name),
+        turns=studio.turns.all(name),
+        recipes=get_recipes(studio),
+        flow_server=studio.flows is not None,
+    )
+
+
+@router.get("/turns")
+def turns(studio: TheStudio) -> Response:
+    """All turns, live."""
+    found = studio.turns.all()
+    runs, message = run_statuses(studio, tuple(turn.flow_run for turn in found))
+    rows = [
+        TurnWithRun(
+            turn=turn,
+            run=runs.get(turn.flow_run),
+            run_address=None if studio.flows is None else studio.flows.run_address(turn.flow_run),
+        )
+        for turn in found
+    ]
+    return render(studio, "turns.html", section="Turns", turns=rows, server_message=message)
+
+
+@router.get("/turns/{name}/{number}")
+def turn(studio: TheStudio, name: CharacterName, number: TurnNumber) -> Response:
+    """One turn, live."""
+    return render(studio, "turn.html", section="Turns", row=get_turn(studio, name, number))
+
+
+@router.get("/gallery")
+def gallery(
+    studio: TheStudio,
+    character: Text = "",
+    kind: Text = "",
+    cell: Text = "",
+    offset: Annotated[int, Query(ge=0, le=10**7)] = 0,
+) -> Response:
+    """Pictures by character, kind and cell."""
+    known = kind if kind in set(ImageKind) else ""
+    page = studio.records.gallery(
+        character=character or None,
+        kind=ImageKind(known) if known else None,
+        cell=cell or None,
+        offset=offset,
+        limit=GALLERY_PAGE,
+    )
+    return render(
+        studio,
+        "gallery.html",
+        section="Gallery",
+        page=page,
+        limit=GALLERY_PAGE,
+        characters=studio.library.characters(),
+        cells=[one.id for one in CARD_CELLS],
+        chosen={"character": character, "kind": known, "cell": cell},
+    )
+
+
+@router.get("/pictures/{image}")
+def picture(studio: TheStudio, image: ImageDigest) -> Response:
+    """One picture with its lineage."""
+    lineage = lineage_view(studio.records.provenance().lineage(image))
+    if lineage.kind == "LoRA":
+        return RedirectResponse(f"/loras/{lineage.digest}", status_code=303)
+    return render(studio, "picture.html", section="Gallery", lineage=lineage)
+
+
+@router.get("/loras")
+def loras(studio: TheStudio) -> Response:
+    """LoRA versions."""
+    names = studio.library.characters()
+    return render(studio, "loras.html", section="LoRAs", loras=studio.records.loras(), characters=names)
+
+
+@router.get("/loras/{image}")
+def lora(studio: TheStudio, image: ImageDigest) -> Response:
+    """One LoRA: samples, loss, benchmarks."""
+    view = studio.records.lora(image)
+    steps = sorted({sample.step for sample in view.samples})
+    return render(studio, "lora.html", section="LoRAs", view=view, steps=steps, strip=_strip(view, steps))
+
+
+@router.get("/edit-prompts")
+def prompts(studio: TheStudio, character: Text = "") -> Response:
+    """Which prompt templates work."""
+    found = studio.records.prompts(character or None)
+    return render(
+        studio,
+        "prompts.html",
+        section="Edit prompts",
+        statistics=found,
+        intervals=[wilson(row.good, row.reviewed + row.screened_out) for row in found.rows],
+        characters=studio.library.characters(),
+        chosen=character,
+    )
+
+
+@router.get("/api")
+def api(request: Request, studio: TheStudio) -> Response:
+    """The API's description for people."""
+    return render(studio, "api.html", paths=request.app.openapi()["paths"])
 
 
 @router.get("/login")
 def login_form(studio: TheStudio, wrong: bool = False) -> Response:
     """Asks for the token."""
-    return render(studio, "login.html", section="", wrong=wrong)
+    return render(studio, "login.html", wrong=wrong)
 
 
 @router.post("/login")
-def login(request: Request, studio: TheStudio, token: str = Form(max_length=500)) -> Response:
+def login(request: Request, studio: TheStudio, token: Annotated[str, Form(max_length=500)]) -> Response:
     """Trades the token for a cookie."""
-    import hmac
-
     wanted = studio.settings.token.get_secret_value() if studio.settings.token is not None else ""
-    if not hmac.compare_digest(token.encode(), wanted.encode()):
+    if not hmac.compare_digest(token.encode("utf-8", "replace"), wanted.encode()):
         return RedirectResponse("/login?wrong=true", status_code=303)
     answer = RedirectResponse("/", status_code=303)
     secure = request.url.scheme == "https"
     cookie = session_cookie(studio.secret, wanted)
     answer.set_cookie(COOKIE, cookie, httponly=True, samesite="strict", secure=secure, max_age=30 * 86400)
     return answer
+
+
+def _strip(view: LoraView, steps: list[int]) -> list[dict[str, object]]:
+    """Samples by prompt and seed, one place a step."""
+    rows: dict[tuple[str, int], dict[int, str]] = {}
+    for sample in view.samples:
+        rows.setdefault((sample.prompt, sample.seed), {})[sample.step] = sample.image
+    return [
+        {"prompt": prompt, "seed": seed, "images": [found.get(step) for step in steps]}
+        for (prompt, seed), found in rows.items()
+    ]

@@ -2,9 +2,10 @@
 
 import uuid
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from enum import IntEnum
+from typing import Annotated
 
-from fastapi import APIRouter, File, Form, Path, Query, UploadFile
+from fastapi import APIRouter, File, Form, Query, UploadFile
 from fastapi.responses import FileResponse, Response
 
 from flenwheel_core.domain.decisions import Decision, Verdict
@@ -26,7 +27,16 @@ router = APIRouter(tags=["pictures"])
 
 FOREVER = {"cache-control": "private, max-age=31536000, immutable"}
 MAGIC = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
-Side = Annotated[Literal[160, 320, 1280], Path(description="long side in pixels")]
+
+
+class Side(IntEnum):
+    """Long sides of thumbnails, in pixels."""
+
+    SMALL = 160
+    MEDIUM = 320
+    LARGE = 1280
+
+
 PICTURE: dict[str, object] = {"content": {"image/png": {}, "image/jpeg": {}, "image/webp": {}}}
 
 
@@ -43,7 +53,7 @@ def get_file(studio: TheStudio, image: ImageDigest) -> Response:
 @router.get("/pictures/{image}/thumbnail/{side_px}", response_class=FileResponse, responses={200: PICTURE})
 def get_thumbnail(studio: TheStudio, image: ImageDigest, side_px: Side) -> FileResponse:
     """A small WebP copy of the picture."""
-    return FileResponse(studio.thumbnails.path(image, side_px), media_type="image/webp", headers=FOREVER)
+    return FileResponse(studio.thumbnails.path(image, side_px.value), media_type="image/webp", headers=FOREVER)
 
 
 @router.post("/gates/{gate}/pictures/{image}/correction")

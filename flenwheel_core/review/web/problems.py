@@ -1,9 +1,11 @@
 """Errors as answers: the same three sentences everywhere, and the status that fits."""
 
+from collections.abc import Callable, Mapping
+
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
 from flenwheel_core.domain.base import Document
 from flenwheel_core.errors import (
@@ -43,27 +45,30 @@ def status_of(error: FlenwheelError) -> int:
     return next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
 
 
-def add_problem_handlers(app: FastAPI) -> None:
-    """Answers every error of ours, and every invalid request, as a Problem."""
+def add_problem_handlers(app: FastAPI, page: Callable[[Request, int, str, str, str], Response]) -> None:
+    """Answers every error of ours, and every invalid request, as a Problem; `page` makes a page of it for people."""
 
     @app.exception_handler(FlenwheelError)
-    def known(_: Request, error: FlenwheelError) -> JSONResponse:
-        return _answer(status_of(error), error.what, error.why, error.remedy)
+    def known(request: Request, error: FlenwheelError) -> Response:
+        return answer(request, status_of(error), error.what, error.why, error.remedy)
 
     @app.exception_handler(RequestValidationError)
-    def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+    def invalid(request: Request, error: RequestValidationError) -> Response:
         wrong = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()[:5]]
-        return _answer(422, "The request is not valid.", "; ".join(wrong), "See /api for what is asked for.")
+        return answer(request, 422, "The request is not valid.", "; ".join(wrong), "See /api for what is asked for.")
 
     @app.exception_handler(HTTPException)
-    def plain(_: Request, error: HTTPException) -> JSONResponse:
+    def plain(request: Request, error: HTTPException) -> Response:
         what = "There is nothing at this address." if error.status_code == 404 else str(error.detail)
-        return _answer(error.status_code, what, "", "", error.headers)
+        return answer(request, error.status_code, what, "", "", error.headers)
 
-
-def _answer(status: int, what: str, why: str, remedy: str, headers: object = None) -> JSONResponse:
-    content = Problem(what=_clean(what), why=_clean(why), remedy=remedy).model_dump()
-    return JSONResponse(content, status_code=status, headers=headers if isinstance(headers, dict) else None)
+    def answer(
+        request: Request, status: int, what: str, why: str, remedy: str, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        if request.url.path.startswith(("/api/", "/static/")):
+            content = Problem(what=_clean(what), why=_clean(why), remedy=remedy).model_dump()
+            return JSONResponse(content, status_code=status, headers=headers)
+        return page(request, status, _clean(what), _clean(why), remedy)
 
 
 def _clean(text: str) -> str:

@@ -8,9 +8,12 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from flenwheel_core.library import Library
+from flenwheel_core.review.drop_in import DropIn
 from flenwheel_core.review.flow_server import FlowServer
+from flenwheel_core.review.records import Records
 from flenwheel_core.review.session import Reviews
 from flenwheel_core.review.thumbnails import Thumbnails
+from flenwheel_core.review.turns import Turns
 from flenwheel_core.settings import Settings
 from flenwheel_core.store import Store
 
@@ -24,6 +27,9 @@ class Studio:
     reviews: Reviews
     library: Library
     thumbnails: Thumbnails
+    records: Records
+    turns: Turns
+    drop_in: DropIn
     flows: FlowServer | None
     secret: bytes = field(repr=False)
 
@@ -31,12 +37,16 @@ class Studio:
 def open_studio(settings: Settings, flows: FlowServer | None) -> Studio:
     """The studio of a workspace. `flows` is None where no flow server runs: decisions are kept, nothing is resumed."""
     store = Store(settings.store_url, settings.store_options)
+    reviews = Reviews(store)
     return Studio(
         settings=settings,
         store=store,
-        reviews=Reviews(store),
+        reviews=reviews,
         library=Library(store),
         thumbnails=Thumbnails(store, settings.root / "cache" / "thumbnails"),
+        records=Records(store, reviews),
+        turns=Turns(store, settings, reviews),
+        drop_in=DropIn(store, settings),
         flows=flows,
         secret=_secret(settings.root / "studio-secret"),
     )

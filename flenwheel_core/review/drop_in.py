@@ -1,0 +1,128 @@
+"""From dropped pictures to a character that is ready for a turn: create, add pictures, ingest, and read the report."""
+
+import threading
+from datetime import UTC, datetime
+from typing import Literal
+
+from pydantic import AwareDatetime
+
+from flenwheel_core.domain.base import Document
+from flenwheel_core.domain.stages import IngestRequest, IngestResult, SourceFile
+from flenwheel_core.errors import FlenwheelError, GateError, InputError
+from flenwheel_core.ids import Digest
+from flenwheel_core.images.decode import Limits, decode, printable_name
+from flenwheel_core.launch import run_in_child
+from flenwheel_core.library import Character, Library
+from flenwheel_core.pinning import pin_recipe
+from flenwheel_core.progress import ProgressEvent
+from flenwheel_core.recipes.loading import load_recipe
+from flenwheel_core.settings import Settings
+from flenwheel_core.stages.base import INGEST
+from flenwheel_core.store import Journal, Store
+
+SOURCE_LIMITS = Limits(maximum_megapixels=120, maximum_bytes=64 * 2**20)
+MOST_FILES = 500
+
+
+class IngestAsked(Document):
+    """One line each time pictures were read: which request describes it."""
+
+    at: AwareDatetime
+    request: Digest
+
+
+class IngestReport(Document):
+    """How reading the pictures of a character went, or goes."""
+
+    state: Literal["never", "running", "failed", "done"]
+    progress: str = ""
+    error: str = ""
+    files: int = 0
+    result: IngestResult | None = None
+
+
+class DropIn:
+    """Creates characters and reads their pictures, one character at a time each, in a child process."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self._store = store
+        self._library = Library(store)
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._running: dict[str, str] = {}
+        self._failed: dict[str, str] = {}
+
+    def create(self, character: Character) -> Character:
+        """Adds a character; raises RecipeError or NotFoundError for a recipe that cannot be used."""
+        load_recipe(character.recipe)
+        self._library.create_character(character)
+        return character
+
+    def add_picture(self, character: str, data: bytes, name: str, caption: str | None) -> SourceFile:
+        """Keeps a picture a user gave. Raises InputError if it cannot be decoded: nothing unreadable enters the library."""
+        self._library.character(character)
+        if len(self._library.sources(character)) >= MOST_FILES:
+            raise InputError(f"{character} has {MOST_FILES} pictures already.", remedy="10 to 20 good ones are enough.")
+        decode(data, name, SOURCE_LIMITS)
+        file = SourceFile(name=printable_name(name), digest=self._store.put_blob(data), caption=caption or None)
+        self._library.add_sources(character, (file,))
+        return file
+
+    def start(self, character: str) -> IngestReport:
+        """Begins to read the character's pictures; raises GateError while that is going on."""
+        found = self._library.character(character)
+        if not self._library.sources(character):
+            raise InputError(f"{character} has no pictures yet.", remedy="Drop some first.")
+        with self._lock:
+            if character in self._running:
+                raise GateError(f"The pictures of {character} are being read already.")
+            self._running[character] = "starting"
+            self._failed.pop(character, None)
+        threading.Thread(target=self._run, args=(found,), name=f"ingest-{character}", daemon=True).start()
+        return self.report(character)
+
+    def report(self, character: str) -> IngestReport:
+        """How it stands, also after a restart of the studio."""
+        files = len(self._library.sources(character))
+        if character in self._running:
+            return IngestReport(state="running", progress=self._running[character], files=files)
+        if character in self._failed:
+            return IngestReport(state="failed", error=self._failed[character], files=files)
+        result = None
+        for line in self._journal(character).read():
+            path = f"stages/ingest/{line.request}/manifest.json"
+            if self._store.files.exists(path):
+                result = IngestResult.from_bytes(self._store.files.read(path), where=path)
+        return IngestReport(state="never" if result is None else "done", files=files, result=result)
+
+    def _run(self, character: Character) -> None:
+        def tell(event: ProgressEvent) -> None:
+            self._running[character.name] = event.line()
+
+        try:
+            request = self._request(character)
+            line = IngestAsked(at=datetime.now(UTC), request=request.key())
+            self._journal(character.name).append(line)
+            run_in_child(INGEST, request, self._settings, tell)
+        except FlenwheelError as error:
+            self._failed[character.name] = error.message
+        except Exception as error:
+            self._failed[character.name] = f"{type(error).__name__}: {error}"
+        finally:
+            self._running.pop(character.name, None)
+
+    def _request(self, character: Character) -> IngestRequest:
+        recipe = pin_recipe(load_recipe(character.recipe), self._settings)
+        return IngestRequest(
+            character=character.ref(),
+            files=self._library.sources(character.name),
+            recipe=recipe.ingest,
+            verifier=recipe.models.verifier,
+            captioner=recipe.models.captioner,
+            reader=recipe.models.reader,
+            caption_template=recipe.caption_template,
+            phrases=recipe.phrases,
+        )
+
+    def _journal(self, character: str) -> Journal[IngestAsked]:
+        return self._store.journal(f"characters/{character}/ingests", IngestAsked)

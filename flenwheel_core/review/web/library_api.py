@@ -1,0 +1,182 @@
+"""The API of characters and turns: the drop-in start, and how turns go."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, File, Form, Path, UploadFile
+from pydantic import Field
+
+from flenwheel_core.domain.base import Document
+from flenwheel_core.errors import GateError, ServerError
+from flenwheel_core.ids import Digest, Slug
+from flenwheel_core.library import Character
+from flenwheel_core.recipes.loading import list_recipes, load_recipe
+from flenwheel_core.review.drop_in import IngestReport
+from flenwheel_core.review.flow_server import Flywheel, RunStatus
+from flenwheel_core.review.summary import CellCoverage, coverage_of
+from flenwheel_core.review.turns import TurnDetail, TurnView
+from flenwheel_core.review.web.studio import Studio, TheStudio
+
+router = APIRouter(tags=["characters and turns"])
+CharacterName = Annotated[Slug, Path(description="name of the character")]
+TurnNumber = Annotated[int, Path(ge=1, le=1_000_000)]
+
+
+class CharacterView(Document):
+    """A character and what it has so far."""
+
+    character: Character
+    sources: tuple[Digest, ...] = Field(description="pictures the user gave, as given")
+    pool: int
+    pool_real: int
+    coverage: tuple[CellCoverage, ...]
+    turns: int
+    champion: str | None
+    champion_pass_rate: float | None
+    ingest: IngestReport
+
+
+class SourceTaken(Document):
+    """A picture that was added."""
+
+    digest: Digest
+    name: str
+    sources: int
+
+
+class RecipeView(Document):
+    """A recipe that may be chosen."""
+
+    name: str
+    description: str
+
+
+class StartTurn(Document):
+    """What to start."""
+
+    flywheel: Flywheel = "character"
+    recipe: str | None = Field(default=None, max_length=80, pattern=r"^[a-z0-9][a-z0-9_-]*$")
+
+
+class TurnWithRun(Document):
+    """A turn and how its run stands."""
+
+    turn: TurnView
+    run: RunStatus | None
+    run_address: str | None
+
+
+class TurnPage(Document):
+    """One turn in full."""
+
+    turn: TurnDetail
+    run: RunStatus | None
+    run_address: str | None
+    server_message: str = ""
+
+
+@router.get("/recipes")
+def get_recipes(studio: TheStudio) -> list[RecipeView]:
+    """The recipes that come with the project."""
+    return [RecipeView(name=name, description=load_recipe(name).description) for name in list_recipes()]
+
+
+@router.get("/characters")
+def list_characters(studio: TheStudio) -> list[CharacterView]:
+    """All characters."""
+    return [character_view(studio, name) for name in studio.library.characters()]
+
+
+@router.post("/characters")
+def create_character(studio: TheStudio, character: Character) -> CharacterView:
+    """Creates a character. Trigger and class word never change afterwards."""
+    studio.drop_in.create(character)
+    return character_view(studio, character.name)
+
+
+@router.get("/characters/{name}")
+def get_character(studio: TheStudio, name: CharacterName) -> CharacterView:
+    """One character with its ingest report."""
+    return character_view(studio, name)
+
+
+@router.post("/characters/{name}/sources")
+def add_source(
+    studio: TheStudio,
+    name: CharacterName,
+    file: Annotated[UploadFile, File(description="PNG, JPEG, WebP, GIF, BMP, TIFF, or HEIC with the plug-in")],
+    caption: Annotated[str | None, Form(max_length=4000)] = None,
+) -> SourceTaken:
+    """Adds one source picture."""
+    taken = studio.drop_in.add_picture(name, file.file.read(), file.filename or "picture", caption)
+    return SourceTaken(digest=taken.digest, name=taken.name, sources=len(studio.library.sources(name)))
+
+
+@router.post("/characters/{name}/ingest")
+def start_ingest(studio: TheStudio, name: CharacterName) -> IngestReport:
+    """Reads the pictures: what is usable, what is doubtful, what is missing."""
+    return studio.drop_in.start(name)
+
+
+@router.get("/characters/{name}/ingest")
+def get_ingest(studio: TheStudio, name: CharacterName) -> IngestReport:
+    """The ingest report."""
+    studio.library.character(name)
+    return studio.drop_in.report(name)
+
+
+@router.post("/characters/{name}/turns")
+def start_turn(studio: TheStudio, name: CharacterName, request: StartTurn) -> RunStatus:
+    """Starts a turn of a flywheel."""
+    character = studio.library.character(name)
+    if studio.flows is None:
+        raise GateError("This studio runs without a flow server.", remedy="Start the workspace with `flenwheel up`.")
+    return studio.flows.start_turn(request.flywheel, name, request.recipe or character.recipe)
+
+
+@router.get("/turns")
+def list_turns(studio: TheStudio) -> list[TurnWithRun]:
+    """All turns, the newest first, with the state of their runs if the server answers."""
+    turns = studio.turns.all()
+    runs, _ = run_statuses(studio, tuple(turn.flow_run for turn in turns))
+    return [TurnWithRun(turn=turn, run=runs.get(turn.flow_run), run_address=_address(studio, turn)) for turn in turns]
+
+
+@router.get("/turns/{name}/{number}")
+def get_turn(studio: TheStudio, name: CharacterName, number: TurnNumber) -> TurnPage:
+    """One turn: steps with times and peak memory, gates, loss, comparison."""
+    studio.library.character(name)
+    turn = studio.turns.get(name, number)
+    runs, message = run_statuses(studio, (turn.flow_run,))
+    return TurnPage(turn=turn, run=runs.get(turn.flow_run), run_address=_address(studio, turn), server_message=message)
+
+
+def run_statuses(studio: Studio, flow_runs: tuple[str, ...]) -> tuple[dict[str, RunStatus], str]:
+    """How runs stand, and why that is not known if it is not."""
+    if studio.flows is None or not flow_runs:
+        return {}, ""
+    try:
+        return studio.flows.run_statuses(flow_runs), ""
+    except ServerError as error:
+        return {}, error.what
+
+
+def character_view(studio: Studio, name: str) -> CharacterView:
+    """A character and what it has so far; raises NotFoundError."""
+    character = studio.library.character(name)
+    pool = studio.library.pool(name)
+    champion = studio.library.champion(name)
+    return CharacterView(
+        character=character,
+        sources=tuple(dict.fromkeys(file.digest for file in studio.library.sources(name))),
+        pool=len(pool),
+        pool_real=sum(entry.real for entry in pool),
+        coverage=coverage_of(pool, ()),
+        turns=len(studio.library.turns(name)),
+        champion=None if champion is None else champion.lora.name,
+        champion_pass_rate=None if champion is None else champion.scorecard.pass_rate,
+        ingest=studio.drop_in.report(name),
+    )
+
+
+def _address(studio: Studio, turn: TurnView) -> str | None:
+    return None if studio.flows is None else studio.flows.run_address(turn.flow_run)
