@@ -16,6 +16,7 @@ from flenwheel_core.families.references import ModelRole, resolve_model
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from flenwheel_core.domain.stages import EditorStorage
     from flenwheel_core.families.protocols import (
         Captioner,
         ImageEditor,
@@ -84,12 +85,15 @@ def find_trainer(reference: str, settings: "Settings") -> "Callable[[TrainJob, T
 
 
 def open_editor(
-    reference: str, settings: "Settings", loras: "tuple[LoraFile, ...]" = ()
+    reference: str,
+    settings: "Settings",
+    loras: "tuple[LoraFile, ...]" = (),
+    storage: "EditorStorage | None" = None,
 ) -> "AbstractContextManager[ImageEditor]":
     """A context that holds the loaded editor."""
     folder = resolve_model(reference, ModelRole.EDITOR, settings)
     opener = _pick(EDITORS, folder, "an image editor")
-    return cast("AbstractContextManager[ImageEditor]", opener(folder, reference, settings, loras))
+    return cast("AbstractContextManager[ImageEditor]", opener(folder, reference, settings, loras, storage))
 
 
 def open_captioner(reference: str, settings: "Settings") -> "AbstractContextManager[Captioner]":

@@ -93,19 +93,16 @@ def plan_sizes(pictures: Sequence[Size], revision: Revision, *, area: int = MODE
     At 1024 x 1024 these are the pipelines' own, but for a Plus edit of several pictures: diffusers then takes the last one's ratio.
     """
     references = tuple(size_for(area, size) for size in pictures)
-    if revision is Revision.PLUS:
-        shown = tuple(size_for(min(area, ENCODER_AREA), size) for size in pictures)
-    else:
-        shown = references
+    shown_area = min(area, ENCODER_AREA) if revision is Revision.PLUS else area
+    shown = tuple(size_for(shown_area, size) for size in pictures)
     return EditSizes(target=references[0], references=references, shown=shown)
 
 
 def prompt_text(prompt: str, pictures: int, revision: Revision) -> str:
     """The whole prompt as the encoder reads it."""
+    shown = _PICTURE
     if revision is Revision.PLUS:
         shown = "".join(f"Picture {number}: {_PICTURE}" for number in range(1, pictures + 1))
-    else:
-        shown = _PICTURE
     return f"{_SYSTEM}{shown}{prompt}{_END}"
 
 

@@ -1,6 +1,5 @@
 """Drawing one edit with a Qwen-Image-Edit transformer: the same way while training and afterwards."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,13 +24,12 @@ def draw(
     steps: int,
     true_cfg: float,
     seed: int,
-    check_stop: Callable[[], None] = lambda: None,
 ) -> Tensor:
     """Latents (1, target tokens, channels) of an edit, float32.
 
     `references` are clean latents (1, reference tokens, channels), `prompt` and `negative` hidden states (tokens, channels). Without
-    `negative`, or with `true_cfg` 1, every step is one call of the transformer. Noise comes from a generator on the CPU, so that a seed means the
-    same everywhere.
+    `negative`, or with `true_cfg` 1, every step is one call of the transformer. Noise comes from a generator on the CPU,
+    so that a seed means the same everywhere.
     """
     device, dtype = references.device, transformer.dtype
     latents = initial_noise(sizes, transformer.config.in_channels, seed).to(device)
@@ -52,7 +50,6 @@ def draw(
         return prediction[:, : sizes.target_tokens].float()
 
     for time in scheduler.timesteps:
-        check_stop()
         at = (time / 1000)[None].to(dtype)
         noisy = latents.to(dtype)
         predicted = predict(prompt, noisy, at)

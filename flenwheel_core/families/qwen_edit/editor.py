@@ -1,0 +1,157 @@
+"""Qwen-Image-Edit as an image editor."""
+
+import warnings
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from PIL.Image import Image
+from torch import Tensor
+
+from flenwheel_core.errors import InputError
+from flenwheel_core.families.protocols import EditJob, LoraFile, Made
+from flenwheel_core.families.qwen_edit.conditioning import NO_PROMPT, EditSizes, decode_latents, to_picture
+from flenwheel_core.families.qwen_edit.drawing import draw
+from flenwheel_core.families.qwen_edit.encoding import Instruction, encode_instructions, encode_pictures
+from flenwheel_core.families.qwen_edit.loading import Phase, QwenEditModel, find_model, free_memory
+from flenwheel_core.settings import Settings
+from flenwheel_core.training.cache import TensorCache
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKLQwenImage, FlowMatchEulerDiscreteScheduler, QwenImageTransformer2DModel
+
+    from flenwheel_core.domain.stages import EditorStorage
+
+
+class QwenEditor:
+    """Prompts are encoded first, then pictures, then the transformer is loaded: encoder and transformer never share the card."""
+
+    def __init__(self, model: QwenEditModel, loras: tuple[LoraFile, ...], cache: TensorCache) -> None:
+        self._model = model
+        self._loras = loras
+        self._cache = cache
+        self._parts: (
+            tuple[QwenImageTransformer2DModel, FlowMatchEulerDiscreteScheduler, AutoencoderKLQwenImage] | None
+        ) = None
+
+    @property
+    def model(self) -> str:
+        return self._model.name
+
+    @property
+    def phases(self) -> Sequence[Phase]:
+        """What each part of the work took so far."""
+        return tuple(self._model.phases)
+
+    def edit(self, jobs: Iterable[EditJob]) -> Iterator[Made]:
+        """Yields each edit as it is finished, grouped by shape; the same job always gives the same picture, in any company."""
+        waiting = list(jobs)
+        if not waiting:
+            return
+        wanted = [_instruction(job, job.prompt) for job in waiting]
+        guided = [job.sampler.true_cfg > 1 for job in waiting]
+        unwanted = [_instruction(job, NO_PROMPT) for job, needs in zip(waiting, guided, strict=True) if needs]
+        texts = encode_instructions(self._model, [*wanted, *unwanted], self._cache)
+        negatives = iter(texts[len(wanted) :])
+        negative = [next(negatives) if needs else None for needs in guided]
+        sizes = [instruction.sizes(self._model) for instruction in wanted]
+        references = self._references(waiting, sizes)
+        if self._parts is None:
+            with self._model.phase("loading"):
+                self._parts = self._load()
+        groups: defaultdict[EditSizes, list[int]] = defaultdict(list)
+        for index, size in enumerate(sizes):
+            groups[size].append(index)
+        with self._model.phase("edits"):
+            for size, members in groups.items():
+                for index in members:
+                    image = self._draw(waiting[index], size, references[index], texts[index], negative[index])
+                    yield Made(waiting[index].key, image)
+
+    def _references(self, jobs: Sequence[EditJob], sizes: Sequence[EditSizes]) -> list[Tensor]:
+        """The clean latents (1, tokens, channels) of each job's pictures, one behind the other."""
+        pictures = [
+            (picture, size)
+            for job, planned in zip(jobs, sizes, strict=True)
+            for picture, size in zip(job.images, planned.references, strict=True)
+        ]
+        latents = iter(encode_pictures(self._model, pictures, self._cache))
+        return [torch.cat([next(latents) for _ in planned.references])[None] for planned in sizes]
+
+    def _draw(self, job: EditJob, sizes: EditSizes, references: Tensor, text: Tensor, negative: Tensor | None) -> Image:
+        assert self._parts is not None
+        transformer, scheduler, vae = self._parts
+        latents = draw(
+            transformer,
+            scheduler,
+            sizes,
+            references.to(self._model.device),
+            text,
+            negative,
+            steps=job.sampler.steps,
+            true_cfg=job.sampler.true_cfg,
+            seed=job.seed,
+        )
+        return to_picture(decode_latents(vae, latents, sizes.target))
+
+    def _load(self) -> "tuple[QwenImageTransformer2DModel, FlowMatchEulerDiscreteScheduler, AutoencoderKLQwenImage]":
+        transformer = self._model.load_transformer()
+        load_loras(transformer, self._loras)
+        return transformer, self._model.load_scheduler(), self._model.load_vae()
+
+    def close(self) -> None:
+        self._parts = None
+        free_memory()
+
+
+def load_loras(transformer: "QwenImageTransformer2DModel", loras: Sequence[LoraFile]) -> None:
+    """Puts LoRAs on, each with its weight: ours, diffusers' and the layouts of other trainers that diffusers converts."""
+    from diffusers.loaders.lora_pipeline import QwenImageLoraLoaderMixin
+
+    names = [f"lora{index}" for index in range(len(loras))]
+    for name, lora in zip(names, loras, strict=True):
+        try:
+            weights, metadata = QwenImageLoraLoaderMixin.lora_state_dict(lora.path, return_lora_metadata=True)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Already found a `peft_config`")  # a stack of LoRAs is what is wanted
+                QwenImageLoraLoaderMixin.load_lora_into_transformer(
+                    weights, transformer=transformer, adapter_name=name, metadata=metadata
+                )
+        except (ValueError, KeyError, RuntimeError, OSError) as error:
+            raise InputError(
+                f"{lora.path.name} cannot be loaded as a LoRA of this editor.",
+                why=str(error).splitlines()[0],
+                remedy="Check that it was trained for the same editor.",
+            ) from error
+        if name not in getattr(transformer, "peft_config", {}):
+            raise InputError(
+                f"{lora.path.name} cannot be loaded as a LoRA of this editor.",
+                why="it holds no weights for the editor's transformer.",
+                remedy="Check that it was trained for the same editor.",
+            )
+    if names:
+        transformer.set_adapters(names, [lora.weight for lora in loras])
+
+
+def _instruction(job: EditJob, prompt: str) -> Instruction:
+    return Instruction(prompt, job.images, job.sampler.width * job.sampler.height)
+
+
+@contextmanager
+def open_editor(
+    folder: Path,
+    reference: str,
+    settings: Settings,
+    loras: tuple[LoraFile, ...] = (),
+    storage: "EditorStorage | None" = None,
+) -> Iterator[QwenEditor]:
+    """The editor in `folder`, with LoRAs; its memory is free again afterwards."""
+    model = find_model(folder, reference, settings, storage)
+    editor = QwenEditor(model, loras, TensorCache(settings.scratch / "cache" / "qwen_edit"))
+    try:
+        yield editor
+    finally:
+        editor.close()

@@ -1,0 +1,209 @@
+"""Loading the parts of a Qwen-Image-Edit folder, each only while it is needed, in the storage that fits the card."""
+
+import gc
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from flenwheel_core.errors import InputError, ResourceError
+from flenwheel_core.families.qwen_edit.conditioning import Revision
+from flenwheel_core.settings import Settings
+from flenwheel_core.training.cache import folder_digest
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKLQwenImage, FlowMatchEulerDiscreteScheduler, QwenImageTransformer2DModel
+    from transformers import ProcessorMixin, Qwen2_5_VLForConditionalGeneration
+
+    from flenwheel_core.domain.stages import EditorStorage
+
+_GIB = 2**30
+_SHARE_OF_BF16: "dict[EditorStorage, float]" = {"bf16": 1.0, "int8": 0.53, "nf4": 0.29}
+_WORKING_GIB = 3.0
+"""Activations of one call at 1 MP with one reference, and the autoencoder beside it."""
+_SENSITIVE = ["img_in", "txt_in", "time_text_embed", "img_mod", "txt_mod", "norm_out", "proj_out", "lm_head", "visual"]
+"""Linears that lose most in 4 bits: embeddings, modulation, the output and the encoder's eyes stay in bfloat16."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One part of the work, with its time and the card memory it took at its peak."""
+
+    name: str
+    seconds: float
+    peak_reserved_gib: float | None
+
+    def line(self) -> str:
+        memory = "" if self.peak_reserved_gib is None else f", peak {self.peak_reserved_gib:.1f} GiB"
+        return f"{self.name}: {self.seconds:.1f} s{memory}"
+
+
+@dataclass(frozen=True)
+class QwenEditModel:
+    """A Qwen-Image-Edit folder on this machine, and where and how its parts run."""
+
+    folder: Path
+    reference: str
+    revision: Revision
+    device: torch.device
+    dtype: torch.dtype
+    storage: "EditorStorage"
+    quantised: Path
+    """Folder that keeps quantised weights, so that they are made once."""
+    phases: list[Phase] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The reference with the storage, if that changes the numbers."""
+        return self.reference if self.storage == "bf16" else f"{self.reference}+{self.storage}"
+
+    def part_digest(self, part: str) -> str:
+        """Digest of a part's weights and configuration."""
+        return folder_digest(self.folder / part)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Measures what happens within."""
+        cuda = self.device.type == "cuda"
+        if cuda:
+            torch.cuda.reset_peak_memory_stats(self.device)
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            peak = torch.cuda.max_memory_reserved(self.device) / _GIB if cuda else None
+            self.phases.append(Phase(name, time.monotonic() - began, peak))
+
+    @contextmanager
+    def encoder(self) -> "Iterator[tuple[Qwen2_5_VLForConditionalGeneration, ProcessorMixin]]":
+        """The vision-language encoder and its processor; they leave the card afterwards."""
+        from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
+
+        processor = AutoProcessor.from_pretrained(self.folder / "processor", local_files_only=True)
+        encoder = self._load(Qwen2_5_VLForConditionalGeneration, "text_encoder", "dtype")
+        try:
+            yield encoder, processor
+        finally:
+            del encoder
+            free_memory()
+
+    def load_vae(self) -> "AutoencoderKLQwenImage":
+        """The autoencoder, on this model's device; float32 off the card."""
+        from diffusers import AutoencoderKLQwenImage
+
+        vae = AutoencoderKLQwenImage.from_pretrained(self.folder / "vae", torch_dtype=self.dtype, local_files_only=True)
+        vae.requires_grad_(False).eval()
+        return vae.to(self.device)  # type: ignore[no-any-return]
+
+    def load_transformer(self) -> "QwenImageTransformer2DModel":
+        """The transformer in this model's storage, on its device, frozen."""
+        from diffusers import QwenImageTransformer2DModel
+
+        transformer: QwenImageTransformer2DModel = self._load(QwenImageTransformer2DModel, "transformer", "torch_dtype")
+        return transformer
+
+    def load_scheduler(self) -> "FlowMatchEulerDiscreteScheduler":
+        from diffusers import FlowMatchEulerDiscreteScheduler
+
+        return FlowMatchEulerDiscreteScheduler.from_pretrained(self.folder / "scheduler", local_files_only=True)  # type: ignore[no-any-return]
+
+    def _load(self, kind: Any, part: str, dtype_name: str) -> Any:
+        source, options = self.folder / part, {dtype_name: self.dtype, "local_files_only": True}
+        if self.storage == "bf16":
+            model = kind.from_pretrained(source, **options).to(self.device)
+            return model.requires_grad_(False).eval()
+        kept = self.quantised / f"{self.part_digest(part)}-{self.storage}"
+        if (kept / "config.json").is_file():
+            return kind.from_pretrained(kept, device_map={"": 0}, **options).requires_grad_(False).eval()
+        config = quantisation(self.storage, self.dtype, diffusers=part == "transformer")
+        model = kind.from_pretrained(source, quantization_config=config, device_map={"": 0}, **options)
+        unfinished = kept.with_name(f".{kept.name}")
+        model.save_pretrained(unfinished)
+        unfinished.rename(kept)
+        return model.requires_grad_(False).eval()
+
+
+def quantisation(storage: "EditorStorage", dtype: torch.dtype, *, diffusers: bool) -> Any:
+    """The bitsandbytes configuration of a storage."""
+    if diffusers:
+        from diffusers import BitsAndBytesConfig
+    else:
+        from transformers import BitsAndBytesConfig
+    if storage == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=_SENSITIVE)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_compute_dtype=dtype,
+        llm_int8_skip_modules=_SENSITIVE,
+    )
+
+
+def find_model(
+    folder: Path, reference: str, settings: Settings, storage: "EditorStorage | None" = None
+) -> QwenEditModel:
+    """The model in `folder`, on the card of the settings: bfloat16 or quantised there, float32 on a CPU.
+
+    Raises InputError for a folder that is no editor, ResourceError if it can't fit the card; nothing is loaded before.
+    """
+    revision = _revision(folder)
+    quantised = settings.models / "quantised"
+    if settings.gpu == "cpu" or not torch.cuda.is_available():
+        return QwenEditModel(folder, reference, revision, torch.device("cpu"), torch.float32, "bf16", quantised)
+    device = torch.device("cuda", 0)
+    total = torch.cuda.get_device_properties(device).total_memory / _GIB
+    budget = min(total, settings.vram_gib or total)
+    sizes = {part: _bf16_gib(folder / part) for part in ("transformer", "text_encoder")}
+    chosen = choose_storage(sizes, budget, storage)
+    return QwenEditModel(folder, reference, revision, device, torch.bfloat16, chosen, quantised)
+
+
+def choose_storage(
+    sizes_gib: dict[str, float], budget_gib: float, wanted: "EditorStorage | None" = None
+) -> "EditorStorage":
+    """The storage that was asked for, or the most exact one whose largest part fits `budget_gib`.
+
+    `sizes_gib` are the parts in bfloat16; they are never on the card together. Raises ResourceError if nothing fits.
+    """
+    order: tuple[EditorStorage, ...] = (wanted,) if wanted is not None else ("bf16", "nf4")
+    largest = max(sizes_gib, key=lambda part: sizes_gib[part])
+    need = 0.0
+    for storage in order:
+        need = sizes_gib[largest] * _SHARE_OF_BF16[storage] + min(_WORKING_GIB, sizes_gib[largest] / 4)
+        if need <= budget_gib:
+            return storage
+    raise ResourceError(
+        f"The editor does not fit the card: it needs about {need:.0f} GiB, and {budget_gib:.0f} GiB may be used.",
+        why=f"its {largest} alone is {sizes_gib[largest] * _SHARE_OF_BF16[order[-1]]:.1f} GiB in {order[-1]}.",
+        remedy="Use a card with more memory, raise vram_gib, "
+        + ("leave the editor's storage to be chosen," if wanted not in (None, "nf4") else "")
+        + " or name a smaller editor in the recipe's [models] table.",
+    )
+
+
+def _revision(folder: Path) -> Revision:
+    name = json.loads((folder / "model_index.json").read_text()).get("_class_name", "")
+    try:
+        return Revision(name)
+    except ValueError as error:
+        raise InputError(
+            f"{folder} holds a {name or 'nameless model'}, no Qwen-Image-Edit.",
+            remedy="Name a Qwen-Image-Edit model as the recipe's editor.",
+        ) from error
+
+
+def _bf16_gib(folder: Path) -> float:
+    """Size of a part in bfloat16, from its files (which are bfloat16 in every released editor)."""
+    return sum(path.stat().st_size for path in folder.glob("*.safetensors")) / _GIB
+
+
+def free_memory() -> None:
+    """Give memory that nothing refers to back to the card."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

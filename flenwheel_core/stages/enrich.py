@@ -1,0 +1,83 @@
+"""The stage `enrich`: a plan of edits becomes enriched images, one by one, resumable."""
+
+from flenwheel_core.domain.images import ImageKind, ImageRecord
+from flenwheel_core.domain.prompts import EditItem
+from flenwheel_core.domain.stages import EnrichRequest, EnrichResult
+from flenwheel_core.errors import InputError
+from flenwheel_core.families.protocols import EditJob, LoraFile, Made
+from flenwheel_core.families.registry import open_editor
+from flenwheel_core.stages.base import StageContext
+from flenwheel_core.store.pictures import load_picture, save_picture
+
+
+def enrich(request: EnrichRequest, context: StageContext) -> EnrichResult:
+    """Make every edit that is not made yet; all are kept in the plan's order."""
+    _check(request, context)
+    finished = context.store.stage_items(request, ImageRecord)
+    records = {record.item: record for record in finished.read()}
+    items = {item.key: item for item in request.items}
+    waiting = [item for item in request.items if item.key not in records]
+    if waiting:
+        context.progress.loading(request.editor)
+        jobs = [_job(item, request, context) for item in waiting]
+        with open_editor(request.editor, context.settings, _lora_files(request, context), request.storage) as editor:
+            for made in editor.edit(jobs):
+                record = _record(request, items[made.key], made, editor.model)
+                records[made.key] = record = save_picture(context.store, made.image, record)
+                finished.append(record)
+                context.progress.step(len(records), len(items), "edits")
+                context.check_stop()
+            for phase in editor.phases:
+                context.progress.note(phase.line())
+    ordered = [records[item.key] for item in request.items]
+    return EnrichResult(images=context.store.put_images(ordered), count=len(ordered))
+
+
+def _check(request: EnrichRequest, context: StageContext) -> None:
+    """Refuses a plan that names a picture the character does not have, or one key twice."""
+    known = {record.digest for record in context.store.get_images(request.sources)}
+    for item in request.items:
+        if item.source not in known:
+            raise InputError(
+                f"The edit {item.key} starts from {item.source[:12]}, which is none of the sources.",
+                remedy="Plan again: the sources changed since this plan was made.",
+            )
+    if len({item.key for item in request.items}) < len(request.items):
+        raise InputError("Two edits of the plan have the same key.", remedy="Give each edit a key of its own.")
+
+
+def _job(item: EditItem, request: EnrichRequest, context: StageContext) -> EditJob:
+    images = tuple(load_picture(context.store, digest) for digest in (item.source, *item.references))
+    return EditJob(item.key, item.prompt, item.seed, request.sampler, images)
+
+
+def _record(request: EnrichRequest, item: EditItem, made: Made, model: str) -> ImageRecord:
+    return ImageRecord(
+        digest="0" * 64,
+        width=made.image.width,
+        height=made.image.height,
+        kind=ImageKind.ENRICHED,
+        parents=(item.source, *item.references),
+        prompt=item.prompt,
+        seed=item.seed,
+        sampler=request.sampler,
+        model=model,
+        loras=request.loras,
+        stage=request.stage,
+        request=request.key(),
+        item=item.key,
+        turn=request.turn,
+        template=item.template,
+        cell=item.cell,
+        labels=item.labels,
+    )
+
+
+def _lora_files(request: EnrichRequest, context: StageContext) -> tuple[LoraFile, ...]:
+    files = []
+    for use in request.loras:
+        path = context.scratch / f"{use.digest}.safetensors"
+        if not path.exists():
+            path.write_bytes(context.store.get_blob(use.digest))
+        files.append(LoraFile(path, use.weight))
+    return tuple(files)

@@ -1,0 +1,125 @@
+"""The editor: the same picture for the same job in any company, one load of each model, LoRAs with weights."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from flenwheel_core.domain.images import Sampler
+from flenwheel_core.errors import InputError, ResourceError
+from flenwheel_core.families.protocols import EditJob, LoraFile
+from flenwheel_core.families.qwen_edit.editor import open_editor
+from flenwheel_core.families.qwen_edit.loading import QwenEditModel, choose_storage
+from flenwheel_core.settings import Settings
+from tests.core.families.qwen_edit.tiny import picture
+
+SQUARE = picture(96, 96)
+WIDE = picture(150, 90, seed=1)
+
+
+def job(
+    key: str, image: Image.Image = SQUARE, prompt: str = "smiling", seed: int = 1, true_cfg: float = 1.0
+) -> EditJob:
+    return EditJob(key, prompt, seed, Sampler(steps=2, true_cfg=true_cfg, width=96, height=96), (image,))
+
+
+def made(
+    folder: Path, settings: Settings, jobs: list[EditJob], loras: tuple[LoraFile, ...] = ()
+) -> dict[str, np.ndarray]:
+    with open_editor(folder, "tiny", settings, loras) as editor:
+        return {result.key: np.asarray(result.image) for result in editor.edit(jobs)}
+
+
+def test_a_job_gives_the_same_picture_alone_and_in_company(editor_folder: Path, settings: Settings) -> None:
+    jobs = [job("a"), job("b", WIDE), job("c", seed=2), job("d", true_cfg=4.0), job("e", WIDE, "sad")]
+    together = made(editor_folder, settings, jobs)
+    assert list(together) == ["a", "c", "d", "b", "e"]
+    assert together["a"].shape == (96, 96, 3) and together["b"].shape == (64, 128, 3)
+    alone = made(editor_folder, settings, [jobs[3]])
+    np.testing.assert_array_equal(alone["d"], together["d"])
+    for other in ("c", "d"):
+        assert (together["a"] != together[other]).any()
+
+
+def test_prompt_and_source_matter(editor_folder: Path, settings: Settings) -> None:
+    pictures = made(
+        editor_folder, settings, [job("a"), job("prompt", prompt="sunset lighting"), job("source", picture(96, 96, 3))]
+    )
+    assert (pictures["a"] != pictures["prompt"]).any() and (pictures["a"] != pictures["source"]).any()
+
+
+def test_each_model_is_loaded_once_and_the_encoder_not_again_for_known_prompts(
+    editor_folder: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[str] = []
+    original = QwenEditModel._load
+
+    def counted(self: QwenEditModel, kind: object, part: str, dtype_name: str) -> object:
+        loads.append(part)
+        return original(self, kind, part, dtype_name)
+
+    monkeypatch.setattr(QwenEditModel, "_load", counted)
+    jobs = [job("a"), job("b", WIDE), job("c", seed=2)]
+    first = made(editor_folder, settings, jobs)
+    assert loads == ["text_encoder", "transformer"]
+    again = made(editor_folder, settings, jobs)
+    assert loads == ["text_encoder", "transformer", "transformer"]
+    np.testing.assert_array_equal(first["a"], again["a"])
+    made(editor_folder, settings, [job("a", picture(96, 96, 9))])
+    assert loads[3:] == ["text_encoder", "transformer"], "another picture under the same prompt must be encoded anew"
+
+
+@pytest.fixture
+def lora(tmp_path: Path) -> Callable[[int], Path]:
+    def write(seed: int) -> Path:
+        generator = torch.Generator().manual_seed(seed)
+        name = "transformer.transformer_blocks.0.attn.to_q"
+        weights = {
+            f"{name}.lora_A.weight": torch.randn(4, 160, generator=generator),
+            f"{name}.lora_B.weight": torch.randn(160, 4, generator=generator),
+        }
+        path = tmp_path / f"{seed}.safetensors"
+        save_file(weights, path)
+        return path
+
+    return write
+
+
+def test_several_loras_with_weights(editor_folder: Path, settings: Settings, lora: Callable[[int], Path]) -> None:
+    one, two = lora(1), lora(2)
+
+    def drawn(*weights: float) -> np.ndarray:
+        files = tuple(LoraFile(path, weight) for path, weight in zip((one, two), weights, strict=False))
+        return made(editor_folder, settings, [job("a")], files)["a"]
+
+    plain = drawn()
+    np.testing.assert_array_equal(plain, drawn(0.0, 0.0))
+    assert (plain != drawn(1.0)).any() and (drawn(1.0) != drawn(1.0, 1.0)).any() and (drawn(1.0) != drawn(0.5)).any()
+    np.testing.assert_array_equal(drawn(1.0), drawn(1.0, 0.0))
+
+
+def test_a_lora_of_another_model_is_refused(editor_folder: Path, settings: Settings, tmp_path: Path) -> None:
+    save_file({"transformer.nothing.lora_A.weight": torch.zeros(4, 8)}, tmp_path / "wrong.safetensors")
+    with pytest.raises(InputError, match=r"wrong\.safetensors"):
+        made(editor_folder, settings, [job("a")], (LoraFile(tmp_path / "wrong.safetensors", 1.0),))
+
+
+def test_phases_are_measured(editor_folder: Path, settings: Settings) -> None:
+    with open_editor(editor_folder, "tiny", settings) as editor:
+        assert len(list(editor.edit([job("a")]))) == 1
+        assert [phase.name for phase in editor.phases] == ["prompts", "pictures", "loading", "edits"]
+
+
+def test_storage_is_the_most_exact_that_fits() -> None:
+    sizes = {"transformer": 38.0, "text_encoder": 15.5}
+    assert choose_storage(sizes, 80) == "bf16"
+    assert choose_storage(sizes, 24) == "nf4"
+    assert choose_storage(sizes, 24, "int8") == "int8"
+    with pytest.raises(ResourceError, match="12 GiB may be used"):
+        choose_storage(sizes, 12)
+    with pytest.raises(ResourceError, match="bf16"):
+        choose_storage(sizes, 24, "bf16")
