@@ -44,7 +44,7 @@ def train(request: TrainRequest, context: StageContext) -> TrainResult:
             trigger=request.character.trigger,
             class_word=request.character.class_word,
             rank=request.recipe.lora.rank,
-            alpha=trained.alpha,
+            alpha=float(request.recipe.lora.rank),
             steps=steps,
             images=len(request.items),
             dataset=digest_json([item.model_dump(mode="json") for item in request.items]),

@@ -70,7 +70,6 @@ class Trained:
     """A finished run."""
 
     lora: bytes
-    alpha: float
     losses: tuple[LossPoint, ...]
     samples: tuple[SampleFile, ...]
 

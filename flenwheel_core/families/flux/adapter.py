@@ -25,15 +25,21 @@ def linear_names(transformer: "FluxTransformer2DModel") -> list[str]:
     return [name for name, module in transformer.named_modules() if isinstance(module, torch.nn.Linear)]
 
 
-def adapter_config(names: list[str], recipe: LoraRecipe) -> "LoraConfig":
-    """The PEFT configuration of a recipe for a model with these linears."""
+def adapter_scales(ranks: Mapping[str, int], recipe: LoraRecipe) -> dict[str, float]:
+    """The factor on B A of each linear: alpha/rank of the recipe, also where a block has a rank of its own (rsLoRA:
+    alpha/sqrt(rank))."""
+    alpha = recipe.alpha if recipe.alpha is not None else float(recipe.rank)
+    if recipe.rslora:
+        return {name: alpha / math.sqrt(rank) for name, rank in ranks.items()}
+    return dict.fromkeys(ranks, alpha / recipe.rank)
+
+
+def adapter_config(ranks: Mapping[str, int], recipe: LoraRecipe) -> "LoraConfig":
+    """The PEFT configuration of a recipe for the linears in `ranks`."""
     from peft import LoraConfig
 
-    ranks = lora_ranks(names, recipe)
     alpha = recipe.alpha if recipe.alpha is not None else float(recipe.rank)
-    other = {name: rank for name, rank in ranks.items() if rank != recipe.rank}
-    # The scale stays alpha/rank of the recipe where a block has a rank of its own.
-    alphas = {} if recipe.rslora else {name: alpha * rank / recipe.rank for name, rank in other.items()}
+    other = {f"^{_escape(name)}": rank for name, rank in ranks.items() if rank != recipe.rank}
     return LoraConfig(
         r=recipe.rank,
         lora_alpha=alpha,
@@ -41,21 +47,9 @@ def adapter_config(names: list[str], recipe: LoraRecipe) -> "LoraConfig":
         use_rslora=recipe.rslora,
         use_dora=recipe.dora,
         target_modules=sorted(ranks),
-        rank_pattern={f"^{_escape(name)}": rank for name, rank in other.items()},
-        alpha_pattern={f"^{_escape(name)}": value for name, value in alphas.items()},
+        rank_pattern=other,
+        alpha_pattern={} if recipe.rslora else {name: alpha * rank / recipe.rank for name, rank in other.items()},
     )
-
-
-def add_adapter(transformer: "FluxTransformer2DModel", recipe: LoraRecipe, *, seed: int) -> "LoraConfig":
-    """Put the adapter on: float32 weights, B zero, A uniform as in PEFT but derived from (seed, module name)."""
-    config = adapter_config(linear_names(transformer), recipe)
-    transformer.add_adapter(config, adapter_name=ADAPTER)
-    for name, parameter in transformer.named_parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()
-        if "lora_A" in name:
-            start_a(name, parameter, seed=seed)
-    return config
 
 
 @torch.no_grad()
@@ -77,16 +71,27 @@ class AdaptedFlux:
     """Behaves like FluxTransformer2DModel."""
     parameters: Mapping[str, torch.nn.Parameter]
     """The trained matrices, float32, under PEFT's names."""
+    ranks: Mapping[str, int]
+    scales: Mapping[str, float]
     without_adapter: Callable[[], AbstractContextManager[None]]
     """The base model within this context."""
-    config: "LoraConfig"
 
 
 def adapt_reference(transformer: "FluxTransformer2DModel", recipe: LoraRecipe, *, seed: int) -> AdaptedFlux:
-    """diffusers' own modules with PEFT's adapters: everything a recipe can ask for."""
-    config = add_adapter(transformer, recipe, seed=seed)
+    """diffusers' own modules with PEFT's adapters: everything a recipe can ask for.
+
+    Adapters are float32, B is zero, and A is as in PEFT but derived from (seed, module name).
+    """
+    ranks = lora_ranks(linear_names(transformer), recipe)
+    transformer.add_adapter(adapter_config(ranks, recipe), adapter_name=ADAPTER)
     parameters = {name: p for name, p in transformer.named_parameters() if p.requires_grad}
-    return AdaptedFlux(transformer, parameters, partial(_without_peft, transformer), config)
+    for name, parameter in parameters.items():
+        parameter.data = parameter.data.float()
+        if "lora_A" in name:
+            start_a(name, parameter, seed=seed)
+    return AdaptedFlux(
+        transformer, parameters, ranks, adapter_scales(ranks, recipe), partial(_without_peft, transformer)
+    )
 
 
 @contextmanager

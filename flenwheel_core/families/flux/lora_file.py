@@ -2,51 +2,50 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import torch
 
-from flenwheel_core.families.flux.adapter import ADAPTER
+from flenwheel_core.families.flux.adapter import ADAPTER, AdaptedFlux
 from flenwheel_core.ids import digest_bytes
 from flenwheel_core.training.tensor_file import tensor_bytes
 
-if TYPE_CHECKING:
-    from peft import LoraConfig
-
 PREFIX = "transformer."
-_CONFIG_KEYS = (
-    "r",
-    "lora_alpha",
-    "target_modules",
-    "rank_pattern",
-    "alpha_pattern",
-    "use_rslora",
-    "use_dora",
-)
 
 
 def diffusers_tensors(
-    weights: Mapping[str, torch.Tensor], *, dtype: torch.dtype = torch.float32
+    weights: Mapping[str, torch.Tensor], scales: Mapping[str, float], *, dtype: torch.dtype = torch.float32
 ) -> dict[str, torch.Tensor]:
-    """Trained weights under the names that `FluxPipeline.load_lora_weights` reads."""
+    """Trained weights under the names that `FluxPipeline.load_lora_weights` reads.
+
+    The scale goes into B, so that readers that know no alpha draw the same.
+    """
     tensors = {}
     for name, tensor in weights.items():
-        plain = name.replace(f".{ADAPTER}.weight", ".weight").replace(
-            f".lora_magnitude_vector.{ADAPTER}", ".lora_magnitude_vector"
-        )
-        tensors[PREFIX + plain] = tensor.detach().to("cpu", dtype)
+        module, _, kind = name.rpartition(".lora_")
+        plain = name.replace(f".{ADAPTER}.weight", ".weight").removesuffix(f".{ADAPTER}")
+        factor = scales[module] if kind.startswith("B.") else 1.0
+        tensors[PREFIX + plain] = (tensor.detach() * factor).to("cpu", dtype)
     return tensors
 
 
-def lora_bytes(weights: Mapping[str, torch.Tensor], config: "LoraConfig", facts: Mapping[str, str]) -> bytes:
+def lora_bytes(weights: Mapping[str, torch.Tensor], adapted: AdaptedFlux, facts: Mapping[str, str]) -> bytes:
     """The safetensors file of a LoRA, in diffusers/PEFT names; the same weights and facts give the same bytes."""
-    tensors = diffusers_tensors(weights)
-    adapter = config.to_dict()
-    described = {PREFIX + key: _plain(adapter[key]) for key in _CONFIG_KEYS}
+    tensors = diffusers_tensors(weights, adapted.scales)
+    rank = Counter(adapted.ranks.values()).most_common(1)[0][0]
+    other = {f"^{re.escape(name)}": r for name, r in sorted(adapted.ranks.items()) if r != rank}
+    described = {
+        "r": rank,
+        "lora_alpha": rank,
+        "target_modules": sorted(adapted.ranks),
+        "rank_pattern": other,
+        "alpha_pattern": other,
+        "use_dora": any("lora_magnitude_vector" in name for name in weights),
+    }
     metadata = {
         "format": "pt",
-        "lora_adapter_metadata": json.dumps(described, sort_keys=True),
+        "lora_adapter_metadata": json.dumps({PREFIX + k: v for k, v in described.items()}, sort_keys=True),
         **facts,
         "modelspec.hash_sha256": "0x" + digest_bytes(tensor_bytes(tensors)),
     }
@@ -54,7 +53,7 @@ def lora_bytes(weights: Mapping[str, torch.Tensor], config: "LoraConfig", facts:
 
 
 def ui_facts(
-    *, name: str, trigger: str | None, base: str, rank: int, alpha: float, steps: int, resolution: int, images: int
+    *, name: str, trigger: str | None, base: str, rank: int, steps: int, resolution: int, images: int
 ) -> dict[str, str]:
     """The `modelspec.*` and `ss_*` keys that UIs show (stability.ai's modelspec; kohya's names). Nothing is dated."""
     facts = {
@@ -68,7 +67,7 @@ def ui_facts(
         "ss_sd_model_name": base,
         "ss_network_module": "networks.lora_flux",
         "ss_network_dim": str(rank),
-        "ss_network_alpha": f"{alpha:g}",
+        "ss_network_alpha": str(rank),
         "ss_output_name": name,
         "ss_steps": str(steps),
         "ss_num_train_images": str(images),
@@ -78,12 +77,6 @@ def ui_facts(
         facts["modelspec.trigger_phrase"] = trigger
         facts["ss_tag_frequency"] = json.dumps({name: {trigger: images}})
     return facts
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, set | frozenset | tuple):
-        return sorted(value)
-    return value
 
 
 # The original layout of Black Forest Labs, as kohya's trainer names it: fused qkv, and linear1/linear2 in single blocks.

@@ -69,13 +69,11 @@ def train_lora(model: FluxModel, job: TrainJob, hooks: TrainHooks, cache: Tensor
         should_stop=hooks.should_stop,
         on_step=hooks.on_step,
     )
-    alpha = float(adapted.config.lora_alpha)
     facts = ui_facts(
         name=job.name,
         trigger=job.trigger,
         base=model.reference,
         rank=recipe.lora.rank,
-        alpha=alpha,
         steps=recipe.steps,
         resolution=recipe.resolution,
         images=len(job.pictures),
@@ -84,8 +82,7 @@ def train_lora(model: FluxModel, job: TrainJob, hooks: TrainHooks, cache: Tensor
     every = recipe.sampling.every_steps
     steps = [*range(0, recipe.steps, every), recipe.steps] if every else []
     return Trained(
-        lora=lora_bytes(outcome.weights, adapted.config, facts),
-        alpha=alpha,
+        lora=lora_bytes(outcome.weights, adapted, facts),
         losses=outcome.losses,
         samples=tuple(file for step in steps for file in _sample_files(job, step)),
     )
