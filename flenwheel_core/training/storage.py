@@ -43,14 +43,13 @@ class Nf4Weight(NamedTuple):
 FrozenWeight = DenseWeight | Fp8Weight | Nf4Weight
 
 
-def store(weight: torch.Tensor, bias: torch.Tensor, storage: Storage, *, keep_transposed: bool = False) -> FrozenWeight:
+def store(weight: torch.Tensor, bias: torch.Tensor, storage: Storage) -> FrozenWeight:
     """The weight (outputs, inputs) in another storage, on its device."""
     if storage == "dense":
         return DenseWeight(weight, bias)
     if storage == "fp8":
         codes, scale = quantise_rows(weight)
-        transposed = transposed_codes(codes) if keep_transposed else None
-        return Fp8Weight(codes, scale, transposed, bias)
+        return Fp8Weight(codes, scale, None, bias)
     import bitsandbytes.functional as bnb
 
     packed, state = bnb.quantize_4bit(weight.contiguous(), blocksize=NF4_BLOCK, quant_type="nf4")
@@ -102,7 +101,7 @@ def tensors_of(weight: FrozenWeight) -> dict[str, torch.Tensor]:
     return {f"{type(weight).__name__}.{name}": tensor for name, tensor in kept.items()}
 
 
-def weight_of(tensors: dict[str, torch.Tensor], *, keep_transposed: bool = False) -> FrozenWeight:
+def weight_of(tensors: dict[str, torch.Tensor]) -> FrozenWeight:
     """The inverse of `tensors_of`."""
     kind = next(iter(tensors)).split(".")[0]
     values = {name.split(".")[1]: tensor for name, tensor in tensors.items()}
@@ -110,6 +109,4 @@ def weight_of(tensors: dict[str, torch.Tensor], *, keep_transposed: bool = False
         return DenseWeight(**values)
     if kind == "Nf4Weight":
         return Nf4Weight(**values)
-    codes = values["codes"]
-    transposed = transposed_codes(codes) if keep_transposed else None
-    return Fp8Weight(transposed=transposed, **values)
+    return Fp8Weight(transposed=None, **values)

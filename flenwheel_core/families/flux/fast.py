@@ -46,6 +46,10 @@ _DOUBLE_NORMS = ("attn.norm_q", "attn.norm_k", "attn.norm_added_q", "attn.norm_a
 _SINGLE_NORMS = ("attn.norm_q", "attn.norm_k")
 
 
+FrozenStore = Callable[[str, Storage, Callable[[], FrozenWeight]], FrozenWeight]
+"""(name, storage, how to make it): gives a frozen weight, from disk if it is there."""
+
+
 @dataclass(frozen=True)
 class FastPlan:
     """How the weights are stored and what is recomputed in the backward pass."""
@@ -80,11 +84,13 @@ class FastFlux(torch.nn.Module):
         source: WeightSource,
         plan: FastPlan,
         adapters: AdapterPlan,
+        keep: FrozenStore | None = None,
     ) -> None:
         super().__init__()
         self.plan = plan
         self.lora: dict[str, torch.nn.Parameter] = {}
         self._source = source
+        self._keep = keep or _make_always
         self._adapters = adapters
         self._layers = (int(config["num_layers"]), int(config["num_single_layers"]))
         self._full_config = config
@@ -213,29 +219,44 @@ class FastFlux(torch.nn.Module):
         return SingleWeights(**linears, norms=norms), (self._load_frozen(f"{stem}norm.linear"),)  # type: ignore[arg-type]
 
     def _load_frozen(self, name: str) -> FrozenWeight:
-        tensors = (self._source.tensor(f"{name}.weight"), self._source.tensor(f"{name}.bias"))
-        return store(*tensors, self.plan.modulation)
+        def make() -> FrozenWeight:
+            return store(
+                self._source.tensor(f"{name}.weight"), self._source.tensor(f"{name}.bias"), self.plan.modulation
+            )
+
+        return self._keep(name, self.plan.modulation, make)
 
     def _load_linear(self, stem: str, members: tuple[str, ...]) -> Linear:
         names = [stem + member for member in members]
-        parts = [self._source.tensor(f"{name}.weight") for name in names]
-        bias = torch.cat([self._source.tensor(f"{name}.bias") for name in names])
-        weight = store(torch.cat(parts), bias, self.plan.storage, keep_transposed=self.plan.keep_transposed)
-        starts = [sum(part.shape[0] for part in parts[:i]) for i in range(len(parts))]
+
+        def make() -> FrozenWeight:
+            parts = [self._source.tensor(f"{name}.weight") for name in names]
+            bias = torch.cat([self._source.tensor(f"{name}.bias") for name in names])
+            return store(torch.cat(parts), bias, self.plan.storage)
+
+        weight = self._keep("+".join(names), self.plan.storage, make)
+        if self.plan.keep_transposed and isinstance(weight, Fp8Weight):
+            weight = weight._replace(transposed=transposed_codes(weight.codes))
+        outputs = [self._source.shape(f"{name}.weight")[0] for name in names]
+        inputs = self._source.shape(f"{names[0]}.weight")[1]
         present = [i for i, name in enumerate(names) if name in self._adapters.ranks]
         if not present:
             return Linear(weight, None)
-        a = tuple(self._new_parameter(names[i], "A", parts[i]) for i in present)
-        b = tuple(self._new_parameter(names[i], "B", parts[i]) for i in present)
+        ranks = [self._adapters.ranks[name] for name in names if name in self._adapters.ranks]
+        device = weight.bias.device
+        a = tuple(self._new(names[i], "A", (r, inputs), device) for i, r in zip(present, ranks, strict=True))
+        b = tuple(self._new(names[i], "B", (outputs[i], r), device) for i, r in zip(present, ranks, strict=True))
         scale = tuple(self._adapters.scales[names[i]] for i in present)
-        return Linear(weight, Adapter(a, b, scale, tuple(starts[i] for i in present)))
+        return Linear(weight, Adapter(a, b, scale, tuple(sum(outputs[:i]) for i in present)))
 
-    def _new_parameter(self, name: str, matrix: str, weight: torch.Tensor) -> torch.nn.Parameter:
-        rank = self._adapters.ranks[name]
-        shape = (rank, weight.shape[1]) if matrix == "A" else (weight.shape[0], rank)
-        parameter = torch.nn.Parameter(torch.zeros(shape, device=weight.device, dtype=torch.float32))
+    def _new(self, name: str, matrix: str, shape: tuple[int, int], device: torch.device) -> torch.nn.Parameter:
+        parameter = torch.nn.Parameter(torch.zeros(shape, device=device, dtype=torch.float32))
         self.lora[f"{name}.lora_{matrix}.default.weight"] = parameter
         return parameter
+
+
+def _make_always(name: str, storage: Storage, make: Callable[[], FrozenWeight]) -> FrozenWeight:
+    return make()
 
 
 def _with_transposed(weights: Any) -> Any:

@@ -16,6 +16,8 @@ class WeightSource(Protocol):
 
     def tensor(self, name: str) -> torch.Tensor: ...
 
+    def shape(self, name: str) -> tuple[int, ...]: ...
+
 
 class FolderSource:
     """The safetensors files of a diffusers transformer folder."""
@@ -37,6 +39,10 @@ class FolderSource:
         with safe_open(self._files[name], framework="pt", device=str(self._device)) as file:  # type: ignore[no-untyped-call]
             return file.get_tensor(name).to(self._dtype)  # type: ignore[no-any-return]
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        with safe_open(self._files[name], framework="pt") as file:  # type: ignore[no-untyped-call]
+            return tuple(file.get_slice(name).get_shape())
+
 
 class RandomSource:
     """Random weights in given shapes, to measure speed and memory; scaled so that activations stay of order one."""
@@ -57,3 +63,6 @@ class RandomSource:
         if ".norm" in name:
             scale *= 0.3  # modulation: near identity
         return torch.randn(shape, **options) * scale  # type: ignore[call-overload, no-any-return]
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return tuple(self._shapes[name])

@@ -48,3 +48,6 @@ class StateSource:
 
     def tensor(self, name: str) -> torch.Tensor:
         return self._state[name]
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return tuple(self._state[name].shape)
