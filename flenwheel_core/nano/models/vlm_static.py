@@ -22,9 +22,9 @@ def patches_of(pixels: Tensor) -> Tensor:
 
 def vision_angles(head: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Cosine and sine (64, head) of the axial rotary embedding, for the patches in the order of `patches_of`."""
-    rows, columns = torch.meshgrid(torch.arange(GRID), torch.arange(GRID), indexing="ij")
-    places = torch.stack((rows, columns))
-    places = places.reshape(2, MERGED, MERGE, MERGED, MERGE).permute(0, 1, 3, 2, 4).reshape(2, -1).to(device)
+    line = torch.arange(GRID, device=device)
+    places = torch.stack(torch.meshgrid(line, line, indexing="ij"))
+    places = places.reshape(2, MERGED, MERGE, MERGED, MERGE).permute(0, 1, 3, 2, 4).reshape(2, -1)
     quarter = head // 4
     frequencies = 1.0 / 10_000.0 ** (torch.arange(0, 2 * quarter, 2, device=device).float() / (2 * quarter))
     angles = torch.cat((places[0, :, None] * frequencies, places[1, :, None] * frequencies), dim=-1)

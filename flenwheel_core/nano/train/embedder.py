@@ -34,7 +34,7 @@ def contrastive_loss(embeddings: Tensor, owners: Tensor) -> Tensor:
 def margin_loss(embeddings: Tensor, directions: Tensor, owners: Tensor) -> Tensor:
     """Cross entropy over all characters; the right cosine has to win by MARGIN."""
     cosine = embeddings @ F.normalize(directions, dim=1).T
-    right = F.one_hot(owners, directions.shape[0]).to(cosine.dtype)
+    right = owners[:, None] == torch.arange(len(directions), device=owners.device)
     return F.cross_entropy(SCALE * (cosine - MARGIN * right), owners)
 
 

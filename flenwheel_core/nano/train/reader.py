@@ -16,7 +16,7 @@ HIDE = 0.15
 
 def reading_loss(logits: Tensor, truth: Tensor) -> Tensor:
     """Mean cross entropy of all labels; logits (batch, choices of all labels), truth (batch, labels), -1 where none applies."""
-    parts = logits.split([len(values) for values in LABELS.values()], dim=1)
+    parts = torch.split(logits, [len(values) for values in LABELS.values()], dim=1)
     losses = [F.cross_entropy(part, truth[:, column], ignore_index=-1) for column, part in enumerate(parts)]
     return torch.stack(losses).mean()
 

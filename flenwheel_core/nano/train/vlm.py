@@ -13,17 +13,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, Qwen2_5_VLForConditionalGeneration
 
+from flenwheel_core.ids import derive_seed
 from flenwheel_core.nano.models.vlm import build_processor, build_tokenizer, build_vlm
 from flenwheel_core.nano.models.vlm_static import image_features, text_hidden
 from flenwheel_core.nano.train.augment import augmented
-from flenwheel_core.nano.train.data import LABELS, PICTURES_PER_CHARACTER
+from flenwheel_core.nano.train.data import LABELS, PICTURES_PER_CHARACTER, training_captions
 from flenwheel_core.nano.train.loop import Plan, Training
 from flenwheel_core.nano.train.vision_run import pictures_on_device
-from flenwheel_core.nano.train.vlm_data import SAME_PROMPTS, caption_rows, edit_rows, lookalikes, same_rows
+from flenwheel_core.nano.train.vlm_data import SAME_PROMPTS, Rows, caption_rows, edit_rows, lookalikes, same_rows
 from flenwheel_core.nano.train.workspace import Run, machine_facts, wait_for, write_json
+from flenwheel_core.nano.world import caption, instruction, make_character, make_edit, make_view
 
 PLAN = Plan(learning_rate=1.5e-3, weight_decay=0.02, ema_step=0.002)
-TEXTS = 40_000
+TOKENIZER_CHARACTERS = 4000
 EDITS = 60_000
 LOOKALIKES = 16
 SAME_WEIGHT = 0.5
@@ -46,15 +48,19 @@ def answer_loss(
 class VlmLoss:
     """Draws a batch of the three tasks and says how wrong the model is. All tensors live on the device."""
 
-    def __init__(self, run: Run, model: Qwen2_5_VLForConditionalGeneration, pictures: Tensor, padding: int) -> None:
-        self.model, self.pictures, self.padding, self.device = model, pictures, padding, run.device
+    def __init__(
+        self,
+        run: Run,
+        model: Qwen2_5_VLForConditionalGeneration,
+        pictures: Tensor,
+        tokenizer: PreTrainedTokenizerBase,
+        captions: Rows,
+        same: Rows,
+    ) -> None:
+        self.model, self.pictures, self.device = model, pictures, run.device
+        self.padding = tokenizer.pad_token_id
         self.characters = len(pictures) // PICTURES_PER_CHARACTER
         self.captions, self.same, self.edits = run.batch * 6 // 10, run.batch // 4, run.batch * 15 // 100
-
-    def load(self, run: Run, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Prepares the token rows."""
-        captions = caption_rows(tokenizer, self.characters, run.seed)
-        same = same_rows(tokenizer, run.seed)
         edits, sources = edit_rows(tokenizer, run.data, EDITS)
         labels = np.load(run.data / "labels.npy")
         columns = [list(LABELS).index(name) for name in OWN_LABELS]
@@ -86,7 +92,9 @@ class VlmLoss:
         pixels = augmented(self.pictures[rows], hide=0.0)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             features = image_features(self.model, pixels)
-            of_caption, of_edit, of_first, of_second = features.split((self.captions, self.edits, self.same, self.same))
+            of_caption, of_edit, of_first, of_second = torch.split(
+                features, [self.captions, self.edits, self.same, self.same]
+            )
             both = torch.cat((of_first, of_second), dim=1)
             return (
                 self._loss(self.caption_ids[caption], self.caption_start[caption], of_caption)
@@ -99,23 +107,28 @@ class VlmLoss:
         return answer_loss(self.model, hidden, ids, start, self.padding)
 
 
-def texts_for_tokenizer(run: Run) -> list[str]:
-    """Captions and instructions, spread over the training data."""
-    found: list[str] = []
-    for name in ("captions", "edits"):
-        lines = (run.data / f"{name}.txt").read_text().splitlines()
-        found += lines[:: max(1, len(lines) // TEXTS)]
+def texts_for_tokenizer() -> list[str]:
+    """Captions and instructions of training characters, in the forms of training."""
+    found = []
+    for seed in range(TOKENIZER_CHARACTERS):
+        character, view = make_character(seed), make_view(derive_seed(seed, "tokenizer"))
+        found += [
+            *training_captions(character, view, derive_seed(seed, "tokenizer captions")),
+            caption(character, view),
+        ]
+        found.append(instruction(view, make_edit(view, seed)))
     return found
 
 
 def run(run: Run) -> None:
     """Writes `vlm/` and `vlm.json` into the work folder."""
     torch.manual_seed(run.seed)
-    wait_for(run.data / "done")
-    tokenizer = build_tokenizer(texts_for_tokenizer(run))
+    tokenizer = build_tokenizer(texts_for_tokenizer())
+    # The rows depend on seeds only, so they are made while the pictures are still being rendered.
+    characters = len(np.load(wait_for(run.data / "characters.npy"))) // PICTURES_PER_CHARACTER
+    captions, same = caption_rows(tokenizer, characters, run.seed, run.workers), same_rows(tokenizer, run.seed)
     model = build_vlm(tokenizer).to(run.device).train()
-    loss = VlmLoss(run, model, pictures_on_device(run), tokenizer.pad_token_id)
-    loss.load(run, tokenizer)
+    loss = VlmLoss(run, model, pictures_on_device(run), tokenizer, captions, same)
     run.work.mkdir(parents=True, exist_ok=True)
     plan = replace(PLAN, max_steps=run.max_steps)
     training = Training({"vlm": model}, loss, plan, run.work / "vlm.checkpoint")

@@ -1,8 +1,10 @@
 """What the vision-language model is taught to say, as token rows: captions, yes or no, and edit instructions."""
 
+import multiprocessing
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -91,18 +93,26 @@ def rows_of(
     return Rows(ids, start)
 
 
-def caption_rows(tokenizer: PreTrainedTokenizerBase, characters: int, seed: int) -> Rows:
+def caption_rows(tokenizer: PreTrainedTokenizerBase, characters: int, seed: int, workers: int) -> Rows:
     """One row for each training picture, in the order of the data folder."""
+    ends = np.linspace(0, characters, max(1, min(workers, characters // 50)) + 1).astype(int).tolist()
+    shares = [(tokenizer, first, last, seed) for first, last in pairwise(ends)]
+    if len(shares) == 1:
+        return _caption_rows(*shares[0])
+    with multiprocessing.get_context("fork").Pool(len(shares)) as pool:
+        parts = pool.starmap(_caption_rows, shares)
+    return Rows(np.concatenate([part.ids for part in parts]), np.concatenate([part.start for part in parts]))
+
+
+def _caption_rows(tokenizer: PreTrainedTokenizerBase, first: int, last: int, seed: int) -> Rows:
     given, learned = [], []
-    for character_seed in range(characters):
+    for character_seed in range(first, last):
         character = make_character(character_seed)
-        views = [view for scene in scenes_of(character_seed) for view in scene]
         chance = chance_of(seed, "caption prompts", character_seed)
-        for view in views:
+        for view in (view for scene in scenes_of(character_seed) for view in scene):
             question = chance.choice((CAPTION_QUESTIONS[0], chance.choice(CAPTION_QUESTIONS)))
             given.append(prompt(question, 1, chance))
             learned.append(plain_caption(character, view) + END)
-    assert len(given) == characters * PICTURES_PER_CHARACTER
     return rows_of(tokenizer, given, learned, CAPTION_TOKENS)
 
 
