@@ -120,7 +120,7 @@ def load_loras(transformer: "QwenImageTransformer2DModel", loras: Sequence[LoraF
                 QwenImageLoraLoaderMixin.load_lora_into_transformer(
                     weights, transformer=transformer, adapter_name=name, metadata=metadata
                 )
-        except (ValueError, KeyError, RuntimeError, OSError) as error:
+        except (ValueError, LookupError, RuntimeError, OSError) as error:
             raise InputError(
                 f"{lora.path.name} cannot be loaded as a LoRA of this editor.",
                 why=str(error).splitlines()[0],

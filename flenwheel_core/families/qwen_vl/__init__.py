@@ -1,0 +1,1 @@
+"""Qwen2.5-VL as captioner and as judge."""
