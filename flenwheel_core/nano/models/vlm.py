@@ -56,8 +56,13 @@ CAPTION_QUESTIONS = (
     "Caption this image.",
     "What does the picture show?",
     "Write a caption for this picture of one character.",
-    "Describe what changes between pictures of this character: expression, angle, pose, background, lighting, clothing.",
 )
+PHRASES_QUESTIONS = (
+    "Caption this picture in one line of comma-separated phrases: what the pose is, the expression, the angle of view, the "
+    "background, the lighting and the clothing. Do not describe the face, hair, eyes or body.",
+    "Describe the picture without the person: expression, angle, pose, background, lighting, clothing.",
+)
+"""Answered with what a view shows and nothing of the character; the first is the question that captions for training ask."""
 SAME_QUESTIONS = (
     "Do the two pictures show the same character? Answer yes or no.",
     "Is this the same person? Answer yes or no.",
@@ -103,7 +108,13 @@ def build_tokenizer(texts: Iterable[str]) -> Qwen2Tokenizer:
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    prompts = [*CAPTION_QUESTIONS, *SAME_QUESTIONS, EDIT_TEMPLATE, f"system\n{SYSTEM}\nuser\nassistant\nyes\nno\n"]
+    prompts = [
+        *CAPTION_QUESTIONS,
+        *PHRASES_QUESTIONS,
+        *SAME_QUESTIONS,
+        EDIT_TEMPLATE,
+        f"system\n{SYSTEM}\nuser\nassistant\nyes\nno\n",
+    ]
     for token in SPECIAL_TOKENS:
         prompts = [prompt.replace(token, "\n") for prompt in prompts]
     trained.train_from_iterator([*texts, *prompts * 100], trainer)

@@ -17,6 +17,7 @@ from flenwheel_core.nano.models.vlm import (
     END,
     IMAGE,
     IMAGE_TOKENS,
+    PHRASES_QUESTIONS,
     PICTURE,
     SAME_QUESTIONS,
     START,
@@ -24,10 +25,12 @@ from flenwheel_core.nano.models.vlm import (
 )
 from flenwheel_core.nano.train.data import PICTURES_PER_CHARACTER, scenes_of
 from flenwheel_core.nano.world import Character, View, caption, make_character
+from flenwheel_core.nano.world.captions import view_clauses
 from flenwheel_core.nano.world.chance import chance_of
 
 CAPTION_TOKENS = 160
 SAME_TOKENS = 144
+PHRASES_SHARE = 0.3
 EDIT_TOKENS = 144
 SAME_PROMPTS = 64
 """Different ways of asking for yes or no that training draws from."""
@@ -53,6 +56,11 @@ def plain_caption(character: Character, view: View) -> str:
         character = replace(character, clothing_colour=colour, garment=garment)
         view = replace(view, clothing=None)
     return caption(character, view)
+
+
+def view_phrases(character: Character, view: View) -> str:
+    """The view in phrases, what is worn included, and nothing of the character."""
+    return ", ".join(view_clauses(replace(view, clothing=view.clothing or character.clothing)))
 
 
 def prompt(question: str, pictures: int, chance: random.Random) -> str:
@@ -110,9 +118,13 @@ def _caption_rows(tokenizer: PreTrainedTokenizerBase, first: int, last: int, see
         character = make_character(character_seed)
         chance = chance_of(seed, "caption prompts", character_seed)
         for view in (view for scene in scenes_of(character_seed) for view in scene):
-            question = chance.choice((CAPTION_QUESTIONS[0], chance.choice(CAPTION_QUESTIONS)))
-            given.append(prompt(question, 1, chance))
-            learned.append(plain_caption(character, view) + END)
+            if chance.random() < PHRASES_SHARE:
+                given.append(prompt(chance.choice(PHRASES_QUESTIONS), 1, chance))
+                learned.append(view_phrases(character, view) + END)
+            else:
+                question = chance.choice((CAPTION_QUESTIONS[0], chance.choice(CAPTION_QUESTIONS)))
+                given.append(prompt(question, 1, chance))
+                learned.append(plain_caption(character, view) + END)
     return rows_of(tokenizer, given, learned, CAPTION_TOKENS)
 
 
