@@ -1,6 +1,5 @@
 """Makes a Prefect task out of a stage."""
 
-from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Generic, TypeVar
 
@@ -52,39 +51,41 @@ class StageTask(Generic[Request, Result]):
 
     def __call__(self, request: Request, label: str) -> Result:
         """The result of the request; `label` names the task run, such as "train mira-t1-v1"."""
-        state = self._task(_Quiet(request), label)
-        if isinstance(state.data, BaseException):
-            raise state.data
-        assert isinstance(state.data, self.stage.result)
-        return state.data
+        call = _Call[Request, Result](request)
+        self._task(call, label)
+        if call.error is not None:
+            raise call.error
+        assert call.result is not None
+        return call.result
 
-    def _run(self, quiet: "_Quiet[Request]", label: str) -> "State[object]":
-        request, settings = quiet.request, Settings()
+    def _run(self, call: "_Call[Request, Result]", label: str) -> "State[object]":
+        request, settings = call.request, Settings()
         store = Store(settings.store_url, settings.store_options)
+        call.error = None
         try:
-            done = store.get_result(request, self.stage.result)
-            if done is not None:
-                return Completed(name="Already made", message=done.summary(), data=done)
+            call.result = store.get_result(request, self.stage.result)
+            if call.result is not None:
+                return Completed(name="Already made", message=call.result.summary())
             with reporting(f"{self.stage.name}-{short(request.key())}") as reporter:
                 slot = gpu_slot(settings.slot_name, self.stage.name, reporter) if self.stage.uses_gpu else nullcontext()
                 with slot:
-                    result = run_in_child(self.stage, request, settings, reporter, flow_run=flow_run.id)
+                    call.result = run_in_child(self.stage, request, settings, reporter, flow_run=flow_run.id)
         except FlenwheelError as error:
+            call.error = error
             return Failed(message=error.message, data=error)
-        return Completed(message=result.summary(), data=result)
+        return Completed(message=call.result.summary())
 
 
-class _Quiet(Generic[Request]):
-    """Hides a request from Prefect, which would walk through all of it to look for futures."""
+class _Call(Generic[Request, Result]):
+    """Carries a request in and its result out, past Prefect, which would walk through both to look for futures."""
 
     def __init__(self, request: Request) -> None:
         self.request = request
+        self.result: Result | None = None
+        self.error: FlenwheelError | None = None
 
 
 def worth_a_retry(_task: "Task[..., object]", _run: TaskRun, state: "State[object]") -> bool:
     """Not for what will fail again: a user's mistake, a damaged file, a card that is too small."""
     error = state.data
     return not isinstance(error, FlenwheelError) or isinstance(error, RetryableError)
-
-
-Make = Callable[[Request, str], Result]
