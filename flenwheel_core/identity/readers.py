@@ -1,6 +1,6 @@
 """Readers of angle, expression and pose: `face` for people, or a trained classifier folder.
 
-A trained reader is an ordinary transformers image classifier whose label names read `group:value`, such as `angle:front`;
+A trained reader is an ordinary transformers image classifier whose label names read `group=value`, such as `angle=front`;
 each group is decided by itself.
 """
 
@@ -90,13 +90,13 @@ def _groups(names: dict[str, str], folder: Path) -> dict[str, list[tuple[int, st
     """Label indices and values by group; groups that are no field of Labels are left out."""
     groups: dict[str, list[tuple[int, str]]] = {}
     for index, name in names.items():
-        group, _, value = name.partition(":")
+        group, _, value = name.partition("=")
         if group in Labels.model_fields and value:
             groups.setdefault(group, []).append((int(index), value))
     if not groups:
         raise InputError(
             f"{folder} cannot be used as reader.",
-            why="its labels are not of the form group:value, such as angle:front.",
+            why="its labels are not of the form group=value, such as angle=front.",
             remedy="Name a reader that was trained for it, `nano`, or `face`.",
         )
     return groups

@@ -22,6 +22,8 @@ from flenwheel_core.ids import digest_json
 BATCH = 16
 GENERAL_RULE = ThresholdRule(distance="cosine", margin=0.12, floor=0.25, cap=0.55, unsure_margin=0.10)
 """For models that were not trained for identity: DreamBooth's tables put made pictures about 0.1 below real ones in DINO."""
+IDENTITY_RULE = ThresholdRule(distance="cosine", margin=0.12, floor=0.25, cap=0.55, unsure_margin=0.10)
+"""For models with a head trained to tell characters apart, such as the nano embedder."""
 
 
 class SubjectVerifier:
@@ -31,8 +33,7 @@ class SubjectVerifier:
         self._torch, self._processor, self._model = _load(folder, threads)
         self._folder = folder
         self._tokenizer: Any = None
-        self._rule = _rule_of(folder)
-        self._trained_for_identity = self._rule is not GENERAL_RULE
+        self._trained_for_identity = _is_classifier(folder)
         files = sorted((*folder.glob("*.safetensors"), folder / "config.json", folder / "preprocessor_config.json"))
         facts = {path.name: file_sha256(path) for path in files}
         self._version = digest_json({"files": facts, "framing": "square, padded"})
@@ -48,7 +49,7 @@ class SubjectVerifier:
 
     @property
     def threshold_rule(self) -> ThresholdRule:
-        return self._rule
+        return IDENTITY_RULE if self._trained_for_identity else GENERAL_RULE
 
     @property
     def sees_whole_picture(self) -> bool:
@@ -121,12 +122,10 @@ def _vectors(model: Any, pixel_values: Any) -> Any:
     return output.last_hidden_state[:, 0]
 
 
-def _rule_of(folder: Path) -> ThresholdRule:
-    """The rule in the folder's own `identity.json`, written when the model was trained for identity, or the general one."""
-    path = folder / "identity.json"
-    if not path.is_file():
-        return GENERAL_RULE
-    return ThresholdRule(distance="cosine", **json.loads(path.read_text())["threshold_rule"])
+def _is_classifier(folder: Path) -> bool:
+    """True for models with a trained head: their outputs know who, not what else the picture shows."""
+    architectures = json.loads((folder / "config.json").read_text()).get("architectures") or [""]
+    return str(architectures[0]).endswith("ForImageClassification")
 
 
 def _square(image: Image.Image) -> Image.Image:

@@ -12,13 +12,14 @@ from transformers import (
     CLIPModel,
     CLIPVisionConfig,
     CLIPVisionModelWithProjection,
+    Dinov2Config,
+    Dinov2ForImageClassification,
     ViTConfig,
     ViTModel,
 )
 
 from flenwheel_core.errors import MissingWeightsError
-from flenwheel_core.identity.fingerprint import ThresholdRule
-from flenwheel_core.identity.subject_verifier import GENERAL_RULE, SubjectVerifier
+from flenwheel_core.identity.subject_verifier import GENERAL_RULE, IDENTITY_RULE, SubjectVerifier
 from flenwheel_core.nano.world import make_character, make_view, render
 from tests.core.identity.stage_world import tiny_vision_model
 
@@ -101,16 +102,24 @@ def test_wide_pictures_keep_their_edges(tmp_path: Path) -> None:
     assert np.abs(np.subtract(plain.embedding, marked.embedding)).max() > 1e-3  # type: ignore[arg-type]
 
 
-def test_a_model_trained_for_identity_brings_its_own_rule(tmp_path: Path) -> None:
-    folder = tiny_vision_model(tmp_path / "dino")
-    general = SubjectVerifier(folder)
+def test_a_model_trained_for_identity_has_a_rule_of_its_own(tmp_path: Path, pictures: list[Image.Image]) -> None:
+    general = SubjectVerifier(tiny_vision_model(tmp_path / "dino"))
     assert general.threshold_rule == GENERAL_RULE and general.sees_whole_picture
-    (folder / "identity.json").write_text(
-        '{"threshold_rule": {"margin": 0.1, "floor": 0.2, "cap": 0.4, "unsure_margin": 0.1}}'
+    torch.manual_seed(1)
+    classifier = Dinov2ForImageClassification(
+        Dinov2Config(
+            hidden_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            image_size=64,
+            patch_size=16,
+            id2label={index: f"dimension {index}" for index in range(12)},
+            label2id={f"dimension {index}": index for index in range(12)},
+        )
     )
-    trained = SubjectVerifier(folder)
-    assert trained.threshold_rule == ThresholdRule("cosine", margin=0.1, floor=0.2, cap=0.4, unsure_margin=0.1)
-    assert not trained.sees_whole_picture
+    trained = SubjectVerifier(saved(classifier, tmp_path / "trained"))
+    assert trained.threshold_rule == IDENTITY_RULE and not trained.sees_whole_picture
+    assert len(trained.embed(pictures[:1])[0].embedding or ()) == 12
 
 
 def test_a_folder_without_a_model_is_refused_with_a_remedy(tmp_path: Path) -> None:
