@@ -26,6 +26,8 @@ class FluxModel:
     reference: str
     device: torch.device
     dtype: torch.dtype
+    budget_gib: float | None = None
+    """Video memory to stay within; None on a CPU."""
 
     def revision(self, part: str) -> str:
         """Digest of a part's weights and configuration."""
@@ -77,7 +79,10 @@ def find_model(folder: Path, reference: str, settings: Settings) -> FluxModel:
     """The model in `folder`, on the card of the settings: bfloat16 there, float32 on a CPU."""
     if settings.gpu == "cpu" or not torch.cuda.is_available():
         return FluxModel(folder, reference, torch.device("cpu"), torch.float32)
-    return FluxModel(folder, reference, torch.device("cuda", 0), torch.bfloat16)
+    total = torch.cuda.get_device_properties(0).total_memory / 2**30
+    budget = min(total, settings.vram_gib) if settings.vram_gib is not None else total
+    torch.cuda.set_per_process_memory_fraction(budget / total)
+    return FluxModel(folder, reference, torch.device("cuda", 0), torch.bfloat16, budget)
 
 
 def free_memory() -> None:

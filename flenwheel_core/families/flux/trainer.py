@@ -3,13 +3,15 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from flenwheel_core.families.flux.adapter import AdaptedFlux, adapt_reference
 from flenwheel_core.families.flux.drawing import draw, drawing_pipeline
 from flenwheel_core.families.flux.encoding import Caption, Picture, encode_captions, encode_pictures, mask_tokens
+from flenwheel_core.families.flux.fast_adapter import start_fast
 from flenwheel_core.families.flux.loading import FluxModel, find_model, free_memory
 from flenwheel_core.families.flux.lora_file import lora_bytes, ui_facts
+from flenwheel_core.families.flux.memory import ChosenPlan, plan_training
 from flenwheel_core.families.flux.task import FluxItem, FluxTask
 from flenwheel_core.ids import derive_seed, digest_bytes
 from flenwheel_core.settings import Settings
@@ -33,6 +35,9 @@ def train_lora(model: FluxModel, job: TrainJob, hooks: TrainHooks, cache: Tensor
     """
     check_job(job)
     recipe = job.recipe
+    chosen = plan_training(model, recipe, tighter=job.memory_level)
+    if chosen is not None:
+        hooks.note(f"memory plan: {chosen.text}")
     prior_texts = _prior_texts(job)
     hooks.loading("text encoders")
     captions = encode_captions(
@@ -44,7 +49,7 @@ def train_lora(model: FluxModel, job: TrainJob, hooks: TrainHooks, cache: Tensor
     )
     items = _encode_items(model, job, hooks, captions, cache)
     hooks.loading("transformer")
-    adapted = adapt_reference(model.load_transformer(), recipe.lora, seed=job.seed)
+    adapted = _adapt(model, job, hooks, chosen, cache)
     transformer = adapted.transformer
     pipeline = drawing_pipeline(model, transformer, model.load_vae())
     prior = _prior_items(model, job, hooks, captions, items, prior_texts, adapted, pipeline, cache)
@@ -86,6 +91,19 @@ def train_lora(model: FluxModel, job: TrainJob, hooks: TrainHooks, cache: Tensor
         losses=outcome.losses,
         samples=tuple(file for step in steps for file in _sample_files(job, step)),
     )
+
+
+def _adapt(
+    model: FluxModel, job: TrainJob, hooks: TrainHooks, chosen: ChosenPlan | None, cache: TensorCache
+) -> AdaptedFlux:
+    lora = job.recipe.lora
+    if chosen is not None:
+        return start_fast(model, chosen.plan, lora, seed=job.seed, cache=cache)
+    adapted = adapt_reference(model.load_transformer(), lora, seed=job.seed)
+    if model.device.type == "cuda":
+        hooks.note("this adapter trains through diffusers' own modules: slower, and every block is recomputed")
+        cast(Any, adapted.transformer).enable_gradient_checkpointing()
+    return adapted
 
 
 def _encode_items(

@@ -1,0 +1,116 @@
+"""FLUX for the memory plan: its sizes, and what one of its blocks keeps."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from flenwheel_core.errors import RecipeError
+from flenwheel_core.families.flux.fast import FastPlan
+from flenwheel_core.families.flux.fast_adapter import can_be_fast, linear_names_of, transformer_config
+from flenwheel_core.families.flux.loading import FluxModel
+from flenwheel_core.families.flux.packing import PIXELS_PER_TOKEN
+from flenwheel_core.families.flux.targets import lora_ranks
+from flenwheel_core.recipes.train import TrainingRecipe
+from flenwheel_core.training.attention import cudnn_attention_works
+from flenwheel_core.training.memory_plan import BlockSpec, ModelSpec, choose_plan
+from flenwheel_core.training.storage import Storage
+
+FP8_CAPABILITY = (8, 9)
+"""Ada and later multiply fp8."""
+
+
+@dataclass(frozen=True)
+class ChosenPlan:
+    """What the fast transformer is built with, and the sentence that says why."""
+
+    plan: FastPlan
+    text: str
+
+
+def flux_spec(config: Mapping[str, Any]) -> ModelSpec:
+    """Sizes from the transformer's config.json; the coefficients are measured at FLUX.1-dev's size."""
+    channels = int(config["num_attention_heads"]) * int(config["attention_head_dim"])
+    square = channels * channels
+    double, single = int(config["num_layers"]), int(config["num_single_layers"])
+    other = channels * (
+        int(config["joint_attention_dim"]) + 6 * channels + 3 * 256 + int(config["pooled_projection_dim"])
+    )
+    return ModelSpec(
+        blocks=(
+            BlockSpec(double, 24 * square, channels, {"dense": 32.0, "fp8": 24.0, "nf4": 32.0}, 2.0),
+            BlockSpec(single, 12 * square, channels, {"dense": 28.0, "fp8": 20.0, "nf4": 28.0}, 2.0),
+        ),
+        modulation_weights=(double * 12 + single * 3) * square,
+        other_bytes=2.0 * other,
+        working_bytes={"dense": 60.0, "fp8": 60.0, "nf4": 60.0},
+        fixed_bytes=0.3 * 2**30,
+    )
+
+
+def plan_training(model: FluxModel, recipe: TrainingRecipe, *, tighter: int) -> ChosenPlan | None:
+    """How to train within the model's memory budget; None if it goes through diffusers' own modules.
+
+    Raises ResourceError if no plan fits, RecipeError for a storage this adapter cannot have.
+    """
+    config = transformer_config(model)
+    ranks = lora_ranks(linear_names_of(config), recipe.lora)
+    if not can_be_fast(ranks, recipe.lora):
+        if recipe.weight_format in ("fp8", "nf4"):
+            raise RecipeError(
+                f"weight_format = {recipe.weight_format!r} cannot be combined with this adapter.",
+                why="DoRA, dropout, and adapters on modulation or embedders train through diffusers' own modules.",
+                remedy="Set weight_format = 'auto', or train attention and mlp only.",
+            )
+        return None
+    if model.device.type != "cuda":
+        if recipe.weight_format in ("auto", "float32", "bf16"):
+            return None
+        storage: Storage = "fp8" if recipe.weight_format == "fp8" else "nf4"
+        plan = FastPlan(storage=storage, modulation=storage, compile=False, cudnn=False)
+        return ChosenPlan(plan, f"{storage} weights, computed as on a card (slow here)")
+    assert model.budget_gib is not None
+    spec = flux_spec(config)
+    side = recipe.resolution // PIXELS_PER_TOKEN
+    chosen = choose_plan(
+        spec,
+        budget_gib=model.budget_gib,
+        tokens=recipe.batch_size * (side * side + recipe.text_tokens),
+        adapter_weights=_adapter_weights(config, ranks),
+        optimizer=recipe.optimizer,
+        storages=_storages(recipe, model.device),
+        tighter=tighter,
+    )
+    plan = FastPlan(
+        storage=chosen.storage,
+        modulation=chosen.modulation,
+        keep_transposed=chosen.transposed,
+        recompute_double=chosen.recompute[0],
+        recompute_single=chosen.recompute[1],
+        compile=recipe.compile is not False,
+        cudnn=cudnn_attention_works(model.device, int(str(config["attention_head_dim"]))),
+    )
+    return ChosenPlan(plan, f"{chosen.describe(spec)} of {model.budget_gib:.1f} GiB")
+
+
+def _storages(recipe: TrainingRecipe, device: torch.device) -> tuple[Storage, ...]:
+    by_name: dict[str, tuple[Storage, ...]] = {
+        "float32": ("dense",),
+        "bf16": ("dense",),
+        "fp8": ("fp8",),
+        "nf4": ("nf4",),
+    }
+    if recipe.weight_format in by_name:
+        return by_name[recipe.weight_format]
+    if torch.cuda.get_device_capability(device) >= FP8_CAPABILITY:
+        return ("fp8", "nf4")
+    return ("dense", "nf4")
+
+
+def _adapter_weights(config: Mapping[str, Any], ranks: Mapping[str, int]) -> int:
+    from diffusers import FluxTransformer2DModel
+
+    with torch.device("meta"):
+        modules = dict(FluxTransformer2DModel.from_config(dict(config)).named_modules())
+    return sum(rank * sum(modules[name].weight.shape) for name, rank in ranks.items())

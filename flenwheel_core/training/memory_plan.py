@@ -1,0 +1,132 @@
+"""How much video memory a training step needs, and the fastest way to stay within what the card has.
+
+The peak is at the end of the forward pass: frozen weights, adapters with their gradients and optimizer state, what each
+block keeps for its backward pass (all of it, or only its input when it is recomputed), and one block's working memory.
+Coefficients were fitted to measurements at full size (benchmarks/memory_plan.py); nothing here knows a model.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from flenwheel_core.errors import ResourceError
+from flenwheel_core.training.storage import BYTES_PER_WEIGHT, Storage
+
+GIB = 2**30
+RESERVE_GIB = 0.6
+"""Left free for the CUDA context, the display and what other libraries take."""
+ADAPTER_BYTES: Mapping[str, float] = {"adamw": 16.0, "adamw8bit": 10.5, "adafactor": 9.0, "prodigy": 24.0}
+"""Bytes a trained weight: float32 master, gradient and optimizer state."""
+
+
+@dataclass(frozen=True)
+class BlockSpec:
+    """Blocks of one kind."""
+
+    count: int
+    weights: int
+    """Frozen weights of the linears of one block."""
+    channels: int
+    kept_bytes: Mapping[Storage, float]
+    """What a kept block keeps, in bytes a token and channel."""
+    input_bytes: float
+    """What a recomputed block keeps: its input."""
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What the plan must know of a model."""
+
+    blocks: tuple[BlockSpec, ...]
+    modulation_weights: int
+    other_bytes: float
+    """Embedders, norms, biases: always kept in the compute dtype."""
+    working_bytes: Mapping[Storage, float]
+    """Working memory at the peak, in bytes a token and channel."""
+    fixed_bytes: float
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """A storage, which blocks are recomputed, and the predicted peak."""
+
+    storage: Storage
+    modulation: Storage
+    transposed: bool
+    recompute: tuple[int, ...]
+    """How many blocks of each kind are recomputed, from the first."""
+    predicted_gib: float
+
+    def describe(self, spec: ModelSpec) -> str:
+        """One line for people."""
+        total = sum(block.count for block in spec.blocks)
+        extra = " kept twice" if self.transposed else ""
+        return f"{self.storage} weights{extra}, {sum(self.recompute)} of {total} blocks recomputed, {self.predicted_gib:.1f} GiB"
+
+
+def predict_gib(
+    spec: ModelSpec,
+    *,
+    storage: Storage,
+    modulation: Storage,
+    transposed: bool,
+    recompute: Sequence[int],
+    tokens: int,
+    adapter_weights: int,
+    optimizer: str = "adamw",
+) -> float:
+    """The peak reserved memory of a training step in GiB; `tokens` counts text and picture tokens of the whole batch."""
+    per_weight = BYTES_PER_WEIGHT[storage] + (1.0 if transposed and storage == "fp8" else 0.0)
+    total = spec.fixed_bytes + spec.other_bytes + spec.modulation_weights * BYTES_PER_WEIGHT[modulation]
+    total += adapter_weights * ADAPTER_BYTES[optimizer]
+    for block, recomputed in zip(spec.blocks, recompute, strict=True):
+        total += block.count * block.weights * per_weight
+        each = tokens * block.channels
+        total += each * ((block.count - recomputed) * block.kept_bytes[storage] + recomputed * block.input_bytes)
+    total += tokens * spec.blocks[0].channels * spec.working_bytes[storage]
+    return total / GIB
+
+
+def choose_plan(
+    spec: ModelSpec,
+    *,
+    budget_gib: float,
+    tokens: int,
+    adapter_weights: int,
+    optimizer: str,
+    storages: Sequence[Storage],
+    tighter: int = 0,
+) -> MemoryPlan:
+    """The fastest plan within the budget: storages in the given order, first with everything kept, then recomputing.
+
+    `tighter` leaves a tenth of the budget unused for every out-of-memory error before. Raises ResourceError with the
+    smallest plan's need if none fits.
+    """
+    usable = budget_gib * (1 - 0.1 * tighter) - RESERVE_GIB
+    smallest = float("inf")
+    for storage in storages:
+        for transposed in (True, False) if storage == "fp8" else (False,):
+            for recompute in recompute_steps(spec) if not transposed else [tuple(0 for _ in spec.blocks)]:
+                need = predict_gib(
+                    spec,
+                    storage=storage,
+                    modulation=storage,
+                    transposed=transposed,
+                    recompute=recompute,
+                    tokens=tokens,
+                    adapter_weights=adapter_weights,
+                    optimizer=optimizer,
+                )
+                smallest = min(smallest, need)
+                if need <= usable:
+                    return MemoryPlan(storage, storage, transposed, recompute, need)
+    raise ResourceError(
+        f"Training needs {smallest + RESERVE_GIB:.1f} GiB of video memory at least, and there are {budget_gib:.1f} GiB.",
+        why=f"Even with {storages[-1]} weights and every block recomputed it does not fit {tokens} tokens a step.",
+        remedy="Lower train.resolution, train.batch_size or train.lora.rank, or take optimizer = 'adamw8bit'.",
+    )
+
+
+def recompute_steps(spec: ModelSpec) -> list[tuple[int, ...]]:
+    """From nothing recomputed to everything, the same share of each kind, in as many steps as there are blocks."""
+    total = sum(block.count for block in spec.blocks)
+    return [tuple(round(block.count * step / total) for block in spec.blocks) for step in range(total + 1)]
