@@ -1,0 +1,47 @@
+"""Losses of the embedder, the reader and the vision-language model fall when the answer is right."""
+
+import torch
+import torch.nn.functional as F
+
+from flenwheel_core.nano.train.augment import augmented
+from flenwheel_core.nano.train.data import LABELS
+from flenwheel_core.nano.train.embedder import contrastive_loss, margin_loss
+from flenwheel_core.nano.train.reader import reading_loss
+
+
+def test_contrastive_loss_wants_owners_together() -> None:
+    torch.manual_seed(0)
+    owners = torch.tensor([0, 0, 1, 1, 2, 2])
+    directions = F.normalize(torch.randn(3, 8), dim=1)
+    together = F.normalize(directions[owners] + 0.05 * torch.randn(6, 8), dim=1)
+    mixed = together[torch.tensor([0, 2, 1, 4, 3, 5])]
+    assert contrastive_loss(together, owners) < 0.3 * contrastive_loss(mixed, owners)
+
+
+def test_margin_loss_wants_the_right_direction_to_win_clearly() -> None:
+    directions = torch.eye(4)
+    owners = torch.tensor([1, 3])
+    near = F.normalize(directions[owners] + 0.9 * directions[(owners + 1) % 4], dim=1)
+    assert margin_loss(directions[owners], directions, owners) < 0.01
+    assert margin_loss(near, directions, owners) > 2
+
+
+def test_reading_loss_passes_over_labels_that_do_not_apply() -> None:
+    truth = torch.zeros(2, len(LABELS), dtype=torch.long)
+    logits = torch.zeros(2, sum(map(len, LABELS.values())))
+    column = list(LABELS).index("hair_colour")
+    start = sum(len(values) for values in list(LABELS.values())[:column])
+    logits[0, start + 3] = 50.0
+    wrong = reading_loss(logits, truth)
+    truth[0, column] = -1
+    assert reading_loss(logits, truth) < wrong - 0.5
+
+
+def test_augmentation_keeps_what_is_shown_and_differs_each_time() -> None:
+    torch.manual_seed(0)
+    pictures = torch.zeros(4, 128, 128, 3, dtype=torch.uint8)
+    pictures[:, 30:90, 40:90] = 255
+    first, second = augmented(pictures, hide=0.0), augmented(pictures, hide=0.0)
+    assert first.shape == (4, 3, 128, 128) and first.abs().max() <= 1
+    assert not torch.equal(first, second)
+    assert (first[:, :, 50:70, 55:75].mean((1, 2, 3)) > first[:, :, :8, :8].mean((1, 2, 3)) + 1).all()
