@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from cyclopts import App
 from rich.console import Console
 
-from deployments import commands_recipe, commands_records, commands_run, commands_screen, commands_workspace
+from deployments import (
+    commands_demo,
+    commands_doctor,
+    commands_recipe,
+    commands_records,
+    commands_run,
+    commands_screen,
+    commands_workspace,
+)
 from flenwheel_core.errors import FlenwheelError
 
 app = App(
@@ -16,7 +24,15 @@ app = App(
     version_flags=["--version"],
 )
 
-for part in (commands_workspace, commands_run, commands_records, commands_recipe, commands_screen):
+for part in (
+    commands_workspace,
+    commands_run,
+    commands_records,
+    commands_recipe,
+    commands_screen,
+    commands_doctor,
+    commands_demo,
+):
     part.add_to(app)
 
 

@@ -12,7 +12,7 @@ from flenwheel_core.settings import Settings
 PROJECT = Path(__file__).resolve().parents[1]
 """Where prefect.yaml and the flows are."""
 POOL = "flenwheel"
-QUERY_SECONDS = 2
+QUERY_SECONDS = 1
 
 
 def settings_environment(settings: Settings) -> dict[str, str]:

@@ -41,6 +41,7 @@ class Workspace:
         self.settings = settings
         self._say = say
         self._reconcile_seconds = reconcile_seconds
+        self._reconciled = 0.0
         self._stop = threading.Event()
         self._logs = settings.root / "logs"
         self._port = environment.free_port(settings.host, SERVER_PORT)
@@ -108,15 +109,17 @@ class Workspace:
             raise ServerError("The deployments could not be made.", why=(done.stdout + done.stderr)[-1500:])
 
     def run(self) -> None:
-        """Watches until `ask_to_stop`: a service that died is started again, and what it left behind is put right."""
-        last = time.monotonic()
+        """Watches until `ask_to_stop`."""
         while not self._stop.wait(0.5):
-            for child in (self.server, self.worker, self.studio):
-                if not child.alive():
-                    self._restart(child)
-            if time.monotonic() - last >= self._reconcile_seconds:
-                self._reconcile()
-                last = time.monotonic()
+            self.tend()
+
+    def tend(self) -> None:
+        """One look: a service that died is started again, and now and then what a crash left behind is put right."""
+        for child in (self.server, self.worker, self.studio):
+            if not child.alive():
+                self._restart(child)
+        if time.monotonic() - self._reconciled >= self._reconcile_seconds:
+            self._reconcile()
 
     def _restart(self, child: Child) -> None:
         if time.monotonic() - child.started < 2:
@@ -130,6 +133,7 @@ class Workspace:
                 self._say(error.message)
 
     def _reconcile(self) -> None:
+        self._reconciled = time.monotonic()
         store = Store(self.settings.store_url, self.settings.store_options)
         try:
             for line in reconcile(self.api, store):

@@ -64,7 +64,9 @@ def ingest(request: documents.IngestRequest, context: StageContext) -> documents
         threshold=0.5,
         unsure_above=0.7,
     )
-    missing = () if len(records) >= request.recipe.minimum_images else (f"{request.recipe.minimum_images} usable pictures",)
+    missing = (
+        () if len(records) >= request.recipe.minimum_images else (f"{request.recipe.minimum_images} usable pictures",)
+    )
     return documents.IngestResult(
         sources=context.store.put_images(records),
         count=len(records),
@@ -198,7 +200,13 @@ def benchmark(request: documents.BenchmarkRequest, context: StageContext) -> doc
         context.store,
         picture(1),
         ImageRecord(
-            digest=NOBODY, width=1, height=1, kind=ImageKind.SYNTHETIC, stage="benchmark", request=request.key(), item="grid"
+            digest=NOBODY,
+            width=1,
+            height=1,
+            kind=ImageKind.SYNTHETIC,
+            stage="benchmark",
+            request=request.key(),
+            item="grid",
         ),
     )
     comparison = Comparison(

@@ -31,7 +31,12 @@ def write_recipe(folder: Path, *, steps: int = 20) -> Path:
     model = folder / "model"
     model.mkdir(parents=True, exist_ok=True)
     (model / "config.json").write_text("{}")
-    text = find_recipe("nano").read_text().replace('"nano"', f'"{model}"', 5 + 1).replace(f'name = "{model}"', 'name = "tiny"')
+    text = (
+        find_recipe("nano")
+        .read_text()
+        .replace('"nano"', f'"{model}"', 5 + 1)
+        .replace(f'name = "{model}"', 'name = "tiny"')
+    )
     for old, new in {
         "steps = 400": f"steps = {steps}\nmin_images = 1\nwarmup_steps = 1",
         "checkpoint_every = 100": "checkpoint_every = 5",

@@ -1,0 +1,71 @@
+"""The command `demo`."""
+
+import os
+import signal
+import threading
+import time
+from datetime import datetime
+from pathlib import Path
+
+from cyclopts import App
+from rich.console import Console
+
+from deployments.demo import Demo, Reviewer
+from deployments.demo_results import scoreboard
+from flenwheel_core.settings import Settings
+
+console = Console(soft_wrap=True, highlight=False)
+
+
+def add_to(app: App) -> None:
+    """Adds this command to the `flenwheel` command."""
+    app.command(demo)
+
+
+def demo(
+    *,
+    reviewer: Reviewer = "simulated",
+    recipe: str = "nano",
+    seed: int = 1_000_003,
+    folder: Path = Path("demo-workspace"),
+) -> None:
+    """Run one whole turn on a drawn character, in a throw-away workspace with a real server: minutes, no card, no download.
+
+    Parameters
+    ----------
+    reviewer
+        simulated: gates are answered from the renderer's ground truth; human: they wait for you in the studio.
+    recipe
+        The recipe of the turn.
+    seed
+        The character; seeds from 1000000 on were never used for training.
+    folder
+        Everything goes into a new folder below this one.
+    """
+    began = time.monotonic()
+    place = folder.absolute() / datetime.now().strftime("%Y%m%d-%H%M%S")
+    settings = Settings(
+        workspace=place / "workspace", store=None, gpu="cpu", slot="demo", threads=os.cpu_count(), host="127.0.0.1"
+    )
+    console.print(f"[bold]FLENwheel demo[/] in {place}")
+    if reviewer == "simulated":
+        console.print(
+            "[yellow]The gates are answered by a SIMULATED REVIEWER[/], not by a person; --reviewer human leaves them to you."
+        )
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGINT, lambda *_: stop.set())
+    results = Demo(place, settings, reviewer, recipe, seed, lambda line: console.print(line, markup=False)).run(stop)
+    console.print(f"\nThe turn ended: [bold]{results.outcome}[/] after {time.monotonic() - began:.0f} s.")
+    if results.score is not None:
+        console.print(scoreboard(results.score))
+        if results.score.comparison is not None:
+            for reason in results.score.comparison.reasons:
+                console.print(f"  {reason}", markup=False)
+    console.print(f"report          {results.report}", markup=False)
+    for path in results.pictures:
+        console.print(f"contact sheet   {path}", markup=False)
+    if results.exported is not None:
+        for path in sorted(results.exported.iterdir()):
+            console.print(f"exported        {path}", markup=False)
+    console.print(f"Look around: FLENWHEEL_WORKSPACE={settings.root} flenwheel up", markup=False)
