@@ -1,0 +1,28 @@
+"""One running workspace for all slow tests: its start costs more than most of them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flenwheel_core.settings import Settings
+from tests.workspace import Running, write_recipe
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """`flenwheel up` with stand-in stages."""
+    folder = tmp_path_factory.mktemp("system")
+    settings = Settings(
+        workspace=folder / "workspace",
+        gpu="cpu",
+        author="tester",
+        stage_modules=("tests.turn_stages",),
+        models=folder / "models",
+    )
+    workspace = Running(settings, write_recipe(folder), stage_seconds=0.02)
+    workspace.start()
+    yield workspace
+    assert workspace.stop() == 0
+    left = [name for name, pid in workspace.service_pids().items() if Path(f"/proc/{pid}").exists()]
+    assert left == []

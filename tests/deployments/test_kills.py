@@ -1,0 +1,94 @@
+"""Kills in the middle of a training, with two turns at once: only what is missing is made again, one GPU stage at a time."""
+
+import os
+import signal
+from itertools import pairwise
+
+import pytest
+
+from deployments.reconciler import reconcile, run_processes
+from flenwheel_core.library import Library
+from flenwheel_core.stages.records import StageRun
+from tests.workspace import Running, wait_for, write_recipe
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(500)]
+STEPS = 300
+
+
+def test_killed_worker_and_run_go_on_from_the_checkpoint(running: Running) -> None:
+    long = write_recipe(running.settings.root / "long", steps=STEPS)
+    short = running.recipe
+    running.recipe = long
+    running.add_character("nora")
+    running.recipe = short
+    running.add_character("ora")
+    runs = {name: running.schedule(name) for name in ("nora", "ora")}
+    for name in runs:
+        running.wait_gate(f"{name}-t1-gate-a-r1")
+        assert running.answer(f"{name}-t1-gate-a-r1").accepted
+
+    wait_for(lambda: bool(_checkpoint(running)), 120, running.worker_log)
+    os.kill(running.service_pids()["worker"], signal.SIGKILL)
+    process = run_processes().get(runs["nora"])
+    if process is not None:
+        os.kill(process, signal.SIGKILL)
+
+    def crashed() -> bool:
+        reconcile(running.api, running.store, running_grace_seconds=1, pending_grace_seconds=5)
+        state = running.api.run(runs["nora"]).state
+        return state is not None and state.type == "CRASHED"
+
+    wait_for(crashed, 90, running.worker_log)
+    assert running.api.retry(runs["nora"], force=False) == "ACCEPT"
+    for name, run in runs.items():
+        ended = _finish_retrying(running, run, name)
+        assert ended == "COMPLETED", running.worker_log()
+
+    starts = [line for line in running.stage_runs() if line.stage == "train" and line.event == "started"]
+    assert len({line.request for line in starts}) < len(starts), "the training was interrupted"
+    assert overlaps(running.stage_runs()) == []
+    for name in runs:
+        champion = Library(running.store).champion(name)
+        assert champion is not None
+        again = running.cli("reproduce", champion.lora.digest)
+        assert again.returncode == 0 and "identical" in again.stdout, again.stderr
+
+
+def _checkpoint(running: Running) -> list[object]:
+    """Checkpoints of the long training, once there is one."""
+    found: list[object] = []
+    for path in running.settings.scratch.glob("train/*/checkpoint.json"):
+        request = running.store.files.read(f"stages/train/{path.parent.name}/request.json").decode()
+        if f'"steps":{STEPS}' in request:
+            found.append(path)
+    return found
+
+
+def _finish_retrying(running: Running, run: str, name: str) -> str:
+    """A run that the kill took down with it is retried, as a person would."""
+    for _ in range(4):
+        ended = running.finish(run, name)
+        assert ended.state is not None
+        if ended.state.type not in ("CRASHED", "FAILED"):
+            return ended.state.type
+        running.api.retry(run, force=False)
+    return ended.state.type
+
+
+def overlaps(runs: list[StageRun]) -> list[tuple[str, str]]:
+    """Pairs of GPU stages that ran at the same time, from the stages' own records.
+
+    A killed stage leaves no end: it ended at the latest when the next one could take the card's kernel lock.
+    """
+    intervals = []
+    started: dict[tuple[int, str], StageRun] = {}
+    for line in runs:
+        if line.slot is None:
+            continue
+        key = (line.pid, line.request)
+        if line.event == "started":
+            started[key] = line
+        elif key in started:
+            intervals.append((started.pop(key).at, line.at, f"{line.stage} {line.pid}"))
+    intervals.sort()
+    return [(first[2], second[2]) for first, second in pairwise(intervals) if second[0] < first[1]]

@@ -1,0 +1,65 @@
+"""Redo, better prompts, corrected pictures and stop, through a whole turn on a real server."""
+
+import uuid
+from datetime import UTC, datetime
+
+import pytest
+
+from flenwheel_core.domain.decisions import Decision, Verdict
+from flenwheel_core.domain.images import ImageKind
+from flenwheel_core.library import Library
+from flenwheel_core.review.session import Reviews
+from flenwheel_core.store.pictures import encode_png
+from tests.turn_stages import picture
+from tests.workspace import Running
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+
+def decide(reviews: Reviews, gate: str, image: str, verdict: Verdict, **more: str) -> None:
+    line = {"id": uuid.uuid4().hex, "at": datetime.now(UTC), "author": "tester", "image": image, "verdict": verdict}
+    reviews.decide(gate, Decision.model_validate({**line, **more}))
+
+
+def test_redo_better_prompt_correction_and_stop(running: Running) -> None:
+    running.add_character("rosa")
+    run = running.schedule("rosa")
+    reviews = Reviews(running.store)
+
+    running.wait_gate("rosa-t1-gate-a-r1")
+    first = reviews.images(reviews.get("rosa-t1-gate-a-r1"))
+    decide(reviews, "rosa-t1-gate-a-r1", first[0].digest, Verdict.GOOD)
+    closed = reviews.close("rosa-t1-gate-a-r1", "redo", "leave_out", override_minimum=False, reviewer="tester")
+    assert running.cli("approve", "rosa-t1-gate-a-r1", "--verdict", "redo").returncode == 0
+    assert closed.good == 1
+
+    running.wait_gate("rosa-t1-gate-a-r2")
+    session = reviews.get("rosa-t1-gate-a-r2")
+    second = reviews.images(session)
+    assert session.minimum == 5, "what was good stays good"
+    assert {record.seed for record in first}.isdisjoint(record.seed for record in second)
+    corrected = running.store.put_blob(encode_png(picture(99), {}))
+    decide(
+        reviews, session.gate, second[0].digest, Verdict.NEEDS_CORRECTION, better_prompt="same person, from the left"
+    )
+    decide(reviews, session.gate, second[1].digest, Verdict.NEEDS_CORRECTION, correction=corrected)
+    for record in second[2:8]:
+        decide(reviews, session.gate, record.digest, Verdict.GOOD)
+    assert running.answer(session.gate).accepted
+
+    running.wait_gate("rosa-t1-gate-a-r3")
+    third = reviews.images(reviews.get("rosa-t1-gate-a-r3"))
+    assert [record.prompt for record in third] == ["same person, from the left"]
+    assert third[0].parents == second[0].parents
+    assert running.answer("rosa-t1-gate-a-r3").accepted
+
+    running.wait_gate("rosa-t1-gate-b-r1")
+    pool = Library(running.store).pool("rosa")
+    assert {first[0].digest, corrected, third[0].digest} <= {entry.image.digest for entry in pool}
+    assert next(entry for entry in pool if entry.image.digest == corrected).image.kind is ImageKind.CORRECTED
+    assert running.answer("rosa-t1-gate-b-r1", "stop").accepted
+
+    ended = running.wait_state(run, "COMPLETED", "FAILED", "CRASHED")
+    assert ended.state is not None and ended.state.type == "COMPLETED", running.worker_log()
+    assert [turn.outcome for turn in Library(running.store).ended_turns("rosa")] == ["stopped"]
+    assert Library(running.store).champion("rosa") is None
