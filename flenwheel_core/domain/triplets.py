@@ -3,6 +3,7 @@
 from typing import Literal
 
 from flenwheel_core.domain.base import Document
+from flenwheel_core.domain.images import Labels
 from flenwheel_core.ids import Digest
 
 
@@ -19,9 +20,33 @@ class Triplet(Document):
     turn: int
     gate: str
     author: str
+    labels: Labels = Labels()
+    """What the target must show, as far as the plan said."""
 
 
 class TripletSet(Document):
     """A versioned set of triplets, in a fixed order."""
 
     triplets: tuple[Triplet, ...]
+
+
+TripletProblemCode = Literal[
+    "no_prompt", "missing_picture", "other_shape", "too_small", "unchanged", "duplicate", "shifted", "zoomed"
+]
+
+
+class TripletProblem(Document):
+    """What a check found, with the figure and its limit."""
+
+    code: TripletProblemCode
+    value: float | None = None
+    limit: float | None = None
+    detail: str = ""
+
+
+class TripletCheck(Document):
+    """What the checks say of one triplet: `fail` is left out, `unsure` waits for a person's look."""
+
+    target: Digest
+    outcome: Literal["pass", "unsure", "fail"]
+    problems: tuple[TripletProblem, ...] = ()

@@ -8,6 +8,7 @@ from flenwheel_core.domain.base import Document
 from flenwheel_core.domain.images import Sampler
 from flenwheel_core.domain.prompts import PromptTemplate
 from flenwheel_core.recipes.benchmark import BenchmarkRecipe
+from flenwheel_core.recipes.editor import EditorRecipe
 from flenwheel_core.recipes.screening import IngestRecipe, ScreeningRecipe
 from flenwheel_core.recipes.train import TrainingRecipe
 
@@ -80,6 +81,7 @@ class Recipe(Document):
     train: TrainingRecipe = Field(default_factory=TrainingRecipe)
     generate: GenerateRecipe
     benchmark: BenchmarkRecipe = Field(default_factory=BenchmarkRecipe)
+    editor: EditorRecipe = Field(default_factory=EditorRecipe)
     caption_template: str = Field(
         default="{shot} {trigger} {class_word}, {shown}",
         description="Training caption of made pictures. {shot} and {shown} say what the picture shows, in the phrases below.",

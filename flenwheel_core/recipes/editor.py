@@ -1,0 +1,39 @@
+"""The choices of Flywheel 2: how the editor learns from its corrections."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from flenwheel_core.domain.base import Document
+from flenwheel_core.recipes.train import SamplingRecipe, TrainingRecipe
+
+
+def _training() -> TrainingRecipe:
+    return TrainingRecipe(steps=600, caption_dropout=0.05, sampling=SamplingRecipe(every_steps=0))
+
+
+class EditorRecipe(Document):
+    """Collecting triplets, training the editor's LoRA, comparing it with the champion."""
+
+    train: TrainingRecipe = Field(
+        default_factory=_training,
+        description="Training of the editor's LoRA; resolution is the side of the target's pixel area.",
+    )
+    changed_weight: float = Field(
+        default=1.0, gt=0, le=100, description="Loss weight where the edit changes the source."
+    )
+    kept_weight: float = Field(
+        default=1.0, ge=0, le=100, description="Loss weight where it must leave the source as it is."
+    )
+    storage: Literal["bf16", "int8", "nf4"] | None = Field(
+        default=None, description="Storage of the editor's weights; the most exact one that fits the card if unset."
+    )
+    minimum_triplets: int = Field(default=10, ge=2, description="Gate C asks for so many good triplets.")
+    train_after: int = Field(default=20, ge=1, description="The automatic run waits for so many new triplets.")
+    corrections_weight: float = Field(
+        default=2.0, gt=0, le=100, description="How often a corrected edit is trained on, against an approved one."
+    )
+    holdout_share: float = Field(default=0.2, gt=0, lt=1, description="Share of the edits kept for the comparison.")
+    compared_edits: int = Field(default=24, ge=2, le=1000, description="Held-out edits to compare on, at most.")
+    lora_weight: float = Field(default=1.0, ge=0, le=2, description="Weight the editor's LoRA is applied with.")
+    seed: int = Field(default=0, ge=0, description="Seed of the training and of the compared edits.")

@@ -1,0 +1,1 @@
+"""Lessons for the editor: collected from the review journals, checked, split, exported and imported."""

@@ -1,0 +1,78 @@
+"""Triplets from the decisions of all closed gates, imported ones, and the split into training and held-out edits."""
+
+from collections.abc import Iterable
+
+from flenwheel_core.domain.decisions import FinalDecision, Verdict
+from flenwheel_core.domain.images import ImageRecord
+from flenwheel_core.domain.triplets import Triplet, TripletSet
+from flenwheel_core.ids import derive_seed
+from flenwheel_core.review.session import Reviews
+from flenwheel_core.store import Journal, Store
+
+_ONE = 2**63
+
+
+def imported_triplets(store: Store) -> Journal[Triplet]:
+    """Triplets that people brought from elsewhere."""
+    return store.journal("triplets/imported", Triplet)
+
+
+def collect_triplets(store: Store) -> TripletSet:
+    """Every lesson a person gave: approved edits and corrected ones, of all characters and turns, in the order of gates.
+
+    What a policy decided without anybody looking is no lesson.
+    """
+    reviews = Reviews(store)
+    found: list[Triplet] = []
+    for gate in reviews.gates():
+        session, closed = reviews.get(gate), reviews.closed(gate)
+        if session.kind != "enriched" or closed is None:
+            continue
+        records = {record.digest: record for record in store.get_images(session.images)}
+        for decision in reviews.decisions(closed).decisions:
+            triplet = _triplet(decision, records[decision.image], gate=gate, character=session.character)
+            if triplet is not None:
+                found.append(triplet)
+    found += imported_triplets(store).read()
+    return TripletSet(triplets=tuple({(t.source, t.prompt, t.target): t for t in found}.values()))
+
+
+def _triplet(decision: FinalDecision, record: ImageRecord, *, gate: str, character: str) -> Triplet | None:
+    corrected = decision.verdict is Verdict.NEEDS_CORRECTION and decision.correction is not None
+    approved = decision.verdict is Verdict.GOOD
+    if decision.by_policy or not (corrected or approved) or not record.parents or record.prompt is None:
+        return None
+    return Triplet(
+        source=record.parents[0],
+        prompt=record.prompt,
+        target=decision.correction if corrected and decision.correction else record.digest,
+        kind="corrected" if corrected else "approved",
+        rejected=record.digest if corrected else None,
+        character=character,
+        turn=record.turn,
+        gate=gate,
+        author=decision.author,
+        labels=record.labels,
+    )
+
+
+def is_held_out(triplet: Triplet, share: float, seed: int = 0) -> bool:
+    """True for a fixed share of all edits. It depends on source and prompt alone: once held out, never trained on."""
+    return derive_seed(seed, "held out", triplet.source, triplet.prompt) / _ONE < share
+
+
+def split(triplets: Iterable[Triplet], share: float) -> tuple[tuple[Triplet, ...], tuple[Triplet, ...]]:
+    """Triplets to train on, and held-out ones."""
+    everything = tuple(triplets)
+    held = tuple(triplet for triplet in everything if is_held_out(triplet, share))
+    return tuple(triplet for triplet in everything if not is_held_out(triplet, share)), held
+
+
+def put_triplets(store: Store, triplets: Iterable[Triplet]) -> str:
+    """Keeps a versioned set and returns its digest."""
+    return store.put_blob(TripletSet(triplets=tuple(triplets)).to_bytes())
+
+
+def get_triplets(store: Store, digest: str) -> TripletSet:
+    """The set of a digest."""
+    return TripletSet.from_bytes(store.get_blob(digest), where=f"The triplets {digest[:12]}")
