@@ -1,0 +1,61 @@
+"""How good the shipped nano models are, on characters that none of them was trained on.
+
+    python -m benchmarks.nano_models [CASE ...]
+
+Cases: vae, text_to_image, lora, editor, speed_cpu (in nano_models_flux.py), embedder, captions. Without a case all are run;
+rows of cases that are not run are kept from the last result file.
+"""
+
+import argparse
+import importlib
+import json
+import time
+from collections.abc import Callable, Sequence
+
+from benchmarks.result_file import RESULTS, Row, write_result
+
+NAME = "nano_models"
+CASES = {
+    "vae": "benchmarks.nano_models_flux",
+    "text_to_image": "benchmarks.nano_models_flux",
+    "lora": "benchmarks.nano_models_flux",
+    "editor": "benchmarks.nano_models_flux",
+    "speed_cpu": "benchmarks.nano_models_flux",
+    "embedder": "benchmarks.nano_models_eyes",
+    "captions": "benchmarks.nano_models_eyes",
+}
+"""Each case is a function of that name that returns its rows; their `case` begins with the name."""
+
+
+def measure(case: str) -> list[Row]:
+    """The rows of one case."""
+    function: Callable[[], list[Row]] = getattr(importlib.import_module(CASES[case]), case)
+    return function()
+
+
+def kept_rows(cases: Sequence[str]) -> list[Row]:
+    """Rows of the last result file that are not of `cases`."""
+    path = RESULTS / f"{NAME}.json"
+    if not path.exists():
+        return []
+    rows: list[Row] = json.loads(path.read_text())["rows"]
+    return [row for row in rows if not str(row["case"]).startswith(tuple(cases))]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.nano_models", description=__doc__)
+    parser.add_argument("cases", nargs="*", metavar="CASE", help="what to measure; everything if none is given")
+    chosen = parser.parse_args().cases or list(CASES)
+    if unknown := sorted(set(chosen) - CASES.keys()):
+        parser.error(f"unknown case {unknown[0]}; known are {', '.join(CASES)}")
+    for case in chosen:
+        start = time.perf_counter()
+        rows = [*kept_rows([case]), *measure(case)]
+        order = list(CASES)
+        rows.sort(key=lambda row: next(index for index, name in enumerate(order) if str(row["case"]).startswith(name)))
+        path = write_result(NAME, rows, command="python -m benchmarks.nano_models")
+        print(f"{case}: {time.perf_counter() - start:.0f} s, {path}")
+
+
+if __name__ == "__main__":
+    main()

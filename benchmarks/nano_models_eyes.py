@@ -1,0 +1,157 @@
+"""The nano models that look at pictures: the embedder, the reader and the vision-language model."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
+
+from benchmarks.result_file import Row
+from flenwheel_core.nano import weights_folder
+from flenwheel_core.nano.measure import (
+    NanoEmbedder,
+    NanoReader,
+    Reading,
+    facts_of,
+    shares_right,
+    verification,
+    verify_pairs,
+)
+from flenwheel_core.nano.models.vlm import CAPTION_QUESTIONS, SAME_QUESTIONS, chat
+from flenwheel_core.nano.train.data import label_values
+from flenwheel_core.nano.world import HELD_OUT_FROM, Character, View, make_character, make_view, parse_caption, render
+
+FIRST_CHARACTER = HELD_OUT_FROM + 200_000
+FIRST_VIEW = 10**9
+CHARACTERS, VIEWS = 150, 8
+CAPTIONED = 400
+JUDGED = 300
+VISIBLE = ("skin", "hair", "hair_colour", "glasses", "beard", "clothing")
+"""Attributes of a character that can be seen from every angle."""
+
+
+def shown(portrait_share: float, characters: int = CHARACTERS, views: int = VIEWS) -> list[tuple[Character, View]]:
+    """Held-out characters in mixed views."""
+    return [
+        (
+            make_character(FIRST_CHARACTER + number),
+            make_view(FIRST_VIEW + number * views + index, portrait_share=portrait_share),
+        )
+        for number in range(characters)
+        for index in range(views)
+    ]
+
+
+def embedder() -> list[Row]:
+    """Verification on renders, portraits and bodies apart and mixed, photos and drawing styles."""
+    eyes = NanoEmbedder()
+    rows: list[Row] = []
+    for case, share in (("embedder_portraits", 1.0), ("embedder_bodies", 0.0), ("embedder_mixed", 0.5)):
+        pictures = shown(share)
+        vectors = eyes.embed([render(character, view) for character, view in pictures])
+        found = verify_pairs(vectors, [character.seed for character, _ in pictures])
+        plain = [index for index, (_, view) in enumerate(pictures) if view.style == "photo" and view.clothing is None]
+        usual = verify_pairs(vectors[plain], [pictures[index][0].seed for index in plain])
+        rows.append(
+            {
+                "case": case,
+                "eer": found.eer,
+                "threshold": found.threshold,
+                "cosine_same": found.same_mean,
+                "cosine_different": found.different_mean,
+                "eer_own_clothing_photos": usual.eer,
+                "pictures": len(pictures),
+            }
+        )
+    return rows
+
+
+def captions() -> list[Row]:
+    """The reader's and the vision-language model's accuracy, and the judge's, on renders."""
+    pictures = shown(0.8, CAPTIONED, 1)
+    images = [render(character, view) for character, view in pictures]
+    truth = [label_values(character, view) for character, view in pictures]
+    rows: list[Row] = [{"case": "captions_reader_renders", **accuracies(truth, NanoReader().read(images))}]
+    speaker = Speaker()
+    said = [facts_of(parse_caption(text)) for text in speaker.caption(images)]
+    rows.append({"case": "captions_renders", **accuracies(truth, [completed(facts) for facts in said])})
+    rows.append(judging(speaker))
+    return rows
+
+
+def completed(facts: Reading) -> Reading:
+    """A caption says nothing of glasses, beards and marks that are not there."""
+    absent = {"glasses": "none", "beard": "none", "freckles": "no", "scar": "no", "earrings": "no"}
+    return {**absent, **facts}
+
+
+def accuracies(truth: Sequence[Reading], found: Sequence[Reading]) -> dict[str, float]:
+    """Share right for each label, the mean of the attributes that can always be seen, and of the view's facts."""
+    shares = shares_right(truth, found)
+    attributes = float(np.mean([shares[name] for name in VISIBLE]))
+    facts = float(
+        np.mean([shares[name] for name in ("angle", "expression", "pose", "background", "lighting", "style")])
+    )
+    return {
+        "attribute_accuracy": attributes,
+        "view_accuracy": facts,
+        **{f"{name}_accuracy": share for name, share in sorted(shares.items())},
+    }
+
+
+def judging(speaker: "Speaker") -> Row:
+    """Same character or not, on pairs of portraits; half of the others are of the same skin and hair."""
+    same, different = [], []
+    for number in range(JUDGED):
+        first = make_character(FIRST_CHARACTER + number)
+        other = make_character(FIRST_CHARACTER + 1000 + number)
+        if number % 2:
+            other = replace(
+                other, skin=first.skin, skin_rgb=first.skin_rgb, hair=first.hair, hair_colour=first.hair_colour
+            )
+            other = replace(other, hair_rgb=first.hair_rgb)
+        views = [make_view(FIRST_VIEW + 3 * number + index, portrait_share=0.9) for index in range(3)]
+        same.append((render(first, views[0]), render(first, views[1])))
+        different.append((render(first, views[0]), render(other, views[2])))
+    yes = speaker.same_character([*same, *different])
+    found = verification(yes[: len(same)], yes[len(same) :])
+    right = (np.mean(yes[: len(same)] > 0.5) + np.mean(yes[len(same) :] < 0.5)) / 2
+    return {"case": "captions_same_character", "accuracy": float(right), "eer": found.eer, "pairs": len(yes)}
+
+
+class Speaker:
+    """The shipped vision-language model, asked in batches."""
+
+    def __init__(self) -> None:
+        folder = weights_folder("vlm")
+        self._model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
+        self._processor = AutoProcessor.from_pretrained(folder)
+
+    @torch.inference_mode()
+    def caption(self, images: Sequence[Image.Image], batch: int = 50) -> list[str]:
+        """The most likely answer to `Describe the picture.`"""
+        text = chat(CAPTION_QUESTIONS[0], 1)
+        found: list[str] = []
+        for start in range(0, len(images), batch):
+            part = list(images[start : start + batch])
+            inputs = self._processor(text=[text] * len(part), images=part, return_tensors="pt")
+            made = self._model.generate(**inputs, max_new_tokens=90, do_sample=False)
+            answers = made[:, inputs["input_ids"].shape[1] :]
+            found += self._processor.batch_decode(answers, skip_special_tokens=True)
+        return [" ".join(answer.split()) for answer in found]
+
+    @torch.inference_mode()
+    def same_character(self, pairs: Sequence[tuple[Image.Image, Image.Image]], batch: int = 50) -> np.ndarray:
+        """P(yes) / (P(yes) + P(no)) for each pair, (pairs,)."""
+        text = chat(SAME_QUESTIONS[0], 2)
+        answers = [self._processor.tokenizer.encode(word)[0] for word in ("yes", "no")]
+        found = []
+        for start in range(0, len(pairs), batch):
+            part = pairs[start : start + batch]
+            images = [image for pair in part for image in pair]
+            inputs = self._processor(text=[text] * len(part), images=images, return_tensors="pt")
+            logits = self._model(**inputs).logits[:, -1, answers]
+            found.append(torch.softmax(logits.float(), dim=-1)[:, 0].numpy())
+        return np.concatenate(found)
