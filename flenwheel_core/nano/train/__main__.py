@@ -19,7 +19,7 @@ PARTS = {
     "embedder": "flenwheel_core.nano.train.embedder",
     "reader": "flenwheel_core.nano.train.reader",
 }
-BATCH = {"vae": 32, "qwen-vae": 32, "flux": 256, "editor": 256}
+BATCH = {"vae": 16, "qwen-vae": 16, "flux": 256, "editor": 256, "vlm": 400, "embedder": 512, "reader": 400}
 
 
 def main() -> None:
@@ -52,6 +52,8 @@ def main() -> None:
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
         torch.backends.cudnn.benchmark = True
+        # Its backward pass writes out of bounds when the gradient is a strided slice, as in FLUX's single blocks.
+        torch.backends.cuda.enable_cudnn_sdp(False)
     run = Run(
         data=given.data,
         work=given.work,

@@ -13,10 +13,10 @@ from flenwheel_core.nano.models.flux import LATENT_CHANNELS
 from flenwheel_core.nano.train.loop import Plan, Progress, Training
 from flenwheel_core.nano.train.workspace import Run, fill, machine_facts, wait_for, write_array, write_json
 
-KL_WEIGHT = 1e-4
+KL_WEIGHT = 2e-4
 POOL = 100_000  # pictures held on the device
 HELD_OUT = 512  # the last pictures are not trained on
-VAE_PLAN = Plan(learning_rate=1.2e-3, weight_decay=1e-4, ema_step=0.002)
+VAE_PLAN = Plan(learning_rate=1e-3, weight_decay=1e-4, ema_step=0.002)
 
 
 def to_model(pictures: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ def run(run: Run) -> None:
     pictures = np.load(run.data / "pictures.npy", mmap_mode="r")
     edits = torch.from_numpy(np.load(run.data / "edits.npy").astype(np.int64))
     instructions = (run.data / "edits.txt").read_text().split("\n")[: len(edits)]
-    wait_for(run.work / "vlm" / "model.safetensors")
+    wait_for(run.work / "vlm.json")
     vlm = Qwen2_5_VLForConditionalGeneration.from_pretrained(run.work / "vlm", dtype=torch.float32).to(run.device).eval()
     condition, lengths = encode_edits(run, vlm, pictures, edits[:, 0], instructions)
     data = EditorData(
