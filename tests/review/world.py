@@ -41,9 +41,15 @@ def draw(labels: Labels, seed: int, side: int = 192) -> Image.Image:
     pen.pieslice([left - 2 * unit, top - 6 * unit, left + 38 * unit, top + 36 * unit], 180, 360, fill=(70, 40, 30))
     dx = SHIFT[labels.angle or "front"] * unit
     for eye in (10, 24):
-        pen.ellipse([left + eye * unit + dx, top + 18 * unit, left + (eye + 4) * unit + dx, top + 23 * unit], fill="black")
+        pen.ellipse(
+            [left + eye * unit + dx, top + 18 * unit, left + (eye + 4) * unit + dx, top + 23 * unit], fill="black"
+        )
     bend = MOUTH[labels.expression or "neutral"] * unit
-    mouth = [(left + 10 * unit + dx, top + 34 * unit), (left + 18 * unit + dx, top + 34 * unit + bend), (left + 27 * unit + dx, top + 34 * unit)]
+    mouth = [
+        (left + 10 * unit + dx, top + 34 * unit),
+        (left + 18 * unit + dx, top + 34 * unit + bend),
+        (left + 27 * unit + dx, top + 34 * unit),
+    ]
     pen.line(mouth, fill=(120, 40, 40), width=max(1, round(2 * unit)))
     return image
 

@@ -100,13 +100,24 @@ def _benchmark(
     return card, comparison
 
 
-def _record(
-    store: Store, step: str, number: int, request: StageRequest, result: StageResult, flow_run: str
-) -> None:
+def _record(store: Store, step: str, number: int, request: StageRequest, result: StageResult, flow_run: str) -> None:
     store.put_document(f"turns/mira/{number:04d}/{step}", request)
     store.put_request(request)
-    run = {"stage": request.stage, "request": request.key(), "host": "box", "pid": 1, "slot": "box:0", "flow_run": flow_run}
+    run = {
+        "stage": request.stage,
+        "request": request.key(),
+        "host": "box",
+        "pid": 1,
+        "slot": "box:0",
+        "flow_run": flow_run,
+    }
     stage_runs(store).append(StageRun.model_validate({"event": "started", "at": NOW, **run}))
-    ended = {"event": "finished", "at": NOW + timedelta(seconds=90), "seconds": 90.0, "peak_vram_gib": 10.7, "peak_ram_gib": 3.2}
+    ended = {
+        "event": "finished",
+        "at": NOW + timedelta(seconds=90),
+        "seconds": 90.0,
+        "peak_vram_gib": 10.7,
+        "peak_ram_gib": 3.2,
+    }
     stage_runs(store).append(StageRun.model_validate({**run, **ended}))
     store.put_result(request, result)
