@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         Reader,
         Verifier,
     )
+    from flenwheel_core.families.qwen_edit.trainer import EditTrained, EditTrainJob
     from flenwheel_core.settings import Settings
     from flenwheel_core.training.job import Trained, TrainHooks, TrainJob
 
@@ -35,6 +36,7 @@ EDITORS = {
     "QwenImageEditPipeline": "flenwheel_core.families.qwen_edit.editor:open_editor",
     "QwenImageEditPlusPipeline": "flenwheel_core.families.qwen_edit.editor:open_editor",
 }
+EDIT_TRAINERS = dict.fromkeys(EDITORS, "flenwheel_core.families.qwen_edit.trainer:open_trainer")
 
 
 def _load(target: str) -> Any:
@@ -94,6 +96,15 @@ def open_editor(
     folder = resolve_model(reference, ModelRole.EDITOR, settings)
     opener = _pick(EDITORS, folder, "an image editor")
     return cast("AbstractContextManager[ImageEditor]", opener(folder, reference, settings, loras, storage))
+
+
+def find_edit_trainer(
+    reference: str, settings: "Settings", storage: "EditorStorage | None" = None
+) -> "Callable[[EditTrainJob, TrainHooks], EditTrained]":
+    """What trains a LoRA on this editor."""
+    folder = resolve_model(reference, ModelRole.EDITOR, settings)
+    opener = _pick(EDIT_TRAINERS, folder, "an editor to train a LoRA on")
+    return cast("Callable[[EditTrainJob, TrainHooks], EditTrained]", opener(folder, reference, settings, storage))
 
 
 def open_captioner(reference: str, settings: "Settings") -> "AbstractContextManager[Captioner]":

@@ -1,0 +1,118 @@
+"""Request and Result of the stages of Flywheel 2: training the editor's LoRA, and comparing editors on held-out edits."""
+
+from pydantic import Field
+
+from flenwheel_core.domain.base import Document
+from flenwheel_core.domain.images import Labels, LoraUse, Sampler
+from flenwheel_core.domain.loras import LoraRecord, LossPoint
+from flenwheel_core.domain.scores import Fingerprint
+from flenwheel_core.domain.stages import EditorStorage, StageRequest, StageResult
+from flenwheel_core.ids import Digest
+from flenwheel_core.recipes.train import TrainingRecipe
+
+
+class EditTrainRequest(StageRequest):
+    stage = "edit_train"
+
+    name: str
+    triplets: Digest = Field(description="blob: the TripletSet to train on")
+    editor: str
+    recipe: TrainingRecipe
+    changed_weight: float = 1.0
+    kept_weight: float = 1.0
+    corrections_weight: float = 1.0
+    storage: EditorStorage | None = None
+    seed: int
+
+
+class EditTrainResult(StageResult):
+    lora: LoraRecord
+    losses: tuple[LossPoint, ...]
+
+    def summary(self) -> str:
+        loss = f", last loss {self.losses[-1].loss:.4f}" if self.losses else ""
+        return f"editor LoRA {self.lora.name}: {self.lora.steps} steps on {self.lora.images} triplets{loss}"
+
+
+class ComparedEdit(Document):
+    """A held-out edit with its right answer."""
+
+    key: str
+    source: Digest
+    prompt: str
+    target: Digest = Field(description="what a person approved or corrected")
+    character: str
+    labels: Labels = Field(default_factory=Labels, description="what the result must show")
+    seed: int
+
+
+class EditCompareRequest(StageRequest):
+    stage = "edit_compare"
+
+    items: tuple[ComparedEdit, ...]
+    editor: str
+    champion: tuple[LoraUse, ...] = Field(
+        default=(), description="LoRAs of the present editor; none is the bare editor"
+    )
+    challenger: tuple[LoraUse, ...]
+    fingerprints: dict[str, Fingerprint] = Field(default_factory=dict, description="by character")
+    verifier: str
+    reader: str | None = None
+    sampler: Sampler
+    storage: EditorStorage | None = None
+
+
+class EditScore(Document):
+    """How one editor did one held-out edit."""
+
+    key: str
+    image: Digest
+    passed: bool = Field(description="the character was kept and the instruction followed")
+    identity: float | None = Field(description="cosine to the fingerprint's centroid; None if nothing could be told")
+    identity_kept: bool | None
+    followed: bool | None = Field(description="the reader sees what the labels ask for; None if it can't tell")
+    target_error: float = Field(description="mean difference to the right answer, levels of 255")
+    kept_psnr_db: float | None = Field(description="against the source, where the right answer leaves it unchanged")
+    kept_ssim: float | None
+
+
+class EditorScorecard(Document):
+    """How one editor did all held-out edits."""
+
+    loras: tuple[LoraUse, ...]
+    edits: tuple[EditScore, ...]
+    pass_rate: float
+    pass_rate_low: float
+    pass_rate_high: float
+    identity: float | None
+    followed_rate: float | None
+    target_error: float
+    kept_psnr_db: float | None
+    kept_ssim: float | None
+
+
+class EditorComparison(Document):
+    """The challenger against the present editor on the same edits and seeds."""
+
+    promote: bool
+    reasons: tuple[str, ...] = Field(description="plain sentences: why it is promoted or kept back")
+    pass_rate_gain: float
+    pass_rate_p_value: float = Field(description="exact McNemar test on edits that only one of them passed")
+    identity_gain: float | None
+    target_error_gain: float = Field(description="positive: the challenger is nearer to the right answers")
+    target_error_p_value: float = Field(description="paired sign-flip test")
+
+
+class EditCompareResult(StageResult):
+    champion: EditorScorecard
+    challenger: EditorScorecard
+    comparison: EditorComparison
+    images: Digest = Field(description="image set: the champion's edits, then the challenger's")
+    sheet: Digest = Field(description="picture: source, right answer, champion, challenger")
+
+    def summary(self) -> str:
+        verdict = "promote" if self.comparison.promote else "keep the present editor"
+        return (
+            f"held-out edits passed {self.challenger.pass_rate:.0%} (before {self.champion.pass_rate:.0%}), "
+            f"error {self.challenger.target_error:.1f} (before {self.champion.target_error:.1f}): {verdict}"
+        )

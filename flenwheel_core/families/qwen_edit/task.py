@@ -1,0 +1,139 @@
+"""Qwen-Image-Edit for the training loop: noisy target tokens beside clean reference tokens, loss on the target alone."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from flenwheel_core.families.qwen_edit.conditioning import EditSizes, shift_of
+from flenwheel_core.recipes.train import TrainingRecipe
+from flenwheel_core.training.flow_matching import flow_loss, noisy_input, sigma_of_uniform, velocity_target
+from flenwheel_core.training.order import Order
+from flenwheel_core.training.randomness import normal, uniform
+
+if TYPE_CHECKING:
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+
+@dataclass(frozen=True)
+class EditExample:
+    """One triplet, ready to train on. Latents are packed and float32."""
+
+    sizes: EditSizes
+    target: Tensor
+    """(target tokens, channels)."""
+    references: Tensor
+    """(reference tokens, channels), clean."""
+    prompt: Tensor
+    """(text tokens, channels): the prompt with its pictures."""
+    empty: Tensor
+    """The same for an empty prompt: its pictures stay."""
+    region: Tensor | None = None
+    """(target tokens, 1) loss weights."""
+    weight: float = 1.0
+
+    @property
+    def bucket(self) -> str:
+        """Examples of one bucket can share a batch."""
+        return "+".join(f"{width}x{height}" for width, height in (self.sizes.target, *self.sizes.references))
+
+
+class EditTask:
+    """Batches and losses for `run_loop`."""
+
+    def __init__(
+        self,
+        transformer: torch.nn.Module,
+        parameters: Mapping[str, torch.nn.Parameter],
+        scheduler: "FlowMatchEulerDiscreteScheduler",
+        recipe: TrainingRecipe,
+        examples: Sequence[EditExample],
+        *,
+        seed: int,
+        dtype: torch.dtype,
+    ) -> None:
+        self._transformer = transformer
+        self._parameters = parameters
+        self._scheduler = scheduler
+        self._recipe = recipe
+        self._examples = examples
+        self._seed = seed
+        self._dtype = dtype
+        self._device = next(iter(parameters.values())).device
+        self._order = Order(
+            tuple(example.bucket for example in examples),
+            tuple(example.weight for example in examples),
+            recipe.batch_size,
+            seed,
+        )
+
+    def parameters(self) -> Mapping[str, torch.nn.Parameter]:
+        return self._parameters
+
+    def sample(self, step: int) -> None:
+        """Nothing is drawn while the editor trains: the comparison on held-out edits comes after it."""
+
+    def loss(self, index: int) -> Tensor:
+        """The loss of forward pass `index`: everything random in it derives from (seed, index)."""
+        batch = [self._examples[number] for number in self._order.batch(index)]
+        places = range(len(batch))
+        clean = self._stack([example.target for example in batch])
+        noise = self._stack(
+            [normal(tuple(e.target.shape), self._seed, "noise", index, p) for p, e in zip(places, batch, strict=True)]
+        )
+        sigma = self._sigma(index, batch).to(self._device)
+        prompts = [e.empty if self._is_dropped(index, p) else e.prompt for p, e in zip(places, batch, strict=True)]
+        prediction = self.predict(batch, noisy_input(clean, noise, sigma), sigma, prompts)
+        return flow_loss(prediction, velocity_target(clean, noise), self._regions(batch)).mean()
+
+    def predict(self, batch: Sequence[EditExample], noisy: Tensor, sigma: Tensor, prompts: Sequence[Tensor]) -> Tensor:
+        """Velocity (batch, target tokens, channels): the prediction for the reference tokens is cut off."""
+        tokens = noisy.shape[1]
+        references = self._stack([example.references for example in batch])
+        text, mask = _padded(prompts)
+        inputs: dict[str, Any] = {
+            "hidden_states": torch.cat([noisy, references], dim=1).to(self._dtype),
+            "timestep": sigma.to(self._dtype),
+            "encoder_hidden_states": text.to(self._device, self._dtype),
+            "encoder_hidden_states_mask": None if mask is None else mask.to(self._device),
+            "img_shapes": [example.sizes.image_shapes() for example in batch],
+        }
+        prediction: Tensor = self._transformer(**inputs, return_dict=False)[0]
+        return prediction[:, :tokens]
+
+    def _sigma(self, index: int, batch: Sequence[EditExample]) -> Tensor:
+        """Noise levels (batch,), shifted as the model's own scheduler does for this many target tokens."""
+        shift = self._recipe.sigma.shift
+        if shift == "resolution":
+            factor = math.exp(shift_of(self._scheduler, batch[0].sizes.target_tokens))
+        else:
+            factor = 1.0 if isinstance(shift, str) else float(shift)
+        numbers = torch.tensor([uniform(self._seed, "sigma", index, place) for place in range(len(batch))])
+        return sigma_of_uniform(numbers, self._recipe.sigma, shift=factor)
+
+    def _is_dropped(self, index: int, place: int) -> bool:
+        return uniform(self._seed, "caption", index, place) < self._recipe.caption_dropout
+
+    def _regions(self, batch: Sequence[EditExample]) -> Tensor | None:
+        if all(example.region is None for example in batch):
+            return None
+        ones = torch.ones(batch[0].target.shape[0], 1)
+        return self._stack([ones if example.region is None else example.region for example in batch])
+
+    def _stack(self, tensors: Sequence[Tensor]) -> Tensor:
+        stacked = torch.stack(list(tensors))
+        if self._device.type == "cuda":
+            return stacked.pin_memory().to(self._device, non_blocking=True)
+        return stacked
+
+
+def _padded(prompts: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+    """Prompts (batch, tokens, channels) padded at the end, with a mask only if something is padded: a mask costs the fast paths."""
+    if len({len(prompt) for prompt in prompts}) == 1:
+        return torch.stack(list(prompts)), None
+    mask = pad_sequence([torch.ones(len(prompt), dtype=torch.bool) for prompt in prompts], batch_first=True)
+    return pad_sequence(list(prompts), batch_first=True), mask

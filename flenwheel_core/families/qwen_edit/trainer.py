@@ -1,0 +1,158 @@
+"""Training the editor's LoRA: encode, load, put the adapter on, train, write the file."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from flenwheel_core.domain.loras import LossPoint
+from flenwheel_core.errors import InputError
+from flenwheel_core.families.qwen_edit.adapter import lora_file, put_on
+from flenwheel_core.families.qwen_edit.conditioning import NO_PROMPT, PIXELS_PER_TOKEN, Size
+from flenwheel_core.families.qwen_edit.encoding import Instruction, encode_instructions, encode_pictures
+from flenwheel_core.families.qwen_edit.loading import QwenEditModel, find_model
+from flenwheel_core.families.qwen_edit.task import EditExample, EditTask
+from flenwheel_core.recipes.train import TrainingRecipe
+from flenwheel_core.settings import Settings
+from flenwheel_core.training.cache import TensorCache
+from flenwheel_core.training.checkpoint import CheckpointFolder
+from flenwheel_core.training.job import TrainHooks
+from flenwheel_core.training.loop import run_loop
+from flenwheel_core.training.trackers import make_trackers
+from flenwheel_core.triplets.checks import changed_region
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from flenwheel_core.domain.stages import EditorStorage
+
+
+@dataclass(frozen=True)
+class EditLesson:
+    """One triplet; pictures are read only when they are needed."""
+
+    prompt: str
+    load_source: "Callable[[], Image]"
+    load_target: "Callable[[], Image]"
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class EditTrainJob:
+    """A training run of the editor."""
+
+    run: str
+    """Digest of the request: names the run in its checkpoints."""
+    name: str
+    lessons: tuple[EditLesson, ...]
+    recipe: TrainingRecipe
+    changed_weight: float
+    kept_weight: float
+    seed: int
+    folder: Path
+    """Checkpoints and loss.jsonl: survives a crash."""
+    memory_level: int = 0
+
+
+@dataclass(frozen=True)
+class EditTrained:
+    """A finished run."""
+
+    lora: bytes
+    losses: tuple[LossPoint, ...]
+
+
+def train_editor(model: QwenEditModel, job: EditTrainJob, hooks: TrainHooks, cache: TensorCache) -> EditTrained:
+    """Train from the newest checkpoint in the job's folder, or from the start, and return the finished LoRA.
+
+    Raises InputError before anything loads, InterruptedStageError after saving when told to stop.
+    """
+    if not job.lessons:
+        raise InputError("There are no triplets to train on.", remedy="Close a gate with approved or corrected edits.")
+    hooks.loading("encoder")
+    examples = encode_lessons(model, job, cache)
+    hooks.loading("transformer")
+    transformer = model.load_transformer()
+    adapted = put_on(transformer, job.recipe.lora, seed=job.seed)
+    if model.device.type == "cuda":
+        transformer.enable_gradient_checkpointing()
+    transformer.train()
+    task = EditTask(
+        transformer, adapted.parameters, model.load_scheduler(), job.recipe, examples, seed=job.seed, dtype=model.dtype
+    )
+    outcome = run_loop(
+        task,
+        job.recipe,
+        CheckpointFolder(job.folder / "checkpoints", job.run, job.recipe.keep_checkpoints),
+        loss_file=job.folder / "loss.jsonl",
+        trackers=make_trackers(job.recipe.trackers, job.folder, run=job.name),
+        should_stop=hooks.should_stop,
+        on_step=hooks.on_step,
+    )
+    file = lora_file(
+        outcome.weights,
+        adapted,
+        name=job.name,
+        base=model.reference,
+        rank=job.recipe.lora.rank,
+        steps=job.recipe.steps,
+        triplets=len(job.lessons),
+        run=job.run,
+    )
+    return EditTrained(file, outcome.losses)
+
+
+def encode_lessons(model: QwenEditModel, job: EditTrainJob, cache: TensorCache) -> list[EditExample]:
+    """Every lesson as tensors: prompts with their source, clean latents of source and target, loss weights."""
+    area = job.recipe.resolution**2
+    sources = [lesson.load_source() for lesson in job.lessons]
+    targets = [lesson.load_target() for lesson in job.lessons]
+    wanted = [Instruction(lesson.prompt, (source,), area) for lesson, source in zip(job.lessons, sources, strict=True)]
+    empty = [Instruction(NO_PROMPT, (source,), area) for source in sources] if job.recipe.caption_dropout else []
+    texts = encode_instructions(model, [*wanted, *empty], cache)
+    prompts, empties = texts[: len(wanted)], texts[len(wanted) :] or texts[: len(wanted)]
+    sizes = [instruction.sizes(model) for instruction in wanted]
+    latents = encode_pictures(
+        model,
+        [(source, size.references[0]) for source, size in zip(sources, sizes, strict=True)]
+        + [(target, size.target) for target, size in zip(targets, sizes, strict=True)],
+        cache,
+    )
+    count = len(job.lessons)
+    return [
+        EditExample(
+            sizes=sizes[index],
+            target=latents[count + index],
+            references=latents[index],
+            prompt=prompts[index],
+            empty=empties[index],
+            region=_region(sources[index], targets[index], sizes[index].target, job),
+            weight=job.lessons[index].weight,
+        )
+        for index in range(count)
+    ]
+
+
+def _region(source: "Image", target: "Image", size: Size, job: EditTrainJob) -> torch.Tensor | None:
+    """(target tokens, 1) loss weights: one where the edit changes the picture, another where it must leave it alone."""
+    if job.changed_weight == job.kept_weight:
+        return None
+    rows, columns = size[1] // PIXELS_PER_TOKEN, size[0] // PIXELS_PER_TOKEN
+    changed = torch.from_numpy(changed_region(source, target, rows, columns)).reshape(-1, 1)
+    return job.kept_weight + (job.changed_weight - job.kept_weight) * changed
+
+
+def open_trainer(
+    folder: Path, reference: str, settings: Settings, storage: "EditorStorage | None" = None
+) -> Callable[[EditTrainJob, TrainHooks], EditTrained]:
+    """What trains a LoRA on the editor in `folder`."""
+    model = find_model(folder, reference, settings, storage)
+    cache = TensorCache(settings.scratch / "cache" / "qwen_edit")
+    return lambda job, hooks: train_editor(model, job, hooks, cache)
+
+
+def lesson_weights(kinds: Sequence[str], corrections_weight: float) -> list[float]:
+    """How often each lesson is seen: corrections teach what the editor could not do, so they count for more."""
+    return [corrections_weight if kind == "corrected" else 1.0 for kind in kinds]

@@ -1,0 +1,62 @@
+"""The stage `edit_train`: a set of triplets becomes a LoRA of the editor."""
+
+from functools import partial
+
+from flenwheel_core.domain.editor_stages import EditTrainRequest, EditTrainResult
+from flenwheel_core.domain.loras import LoraRecord
+from flenwheel_core.families.qwen_edit.trainer import EditLesson, EditTrainJob, lesson_weights
+from flenwheel_core.families.registry import find_edit_trainer
+from flenwheel_core.stages.base import StageContext
+from flenwheel_core.store.pictures import load_picture
+from flenwheel_core.training.job import TrainHooks
+from flenwheel_core.triplets.collect import get_triplets
+
+
+def edit_train(request: EditTrainRequest, context: StageContext) -> EditTrainResult:
+    """Train, or go on training, and keep the LoRA and its curve."""
+    triplets = get_triplets(context.store, request.triplets).triplets
+    weights = lesson_weights([triplet.kind for triplet in triplets], request.corrections_weight)
+    steps = request.recipe.steps
+    job = EditTrainJob(
+        run=request.key(),
+        name=request.name,
+        lessons=tuple(
+            EditLesson(
+                prompt=triplet.prompt,
+                load_source=partial(load_picture, context.store, triplet.source),
+                load_target=partial(load_picture, context.store, triplet.target),
+                weight=weight,
+            )
+            for triplet, weight in zip(triplets, weights, strict=True)
+        ),
+        recipe=request.recipe,
+        changed_weight=request.changed_weight,
+        kept_weight=request.kept_weight,
+        seed=request.seed,
+        folder=context.scratch,
+        memory_level=context.memory_level,
+    )
+    hooks = TrainHooks(
+        should_stop=context.stop.is_set,
+        on_step=lambda done, loss: context.progress.step(done, steps, "steps", loss=loss),
+        note=context.progress.note,
+        loading=context.progress.loading,
+    )
+    trained = find_edit_trainer(request.editor, context.settings, request.storage)(job, hooks)
+    return EditTrainResult(
+        lora=LoraRecord(
+            digest=context.store.put_blob(trained.lora),
+            name=request.name,
+            target="editor",
+            base_model=request.editor,
+            trigger=None,
+            class_word=None,
+            rank=request.recipe.lora.rank,
+            alpha=float(request.recipe.lora.rank),
+            steps=steps,
+            images=len(triplets),
+            dataset=request.triplets,
+            request=request.key(),
+        ),
+        losses=trained.losses,
+    )

@@ -1,0 +1,158 @@
+"""Training the editor: the pipeline's own tensors, exact resume, regions, dropout with the picture kept, a file that loads back."""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load
+
+from flenwheel_core.domain.images import Sampler
+from flenwheel_core.errors import InterruptedStageError
+from flenwheel_core.families.protocols import EditJob, LoraFile
+from flenwheel_core.families.qwen_edit.drawing import draw
+from flenwheel_core.families.qwen_edit.editor import open_editor
+from flenwheel_core.families.qwen_edit.loading import QwenEditModel, find_model
+from flenwheel_core.families.qwen_edit.task import EditTask
+from flenwheel_core.families.qwen_edit.trainer import EditLesson, EditTrainJob, encode_lessons, train_editor
+from flenwheel_core.recipes.train import LoraRecipe, SamplingRecipe, TrainingRecipe
+from flenwheel_core.settings import Settings
+from flenwheel_core.training.cache import TensorCache
+from flenwheel_core.training.job import TrainHooks
+from tests.core.families.qwen_edit.tiny import picture
+
+RECIPE = TrainingRecipe(
+    steps=4,
+    resolution=96,
+    batch_size=2,
+    learning_rate=1e-2,
+    warmup_steps=0,
+    caption_dropout=0.3,
+    checkpoint_every=100,
+    log_every=1,
+    lora=LoraRecipe(rank=4),
+    sampling=SamplingRecipe(every_steps=0),
+)
+SOURCE, TARGET = picture(96, 96, 1), picture(96, 96, 2)
+
+
+def lesson(source: Image.Image = SOURCE, target: Image.Image = TARGET, prompt: str = "smiling") -> EditLesson:
+    return EditLesson(prompt, lambda: source, lambda: target)
+
+
+def job(folder: Path, *lessons: EditLesson, changed: float = 1.0, kept: float = 1.0) -> EditTrainJob:
+    return EditTrainJob("run", "lesson", lessons or (lesson(),), RECIPE, changed, kept, seed=3, folder=folder)
+
+
+def hooks(stop: threading.Event | None = None, stop_after: int = 0) -> TrainHooks:
+    def on_step(done: int, loss: float) -> None:
+        if stop is not None and done == stop_after:
+            stop.set()
+
+    return TrainHooks((stop or threading.Event()).is_set, on_step, lambda text: None, lambda text: None)
+
+
+@pytest.fixture
+def model(editor_folder: Path, settings: Settings) -> QwenEditModel:
+    return find_model(editor_folder, "tiny", settings)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> TensorCache:
+    return TensorCache(tmp_path / "cache")
+
+
+def one_step_task(model: QwenEditModel, cache: TensorCache, tmp_path: Path, given: EditLesson) -> tuple[EditTask, list]:
+    transformer = model.load_transformer()
+    weight = torch.nn.Parameter(torch.zeros(1))
+    examples = encode_lessons(model, job(tmp_path, given), cache)
+    task = EditTask(transformer, {"w": weight}, model.load_scheduler(), RECIPE, examples, seed=1, dtype=torch.float32)
+    return task, examples
+
+
+@torch.no_grad()
+def test_a_training_forward_is_a_denoising_call(model: QwenEditModel, cache: TensorCache, tmp_path: Path) -> None:
+    """One step from pure noise: the editor's drawing and the trainer's prediction move the latents to the same place."""
+    task, (example,) = one_step_task(model, cache, tmp_path, lesson(picture(150, 90, 4), picture(150, 90, 5)))
+    drawn = draw(
+        model.load_transformer(),
+        model.load_scheduler(),
+        example.sizes,
+        example.references[None],
+        example.prompt,
+        None,
+        steps=1,
+        true_cfg=1.0,
+        seed=5,
+    )
+    from flenwheel_core.families.qwen_edit.drawing import initial_noise
+
+    noise = initial_noise(example.sizes, 64, 5)
+    velocity = task.predict([example], noise, torch.ones(1), [example.prompt])
+    torch.testing.assert_close(noise - velocity, drawn)
+
+
+@torch.no_grad()
+def test_swapped_pictures_or_another_caption_give_another_loss(
+    model: QwenEditModel, cache: TensorCache, tmp_path: Path
+) -> None:
+    losses = [
+        float(one_step_task(model, cache, tmp_path, given)[0].loss(0))
+        for given in (lesson(), lesson(TARGET, SOURCE), lesson(prompt="sunset lighting"), lesson())
+    ]
+    assert losses[0] == losses[3] and len(set(losses)) == 3
+
+
+@torch.no_grad()
+def test_padding_of_shorter_prompts_changes_nothing(model: QwenEditModel, cache: TensorCache, tmp_path: Path) -> None:
+    task, _ = one_step_task(model, cache, tmp_path, lesson())
+    long, short = encode_lessons(
+        model, job(tmp_path, lesson(prompt="smiling, sunset lighting, front view"), lesson(prompt="sad")), cache
+    )
+    assert len(long.prompt) > len(short.prompt)
+    noisy = torch.stack([long.target, short.target])
+    sigma = torch.tensor([0.3, 0.7])
+    together = task.predict([long, short], noisy, sigma, [long.prompt, short.prompt])
+    alone = task.predict([short], noisy[1:], sigma[1:], [short.prompt])
+    torch.testing.assert_close(together[1:], alone, rtol=1e-4, atol=1e-4)
+
+
+def test_a_dropped_prompt_keeps_its_picture(model: QwenEditModel, cache: TensorCache, tmp_path: Path) -> None:
+    one, other = encode_lessons(model, job(tmp_path, lesson(), lesson(picture(96, 96, 8))), cache)
+    assert len(one.empty) < len(one.prompt)
+    assert one.empty.shape == other.empty.shape and not torch.allclose(one.empty, other.empty)
+
+
+def test_regions_weigh_what_changes(model: QwenEditModel, cache: TensorCache, tmp_path: Path) -> None:
+    target = SOURCE.copy()
+    target.paste((255, 0, 0), (0, 0, 32, 32))
+    (example,) = encode_lessons(model, job(tmp_path, lesson(SOURCE, target), changed=2.0, kept=0.5), cache)
+    assert example.region is not None and example.region.shape == (36, 1)
+    grid = example.region.reshape(6, 6)
+    assert grid[0, 0] == 2.0 and grid[5, 5] == 0.5
+
+
+def test_resume_is_exact_and_the_file_loads_back(
+    model: QwenEditModel, cache: TensorCache, tmp_path: Path, editor_folder: Path, settings: Settings
+) -> None:
+    lessons = (lesson(), lesson(TARGET, SOURCE, "sad"), lesson(prompt="sunset"))
+    whole = train_editor(model, job(tmp_path / "whole", *lessons), hooks(), cache)
+    stop = threading.Event()
+    with pytest.raises(InterruptedStageError):
+        train_editor(model, job(tmp_path / "parts", *lessons), hooks(stop, stop_after=2), cache)
+    resumed = train_editor(model, job(tmp_path / "parts", *lessons), hooks(), cache)
+    assert resumed.lora == whole.lora and resumed.losses == whole.losses
+    names = {name.split(".lora_")[0] for name in load(whole.lora)}
+    assert {
+        f"transformer.transformer_blocks.0.{part}"
+        for part in ("attn.to_q", "attn.add_q_proj", "img_mlp.net.2", "txt_mlp.net.2")
+    } <= names
+    (tmp_path / "lora.safetensors").write_bytes(whole.lora)
+    edit = EditJob("a", "smiling", 1, Sampler(steps=1, width=96, height=96), (SOURCE,))
+    pictures = []
+    for weight in (0.0, 1.0):
+        with open_editor(editor_folder, "tiny", settings, (LoraFile(tmp_path / "lora.safetensors", weight),)) as editor:
+            pictures += [np.asarray(made.image) for made in editor.edit([edit])]
+    assert (pictures[0] != pictures[1]).any()
