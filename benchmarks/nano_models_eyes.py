@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from diffusers import FluxImg2ImgPipeline
 from PIL import Image
 from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
@@ -19,8 +20,10 @@ from flenwheel_core.nano.measure import (
     verification,
     verify_pairs,
 )
-from flenwheel_core.nano.models.vlm import CAPTION_QUESTIONS, SAME_QUESTIONS, chat
+from flenwheel_core.nano.models.flux import TEXT_TOKENS
+from flenwheel_core.nano.models.vlm import CAPTION_QUESTIONS, PICTURE_PX, SAME_QUESTIONS, chat
 from flenwheel_core.nano.train.data import label_values
+from flenwheel_core.nano.train.vlm_data import plain_caption
 from flenwheel_core.nano.world import HELD_OUT_FROM, Character, View, make_character, make_view, parse_caption, render
 
 FIRST_CHARACTER = HELD_OUT_FROM + 200_000
@@ -28,6 +31,10 @@ FIRST_VIEW = 10**9
 CHARACTERS, VIEWS = 150, 8
 CAPTIONED = 400
 JUDGED = 300
+GENERATED_CHARACTERS, GENERATED_VIEWS = 50, 6
+REDRAWN_STRENGTH = 0.5
+"""Share of the noise that generated pictures of known characters start from."""
+REDRAWN_BATCH = 30
 VISIBLE = ("skin", "hair", "hair_colour", "glasses", "beard", "clothing")
 """Attributes of a character that can be seen from every angle."""
 
@@ -65,7 +72,58 @@ def embedder() -> list[Row]:
                 "pictures": len(pictures),
             }
         )
+    rows += [embedder_generated("embedder_decoded", None), embedder_generated("embedder_redrawn", REDRAWN_STRENGTH)]
     return rows
+
+
+def embedder_generated(case: str, strength: float | None) -> Row:
+    """Verification of generated pictures, whose character is known, against renders of the same and of other characters."""
+    eyes = NanoEmbedder()
+    pictures = shown(0.8, GENERATED_CHARACTERS, GENERATED_VIEWS)
+    made = eyes.embed(redrawn(pictures, strength))
+    references = shown(1.0, GENERATED_CHARACTERS, VIEWS)
+    vectors = eyes.embed([render(character, view) for character, view in references])
+    centroids = vectors.reshape(GENERATED_CHARACTERS, VIEWS, -1).mean(axis=1)
+    centroids /= np.linalg.norm(centroids, axis=1, keepdims=True)
+    similarity = made @ centroids.T
+    same = np.repeat(np.eye(GENERATED_CHARACTERS, dtype=bool), GENERATED_VIEWS, axis=0)
+    found = verification(similarity[same], similarity[~same])
+    return {
+        "case": case,
+        "eer": found.eer,
+        "threshold": found.threshold,
+        "cosine_same": found.same_mean,
+        "cosine_different": found.different_mean,
+        "pictures": len(made),
+    }
+
+
+def redrawn(pictures: Sequence[tuple[Character, View]], strength: float | None) -> list[Image.Image]:
+    """Renders as the nano FLUX makes them: through its autoencoder only, or noised to `strength` and drawn again."""
+    truth = [render(character, view) for character, view in pictures]
+    pipeline = FluxImg2ImgPipeline.from_pretrained(weights_folder("flux"), torch_dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    found: list[Image.Image] = []
+    for start in range(0, len(truth), REDRAWN_BATCH):
+        images = truth[start : start + REDRAWN_BATCH]
+        if strength is None:
+            with torch.inference_mode():
+                pixels = pipeline.image_processor.preprocess(images)
+                decoded = pipeline.vae.decode(pipeline.vae.encode(pixels).latent_dist.mode()).sample
+            found += pipeline.image_processor.postprocess(decoded.float())
+            continue
+        said = [plain_caption(*picture) for picture in pictures[start : start + REDRAWN_BATCH]]
+        found += pipeline(
+            prompt=said,
+            image=images,
+            strength=strength,
+            num_inference_steps=20,
+            height=PICTURE_PX,
+            width=PICTURE_PX,
+            max_sequence_length=TEXT_TOKENS,
+            generator=torch.Generator().manual_seed(start),
+        ).images
+    return found
 
 
 def captions() -> list[Row]:
@@ -77,6 +135,11 @@ def captions() -> list[Row]:
     speaker = Speaker()
     said = [facts_of(parse_caption(text)) for text in speaker.caption(images)]
     rows.append({"case": "captions_renders", **accuracies(truth, [completed(facts) for facts in said])})
+    pictures = shown(0.8, GENERATED_CHARACTERS, GENERATED_VIEWS)
+    truth, images = [label_values(*picture) for picture in pictures], redrawn(pictures, REDRAWN_STRENGTH)
+    rows.append({"case": "captions_reader_redrawn", **accuracies(truth, NanoReader().read(images))})
+    said = [facts_of(parse_caption(text)) for text in speaker.caption(images)]
+    rows.append({"case": "captions_redrawn", **accuracies(truth, [completed(facts) for facts in said])})
     rows.append(judging(speaker))
     return rows
 

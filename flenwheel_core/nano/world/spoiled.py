@@ -54,7 +54,7 @@ def spoil(kind: SpoilKind, character: Character, view: View, seed: int, *, size:
             factor = chance.choice((0.97, 0.98, 1.02, 1.03))
             return Spoiled(ImageEnhance.Brightness(picture).enhance(factor), kind, f"brightness {factor}")
         case "bad_exposure":
-            factor = chance.choice((0.2, 0.28, 2.0, 2.5))
+            factor = chance.choice((0.2, 0.28, 1.8, 2.2))
             return Spoiled(ImageEnhance.Brightness(picture).enhance(factor), kind, f"brightness {factor}")
 
 
