@@ -66,14 +66,14 @@ def nano_subjects(number: int) -> Iterator[Subject]:
         character = make_character(FIRST_CHARACTER + index)
         known = [make_view(1_000 * index + item, portrait_share=0.9) for item in range(REFERENCES)]
         candidates = []
-        for row, kind in enumerate(("right", *SPOIL_KINDS)):
+        for row, kind in enumerate((None, *SPOIL_KINDS)):
             for item in range(PER_KIND):
                 view = make_view(1_000_000 + 10_000 * index + 100 * row + item)
                 if kind == "near_copy":
                     view = known[item % REFERENCES]
                 seed = 100 * index + item
-                image = render(character, view) if kind == "right" else spoil(kind, character, view, seed).image
-                candidates.append(Candidate(kind, image, _labels(view)))
+                image = spoil(kind, character, view, seed).image if kind is not None else render(character, view)
+                candidates.append(Candidate(kind or "right", image, _labels(view)))
         yield Subject(f"nano-{index}", [render(character, view) for view in known], candidates)
 
 

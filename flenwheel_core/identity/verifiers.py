@@ -15,6 +15,11 @@ def is_face(reference: str) -> bool:
     return reference == "face" or reference.startswith("face:")
 
 
+def separate_reader(reader: str | None, verifier: str) -> str | None:
+    """The reader to open beside the verifier; None if there is none, or if the verifier hints at the same in passing."""
+    return None if reader is None or (is_face(reader) and is_face(verifier)) else reader
+
+
 def open_verifier(reference: str, settings: Settings) -> AbstractContextManager[Verifier]:
     """A context that holds the verifier. Raises MissingWeightsError before any picture is read."""
     threads = settings.threads or os.cpu_count() or 1

@@ -14,7 +14,7 @@ from flenwheel_core.families.protocols import Embedded
 from flenwheel_core.families.registry import open_reader, open_verifier
 from flenwheel_core.identity.quality import Measures, measure
 from flenwheel_core.identity.screening import limits_of
-from flenwheel_core.identity.verifiers import require_same_version
+from flenwheel_core.identity.verifiers import require_same_version, separate_reader
 from flenwheel_core.stages.base import StageContext
 from flenwheel_core.stages.generate import generate
 from flenwheel_core.store.pictures import encode_png, load_picture
@@ -91,9 +91,10 @@ def _look(request: BenchmarkRequest, records: Sequence[ImageRecord], context: St
             prompts = [record.prompt or "" for record in records[len(fidelity) : len(fidelity) + len(images)]]
             fidelity += verifier.prompt_fidelity(found, prompts)
     reads = [one.labels or Labels() for one in embedded]
-    if request.reader is not None:
-        context.progress.loading(f"reader {request.reader}")
-        with open_reader(request.reader, context.settings) as reader:
+    wanted = separate_reader(request.reader, request.verifier)
+    if wanted is not None:
+        context.progress.loading(f"reader {wanted}")
+        with open_reader(wanted, context.settings) as reader:
             reads = [labels for images in _chunks(records, context) for labels in reader.read(images)]
     return [Look(*parts) for parts in zip(records, measures, embedded, reads, fidelity, strict=True)]
 

@@ -20,6 +20,7 @@ from flenwheel_core.identity.captions import labels_in, merged, permanent_traits
 from flenwheel_core.identity.duplicates import CopyFinder
 from flenwheel_core.identity.fingerprint import make_fingerprint, outlying_sources
 from flenwheel_core.identity.quality import Measures, measure
+from flenwheel_core.identity.verifiers import separate_reader
 from flenwheel_core.images.decode import Limits, decode, printable_name
 from flenwheel_core.stages.base import StageContext
 from flenwheel_core.store.pictures import load_picture, save_picture
@@ -135,9 +136,10 @@ def _look(sources: Sequence[Source], verifier: Verifier, request: IngestRequest,
     looked: list[Source] = []
     with ExitStack() as stack:
         reader = captioner = None
-        if request.reader is not None:
-            context.progress.loading(f"reader {request.reader}")
-            reader = stack.enter_context(open_reader(request.reader, context.settings))
+        wanted = separate_reader(request.reader, request.verifier)
+        if wanted is not None:
+            context.progress.loading(f"reader {wanted}")
+            reader = stack.enter_context(open_reader(wanted, context.settings))
         bare = any(not source.file.caption for source in sources)
         if request.captioner is not None and request.recipe.describe_with_captioner and bare:
             context.progress.loading(f"captioner {request.captioner}")

@@ -31,7 +31,7 @@ from flenwheel_core.identity.screening import (
     sorted_reasons,
     subject_sharpness,
 )
-from flenwheel_core.identity.verifiers import require_same_version
+from flenwheel_core.identity.verifiers import require_same_version, separate_reader
 from flenwheel_core.stages.base import StageContext
 from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import load_picture
@@ -131,9 +131,10 @@ def _look(
         verifier = stack.enter_context(open_verifier(request.verifier, context.settings))
         require_same_version(verifier, request.fingerprint)
         reader = None
-        if request.recipe.check_labels and request.reader is not None:
-            context.progress.loading(f"reader {request.reader}")
-            reader = stack.enter_context(open_reader(request.reader, context.settings))
+        wanted = separate_reader(request.reader, request.verifier)
+        if request.recipe.check_labels and wanted is not None:
+            context.progress.loading(f"reader {wanted}")
+            reader = stack.enter_context(open_reader(wanted, context.settings))
         for start in range(0, len(records), CHUNK):
             context.check_stop()
             pairs = list(_loaded(context.store, records[start : start + CHUNK]))
