@@ -74,7 +74,9 @@ class PrefectApi:
         headers = {}
         if token is not None:
             headers["Authorization"] = "Basic " + base64.b64encode(f"{USER}:{token}".encode()).decode()
-        self._http = httpx.Client(base_url=url, headers=headers, timeout=20)
+        # No connection is kept: a client then holds nothing that would have to be closed.
+        limits = httpx.Limits(max_keepalive_connections=0)
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=20, limits=limits)
 
     def call(self, method: str, path: str, body: Json = None) -> Json:
         """The JSON of an answer, after as many tries as patience allows. Raises NotFoundError for 404."""
