@@ -9,6 +9,8 @@ from flenwheel_core.errors import InputError
 from flenwheel_core.families.flux.drawing import draw, drawing_pipeline
 from flenwheel_core.families.flux.encoding import encode_captions
 from flenwheel_core.families.flux.loading import FluxModel, find_model, free_memory
+from flenwheel_core.families.flux.lora_load import load_with_loras
+from flenwheel_core.families.flux.memory import plan_drawing
 from flenwheel_core.families.protocols import GenerateJob, LoraFile, Made
 from flenwheel_core.settings import Settings
 from flenwheel_core.training.cache import TensorCache
@@ -46,6 +48,10 @@ class FluxGenerator:
             yield Made(job.key, image)
 
     def _load(self) -> "FluxPipeline":
+        plan = plan_drawing(self._model)
+        if plan is not None:
+            adapted = load_with_loras(self._model, plan, self._loras, cache=self._cache)
+            return drawing_pipeline(self._model, adapted.transformer, self._model.load_vae())
         pipeline = drawing_pipeline(self._model, self._model.load_transformer(), self._model.load_vae())
         names = [f"lora{index}" for index in range(len(self._loras))]
         for name, lora in zip(names, self._loras, strict=True):

@@ -20,6 +20,10 @@ from flenwheel_core.training.storage import Storage
 FP8_CAPABILITY = (8, 9)
 """Ada and later multiply fp8."""
 
+DENSE_DRAWING_GIB = 30.0
+FP8_DRAWING_GIB = 17.0
+"""Transformer, VAE decoder and activations at 1024x1024."""
+
 
 @dataclass(frozen=True)
 class ChosenPlan:
@@ -92,6 +96,17 @@ def plan_training(model: FluxModel, recipe: TrainingRecipe, *, tighter: int) -> 
         cudnn=cudnn_attention_works(model.device, int(str(config["attention_head_dim"]))),
     )
     return ChosenPlan(plan, f"{chosen.describe(spec)} of {model.budget_gib:.1f} GiB")
+
+
+def plan_drawing(model: FluxModel) -> FastPlan | None:
+    """How to draw within the model's memory budget; None where diffusers' own bf16 transformer fits (or on a CPU)."""
+    if model.budget_gib is None or model.budget_gib >= DENSE_DRAWING_GIB:
+        return None
+    quantised: Storage = "nf4"
+    if model.budget_gib >= FP8_DRAWING_GIB and torch.cuda.get_device_capability(model.device) >= FP8_CAPABILITY:
+        quantised = "fp8"
+    works = cudnn_attention_works(model.device, int(str(transformer_config(model)["attention_head_dim"])))
+    return FastPlan(storage=quantised, modulation=quantised, cudnn=works)
 
 
 def _storages(recipe: TrainingRecipe, device: torch.device) -> tuple[Storage, ...]:

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import pytest
 import torch
 
 from flenwheel_core.families.flux.adapter import adapt_reference
@@ -26,6 +27,7 @@ def write_lora(path: Path, seed: int) -> LoraFile:
     return LoraFile(path, 0.7)
 
 
+@pytest.mark.filterwarnings("ignore:Already found a `peft_config`")
 def test_several_loras_at_their_weights_draw_as_diffusers_draws(tmp_path: Path) -> None:
     tiny_transformer().save_pretrained(tmp_path / "model" / "transformer")
     model = FluxModel(tmp_path / "model", "tiny", torch.device("cpu"), torch.float32)
