@@ -24,6 +24,7 @@ from flenwheel_core.domain.stages import (
     TrainRequest,
     TrainResult,
 )
+from flenwheel_core.editor_library import EditorLibrary
 from flenwheel_core.errors import InputError
 from flenwheel_core.evaluation.card import plan_card
 from flenwheel_core.ids import derive_seed
@@ -134,7 +135,7 @@ class Turn:
 
     def editor_loras(self) -> tuple[LoraUse, ...]:
         """The editor's own LoRA, if one was promoted."""
-        return ()
+        return EditorLibrary(self.store).loras(self.recipe.models.editor)
 
     # screening and training
 

@@ -14,3 +14,9 @@ benchmark = StageTask(
     base.BENCHMARK, "Fills the 23 cells of the model card with champion and challenger, and compares."
 )
 export = StageTask(base.EXPORT, "Writes the LoRA with its model card, grid and provenance.")
+edit_train = StageTask(
+    base.EDIT_TRAIN, "Trains the editor's LoRA on triplets; goes on from its checkpoint after a crash."
+)
+edit_compare = StageTask(
+    base.EDIT_COMPARE, "Makes held-out edits with the present editor and the new one, and compares."
+)

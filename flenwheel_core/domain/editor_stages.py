@@ -67,7 +67,7 @@ class EditScore(Document):
 
     key: str
     image: Digest
-    passed: bool = Field(description="the character was kept and the instruction followed")
+    passed: bool = Field(description="character kept and instruction followed, as far as could be told")
     identity: float | None = Field(description="cosine to the fingerprint's centroid; None if nothing could be told")
     identity_kept: bool | None
     followed: bool | None = Field(description="the reader sees what the labels ask for; None if it can't tell")

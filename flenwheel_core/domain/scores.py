@@ -24,6 +24,7 @@ ReasonCode = Literal[
     "wrong_pose",
     "wrong_angle",
     "wrong_expression",
+    "misaligned",
     "unreadable",
 ]
 
@@ -101,7 +102,9 @@ class Scorecard(Document):
     diversity: float = Field(description="Vendi score: the effective number of different pictures")
     centroid: tuple[float, ...] = Field(default=(), description="mean direction of the pictures' identity embeddings")
     drift: float | None = Field(default=None, description="cosine distance of the identity centroid since turn 1")
-    prompt_fidelity: float | None = Field(default=None, description="CLIP-T, if the verifier is a CLIP with its text side")
+    prompt_fidelity: float | None = Field(
+        default=None, description="CLIP-T, if the verifier is a CLIP with its text side"
+    )
     verifier: str
     verifier_version: str
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
+from flenwheel_core.domain import editor_stages
 from flenwheel_core.domain import stages as documents
 from flenwheel_core.domain.stages import StageRequest, StageResult
 from flenwheel_core.errors import InterruptedStageError, NotFoundError
@@ -71,10 +72,22 @@ BENCHMARK = Stage(
     documents.BenchmarkRequest, documents.BenchmarkResult, "flenwheel_core.stages.benchmark:benchmark", uses_gpu=True
 )
 EXPORT = Stage(documents.ExportRequest, documents.ExportResult, "flenwheel_core.stages.export:export", uses_gpu=False)
+EDIT_TRAIN = Stage(
+    editor_stages.EditTrainRequest,
+    editor_stages.EditTrainResult,
+    "flenwheel_core.stages.edit_train:edit_train",
+    uses_gpu=True,
+)
+EDIT_COMPARE = Stage(
+    editor_stages.EditCompareRequest,
+    editor_stages.EditCompareResult,
+    "flenwheel_core.stages.edit_compare:edit_compare",
+    uses_gpu=True,
+)
 
 STAGES: dict[str, Stage[StageRequest, StageResult]] = {
     stage.name: cast("Stage[StageRequest, StageResult]", stage)
-    for stage in (INGEST, ENRICH, SCREEN, TRAIN, GENERATE, BENCHMARK, EXPORT)
+    for stage in (INGEST, ENRICH, SCREEN, TRAIN, GENERATE, BENCHMARK, EXPORT, EDIT_TRAIN, EDIT_COMPARE)
 }
 
 

@@ -56,16 +56,24 @@ def _triplet(decision: FinalDecision, record: ImageRecord, *, gate: str, charact
     )
 
 
-def is_held_out(triplet: Triplet, share: float, seed: int = 0) -> bool:
+LEAST_HELD_OUT = 2
+
+
+def is_held_out(triplet: Triplet, share: float) -> bool:
     """True for a fixed share of all edits. It depends on source and prompt alone: once held out, never trained on."""
-    return derive_seed(seed, "held out", triplet.source, triplet.prompt) / _ONE < share
+    return _place(triplet) < share
 
 
 def split(triplets: Iterable[Triplet], share: float) -> tuple[tuple[Triplet, ...], tuple[Triplet, ...]]:
-    """Triplets to train on, and held-out ones."""
+    """Triplets to train on, and held-out ones: at least two, which a small set would not have by its share alone."""
     everything = tuple(triplets)
-    held = tuple(triplet for triplet in everything if is_held_out(triplet, share))
-    return tuple(triplet for triplet in everything if not is_held_out(triplet, share)), held
+    first = sorted({_place(triplet) for triplet in everything})[:LEAST_HELD_OUT]
+    held = tuple(triplet for triplet in everything if is_held_out(triplet, share) or _place(triplet) in first)
+    return tuple(triplet for triplet in everything if triplet not in held), held
+
+
+def _place(triplet: Triplet) -> float:
+    return derive_seed(0, "held out", triplet.source, triplet.prompt) / _ONE
 
 
 def put_triplets(store: Store, triplets: Iterable[Triplet]) -> str:

@@ -1,0 +1,92 @@
+"""The editor's own library: its Flywheel 2 runs and its champions. One editor serves all characters of a workspace."""
+
+from datetime import UTC, datetime
+from typing import Literal
+
+from pydantic import AwareDatetime
+
+from flenwheel_core.domain.base import Document
+from flenwheel_core.domain.editor_stages import EditorScorecard
+from flenwheel_core.domain.images import LoraUse
+from flenwheel_core.domain.loras import LoraRecord
+from flenwheel_core.ids import Digest
+from flenwheel_core.store import Store
+from flenwheel_core.triplets.collect import collect_triplets
+
+
+class EditorPromotion(Document):
+    """A decision about which LoRA the editor wears."""
+
+    at: AwareDatetime
+    lora: LoraRecord
+    weight: float
+    scorecard: EditorScorecard
+    flow_run: str
+    reasons: tuple[str, ...] = ()
+
+
+class EditorRunEnded(Document):
+    """How a run of Flywheel 2 ended."""
+
+    at: AwareDatetime
+    flow_run: str
+    outcome: Literal["promoted", "kept", "stopped", "too few"]
+    triplets: Digest
+    """The set that was collected, before checks."""
+    collected: int
+
+
+class EditorLibrary:
+    """Reads and appends to the editor's journals."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def promote(self, promotion: EditorPromotion) -> None:
+        """Makes a LoRA the editor's champion; a second record of the same flow run changes nothing."""
+        journal = self.store.journal("editor/champions", EditorPromotion)
+        if all(line.flow_run != promotion.flow_run for line in journal.read()):
+            journal.append(promotion)
+
+    def champion(self, editor: str, *, but_not_of: str | None = None) -> EditorPromotion | None:
+        """The newest promotion for this pinned editor; a LoRA of another base is no champion. `but_not_of` leaves a run's own out."""
+        found = [
+            line
+            for line in self.store.journal("editor/champions", EditorPromotion).read()
+            if line.lora.base_model == editor and line.flow_run != but_not_of
+        ]
+        return found[-1] if found else None
+
+    def champions(self) -> list[EditorPromotion]:
+        """Every promotion, oldest first."""
+        return list(self.store.journal("editor/champions", EditorPromotion).read())
+
+    def loras(self, editor: str) -> tuple[LoraUse, ...]:
+        """What the champion wears, for the next edits."""
+        standing = self.champion(editor)
+        return (LoraUse(digest=standing.lora.digest, weight=standing.weight),) if standing is not None else ()
+
+    def end_run(
+        self,
+        flow_run: str,
+        outcome: Literal["promoted", "kept", "stopped", "too few"],
+        triplets: Digest,
+        collected: int,
+    ) -> None:
+        """Records how a run ended; a second record of the same flow run changes nothing."""
+        journal = self.store.journal("editor/ended", EditorRunEnded)
+        if all(line.flow_run != flow_run for line in journal.read()):
+            journal.append(
+                EditorRunEnded(
+                    at=datetime.now(UTC), flow_run=flow_run, outcome=outcome, triplets=triplets, collected=collected
+                )
+            )
+
+    def ended_runs(self) -> list[EditorRunEnded]:
+        """How the ended runs ended, oldest first."""
+        return list(self.store.journal("editor/ended", EditorRunEnded).read())
+
+    def waiting_triplets(self) -> int:
+        """Triplets that came since the last run that used them."""
+        used = [run.collected for run in self.ended_runs() if run.outcome in ("promoted", "kept")]
+        return len(collect_triplets(self.store).triplets) - (used[-1] if used else 0)

@@ -1,0 +1,151 @@
+"""Editors on held-out edits: is the character kept, the instruction followed, the rest left alone; and which editor is better."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from flenwheel_core.domain.editor_stages import EditorComparison, EditorScorecard, EditScore
+from flenwheel_core.domain.images import Labels, LoraUse
+from flenwheel_core.evaluation.statistics import mcnemar, sign_flip_test, wilson
+
+SIGNIFICANT = 0.05
+IDENTITY_MARGIN = 0.02
+"""The mean identity may fall by this much, as it does between two runs of the same editor."""
+KEPT_MARGIN_DB = 0.5
+BLOCK_PX = 8
+KEPT_LEVELS = 6.0
+"""A block whose pixels the right answer moves by fewer levels of 255 on average is left unchanged by the edit."""
+SMALLEST_KEPT_SHARE = 0.05
+_LUMINANCE_CONSTANT, _CONTRAST_CONSTANT = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+
+Pixels = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How near an edit is to the right answer, and to its source where that must stay."""
+
+    target_error: float
+    kept_psnr_db: float | None
+    kept_ssim: float | None
+
+
+def measure_edit(source: Image.Image, target: Image.Image, made: Image.Image) -> Measured:
+    """All three are compared at the size of the edit.
+
+    PSNR and SSIM (Wang et al. 2004, block windows) are taken only where the right answer keeps the source.
+    """
+    before, right, got = (
+        np.asarray(image.convert("RGB").resize(made.size, Image.Resampling.BOX), dtype=np.float64)
+        for image in (source, target, made)
+    )
+    error = float(np.abs(got - right).mean())
+    one, wanted, other = _blocks(before), _blocks(right), _blocks(got)
+    kept = np.abs(wanted - one).mean(axis=(1, 2)) < KEPT_LEVELS
+    if kept.mean() < SMALLEST_KEPT_SHARE:
+        return Measured(error, None, None)
+    squared = float(((one[kept] - other[kept]) ** 2).mean())
+    psnr = 10 * float(np.log10(255**2 / max(squared, 1e-3)))
+    return Measured(error, min(psnr, 60.0), float(_ssim(one[kept], other[kept]).mean()))
+
+
+def followed(asked: Labels, seen: Labels) -> bool | None:
+    """True if everything both know agrees, None if they share nothing."""
+    pairs = [(getattr(asked, field), getattr(seen, field)) for field in Labels.model_fields]
+    known = [wanted == found for wanted, found in pairs if wanted is not None and found is not None]
+    return all(known) if known else None
+
+
+def edit_scorecard(loras: tuple[LoraUse, ...], edits: Sequence[EditScore]) -> EditorScorecard:
+    """The figures over all edits of one editor."""
+    passes = wilson(sum(edit.passed for edit in edits), len(edits))
+    return EditorScorecard(
+        loras=loras,
+        edits=tuple(edits),
+        pass_rate=round(passes.value, 5),
+        pass_rate_low=round(passes.low, 5),
+        pass_rate_high=round(passes.high, 5),
+        identity=_mean([edit.identity for edit in edits]),
+        followed_rate=_mean([None if edit.followed is None else float(edit.followed) for edit in edits]),
+        target_error=_mean([edit.target_error for edit in edits]) or 0.0,
+        kept_psnr_db=_mean([edit.kept_psnr_db for edit in edits]),
+        kept_ssim=_mean([edit.kept_ssim for edit in edits]),
+    )
+
+
+def compare_editors(champion: EditorScorecard, challenger: EditorScorecard) -> EditorComparison:
+    """The promotion rule: not worse on anything, and better on edits passed or on nearness to the right answers.
+
+    A gain is believed with p below 0.05; without one, the present editor stays.
+    """
+    pairs = list(zip(champion.edits, challenger.edits, strict=True))
+    p_pass = mcnemar([a.passed for a, _ in pairs], [b.passed for _, b in pairs])
+    p_error = sign_flip_test([a.target_error - b.target_error for a, b in pairs])
+    pass_gain = challenger.pass_rate - champion.pass_rate
+    error_gain = champion.target_error - challenger.target_error
+    identity_gain = _gain(champion.identity, challenger.identity)
+    psnr_gain = _gain(champion.kept_psnr_db, challenger.kept_psnr_db)
+    better = (pass_gain > 0 and p_pass < SIGNIFICANT) or (error_gain > 0 and p_error < SIGNIFICANT)
+    verdicts = [
+        (better, _better_text(better, pass_gain, p_pass, error_gain, p_error)),
+        (
+            pass_gain >= 0 or p_pass >= SIGNIFICANT,
+            f"Passed edits: {champion.pass_rate:.0%} before, {challenger.pass_rate:.0%} now.",
+        ),
+        (
+            error_gain >= 0 or p_error >= SIGNIFICANT,
+            f"Error: {champion.target_error:.2f} before, {challenger.target_error:.2f} now.",
+        ),
+    ]
+    if identity_gain is not None:
+        kept = identity_gain >= -IDENTITY_MARGIN
+        verdicts.append((kept, f"Identity changed by {identity_gain:+.3f}; down to {-IDENTITY_MARGIN} is fine."))
+    if psnr_gain is not None:
+        kept = psnr_gain >= -KEPT_MARGIN_DB
+        verdicts.append(
+            (kept, f"Outside of the edits PSNR changed by {psnr_gain:+.2f} dB; down to {-KEPT_MARGIN_DB} is fine.")
+        )
+    return EditorComparison(
+        promote=all(good for good, _ in verdicts),
+        reasons=tuple(text for _, text in verdicts),
+        pass_rate_gain=round(pass_gain, 5),
+        pass_rate_p_value=round(p_pass, 5),
+        identity_gain=None if identity_gain is None else round(identity_gain, 5),
+        target_error_gain=round(error_gain, 4),
+        target_error_p_value=round(p_error, 5),
+    )
+
+
+def _better_text(better: bool, pass_gain: float, p_pass: float, error_gain: float, p_error: float) -> str:
+    figures = f"passed edits {pass_gain:+.0%} (p = {p_pass:.3f}), error {-error_gain:+.2f} levels (p = {p_error:.3f})"
+    return f"It is better: {figures}." if better else f"No gain that chance would not explain: {figures}."
+
+
+def _blocks(pixels: Pixels) -> Pixels:
+    """(blocks, 64, 3) of a picture (rows, columns, 3)."""
+    rows, columns = pixels.shape[0] // BLOCK_PX, pixels.shape[1] // BLOCK_PX
+    cut = pixels[: rows * BLOCK_PX, : columns * BLOCK_PX]
+    parts = cut.reshape(rows, BLOCK_PX, columns, BLOCK_PX, 3).transpose(0, 2, 1, 3, 4)
+    return parts.reshape(rows * columns, BLOCK_PX * BLOCK_PX, 3)
+
+
+def _ssim(first: Pixels, second: Pixels) -> Pixels:
+    """Structural similarity of each block and channel."""
+    a, b = first.mean(axis=1), second.mean(axis=1)
+    variances = first.var(axis=1) + second.var(axis=1)
+    covariance = ((first - a[:, None]) * (second - b[:, None])).mean(axis=1)
+    light = (2 * a * b + _LUMINANCE_CONSTANT) / (a**2 + b**2 + _LUMINANCE_CONSTANT)
+    similar: Pixels = light * (2 * covariance + _CONTRAST_CONSTANT) / (variances + _CONTRAST_CONSTANT)
+    return similar
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return round(sum(known) / len(known), 5) if known else None
+
+
+def _gain(before: float | None, now: float | None) -> float | None:
+    return None if before is None or now is None else now - before

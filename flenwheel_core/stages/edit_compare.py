@@ -1,0 +1,152 @@
+"""The stage `edit_compare`: two editors make the same held-out edits with the same seeds, and are measured alike."""
+
+from collections.abc import Sequence
+
+from PIL.Image import Image
+
+from flenwheel_core.domain.editor_stages import (
+    ComparedEdit,
+    EditCompareRequest,
+    EditCompareResult,
+    EditorScorecard,
+    EditScore,
+)
+from flenwheel_core.domain.images import ImageKind, ImageRecord, Labels, LoraUse
+from flenwheel_core.domain.prompts import EditItem
+from flenwheel_core.domain.stages import CharacterRef, EnrichRequest, EnrichResult
+from flenwheel_core.evaluation.editors import compare_editors, edit_scorecard, followed, measure_edit
+from flenwheel_core.families.protocols import Embedded
+from flenwheel_core.families.registry import open_reader, open_verifier
+from flenwheel_core.identity.screening import FingerprintSpace
+from flenwheel_core.identity.verifiers import require_same_version
+from flenwheel_core.images.sheets import Tile, contact_sheet
+from flenwheel_core.stages.base import StageContext
+from flenwheel_core.stages.enrich import enrich
+from flenwheel_core.store.pictures import encode_png, load_picture
+
+CHUNK = 32
+SHEET_ROWS = 24
+HELD_OUT = CharacterRef(name="held-out", trigger="held_out", class_word="subject", kind="subject")
+
+
+def edit_compare(request: EditCompareRequest, context: StageContext) -> EditCompareResult:
+    """Scorecards of the present editor and of the challenger, and what their comparison says."""
+    if request.fingerprints:
+        with open_verifier(request.verifier, context.settings) as verifier:
+            for fingerprint in request.fingerprints.values():
+                require_same_version(verifier, fingerprint)
+    drawn = [_draw(request, loras, context) for loras in (request.champion, request.challenger)]
+    champion, challenger = (
+        _score(request, records, loras, context)
+        for records, loras in zip(drawn, (request.champion, request.challenger), strict=True)
+    )
+    return EditCompareResult(
+        champion=champion,
+        challenger=challenger,
+        comparison=compare_editors(champion, challenger),
+        images=context.store.put_images([record for records in drawn for record in records]),
+        sheet=context.store.put_blob(encode_png(_sheet(request, champion, challenger, context), {})),
+    )
+
+
+def _draw(request: EditCompareRequest, loras: tuple[LoraUse, ...], context: StageContext) -> tuple[ImageRecord, ...]:
+    """The held-out edits by one editor, kept as an enrichment of their own: a champion makes them once, ever."""
+    sources = dict.fromkeys(item.source for item in request.items)
+    edits = EnrichRequest(
+        character=HELD_OUT,
+        sources=context.store.put_images([_source(digest) for digest in sources]),
+        items=tuple(
+            EditItem(key=item.key, source=item.source, prompt=item.prompt, seed=item.seed, labels=item.labels)
+            for item in request.items
+        ),
+        editor=request.editor,
+        loras=loras,
+        sampler=request.sampler,
+        turn=0,
+        storage=request.storage,
+    )
+    done = context.store.get_result(edits, EnrichResult)
+    if done is None:
+        context.store.put_request(edits)
+        done = enrich(edits, context)
+        context.store.put_result(edits, done)
+    return context.store.get_images(done.images)
+
+
+def _source(digest: str) -> ImageRecord:
+    return ImageRecord(
+        digest=digest, width=0, height=0, kind=ImageKind.SOURCE, stage="held-out", request=digest, item=digest[:12]
+    )
+
+
+def _score(
+    request: EditCompareRequest, records: Sequence[ImageRecord], loras: tuple[LoraUse, ...], context: StageContext
+) -> EditorScorecard:
+    context.check_stop()
+    embedded, seen = _look(request, records, context)
+    spaces = {name: FingerprintSpace(fingerprint) for name, fingerprint in request.fingerprints.items()}
+    edits = []
+    for item, record, found, labels in zip(request.items, records, embedded, seen, strict=True):
+        identity = kept = None
+        if item.character in spaces and found.embedding is not None:
+            located = spaces[item.character].locate(found.embedding)
+            identity, kept = located.similarity, located.distance <= request.fingerprints[item.character].threshold
+        done = followed(item.labels, labels)
+        source, target, made = (
+            load_picture(context.store, digest) for digest in (item.source, item.target, record.digest)
+        )
+        measured = measure_edit(source, target, made)
+        edits.append(
+            EditScore(
+                key=item.key,
+                image=record.digest,
+                passed=kept is not False and done is not False,
+                identity=identity,
+                identity_kept=kept,
+                followed=done,
+                target_error=round(measured.target_error, 4),
+                kept_psnr_db=None if measured.kept_psnr_db is None else round(measured.kept_psnr_db, 4),
+                kept_ssim=None if measured.kept_ssim is None else round(measured.kept_ssim, 5),
+            )
+        )
+    return edit_scorecard(loras, edits)
+
+
+def _look(
+    request: EditCompareRequest, records: Sequence[ImageRecord], context: StageContext
+) -> tuple[list[Embedded], list[Labels]]:
+    embedded: list[Embedded] = []
+    chunks = [records[start : start + CHUNK] for start in range(0, len(records), CHUNK)]
+    with open_verifier(request.verifier, context.settings) as verifier:
+        for chunk in chunks:
+            embedded += verifier.embed([load_picture(context.store, record.digest) for record in chunk])
+    seen = [found.labels or Labels() for found in embedded]
+    if request.reader is not None:
+        with open_reader(request.reader, context.settings) as reader:
+            seen = [
+                labels
+                for chunk in chunks
+                for labels in reader.read([load_picture(context.store, record.digest) for record in chunk])
+            ]
+    return embedded, seen
+
+
+def _sheet(
+    request: EditCompareRequest, champion: EditorScorecard, challenger: EditorScorecard, context: StageContext
+) -> Image:
+    tiles = []
+    rows = list(zip(request.items, champion.edits, challenger.edits, strict=True))[:SHEET_ROWS]
+    for item, before, now in rows:
+        tiles += [
+            Tile(load_picture(context.store, item.source), ("source", item.prompt)),
+            Tile(load_picture(context.store, item.target), ("right answer",)),
+            _tile("before", before, item, context),
+            _tile("now", now, item, context),
+        ]
+    return contact_sheet(tiles, columns=4, title="Held-out edits")
+
+
+def _tile(name: str, score: EditScore, item: ComparedEdit, context: StageContext) -> Tile:
+    identity = "" if score.identity is None else f", identity {score.identity:.2f}"
+    text = f"{name}: error {score.target_error:.1f}{identity}"
+    return Tile(load_picture(context.store, score.image), (text, item.character), good=score.passed)

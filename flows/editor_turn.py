@@ -1,0 +1,207 @@
+"""One turn of the editor: what each step asks for, written down when it is first asked, as in `flows.turn`."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal, TypeVar
+
+from prefect.runtime import flow_run
+
+from flenwheel_core.domain.base import Document
+from flenwheel_core.domain.decisions import ClosedGate
+from flenwheel_core.domain.editor_stages import ComparedEdit, EditCompareRequest, EditCompareResult, EditTrainRequest
+from flenwheel_core.domain.images import ImageRecord, LoraUse
+from flenwheel_core.domain.loras import LoraRecord
+from flenwheel_core.domain.scores import Fingerprint
+from flenwheel_core.domain.triplets import Triplet
+from flenwheel_core.editor_library import EditorLibrary, EditorPromotion
+from flenwheel_core.ids import Digest, derive_seed
+from flenwheel_core.library import Library
+from flenwheel_core.recipes.model import Recipe
+from flenwheel_core.review.session import Reviews, ReviewSession
+from flenwheel_core.store import Store
+from flenwheel_core.triplets.collect import get_triplets, put_triplets, split
+from flenwheel_core.triplets.lessons import Lessons, approved_lessons, characters_of
+from tasks.editor import gather, open_editor_turn
+from tasks.opening import open_store
+
+Kind = TypeVar("Kind", bound=Document)
+
+
+class Waiting(Document):
+    """New triplets when the run began."""
+
+    triplets: int
+
+
+class ChosenLessons(Document):
+    """The lessons of gate C, split."""
+
+    trained: Digest
+    held_out: Digest
+
+
+@dataclass(frozen=True)
+class EditorTurn:
+    """A turn of Flywheel 2: it belongs to its flow run, also after a retry."""
+
+    store: Store
+    recipe: Recipe
+    character: str | None
+    flow_run: str
+
+    @property
+    def name(self) -> str:
+        """Such as editor-1a2b3c4d: names the LoRA, the gate and the task runs."""
+        return f"editor-{self.flow_run[:8]}"
+
+    @property
+    def library(self) -> EditorLibrary:
+        return EditorLibrary(self.store)
+
+    @property
+    def reviews(self) -> Reviews:
+        return Reviews(self.store)
+
+    def frozen(self, step: str, kind: type[Kind], build: Callable[[], Kind]) -> Kind:
+        """The document of a step: what was written down at the first call, whatever `build` would give now."""
+        place = f"editor/runs/{self.flow_run}/{step}"
+        found = self.store.get_document(place, kind)
+        if found is None:
+            self.store.put_document(place, build())
+            found = self.store.get_document(place, kind)
+        assert found is not None
+        return found
+
+    def waiting(self) -> int:
+        """New triplets when the run began: a replay after the gate must not find that there are too few now."""
+        found = self.frozen("waiting", Waiting, lambda: Waiting(triplets=self.library.waiting_triplets()))
+        return found.triplets
+
+    # gate C
+
+    def lessons(self, round_: int) -> Lessons:
+        """What was collected and checked for a round of the gate."""
+        return self.frozen(f"lessons-r{round_}", Lessons, lambda: gather(self.character))
+
+    def gate_c(self, lessons: Lessons, round_: int) -> ReviewSession:
+        """The session in which a person approves the lessons."""
+        triplets = get_triplets(self.store, lessons.usable).triplets
+        return ReviewSession(
+            gate=f"{self.name}-gate-c-r{round_}",
+            kind="triplets",
+            character=characters_of(triplets)[0],
+            turn=len(self.library.ended_runs()) + 1,
+            round=round_,
+            images=lessons.images,
+            screenings=lessons.screenings,
+            references=self._sources(triplets),
+            minimum=self.recipe.editor.minimum_triplets,
+            flow_run=self.flow_run,
+        )
+
+    def chosen(self, lessons: Lessons, closed: ClosedGate) -> ChosenLessons:
+        """The approved lessons: those to train on, and the held-out ones for the comparison."""
+
+        def build() -> ChosenLessons:
+            approved = approved_lessons(self.store, lessons, self.reviews.decisions(closed))
+            trained, held = split(approved, self.recipe.editor.holdout_share)
+            return ChosenLessons(
+                trained=put_triplets(self.store, trained),
+                held_out=put_triplets(self.store, held[: self.recipe.editor.compared_edits]),
+            )
+
+        return self.frozen("chosen", ChosenLessons, build)
+
+    # training and comparison
+
+    def train_request(self, chosen: ChosenLessons) -> EditTrainRequest:
+        """The editor's LoRA on the chosen lessons, always from the bare editor."""
+        editor = self.recipe.editor
+        return EditTrainRequest(
+            name=self.name,
+            triplets=chosen.trained,
+            editor=self.recipe.models.editor,
+            recipe=editor.train,
+            changed_weight=editor.changed_weight,
+            kept_weight=editor.kept_weight,
+            corrections_weight=editor.corrections_weight,
+            storage=editor.storage,
+            seed=editor.seed,
+        )
+
+    def compare_request(self, chosen: ChosenLessons, challenger: LoraRecord) -> EditCompareRequest:
+        """The present editor and the new one on the held-out edits."""
+
+        def build() -> EditCompareRequest:
+            held = get_triplets(self.store, chosen.held_out).triplets
+            return EditCompareRequest(
+                items=tuple(self._compared(triplet, index) for index, triplet in enumerate(held)),
+                editor=self.recipe.models.editor,
+                champion=self.library.loras(self.recipe.models.editor),
+                challenger=(LoraUse(digest=challenger.digest, weight=self.recipe.editor.lora_weight),),
+                fingerprints=self._fingerprints(held),
+                verifier=self.recipe.models.verifier,
+                reader=self.recipe.models.reader,
+                sampler=self.recipe.enrich.sampler,
+                storage=self.recipe.editor.storage,
+            )
+
+        return self.frozen("compare", EditCompareRequest, build)
+
+    def promote(self, lora: LoraRecord, score: EditCompareResult) -> None:
+        """The next turn of Flywheel 1 edits with this LoRA."""
+        self.library.promote(
+            EditorPromotion(
+                at=datetime.now(UTC),
+                lora=lora,
+                weight=self.recipe.editor.lora_weight,
+                scorecard=score.challenger,
+                flow_run=self.flow_run,
+                reasons=score.comparison.reasons,
+            )
+        )
+
+    def end(self, outcome: Literal["promoted", "kept", "stopped", "too few"], lessons: Lessons) -> None:
+        """Records how the run ended."""
+        self.library.end_run(self.flow_run, outcome, lessons.collected, lessons.total)
+
+    def _compared(self, triplet: Triplet, index: int) -> ComparedEdit:
+        seed = derive_seed(self.recipe.editor.seed, "compare", triplet.source, triplet.prompt) % 2**31
+        return ComparedEdit(
+            key=f"held-out-{index:04d}",
+            source=triplet.source,
+            prompt=triplet.prompt,
+            target=triplet.target,
+            character=triplet.character,
+            labels=triplet.labels,
+            seed=seed,
+        )
+
+    def _fingerprints(self, triplets: Sequence[Triplet]) -> dict[str, Fingerprint]:
+        found = {name: Library(self.store).facts(name) for name in characters_of(triplets)}
+        return {
+            name: facts.fingerprint
+            for name, facts in found.items()
+            if facts is not None and facts.fingerprint is not None
+        }
+
+    def _sources(self, triplets: Sequence[Triplet]) -> str | None:
+        """Image set of the sources that belong to a character's library; imported ones have no record there."""
+        known: dict[str, ImageRecord] = {}
+        for name in characters_of(triplets):
+            facts = Library(self.store).facts(name)
+            if facts is not None:
+                known |= {record.digest: record for record in self.store.get_images(facts.sources)}
+        wanted = dict.fromkeys(triplet.source for triplet in triplets)
+        return self.store.put_images([known[digest] for digest in wanted if digest in known]) if known else None
+
+
+def start_editor_turn(character: str | None, recipe: str | None) -> EditorTurn:
+    """The turn of this flow run, the same one at every replay."""
+    return EditorTurn(
+        store=open_store(),
+        recipe=open_editor_turn(character or None, recipe or None),
+        character=character or None,
+        flow_run=flow_run.id,
+    )

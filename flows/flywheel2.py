@@ -1,0 +1,55 @@
+"""Flywheel 2: the editor learns from what people approved and corrected, and is promoted only if it got better on edits it never saw.
+
+The run suspends at gate C until a person approves the lessons. The next turn of Flywheel 1 edits with the promoted editor.
+"""
+
+from prefect import flow
+
+from flenwheel_core.ids import slugify
+from flows.editor_turn import EditorTurn, start_editor_turn
+from flows.gates import await_gate
+from flows.opening import plain_errors
+from tasks.editor import publish_editor_report
+from tasks.stages import edit_compare, edit_train
+
+
+@flow(name="flywheel-2", flow_run_name="editor turn", description=__doc__, persist_result=False)
+@plain_errors
+def flywheel2(character: str | None = None, recipe: str | None = None, only_when_waiting: bool = False) -> str:
+    """One turn of Flywheel 2.
+
+    Args:
+        character: Learn from this character's edits only; from everybody's if left empty.
+        recipe: Recipe with the editor and its training; the character's own if left empty.
+        only_when_waiting: End at once unless as many new triplets wait as the recipe's editor.train_after says.
+    """
+    turn = start_editor_turn(character, recipe)
+    if only_when_waiting and turn.waiting() < turn.recipe.editor.train_after:
+        return f"not enough new triplets yet: {turn.waiting()} of {turn.recipe.editor.train_after}"
+    for round_ in range(1, turn.recipe.gates.rounds + 1):
+        lessons = turn.lessons(round_)
+        if lessons.passed + lessons.doubtful < turn.recipe.editor.minimum_triplets:
+            turn.end("too few", lessons)
+            return f"too few lessons: {lessons.summary()}; {turn.recipe.editor.minimum_triplets} are asked for"
+        closed = await_gate(turn.reviews, turn.gate_c(lessons, round_))
+        if closed.verdict == "approve":
+            return learn(turn, round_)
+        if closed.verdict == "stop":
+            break
+    turn.end("stopped", lessons)
+    return "stopped at gate C"
+
+
+def learn(turn: EditorTurn, round_: int) -> str:
+    """Train on the approved lessons, compare on the held-out ones, promote or keep."""
+    lessons = turn.lessons(round_)
+    closed = turn.reviews.closed(turn.gate_c(lessons, round_).gate)
+    assert closed is not None
+    chosen = turn.chosen(lessons, closed)
+    trained = edit_train(turn.train_request(chosen), f"train {turn.name}")
+    score = edit_compare(turn.compare_request(chosen, trained.lora), f"compare {turn.name}")
+    publish_editor_report(slugify(f"report-{turn.name}"), lessons, score)
+    if score.comparison.promote:
+        turn.promote(trained.lora, score)
+    turn.end("promoted" if score.comparison.promote else "kept", lessons)
+    return score.summary()

@@ -1,0 +1,73 @@
+"""Editors on held-out edits: the figures mean what they say, and only a gain beyond chance promotes."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from flenwheel_core.domain.editor_stages import EditScore
+from flenwheel_core.domain.images import Labels, LoraUse
+from flenwheel_core.evaluation.editors import compare_editors, edit_scorecard, followed, measure_edit
+
+
+def noise(seed: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 255, (64, 64, 3), dtype=np.uint8))
+
+
+def patched(image: Image.Image, box: tuple[int, int, int, int], colour: tuple[int, int, int]) -> Image.Image:
+    edited = image.copy()
+    edited.paste(colour, box)
+    return edited
+
+
+def test_outside_of_the_edit_only_the_source_counts() -> None:
+    source = noise(0)
+    target = patched(source, (0, 0, 32, 64), (255, 0, 0))
+    right = measure_edit(source, target, target)
+    assert right.target_error == 0 and right.kept_psnr_db == 60 and right.kept_ssim == pytest.approx(1)
+    wrong_inside = measure_edit(source, target, source)
+    assert wrong_inside.target_error > 50 and wrong_inside.kept_psnr_db == 60
+    wrong_outside = measure_edit(source, target, patched(target, (32, 0, 64, 64), (0, 0, 0)))
+    assert wrong_outside.kept_psnr_db < 10 and wrong_outside.kept_ssim < 0.1
+    everything = measure_edit(source, noise(1), noise(1))
+    assert everything.kept_psnr_db is None and everything.target_error == 0
+
+
+def test_followed_compares_what_both_know() -> None:
+    assert followed(Labels(angle="front", background="forest"), Labels(angle="front", expression="sad")) is True
+    assert followed(Labels(angle="front"), Labels(angle="half-left")) is False
+    assert followed(Labels(background="forest"), Labels(angle="front")) is None
+
+
+def card(errors: list[float], passed: list[bool], identity: float = 0.8, name: str = "a") -> object:
+    edits = [
+        EditScore(
+            key=str(index),
+            image="0" * 64,
+            passed=good,
+            identity=identity,
+            identity_kept=True,
+            followed=good,
+            target_error=error,
+            kept_psnr_db=30.0,
+            kept_ssim=0.9,
+        )
+        for index, (error, good) in enumerate(zip(errors, passed, strict=True))
+    ]
+    return edit_scorecard((LoraUse(digest=name * 64),), edits)
+
+
+def test_a_clear_gain_promotes_and_chance_does_not() -> None:
+    champion = card([10.0 + n % 3 for n in range(12)], [n % 2 == 0 for n in range(12)])
+    better = card([8.0 + n % 3 for n in range(12)], [True] * 12)
+    assert compare_editors(champion, better).promote
+    same = card([10.0 + (n + 1) % 3 for n in range(12)], [n % 2 == 1 for n in range(12)])
+    verdict = compare_editors(champion, same)
+    assert not verdict.promote and "chance" in verdict.reasons[0]
+    worse = compare_editors(better, champion)
+    assert not worse.promote and worse.target_error_gain < 0
+
+
+def test_lost_identity_keeps_the_challenger_back() -> None:
+    champion, challenger = card([10.0] * 12, [True] * 12), card([5.0] * 12, [True] * 12, identity=0.7)
+    verdict = compare_editors(champion, challenger)
+    assert verdict.target_error_p_value < 0.01 and not verdict.promote

@@ -1,0 +1,132 @@
+"""Lessons come from people's decisions: approved and corrected edits of closed gates, and nothing else."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw
+
+from flenwheel_core.domain.decisions import Decision, Verdict
+from flenwheel_core.domain.images import ImageKind, ImageRecord, Labels
+from flenwheel_core.domain.scores import Screening
+from flenwheel_core.domain.triplets import Triplet
+from flenwheel_core.review.session import Reviews, ReviewSession
+from flenwheel_core.store import Store
+from flenwheel_core.store.pictures import save_picture
+from flenwheel_core.triplets.collect import collect_triplets, get_triplets, imported_triplets
+from flenwheel_core.triplets.lessons import approved_lessons, characters_of, gather_lessons
+
+GATE = "ann-t1-gate-a-r1"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store((tmp_path / "store").as_uri())
+
+
+def drawn(store: Store, colour: str, **facts: object) -> ImageRecord:
+    image = Image.linear_gradient("L").resize((96, 96)).convert("RGB")
+    ImageDraw.Draw(image).rectangle((20, 20, 60, 60), fill=colour)
+    base = {"digest": "0" * 64, "width": 1, "height": 1, "stage": "enrich", "request": "1" * 64, "item": colour}
+    return save_picture(store, image, ImageRecord.model_validate({**base, "kind": ImageKind.ENRICHED, **facts}))
+
+
+def opened(store: Store, gate: str = GATE, kind: str = "enriched") -> list[ImageRecord]:
+    source = drawn(store, "black", kind=ImageKind.SOURCE)
+    edits = [
+        drawn(store, colour, parents=(source.digest,), prompt=f"make it {colour}", labels=Labels(background=colour))
+        for colour in ("red", "green", "blue", "white")
+    ]
+    rows = [Screening(image=edit.digest, outcome="pass", verifier="v", verifier_version="1") for edit in edits]
+    session = ReviewSession.model_validate(
+        {
+            "gate": gate,
+            "kind": kind,
+            "character": "ann",
+            "turn": 1,
+            "round": 1,
+            "images": store.put_images(edits),
+            "screenings": store.put_screenings(rows),
+            "minimum": 1,
+        }
+    )
+    Reviews(store).open(session)
+    return edits
+
+
+def decide(store: Store, image: str, verdict: Verdict, correction: str | None = None) -> None:
+    line = Decision(
+        id=f"{image[:8]}-{verdict}",
+        at=datetime.now(UTC),
+        author="me",
+        image=image,
+        verdict=verdict,
+        correction=correction,
+    )
+    Reviews(store).decide(GATE, line)
+
+
+def close(store: Store, undecided: str = "leave_out") -> None:
+    Reviews(store).close(GATE, "approve", undecided, override_minimum=True, reviewer="me")  # type: ignore[arg-type]
+
+
+def test_approved_and_corrected_edits_become_triplets(store: Store) -> None:
+    red, green, blue, _white = opened(store)
+    fixed = drawn(store, "darkgreen", kind=ImageKind.CORRECTED)
+    decide(store, red.digest, Verdict.GOOD)
+    decide(store, green.digest, Verdict.NEEDS_CORRECTION, fixed.digest)
+    decide(store, blue.digest, Verdict.REJECT)
+    assert collect_triplets(store).triplets == (), "an open gate teaches nothing yet"
+    close(store, "take_passed")
+    approved, corrected = collect_triplets(store).triplets
+    assert (approved.target, approved.kind, approved.prompt) == (red.digest, "approved", "make it red")
+    assert (corrected.target, corrected.rejected, corrected.kind) == (fixed.digest, green.digest, "corrected")
+    assert approved.source == corrected.source == red.parents[0] and approved.labels == Labels(background="red")
+    assert approved.author == "me"
+
+
+def test_synthetic_gates_teach_the_editor_nothing(store: Store) -> None:
+    red, *_ = opened(store, kind="synthetic")
+    decide(store, red.digest, Verdict.GOOD)
+    close(store)
+    assert collect_triplets(store).triplets == ()
+
+
+def test_lessons_are_checked_and_what_gate_c_lets_through_is_trained_on(store: Store) -> None:
+    red, green, *_ = opened(store)
+    decide(store, red.digest, Verdict.GOOD)
+    decide(store, green.digest, Verdict.NEEDS_CORRECTION, green.parents[0])
+    close(store)
+    imported = Triplet(
+        source=red.parents[0],
+        prompt="wide",
+        target=red.digest,
+        kind="corrected",
+        character="ben",
+        turn=0,
+        gate="import",
+        author="me",
+    )
+    imported_triplets(store).append(imported)
+    lessons = gather_lessons(store, None)
+    assert (lessons.total, lessons.passed, lessons.left_out) == (3, 2, {"unchanged": 1})
+    assert characters_of(get_triplets(store, lessons.usable).triplets) == ("ann", "ben")
+    assert [record.digest for record in store.get_images(lessons.images)] == [red.digest], "one row a picture"
+    session = (
+        Reviews(store)
+        .get(GATE)
+        .model_copy(
+            update={
+                "gate": "editor-gate-c-r1",
+                "kind": "triplets",
+                "images": lessons.images,
+                "screenings": lessons.screenings,
+            }
+        )
+    )
+    reviews = Reviews(store)
+    reviews.open(session)
+    closed = reviews.close(session.gate, "approve", "take_passed", override_minimum=False, reviewer="me")
+    chosen = approved_lessons(store, lessons, reviews.decisions(closed))
+    assert [triplet.prompt for triplet in chosen] == ["make it red", "wide"]
+    assert gather_lessons(store, "ben").total == 1
