@@ -16,7 +16,6 @@ from flenwheel_core.errors import FlenwheelError
 from flenwheel_core.pinning import pin_recipe
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.settings import Settings
-from flenwheel_core.store import Store
 
 LEAST_DISK_GIB = 5.0
 WANTED = ("prefect", "torch", "diffusers", "transformers", "peft", "bitsandbytes", "polars", "deepface")
@@ -41,9 +40,8 @@ def examine(settings: Settings, recipe: str | None) -> list[Finding]:
         return [*found, Finding(True, f"no server runs in {settings.root} (flenwheel up starts it)")]
     try:
         api = open_api(settings, patience_seconds=3)
+        found += [Finding(True, f"put right: {line}") for line in reconcile(api, settings)]
         found += _limits(api, settings)
-        lines = reconcile(api, Store(settings.store_url, settings.store_options))
-        found += [Finding(True, f"put right: {line}") for line in lines]
     except FlenwheelError as error:
         found.append(Finding(False, error.message))
     return found

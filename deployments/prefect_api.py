@@ -60,6 +60,7 @@ class Limit(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
+    id: str
     name: str
     limit: int
     active_slots: int

@@ -1,4 +1,4 @@
-"""Puts right what a crash left: runs whose process is gone, and answered gates whose run was never told.
+"""Puts right what a crash left: runs whose process is gone, slots they held, and answered gates whose run was never told.
 
 A suspended run has no process and never gets one taken away: only its own gate's answer moves it.
 """
@@ -6,10 +6,12 @@ A suspended run has no process and never gets one taken away: only its own gate'
 from datetime import UTC, datetime
 from pathlib import Path
 
+from deployments.leases import held_leases, release
 from deployments.prefect_api import FlowRun, PrefectApi
 from deployments.prefect_gates import resume_gate, waiting_runs
 from flenwheel_core.errors import NotFoundError
 from flenwheel_core.review.session import Reviews
+from flenwheel_core.settings import Settings
 from flenwheel_core.store import Store
 
 RUNNING_GRACE_SECONDS = 20.0
@@ -19,15 +21,16 @@ PENDING_GRACE_SECONDS = 180.0
 
 def reconcile(
     api: PrefectApi,
-    store: Store,
+    settings: Settings,
     *,
     running_grace_seconds: float = RUNNING_GRACE_SECONDS,
     pending_grace_seconds: float = PENDING_GRACE_SECONDS,
 ) -> list[str]:
-    """Does both; returns a line for each thing it did. Raises ServerError if the server does not answer."""
+    """Does all of it; returns a line for each thing it did. Raises ServerError if the server does not answer."""
     return [
         *mark_crashed(api, running_grace_seconds, pending_grace_seconds),
-        *hand_over_answers(api, store),
+        *release_lost_leases(api, settings),
+        *hand_over_answers(api, Store(settings.store_url, settings.store_options)),
     ]
 
 
@@ -47,6 +50,18 @@ def mark_crashed(api: PrefectApi, running_grace_seconds: float, pending_grace_se
             "Its process is gone (killed, or the machine restarted). Retry it: what is done is kept.",
         )
         done.append(f"{run.name} ({run.id[:8]}): its process is gone; marked as crashed ({status})")
+    return done
+
+
+def release_lost_leases(api: PrefectApi, settings: Settings) -> list[str]:
+    """Gives back slots whose holder was killed, so that the next run need not wait for the lease to expire."""
+    done = []
+    leases = held_leases(settings, api)
+    alive = run_processes() if leases else {}
+    for lease in leases:
+        if lease.flow_run not in alive:
+            release(api, lease)
+            done.append(f"{lease.limit}: its holder {lease.flow_run[:8]} is gone; the slot is free again")
     return done
 
 

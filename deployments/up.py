@@ -21,12 +21,11 @@ from flenwheel_core.errors import FlenwheelError, ServerError, UserError
 from flenwheel_core.review.web.security import check_binding
 from flenwheel_core.services import Services, load_services, save_services
 from flenwheel_core.settings import Settings
-from flenwheel_core.store import Store
 
 SERVER_PORT = 4200
 STUDIO_PORT = 4300
 START_SECONDS = 180.0
-RECONCILE_SECONDS = 60.0
+RECONCILE_SECONDS = 15.0
 STOP_SECONDS = 75.0
 """Longer than a training needs to save its state."""
 
@@ -134,9 +133,8 @@ class Workspace:
 
     def _reconcile(self) -> None:
         self._reconciled = time.monotonic()
-        store = Store(self.settings.store_url, self.settings.store_options)
         try:
-            for line in reconcile(self.api, store):
+            for line in reconcile(self.api, self.settings):
                 self._say(line)
         except FlenwheelError as error:
             self._say(error.message)

@@ -7,9 +7,12 @@ short, so that a killed holder blocks others for about a minute at most, and a s
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from uuid import UUID
 
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import ConcurrencyLeaseHolder
 from prefect.concurrency.sync import concurrency
+from prefect.runtime import flow_run
 
 from flenwheel_core.progress import ProgressEvent, Sink
 
@@ -29,8 +32,15 @@ def gpu_slot(slot: str, stage: str, sink: Sink) -> Iterator[None]:
         client.upsert_global_concurrency_limit_by_name(limit_name(slot), limit=1)
     sink(ProgressEvent(stage=stage, kind="waiting", text=f"for the GPU slot {slot}"))
     began = time.monotonic()
+    # The holder is the run, not the task: its process is what a reconciler can look for.
+    holder = ConcurrencyLeaseHolder(type="flow_run", id=UUID(flow_run.id)) if flow_run.id else None
     with concurrency(
-        limit_name(slot), occupy=1, strict=True, lease_duration=LEASE_SECONDS, raise_on_lease_renewal_failure=False
+        limit_name(slot),
+        occupy=1,
+        strict=True,
+        lease_duration=LEASE_SECONDS,
+        raise_on_lease_renewal_failure=False,
+        holder=holder,
     ):
         waited = time.monotonic() - began
         if waited >= WORTH_A_LINE_SECONDS:

@@ -3,11 +3,11 @@
 from contextlib import nullcontext
 from typing import Generic, TypeVar
 
-from prefect import Task, task
+from prefect import Task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import TaskRun
+from prefect.client.schemas.objects import State, TaskRun
 from prefect.runtime import flow_run
-from prefect.states import Completed, Failed, State
+from prefect.states import Completed, Failed
 
 from flenwheel_core.domain.stages import StageRequest, StageResult
 from flenwheel_core.errors import FlenwheelError, RetryableError
@@ -36,7 +36,7 @@ class StageTask(Generic[Request, Result]):
     def __init__(self, stage: Stage[Request, Result], description: str) -> None:
         self.stage = stage
         self.__doc__ = description
-        self._task = task(
+        self._task = Task(
             self._run,
             name=stage.name,
             description=description,

@@ -35,7 +35,7 @@ def test_a_turn_survives_a_killed_server_and_every_way_to_answer(running: Runnin
     wait_for(running.api.healthy, 60, running.log.read_text)
     if "The run goes on." not in approved.stdout:
         assert "as soon as" in approved.stdout
-        reconcile(running.api, running.store)
+        reconcile(running.api, running.settings)
     again = running.cli("approve", gate_a, "--verdict", "stop")
     assert again.returncode == 1 and "the first answer stands" in again.stderr and "Traceback" not in again.stderr
 

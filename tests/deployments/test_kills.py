@@ -34,7 +34,7 @@ def test_killed_worker_and_run_go_on_from_the_checkpoint(running: Running) -> No
         os.kill(process, signal.SIGKILL)
 
     def crashed() -> bool:
-        reconcile(running.api, running.store, running_grace_seconds=1, pending_grace_seconds=5)
+        reconcile(running.api, running.settings, running_grace_seconds=1, pending_grace_seconds=5)
         state = running.api.run(runs["nora"]).state
         return state is not None and state.type == "CRASHED"
 

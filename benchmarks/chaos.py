@@ -1,0 +1,278 @@
+"""Kills a random process of the system at random instants, and shows that turns end all the same, with the same results.
+
+    python -m benchmarks.chaos --kills 200
+
+Real server, worker, studio, flow runs and stage processes; the stages themselves are stand-ins that compute next to nothing, so that most
+instants fall between and around the work. The first turn is left alone: what it makes, every other turn must make, byte for byte.
+"""
+
+import argparse
+import os
+import random
+import signal
+import tempfile
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.result_file import RESULTS, write_result
+from deployments.prefect_gates import resume_gate, waiting_runs
+from deployments.reconciler import reconcile, run_processes
+from flenwheel_core.domain.decisions import Decision, Verdict
+from flenwheel_core.errors import FlenwheelError
+from flenwheel_core.review.session import Reviews
+from flenwheel_core.settings import Settings
+from flenwheel_core.stages.records import StageRun
+from tests.workspace import FINAL, Running, write_recipe
+
+NAME = "mira"
+TARGETS = ("server", "worker", "run", "stage", "studio", "up")
+TURN_SECONDS = 600.0
+KILLED_STAGE = "killed"
+
+
+@dataclass
+class Tally:
+    """What was found."""
+
+    kills: Counter[str] = field(default_factory=Counter)
+    turns: int = 0
+    lost_decisions: int = 0
+    stage_overlaps: int = 0
+    result_mismatches: int = 0
+    leaked_slots: int = 0
+    retries: int = 0
+
+
+class Chaos:
+    """Turns of one character, each in a fresh store, with kills."""
+
+    def __init__(self, running: Running, seed: int, mean_seconds: float) -> None:
+        self.running = running
+        self.random = random.Random(seed)
+        self.mean_seconds = mean_seconds
+        self.tally = Tally()
+        self.expected: dict[str, str] = {}
+        self.decided: set[str] = set()
+        self.stage_kills: dict[int, datetime] = {}
+
+    def turn(self, kills: int) -> None:
+        """One turn with up to so many kills, checked at its end."""
+        self.decided, self.stage_kills = set(), {}
+        self.running.add_character(NAME)
+        run = self._patiently(lambda: self.running.schedule(NAME))
+        end = time.monotonic() + TURN_SECONDS
+        due = time.monotonic() + self._wait()
+        while True:
+            if time.monotonic() > end:
+                raise SystemExit(
+                    f"the turn did not end: {self.running.log.read_text()[-2000:]}{self.running.worker_log()}"
+                )
+            if kills and time.monotonic() >= due:
+                kills -= self._kill()
+                due = time.monotonic() + self._wait()
+            try:
+                if self._step(run):
+                    break
+            except FlenwheelError:
+                pass  # the server is away; it comes back
+            time.sleep(0.2)
+        self._check()
+
+    def _patiently(self, action: Callable[[], str]) -> str:
+        while True:
+            try:
+                return action()
+            except FlenwheelError:
+                time.sleep(0.5)
+
+    def _wait(self) -> float:
+        return self.random.expovariate(1 / self.mean_seconds)
+
+    def _step(self, run: str) -> bool:
+        """What a person and time would do: answer gates, retry what crashed. True when the turn is complete."""
+        api, settings = self.running.api, self.running.settings
+        reconcile(api, settings, running_grace_seconds=3, pending_grace_seconds=12)
+        state = api.run(run).state
+        if state is None:
+            return False
+        if state.type == "COMPLETED":
+            return True
+        if state.type in FINAL:
+            self.tally.retries += 1
+            api.retry(run, force=self.random.random() < 0.5)
+        for gate, waiting in waiting_runs(api).items():
+            self._answer(gate, waiting.id)
+        return False
+
+    def _answer(self, gate: str, run: str) -> None:
+        """Decides picture by picture, in a fixed way, then answers; a kill may come at any point of it."""
+        reviews = Reviews(self.running.store)
+        if reviews.closed(gate) is None:
+            for number, record in enumerate(reviews.images(reviews.get(gate))):
+                line = Decision(
+                    id=f"{gate}-{number}",
+                    at=datetime.now(UTC),
+                    author="chaos",
+                    image=record.digest,
+                    verdict=Verdict.REJECT if number % 5 == 4 else Verdict.GOOD,
+                )
+                reviews.decide(gate, line)
+                self.decided.add(line.id)
+        closed = reviews.close(gate, "approve", "leave_out", override_minimum=True, reviewer="chaos")
+        resume_gate(self.running.api, run, closed)
+
+    def _kill(self) -> int:
+        """SIGKILL for one process of a random kind; 0 if there is none of that kind right now."""
+        kind = self.random.choice(TARGETS)
+        found = self._processes(kind)
+        if not found:
+            return 0
+        target = self.random.choice(found)
+        try:
+            os.kill(target, signal.SIGKILL)
+        except ProcessLookupError:
+            return 0
+        if kind == "stage":
+            self.stage_kills[target] = datetime.now(UTC)
+        self.tally.kills[kind] += 1
+        if kind == "up":
+            assert self.running.process is not None
+            self.running.process.wait()
+            self.running.start()
+        return 1
+
+    def _processes(self, kind: str) -> list[int]:
+        if kind == "up":
+            assert self.running.process is not None
+            return [self.running.process.pid] if self.random.random() < 0.3 else []
+        if kind == "run":
+            return list(run_processes().values())
+        if kind == "stage":
+            return stage_processes(self.running.settings.root)
+        found = self.running.service_pids().get(kind)
+        return [found] if found is not None else []
+
+    def _check(self) -> None:
+        """Compares the turn with the first one, counts what is wrong, and puts its store away."""
+        store, tally = self.running.store, self.tally
+        tally.turns += 1
+        lines = {line.id for gate in Reviews(store).gates() for line in Reviews(store).journal(gate).read()}
+        tally.lost_decisions += len(self.decided - lines)
+        tally.stage_overlaps += len(overlaps(self.running.stage_runs(), self.stage_kills))
+        results = {
+            path: store.files.read(path).decode()
+            for path in store.files.list("stages")
+            if path.endswith("manifest.json")
+        }
+        if not self.expected:
+            self.expected = results
+        tally.result_mismatches += len(set(results.items()) ^ set(self.expected.items()))
+        local = store.files.local
+        assert local is not None
+        local.rename(local.with_name(f"store-{uuid.uuid4().hex}"))
+
+    def count_leaked_slots(self) -> None:
+        """Slots still taken although nothing runs any more."""
+        reconcile(self.running.api, self.running.settings, running_grace_seconds=0, pending_grace_seconds=0)
+        self.tally.leaked_slots = sum(limit.active_slots for limit in self.running.api.limits())
+
+
+def stage_processes(workspace: Path) -> list[int]:
+    """Process ids of the stages of a workspace."""
+    mark = os.fsencode(workspace / "stage-")
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            if folder.name.isdigit() and mark in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    return found
+
+
+def overlaps(runs: list[StageRun], killed: dict[int, datetime]) -> list[tuple[str, str]]:
+    """Pairs of GPU stages that held the card at once, by the stages' own records; a killed one held it until its kill."""
+    started: dict[tuple[int, str], StageRun] = {}
+    intervals = []
+    for line in runs:
+        if line.slot is None:
+            continue
+        key = (line.pid, line.request)
+        if line.event == "started":
+            started[key] = line
+        elif key in started:
+            intervals.append((started.pop(key).at, line.at, f"{line.stage} {line.pid}"))
+    for (pid, _), line in started.items():
+        intervals.append((line.at, killed.get(pid, line.at), f"{line.stage} {pid} {KILLED_STAGE}"))
+    intervals.sort()
+    return [
+        (first[2], second[2])
+        for index, first in enumerate(intervals)
+        for second in intervals[index + 1 :]
+        if second[0] < first[1]
+    ]
+
+
+def run_chaos(kills: int, *, seed: int, mean_seconds: float, kills_a_turn: int, say: Callable[[str], None]) -> Tally:
+    """So many kills, over as many turns as it takes."""
+    with tempfile.TemporaryDirectory(prefix="flenwheel-chaos-") as place:
+        folder = Path(place)
+        settings = Settings(
+            workspace=folder / "workspace",
+            gpu="cpu",
+            author="chaos",
+            stage_modules=("tests.turn_stages",),
+            models=folder / "models",
+        )
+        running = Running(settings, write_recipe(folder, steps=30), stage_seconds=0.05)
+        running.start()
+        chaos = Chaos(running, seed, mean_seconds)
+        try:
+            chaos.turn(0)
+            while (done := sum(chaos.tally.kills.values())) < kills:
+                chaos.turn(min(kills_a_turn, kills - done))
+                say(f"{sum(chaos.tally.kills.values())} kills: {dict(chaos.tally.kills)}; {chaos.tally}")
+            chaos.count_leaked_slots()
+        finally:
+            running.stop()
+        return chaos.tally
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--mean-seconds", type=float, default=3.0, help="mean time between kills")
+    parser.add_argument("--kills-a-turn", type=int, default=10)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the result file")
+    arguments = parser.parse_args()
+    began = time.monotonic()
+    tally = run_chaos(
+        arguments.kills,
+        seed=arguments.seed,
+        mean_seconds=arguments.mean_seconds,
+        kills_a_turn=arguments.kills_a_turn,
+        say=lambda line: print(line, flush=True),
+    )
+    row = {
+        "case": "kill_anything",
+        "kills": sum(tally.kills.values()),
+        "turns": tally.turns,
+        "retries": tally.retries,
+        "lost_decisions": tally.lost_decisions,
+        "stage_overlaps": tally.stage_overlaps,
+        "result_mismatches": tally.result_mismatches,
+        "leaked_slots": tally.leaked_slots,
+        "seconds": time.monotonic() - began,
+    }
+    row |= {f"kills_of_{kind}": number for kind, number in sorted(tally.kills.items())}
+    print(write_result("chaos", [row], folder=arguments.results))
+
+
+if __name__ == "__main__":
+    main()
