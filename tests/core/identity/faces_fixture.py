@@ -37,3 +37,12 @@ def honest_variants(image: Image.Image) -> dict[str, Image.Image]:
         "soft": image.filter(ImageFilter.GaussianBlur(1)),
         "cropped": image.crop((100, 20, 360, 280)),
     }
+
+
+def hopper() -> Image.Image:
+    """Another person: matplotlib ships it. 512 x 600, one face of about 215 px."""
+    import matplotlib.cbook
+
+    path = matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)
+    with Image.open(path) as image:
+        return image.convert("RGB")
