@@ -8,6 +8,7 @@ from PIL import Image
 from flenwheel_core.domain.base import Document
 from flenwheel_core.domain.decisions import REASONS, ClosedGate, DecisionSet, Verdict
 from flenwheel_core.domain.stages import BenchmarkResult, ExportResult, TrainResult
+from flenwheel_core.evaluation.plots import plot_turns
 from flenwheel_core.evaluation.report import benchmark_markdown
 from flenwheel_core.gate_page import picture_tag
 from flenwheel_core.ids import Digest, short
@@ -50,7 +51,7 @@ def turn_report(store: Store, facts: TurnFacts) -> str:
     for trained in facts.trained:
         parts += _training(store, trained)
     if facts.score is not None:
-        parts += [benchmark_report(store, facts.score), ""]
+        parts += [benchmark_report(store, facts.score), "", *_history(store, facts)]
     if facts.exported is not None:
         parts += ["## Exported", "", *(f"* `{file.name}` `{short(file.digest)}`" for file in facts.exported.files), ""]
         parts += [f"Copy them out with `flenwheel export {facts.character} FOLDER`.", ""]
@@ -64,6 +65,18 @@ def benchmark_report(store: Store, score: BenchmarkResult) -> str:
     """The benchmark with its grid, as markdown."""
     with Image.open(io.BytesIO(store.get_blob(score.grid))) as grid:
         return f"{benchmark_markdown(score)}\n{picture_tag(grid, 'model card grid')}\n"
+
+
+def _history(store: Store, facts: TurnFacts) -> list[str]:
+    """Pass rate, identity and diversity over the turns so far, from the second turn on."""
+    assert facts.score is not None
+    earlier = [turn for turn in Library(store).ended_turns(facts.character) if turn.number < facts.number]
+    cards = [(turn.number, turn.challenger) for turn in earlier if turn.challenger is not None]
+    if not cards:
+        return []
+    cards.append((facts.number, facts.score.challenger))
+    with Image.open(io.BytesIO(plot_turns(cards, target_pass_rate=facts.target_pass_rate))) as plot:
+        return ["## Turns so far", "", picture_tag(plot, "pass rate, identity and diversity over the turns"), ""]
 
 
 def _headline(facts: TurnFacts) -> list[str]:
