@@ -40,7 +40,7 @@ def plot_turns(cards: Sequence[tuple[int, Scorecard]], *, target_pass_rate: floa
     axes[1].legend(frameon=False, fontsize=8)
     _label(axes[1], "Identity, cosine", turns)
     axes[2].plot(turns, [card.diversity for _, card in cards], marker="o", color=INK)
-    axes[2].set_ylim(bottom=0)
+    axes[2].set_ylim(0, max((card.diversity for _, card in cards), default=1) * 1.1)
     _label(axes[2], "Diversity, effective pictures", turns)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
