@@ -69,14 +69,14 @@ def score_card(
 
 def _score(look: Look, space: FingerprintSpace, limits: Limits, *, person: bool) -> CellScore:
     cell = CELLS_BY_ID[look.record.cell or ""]
-    identity = space.locate(look.embedded.embedding) if look.embedded.embedding is not None else None
+    identity = _identity(look, space, limits)
     reasons = _identity_reasons(look, identity, limits)
     reasons += [reason for outcome, reason in judge_quality(look.measures, look.embedded, limits) if outcome == "fail"]
     body = cell.pose != "portrait"
     angle_ok = _agrees(cell.angle, look.read.angle, coarse=person) if not body else None
     expression_ok = _agrees(cell.expression, look.read.expression) if not body else None
     pose_ok = _agrees(cell.pose, look.read.pose)
-    # A profile or a body in which no face is found tells nothing about the person: it is left out of the pass rate.
+    # A profile or a body in which no face, or a tiny one, is found tells nothing about who it is: it is left out of the rate.
     measured = identity is not None or (not body and cell.angle in ("front", "half-left", "half-right"))
     shown = all(ok is not False for ok in (angle_ok, expression_ok, pose_ok))
     return CellScore(
@@ -93,9 +93,18 @@ def _score(look: Look, space: FingerprintSpace, limits: Limits, *, person: bool)
     )
 
 
+def _identity(look: Look, space: FingerprintSpace, limits: Limits) -> Identity | None:
+    """Where the picture lies; None without a face, or with one too small to be told apart from others."""
+    size = look.embedded.subject_size
+    if look.embedded.embedding is None or (size is not None and size < limits.recipe.minimum_face_px):
+        return None
+    return space.locate(look.embedded.embedding)
+
+
 def _identity_reasons(look: Look, identity: Identity | None, limits: Limits) -> list[ScreenReason]:
     if identity is None:
-        return [ScreenReason(code="no_face")]
+        size = look.embedded.subject_size
+        return [ScreenReason(code="no_face" if size is None else "face_too_small", value=size)]
     if identity.distance <= limits.threshold:
         return []
     return [ScreenReason(code="wrong_identity", value=identity.distance, limit=round(limits.threshold, 5))]

@@ -30,7 +30,14 @@ FINGERPRINT = Fingerprint(
 LIMITS = limits_of(ScreeningRecipe(), FINGERPRINT, strict=False)
 
 
-def look(cell: str, *, distance: float | None = 0.1, read: Labels | None = None, shade: int = 100) -> Look:
+def look(
+    cell: str,
+    *,
+    distance: float | None = 0.1,
+    read: Labels | None = None,
+    shade: int = 100,
+    size: int | None = None,
+) -> Look:
     wanted = CELLS_BY_ID[cell]
     record = ImageRecord(
         digest="b" * 64,
@@ -47,7 +54,7 @@ def look(cell: str, *, distance: float | None = 0.1, read: Labels | None = None,
     thumbnail = np.full((32, 32, 3), shade, dtype=np.uint8)
     measures = Measures(128, 128, 500.0, float(shade), 0.0, 0, 0, thumbnail)
     vector = None if distance is None else (1 - distance, float(np.sqrt(1 - (1 - distance) ** 2)))
-    return Look(record, measures, Embedded(vector), read if read is not None else wanted.labels())
+    return Look(record, measures, Embedded(vector, subject_size=size), read if read is not None else wanted.labels())
 
 
 def scored(*looks: Look, person: bool = False):  # type: ignore[no-untyped-def]
@@ -87,6 +94,12 @@ def test_a_face_that_cannot_be_seen_is_no_failure_in_profile_but_is_one_from_the
     card = scored(look("profile-left-sad", distance=None), look("front-sad", distance=None), look("front-angry"))
     assert [(cell.measured, cell.passed) for cell in card.cells] == [(False, False), (True, False), (True, True)]
     assert card.pass_rate == 0.5
+
+
+def test_a_tiny_face_proves_nothing() -> None:
+    card = scored(look("standing", size=30), look("front-sad", size=30), look("front-sad", size=90))
+    assert [(cell.measured, cell.passed) for cell in card.cells] == [(False, False), (True, False), (True, True)]
+    assert card.cells[1].reasons[0].code == "face_too_small"
 
 
 def test_hints_about_people_tell_sides_apart_only() -> None:
