@@ -92,7 +92,8 @@ def changed_region(source: Image.Image, target: Image.Image, rows: int, columns:
         for image in (source, target)
     )
     gap = np.abs(one - other).mean(axis=2).reshape(rows, BLOCK_PX, columns, BLOCK_PX).mean(axis=(1, 3))
-    return np.clip((gap - 4.0) / 20.0, 0.0, 1.0).astype(np.float32)
+    region: NDArray[np.float32] = np.clip((gap - 4.0) / 20.0, 0.0, 1.0).astype(np.float32)
+    return region
 
 
 def _prompt_problems(triplet: Triplet) -> list[TripletProblem]:
@@ -122,7 +123,8 @@ def _small(image: Image.Image) -> Pixels:
     """Mean colours (rows, columns, 3) of the blocks of a small copy."""
     small = np.asarray(image.convert("RGB").resize((SIDE_PX, SIDE_PX), Image.Resampling.BOX), dtype=np.float64)
     count = SIDE_PX // BLOCK_PX
-    return small.reshape(count, BLOCK_PX, count, BLOCK_PX, 3).mean(axis=(1, 3))
+    blocks: Pixels = small.reshape(count, BLOCK_PX, count, BLOCK_PX, 3).mean(axis=(1, 3))
+    return blocks
 
 
 def _largest_difference(first: Pixels, second: Pixels) -> float:

@@ -62,7 +62,8 @@ def draw(
 def guided(wanted: Tensor, unwanted: Tensor, scale: float) -> Tensor:
     """True classifier-free guidance, scaled back token by token to the length it had without (Qwen-Image's pipelines)."""
     mixed = unwanted + scale * (wanted - unwanted)
-    return mixed * (wanted.norm(dim=-1, keepdim=True) / mixed.norm(dim=-1, keepdim=True))
+    length: Tensor = wanted.norm(dim=-1, keepdim=True) / mixed.norm(dim=-1, keepdim=True)
+    return mixed * length
 
 
 def initial_noise(sizes: EditSizes, channels: int, seed: int) -> Tensor:

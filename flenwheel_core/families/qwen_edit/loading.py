@@ -98,7 +98,8 @@ class QwenEditModel:
 
         vae = AutoencoderKLQwenImage.from_pretrained(self.folder / "vae", torch_dtype=self.dtype, local_files_only=True)
         vae.requires_grad_(False).eval()
-        return vae.to(self.device)  # type: ignore[no-any-return]
+        on_device: AutoencoderKLQwenImage = vae.to(self.device)
+        return on_device
 
     def load_transformer(self) -> "QwenImageTransformer2DModel":
         """The transformer in this model's storage, on its device, frozen."""
@@ -110,7 +111,10 @@ class QwenEditModel:
     def load_scheduler(self) -> "FlowMatchEulerDiscreteScheduler":
         from diffusers import FlowMatchEulerDiscreteScheduler
 
-        return FlowMatchEulerDiscreteScheduler.from_pretrained(self.folder / "scheduler", local_files_only=True)  # type: ignore[no-any-return]
+        scheduler: FlowMatchEulerDiscreteScheduler = FlowMatchEulerDiscreteScheduler.from_pretrained(
+            self.folder / "scheduler", local_files_only=True
+        )
+        return scheduler
 
     def _load(self, kind: Any, part: str, dtype_name: str) -> Any:
         source, options = self.folder / part, {dtype_name: self.dtype, "local_files_only": True}

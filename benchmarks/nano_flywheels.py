@@ -1,0 +1,162 @@
+"""Both flywheels in the nano world, against ablations: held-out characters, several turns, every gate answered by the simulated reviewer.
+
+The result file has a row for each character, turn and arm, a row for each turn of Flywheel 2, and a summary of the aims. Runs on a CPU;
+characters run side by side in processes of one thread.
+
+    python -m benchmarks.nano_flywheels --work /tmp/flywheels                                  # everything: hours on two cores
+    python -m benchmarks.nano_flywheels --work /tmp/flywheels --characters 2 --turns 2 --arms both_flywheels no_flywheel_2
+"""
+
+import argparse
+import os
+import statistics
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.nano_turn import (
+    ARMS,
+    Arm,
+    TurnOutcome,
+    add_character,
+    nano_recipe,
+    open_world,
+    outcome_row,
+    run_editor_turn,
+    run_turn,
+)
+from benchmarks.result_file import RESULTS, Row, write_result
+from flenwheel_core.nano.demo import FIRST_HELD_OUT_SEED
+from flenwheel_core.recipes.model import Recipe
+
+FIRST_SEED = FIRST_HELD_OUT_SEED + 500
+TARGET_PASS_RATE = 0.8
+
+
+@dataclass(frozen=True)
+class Job:
+    """One turn of one character in one arm."""
+
+    work: Path
+    arm: Arm
+    recipe: Recipe
+    index: int
+    turn: int
+
+    @property
+    def name(self) -> str:
+        return f"held-out-{self.index}"
+
+
+def run_job(job: Job) -> TurnOutcome:
+    """In a process of its own."""
+    import torch
+
+    torch.set_num_threads(1)
+    world = open_world(job.work, job.arm, job.recipe, job.name)
+    if job.turn == 1:
+        world.settings.root.mkdir(parents=True, exist_ok=True)
+        add_character(world, FIRST_SEED + job.index)
+    return run_turn(world, job.turn)
+
+
+def main() -> None:
+    """Writes the result file after every turn, so that a run that is cut short leaves what it found."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--work", type=Path, required=True, help="folder for the workspaces; a second run goes on there"
+    )
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--characters", type=int, default=10)
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--steps", type=int, help="training steps of a LoRA, if not the recipe's")
+    parser.add_argument("--edits", type=int, help="edits a turn, if not the recipe's")
+    parser.add_argument("--editor-steps", type=int, help="training steps of the editor's LoRA, if not the recipe's")
+    parser.add_argument("--seconds", type=float, help="begin no further turn after so long")
+    options = parser.parse_args()
+    began = time.monotonic()
+    recipe = nano_recipe(options.steps, options.edits, options.editor_steps)
+    rows: list[Row] = []
+    editor_rows: list[Row] = []
+    with ProcessPoolExecutor(options.workers) as processes:
+        for turn in range(1, options.turns + 1):
+            if options.seconds is not None and time.monotonic() - began > options.seconds:
+                break
+            arms = [ARMS[name] for name in options.arms]
+            jobs = [Job(options.work, arm, recipe, index, turn) for arm in arms for index in range(options.characters)]
+            for job, outcome in zip(jobs, processes.map(run_job, jobs), strict=True):
+                rows.append(outcome_row(job.arm, job.name, outcome))
+                print(rows[-1], flush=True)
+            learned = [Job(options.work, arm, recipe, -1, turn) for arm in arms if arm.flywheel_2]
+            editor_rows += [row for row in processes.map(run_editor_job, learned) if row is not None]
+            write_result("nano_flywheels", [*rows, *editor_rows, *summary(rows)], folder=options.out)
+    for row in summary(rows):
+        print(row, flush=True)
+
+
+def run_editor_job(job: Job) -> Row | None:
+    """Flywheel 2 of an arm after a turn."""
+    import torch
+
+    torch.set_num_threads(1)
+    began = time.monotonic()
+    score = run_editor_turn(open_world(job.work, job.arm, job.recipe, ""), job.turn)
+    if score is None:
+        return None
+    return {
+        "case": f"{job.arm.name} flywheel 2 turn {job.turn}",
+        "arm": job.arm.name,
+        "turn": job.turn,
+        "editor_promoted": score.comparison.promote,
+        "edits_passed_before": score.champion.pass_rate,
+        "edits_passed": score.challenger.pass_rate,
+        "error_before": score.champion.target_error,
+        "error": score.challenger.target_error,
+        "error_p_value": score.comparison.target_error_p_value,
+        "identity_before": score.champion.identity,
+        "edit_identity": score.challenger.identity,
+        "held_out_edits": len(score.challenger.edits),
+        "seconds": time.monotonic() - began,
+    }
+
+
+def summary(rows: list[Row]) -> list[Row]:
+    """The aims, for each arm: challengers that beat the first LoRA, pass rate, corrections in the first and the last turn."""
+    found: list[Row] = []
+    for arm in dict.fromkeys(str(row["arm"]) for row in rows):
+        own = [row for row in rows if row["arm"] == arm]
+        turns = sorted({int(row["turn"] or 0) for row in own})
+        first, last = ([row for row in own if row["turn"] == turn] for turn in (turns[0], turns[-1]))
+        found.append(
+            {
+                "case": f"summary {arm}",
+                "arm": arm,
+                "turns": len(turns),
+                "characters": len(first),
+                "challenger_better_in_turn_1": sum(_better(row) for row in first),
+                "pass_rate_first_turn": _mean(first, "pass_rate"),
+                "pass_rate_last_turn": _mean(last, "pass_rate"),
+                "characters_at_target": sum(float(row["pass_rate"] or 0) >= TARGET_PASS_RATE for row in last),
+                "identity_last_turn": _mean(last, "identity"),
+                "diversity_first_turn": _mean(first, "diversity"),
+                "diversity_last_turn": _mean(last, "diversity"),
+                "corrections_per_100_first_turn": _mean(first, "corrections_per_100"),
+                "corrections_per_100_last_turn": _mean(last, "corrections_per_100"),
+            }
+        )
+    return found
+
+
+def _better(row: Row) -> bool:
+    return float(row["pass_rate"] or 0) > float(row["champion_pass_rate"] or 0)
+
+
+def _mean(rows: list[Row], figure: str) -> float:
+    return statistics.fmean(float(row[figure] or 0) for row in rows)
+
+
+if __name__ == "__main__":
+    main()

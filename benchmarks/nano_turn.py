@@ -1,0 +1,339 @@
+"""One turn of each flywheel in the nano world, without a server: the stages and requests of the flows; a simulated reviewer decides."""
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar, cast
+
+from flenwheel_core.domain.decisions import DecisionSet, Verdict
+from flenwheel_core.domain.editor_stages import EditCompareResult
+from flenwheel_core.domain.images import ImageRecord
+from flenwheel_core.domain.stages import EnrichRequest, GenerateRequest, SourceFile, StageRequest, StageResult
+from flenwheel_core.editor_library import EditorLibrary
+from flenwheel_core.images.folder import find_sources
+from flenwheel_core.library import Character, Library, PoolEntry
+from flenwheel_core.nano.demo import load_truth, save_truth, write_sources
+from flenwheel_core.nano.reviewer import Truth, review_gate
+from flenwheel_core.pinning import pin_recipe
+from flenwheel_core.planning import plan_edits, plan_generation
+from flenwheel_core.progress import Progress
+from flenwheel_core.recipes.loading import load_recipe
+from flenwheel_core.recipes.model import Recipe
+from flenwheel_core.review.session import GateKind, Reviews, ReviewSession
+from flenwheel_core.settings import Settings
+from flenwheel_core.stages import base
+from flenwheel_core.stages.base import Stage
+from flenwheel_core.store import Store
+from flenwheel_core.triplets.lessons import gather_lessons
+from flenwheel_core.worker import run_stage
+from flows.editor_turn import EditorTurn
+from flows.turn import Turn, uses
+
+Result = TypeVar("Result", bound=StageResult)
+Request = TypeVar("Request", bound=StageRequest)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way of running the flywheels."""
+
+    name: str
+    screening: bool = True
+    review: bool = True
+    real_floor: bool = True
+    flywheel_2: bool = True
+
+
+ARMS = {
+    arm.name: arm
+    for arm in (
+        Arm("both_flywheels"),
+        Arm("no_screening", screening=False),
+        Arm("no_review", review=False, flywheel_2=False),
+        Arm("no_real_data", real_floor=False),
+        Arm("no_flywheel_2", flywheel_2=False),
+    )
+}
+
+
+@dataclass(frozen=True)
+class TurnOutcome:
+    """What one turn of one character gave."""
+
+    turn: int
+    edits: int
+    good: int
+    corrected: int
+    rejected: int
+    pass_rate: float
+    champion_pass_rate: float
+    identity: float
+    diversity: float
+    promoted: bool
+    seconds: float
+
+    @property
+    def corrections_per_100(self) -> float:
+        """Edits that a person had to correct or redo, per 100."""
+        return 100 * (self.corrected + self.rejected) / max(1, self.edits)
+
+
+@dataclass(frozen=True)
+class World:
+    """The workspace of one arm, and one character in it."""
+
+    settings: Settings
+    arm: Arm
+    recipe: Recipe
+    name: str
+
+    @property
+    def store(self) -> Store:
+        return Store(self.settings.store_url, self.settings.store_options)
+
+    def stage(self, stage: Stage[Request, Result], request: Request) -> Result:
+        """The result of a stage, made in this process."""
+        progress = Progress(stage.name, lambda event: None)
+        result = run_stage(
+            cast("Stage[StageRequest, StageResult]", stage),
+            request,
+            self.settings,
+            progress,
+            memory_level=0,
+            stop=threading.Event(),
+        )
+        return cast("Result", result)
+
+    def truth(self) -> Truth:
+        return load_truth(self.settings.root / f"{self.name}-truth.json")
+
+
+def open_world(folder: Path, arm: Arm, recipe: Recipe, name: str) -> World:
+    """The world of an arm in a folder; processes may open the same one side by side."""
+    settings = Settings(workspace=folder / arm.name, store=None, gpu="cpu", slot=name or "editor", threads=1)
+    return World(settings, arm, recipe, name)
+
+
+def nano_recipe(steps: int | None, edits: int | None, editor_steps: int | None) -> Recipe:
+    """The nano recipe, its models pinned; smaller if asked."""
+    recipe = load_recipe("nano")
+    sampling = recipe.train.sampling.model_copy(update={"every_steps": 0})
+    train = recipe.train.model_copy(update={"sampling": sampling, "steps": steps or recipe.train.steps})
+    editor_train = recipe.editor.train.model_copy(update={"steps": editor_steps or recipe.editor.train.steps})
+    return pin_recipe(
+        recipe.model_copy(
+            update={
+                "train": train,
+                "editor": recipe.editor.model_copy(update={"train": editor_train}),
+                "enrich": recipe.enrich.model_copy(update={"target_images": edits or recipe.enrich.target_images}),
+            }
+        ),
+        Settings(),
+    )
+
+
+def add_character(world: World, seed: int) -> None:
+    """A held-out character with the pictures a user would bring."""
+    folder = world.settings.root / f"{world.name}-sources"
+    trigger, class_word = "ohwx_char", "person"
+    truth = write_sources(folder, seed, trigger=trigger, class_word=class_word)
+    save_truth(world.settings.root / f"{world.name}-truth.json", truth)
+    library = Library(world.store)
+    library.create_character(
+        Character(name=world.name, trigger=trigger, class_word=class_word, kind="subject", recipe="nano")
+    )
+    files = [
+        SourceFile(name=file.name, digest=world.store.put_blob(file.path.read_bytes()), caption=file.caption)
+        for file in find_sources(folder).files
+    ]
+    library.add_sources(world.name, tuple(files))
+
+
+def run_turn(world: World, number: int) -> TurnOutcome:
+    """Flywheel 1, as `flows.flywheel1` goes through it, with one round at each gate."""
+    began = time.monotonic()
+    turn = _open(world, number)
+    turn.take_in(world.stage(base.INGEST, turn.ingest_request()))
+    decisions, edits = _gate_a(world, turn)
+    champion = turn.champion()
+    trained = None
+    if champion is None:
+        trained = champion = world.stage(base.TRAIN, turn.train_request("v1")).lora
+    drawn = _gate_b(world, turn, champion)
+    if not world.arm.real_floor:
+        turn = _without_real(turn, drawn)
+    challenger = world.stage(base.TRAIN, turn.train_request("challenger")).lora
+    score = world.stage(base.BENCHMARK, turn.benchmark_request(champion, challenger))
+    promotion = turn.decide(champion, challenger, score)
+    turn.end("promoted" if promotion is not None and promotion.lora != trained else "kept", score, "")
+    counts = {verdict: sum(line.verdict is verdict for line in decisions.decisions) for verdict in Verdict}
+    return TurnOutcome(
+        turn=number,
+        edits=edits,
+        good=counts[Verdict.GOOD],
+        corrected=counts[Verdict.NEEDS_CORRECTION],
+        rejected=counts[Verdict.REJECT],
+        pass_rate=score.challenger.pass_rate,
+        champion_pass_rate=score.champion.pass_rate if score.champion is not None else 0.0,
+        identity=score.challenger.identity,
+        diversity=score.challenger.diversity,
+        promoted=bool(score.comparison and score.comparison.promote),
+        seconds=time.monotonic() - began,
+    )
+
+
+def run_editor_turn(world: World, number: int) -> EditCompareResult | None:
+    """Flywheel 2 over all characters of the arm; gate C lets through what the checks passed.
+
+    None if there are too few lessons.
+    """
+    store = world.store
+    turn = EditorTurn(store, world.recipe, None, f"{number:08d}-{world.arm.name}")
+    lessons = turn.frozen("lessons-r1", type(found := gather_lessons(store, None)), lambda: found)
+    if lessons.passed < world.recipe.editor.minimum_triplets:
+        return None
+    session = turn.reviews.open(turn.gate_c(lessons, 1))
+    closed = turn.reviews.close(session.gate, "approve", "take_passed", override_minimum=True, reviewer="simulated")
+    chosen = turn.chosen(lessons, closed)
+    trained = world.stage(base.EDIT_TRAIN, turn.train_request(chosen))
+    score = world.stage(base.EDIT_COMPARE, turn.compare_request(chosen, trained.lora))
+    if score.comparison.promote:
+        turn.promote(trained.lora, score)
+    turn.end("promoted" if score.comparison.promote else "kept", lessons)
+    return score
+
+
+def _open(world: World, number: int) -> Turn:
+    store = world.store
+    flow_run = f"{world.arm.name}-{world.name}-{number}"
+    opened = Library(store).open_turn(world.name, flow_run, store.put_blob(world.recipe.to_bytes()))
+    return Turn(
+        store=store,
+        character=Library(store).character(world.name),
+        recipe=world.recipe,
+        number=opened.number,
+        flow_run=flow_run,
+        name=f"{world.name}-t{opened.number}",
+        folder=f"turns/{world.name}/{opened.number:04d}",
+    )
+
+
+def _gate_a(world: World, turn: Turn) -> tuple[DecisionSet, int]:
+    sources = [entry.image for entry in turn.pool() if entry.real]
+    items = plan_edits(sources, turn.pool(), turn.recipe, turn=turn.number)
+    loras = EditorLibrary(turn.store).loras(turn.recipe.models.editor) if world.arm.flywheel_2 else ()
+    request = EnrichRequest(
+        character=turn.character.ref(),
+        sources=turn.store.put_images(sources),
+        items=items,
+        editor=turn.recipe.models.editor,
+        loras=loras,
+        sampler=turn.recipe.enrich.sampler,
+        turn=turn.number,
+    )
+    images = world.stage(base.ENRICH, turn.frozen("enrich-r1", EnrichRequest, lambda: request)).images
+    return _review(world, turn, images, "gate-a", "enriched"), len(items)
+
+
+def _gate_b(world: World, turn: Turn, champion: object) -> list[ImageRecord]:
+    items = plan_generation(turn.character.ref(), turn.pool(), turn.recipe, turn=turn.number)
+    request = GenerateRequest(
+        character=turn.character.ref(),
+        items=items,
+        base=turn.recipe.models.base,
+        loras=uses(champion, turn.recipe.generate.lora_weight),  # type: ignore[arg-type]
+        sampler=turn.recipe.generate.sampler,
+        turn=turn.number,
+    )
+    images = world.stage(base.GENERATE, turn.frozen("generate-r1", GenerateRequest, lambda: request)).images
+    _review(world, turn, images, "gate-b", "synthetic")
+    return list(turn.store.get_images(images))
+
+
+def _review(world: World, turn: Turn, images: str, gate: str, kind: GateKind) -> DecisionSet:
+    """Screens, lets the simulated reviewer decide, and puts what is good into the pool, as the arm says."""
+    screenings = None
+    if world.arm.screening:
+        request = turn.screen_request(f"{gate}-r1", images, strict=kind == "synthetic")
+        screenings = world.stage(base.SCREEN, request).screenings
+    reviews = Reviews(turn.store)
+    session = reviews.open(
+        ReviewSession(
+            gate=f"{turn.name}-{gate}-r1",
+            kind=kind,
+            character=world.name,
+            turn=turn.number,
+            round=1,
+            images=images,
+            screenings=screenings,
+            references=turn.sources(),
+            minimum=0,
+        )
+    )
+    if world.arm.review:
+        review_gate(turn.store, world.settings, session.gate, world.truth())
+    closed = reviews.close(
+        session.gate,
+        "approve",
+        "leave_out" if world.arm.review else "take_passed",
+        override_minimum=True,
+        reviewer="simulated reviewer",
+    )
+    decisions = reviews.decisions(closed)
+    records = {record.digest: record for record in turn.store.get_images(images)}
+    turn.add_to_pool(_entries(turn, decisions, records, session.gate))
+    return decisions
+
+
+def _entries(turn: Turn, decisions: DecisionSet, records: dict[str, ImageRecord], gate: str) -> Sequence[PoolEntry]:
+    """Good pictures, and the corrected ones in place of those that needed correction."""
+    entries = []
+    for decision in decisions.decisions:
+        record = records[decision.image]
+        if decision.verdict is Verdict.NEEDS_CORRECTION and decision.correction is not None:
+            record = record.model_copy(update={"digest": decision.correction})
+        elif decision.verdict is not Verdict.GOOD:
+            continue
+        entries.append(turn.entry(record, None, gate=gate))
+    return entries
+
+
+class _SyntheticTurn(Turn):
+    """A turn whose pool holds nothing but the pictures its own champion drew: what happens without real data."""
+
+    drawn: tuple[PoolEntry, ...] = ()
+
+    def pool(self) -> list[PoolEntry]:
+        return list(type(self).drawn)
+
+
+def _without_real(turn: Turn, drawn: Sequence[ImageRecord]) -> Turn:
+    entries = tuple(turn.entry(record, None, gate="gate-b") for record in drawn)
+    kind = type("SyntheticTurn", (_SyntheticTurn,), {"drawn": entries})
+    fields = {
+        name: getattr(turn, name) for name in ("store", "character", "recipe", "number", "flow_run", "name", "folder")
+    }
+    return cast("Turn", kind(**fields))
+
+
+def outcome_row(arm: Arm, character: str, outcome: TurnOutcome) -> dict[str, str | int | float | bool | None]:
+    """A row of the result file."""
+    return {
+        "case": f"{arm.name} {character} turn {outcome.turn}",
+        "arm": arm.name,
+        "character": character,
+        "turn": outcome.turn,
+        "pass_rate": outcome.pass_rate,
+        "champion_pass_rate": outcome.champion_pass_rate,
+        "identity": outcome.identity,
+        "diversity": outcome.diversity,
+        "promoted": outcome.promoted,
+        "corrections_per_100": outcome.corrections_per_100,
+        "edits": outcome.edits,
+        "good": outcome.good,
+        "corrected": outcome.corrected,
+        "rejected": outcome.rejected,
+        "seconds": outcome.seconds,
+    }
