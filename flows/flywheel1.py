@@ -25,8 +25,9 @@ def flywheel1(character: str, recipe: str | None = None) -> str:
         recipe: Recipe of this turn; the character's own recipe if left empty.
     """
     turn = start_turn(character, recipe)
-    sources = ingest(turn.ingest_request(), f"ingest {character}")
-    turn.take_in(sources)
+    asked = turn.ingest_request()
+    sources = ingest(asked, f"ingest {character}")
+    turn.take_in(asked, sources)
 
     gate_a = EnrichedRounds(turn)
     if not gate_a.run():

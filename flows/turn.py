@@ -89,37 +89,37 @@ class Turn:
     # sources
 
     def ingest_request(self) -> IngestRequest:
-        """All files given so far. Raises InputError if there are none."""
-
-        def build() -> IngestRequest:
-            files = self.library.sources(self.character.name)
-            if not files:
-                raise InputError(
-                    f"{self.character.name} has no pictures yet.",
-                    remedy=f"Give some: flenwheel ingest {self.character.name} FOLDER.",
-                )
-            return IngestRequest(
-                character=self.character.ref(),
-                files=files,
-                recipe=self.recipe.ingest,
-                verifier=self.recipe.models.verifier,
-                captioner=self.recipe.models.captioner,
-                reader=self.recipe.models.reader,
-                caption_template=self.recipe.caption_template,
-                phrases=self.recipe.phrases,
+        """All files given so far, until they were enough for this turn. Raises InputError if there are none."""
+        standing = self.store.get_document(f"{self.folder}/ingest", IngestRequest)
+        if standing is not None:
+            return standing
+        files = self.library.sources(self.character.name)
+        if not files:
+            raise InputError(
+                f"{self.character.name} has no pictures yet.",
+                remedy=f"Give some: flenwheel ingest {self.character.name} FOLDER.",
             )
+        return IngestRequest(
+            character=self.character.ref(),
+            files=files,
+            recipe=self.recipe.ingest,
+            verifier=self.recipe.models.verifier,
+            captioner=self.recipe.models.captioner,
+            reader=self.recipe.models.reader,
+            caption_template=self.recipe.caption_template,
+            phrases=self.recipe.phrases,
+        )
 
-        return self.frozen("ingest", IngestRequest, build)
-
-    def take_in(self, result: IngestResult) -> None:
+    def take_in(self, request: IngestRequest, result: IngestResult) -> None:
         """The sources enter the pool; the facts are frozen with the first turn. Raises InputError that lists what is missing."""
         if result.missing or result.fingerprint is None:
             problems = [f"{problem.file}: {problem.message}" for problem in result.problems]
             raise InputError(
                 f"{self.character.name} cannot start a turn yet: {'; '.join(result.missing) or 'no fingerprint'}.",
                 why="\n  ".join(["what was found about the files:", *problems]) if problems else "",
-                remedy=f"Add pictures: flenwheel ingest {self.character.name} FOLDER. Then start another turn.",
+                remedy=f"Add pictures: flenwheel ingest {self.character.name} FOLDER. Then retry the run.",
             )
+        self.frozen("ingest", IngestRequest, lambda: request)
         facts = CharacterFacts(sources=result.sources, fingerprint=result.fingerprint)
         self.library.freeze_facts(self.character.name, facts)
         records = self.store.get_images(result.sources)

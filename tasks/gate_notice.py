@@ -20,11 +20,13 @@ def announce_gate(session: ReviewSession, refusal: str) -> str:
     services = load_services(settings)
     address = services.gate_address(session.gate) if services is not None else None
     text = gate_text(session, address, refusal)
-    store = Store(settings.store_url, settings.store_options)
-    create_markdown_artifact(
-        gate_page(store, session, text), key=session.gate, description="Pictures that wait for a verdict"
-    )
+    logger = get_run_logger()
+    try:
+        page = gate_page(Store(settings.store_url, settings.store_options), session, text)
+        create_markdown_artifact(page, key=session.gate, description="Pictures that wait for a verdict")
+    except Exception as error:
+        logger.warning(f"The gate's page could not be published: {error}")
     problem = notify(settings, f"FLENwheel: {session.gate} waits", text)
     if problem:
-        get_run_logger().warning(problem)
+        logger.warning(problem)
     return text
