@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from flenwheel_core.domain.images import ImageRecord, Labels
@@ -47,6 +48,8 @@ class Seen:
     record: ImageRecord
     measures: Measures | None
     embedded: Embedded | None
+    """Without its embedding, which is large: `identity` says where it lay."""
+    identity: Identity | None
     read: Labels
     problem: str = ""
 
@@ -60,12 +63,7 @@ def screen(request: ScreenRequest, context: StageContext) -> ScreenResult:
     pool_copies = _measured(context, pool, recipe.duplicate_bits)
     limits = limits_of(recipe, request.fingerprint, strict=request.strict, references=references.measures)
     seen, alike = _look(request, records, context)
-    space = FingerprintSpace(request.fingerprint)
-    judged = [_judge(one, space, limits, references, pool_copies, request) for one in seen]
-    rows = [
-        _row(one, identity, findings, request.fingerprint)
-        for one, (identity, findings) in zip(seen, judged, strict=True)
-    ]
+    rows = [_row(one, _judge(one, limits, references, pool_copies, request), request.fingerprint) for one in seen]
     rows = _link_duplicates(rows, seen, alike, limits)
     return ScreenResult(
         screenings=context.store.put_screenings(rows),
@@ -126,6 +124,8 @@ def _look(
 ) -> tuple[list[Seen], list[int | None]]:
     """Embeds, reads and measures every candidate, a chunk at a time; and, where embeddings tell, which one each repeats."""
     seen: list[Seen] = []
+    vectors: list[NDArray[np.float32] | None] = []
+    space = FingerprintSpace(request.fingerprint)
     with ExitStack() as stack:
         context.progress.loading(f"verifier {request.verifier}")
         verifier = stack.enter_context(open_verifier(request.verifier, context.settings))
@@ -143,46 +143,47 @@ def _look(
             reads = iter(reader.read(images) if reader is not None else [None] * len(images))
             for record, image in pairs:
                 if not isinstance(image, Image.Image):
-                    seen.append(Seen(record, None, None, Labels(), problem=image.what))
+                    seen.append(Seen(record, None, None, None, Labels(), problem=image.what))
+                    vectors.append(None)
                     continue
                 one, labels = next(embedded), next(reads)
-                seen.append(Seen(record, measure(image), one, labels or one.labels or Labels()))
+                identity = space.locate(one.embedding) if one.embedding is not None else None
+                small = replace(one, embedding=None)
+                seen.append(Seen(record, measure(image), small, identity, labels or one.labels or Labels()))
+                keep = verifier.sees_whole_picture and one.embedding is not None
+                vectors.append(np.asarray(one.embedding, dtype=np.float32) if keep else None)
             context.progress.step(len(seen), len(records), "images")
-        whole_picture = verifier.sees_whole_picture
-    if not whole_picture:
-        return seen, [None] * len(seen)
-    return seen, _alike(seen, request.recipe.duplicate_similarity)
+    return seen, _alike(vectors, request.recipe.duplicate_similarity)
 
 
-def _alike(seen: Sequence[Seen], similarity: float) -> list[int | None]:
+def _alike(vectors: Sequence[NDArray[np.float32] | None], similarity: float) -> list[int | None]:
     """For each candidate an earlier one with nearly the same whole-picture embedding, or None."""
-    known = [index for index, one in enumerate(seen) if one.embedded is not None and one.embedded.embedding is not None]
-    vectors = np.asarray([seen[index].embedded.embedding for index in known], dtype=np.float32)  # type: ignore[union-attr]
-    found: list[int | None] = [None] * len(seen)
+    known = {index: vector for index, vector in enumerate(vectors) if vector is not None}
+    found: list[int | None] = [None] * len(vectors)
     if len(known) > 1:
-        for index, target in zip(known, embedding_copies(vectors, similarity), strict=True):
-            found[index] = known[target] if target is not None else None
+        indices = list(known)
+        copies = embedding_copies(np.stack(list(known.values())), similarity)
+        for index, target in zip(indices, copies, strict=True):
+            found[index] = indices[target] if target is not None else None
     return found
 
 
-def _judge(
-    seen: Seen, space: FingerprintSpace, limits: Limits, references: Known, pool: Known, request: ScreenRequest
-) -> tuple[Identity | None, list[Finding]]:
+def _judge(seen: Seen, limits: Limits, references: Known, pool: Known, request: ScreenRequest) -> list[Finding]:
     if seen.measures is None or seen.embedded is None:
-        return None, [("fail", ScreenReason(code="unreadable", detail=seen.problem))]
-    identity = space.locate(seen.embedded.embedding) if seen.embedded.embedding is not None else None
+        return [("fail", ScreenReason(code="unreadable", detail=seen.problem))]
     asked = seen.record.labels
-    findings = judge_identity(seen.embedded, identity, asked, limits)
+    findings = judge_identity(seen.embedded, seen.identity, asked, limits)
     findings += judge_quality(seen.measures, seen.embedded, limits)
     reference = references.copied_by(seen)
-    findings += judge_copy(reference[0] if reference else None, identity, limits)
+    findings += judge_copy(reference[0] if reference else None, seen.identity, limits)
     if not any(reason.code == "near_copy" for _, reason in findings):
         known = pool.copied_by(seen)
         if known is not None:
             findings.append(("fail", _duplicate(known[1], known[0].bits, limits)))
     if request.recipe.check_labels:
-        findings += judge_labels(asked, seen.read, person=request.character.kind == "person", strict=request.strict)
-    return identity, findings
+        person = request.character.kind == "person"
+        findings += judge_labels(asked, seen.read, person=person, strict=request.strict)
+    return findings
 
 
 def _duplicate(digest: str, bits: float | None, limits: Limits) -> ScreenReason:
@@ -190,7 +191,8 @@ def _duplicate(digest: str, bits: float | None, limits: Limits) -> ScreenReason:
     return ScreenReason(code=code, value=bits, limit=limits.recipe.duplicate_bits, detail=digest)
 
 
-def _row(seen: Seen, identity: Identity | None, findings: list[Finding], fingerprint: Fingerprint) -> Screening:
+def _row(seen: Seen, findings: list[Finding], fingerprint: Fingerprint) -> Screening:
+    identity = seen.identity
     duplicate = next((reason.detail for _, reason in findings if reason.code == "duplicate_of"), None)
     return Screening(
         image=seen.record.digest,
