@@ -5,9 +5,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def augmented(pictures: Tensor, *, hide: float) -> Tensor:
-    """uint8 (batch, 128, 128, 3) to float (batch, 3, 128, 128) in about [-1, 1]; a rectangle is hidden in a share `hide`."""
-    x = pictures.permute(0, 3, 1, 2).float() / 127.5 - 1
+def augmented(pictures: Tensor, *, hide: float, share: float = 1.0) -> Tensor:
+    """uint8 (batch, 128, 128, 3) to float (batch, 3, 128, 128) in [-1, 1]; a rectangle is hidden in a share `hide`.
+
+    Only a `share` of the pictures is touched.
+    """
+    clean = x = pictures.permute(0, 3, 1, 2).float() / 127.5 - 1
     batch, device = x.shape[0], x.device
 
     def uniform(*shape: int) -> Tensor:
@@ -32,7 +35,8 @@ def augmented(pictures: Tensor, *, hide: float) -> Tensor:
         rows = ((line - top).abs() < height / 2)[:, None, :, None]
         hidden = columns & rows & (uniform(1, 1, 1) < hide)
         x = torch.where(hidden, 2 * uniform(3, 1, 1) - 1, x)
-    return x.clamp(-1, 1)
+    x = x.clamp(-1, 1)
+    return x if share >= 1 else torch.where(uniform(1, 1, 1) < share, x, clean)
 
 
 def _bent(x: Tensor) -> Tensor:

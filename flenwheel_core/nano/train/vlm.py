@@ -4,13 +4,14 @@ Its folder also holds the tokenizer, made here from the training texts. The edit
 """
 
 import shutil
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase, Qwen2_5_VLForConditionalGeneration
 
 from flenwheel_core.ids import derive_seed
@@ -45,6 +46,16 @@ def answer_loss(
     return (each * learned).sum() / learned.sum()
 
 
+@dataclass(frozen=True)
+class VlmBatch:
+    """Rows of pictures, then rows of caption, edit and same-character tokens."""
+
+    rows: Tensor
+    caption: Tensor
+    edit: Tensor
+    asked: Tensor
+
+
 class VlmLoss:
     """Draws a batch of the three tasks and says how wrong the model is. All tensors live on the device."""
 
@@ -76,7 +87,8 @@ class VlmLoss:
     def _draw(self, most: int, count: int) -> Tensor:
         return torch.randint(most, (count,), device=self.device)
 
-    def __call__(self) -> Tensor:
+    def draw(self) -> "VlmBatch":
+        """Rows of pictures and of tokens for one step."""
         caption = self._draw(len(self.pictures), self.captions)
         edit = self._draw(len(self.edit_ids), self.edits)
         same = self._draw(2, self.same)
@@ -89,20 +101,27 @@ class VlmLoss:
         row_second = second * PICTURES_PER_CHARACTER + self._draw(PICTURES_PER_CHARACTER, self.same)
         asked = self._draw(SAME_PROMPTS, self.same) + same * SAME_PROMPTS
         rows = torch.cat((caption, self.edit_source[edit], row_first, row_second))
-        pixels = augmented(self.pictures[rows], hide=0.0)
+        return VlmBatch(rows, caption, edit, asked)
+
+    def parts(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """A batch's picture tokens (pictures, 16, width): of captions, of edits, of pairs (pairs, 32, width)."""
+        sizes = [self.captions, self.edits, self.same, self.same]
+        of_caption, of_edit, of_first, of_second = torch.split(features, sizes)
+        return of_caption, of_edit, torch.cat((of_first, of_second), dim=1)
+
+    def __call__(self) -> Tensor:
+        batch = self.draw()
+        pixels = augmented(self.pictures[batch.rows], hide=0.0)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            features = image_features(self.model, pixels)
-            of_caption, of_edit, of_first, of_second = torch.split(
-                features, [self.captions, self.edits, self.same, self.same]
-            )
-            both = torch.cat((of_first, of_second), dim=1)
+            of_caption, of_edit, of_pair = self.parts(image_features(self.model, pixels))
             return (
-                self._loss(self.caption_ids[caption], self.caption_start[caption], of_caption)
-                + SAME_WEIGHT * self._loss(self.same_ids[asked], self.same_start[asked], both)
-                + EDIT_WEIGHT * self._loss(self.edit_ids[edit], self.edit_start[edit], of_edit)
+                self.answers(self.caption_ids[batch.caption], self.caption_start[batch.caption], of_caption)
+                + SAME_WEIGHT * self.answers(self.same_ids[batch.asked], self.same_start[batch.asked], of_pair)
+                + EDIT_WEIGHT * self.answers(self.edit_ids[batch.edit], self.edit_start[batch.edit], of_edit)
             )
 
-    def _loss(self, ids: Tensor, start: Tensor, features: Tensor) -> Tensor:
+    def answers(self, ids: Tensor, start: Tensor, features: Tensor) -> Tensor:
+        """How wrong the answers in rows of tokens are."""
         hidden = text_hidden(self.model, ids, features)
         return answer_loss(self.model, hidden, ids, start, self.padding)
 
@@ -124,24 +143,41 @@ def run(run: Run) -> None:
     """Writes `vlm/` and `vlm.json` into the work folder."""
     torch.manual_seed(run.seed)
     tokenizer = build_tokenizer(texts_for_tokenizer())
+    loss = make_loss(run, tokenizer, build_vlm(tokenizer))
+    train_vlm(run, "vlm", loss, {}, loss, PLAN, tokenizer)
+
+
+def make_loss(run: Run, tokenizer: PreTrainedTokenizerBase, model: Qwen2_5_VLForConditionalGeneration) -> VlmLoss:
+    """The loss of a model, with its rows and pictures on the device; waits for the training data."""
     # The rows depend on seeds only, so they are made while the pictures are still being rendered.
     characters = len(np.load(wait_for(run.data / "characters.npy"))) // PICTURES_PER_CHARACTER
     captions, same = caption_rows(tokenizer, characters, run.seed, run.workers), same_rows(tokenizer, run.seed)
-    model = build_vlm(tokenizer).to(run.device).train()
-    loss = VlmLoss(run, model, pictures_on_device(run), tokenizer, captions, same)
+    return VlmLoss(run, model.to(run.device).train(), pictures_on_device(run), tokenizer, captions, same)
+
+
+def train_vlm(
+    run: Run,
+    name: str,
+    tasks: VlmLoss,
+    extra: dict[str, nn.Module],
+    loss: Callable[[], Tensor],
+    plan: Plan,
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    """Trains on `loss` and writes the folder `name` and the record `name.json` into the work folder, the record last."""
     run.work.mkdir(parents=True, exist_ok=True)
-    plan = replace(PLAN, max_steps=run.max_steps)
-    training = Training({"vlm": model}, loss, plan, run.work / "vlm.checkpoint")
+    plan = replace(plan, max_steps=run.max_steps)
+    training = Training({"vlm": tasks.model, **extra}, loss, plan, run.work / f"{name}.checkpoint")
     training.prepare()
     training.resume()
     progress = training.run(run.seconds_left())
-    folder = run.work / "vlm"
+    folder = run.work / name
     shutil.rmtree(folder, ignore_errors=True)
-    model.to("cpu", torch.bfloat16).save_pretrained(folder)
+    tasks.model.to("cpu", torch.bfloat16).save_pretrained(folder)
     build_processor(tokenizer).save_pretrained(folder)
     record = {
-        "part": "vlm",
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "part": name,
+        "parameters": sum(parameter.numel() for parameter in tasks.model.parameters()),
         "batch": run.batch,
         "seed": run.seed,
         "plan": asdict(plan),
@@ -150,4 +186,4 @@ def run(run: Run) -> None:
         "final_loss": progress.final_loss(),
         "versions": machine_facts(run.device),
     }
-    write_json(run.work / "vlm.json", record)
+    write_json(run.work / f"{name}.json", record)
