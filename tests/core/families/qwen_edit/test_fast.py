@@ -1,0 +1,88 @@
+"""The fast transformer equals diffusers' one with PEFT's adapters: outputs and gradients."""
+
+import pytest
+import torch
+
+from flenwheel_core.families.flux.fast import AdapterPlan, FastPlan
+from flenwheel_core.families.qwen_edit.adapter import put_on
+from flenwheel_core.families.qwen_edit.fast import FastQwen, fast_names
+from flenwheel_core.nano.models.editor import build_transformer
+from flenwheel_core.recipes.train import LoraRecipe
+
+TEXT = 24
+
+
+class Tensors:
+    """The weights of a model, by name."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self._tensors = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+    def tensor(self, name: str) -> torch.Tensor:
+        return self._tensors[name]
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return tuple(self._tensors[name].shape)
+
+
+@pytest.fixture(scope="module")
+def inputs() -> dict[str, object]:
+    torch.manual_seed(1)
+    shapes = [[(1, 4, 6), (1, 6, 4), (1, 2, 2)]]
+    return {
+        "hidden_states": torch.randn(1, 24 + 24 + 4, 64),
+        "timestep": torch.tensor([0.4]),
+        "encoder_hidden_states": torch.randn(1, 20, TEXT),
+        "img_shapes": shapes,
+    }
+
+
+def models(recompute: int = 0) -> tuple[torch.nn.Module, FastQwen, dict[str, torch.nn.Parameter]]:
+    torch.manual_seed(0)
+    slow = build_transformer(TEXT)
+    with torch.no_grad():
+        for parameter in slow.parameters():
+            parameter.normal_(0, 0.08)
+    source = Tensors(slow)
+    adapted = put_on(slow, LoraRecipe(rank=4, alpha=2.0), seed=3)
+    plan = FastPlan(compile=False, cudnn=False, compact=False, recompute_double=recompute)
+    fast = FastQwen(dict(slow.config), source, plan, AdapterPlan(adapted.ranks, adapted.scales))
+    assert set(fast.lora) == set(adapted.parameters) and all(name.endswith(fast_names()) for name in adapted.ranks)
+    torch.manual_seed(5)
+    with torch.no_grad():
+        for name, parameter in adapted.parameters.items():
+            parameter.normal_(0, 0.1)
+            fast.lora[name].copy_(parameter)
+    return slow, fast, dict(adapted.parameters)
+
+
+@pytest.mark.parametrize("recompute", [0, 4])
+def test_outputs_and_gradients_are_diffusers_own(inputs: dict[str, object], recompute: int) -> None:
+    slow, fast, parameters = models(recompute)
+    expected, got = slow(**inputs, return_dict=False)[0], fast(**inputs)[0]
+    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
+    expected.square().mean().backward()
+    got.square().mean().backward()
+    for name, parameter in parameters.items():
+        mine = fast.lora[name].grad
+        if parameter.grad is None:  # nothing reads the text stream after the last block
+            assert ".5." in name and (mine is None or not mine.any())
+            continue
+        torch.testing.assert_close(mine, parameter.grad, rtol=1e-3, atol=1e-5, msg=name)
+
+
+@torch.no_grad()
+def test_without_adapter_it_is_the_base_model(inputs: dict[str, object]) -> None:
+    _, fast, _ = models()
+    torch.manual_seed(0)
+    base = build_transformer(TEXT)
+    for parameter in base.parameters():
+        parameter.normal_(0, 0.08)
+    with fast.without_adapter():
+        torch.testing.assert_close(fast(**inputs)[0], base(**inputs, return_dict=False)[0], rtol=1e-4, atol=1e-4)
+
+
+def test_padded_prompts_are_refused(inputs: dict[str, object]) -> None:
+    _, fast, _ = models()
+    with pytest.raises(ValueError, match="padded"):
+        fast(**inputs, encoder_hidden_states_mask=torch.ones(1, 20, dtype=torch.bool))
