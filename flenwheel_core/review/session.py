@@ -61,6 +61,8 @@ class OpenedGate:
         rows = () if session.screenings is None else store.get_screenings(session.screenings)
         self.screenings = {row.image: row for row in rows}
         self.by_digest = {record.digest: record for record in self.images}
+        self.columns_json: str | None = None
+        """The columns that clients sort and filter by, once somebody asked for them."""
         self.lock = threading.RLock()
         self._journal = store.journal(f"reviews/{session.gate}/decisions", Decision)
         self._state = GateState()

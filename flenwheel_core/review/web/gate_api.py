@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
 from flenwheel_core.domain.decisions import Decision, UndecidedPolicy
 from flenwheel_core.domain.images import ImageRecord
@@ -21,11 +21,13 @@ from flenwheel_core.review.web.gate_models import (
     Changes,
     Columns,
     Compared,
+    Counts,
     DecideRequest,
     Finished,
     FinishRequest,
     GateName,
     GatePictures,
+    GateSummary,
     GateView,
     ImageDigest,
     PictureDetail,
@@ -43,10 +45,10 @@ Revision = Annotated[int, Query(ge=0, le=2**53, description="the revision the cl
 
 
 @router.get("/gates")
-def list_gates(studio: TheStudio, character: Annotated[str | None, Query(max_length=63)] = None) -> list[GateView]:
+def list_gates(studio: TheStudio, character: Annotated[str | None, Query(max_length=63)] = None) -> list[GateSummary]:
     """Every gate, open ones first, the newest turn first."""
-    views = [gate_view(studio, name, ask_server=False) for name in studio.reviews.gates()]
-    wanted = [gate for gate in views if character is None or gate.character == character]
+    summaries = [gate_summary(studio, name) for name in studio.reviews.gates()]
+    wanted = [gate for gate in summaries if character is None or gate.character == character]
     return sorted(wanted, key=lambda gate: (gate.closed is not None, -gate.turn, gate.gate))
 
 
@@ -56,12 +58,13 @@ def get_gate(studio: TheStudio, gate: GateName) -> GateView:
     return gate_view(studio, gate, ask_server=True)
 
 
-@router.get("/gates/{gate}/pictures")
-def list_pictures(studio: TheStudio, gate: GateName) -> GatePictures:
+@router.get("/gates/{gate}/pictures", response_model=GatePictures)
+def list_pictures(studio: TheStudio, gate: GateName) -> Response:
     """All pictures of a gate in columns, with what stands about them: everything a client needs to sort and filter."""
     opened = studio.reviews.gate(gate)
-    changes = changes_after(opened, 0, studio.reviews.closed(gate))
-    return GatePictures(**dict(changes), columns=_columns(opened))
+    changes = changes_after(opened, 0, studio.reviews.closed(gate)).model_dump_json()
+    # The columns never change and are the larger part, so they are put into words once.
+    return Response(f'{changes[:-1]},"columns":{columns_json(opened)}}}', media_type="application/json")
 
 
 @router.get("/gates/{gate}/changes")
@@ -173,6 +176,26 @@ def resume(studio: TheStudio, gate: GateName) -> Finished:
     return Finished(closed=closed, first=False, resumed=_resume(studio, opened))
 
 
+def gate_summary(studio: Studio, gate: str) -> GateSummary:
+    """A gate in one line. The pictures of answered gates are not read for it."""
+    session, closed = studio.reviews.get(gate), studio.reviews.closed(gate)
+    if closed is None:
+        opened = studio.reviews.gate(gate)
+        found = counts(opened, opened.state())
+    else:
+        total = closed.good + closed.needs_correction + closed.reject + closed.undecided
+        found = Counts(
+            total=total,
+            good=closed.good,
+            needs_correction=closed.needs_correction,
+            reject=closed.reject,
+            conflicts=0,
+            undecided=closed.undecided,
+        )
+    shown = session.model_dump(include={"gate", "kind", "character", "turn", "round", "minimum"})
+    return GateSummary.model_validate({**shown, "counts": found, "closed": closed})
+
+
 def gate_view(studio: Studio, gate: str, *, ask_server: bool) -> GateView:
     """A gate as it stands; the server is asked only if wanted, and may be down."""
     opened = studio.reviews.gate(gate)
@@ -214,19 +237,22 @@ def is_person(studio: Studio, character: str) -> bool:
         return False
 
 
-def _columns(opened: OpenedGate) -> Columns:
-    sources = list(dict.fromkeys(record.parents[0] for record in opened.images if record.parents))
-    position = {digest: index for index, digest in enumerate(sources)}
-    rows = [opened.screenings.get(record.digest) for record in opened.images]
-    return Columns.model_construct(
-        digest=tuple(record.digest for record in opened.images),
-        source=tuple(position[record.parents[0]] if record.parents else None for record in opened.images),
-        sources=tuple(sources),
-        cell=tuple(picture_cell(record) for record in opened.images),
-        outcome=tuple(None if row is None else row.outcome for row in rows),
-        similarity=tuple(None if row is None else row.similarity for row in rows),
-        sharpness=tuple(None if row is None else row.sharpness for row in rows),
-    )
+def columns_json(opened: OpenedGate) -> str:
+    """The columns of a gate as JSON; worked out at the first call."""
+    if opened.columns_json is None:
+        sources = list(dict.fromkeys(record.parents[0] for record in opened.images if record.parents))
+        position = {digest: index for index, digest in enumerate(sources)}
+        rows = [opened.screenings.get(record.digest) for record in opened.images]
+        opened.columns_json = Columns.model_construct(
+            digest=tuple(record.digest for record in opened.images),
+            source=tuple(position[record.parents[0]] if record.parents else None for record in opened.images),
+            sources=tuple(sources),
+            cell=tuple(picture_cell(record) for record in opened.images),
+            outcome=tuple(None if row is None else row.outcome for row in rows),
+            similarity=tuple(None if row is None else row.similarity for row in rows),
+            sharpness=tuple(None if row is None else row.sharpness for row in rows),
+        ).model_dump_json()
+    return opened.columns_json
 
 
 def _subject(studio: Studio, opened: OpenedGate, image: str) -> SubjectBox:

@@ -134,8 +134,8 @@ class Columns(Document):
     sharpness: tuple[float | None, ...]
 
 
-class GateView(Document):
-    """A gate as it stands."""
+class GateSummary(Document):
+    """A gate in one line."""
 
     gate: Slug
     kind: GateKind
@@ -143,10 +143,15 @@ class GateView(Document):
     turn: int
     round: int
     minimum: int
-    opened_by: str | None = Field(description="the flow run that waits")
-    person: bool
     counts: Counts
     closed: ClosedGate | None
+
+
+class GateView(GateSummary):
+    """A gate as it stands."""
+
+    opened_by: str | None = Field(description="the flow run that waits")
+    person: bool
     run: RunStatus | None = Field(default=None, description="how the waiting run stands, if the server answers")
     run_address: str | None = None
     server: Literal["none", "up", "down"] = "none"

@@ -1,0 +1,55 @@
+"""What training would get from a gate."""
+
+from flenwheel_core.domain.prompts import CARD_CELLS
+from flenwheel_core.library import Library
+from flenwheel_core.review.session import Reviews, ReviewSession
+from flenwheel_core.review.summary import summarise
+from tests.review.conftest import Line
+
+
+def test_counts_coverage_and_real_share(reviews: Reviews, session: ReviewSession, line: Line) -> None:
+    opened = reviews.gate(session.gate)
+    images = [record.digest for record in opened.images]
+    reviews.decide(
+        session.gate, *[line(image, "good") for image in images[:6]], line(images[6], "reject", reasons=("style",))
+    )
+    reviews.decide(
+        session.gate, line(images[7], "needs_correction", better_prompt="look up", reasons=("style", "angle"))
+    )
+    reviews.decide(session.gate, line(images[8], "needs_correction", correction="c" * 64))
+    summary = summarise(opened, Library(reviews.store).pool("mira"), "leave_out")
+    assert (summary.good, summary.needs_correction, summary.reject, summary.undecided) == (6, 2, 1, 3)
+    assert summary.enough and (summary.corrections, summary.better_prompts) == (1, 1)
+    assert summary.triplets == 6 + 1
+    assert (summary.pool_real, summary.training_pictures) == (4, 10) and summary.real_share == 0.4
+    assert summary.reasons == {"style": 2, "angle": 1}
+    rows = {row.cell: row for row in summary.coverage}
+    assert len(rows) == len(CARD_CELLS) and rows["front-neutral"].real == 1 and rows["front-neutral"].new == 1
+    assert rows["t-pose"].real == rows["t-pose"].new == 0
+    assert summary.covered_cells == sum(row.real + row.new > 0 for row in rows.values())
+
+
+def test_a_conflict_is_named_and_left_out(reviews: Reviews, session: ReviewSession, line: Line) -> None:
+    image = reviews.images(session)[0].digest
+    reviews.decide(session.gate, line(image, "good", "ana"), line(image, "reject", "tom"))
+    summary = summarise(reviews.gate(session.gate), (), "take_passed")
+    assert summary.conflicts == 1 and any("in conflict" in text for text in summary.warnings)
+    assert summary.good == summary.by_policy
+
+
+def test_a_small_share_of_real_pictures_is_warned_about(reviews: Reviews, session: ReviewSession, line: Line) -> None:
+    images = [record.digest for record in reviews.images(session)]
+    reviews.decide(session.gate, *[line(image, "good") for image in images])
+    summary = summarise(reviews.gate(session.gate), Library(reviews.store).pool("mira"), "leave_out")
+    assert any("Real pictures are 25%" in text for text in summary.warnings)
+
+
+def test_triplets_are_counted_as_lessons_not_as_training_pictures(
+    reviews: Reviews, session: ReviewSession, line: Line
+) -> None:
+    gate = reviews.open(session.model_copy(update={"gate": "mira-c-r1", "kind": "triplets"}))
+    image = reviews.images(gate)[0].digest
+    reviews.decide(gate.gate, line(image, "good"))
+    summary = summarise(reviews.gate(gate.gate), Library(reviews.store).pool("mira"), "leave_out")
+    assert (summary.triplets, summary.training_pictures) == (1, 4)
+    assert any("least to train an editor on" in text for text in summary.warnings)
