@@ -1,19 +1,16 @@
 """The studio as a web app: the JSON API under /api/v1 and the pages that use it."""
 
-from pathlib import Path
-
 from fastapi import APIRouter, FastAPI
-from starlette.staticfiles import StaticFiles
 
 from flenwheel_core.domain.base import Document
 from flenwheel_core.review.flow_server import FlowServer
 from flenwheel_core.review.web import gate_api, library_api, pages, picture_api, record_api
 from flenwheel_core.review.web.problems import Problem, add_problem_handlers
 from flenwheel_core.review.web.security import Guard, check_binding, csrf_token
+from flenwheel_core.review.web.static_files import static_router
 from flenwheel_core.review.web.studio import TheStudio, open_studio
 from flenwheel_core.settings import Settings
 
-STATIC = Path(__file__).parent / "static"
 PROBLEMS: dict[int | str, dict[str, object]] = {
     400: {"model": Problem, "description": "the body cannot be read"},
     404: {"model": Problem, "description": "no such thing"},
@@ -62,6 +59,6 @@ def create_app(settings: Settings, prefect: FlowServer | None) -> FastAPI:
     for router in (session_router, gate_api.router, picture_api.router, library_api.router, record_api.router):
         app.include_router(router, prefix="/api/v1", responses=PROBLEMS)
     app.include_router(pages.router, include_in_schema=False)
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.include_router(static_router())
     app.add_middleware(Guard, settings=settings, secret=studio.secret)
     return app

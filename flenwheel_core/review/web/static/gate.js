@@ -18,6 +18,8 @@ const bulk = new BulkDialog(store);
 const finish = new FinishDialog(store, Number(root.dataset.minimum));
 const REASONS = [...document.querySelectorAll(".chip")].map((chip) => chip.dataset.reason);
 const AHEAD = 5;
+const PREPARE_MS = 40; // a decision on its way goes first
+let preparing = 0;
 let place = 0;
 let blinking = false;
 let difference = false;
@@ -48,7 +50,8 @@ async function go(to) {
   $("position").textContent = `${place + 1} / ${store.order.length}`;
   root.dataset.shown = digest;
   performance.mark("picture-shown", { detail: digest });
-  prepare();
+  clearTimeout(preparing);
+  preparing = setTimeout(prepare, PREPARE_MS);
 }
 
 // The next pictures are fetched and decoded while this one is looked at.
