@@ -6,12 +6,13 @@ import threading
 import time
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 from cyclopts import App
 from rich.console import Console
 
 from deployments.demo import Demo, Reviewer
-from deployments.demo_results import scoreboard
+from deployments.demo_results import editor_board, scoreboard
 from flenwheel_core.settings import Settings
 
 console = Console(soft_wrap=True, highlight=False)
@@ -24,6 +25,7 @@ def add_to(app: App) -> None:
 
 def demo(
     *,
+    flywheel: Literal[1, 2] = 1,
     reviewer: Reviewer = "simulated",
     recipe: str = "nano",
     seed: int = 1_000_003,
@@ -33,6 +35,8 @@ def demo(
 
     Parameters
     ----------
+    flywheel
+        1: one turn of the character flywheel; 2: the editor then learns from its edits and is compared on ones it never saw.
     reviewer
         simulated: gates are answered from the renderer's ground truth; human: they wait for you in the studio.
     recipe
@@ -55,13 +59,16 @@ def demo(
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, lambda *_: stop.set())
-    results = Demo(place, settings, reviewer, recipe, seed, lambda line: console.print(line, markup=False)).run(stop)
+    results = Demo(place, settings, reviewer, recipe, seed, _say, flywheel).run(stop)
     console.print(f"\nThe turn ended: [bold]{results.outcome}[/] after {time.monotonic() - began:.0f} s.")
     if results.score is not None:
         console.print(scoreboard(results.score))
         if results.score.comparison is not None:
             for reason in results.score.comparison.reasons:
                 console.print(f"  {reason}", markup=False)
+    if results.editor is not None:
+        console.print(editor_board(results.editor))
+        console.print(results.editor.summary(), markup=False)
     console.print(f"report          {results.report}", markup=False)
     for path in results.pictures:
         console.print(f"contact sheet   {path}", markup=False)
@@ -69,3 +76,7 @@ def demo(
         for path in sorted(results.exported.iterdir()):
             console.print(f"exported        {path}", markup=False)
     console.print(f"Look around: FLENWHEEL_WORKSPACE={settings.root} flenwheel up", markup=False)
+
+
+def _say(line: str) -> None:
+    console.print(line, markup=False)

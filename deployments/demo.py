@@ -3,11 +3,11 @@
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from deployments.demo_results import Results, read_results
+from deployments.demo_results import Results, read_editor_score, read_results
 from deployments.prefect_api import FlowRun
 from deployments.prefect_gates import resume_gate, waiting_runs
 from deployments.up import Workspace, sole_owner
@@ -44,6 +44,8 @@ class Demo:
     recipe: str
     seed: int
     say: Say
+    flywheel: Literal[1, 2] = 1
+    """2: the editor then learns from the turn's edits."""
 
     @property
     def store(self) -> Store:
@@ -64,10 +66,16 @@ class Demo:
             try:
                 workspace.start()
                 self.say(f"Prefect {workspace.services.interface_url}   studio {workspace.services.studio_url}")
-                self._turn(workspace, truth, stop)
+                self._follow(workspace, workspace.api.start("flywheel-1/turn", {"character": NAME}), truth, stop)
+                results = read_results(self.store, NAME, self.folder)
+                if self.flywheel == 2:
+                    self.say("The editor learns from what was approved and corrected ...")
+                    run = workspace.api.start("flywheel-2/turn", {"character": NAME})
+                    self._follow(workspace, run, truth, stop)
+                    results = replace(results, editor=read_editor_score(self.store, run.id, self.folder))
             finally:
                 workspace.stop()
-        return read_results(self.store, NAME, self.folder)
+        return results
 
     def _add_character(self) -> None:
         library = Library(self.store)
@@ -83,8 +91,8 @@ class Demo:
             ),
         )
 
-    def _turn(self, workspace: Workspace, truth: Truth, stop: threading.Event) -> None:
-        run = workspace.api.start("flywheel-1/turn", {"character": NAME})
+    def _follow(self, workspace: Workspace, run: FlowRun, truth: Truth, stop: threading.Event) -> None:
+        """A run to its end, its gates answered."""
         told = Told(self.store, self.say)
         while not stop.is_set():
             workspace.tend()
@@ -129,7 +137,7 @@ class Told:
 
     def __init__(self, store: Store, say: Say) -> None:
         self._journal = stage_runs(store)
-        self._position = 0
+        _, self._position = self._journal.read_after(0)
         self._say = say
         self.gates: set[str] = set()
 

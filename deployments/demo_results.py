@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from flenwheel_core.domain.editor_stages import EditCompareRequest, EditCompareResult
 from flenwheel_core.domain.scores import Scorecard
 from flenwheel_core.domain.stages import BenchmarkRequest, BenchmarkResult, ExportRequest, ExportResult
 from flenwheel_core.errors import NotFoundError
@@ -23,6 +24,8 @@ class Results:
     report: Path
     pictures: tuple[Path, ...]
     exported: Path | None
+    editor: EditCompareResult | None = None
+    """The editor before and after Flywheel 2, if it ran and there were enough lessons."""
 
 
 def read_results(store: Store, character: str, folder: Path) -> Results:
@@ -47,6 +50,33 @@ def read_results(store: Store, character: str, folder: Path) -> Results:
         for file in exported.files:
             (folder / "lora" / Path(file.name).name).write_bytes(store.get_blob(file.digest))
     return Results(turn.outcome, score, report, pictures, folder / "lora" if exported is not None else None)
+
+
+def read_editor_score(store: Store, flow_run: str, folder: Path) -> EditCompareResult | None:
+    """What a run of Flywheel 2 found; writes its sheet of held-out edits into the folder. None if it ended before."""
+    request = store.get_document(f"editor/runs/{flow_run}/compare", EditCompareRequest)
+    score = store.get_result(request, EditCompareResult) if request is not None else None
+    if score is not None:
+        (folder / "editor.png").write_bytes(store.get_blob(score.sheet))
+    return score
+
+
+def editor_board(score: EditCompareResult) -> Table:
+    """The editor before and after, on edits it never saw."""
+    table = Table(title=f"{len(score.challenger.edits)} held-out edits: the editor before and after Flywheel 2")
+    for name in ("", "before", "after"):
+        table.add_column(name, justify="right" if name else "left")
+    cards = (score.champion, score.challenger)
+    table.add_row("character kept, instruction followed", *(f"{card.pass_rate:.0%}" for card in cards))
+    table.add_row("difference to the right answer, levels of 255", *(f"{card.target_error:.2f}" for card in cards))
+    for title, field, form in (
+        ("identity, mean cosine", "identity", "{:.3f}"),
+        ("instruction followed", "followed_rate", "{:.0%}"),
+        ("PSNR outside of the edit, dB", "kept_psnr_db", "{:.1f}"),
+    ):
+        values = [getattr(card, field) for card in cards]
+        table.add_row(title, *("-" if value is None else form.format(value) for value in values))
+    return table
 
 
 def _extract_pictures(text: str, folder: Path) -> tuple[Path, ...]:
