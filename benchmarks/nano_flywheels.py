@@ -92,6 +92,7 @@ def main() -> None:
                 print(rows[-1], flush=True)
             learned = [Job(options.work, arm, recipe, -1, turn) for arm in arms if arm.flywheel_2]
             editor_rows += [row for row in processes.map(run_editor_job, learned) if row is not None]
+            print(editor_rows[-1:], flush=True)
             write_result("nano_flywheels", [*rows, *editor_rows, *summary(rows)], folder=options.out)
     for row in summary(rows):
         print(row, flush=True)
@@ -103,9 +104,10 @@ def run_editor_job(job: Job) -> Row | None:
 
     torch.set_num_threads(1)
     began = time.monotonic()
-    score = run_editor_turn(open_world(job.work, job.arm, job.recipe, ""), job.turn)
-    if score is None:
+    outcome = run_editor_turn(open_world(job.work, job.arm, job.recipe, ""), job.turn)
+    if outcome is None:
         return None
+    score = outcome.score
     return {
         "case": f"{job.arm.name} flywheel 2 turn {job.turn}",
         "arm": job.arm.name,
@@ -118,6 +120,8 @@ def run_editor_job(job: Job) -> Row | None:
         "error_p_value": score.comparison.target_error_p_value,
         "identity_before": score.champion.identity,
         "edit_identity": score.challenger.identity,
+        "corrections_per_100_before": outcome.corrections_per_100_before,
+        "corrections_per_100_after": outcome.corrections_per_100_after,
         "held_out_edits": len(score.challenger.edits),
         "seconds": time.monotonic() - began,
     }
@@ -154,8 +158,9 @@ def _better(row: Row) -> bool:
     return float(row["pass_rate"] or 0) > float(row["champion_pass_rate"] or 0)
 
 
-def _mean(rows: list[Row], figure: str) -> float:
-    return statistics.fmean(float(row[figure] or 0) for row in rows)
+def _mean(rows: list[Row], figure: str) -> float | None:
+    known = [float(row[figure]) for row in rows if row[figure] is not None]  # type: ignore[arg-type]
+    return statistics.fmean(known) if known else None
 
 
 if __name__ == "__main__":

@@ -3,19 +3,19 @@
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar, cast
 
 from flenwheel_core.domain.decisions import DecisionSet, Verdict
-from flenwheel_core.domain.editor_stages import EditCompareResult
+from flenwheel_core.domain.editor_stages import ComparedEdit, EditCompareResult
 from flenwheel_core.domain.images import ImageRecord
 from flenwheel_core.domain.stages import EnrichRequest, GenerateRequest, SourceFile, StageRequest, StageResult
 from flenwheel_core.editor_library import EditorLibrary
 from flenwheel_core.images.folder import find_sources
 from flenwheel_core.library import Character, Library, PoolEntry
 from flenwheel_core.nano.demo import load_truth, save_truth, write_sources
-from flenwheel_core.nano.reviewer import Truth, review_gate
+from flenwheel_core.nano.reviewer import Truth, judge, review_gate
 from flenwheel_core.pinning import pin_recipe
 from flenwheel_core.planning import plan_edits, plan_generation
 from flenwheel_core.progress import Progress
@@ -44,6 +44,8 @@ class Arm:
     review: bool = True
     real_floor: bool = True
     flywheel_2: bool = True
+    flywheel_1: bool = True
+    """False: edits and reviews only, no LoRA of the character."""
 
 
 ARMS = {
@@ -54,6 +56,7 @@ ARMS = {
         Arm("no_review", review=False, flywheel_2=False),
         Arm("no_real_data", real_floor=False),
         Arm("no_flywheel_2", flywheel_2=False),
+        Arm("editor_only", flywheel_1=False),
     )
 }
 
@@ -67,12 +70,12 @@ class TurnOutcome:
     good: int
     corrected: int
     rejected: int
-    pass_rate: float
-    champion_pass_rate: float
-    identity: float
-    diversity: float
-    promoted: bool
     seconds: float
+    pass_rate: float | None = None
+    champion_pass_rate: float | None = None
+    identity: float | None = None
+    diversity: float | None = None
+    promoted: bool = False
 
     @property
     def corrections_per_100(self) -> float:
@@ -157,6 +160,21 @@ def run_turn(world: World, number: int) -> TurnOutcome:
     turn = _open(world, number)
     turn.take_in(world.stage(base.INGEST, turn.ingest_request()))
     decisions, edits = _gate_a(world, turn)
+    counts = {verdict: sum(line.verdict is verdict for line in decisions.decisions) for verdict in Verdict}
+    outcome = TurnOutcome(
+        turn=number,
+        edits=edits,
+        good=counts[Verdict.GOOD],
+        corrected=counts[Verdict.NEEDS_CORRECTION],
+        rejected=counts[Verdict.REJECT],
+        seconds=time.monotonic() - began,
+    )
+    return _character_flywheel(world, turn, outcome) if world.arm.flywheel_1 else outcome
+
+
+def _character_flywheel(world: World, turn: Turn, outcome: TurnOutcome) -> TurnOutcome:
+    """What follows gate A."""
+    began = time.monotonic()
     champion = turn.champion()
     trained = None
     if champion is None:
@@ -168,23 +186,27 @@ def run_turn(world: World, number: int) -> TurnOutcome:
     score = world.stage(base.BENCHMARK, turn.benchmark_request(champion, challenger))
     promotion = turn.decide(champion, challenger, score)
     turn.end("promoted" if promotion is not None and promotion.lora != trained else "kept", score, "")
-    counts = {verdict: sum(line.verdict is verdict for line in decisions.decisions) for verdict in Verdict}
-    return TurnOutcome(
-        turn=number,
-        edits=edits,
-        good=counts[Verdict.GOOD],
-        corrected=counts[Verdict.NEEDS_CORRECTION],
-        rejected=counts[Verdict.REJECT],
+    return replace(
+        outcome,
         pass_rate=score.challenger.pass_rate,
-        champion_pass_rate=score.champion.pass_rate if score.champion is not None else 0.0,
+        champion_pass_rate=score.champion.pass_rate if score.champion is not None else None,
         identity=score.challenger.identity,
         diversity=score.challenger.diversity,
         promoted=bool(score.comparison and score.comparison.promote),
-        seconds=time.monotonic() - began,
+        seconds=outcome.seconds + time.monotonic() - began,
     )
 
 
-def run_editor_turn(world: World, number: int) -> EditCompareResult | None:
+@dataclass(frozen=True)
+class EditorOutcome:
+    """What one turn of Flywheel 2 gave, with the simulated reviewer's own verdicts on the held-out edits."""
+
+    score: EditCompareResult
+    corrections_per_100_before: float
+    corrections_per_100_after: float
+
+
+def run_editor_turn(world: World, number: int) -> EditorOutcome | None:
     """Flywheel 2 over all characters of the arm; gate C lets through what the checks passed.
 
     None if there are too few lessons.
@@ -202,7 +224,21 @@ def run_editor_turn(world: World, number: int) -> EditCompareResult | None:
     if score.comparison.promote:
         turn.promote(trained.lora, score)
     turn.end("promoted" if score.comparison.promote else "kept", lessons)
-    return score
+    records = store.get_images(score.images)
+    items = turn.compare_request(chosen, trained.lora).items
+    half = len(items)
+    before, after = (_to_correct(world, items, part) for part in (records[:half], records[half:]))
+    return EditorOutcome(score, before, after)
+
+
+def _to_correct(world: World, items: Sequence[ComparedEdit], records: Sequence[ImageRecord]) -> float:
+    """How many of 100 held-out edits the reviewer would not have taken as they are."""
+    bad = 0
+    for name in dict.fromkeys(item.character for item in items):
+        own = [record for item, record in zip(items, records, strict=True) if item.character == name]
+        truth = load_truth(world.settings.root / f"{name}-truth.json")
+        bad += sum(judged.verdict is not Verdict.GOOD for judged in judge(world.store, world.settings, own, truth))
+    return 100 * bad / len(items)
 
 
 def _open(world: World, number: int) -> Turn:

@@ -68,8 +68,8 @@ def editor_board(score: EditCompareResult) -> Table:
         table.add_column(name, justify="right" if name else "left")
     cards = (score.champion, score.challenger)
     table.add_row("character kept, instruction followed", *(f"{card.pass_rate:.0%}" for card in cards))
-    table.add_row("difference to the right answer, levels of 255", *(f"{card.target_error:.2f}" for card in cards))
     for title, field, form in (
+        ("difference to the corrected answer, levels of 255", "target_error", "{:.2f}"),
         ("identity, mean cosine", "identity", "{:.3f}"),
         ("instruction followed", "followed_rate", "{:.0%}"),
         ("PSNR outside of the edit, dB", "kept_psnr_db", "{:.1f}"),

@@ -21,7 +21,7 @@ def editor_report(store: Store, lessons: Lessons, score: EditCompareResult) -> s
         "",
         f"{len(score.challenger.edits)} held-out edits, the same seeds for both.",
         "",
-        "| | passed | 95 % | identity | instruction followed | error (levels) | PSNR outside (dB) | SSIM outside |",
+        "| | passed | 95 % | identity | instruction followed | error on corrected edits (levels) | PSNR outside (dB) | SSIM outside |",
         "|---|---|---|---|---|---|---|---|",
         *[_row(name, card) for name, card in rows],
         "",
@@ -39,7 +39,7 @@ def _row(name: str, card: EditorScorecard) -> str:
         f"{card.pass_rate_low:.0%} to {card.pass_rate_high:.0%}",
         _figure(card.identity, ".3f"),
         _figure(card.followed_rate, ".0%"),
-        f"{card.target_error:.2f}",
+        _figure(card.target_error, ".2f"),
         _figure(card.kept_psnr_db, ".1f"),
         _figure(card.kept_ssim, ".3f"),
     ]

@@ -173,6 +173,7 @@ class EditorTurn:
             source=triplet.source,
             prompt=triplet.prompt,
             target=triplet.target,
+            corrected=triplet.kind == "corrected",
             character=triplet.character,
             labels=triplet.labels,
             seed=seed,

@@ -41,6 +41,7 @@ class ComparedEdit(Document):
     source: Digest
     prompt: str
     target: Digest = Field(description="what a person approved or corrected")
+    corrected: bool = Field(description="the right answer is a person's; an approved edit is only the old editor's own")
     character: str
     labels: Labels = Field(default_factory=Labels, description="what the result must show")
     seed: int
@@ -71,7 +72,9 @@ class EditScore(Document):
     identity: float | None = Field(description="cosine to the fingerprint's centroid; None if nothing could be told")
     identity_kept: bool | None
     followed: bool | None = Field(description="the reader sees what the labels ask for; None if it can't tell")
-    target_error: float = Field(description="mean difference to the right answer, levels of 255")
+    target_error: float | None = Field(
+        description="mean difference to the corrected answer, levels of 255; None for approved edits"
+    )
     kept_psnr_db: float | None = Field(description="against the source, where the right answer leaves it unchanged")
     kept_ssim: float | None
 
@@ -86,7 +89,7 @@ class EditorScorecard(Document):
     pass_rate_high: float
     identity: float | None
     followed_rate: float | None
-    target_error: float
+    target_error: float | None
     kept_psnr_db: float | None
     kept_ssim: float | None
 
@@ -99,8 +102,8 @@ class EditorComparison(Document):
     pass_rate_gain: float
     pass_rate_p_value: float = Field(description="exact McNemar test on edits that only one of them passed")
     identity_gain: float | None
-    target_error_gain: float = Field(description="positive: the challenger is nearer to the right answers")
-    target_error_p_value: float = Field(description="paired sign-flip test")
+    target_error_gain: float | None = Field(description="positive: the challenger is nearer to the right answers")
+    target_error_p_value: float = Field(description="paired sign-flip test; 1 without corrected edits")
 
 
 class EditCompareResult(StageResult):
@@ -112,7 +115,7 @@ class EditCompareResult(StageResult):
 
     def summary(self) -> str:
         verdict = "promote" if self.comparison.promote else "keep the present editor"
-        return (
-            f"held-out edits passed {self.challenger.pass_rate:.0%} (before {self.champion.pass_rate:.0%}), "
-            f"error {self.challenger.target_error:.1f} (before {self.champion.target_error:.1f}): {verdict}"
-        )
+        text = f"held-out edits passed {self.challenger.pass_rate:.0%} (before {self.champion.pass_rate:.0%})"
+        if self.challenger.target_error is not None and self.champion.target_error is not None:
+            text += f", error {self.challenger.target_error:.1f} (before {self.champion.target_error:.1f})"
+        return f"{text}: {verdict}"

@@ -70,7 +70,7 @@ def edit_scorecard(loras: tuple[LoraUse, ...], edits: Sequence[EditScore]) -> Ed
         pass_rate_high=round(passes.high, 5),
         identity=_mean([edit.identity for edit in edits]),
         followed_rate=_mean([None if edit.followed is None else float(edit.followed) for edit in edits]),
-        target_error=_mean([edit.target_error for edit in edits]) or 0.0,
+        target_error=_mean([edit.target_error for edit in edits]),
         kept_psnr_db=_mean([edit.kept_psnr_db for edit in edits]),
         kept_ssim=_mean([edit.kept_ssim for edit in edits]),
     )
@@ -83,23 +83,29 @@ def compare_editors(champion: EditorScorecard, challenger: EditorScorecard) -> E
     """
     pairs = list(zip(champion.edits, challenger.edits, strict=True))
     p_pass = mcnemar([a.passed for a, _ in pairs], [b.passed for _, b in pairs])
-    p_error = sign_flip_test([a.target_error - b.target_error for a, b in pairs])
+    errors = [
+        (a.target_error, b.target_error) for a, b in pairs if a.target_error is not None and b.target_error is not None
+    ]
+    p_error = sign_flip_test([before - now for before, now in errors])
     pass_gain = challenger.pass_rate - champion.pass_rate
-    error_gain = champion.target_error - challenger.target_error
+    error_gain = sum(before - now for before, now in errors) / len(errors) if errors else None
     identity_gain = _gain(champion.identity, challenger.identity)
     psnr_gain = _gain(champion.kept_psnr_db, challenger.kept_psnr_db)
-    better = (pass_gain > 0 and p_pass < SIGNIFICANT) or (error_gain > 0 and p_error < SIGNIFICANT)
+    nearer = error_gain is not None and error_gain > 0 and p_error < SIGNIFICANT
+    farther = error_gain is not None and error_gain < 0 and p_error < SIGNIFICANT
+    better = nearer or (pass_gain > 0 and p_pass < SIGNIFICANT)
+    figures = f"passed edits {champion.pass_rate:.0%} before, {challenger.pass_rate:.0%} now (p = {p_pass:.3f})"
+    if error_gain is not None:
+        figures += f", error on corrected edits {-error_gain:+.2f} levels (p = {p_error:.3f})"
     verdicts = [
-        (better, _better_text(better, pass_gain, p_pass, error_gain, p_error)),
+        (better, f"It is better: {figures}." if better else f"No gain that chance would not explain: {figures}."),
         (
             pass_gain >= 0 or p_pass >= SIGNIFICANT,
-            f"Passed edits: {champion.pass_rate:.0%} before, {challenger.pass_rate:.0%} now.",
-        ),
-        (
-            error_gain >= 0 or p_error >= SIGNIFICANT,
-            f"Error: {champion.target_error:.2f} before, {challenger.target_error:.2f} now.",
+            "It does not pass fewer edits." if pass_gain >= 0 else "It passes fewer.",
         ),
     ]
+    if farther:
+        verdicts.append((False, "It is farther from the right answers."))
     if identity_gain is not None:
         kept = identity_gain >= -IDENTITY_MARGIN
         verdicts.append((kept, f"Identity changed by {identity_gain:+.3f}; down to {-IDENTITY_MARGIN} is fine."))
@@ -114,14 +120,9 @@ def compare_editors(champion: EditorScorecard, challenger: EditorScorecard) -> E
         pass_rate_gain=round(pass_gain, 5),
         pass_rate_p_value=round(p_pass, 5),
         identity_gain=None if identity_gain is None else round(identity_gain, 5),
-        target_error_gain=round(error_gain, 4),
+        target_error_gain=None if error_gain is None else round(error_gain, 4),
         target_error_p_value=round(p_error, 5),
     )
-
-
-def _better_text(better: bool, pass_gain: float, p_pass: float, error_gain: float, p_error: float) -> str:
-    figures = f"passed edits {pass_gain:+.0%} (p = {p_pass:.3f}), error {-error_gain:+.2f} levels (p = {p_error:.3f})"
-    return f"It is better: {figures}." if better else f"No gain that chance would not explain: {figures}."
 
 
 def _blocks(pixels: Pixels) -> Pixels:

@@ -104,7 +104,7 @@ def _score(
                 identity=identity,
                 identity_kept=kept,
                 followed=done,
-                target_error=round(measured.target_error, 4),
+                target_error=round(measured.target_error, 4) if item.corrected else None,
                 kept_psnr_db=None if measured.kept_psnr_db is None else round(measured.kept_psnr_db, 4),
                 kept_ssim=None if measured.kept_ssim is None else round(measured.kept_ssim, 5),
             )
@@ -148,5 +148,6 @@ def _sheet(
 
 def _tile(name: str, score: EditScore, item: ComparedEdit, context: StageContext) -> Tile:
     identity = "" if score.identity is None else f", identity {score.identity:.2f}"
-    text = f"{name}: error {score.target_error:.1f}{identity}"
+    error = "" if score.target_error is None else f", error {score.target_error:.1f}"
+    text = f"{name}{error}{identity}"
     return Tile(load_picture(context.store, score.image), (text, item.character), good=score.passed)

@@ -71,3 +71,11 @@ def test_lost_identity_keeps_the_challenger_back() -> None:
     champion, challenger = card([10.0] * 12, [True] * 12), card([5.0] * 12, [True] * 12, identity=0.7)
     verdict = compare_editors(champion, challenger)
     assert verdict.target_error_p_value < 0.01 and not verdict.promote
+
+
+def test_approved_edits_measure_no_error() -> None:
+    """Their right answer is the old editor's own picture: nearness to it would speak for the old editor."""
+    champion, challenger = card([None] * 12, [False] * 12), card([None] * 12, [True] * 12)  # type: ignore[list-item]
+    verdict = compare_editors(champion, challenger)
+    assert verdict.target_error_gain is None and verdict.promote
+    assert not compare_editors(champion, champion).promote
