@@ -4,8 +4,6 @@ import { author, el, get, post, showProblem, toast } from "./api.js";
 const $ = (id) => document.getElementById(id);
 const percent = (share) => (share === null ? "unknown" : `${Math.round(100 * share)} %`);
 
-for (const button of document.querySelectorAll("dialog [data-close]")) button.addEventListener("click", () => button.closest("dialog").close());
-
 export class BulkDialog {
   constructor(store) {
     this.store = store;

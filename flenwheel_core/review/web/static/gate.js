@@ -20,15 +20,23 @@ const REASONS = [...document.querySelectorAll(".chip")].map((chip) => chip.datas
 const AHEAD = 5;
 const PREPARE_MS = 40; // a decision on its way goes first
 let preparing = 0;
+let showing = Promise.resolve();
 let place = 0;
 let blinking = false;
 let difference = false;
 let compareWith = 0;
 
 const current = () => store.digest(store.order[place]);
+const typing = () => Boolean(document.activeElement?.closest("textarea, input:not([type=checkbox])"));
 const isGrid = () => !$("grid").hidden;
 
-async function go(to) {
+// The caption field belongs to the picture that is shown: who wants to write waits until it is there.
+function go(to) {
+  showing = show(to);
+  return showing;
+}
+
+async function show(to) {
   if (!store.order.length) return;
   panel.leave();
   place = Math.min(store.order.length - 1, Math.max(0, to));
@@ -103,7 +111,7 @@ const commands = {
   difference: () => { difference = !difference; viewer.difference(difference); $("difference").setAttribute("aria-pressed", difference); },
   grid: () => showGrid(!isGrid()),
   single: () => showGrid(false),
-  caption: () => { showGrid(false); $("caption").focus(); },
+  caption: async () => { if (isGrid()) showGrid(false); await showing; $("caption").focus(); },
   bulk: () => bulk.open(),
   finish: () => finish.open(),
   keys: () => { keys.sheet($("keys-table")); $("keys-dialog").showModal(); },
@@ -216,7 +224,7 @@ function listen() {
     if (!undone) { toast(`Nothing of ${author()}'s is left to take back.`); return; }
     if (pictures > 1) toast(`${pictures} decisions taken back.`);
     const at = store.order.indexOf(store.index.get(undone));
-    if (at >= 0 && !isGrid()) go(at);
+    if (at >= 0 && at !== place && !isGrid() && !typing()) go(at);
   });
 }
 

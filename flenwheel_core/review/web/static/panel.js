@@ -16,7 +16,6 @@ export class Panel {
   }
 
   show(digest, detail) {
-    this.leave();
     this.digest = digest;
     this.record = detail.record;
     const rows = [];

@@ -17,6 +17,10 @@ dialog.addEventListener("close", () => {
   if (dialog.returnValue === "ok" && input.value.trim()) setAuthor(input.value);
 });
 
+for (const button of document.querySelectorAll("dialog [data-close]")) {
+  button.addEventListener("click", () => button.closest("dialog").close("cancel"));
+}
+
 // Pages that take dropped pictures themselves stop the event before it gets here.
 document.addEventListener("dragover", (event) => event.preventDefault());
 document.addEventListener("drop", async (event) => {
