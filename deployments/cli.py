@@ -9,6 +9,7 @@ from rich.console import Console
 from deployments import (
     commands_demo,
     commands_doctor,
+    commands_editor,
     commands_recipe,
     commands_records,
     commands_run,
@@ -30,6 +31,7 @@ for part in (
     commands_records,
     commands_recipe,
     commands_screen,
+    commands_editor,
     commands_doctor,
     commands_demo,
 ):
