@@ -31,7 +31,7 @@ from tests.workspace import FINAL, Running, write_recipe
 
 NAME = "mira"
 TARGETS = ("server", "worker", "run", "stage", "studio", "up")
-TURN_SECONDS = 600.0
+TURN_SECONDS = 1800.0
 KILLED_STAGE = "killed"
 
 
@@ -151,7 +151,7 @@ class Chaos:
             assert self.running.process is not None
             return [self.running.process.pid] if self.random.random() < 0.3 else []
         if kind == "run":
-            return list(run_processes().values())
+            return list(run_processes(self.running.settings).values())
         if kind == "stage":
             return stage_processes(self.running.settings.root)
         found = self.running.service_pids().get(kind)
@@ -230,6 +230,7 @@ def run_chaos(kills: int, *, seed: int, mean_seconds: float, kills_a_turn: int, 
             models=folder / "models",
         )
         running = Running(settings, write_recipe(folder, steps=30), stage_seconds=0.05)
+        running.patience_seconds = 0.5
         running.start()
         chaos = Chaos(running, seed, mean_seconds)
         try:
@@ -247,8 +248,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--mean-seconds", type=float, default=3.0, help="mean time between kills")
-    parser.add_argument("--kills-a-turn", type=int, default=10)
+    parser.add_argument("--mean-seconds", type=float, default=2.5, help="mean time between kills")
+    parser.add_argument("--kills-a-turn", type=int, default=25)
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the result file")
     arguments = parser.parse_args()
     began = time.monotonic()

@@ -99,16 +99,3 @@ def deploy_command() -> list[str]:
         "--prefect-file",
         str(PROJECT / "prefect.yaml"),
     ]
-
-
-def free_port(host: str, wanted: int) -> int:
-    """The wanted port if it is free, else any that is."""
-    for port in (wanted, 0):
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise OSError(f"{host} has no free port")

@@ -3,6 +3,7 @@
 A suspended run has no process and never gets one taken away: only its own gate's answer moves it.
 """
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,18 +29,20 @@ def reconcile(
 ) -> list[str]:
     """Does all of it; returns a line for each thing it did. Raises ServerError if the server does not answer."""
     return [
-        *mark_crashed(api, running_grace_seconds, pending_grace_seconds),
+        *mark_crashed(api, settings, running_grace_seconds, pending_grace_seconds),
         *release_lost_leases(api, settings),
         *hand_over_answers(api, Store(settings.store_url, settings.store_options)),
     ]
 
 
-def mark_crashed(api: PrefectApi, running_grace_seconds: float, pending_grace_seconds: float) -> list[str]:
+def mark_crashed(
+    api: PrefectApi, settings: Settings, running_grace_seconds: float, pending_grace_seconds: float
+) -> list[str]:
     """Marks runs as crashed whose process is not on this machine any more, so that they can be retried."""
     done = []
     grace = {"RUNNING": running_grace_seconds, "CANCELLING": running_grace_seconds, "PENDING": pending_grace_seconds}
     suspects = [run for run in api.runs(states=list(grace)) if run.state and _age_seconds(run) > grace[run.state.type]]
-    alive = run_processes() if suspects else {}
+    alive = run_processes(settings) if suspects else {}
     for run in suspects:
         if run.id in alive or run.deployment_id is None:
             continue
@@ -57,7 +60,7 @@ def release_lost_leases(api: PrefectApi, settings: Settings) -> list[str]:
     """Gives back slots whose holder was killed, so that the next run need not wait for the lease to expire."""
     done = []
     leases = held_leases(settings, api)
-    alive = run_processes() if leases else {}
+    alive = run_processes(settings) if leases else {}
     for lease in leases:
         if lease.flow_run not in alive:
             release(api, lease)
@@ -79,24 +82,22 @@ def hand_over_answers(api: PrefectApi, store: Store) -> list[str]:
     return done
 
 
-def run_processes() -> dict[str, int]:
-    """Flow runs with a living process on this machine: run id to process id. The stages' own processes do not count."""
+def run_processes(settings: Settings) -> dict[str, int]:
+    """Flow runs of this workspace with a living process: run id to process id. The stages' own processes do not count."""
     found = {}
+    mine = b"FLENWHEEL_WORKSPACE=" + os.fsencode(settings.root)
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
             continue
         try:
-            environment = (folder / "environ").read_bytes()
-            if (
-                b"PREFECT__FLOW_RUN_ID=" not in environment
-                or b"flenwheel_core.worker" in (folder / "cmdline").read_bytes()
-            ):
-                continue
-            if (folder / "stat").read_text().rpartition(")")[2].split()[0] == "Z":
-                continue
+            environment = (folder / "environ").read_bytes().split(b"\0")
+            command = (folder / "cmdline").read_bytes()
+            gone = (folder / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
         except OSError:
             continue
-        for item in environment.split(b"\0"):
+        if gone or mine not in environment or b"flenwheel_core.worker" in command:
+            continue
+        for item in environment:
             name, _, value = item.partition(b"=")
             if name == b"PREFECT__FLOW_RUN_ID":
                 found[value.decode(errors="replace")] = int(folder.name)

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 
 from deployments import environment
+from deployments.ports import Port
 from deployments.prefect_api import PrefectApi
 from deployments.processes import Child
 from deployments.reconciler import reconcile
@@ -43,8 +44,8 @@ class Workspace:
         self._reconciled = 0.0
         self._stop = threading.Event()
         self._logs = settings.root / "logs"
-        self._port = environment.free_port(settings.host, SERVER_PORT)
-        self._studio_port = environment.free_port(settings.host, STUDIO_PORT)
+        self._ports = (Port(settings.host, SERVER_PORT), Port(settings.host, STUDIO_PORT))
+        self._port, self._studio_port = (port.number for port in self._ports)
         child = self._child
         self.server = child("server", environment.server_command(settings, self._port))
         self.worker = child("worker", environment.worker_command())
@@ -148,6 +149,8 @@ class Workspace:
         self.studio.stop(5)
         self.server.stop(15)
         (self.settings.root / "services.json").unlink(missing_ok=True)
+        for port in self._ports:
+            port.close()
 
 
 @contextmanager

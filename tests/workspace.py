@@ -60,6 +60,7 @@ class Running:
     settings: Settings
     recipe: Path
     stage_seconds: float = 0.0
+    patience_seconds: float = 8.0
     process: "subprocess.Popen[bytes] | None" = None
     log: Path = field(init=False)
 
@@ -72,7 +73,7 @@ class Running:
 
     @property
     def api(self) -> PrefectApi:
-        return open_api(self.settings)
+        return open_api(self.settings, patience_seconds=self.patience_seconds)
 
     def environment(self) -> dict[str, str]:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "FLENWHEEL_"))}

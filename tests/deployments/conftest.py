@@ -17,7 +17,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         workspace=folder / "workspace",
         gpu="cpu",
         author="tester",
-        stage_modules=("tests.turn_stages",),
+        stage_modules=("tests.turn_stages", "tests.editor_stages"),
         models=folder / "models",
     )
     workspace = Running(settings, write_recipe(folder), stage_seconds=0.02)

@@ -29,7 +29,7 @@ def test_killed_worker_and_run_go_on_from_the_checkpoint(running: Running) -> No
 
     wait_for(lambda: bool(_checkpoint(running)), 120, running.worker_log)
     os.kill(running.service_pids()["worker"], signal.SIGKILL)
-    process = run_processes().get(runs["nora"])
+    process = run_processes(running.settings).get(runs["nora"])
     if process is not None:
         os.kill(process, signal.SIGKILL)
 
