@@ -14,7 +14,7 @@ _PR_SET_PDEATHSIG = 1
 TAIL_LINES = 15
 
 
-def _prepare_death_signal() -> Callable[[], None] | None:
+def end_with_parent() -> Callable[[], None] | None:
     """Asks the kernel to end a child when its parent is gone, however the parent died. Linux only."""
     if sys.platform != "linux":
         return None
@@ -48,7 +48,7 @@ class Child:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_prepare_death_signal(),
+                preexec_fn=end_with_parent(),
             )
         self.started = time.monotonic()
 

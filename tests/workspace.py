@@ -12,6 +12,7 @@ from pathlib import Path
 from deployments.environment import settings_environment
 from deployments.prefect_api import FlowRun, PrefectApi, open_api
 from deployments.prefect_gates import resume_gate, waiting_runs
+from deployments.processes import end_with_parent
 from flenwheel_core.domain.stages import SourceFile
 from flenwheel_core.library import Character, Library
 from flenwheel_core.recipes.loading import find_recipe
@@ -87,7 +88,13 @@ class Running:
             began = log.tell()
             command = [sys.executable, "-m", "deployments.cli", "up"]
             self.process = subprocess.Popen(
-                command, env=self.environment(), cwd=self.settings.root, stdout=log, stderr=log, start_new_session=True
+                command,
+                env=self.environment(),
+                cwd=self.settings.root,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=end_with_parent(),
             )
 
         def ready() -> bool:
