@@ -1,17 +1,28 @@
 """The LoRA on a Qwen-Image-Edit transformer: which linears, and the file it becomes."""
 
+import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from flenwheel_core.families.flux.adapter import AdaptedFlux, adapt_reference
+from flenwheel_core.families.flux.adapter import AdaptedFlux, adapt_reference, adapter_scales, start_a
+from flenwheel_core.families.flux.fast import AdapterPlan, FastPlan
 from flenwheel_core.families.flux.lora_file import lora_bytes
-from flenwheel_core.recipes.train import LoraRecipe, LoraTarget
+from flenwheel_core.families.flux.sources import FolderSource
+from flenwheel_core.families.flux.targets import lora_ranks
+from flenwheel_core.families.qwen_edit.fast import FastQwen, fast_names
+from flenwheel_core.families.qwen_edit.loading import QwenEditModel
+from flenwheel_core.recipes.train import LoraRecipe, LoraTarget, TrainingRecipe
+from flenwheel_core.training.attention import cudnn_attention_works
+from flenwheel_core.training.storage import Storage
 
 if TYPE_CHECKING:
     from diffusers import QwenImageTransformer2DModel
 
+    from flenwheel_core.domain.stages import EditorStorage
+
+_FAST_STORAGE: "dict[EditorStorage, Storage]" = {"bf16": "dense", "nf4": "nf4"}
 GROUPS: dict[LoraTarget, tuple[str, ...]] = {
     "attention": ("transformer_blocks.*.attn.*",),
     "mlp": ("transformer_blocks.*.img_mlp.net.*", "transformer_blocks.*.txt_mlp.net.*"),
@@ -23,8 +34,65 @@ GROUPS: dict[LoraTarget, tuple[str, ...]] = {
 
 def put_on(transformer: "QwenImageTransformer2DModel", recipe: LoraRecipe, *, seed: int) -> AdaptedFlux:
     """The transformer with float32 adapters; quantised linears stay as they are."""
+    return adapt_reference(transformer, _with_names(recipe), seed=seed)
+
+
+def adapt(model: QwenEditModel, recipe: TrainingRecipe, *, seed: int, memory_level: int = 0) -> AdaptedFlux:
+    """The model's transformer with a new adapter: the fast one on a card, where it covers the recipe, else diffusers' own.
+
+    Quantised weights mean a small card: every block is then recomputed in the backward pass.
+    """
+    config = json.loads((model.folder / "transformer" / "config.json").read_text())
+    ranks = lora_ranks(_linears(config), _with_names(recipe.lora))
+    covered = all(name.endswith(fast_names()) for name in ranks) and not recipe.lora.dora and recipe.lora.dropout == 0
+    recompute = model.storage != "bf16" or memory_level > 0
+    if model.device.type == "cuda" and covered and recipe.batch_size == 1 and model.storage in _FAST_STORAGE:
+        plan = FastPlan(
+            storage=_FAST_STORAGE[model.storage],
+            modulation=_FAST_STORAGE[model.storage],
+            recompute_double=int(config["num_layers"]) if recompute else 0,
+            compile=recipe.compile is not False,
+            cudnn=cudnn_attention_works(model.device, int(config["attention_head_dim"])),
+        )
+        return start_fast(model, config, plan, ranks, adapter_scales(ranks, recipe.lora), seed=seed)
+    transformer = model.load_transformer()
+    if model.device.type == "cuda" and recompute:
+        transformer.enable_gradient_checkpointing()
+    transformer.train()
+    return put_on(transformer, recipe.lora, seed=seed)
+
+
+def start_fast(
+    model: QwenEditModel,
+    config: Mapping[str, Any],
+    plan: FastPlan,
+    ranks: Mapping[str, int],
+    scales: Mapping[str, float],
+    *,
+    seed: int,
+) -> AdaptedFlux:
+    """The fast transformer with a new adapter, started as PEFT's is."""
+    source = FolderSource(model.folder / "transformer", model.device, model.dtype)
+    fast = FastQwen(config, source, plan, AdapterPlan(ranks, scales))
+    for name, parameter in fast.lora.items():
+        if "lora_A" in name:
+            start_a(name, parameter, seed=seed)
+    return AdaptedFlux(fast, fast.lora, ranks, scales, fast.without_adapter)
+
+
+def _with_names(recipe: LoraRecipe) -> LoraRecipe:
+    """The recipe with this model's names in place of the groups of targets."""
     include = recipe.include or tuple(pattern for target in recipe.targets for pattern in GROUPS[target])
-    return adapt_reference(transformer, recipe.model_copy(update={"include": include}), seed=seed)
+    return recipe.model_copy(update={"include": include})
+
+
+def _linears(config: Mapping[str, Any]) -> list[str]:
+    """Names of all linears of a transformer with this configuration, without loading it."""
+    from diffusers import QwenImageTransformer2DModel
+
+    with torch.device("meta"):
+        model = QwenImageTransformer2DModel.from_config(dict(config))
+    return [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
 
 
 def lora_file(

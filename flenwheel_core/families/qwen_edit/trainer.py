@@ -9,7 +9,7 @@ import torch
 
 from flenwheel_core.domain.loras import LossPoint
 from flenwheel_core.errors import InputError
-from flenwheel_core.families.qwen_edit.adapter import lora_file, put_on
+from flenwheel_core.families.qwen_edit.adapter import adapt, lora_file
 from flenwheel_core.families.qwen_edit.conditioning import NO_PROMPT, PIXELS_PER_TOKEN, Size
 from flenwheel_core.families.qwen_edit.encoding import Instruction, encode_instructions, encode_pictures
 from flenwheel_core.families.qwen_edit.loading import QwenEditModel, find_model
@@ -74,13 +74,15 @@ def train_editor(model: QwenEditModel, job: EditTrainJob, hooks: TrainHooks, cac
     hooks.loading("encoder")
     examples = encode_lessons(model, job, cache)
     hooks.loading("transformer")
-    transformer = model.load_transformer()
-    adapted = put_on(transformer, job.recipe.lora, seed=job.seed)
-    if model.device.type == "cuda":
-        transformer.enable_gradient_checkpointing()
-    transformer.train()
+    adapted = adapt(model, job.recipe, seed=job.seed, memory_level=job.memory_level)
     task = EditTask(
-        transformer, adapted.parameters, model.load_scheduler(), job.recipe, examples, seed=job.seed, dtype=model.dtype
+        adapted.transformer,
+        adapted.parameters,
+        model.load_scheduler(),
+        job.recipe,
+        examples,
+        seed=job.seed,
+        dtype=model.dtype,
     )
     outcome = run_loop(
         task,

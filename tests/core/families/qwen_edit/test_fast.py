@@ -1,13 +1,17 @@
 """The fast transformer equals diffusers' one with PEFT's adapters: outputs and gradients."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from flenwheel_core.families.flux.fast import AdapterPlan, FastPlan
-from flenwheel_core.families.qwen_edit.adapter import put_on
+from flenwheel_core.families.qwen_edit.adapter import adapt, put_on, start_fast
 from flenwheel_core.families.qwen_edit.fast import FastQwen, fast_names
+from flenwheel_core.families.qwen_edit.loading import find_model
 from flenwheel_core.nano.models.editor import build_transformer
-from flenwheel_core.recipes.train import LoraRecipe
+from flenwheel_core.recipes.train import LoraRecipe, TrainingRecipe
+from flenwheel_core.settings import Settings
 
 TEXT = 24
 
@@ -86,3 +90,14 @@ def test_padded_prompts_are_refused(inputs: dict[str, object]) -> None:
     _, fast, _ = models()
     with pytest.raises(ValueError, match="padded"):
         fast(**inputs, encoder_hidden_states_mask=torch.ones(1, 20, dtype=torch.bool))
+
+
+def test_a_new_adapter_starts_as_pefts_does(editor_folder: Path, settings: Settings) -> None:
+    model, recipe = find_model(editor_folder, "tiny", settings), LoraRecipe(rank=4)
+    slow = adapt(model, TrainingRecipe(lora=recipe), seed=3)
+    config = dict(slow.transformer.config)  # type: ignore[call-overload]
+    plan = FastPlan(compile=False, cudnn=False)
+    fast = start_fast(model, config, plan, slow.ranks, slow.scales, seed=3)
+    assert set(fast.parameters) == set(slow.parameters)
+    for name, parameter in slow.parameters.items():
+        torch.testing.assert_close(fast.parameters[name], parameter)
