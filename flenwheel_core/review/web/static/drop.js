@@ -97,7 +97,7 @@ $("start-turn")?.addEventListener("submit", async (event) => {
   const data = new FormData(event.target);
   $("turn-state").textContent = "starting…";
   try {
-    const run = await post(`/characters/${character}/turns`, { flywheel: data.get("flywheel"), recipe: data.get("recipe") });
+    const run = await post(`/characters/${character}/turns`, { flywheel: data.get("flywheel"), recipe: data.get("recipe") || null });
     $("turn-state").textContent = `${run.name || run.state}: the turn is in the queue. It appears under Turns when it begins.`;
   } catch (problem) {
     $("turn-state").textContent = `✕ ${problem.message} ${problem.why} ${problem.remedy}`;
