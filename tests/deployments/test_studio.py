@@ -48,5 +48,5 @@ def test_a_turn_is_started_and_approved_in_the_browser(running: Running, chromiu
         assert ended.state is not None and ended.state.type == "COMPLETED", running.worker_log()
         page.goto(f"{services.studio_url}/turns/zoe/1")
         assert "✓ done" in page.inner_text("#live") and "Completed" in page.inner_text("#live")
-        page.wait_for_selector("svg.chart polyline")
+        page.wait_for_selector("svg.chart")
         assert reviewer.complaints == []
