@@ -26,6 +26,7 @@ from benchmarks.result_file import Row, write_result
 from flenwheel_core.families.flux.fast import FastFlux, FastPlan
 from flenwheel_core.training.attention import cudnn_attention_works
 from flenwheel_core.training.flow_matching import flow_loss
+from flenwheel_core.training.graphs import GraphedLoss
 
 GIB = 2**30
 
@@ -97,6 +98,21 @@ def make_step(model: FastFlux, batch: FluxBatch) -> tuple[Callable[[], torch.Ten
         return loss.detach()
 
     return step, optimizer
+
+
+def make_graphed_step(model: FastFlux, batch: FluxBatch) -> Callable[[], torch.Tensor]:
+    """The same step with forward and backward as one CUDA graph."""
+    parameters = list(model.lora.values())
+    optimizer = torch.optim.AdamW(parameters, lr=1e-6, fused=True)
+    graphed = GraphedLoss(lambda **inputs: flow_loss(model(**inputs)[0], batch.target).mean(), batch.inputs, parameters)
+
+    def step() -> torch.Tensor:
+        loss = graphed(**batch.inputs)
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        return loss
+
+    return step
 
 
 def measure(bench: Bench, step: Callable[[], torch.Tensor], *, steps: int = 8, warmup: int = 3) -> dict[str, float]:
@@ -276,12 +292,72 @@ def case_nf4(bench: Bench) -> None:
     run_within(bench, "nf4_24gib_1024", model, 24.0, all_, none)
 
 
+def case_graph(bench: Bench) -> None:
+    """fp8 weights, forward and backward as one CUDA graph."""
+    model = build(bench, FastPlan(storage="fp8", modulation="fp8"))
+    model.keep_transposed()
+    for pixels in (512, 1024):
+        run(bench, f"before_graph_{pixels}", model, pixels, (0, 0))
+        batch = make_batch(CONFIGS[bench.size], pixels, bench.device, model.dtype, 1)
+        step = make_graphed_step(model, batch)
+        measured = measure(bench, step, steps=12)
+        bench.keep(
+            f"graph_{pixels}",
+            {"storage": "fp8", "transposed": True, "pixels": pixels, "batch": 1, "rank": RANK, **measured},
+        )
+        del step
+        clean(bench)
+
+
+def case_best(bench: Bench) -> None:
+    """fp8 weights with exact inputs and transposed copies, then as one CUDA graph; then within 24 GiB."""
+    model = build(bench, FastPlan(storage="fp8", modulation="fp8", compact=False))
+    model.keep_transposed()
+    for pixels in (1024, 512):
+        run(bench, f"best_{pixels}", model, pixels, (0, 0))
+        batch = make_batch(CONFIGS[bench.size], pixels, bench.device, model.dtype, 1)
+        step = make_graphed_step(model, batch)
+        row = {"storage": "fp8", "transposed": True, "compact": False, "pixels": pixels, "batch": 1, "rank": RANK}
+        bench.keep(f"best_graph_{pixels}", {**row, **measure(bench, step, steps=12)})
+        del step
+        clean(bench)
+        if pixels == 1024:
+            profile(bench, model, "best_1024")
+
+
+def case_within(bench: Bench) -> None:
+    """fp8 weights within 24 GiB, then the same as one CUDA graph; then NF4 within 12 and 16 GiB as graphs."""
+    for storage, gib, recompute in (("fp8", 24.0, (13, 26)), ("nf4", 12.0, (19, 38)), ("nf4", 16.0, (16, 31))):
+        set_cap(bench, gib)
+        model = build(bench, FastPlan(storage=storage, modulation=storage))  # type: ignore[arg-type]
+        run(bench, f"within_{gib:g}gib_1024", model, 1024, recompute)
+        batch = make_batch(CONFIGS[bench.size], 1024, bench.device, model.dtype, 1)
+        step = make_graphed_step(model, batch)
+        row = {"storage": storage, "cap_gib": gib, "recompute_double": recompute[0], "recompute_single": recompute[1]}
+        measured = measure(bench, step, steps=12)
+        bench.keep(f"within_graph_{gib:g}gib_1024", {**row, "pixels": 1024, "batch": 1, "rank": RANK, **measured})
+        del step, model
+        clean(bench)
+
+
+def case_gradients(bench: Bench) -> None:
+    """Every storage's gradient against bf16's, same weights and batch."""
+    for storage in ("dense", "fp8", "nf4"):
+        model = build(bench, FastPlan(storage=storage, modulation=storage))  # type: ignore[arg-type]
+        batch = make_batch(CONFIGS[bench.size], 1024, bench.device, model.dtype, 1)
+        bench.gradients[storage] = gradient(model, batch)
+        del model
+        clean(bench)
+    compare_gradients(bench)
+
+
 def compare_gradients(bench: Bench) -> None:
     """Cosine of each format's gradient with bf16's."""
     if "dense" not in bench.gradients:
         return
     for storage, vector in bench.gradients.items():
-        cosine = float(torch.nn.functional.cosine_similarity(vector, bench.gradients["dense"], dim=0))
+        reference = bench.gradients["dense"].double()
+        cosine = float(torch.nn.functional.cosine_similarity(vector.double(), reference, dim=0))
         bench.keep(f"gradient_{storage}", {"storage": storage, "gradient_cosine": cosine})
 
 
@@ -323,8 +399,27 @@ CASES: dict[str, Callable[[Bench], None]] = {
     "dense": case_dense,
     "nf4": case_nf4,
     "exact_inputs": case_exact_inputs,
+    "graph": case_graph,
+    "best": case_best,
+    "within": case_within,
+    "gradients": case_gradients,
     "reference_nf4": case_reference_nf4,
 }
+
+
+MAIN_ROW = {
+    "fp8": "ours_512",
+    "reference_bf16": "reference_bf16_ckpt_eager_1024",
+    "dense": "bf16_recompute_all_1024",
+    "nf4": "ours_16gib_1024",
+    "exact_inputs": "fp8_exact_inputs_1024",
+    "graph": "graph_1024",
+    "best": "best_graph_512",
+    "within": "within_graph_16gib_1024",
+    "gradients": "gradient_nf4",
+    "reference_nf4": "reference_nf4_ckpt_eager_1024",
+}
+"""The row that says that a case is done."""
 
 
 def main() -> None:
@@ -333,6 +428,7 @@ def main() -> None:
     parser.add_argument("--size", default="full", choices=sorted(CONFIGS))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--seconds", type=float, default=3600, help="start no further case after so long")
+    parser.add_argument("--missing", action="store_true", help="only cases whose rows are not there yet")
     parser.add_argument("--eager", action="store_true", help="do not compile")
     arguments = parser.parse_args()
     device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
@@ -340,7 +436,12 @@ def main() -> None:
     bench = Bench(arguments.size, device, arguments.out, arguments.seconds, compile=not arguments.eager)
     bench.cudnn = cudnn_attention_works(device, 128)
     bench.say(f"cuDNN attention: {bench.cudnn}")
+    old = arguments.out / "flux_step.json"
+    if old.exists():
+        bench.rows = {row["case"]: row for row in json.loads(old.read_text())["rows"]}
     for name in arguments.cases.split(","):
+        if arguments.missing and MAIN_ROW[name] in bench.rows:
+            continue
         if bench.seconds() > arguments.seconds:
             bench.say(f"{name}: no time left")
             continue

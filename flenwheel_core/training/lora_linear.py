@@ -79,7 +79,7 @@ def _fp8_forward(
     x: torch.Tensor, codes: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     x_codes, x_scale = quantise_rows(x)
-    return scaled_product(x_codes, x_scale, codes, scale).to(x.dtype) + bias, x_codes, x_scale
+    return scaled_product(x_codes, x_scale, codes, scale, bias).to(x.dtype), x_codes, x_scale
 
 
 def _fp8_backward(

@@ -27,7 +27,9 @@ class BlockSpec:
     """Frozen weights of the linears of one block."""
     channels: int
     kept_bytes: Mapping[Storage, float]
-    """What a kept block keeps, in bytes a token and channel."""
+    """What a kept block keeps of its activations, in bytes a token and channel."""
+    kept_weight_bytes: Mapping[Storage, float]
+    """What a kept block keeps of its weights for the backward pass, in bytes a weight: fp8 transposed, NF4 unpacked."""
     input_bytes: float
     """What a recomputed block keeps: its input."""
 
@@ -40,8 +42,10 @@ class ModelSpec:
     modulation_weights: int
     other_bytes: float
     """Embedders, norms, biases: always kept in the compute dtype."""
-    working_bytes: Mapping[Storage, float]
+    working_bytes: float
     """Working memory at the peak, in bytes a token and channel."""
+    working_weight_bytes: Mapping[Storage, float]
+    """Working memory of one recomputed block, in bytes a weight."""
     fixed_bytes: float
 
 
@@ -75,14 +79,19 @@ def predict_gib(
     optimizer: str = "adamw",
 ) -> float:
     """The peak reserved memory of a training step in GiB; `tokens` counts text and picture tokens of the whole batch."""
-    per_weight = BYTES_PER_WEIGHT[storage] + (1.0 if transposed and storage == "fp8" else 0.0)
+    doubled = transposed and storage == "fp8"
+    per_weight = BYTES_PER_WEIGHT[storage] + (1.0 if doubled else 0.0)
     total = spec.fixed_bytes + spec.other_bytes + spec.modulation_weights * BYTES_PER_WEIGHT[modulation]
     total += adapter_weights * ADAPTER_BYTES[optimizer]
     for block, recomputed in zip(spec.blocks, recompute, strict=True):
         total += block.count * block.weights * per_weight
-        each = tokens * block.channels
-        total += each * ((block.count - recomputed) * block.kept_bytes[storage] + recomputed * block.input_bytes)
-    total += tokens * spec.blocks[0].channels * spec.working_bytes[storage]
+        kept = block.count - recomputed
+        total += tokens * block.channels * (kept * block.kept_bytes[storage] + recomputed * block.input_bytes)
+        if not doubled:
+            total += kept * block.weights * block.kept_weight_bytes[storage]
+    if any(recompute):
+        total += spec.blocks[0].weights * spec.working_weight_bytes[storage]
+    total += tokens * spec.blocks[0].channels * spec.working_bytes
     return total / GIB
 
 

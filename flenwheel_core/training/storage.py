@@ -83,16 +83,19 @@ def dequantise(weight: FrozenWeight, dtype: torch.dtype) -> torch.Tensor:
     )
 
 
-def scaled_product(a: torch.Tensor, a_scale: torch.Tensor, b: torch.Tensor, b_scale: torch.Tensor) -> torch.Tensor:
-    """(a * a_scale) @ (b * b_scale).T for fp8 codes a (m, k) and b (n, k) with row scales; bfloat16.
+def scaled_product(
+    a: torch.Tensor, a_scale: torch.Tensor, b: torch.Tensor, b_scale: torch.Tensor, bias: torch.Tensor | None = None
+) -> torch.Tensor:
+    """(a * a_scale) @ (b * b_scale).T + bias for fp8 codes a (m, k) and b (n, k) with row scales; bfloat16.
 
     Off the card it is computed in float32: the same quantisation, for tests and for the nano models.
     """
     if a.device.type == "cuda":
         return torch._scaled_mm(
-            a, b.t(), scale_a=a_scale, scale_b=b_scale.t(), out_dtype=torch.bfloat16, use_fast_accum=True
+            a, b.t(), scale_a=a_scale, scale_b=b_scale.t(), bias=bias, out_dtype=torch.bfloat16, use_fast_accum=True
         )
-    return (a.float() * a_scale) @ (b.float() * b_scale).t()
+    product = (a.float() * a_scale) @ (b.float() * b_scale).t()
+    return product if bias is None else product + bias
 
 
 def tensors_of(weight: FrozenWeight) -> dict[str, torch.Tensor]:

@@ -41,15 +41,18 @@ def flux_spec(config: Mapping[str, Any]) -> ModelSpec:
     other = channels * (
         int(config["joint_attention_dim"]) + 6 * channels + 3 * 256 + int(config["pooled_projection_dim"])
     )
+    kept: dict[Storage, float] = {"dense": 36.9, "fp8": 27.4, "nf4": 36.1}
+    kept_weights: dict[Storage, float] = {"dense": 0.0, "fp8": 1.0, "nf4": 2.0}
     return ModelSpec(
         blocks=(
-            BlockSpec(double, 24 * square, channels, {"dense": 32.0, "fp8": 24.0, "nf4": 32.0}, 2.0),
-            BlockSpec(single, 12 * square, channels, {"dense": 28.0, "fp8": 20.0, "nf4": 28.0}, 2.0),
+            BlockSpec(double, 24 * square, channels, kept, kept_weights, 2.0),
+            BlockSpec(single, 12 * square, channels, kept, kept_weights, 2.0),
         ),
         modulation_weights=(double * 12 + single * 3) * square,
         other_bytes=2.0 * other,
-        working_bytes={"dense": 60.0, "fp8": 60.0, "nf4": 60.0},
-        fixed_bytes=0.3 * 2**30,
+        working_bytes=100.7,
+        working_weight_bytes={"dense": 0.0, "fp8": 1.0, "nf4": 3.0},
+        fixed_bytes=0.045 * 2**30,
     )
 
 
