@@ -314,15 +314,15 @@ def case_best(bench: Bench) -> None:
     model = build(bench, FastPlan(storage="fp8", modulation="fp8", compact=False))
     model.keep_transposed()
     for pixels in (1024, 512):
-        run(bench, f"best_{pixels}", model, pixels, (0, 0))
+        run(bench, f"ours_exact_inputs_{pixels}", model, pixels, (0, 0))
         batch = make_batch(CONFIGS[bench.size], pixels, bench.device, model.dtype, 1)
         step = make_graphed_step(model, batch)
         row = {"storage": "fp8", "transposed": True, "compact": False, "pixels": pixels, "batch": 1, "rank": RANK}
-        bench.keep(f"best_graph_{pixels}", {**row, **measure(bench, step, steps=12)})
+        bench.keep(f"ours_graph_{pixels}", {**row, **measure(bench, step, steps=12)})
         del step
         clean(bench)
         if pixels == 1024:
-            profile(bench, model, "best_1024")
+            profile(bench, model, "ours_graph_1024")
 
 
 def case_within(bench: Bench) -> None:
@@ -330,12 +330,12 @@ def case_within(bench: Bench) -> None:
     for storage, gib, recompute in (("fp8", 24.0, (13, 26)), ("nf4", 12.0, (19, 38)), ("nf4", 16.0, (16, 31))):
         set_cap(bench, gib)
         model = build(bench, FastPlan(storage=storage, modulation=storage))  # type: ignore[arg-type]
-        run(bench, f"within_{gib:g}gib_1024", model, 1024, recompute)
+        run(bench, f"ours_{gib:g}gib_again_1024", model, 1024, recompute)
         batch = make_batch(CONFIGS[bench.size], 1024, bench.device, model.dtype, 1)
         step = make_graphed_step(model, batch)
         row = {"storage": storage, "cap_gib": gib, "recompute_double": recompute[0], "recompute_single": recompute[1]}
         measured = measure(bench, step, steps=12)
-        bench.keep(f"within_graph_{gib:g}gib_1024", {**row, "pixels": 1024, "batch": 1, "rank": RANK, **measured})
+        bench.keep(f"ours_{gib:g}gib_graph_1024", {**row, "pixels": 1024, "batch": 1, "rank": RANK, **measured})
         del step, model
         clean(bench)
 
@@ -414,8 +414,8 @@ MAIN_ROW = {
     "nf4": "ours_16gib_1024",
     "exact_inputs": "fp8_exact_inputs_1024",
     "graph": "graph_1024",
-    "best": "best_graph_512",
-    "within": "within_graph_16gib_1024",
+    "best": "ours_graph_512",
+    "within": "ours_16gib_graph_1024",
     "gradients": "gradient_nf4",
     "reference_nf4": "reference_nf4_ckpt_eager_1024",
 }
