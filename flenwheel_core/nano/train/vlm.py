@@ -4,7 +4,6 @@ Its folder also holds the tokenizer, made here from the training texts. The edit
 """
 
 import shutil
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -12,14 +11,15 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase, Qwen2_5_VLForConditionalGeneration
+from transformers import AutoProcessor, PreTrainedTokenizerBase, Qwen2_5_VLForConditionalGeneration
 
 from flenwheel_core.ids import derive_seed
-from flenwheel_core.nano.models.vlm import build_processor, build_tokenizer, build_vlm
+from flenwheel_core.nano.models.vlm import IMAGE_TOKENS, WIDTH, build_processor, build_tokenizer, build_vlm
 from flenwheel_core.nano.models.vlm_static import image_features, text_hidden
 from flenwheel_core.nano.train.augment import augmented
 from flenwheel_core.nano.train.data import LABELS, PICTURES_PER_CHARACTER, training_captions
 from flenwheel_core.nano.train.loop import Plan, Training
+from flenwheel_core.nano.train.reader import reading_loss
 from flenwheel_core.nano.train.vision_run import pictures_on_device
 from flenwheel_core.nano.train.vlm_data import SAME_PROMPTS, Rows, caption_rows, edit_rows, lookalikes, same_rows
 from flenwheel_core.nano.train.workspace import Run, machine_facts, wait_for, write_json
@@ -29,51 +29,62 @@ PLAN = Plan(learning_rate=1.5e-3, weight_decay=0.02, ema_step=0.002)
 TOKENIZER_CHARACTERS = 4000
 EDITS = 60_000
 LOOKALIKES = 16
-SAME_WEIGHT = 0.5
-EDIT_WEIGHT = 0.3
+SAME_WEIGHT, EDIT_WEIGHT, READ_WEIGHT, WORD_WEIGHT = 0.6, 0.3, 1.0, 0.5
+AUGMENTED_SHARE = 0.7
+REFINE_PLAN = replace(PLAN, learning_rate=1.2e-3)
 OWN_LABELS = ("skin", "face", "hair", "hair_colour", "glasses", "beard", "eyes")
 
 
-def answer_loss(
-    model: Qwen2_5_VLForConditionalGeneration, hidden: Tensor, ids: Tensor, start: Tensor, padding: int
-) -> Tensor:
-    """Mean cross entropy of the tokens from `start` on; hidden (batch, tokens, width), ids (batch, tokens)."""
-    logits = model.lm_head(hidden[:, :-1])
-    target = ids[:, 1:]
-    place = torch.arange(1, ids.shape[1], device=ids.device)
-    learned = (place[None] >= start[:, None]) & (target != padding)
-    each = F.cross_entropy(logits.flatten(0, 1).float(), target.flatten(), reduction="none").view_as(target)
+def token_loss(logits: Tensor, ids: Tensor, start: Tensor, padding: int) -> Tensor:
+    """Mean cross entropy of the tokens from place `start` on; logits (batch, tokens, vocabulary), ids (batch, tokens), start (batch,)."""
+    place = torch.arange(ids.shape[1], device=ids.device)
+    learned = (place[None] >= start[:, None]) & (ids != padding)
+    each = F.cross_entropy(logits.flatten(0, 1).float(), ids.flatten(), reduction="none").view_as(ids)
     return (each * learned).sum() / learned.sum()
+
+
+class Heads(nn.Module):
+    """What is read from the model while it is trained, and not shipped.
+
+    `read`: every label, from the 16 picture tokens. Few tokens of a caption depend on fine traits (expressions, eyes, glasses), so
+    without it they are learned late. `words`: each word of an edit prompt, from its own last hidden state, where the editor reads it.
+    """
+
+    def __init__(self, vocabulary: int) -> None:
+        super().__init__()
+        width = IMAGE_TOKENS * WIDTH
+        self.read = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, sum(map(len, LABELS.values()))))
+        self.words = nn.Linear(WIDTH, vocabulary)
 
 
 @dataclass(frozen=True)
 class VlmBatch:
-    """Rows of pictures, then rows of caption, edit and same-character tokens."""
+    """One step's pictures (of captions, of edits, first and second ones of pairs), their labels, and (ids, start) of each task."""
 
-    rows: Tensor
-    caption: Tensor
-    edit: Tensor
-    asked: Tensor
+    pixels: Tensor
+    labels: Tensor
+    caption: tuple[Tensor, Tensor]
+    same: tuple[Tensor, Tensor]
+    edit: tuple[Tensor, Tensor]
 
 
-class VlmLoss:
-    """Draws a batch of the three tasks and says how wrong the model is. All tensors live on the device."""
+class VlmData:
+    """Pictures and token rows of the three tasks, all on the device."""
 
     def __init__(
         self,
         run: Run,
-        model: Qwen2_5_VLForConditionalGeneration,
         pictures: Tensor,
         tokenizer: PreTrainedTokenizerBase,
         captions: Rows,
         same: Rows,
     ) -> None:
-        self.model, self.pictures, self.device = model, pictures, run.device
-        self.padding = tokenizer.pad_token_id
+        self.pictures, self.device = pictures, run.device
         self.characters = len(pictures) // PICTURES_PER_CHARACTER
         self.captions, self.same, self.edits = run.batch * 6 // 10, run.batch // 4, run.batch * 15 // 100
         edits, sources = edit_rows(tokenizer, run.data, EDITS)
         labels = np.load(run.data / "labels.npy")
+        self.labels = self._put(labels)
         columns = [list(LABELS).index(name) for name in OWN_LABELS]
         alike = lookalikes(labels, columns, min(LOOKALIKES, self.characters - 1))
         self.caption_ids, self.caption_start = self._put(captions.ids), self._put(captions.start)
@@ -88,7 +99,7 @@ class VlmLoss:
         return torch.randint(most, (count,), device=self.device)
 
     def draw(self) -> "VlmBatch":
-        """Rows of pictures and of tokens for one step."""
+        """Rows for one step: pictures, what they show, and the tokens of the three tasks."""
         caption = self._draw(len(self.pictures), self.captions)
         edit = self._draw(len(self.edit_ids), self.edits)
         same = self._draw(2, self.same)
@@ -101,29 +112,42 @@ class VlmLoss:
         row_second = second * PICTURES_PER_CHARACTER + self._draw(PICTURES_PER_CHARACTER, self.same)
         asked = self._draw(SAME_PROMPTS, self.same) + same * SAME_PROMPTS
         rows = torch.cat((caption, self.edit_source[edit], row_first, row_second))
-        return VlmBatch(rows, caption, edit, asked)
+        return VlmBatch(
+            augmented(self.pictures[rows], hide=0.0, share=AUGMENTED_SHARE),
+            self.labels[rows],
+            (self.caption_ids[caption], self.caption_start[caption]),
+            (self.same_ids[asked], self.same_start[asked]),
+            (self.edit_ids[edit], self.edit_start[edit]),
+        )
 
-    def parts(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """A batch's picture tokens (pictures, 16, width): of captions, of edits, of pairs (pairs, 32, width)."""
-        sizes = [self.captions, self.edits, self.same, self.same]
-        of_caption, of_edit, of_first, of_second = torch.split(features, sizes)
-        return of_caption, of_edit, torch.cat((of_first, of_second), dim=1)
 
-    def __call__(self) -> Tensor:
-        batch = self.draw()
-        pixels = augmented(self.pictures[batch.rows], hide=0.0)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            of_caption, of_edit, of_pair = self.parts(image_features(self.model, pixels))
-            return (
-                self.answers(self.caption_ids[batch.caption], self.caption_start[batch.caption], of_caption)
-                + SAME_WEIGHT * self.answers(self.same_ids[batch.asked], self.same_start[batch.asked], of_pair)
-                + EDIT_WEIGHT * self.answers(self.edit_ids[batch.edit], self.edit_start[batch.edit], of_edit)
-            )
+class VlmLoss:
+    """How wrong a model is on a batch: the answers, the labels read from its picture tokens, the words of edit prompts."""
 
-    def answers(self, ids: Tensor, start: Tensor, features: Tensor) -> Tensor:
-        """How wrong the answers in rows of tokens are."""
-        hidden = text_hidden(self.model, ids, features)
-        return answer_loss(self.model, hidden, ids, start, self.padding)
+    def __init__(self, model: Qwen2_5_VLForConditionalGeneration, heads: Heads, padding: int) -> None:
+        self.model, self.heads, self.padding = model, heads, padding
+
+    def __call__(self, batch: VlmBatch) -> Tensor:
+        device = batch.pixels.device.type
+        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda", cache_enabled=False):
+            features = image_features(self.model, batch.pixels)
+            sizes = [len(batch.caption[0]), len(batch.edit[0]), len(batch.same[0]), len(batch.same[0])]
+            of_caption, of_edit, of_first, of_second = torch.split(features, sizes)
+            captions = text_hidden(self.model, batch.caption[0], of_caption)
+            pairs = text_hidden(self.model, batch.same[0], torch.cat((of_first, of_second), dim=1))
+            edits = text_hidden(self.model, batch.edit[0], of_edit)
+            read, words = self.heads.read(features.flatten(1)), self.heads.words(edits)
+        return (
+            self._answers(captions, *batch.caption)
+            + SAME_WEIGHT * self._answers(pairs, *batch.same)
+            + EDIT_WEIGHT * self._answers(edits, *batch.edit)
+            + READ_WEIGHT * reading_loss(read.float(), batch.labels)
+            + WORD_WEIGHT * token_loss(words, *batch.edit, self.padding)
+        )
+
+    def _answers(self, hidden: Tensor, ids: Tensor, start: Tensor) -> Tensor:
+        logits = self.model.lm_head(hidden[:, :-1])
+        return token_loss(logits, ids[:, 1:], start - 1, self.padding)
 
 
 def texts_for_tokenizer() -> list[str]:
@@ -140,50 +164,41 @@ def texts_for_tokenizer() -> list[str]:
 
 
 def run(run: Run) -> None:
-    """Writes `vlm/` and `vlm.json` into the work folder."""
+    """Writes `vlm/` and `vlm.json` into the work folder; goes on from the folder `run.init` if that is given."""
     torch.manual_seed(run.seed)
-    tokenizer = build_tokenizer(texts_for_tokenizer())
-    loss = make_loss(run, tokenizer, build_vlm(tokenizer))
-    train_vlm(run, "vlm", loss, {}, loss, PLAN, tokenizer)
-
-
-def make_loss(run: Run, tokenizer: PreTrainedTokenizerBase, model: Qwen2_5_VLForConditionalGeneration) -> VlmLoss:
-    """The loss of a model, with its rows and pictures on the device; waits for the training data."""
+    if run.init is None:
+        tokenizer = build_tokenizer(texts_for_tokenizer())
+        model = build_vlm(tokenizer)
+    else:
+        tokenizer = AutoProcessor.from_pretrained(run.init).tokenizer
+        model = Qwen2_5_VLForConditionalGeneration.from_pretrained(run.init, dtype=torch.float32)
     # The rows depend on seeds only, so they are made while the pictures are still being rendered.
     characters = len(np.load(wait_for(run.data / "characters.npy"))) // PICTURES_PER_CHARACTER
     captions, same = caption_rows(tokenizer, characters, run.seed, run.workers), same_rows(tokenizer, run.seed)
-    return VlmLoss(run, model.to(run.device).train(), pictures_on_device(run), tokenizer, captions, same)
-
-
-def train_vlm(
-    run: Run,
-    name: str,
-    tasks: VlmLoss,
-    extra: dict[str, nn.Module],
-    loss: Callable[[], Tensor],
-    plan: Plan,
-    tokenizer: PreTrainedTokenizerBase,
-) -> None:
-    """Trains on `loss` and writes the folder `name` and the record `name.json` into the work folder, the record last."""
+    heads = Heads(len(tokenizer)).to(run.device)
+    wrong = VlmLoss(model.to(run.device).train(), heads, tokenizer.pad_token_id)
+    data = VlmData(run, pictures_on_device(run), tokenizer, captions, same)
     run.work.mkdir(parents=True, exist_ok=True)
-    plan = replace(plan, max_steps=run.max_steps)
-    training = Training({"vlm": tasks.model, **extra}, loss, plan, run.work / f"{name}.checkpoint")
+    plan = replace(PLAN if run.init is None else REFINE_PLAN, max_steps=run.max_steps)
+    checkpoint = run.work / "vlm.checkpoint"
+    training = Training({"vlm": model, "heads": heads}, lambda: wrong(data.draw()), plan, checkpoint)
     training.prepare()
     training.resume()
     progress = training.run(run.seconds_left())
-    folder = run.work / name
+    folder = run.work / "vlm"
     shutil.rmtree(folder, ignore_errors=True)
-    tasks.model.to("cpu", torch.bfloat16).save_pretrained(folder)
+    model.to("cpu", torch.bfloat16).save_pretrained(folder)
     build_processor(tokenizer).save_pretrained(folder)
     record = {
-        "part": name,
-        "parameters": sum(parameter.numel() for parameter in tasks.model.parameters()),
+        "part": "vlm",
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "batch": run.batch,
         "seed": run.seed,
         "plan": asdict(plan),
+        "continued": run.init is not None,
         "steps": progress.steps,
         "train_seconds": round(progress.train_seconds, 1),
         "final_loss": progress.final_loss(),
         "versions": machine_facts(run.device),
     }
-    write_json(run.work / f"{name}.json", record)
+    write_json(run.work / "vlm.json", record)
