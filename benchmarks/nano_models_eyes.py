@@ -28,13 +28,13 @@ from flenwheel_core.nano.world import HELD_OUT_FROM, Character, View, make_chara
 
 FIRST_CHARACTER = HELD_OUT_FROM + 200_000
 FIRST_VIEW = 10**9
-CHARACTERS, VIEWS = 150, 8
-CAPTIONED = 400
-JUDGED = 300
-GENERATED_CHARACTERS, GENERATED_VIEWS = 50, 6
+CHARACTERS, VIEWS = 60, 8
+CAPTIONED = 250
+JUDGED = 100
+GENERATED_CHARACTERS, GENERATED_VIEWS = 20, 5
 REDRAWN_STRENGTH = 0.5
 """Share of the noise that generated pictures of known characters start from."""
-REDRAWN_BATCH = 30
+REDRAWN_BATCH = 20
 VISIBLE = ("skin", "hair", "hair_colour", "glasses", "beard", "clothing")
 """Attributes of a character that can be seen from every angle."""
 
