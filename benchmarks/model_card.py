@@ -195,6 +195,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--characters", type=int, default=3)
     parser.add_argument("--steps", type=int, help="training steps; the nano recipe's if unset")
+    parser.add_argument("--seeds", type=int, help="pictures a cell; the nano recipe's if unset")
     parser.add_argument("--verifier", default="nano")
     parser.add_argument("--reader", default="nano")
     parser.add_argument("--grids", type=Path, help="folder for the grid pictures")
@@ -203,7 +204,8 @@ def main() -> None:
     recipe = load_recipe("nano")
     sampling = recipe.train.sampling.model_copy(update={"every_steps": 0})
     training = recipe.train.model_copy(update={"sampling": sampling, "steps": given.steps or recipe.train.steps})
-    recipe = recipe.model_copy(update={"train": training})
+    card = recipe.benchmark.model_copy(update={"seeds_per_cell": given.seeds or recipe.benchmark.seeds_per_cell})
+    recipe = recipe.model_copy(update={"train": training, "benchmark": card})
     rows: list[Row] = []
     for number in range(given.characters):
         with tempfile.TemporaryDirectory() as folder:
