@@ -1,6 +1,7 @@
 """The editor's own library: its Flywheel 2 runs and its champions. One editor serves all characters of a workspace."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal
 
 from pydantic import AwareDatetime
@@ -9,7 +10,9 @@ from flenwheel_core.domain.base import Document
 from flenwheel_core.domain.editor_stages import EditorScorecard
 from flenwheel_core.domain.images import LoraUse
 from flenwheel_core.domain.loras import LoraRecord
+from flenwheel_core.errors import InputError
 from flenwheel_core.ids import Digest
+from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.store import Store
 from flenwheel_core.triplets.collect import collect_triplets
 
@@ -66,6 +69,27 @@ class EditorLibrary:
         standing = self.champion(editor)
         return (LoraUse(digest=standing.lora.digest, weight=standing.weight),) if standing is not None else ()
 
+    def worn(self, recipe: Recipe) -> tuple[LoraUse, ...]:
+        """All LoRAs of the next edits: the recipe's, then the champion. The files of the recipe are kept in the store.
+
+        Raises InputError for a file that is not there.
+        """
+        return (*self.community(recipe), *self.loras(recipe.models.editor))
+
+    def community(self, recipe: Recipe) -> tuple[LoraUse, ...]:
+        """The LoRAs the recipe names."""
+        found = []
+        for lora in recipe.enrich.loras:
+            path = Path(lora.file).expanduser()
+            if not path.is_file() or path.suffix != ".safetensors":
+                raise InputError(
+                    f"There is no LoRA file {lora.file}.",
+                    why="enrich.loras of the recipe names it.",
+                    remedy="Give the path of a .safetensors file, or take the entry out.",
+                )
+            found.append(LoraUse(digest=self.store.put_blob(path.read_bytes()), weight=lora.weight))
+        return tuple(found)
+
     def end_run(
         self,
         flow_run: str,
@@ -89,4 +113,4 @@ class EditorLibrary:
     def waiting_triplets(self) -> int:
         """Triplets that came since the last run that used them."""
         used = [run.collected for run in self.ended_runs() if run.outcome in ("promoted", "kept")]
-        return len(collect_triplets(self.store).triplets) - (used[-1] if used else 0)
+        return max(0, len(collect_triplets(self.store).triplets) - (used[-1] if used else 0))

@@ -138,8 +138,11 @@ class EditorTurn:
             return EditCompareRequest(
                 items=tuple(self._compared(triplet, index) for index, triplet in enumerate(held)),
                 editor=self.recipe.models.editor,
-                champion=self.library.loras(self.recipe.models.editor),
-                challenger=(LoraUse(digest=challenger.digest, weight=self.recipe.editor.lora_weight),),
+                champion=self.library.worn(self.recipe),
+                challenger=(
+                    *self.library.community(self.recipe),
+                    LoraUse(digest=challenger.digest, weight=self.recipe.editor.lora_weight),
+                ),
                 fingerprints=self._fingerprints(held),
                 verifier=self.recipe.models.verifier,
                 reader=self.recipe.models.reader,

@@ -134,8 +134,8 @@ class Turn:
         self.library.add_to_pool(self.character.name, list(entries))
 
     def editor_loras(self) -> tuple[LoraUse, ...]:
-        """The editor's own LoRA, if one was promoted."""
-        return EditorLibrary(self.store).loras(self.recipe.models.editor)
+        """The recipe's LoRAs of the editor, then the editor's own, if one was promoted."""
+        return EditorLibrary(self.store).worn(self.recipe)
 
     # screening and training
 

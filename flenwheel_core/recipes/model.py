@@ -27,6 +27,13 @@ class ModelChoices(Document):
     reader: str | None = Field(default=None, description="The model that reads angle and expression for the benchmark.")
 
 
+class EditorLora(Document):
+    """A LoRA the editor always wears, such as a camera-angle, relighting or few-step one."""
+
+    file: str = Field(description="Path of its safetensors file.")
+    weight: float = Field(default=1.0, ge=-2, le=2, description="Weight it is applied with.")
+
+
 class EnrichRecipe(Document):
     """How many edits to plan, and which."""
 
@@ -34,6 +41,9 @@ class EnrichRecipe(Document):
     target_images: int = Field(default=50, ge=1, le=10_000, description="Enriched images to aim for.")
     seed: int = Field(default=0, ge=0, description="Seed of the plan and of the edits.")
     sampler: Sampler = Field(description="How the editor draws.")
+    loras: tuple[EditorLora, ...] = Field(
+        default=(), description="LoRAs the editor wears besides its own, in this order; own or community ones."
+    )
     templates: tuple[PromptTemplate, ...] = Field(min_length=1, description="Edit prompt templates.")
 
 

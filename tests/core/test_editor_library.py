@@ -1,0 +1,84 @@
+"""What the editor wears: the recipe's LoRAs and its newest champion for this very model."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from flenwheel_core.domain.editor_stages import EditorScorecard
+from flenwheel_core.domain.images import LoraUse
+from flenwheel_core.domain.loras import LoraRecord
+from flenwheel_core.editor_library import EditorLibrary, EditorPromotion
+from flenwheel_core.errors import InputError
+from flenwheel_core.recipes.loading import load_recipe
+from flenwheel_core.recipes.model import EditorLora, Recipe
+from flenwheel_core.store import Store
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> EditorLibrary:
+    return EditorLibrary(Store((tmp_path / "store").as_uri()))
+
+
+def promotion(digest: str, run: str, base: str = "nano") -> EditorPromotion:
+    lora = LoraRecord(
+        digest=digest * 64,
+        name=f"editor-{run}",
+        target="editor",
+        base_model=base,
+        trigger=None,
+        class_word=None,
+        rank=4,
+        alpha=4,
+        steps=10,
+        images=12,
+        dataset="d" * 64,
+        request="e" * 64,
+    )
+    card = EditorScorecard(
+        loras=(),
+        edits=(),
+        pass_rate=0.5,
+        pass_rate_low=0.1,
+        pass_rate_high=0.9,
+        identity=None,
+        followed_rate=None,
+        target_error=None,
+        kept_psnr_db=None,
+        kept_ssim=None,
+    )
+    return EditorPromotion(at=datetime.now(UTC), lora=lora, weight=0.8, scorecard=card, flow_run=run)
+
+
+def with_loras(*files: Path) -> Recipe:
+    recipe = load_recipe("nano")
+    loras = tuple(EditorLora(file=str(file), weight=0.5) for file in files)
+    return recipe.model_copy(update={"enrich": recipe.enrich.model_copy(update={"loras": loras})})
+
+
+def test_the_newest_champion_of_this_model_is_worn_after_the_recipes_loras(
+    library: EditorLibrary, tmp_path: Path
+) -> None:
+    library.promote(promotion("a", "one"))
+    library.promote(promotion("b", "two"))
+    library.promote(promotion("c", "three", base="another"))
+    library.promote(promotion("f", "two"))
+    assert library.loras("nano") == (LoraUse(digest="b" * 64, weight=0.8),)
+    file = tmp_path / "relight.safetensors"
+    file.write_bytes(b"weights")
+    worn = library.worn(with_loras(file))
+    assert [use.weight for use in worn] == [0.5, 0.8] and library.store.get_blob(worn[0].digest) == b"weights"
+    assert library.loras("none") == ()
+
+
+def test_a_missing_lora_is_refused(library: EditorLibrary, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"gone\.safetensors"):
+        library.worn(with_loras(tmp_path / "gone.safetensors"))
+
+
+def test_waiting_triplets_count_from_the_last_run_that_used_them(library: EditorLibrary) -> None:
+    library.end_run("one", "kept", "d" * 64, 5)
+    library.end_run("one", "promoted", "d" * 64, 9)
+    library.end_run("two", "too few", "d" * 64, 7)
+    assert [run.outcome for run in library.ended_runs()] == ["kept", "too few"]
+    assert library.waiting_triplets() == 0
