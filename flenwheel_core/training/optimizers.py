@@ -16,14 +16,14 @@ def make_optimizer(recipe: TrainingRecipe, parameters: Sequence[torch.nn.Paramet
         _require("bitsandbytes", recipe.optimizer)
         import bitsandbytes
 
-        return bitsandbytes.optim.AdamW8bit(parameters, lr=rate, betas=betas, weight_decay=decay)  # type: ignore[no-any-return]
+        return bitsandbytes.optim.AdamW8bit(parameters, lr=rate, betas=betas, weight_decay=decay)
     if recipe.optimizer == "adafactor":
         return torch.optim.Adafactor(parameters, lr=rate, weight_decay=decay)
     if recipe.optimizer == "prodigy":
         _require("prodigyopt", recipe.optimizer)
         from prodigyopt import Prodigy
 
-        return Prodigy(  # type: ignore[no-any-return]
+        return Prodigy(
             parameters, lr=rate, betas=betas, weight_decay=decay, use_bias_correction=True, safeguard_warmup=True
         )
     return torch.optim.AdamW(parameters, lr=rate, betas=betas, weight_decay=decay, fused=True)

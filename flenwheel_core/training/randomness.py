@@ -21,4 +21,4 @@ def uniform(seed: int, *parts: str | int) -> float:
 
 def permutation(length: int, seed: int, *parts: str | int) -> list[int]:
     """An order of `range(length)`."""
-    return torch.randperm(length, generator=_generator(seed, *parts)).tolist()  # type: ignore[no-any-return]
+    return torch.randperm(length, generator=_generator(seed, *parts)).tolist()

@@ -39,8 +39,16 @@ def _data(run: Run, tokenizers: Path) -> FluxData:
 
 
 def _save(run: Run, models: FluxModels, vae: AutoencoderKL, tokenizers: Path, name: str) -> None:
-    copies = [deepcopy(m).eval() for m in (vae, models.transformer, models.clip, models.t5)]
-    save_pipeline(run.work / name, *copies, *load_tokenizers(tokenizers))  # type: ignore[arg-type]
+    clip_tokenizer, t5_tokenizer = load_tokenizers(tokenizers)
+    save_pipeline(
+        run.work / name,
+        deepcopy(vae).eval(),
+        deepcopy(models.transformer).eval(),
+        deepcopy(models.clip).eval(),
+        deepcopy(models.t5).eval(),
+        clip_tokenizer,
+        t5_tokenizer,
+    )
 
 
 def run(run: Run) -> None:
@@ -49,11 +57,16 @@ def run(run: Run) -> None:
     run.work.mkdir(parents=True, exist_ok=True)
     tokenizers = wait_for(run.work / "tokenizers")
     clip, t5 = load_tokenizers(tokenizers)
-    models = FluxModels(build_transformer().to(run.device), build_clip(clip).to(run.device), build_t5(t5).to(run.device))
+    models = FluxModels(
+        build_transformer().to(run.device), build_clip(clip).to(run.device), build_t5(t5).to(run.device)
+    )
     data = _data(run, tokenizers)
     teacher = models.frozen_copy()
     base = Training(
-        models.modules(), BaseLoss(models, data, run.batch), replace(BASE_PLAN, max_steps=run.max_steps), run.work / "flux_base.pt"
+        models.modules(),
+        BaseLoss(models, data, run.batch),
+        replace(BASE_PLAN, max_steps=run.max_steps),
+        run.work / "flux_base.pt",
     )
     base.prepare()
     distill = Training(
@@ -68,7 +81,9 @@ def run(run: Run) -> None:
     latents = np.load(run.work / "vae_latents.npy", mmap_mode="r")
     fill(data.latents, latents, convert=lambda part: pack(scaled(vae, part)))
     base.resume()
-    base_progress = base.run(run.seconds_left() * (1 - DISTILL_SHARE), lambda: _save(run, models, vae, tokenizers, "flux_base"))
+    base_progress = base.run(
+        run.seconds_left() * (1 - DISTILL_SHARE), lambda: _save(run, models, vae, tokenizers, "flux_base")
+    )
     _save(run, models, vae, tokenizers, "flux_base")
 
     teacher.load_from(models)

@@ -77,11 +77,11 @@ class Training:
 
     def _step(self) -> None:
         loss = self.loss()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(self.params, self.plan.clip_norm, foreach=True)
         self.optimizer.step()
         with torch.no_grad():
-            torch._foreach_lerp_(self.ema, self.params, self.plan.ema_step)
+            torch._foreach_lerp_(self.ema, list[Tensor](self.params), self.plan.ema_step)
             self._last_loss.copy_(loss.detach())
 
     def prepare(self) -> None:
@@ -127,7 +127,9 @@ class Training:
                         state[key].copy_(value)
                     else:
                         state[key] = value
-        self.progress = Progress(saved["steps"], saved["train_seconds"], [(int(s), float(x)) for s, x in saved["losses"]])
+        self.progress = Progress(
+            saved["steps"], saved["train_seconds"], [(int(s), float(x)) for s, x in saved["losses"]]
+        )
         self._already_trained = self.progress.train_seconds
         self.say(f"resumed at step {self.progress.steps}")
         return True

@@ -1,6 +1,7 @@
 """Trains the editor's autoencoder. On one frame its causal 3-D kernels act as 2-D ones, and training runs them as such."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -44,7 +45,7 @@ class QwenCodec:
     name = "qwen_vae"
 
     def __init__(self, vae: AutoencoderKLQwenImage) -> None:
-        self.module = as_frames(vae)
+        self.module: Any = as_frames(vae)
 
     def moments(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of the posterior."""
