@@ -62,7 +62,9 @@ def source_views(seed: int) -> list[View]:
 
 
 PROMPT_VIEWS = [
-    View(ANGLES[i % 5], EXPRESSIONS[i % 4], "portrait", BACKGROUNDS[(3 * i) % 7], LIGHTINGS[(i * 3 + i // 4) % 4], seed=i)
+    View(
+        ANGLES[i % 5], EXPRESSIONS[i % 4], "portrait", BACKGROUNDS[(3 * i) % 7], LIGHTINGS[(i * 3 + i // 4) % 4], seed=i
+    )
     for i in range(8)
 ]
 
@@ -116,7 +118,7 @@ def learn(world: World, number: int, recipe: TrainingRecipe) -> tuple[Row, list[
         run=str(number),
         name=f"character{number}",
         pictures=tuple(
-            TrainPicture(digest_bytes(image.tobytes()), text, lambda image=image: image)  # type: ignore[misc]
+            TrainPicture(digest_bytes(image.tobytes()), text, image.copy)
             for image, text in zip(images, captions, strict=True)
         ),
         trigger=TRIGGER,

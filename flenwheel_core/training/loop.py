@@ -19,6 +19,7 @@ from flenwheel_core.training.checkpoint import Checkpoint, CheckpointFolder, opt
 from flenwheel_core.training.ema import WeightAverage
 from flenwheel_core.training.optimizers import make_optimizer
 from flenwheel_core.training.schedules import learning_rate_factor
+from flenwheel_core.training.team import Alone, Team
 from flenwheel_core.training.trackers import LossFile, Tracker
 
 
@@ -55,12 +56,16 @@ def run_loop(
     trackers: list[Tracker],
     should_stop: Callable[[], bool],
     on_step: Callable[[int, float], None],
+    team: Team | None = None,
 ) -> LoopOutcome:
     """Train from the newest checkpoint, or from the start, to the end.
 
     Raises InterruptedStageError after saving when told to stop, OutOfMemoryError when the card is full, and UserError
-    when the loss is no longer a number. The outcome does not depend on how often the run was interrupted.
+    when the loss is no longer a number. The outcome does not depend on how often the run was interrupted. In a team every
+    process runs this; only the first one writes, and all agree on when to stop.
     """
+    team = team or Alone()
+    first = team.rank == 0
     parameters = task.parameters()
     optimizer = make_optimizer(recipe, list(parameters.values()))
     average = WeightAverage(parameters, recipe.ema_decay) if recipe.ema_decay else None
@@ -70,30 +75,31 @@ def run_loop(
     saved = checkpoints.latest()
     if saved is not None:
         start, points, pending = _restore(saved, parameters, optimizer, average)
-    log = LossFile(loss_file, points)
+    writers: list[Tracker] = [LossFile(loss_file, points), *trackers] if first else []
     try:
         for step in range(start, recipe.steps):
-            if should_stop():
-                checkpoints.save(_snapshot(step, parameters, optimizer, average, points, pending))
+            if _told_to_stop(team, should_stop, step, recipe):
+                if first:
+                    checkpoints.save(_snapshot(step, parameters, optimizer, average, points, pending))
                 raise InterruptedStageError(
                     f"Training stopped after step {step} and saved its state.", remedy="Start it again to go on."
                 )
-            if recipe.sampling.every_steps and step % recipe.sampling.every_steps == 0:
+            if first and recipe.sampling.every_steps and step % recipe.sampling.every_steps == 0:
                 task.sample(step)
             _set_learning_rate(optimizer, recipe, step)
-            pending.append(_one_step(task, recipe, optimizer, parameters, step))
+            pending.append(_one_step(task, recipe, optimizer, parameters, step, team))
             if average is not None:
                 average.update(parameters, step + 1)
             done = step + 1
             if done % recipe.log_every == 0 or done == recipe.steps:
                 points.append(_log_point(done, pending))
                 pending.clear()
-                for tracker in (log, *trackers):
+                for tracker in writers:
                     tracker.log(done, {"loss": points[-1].loss})
                 on_step(done, points[-1].loss)
-            if done % recipe.checkpoint_every == 0 and done < recipe.steps:
+            if first and done % recipe.checkpoint_every == 0 and done < recipe.steps:
                 checkpoints.save(_snapshot(done, parameters, optimizer, average, points, pending))
-        if recipe.sampling.every_steps:
+        if first and recipe.sampling.every_steps:
             task.sample(recipe.steps)
     except torch.cuda.OutOfMemoryError as error:
         raise OutOfMemoryError(
@@ -102,7 +108,7 @@ def run_loop(
             remedy="It goes on from the last checkpoint with a tighter memory plan; or lower resolution or batch_size.",
         ) from error
     finally:
-        for tracker in (log, *trackers):
+        for tracker in writers:
             tracker.close()
     final = average.average if average is not None else parameters
     return LoopOutcome({name: tensor.detach() for name, tensor in final.items()}, tuple(points))
@@ -114,17 +120,26 @@ def _one_step(
     optimizer: torch.optim.Optimizer,
     parameters: Mapping[str, torch.nn.Parameter],
     step: int,
+    team: Team,
 ) -> torch.Tensor:
     total: torch.Tensor | None = None
     for micro in range(recipe.gradient_accumulation):
         loss = task.loss(step * recipe.gradient_accumulation + micro) / recipe.gradient_accumulation
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         total = loss.detach() if total is None else total + loss.detach()
+    team.mean_gradients(parameters.values())
     torch.nn.utils.clip_grad_norm_(parameters.values(), recipe.max_grad_norm)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     assert total is not None
-    return total
+    return team.mean(total)
+
+
+def _told_to_stop(team: Team, should_stop: Callable[[], bool], step: int, recipe: TrainingRecipe) -> bool:
+    """Alone: at once. In a team: at the next log point, so that asking each other does not cost every step."""
+    if team.size == 1:
+        return should_stop()
+    return step % recipe.log_every == 0 and team.any(should_stop())
 
 
 def _set_learning_rate(optimizer: torch.optim.Optimizer, recipe: TrainingRecipe, step: int) -> None:

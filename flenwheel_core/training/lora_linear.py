@@ -13,6 +13,7 @@ from flenwheel_core.training.storage import (
     DenseWeight,
     Fp8Weight,
     FrozenWeight,
+    Nf4Weight,
     dequantise,
     quantise_rows,
     scaled_product,
@@ -56,6 +57,7 @@ def lora_linear(x: torch.Tensor, weight: FrozenWeight, adapter: Adapter | None, 
 def _dense(flat: torch.Tensor, weight: FrozenWeight) -> torch.Tensor:
     if isinstance(weight, DenseWeight):
         return torch.nn.functional.linear(flat, weight.weight, weight.bias)
+    assert isinstance(weight, Nf4Weight)
     return cast(torch.Tensor, _Nf4.apply(flat, weight.packed, weight.absmax, weight.shape, weight.bias))
 
 
@@ -131,13 +133,9 @@ class _Nf4(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, packed, absmax, shape, bias):  # type: ignore[no-untyped-def]
-        from flenwheel_core.training.storage import Nf4Weight
-
         ctx.save_for_backward(packed, absmax, shape, bias)
         return torch.nn.functional.linear(x, dequantise(Nf4Weight(packed, absmax, shape, bias), x.dtype), bias)
 
     @staticmethod
     def backward(ctx, dy):  # type: ignore[no-untyped-def]
-        from flenwheel_core.training.storage import Nf4Weight
-
         return dy @ dequantise(Nf4Weight(*ctx.saved_tensors), dy.dtype), None, None, None, None

@@ -78,9 +78,7 @@ def dequantise(weight: FrozenWeight, dtype: torch.dtype) -> torch.Tensor:
     import bitsandbytes  # noqa: F401 - registers the operator
 
     shape = [weight.shape.shape[0], weight.shape.shape[2]]
-    return torch.ops.bitsandbytes.dequantize_4bit(  # type: ignore[no-any-return]
-        weight.packed, weight.absmax.float(), NF4_BLOCK, "nf4", shape, dtype
-    )
+    return torch.ops.bitsandbytes.dequantize_4bit(weight.packed, weight.absmax.float(), NF4_BLOCK, "nf4", shape, dtype)
 
 
 def scaled_product(

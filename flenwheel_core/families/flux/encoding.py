@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,6 +13,9 @@ from flenwheel_core.families.flux.packing import PIXELS_PER_TOKEN, pack
 from flenwheel_core.ids import Json
 from flenwheel_core.training.buckets import Placement
 from flenwheel_core.training.cache import TensorCache
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ def encode_pictures(model: FluxModel, pictures: Iterable[Picture], *, cache: Ten
 
 
 @torch.no_grad()
-def _encode(vae: "torch.nn.Module", pixels: torch.Tensor) -> torch.Tensor:
+def _encode(vae: "AutoencoderKL", pixels: torch.Tensor) -> torch.Tensor:
     latents = vae.encode(pixels).latent_dist.mode().float()
     latents = (latents - (vae.config.shift_factor or 0.0)) * vae.config.scaling_factor
     return pack(latents)[0].cpu()

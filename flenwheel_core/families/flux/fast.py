@@ -101,7 +101,9 @@ class FastFlux(torch.nn.Module):
         self._single = [self._load_single(index) for index in range(self._layers[1])]
         self._with_adapter = True
         self.recompute = (plan.recompute_double, plan.recompute_single)
-        self.run_eagerly()
+        self._run_double = double_block
+        self._run_single = single_block
+        self._run_modulation = _modulation
         if plan.compile:
             torch._dynamo.config.recompile_limit = 64
             self._run_double = torch.compile(double_block, dynamic=False, fullgraph=True)
@@ -110,9 +112,7 @@ class FastFlux(torch.nn.Module):
 
     def run_eagerly(self) -> None:
         """Without compiled blocks, from now on."""
-        self._run_double: Callable[..., Any] = double_block
-        self._run_single: Callable[..., Any] = single_block
-        self._run_modulation: Callable[..., Any] = _modulation
+        self._run_double, self._run_single, self._run_modulation = double_block, single_block, _modulation
 
     @property
     def compiled(self) -> bool:
@@ -284,7 +284,7 @@ def _outer_parts(config: Mapping[str, Any], source: WeightSource) -> "FluxTransf
         rest = FluxTransformer2DModel.from_config(empty)
     tensors = {name: source.tensor(name) for name in rest.state_dict()}
     rest.load_state_dict(tensors, assign=True)
-    return rest.requires_grad_(False).eval()  # type: ignore[no-any-return]
+    return rest.requires_grad_(False).eval()
 
 
 def fast_flux_names() -> tuple[str, ...]:

@@ -72,7 +72,7 @@ class FluxModel:
             self.folder / "transformer", torch_dtype=self.dtype, local_files_only=True
         )
         transformer.requires_grad_(False).eval()
-        return transformer.to(self.device)  # type: ignore[no-any-return]
+        return transformer.to(self.device)
 
 
 def find_model(folder: Path, reference: str, settings: Settings) -> FluxModel:

@@ -32,15 +32,15 @@ class FolderSource:
             file = folder / "diffusion_pytorch_model.safetensors"
             if not file.exists():
                 raise MissingWeightsError(f"{folder} holds no safetensors weights.", remedy="Download the model again.")
-            with safe_open(file, framework="pt") as opened:  # type: ignore[no-untyped-call]
+            with safe_open(file, framework="pt") as opened:
                 self._files = dict.fromkeys(opened.keys(), file)
 
     def tensor(self, name: str) -> torch.Tensor:
-        with safe_open(self._files[name], framework="pt", device=str(self._device)) as file:  # type: ignore[no-untyped-call]
-            return file.get_tensor(name).to(self._dtype)  # type: ignore[no-any-return]
+        with safe_open(self._files[name], framework="pt", device=str(self._device)) as file:
+            return file.get_tensor(name).to(self._dtype)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        with safe_open(self._files[name], framework="pt") as file:  # type: ignore[no-untyped-call]
+        with safe_open(self._files[name], framework="pt") as file:
             return tuple(file.get_slice(name).get_shape())
 
 
@@ -56,13 +56,13 @@ class RandomSource:
 
     def tensor(self, name: str) -> torch.Tensor:
         shape = self._shapes[name]
-        options = {"device": self._device, "dtype": self._dtype, "generator": self._generator}
         if name.endswith("weight") and len(shape) == 1:
             return torch.ones(shape, device=self._device, dtype=self._dtype)
         scale = 0.02 if len(shape) == 1 else shape[-1] ** -0.5
         if ".norm" in name:
             scale *= 0.3  # modulation: near identity
-        return torch.randn(shape, **options) * scale  # type: ignore[call-overload, no-any-return]
+        values = torch.randn(shape, device=self._device, dtype=self._dtype, generator=self._generator)
+        return values * scale
 
     def shape(self, name: str) -> tuple[int, ...]:
         return tuple(self._shapes[name])

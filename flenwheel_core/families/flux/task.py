@@ -162,7 +162,7 @@ class FluxTask:
         guidance = None
         if cast(Any, self._transformer.config).guidance_embeds:
             guidance = torch.full((len(noisy),), self._recipe.guidance, device=self._device, dtype=torch.float32)
-        return self._transformer(  # type: ignore[no-any-return]
+        return self._transformer(
             hidden_states=noisy.to(self._dtype),
             encoder_hidden_states=sequence.to(self._dtype),
             pooled_projections=pooled.to(self._dtype),

@@ -13,7 +13,7 @@ from flenwheel_core.families.flux.loading import FluxModel, find_model, free_mem
 from flenwheel_core.families.flux.lora_file import lora_bytes, ui_facts
 from flenwheel_core.families.flux.memory import ChosenPlan, plan_training
 from flenwheel_core.families.flux.task import FluxItem, FluxTask
-from flenwheel_core.ids import derive_seed, digest_bytes
+from flenwheel_core.ids import Json, derive_seed, digest_bytes
 from flenwheel_core.settings import Settings
 from flenwheel_core.store.pictures import encode_png
 from flenwheel_core.training.buckets import bucket_report, bucket_sides, place
@@ -159,7 +159,13 @@ def _prior_items(
     for index in range(prior.images):
         text = texts[index % len(texts)]
         seed = derive_seed(job.seed, "prior picture", index)
-        key = {"kind": "flux prior", "text": text, "seed": seed, "model": revision, "sampler": sampler.model_dump()}
+        key: Json = {
+            "kind": "flux prior",
+            "text": text,
+            "seed": seed,
+            "model": revision,
+            "sampler": sampler.model_dump(mode="json"),
+        }
         found = cache.get(key)
         if found is None:
             hooks.note(f"drawing prior picture {index + 1} of {prior.images}: {text}")
@@ -167,7 +173,7 @@ def _prior_items(
                 image = draw(model, pipeline, captions[text], sampler, seed)
             (latents,) = encode_pictures(
                 model,
-                [Picture(digest_bytes(image.tobytes()), place(image.size, [image.size]), lambda i=image: i)],
+                [Picture(digest_bytes(image.tobytes()), place(image.size, [image.size]), image.copy)],
                 cache=cache,
             )
             found = {"latents": latents}
