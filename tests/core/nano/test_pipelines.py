@@ -1,0 +1,116 @@
+"""The shipped FLUX and editor folders load with the network off, draw what is asked for and keep who it is."""
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKL, AutoencoderKLQwenImage, FluxPipeline, QwenImageEditPipeline
+from transformers import CLIPTokenizer, T5TokenizerFast
+
+from flenwheel_core.domain.images import Sampler
+from flenwheel_core.families.protocols import EditJob
+from flenwheel_core.families.qwen_edit.editor import open_editor
+from flenwheel_core.nano import weights_folder
+from flenwheel_core.nano.measure import NanoEmbedder, NanoReader
+from flenwheel_core.nano.models.flux import PICTURE_SIZE, TEXT_TOKENS
+from flenwheel_core.nano.train.autoencoder import psnr_db
+from flenwheel_core.nano.train.qwen_vae import QwenCodec
+from flenwheel_core.nano.train.qwen_vae import reconstruct as qwen_reconstruct
+from flenwheel_core.nano.train.vae import FluxCodec
+from flenwheel_core.nano.train.vae import reconstruct as flux_reconstruct
+from flenwheel_core.nano.world import HELD_OUT_FROM, View, caption, make_character, make_view, rare_name, render
+from flenwheel_core.settings import Settings
+
+FIRST = HELD_OUT_FROM + 77_000
+
+
+def renders(count: int) -> torch.Tensor:
+    """(count, rows, columns, 3) of uint8, each of another held-out character."""
+    return torch.stack(
+        [torch.from_numpy(np.array(render(make_character(FIRST + i), make_view(FIRST + i)))) for i in range(count)]
+    )
+
+
+def test_flux_autoencoder_keeps_renders() -> None:
+    vae = AutoencoderKL.from_pretrained(weights_folder("flux") / "vae", torch_dtype=torch.float32)
+    codec = FluxCodec(vae)
+    assert psnr_db(renders(6), lambda pixels: flux_reconstruct(codec, pixels)) > 34
+
+
+def test_editor_autoencoder_keeps_renders() -> None:
+    vae = AutoencoderKLQwenImage.from_pretrained(weights_folder("editor") / "vae", torch_dtype=torch.float32)
+    codec = QwenCodec(vae)
+    assert psnr_db(renders(6), lambda pixels: qwen_reconstruct(codec, pixels)) > 31
+
+
+def test_names_and_triggers_are_few_known_tokens() -> None:
+    folder = weights_folder("flux")
+    clip = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+    t5 = T5TokenizerFast.from_pretrained(folder / "tokenizer_2")
+    for name in ("ohwx_char", "alice_char", "sks", rare_name(make_character(FIRST))):
+        pieces = t5.convert_ids_to_tokens(t5(name).input_ids)
+        assert "<unk>" not in pieces
+        assert len(pieces) <= 7, pieces
+        assert clip.decode(clip(name).input_ids[1:-1]).replace(" ", "") == name
+
+
+def test_full_captions_fit_the_text_encoders() -> None:
+    folder = weights_folder("flux")
+    for tokenizer in (
+        CLIPTokenizer.from_pretrained(folder / "tokenizer"),
+        T5TokenizerFast.from_pretrained(folder / "tokenizer_2"),
+    ):
+        longest = max(
+            len(tokenizer(caption(make_character(FIRST + i), make_view(FIRST + i))).input_ids) for i in range(300)
+        )
+        assert longest <= TEXT_TOKENS
+
+
+def test_flux_follows_captions() -> None:
+    pipeline = FluxPipeline.from_pretrained(weights_folder("flux"), dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    views = [
+        View("half-left", "smiling", background="forest", lighting="day"),
+        View("profile-right", "neutral", background="beach", lighting="sunset"),
+        View("front", "angry", "standing", "night city", "night"),
+        View("front", "sad", background="studio", lighting="studio"),
+    ]
+    asked = [caption(make_character(FIRST + i), view) for i, view in enumerate(views)]
+    images = pipeline(
+        asked,
+        height=PICTURE_SIZE,
+        width=PICTURE_SIZE,
+        num_inference_steps=10,
+        guidance_scale=3.5,
+        max_sequence_length=TEXT_TOKENS,
+        generator=[torch.Generator().manual_seed(i) for i in range(len(views))],
+    ).images
+    seen = NanoReader().read(images)
+    assert [read["background"] for read in seen] == [view.background for view in views]
+    assert [read["pose"] for read in seen] == [view.pose for view in views]
+    assert sum(read["angle"] == view.angle for read, view in zip(seen, views, strict=True)) >= 3
+
+
+def test_editor_changes_what_is_asked_and_keeps_who_it_is() -> None:
+    characters = [make_character(FIRST + 10 + i) for i in range(3)]
+    wanted = ("beach background", "forest background, night lighting", "profile-left view, desert background")
+    settings = Settings(gpu="cpu")
+    sampler = Sampler(steps=8, guidance=1.0, true_cfg=1.0, width=PICTURE_SIZE, height=PICTURE_SIZE)
+    sources = [render(character, View(background="studio")) for character in characters]
+    jobs = [
+        EditJob(str(i), f"same person, {text}", i, sampler, (source,))
+        for i, (text, source) in enumerate(zip(wanted, sources, strict=True))
+    ]
+    with open_editor(weights_folder("editor"), "nano", settings) as editor:
+        made = {edit.key: edit.image for edit in editor.edit(jobs)}
+    images = [made[str(i)] for i in range(3)]
+    seen = NanoReader().read(images)
+    assert [read["background"] for read in seen] == ["beach", "forest", "desert"]
+    assert seen[2]["angle"] == "profile-left"
+    embedder = NanoEmbedder()
+    assert float((embedder.embed(images) * embedder.embed(sources)).sum(1).min()) > 0.6
+
+
+@pytest.mark.parametrize(("part", "pipeline"), [("flux", FluxPipeline), ("editor", QwenImageEditPipeline)])
+def test_folders_are_ordinary_pipelines(part: str, pipeline: type) -> None:
+    loaded = pipeline.from_pretrained(weights_folder(part), local_files_only=True)  # type: ignore[arg-type, attr-defined]
+    assert type(loaded) is pipeline
