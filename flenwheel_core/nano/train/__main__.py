@@ -34,7 +34,12 @@ def main() -> None:
     parser.add_argument("--batch", type=int)
     parser.add_argument("--max-steps", type=int, help="stop after this many steps, whatever the time")
     parser.add_argument("--workers", type=int, default=8)
-    parser.add_argument("--characters", type=int, default=12_000, help="of the part data: how many characters to render")
+    parser.add_argument(
+        "--characters", type=int, default=12_000, help="of the part data: how many characters to render"
+    )
+    parser.add_argument(
+        "--init", type=Path, help="start from this finished folder of the part, with a lower learning rate"
+    )
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
 
@@ -64,6 +69,7 @@ def main() -> None:
         max_steps=given.max_steps,
         workers=given.workers,
         seed=given.seed,
+        init=given.init,
     )
     importlib.import_module(PARTS[given.part]).run(run)
 

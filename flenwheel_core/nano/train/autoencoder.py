@@ -57,7 +57,6 @@ def psnr_db(pictures: Tensor, reconstruct: Callable[[Tensor], Tensor], batch: in
     return float(torch.cat(values).mean())
 
 
-
 class Codec(Protocol):
     """An autoencoder seen as two plain functions on single pictures."""
 
@@ -106,7 +105,11 @@ def train_codec(
 
 
 def run_codec(
-    run: Run, codec: Codec, plan: Plan, measure: Callable[[nn.Module, Tensor], None], reconstruct: Callable[[Tensor], Tensor]
+    run: Run,
+    codec: Codec,
+    plan: Plan,
+    measure: Callable[[nn.Module, Tensor], None],
+    reconstruct: Callable[[Tensor], Tensor],
 ) -> None:
     """Trains, measures, and writes the model folder, the latents of all pictures and a record into the work folder.
 
@@ -129,7 +132,9 @@ def run_codec(
     held_out = torch.from_numpy(np.ascontiguousarray(source[-held:])).to(run.device)
     quality = psnr_db(held_out, reconstruct)
     latents = torch.empty(
-        (len(source), LATENT_CHANNELS, source.shape[1] // 8, source.shape[2] // 8), dtype=torch.float16, device=run.device
+        (len(source), LATENT_CHANNELS, source.shape[1] // 8, source.shape[2] // 8),
+        dtype=torch.float16,
+        device=run.device,
     )
     with torch.no_grad():
         fill(latents, source, chunk=512, convert=lambda part: codec.moments(to_model(part))[0])

@@ -18,7 +18,9 @@ EMPTY_SHARE = 0.1
 EMPTY_INSTRUCTION = " "
 
 
-def edit_ids(tokenizer: PreTrainedTokenizerBase, instructions: list[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def edit_ids(
+    tokenizer: PreTrainedTokenizerBase, instructions: list[str]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Right-padded prompt ids (edits, DROPPED_TOKENS + CONDITION_TOKENS) and their lengths after the cut."""
     texts = [EDIT_TEMPLATE.format(text).replace(IMAGE, IMAGE * IMAGE_TOKENS) for text in instructions]
     width = DROPPED_TOKENS + CONDITION_TOKENS

@@ -13,11 +13,7 @@ from flenwheel_core.nano.world import (
 )
 
 SAMPLES = 20_000
-EXTRA_WORDS = (
-    "a an the of and with without in on at to make keep same identity person man woman character remove add wearing image picture "
-    "portrait close up full body looking camera left right turn head smile happy angry sad change background lighting pose edit "
-    "young old face eyes photo style expression view own clothes"
-).split()
+EXTRA_WORDS = ["a", "an", "the", "of", "and", "with", "without", "in", "on", "at", "to", "make", "keep", "same", "identity", "person", "man", "woman", "character", "remove", "add", "wearing", "image", "picture", "portrait", "close", "up", "full", "body", "looking", "camera", "left", "right", "turn", "head", "smile", "happy", "angry", "sad", "change", "background", "lighting", "pose", "edit", "young", "old", "face", "eyes", "photo", "style", "expression", "view", "own", "clothes"]
 
 
 def syllables() -> tuple[str, ...]:

@@ -69,7 +69,9 @@ class EditorModel:
     def __init__(self, transformer: QwenImageTransformer2DModel, text_tokens: int, device: torch.device) -> None:
         self.transformer = transformer
         image, text = transformer.pos_embed(IMAGE_SHAPES, max_txt_seq_len=text_tokens, device=device)
-        self.turns = tuple((f.real.float()[:, None].contiguous(), f.imag.float()[:, None].contiguous()) for f in (image, text))
+        self.turns = tuple(
+            (f.real.float()[:, None].contiguous(), f.imag.float()[:, None].contiguous()) for f in (image, text)
+        )
         for block in transformer.transformer_blocks:
             block.attn.set_processor(RealAttention())
 

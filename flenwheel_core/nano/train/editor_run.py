@@ -34,7 +34,9 @@ def run(run: Run) -> None:
     edits = torch.from_numpy(np.load(run.data / "edits.npy").astype(np.int64))
     instructions = (run.data / "edits.txt").read_text().split("\n")[: len(edits)]
     wait_for(run.work / "vlm.json")
-    vlm = Qwen2_5_VLForConditionalGeneration.from_pretrained(run.work / "vlm", dtype=torch.float32).to(run.device).eval()
+    vlm = (
+        Qwen2_5_VLForConditionalGeneration.from_pretrained(run.work / "vlm", dtype=torch.float32).to(run.device).eval()
+    )
     condition, lengths = encode_edits(run, vlm, pictures, edits[:, 0], instructions)
     data = EditorData(
         latents=torch.randn(len(pictures), 64, 64, dtype=torch.float16, device=run.device),
@@ -45,7 +47,9 @@ def run(run: Run) -> None:
     )
     model = EditorModel(build_transformer(condition.shape[2]).to(run.device), CONDITION_TOKENS, run.device)
     plan = replace(PLAN, max_steps=run.max_steps)
-    training = Training({"transformer": model.transformer}, EditLoss(model, data, run.batch), plan, run.work / "editor.pt")
+    training = Training(
+        {"transformer": model.transformer}, EditLoss(model, data, run.batch), plan, run.work / "editor.pt"
+    )
     training.prepare()
 
     vae = load_trained(wait_for(run.work / "qwen_vae_latents.npy").parent / "qwen_vae", run.device)

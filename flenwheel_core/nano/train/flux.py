@@ -9,9 +9,9 @@ from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
+from diffusers import FluxTransformer2DModel
 from torch import Tensor
 from torch.nn.functional import mse_loss
-from diffusers import FluxTransformer2DModel
 from transformers import CLIPTextModel, T5EncoderModel
 
 from flenwheel_core.nano.models.flux import TEXT_TOKENS, image_ids

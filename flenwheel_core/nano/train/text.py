@@ -24,7 +24,9 @@ def clip_pooled(model: CLIPTextModel, ids: Tensor) -> Tensor:
     for layer in text.encoder.layers:
         attention = layer.self_attn
         h = layer.layer_norm1(x)
-        q, k, v = (_heads(p(h), config.num_attention_heads) for p in (attention.q_proj, attention.k_proj, attention.v_proj))
+        q, k, v = (
+            _heads(p(h), config.num_attention_heads) for p in (attention.q_proj, attention.k_proj, attention.v_proj)
+        )
         scores = (q @ k.transpose(-1, -2)).float() * q.shape[-1] ** -0.5 + causal
         h = scores.softmax(-1).to(v.dtype) @ v
         x = x + attention.out_proj(h.transpose(1, 2).flatten(2))

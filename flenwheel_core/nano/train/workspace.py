@@ -29,6 +29,8 @@ class Run:
     max_steps: int | None = None
     workers: int = 1
     seed: int = 0
+    init: Path | None = None
+    """A finished folder of the same part to start from, instead of random weights."""
 
     def seconds_left(self) -> float:
         """Until this process should be done."""
@@ -63,7 +65,9 @@ def machine_facts(device: torch.device) -> dict[str, str]:
     return facts
 
 
-def fill(target: Tensor, source: NDArray[np.generic], chunk: int = 4096, convert: Callable[[Tensor], Tensor] | None = None) -> None:
+def fill(
+    target: Tensor, source: NDArray[np.generic], chunk: int = 4096, convert: Callable[[Tensor], Tensor] | None = None
+) -> None:
     """Copies the beginning of a memory-mapped array into a tensor that is already on the device."""
     for start in range(0, len(target), chunk):
         stop = min(start + chunk, len(target))
