@@ -218,8 +218,11 @@ def overlaps(runs: list[StageRun], killed: dict[int, datetime]) -> list[tuple[st
     ]
 
 
-def run_chaos(kills: int, *, seed: int, mean_seconds: float, kills_a_turn: int, say: Callable[[str], None]) -> Tally:
-    """So many kills, over as many turns as it takes."""
+def run_chaos(
+    kills: int, *, seed: int, mean_seconds: float, kills_a_turn: int, minutes: float, say: Callable[[str], None]
+) -> Tally:
+    """So many kills, over as many turns as it takes; no turn begins after so many minutes."""
+    end = time.monotonic() + minutes * 60
     with tempfile.TemporaryDirectory(prefix="flenwheel-chaos-") as place:
         folder = Path(place)
         settings = Settings(
@@ -235,7 +238,7 @@ def run_chaos(kills: int, *, seed: int, mean_seconds: float, kills_a_turn: int, 
         chaos = Chaos(running, seed, mean_seconds)
         try:
             chaos.turn(0)
-            while (done := sum(chaos.tally.kills.values())) < kills:
+            while (done := sum(chaos.tally.kills.values())) < kills and time.monotonic() < end:
                 chaos.turn(min(kills_a_turn, kills - done))
                 say(f"{sum(chaos.tally.kills.values())} kills: {dict(chaos.tally.kills)}; {chaos.tally}")
             chaos.count_leaked_slots()
@@ -250,6 +253,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--mean-seconds", type=float, default=2.5, help="mean time between kills")
     parser.add_argument("--kills-a-turn", type=int, default=25)
+    parser.add_argument("--minutes", type=float, default=600.0, help="begin no turn after this long")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the result file")
     arguments = parser.parse_args()
     began = time.monotonic()
@@ -258,6 +262,7 @@ def main() -> None:
         seed=arguments.seed,
         mean_seconds=arguments.mean_seconds,
         kills_a_turn=arguments.kills_a_turn,
+        minutes=arguments.minutes,
         say=lambda line: print(line, flush=True),
     )
     row = {

@@ -203,4 +203,4 @@ def wait_for(ready: Callable[[], bool], seconds: float, why: Callable[[], str]) 
     while not ready():
         if time.monotonic() > end:
             raise AssertionError(why())
-        time.sleep(0.2)
+        time.sleep(0.4)
