@@ -122,6 +122,12 @@ class Reviews:
                 self._opened.popitem(last=False)
             return opened
 
+    def warm(self) -> None:
+        """Reads the open gates' pictures ahead, the newest turn first, so that the first page is quick."""
+        open_gates = [self.get(name) for name in self.gates() if self.closed(name) is None]
+        for session in sorted(open_gates, key=lambda session: session.turn)[-KEPT_GATES:]:
+            self.gate(session.gate).state()
+
     def images(self, session: ReviewSession) -> tuple[ImageRecord, ...]:
         return self.gate(session.gate).images
 

@@ -1,8 +1,13 @@
 """The studio as a web app: the JSON API under /api/v1 and the pages that use it."""
 
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
 from fastapi import APIRouter, FastAPI
 
 from flenwheel_core.domain.base import Document
+from flenwheel_core.errors import FlenwheelError
 from flenwheel_core.review.flow_server import FlowServer
 from flenwheel_core.review.web import gate_api, library_api, pages, picture_api, record_api
 from flenwheel_core.review.web.problems import Problem, add_problem_handlers
@@ -42,11 +47,24 @@ def get_session(studio: TheStudio) -> SessionView:
     )
 
 
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """While the server comes up, open gates are read ahead in the background; damage shows when somebody opens the gate."""
+
+    def warm() -> None:
+        with suppress(FlenwheelError):
+            app.state.studio.reviews.warm()
+
+    threading.Thread(target=warm, name="warm", daemon=True).start()
+    yield
+
+
 def create_app(settings: Settings, prefect: FlowServer | None) -> FastAPI:
     """The studio of a workspace. Raises UserError if it would listen beyond loopback without a token."""
     check_binding(settings)
     studio = open_studio(settings, prefect)
     app = FastAPI(
+        lifespan=_lifespan,
         title="FLENwheel studio",
         version="1",
         description="Reviews, characters, turns and LoRAs of one workspace. Changes need the X-CSRF-Token of /api/v1/session.",
