@@ -14,6 +14,7 @@ from deployments import (
     commands_records,
     commands_run,
     commands_screen,
+    commands_search,
     commands_workspace,
 )
 from flenwheel_core.errors import FlenwheelError
@@ -31,6 +32,7 @@ for part in (
     commands_records,
     commands_recipe,
     commands_screen,
+    commands_search,
     commands_editor,
     commands_doctor,
     commands_demo,

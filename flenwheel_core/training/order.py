@@ -10,7 +10,8 @@ from flenwheel_core.training.randomness import permutation, uniform
 class Order:
     """An endless, reproducible sequence of batches; all items of a batch share a bucket.
 
-    Each epoch draws every item about `weight` times (the fraction by chance), shuffles, and cuts batches by bucket.
+    Each epoch has about as many draws as there are items, shared out by weight (fractions by chance), shuffled and cut into
+    batches by bucket.
     A bucket whose draws do not fill its last batch fills it from its own start, so that every batch has the same shape.
     """
 
@@ -35,7 +36,9 @@ class Order:
 
     def _make(self, epoch: int) -> list[tuple[int, ...]]:
         drawn: list[int] = []
-        for item, weight in enumerate(self.weights):
+        scale = len(self.weights) / sum(self.weights)
+        for item, share in enumerate(self.weights):
+            weight = share * scale
             whole = int(weight)
             drawn += [item] * (whole + (uniform(self.seed, "draw", epoch, item) < weight - whole))
         if not drawn:
