@@ -22,7 +22,7 @@ from flenwheel_core.store.pictures import save_picture
 
 NOBODY = "0" * 64
 VERSION = "tiny"
-SIDE_PX = 24
+SIDE_PX = 64
 
 
 def pause() -> None:
@@ -33,7 +33,7 @@ def pause() -> None:
 def picture(seed: int) -> Image.Image:
     colour = hashlib.sha256(str(seed).encode()).digest()
     image = Image.new("RGB", (SIDE_PX, SIDE_PX), (colour[0], colour[1], colour[2]))
-    image.paste((colour[3], colour[4], colour[5]), (6, 6, 18, 18))
+    image.paste((colour[3], colour[4], colour[5]), (16, 16, 48, 48))
     return image
 
 

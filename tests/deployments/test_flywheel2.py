@@ -1,0 +1,73 @@
+"""Flywheel 2 on a real server: gate C suspends the run, the form answers it, and the next turn edits with the promoted editor."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from deployments.prefect_gates import waiting_runs
+from flenwheel_core.domain.decisions import Decision, Verdict
+from flenwheel_core.domain.images import LoraUse
+from flenwheel_core.domain.stages import EnrichRequest
+from flenwheel_core.editor_library import EditorLibrary
+from flenwheel_core.library import Library
+from flenwheel_core.review.session import Reviews
+from tests.workspace import Running, wait_for
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+def approve_every_picture(running: Running, gate: str) -> None:
+    """A person looks at each: what a policy decides teaches the editor nothing."""
+    reviews = Reviews(running.store)
+    for record in reviews.images(reviews.get(gate)):
+        line = Decision(
+            id=f"{gate} {record.digest}",
+            at=datetime.now(UTC),
+            author="tester",
+            image=record.digest,
+            verdict=Verdict.GOOD,
+        )
+        reviews.decide(gate, line)
+
+
+def test_the_editor_learns_from_a_turn_and_the_next_turn_uses_it(running: Running) -> None:
+    running.add_character("nora")
+    early = running.wait_state(running.api.start("flywheel-2/turn", {"character": "nora"}).id, "COMPLETED", "FAILED")
+    assert early.state is not None and early.state.type == "COMPLETED", running.worker_log()
+    assert [run.outcome for run in EditorLibrary(running.store).ended_runs()][-1] == "too few"
+
+    turn = running.schedule("nora")
+    running.wait_gate("nora-t1-gate-a-r1")
+    approve_every_picture(running, "nora-t1-gate-a-r1")
+    assert running.finish(turn, "nora").state.type == "COMPLETED", running.worker_log()  # type: ignore[union-attr]
+
+    run = running.api.start("flywheel-2/turn", {"character": "nora"}).id
+    gate = f"editor-{run[:8]}-gate-c-r1"
+    running.wait_gate(gate)
+    session = Reviews(running.store).get(gate)
+    assert session.kind == "triplets" and session.flow_run == run
+    answer = {"verdict": "approve", "undecided": "take_passed", "reviewer": "form"}
+    response = running.api.send("POST", f"/flow_runs/{run}/resume", {"run_input": answer})  # type: ignore[dict-item]
+    assert response.json()["status"] == "ACCEPT"
+    ended = running.wait_state(run, "COMPLETED", "FAILED", "CRASHED", seconds=180)
+    assert ended.state is not None and ended.state.type == "COMPLETED", running.worker_log()
+    closed = Reviews(running.store).closed(gate)
+    assert closed is not None and closed.reviewer == "form" and closed.good >= 10
+
+    library = EditorLibrary(running.store)
+    assert [line.outcome for line in library.ended_runs()][-1] == "promoted"
+    champion = library.champions()[-1]
+    assert champion.lora.target == "editor" and champion.flow_run == run
+    waiting = running.api.start("flywheel-2/when-lessons-wait", {}).id
+    ended = running.wait_state(waiting, "COMPLETED", "FAILED", "CRASHED")
+    assert ended.state is not None and ended.state.type == "COMPLETED", running.worker_log()
+    assert not [name for name in waiting_runs(running.api) if name.startswith(f"editor-{waiting[:8]}")]
+
+    second = running.schedule("nora")
+    place = "turns/nora/0002/enrich-r1"
+    wait_for(lambda: running.store.get_document(place, EnrichRequest) is not None, 90, running.worker_log)
+    request = running.store.get_document(place, EnrichRequest)
+    assert request is not None and request.loras == (LoraUse(digest=champion.lora.digest, weight=1.0),)
+    running.wait_gate("nora-t2-gate-a-r1")
+    assert running.answer("nora-t2-gate-a-r1", "stop").accepted
+    assert second in {turn.flow_run for turn in Library(running.store).turns("nora")}

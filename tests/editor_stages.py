@@ -1,0 +1,69 @@
+"""Stand-ins for the stages of Flywheel 2 that compute next to nothing; they run in the real worker process."""
+
+from flenwheel_core.domain import editor_stages as documents
+from flenwheel_core.domain.images import ImageKind, ImageRecord
+from flenwheel_core.domain.loras import LoraRecord, LossPoint
+from flenwheel_core.evaluation.editors import compare_editors, edit_scorecard
+from flenwheel_core.stages.base import Stage, StageContext, register
+from flenwheel_core.store.pictures import save_picture
+from flenwheel_core.triplets.collect import get_triplets
+from tests.turn_stages import NOBODY, picture
+
+
+def edit_train(request: documents.EditTrainRequest, context: StageContext) -> documents.EditTrainResult:
+    triplets = get_triplets(context.store, request.triplets).triplets
+    lora = LoraRecord(
+        digest=context.store.put_blob(f"editor {request.key()}".encode()),
+        name=request.name,
+        target="editor",
+        base_model=request.editor,
+        trigger=None,
+        class_word=None,
+        rank=4,
+        alpha=4,
+        steps=request.recipe.steps,
+        images=len(triplets),
+        dataset=request.triplets,
+        request=request.key(),
+    )
+    return documents.EditTrainResult(lora=lora, losses=(LossPoint(step=1, loss=0.1),))
+
+
+def edit_compare(request: documents.EditCompareRequest, context: StageContext) -> documents.EditCompareResult:
+    """The challenger is nearer to every right answer."""
+    blank = ImageRecord(
+        digest=NOBODY, width=1, height=1, kind=ImageKind.ENRICHED, stage="edit_compare", request=request.key(), item="a"
+    )
+    drawn = save_picture(context.store, picture(1), blank)
+
+    def card(better: bool) -> documents.EditorScorecard:
+        edits = [
+            documents.EditScore(
+                key=item.key,
+                image=drawn.digest,
+                passed=better,
+                identity=0.9,
+                identity_kept=True,
+                followed=better,
+                target_error=4.0 if better else 40.0,
+                kept_psnr_db=None,
+                kept_ssim=None,
+            )
+            for item in (*request.items, *request.items, *request.items, *request.items)
+        ]
+        return edit_scorecard(request.challenger if better else request.champion, edits)
+
+    champion, challenger = card(False), card(True)
+    return documents.EditCompareResult(
+        champion=champion,
+        challenger=challenger,
+        comparison=compare_editors(champion, challenger),
+        images=context.store.put_images([drawn]),
+        sheet=drawn.digest,
+    )
+
+
+register(Stage(documents.EditTrainRequest, documents.EditTrainResult, "tests.editor_stages:edit_train", uses_gpu=True))
+register(
+    Stage(documents.EditCompareRequest, documents.EditCompareResult, "tests.editor_stages:edit_compare", uses_gpu=True)
+)
