@@ -42,6 +42,7 @@ class Workspace:
         self._say = say
         self._reconcile_seconds = reconcile_seconds
         self._reconciled = 0.0
+        self._started = False
         self._stop = threading.Event()
         self._logs = settings.root / "logs"
         self._ports = (Port(settings.host, SERVER_PORT), Port(settings.host, STUDIO_PORT))
@@ -78,15 +79,18 @@ class Workspace:
         self.studio.start()
         self.server.wait_until(self.api.healthy, START_SECONDS)
         self.api.ensure_limit(f"gpu:{self.settings.slot_name}", 1)
+        self._ensure_pool()
         self.worker.start()
-        self.worker.wait_until(self._pool_exists, START_SECONDS)
         self._deploy()
         self.studio.wait_until(self._studio_answers, START_SECONDS)
         save_services(self.settings, self.services)
         self._reconcile()
+        self._started = True
 
-    def _pool_exists(self) -> bool:
-        return self.api.send("GET", f"/work_pools/{environment.POOL}").status_code == 200
+    def _ensure_pool(self) -> None:
+        """The worker fills in the pool's template; made here, the worker and the deployments start side by side."""
+        if self.api.send("GET", f"/work_pools/{environment.POOL}").status_code == 404:
+            self.api.send("POST", "/work_pools/", {"name": environment.POOL, "type": "process"})
 
     def _studio_answers(self) -> bool:
         try:
@@ -109,7 +113,7 @@ class Workspace:
             raise ServerError("The deployments could not be made.", why=(done.stdout + done.stderr)[-1500:])
 
     def run(self) -> None:
-        """Watches until `ask_to_stop`."""
+        """Watches until a signal."""
         while not self._stop.wait(0.5):
             self.tend()
 
@@ -140,8 +144,12 @@ class Workspace:
         except FlenwheelError as error:
             self._say(error.message)
 
-    def ask_to_stop(self) -> None:
+    def on_signal(self, number: int, frame: object) -> None:
+        """Ends `run` at its next look; a start that is under way is broken off."""
+        starting = not self._started and not self._stop.is_set()
         self._stop.set()
+        if starting:
+            raise KeyboardInterrupt
 
     def stop(self) -> None:
         """Ends every process: first the worker, so that running stages save; the server last, so that it hears of it."""
@@ -193,7 +201,7 @@ def run_workspace(settings: Settings, say: Say, ready: Callable[[Services], None
     with sole_owner(settings):
         workspace = Workspace(settings, say)
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: workspace.ask_to_stop())
+            signal.signal(number, workspace.on_signal)
         try:
             workspace.start()
             ready(workspace.services)
