@@ -120,8 +120,8 @@ class Demo:
             began = time.monotonic()
             session = reviews.get(gate)
             judged = review_gate(self.store, self.settings, gate, truth)
-            good = sum(item.verdict == "good" for item in judged)
-            verdict: GateVerdict = "redo" if good < session.minimum and session.round < PATIENT_ROUNDS else "approve"
+            usable = sum(item.verdict == "good" or item.correction is not None for item in judged)
+            verdict: GateVerdict = "redo" if usable < session.minimum and session.round < PATIENT_ROUNDS else "approve"
             closed = reviews.close(gate, verdict, "leave_out", override_minimum=True, reviewer=AUTHOR)
             self.say(
                 f"  {gate}: SIMULATED REVIEWER (judges by the renderer's truth): {closed.good} good, "
