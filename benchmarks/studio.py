@@ -7,6 +7,7 @@ another file. Needs Debian's chromium.
 import argparse
 import io
 import os
+import shutil
 import signal
 import socket
 import statistics
@@ -65,6 +66,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="studio-benchmark-") as folder:
         settings = Settings(workspace=arguments.workspace or Path(folder), author="benchmark")
         store = Store(settings.store_url)
+        shutil.rmtree(settings.root / "store" / "journals", ignore_errors=True)
+        shutil.rmtree(settings.root / "cache", ignore_errors=True)
         gate = next(iter(Reviews(store).gates()), None) or fill(store, arguments.pictures, arguments.side)
         rows = measure(settings, gate, arguments.pictures, arguments.side, arguments.steps)
     for row in rows:
@@ -179,6 +182,7 @@ def measure(settings: Settings, gate: str, pictures: int, side: int, steps: int)
                 "server_peak_mib": _memory_mib(process.pid, "VmHWM"),
                 "server_start_mib": at_start,
                 "server_end_mib": _memory_mib(process.pid, "VmRSS"),
+                "load_average": os.getloadavg()[0],
             },
         ]
     finally:
