@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from cyclopts import App
+from pydantic import ValidationError
 from rich.console import Console
 
 from deployments import (
@@ -45,11 +46,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         code = app(argv if argv is not None else sys.argv[1:], result_action="return_value")
     except FlenwheelError as error:
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {_escape(error.message)}")
+        _say_error(error.message)
+        raise SystemExit(1) from None
+    except ValidationError as error:
+        problems = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()]
+        _say_error(f"This is not a possible {error.title}.\nWhy: " + "; ".join(problems))
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     raise SystemExit(code if isinstance(code, int) else 0)
+
+
+def _say_error(message: str) -> None:
+    Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {_escape(message)}")
 
 
 def _escape(text: str) -> str:

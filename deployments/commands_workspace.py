@@ -22,6 +22,9 @@ from flenwheel_core.store import Store
 
 console = Console(soft_wrap=True, highlight=False)
 
+LONGEST_NAME = 40
+"""A gate's name holds the character's, and is itself at most 63 characters long."""
+
 
 def add_to(app: App) -> None:
     """Adds these commands to the `flenwheel` command."""
@@ -67,12 +70,14 @@ def ingest(
     character: str,
     folder: Path,
     *,
-    trigger: str = "ohwx_char",
-    class_word: str = "person",
-    kind: Annotated[str, Parameter(help="person (a human face) or subject (everything else)")] = "person",
-    recipe: str = "flux_character_24gb",
+    trigger: str | None = None,
+    class_word: str | None = None,
+    kind: Annotated[str | None, Parameter(help="person (a human face) or subject (everything else)")] = None,
+    recipe: str | None = None,
 ) -> int:
     """Add pictures of a character and report which are usable and what is missing.
+
+    A character that is there already keeps its trigger, class word, kind and recipe: only its name and the folder are needed.
 
     Parameters
     ----------
@@ -81,28 +86,36 @@ def ingest(
     folder
         A folder of pictures (PNG, JPEG, WebP), with `.txt` captions beside them or a `metadata.jsonl`; or one picture.
     trigger
-        The instance token that will mean this character in prompts.
+        The instance token that will mean this character in prompts; ohwx_char if not given.
     class_word
-        What the character is: person, dog, robot ...
+        What the character is: person, dog, robot ...; person if not given.
     recipe
-        The recipe its turns use by default.
+        The recipe its turns use by default; flux_character_24gb if not given.
     """
-    if slugify(character) != character or not character:
+    if slugify(character) != character or not 0 < len(character) <= LONGEST_NAME:
         raise InputError(
             f"{character!r} cannot be a character's name.",
             why="it becomes part of paths and links.",
-            remedy=f"Use lowercase letters, digits and dashes, such as {slugify(character) or 'mira'}.",
+            remedy=f"Use at most {LONGEST_NAME} lowercase letters, digits and dashes, such as "
+            f"{slugify(character)[:LONGEST_NAME].strip('-') or 'mira'}.",
         )
-    if kind not in ("person", "subject"):
+    if kind not in (None, "person", "subject"):
         raise InputError(f"--kind is person or subject, not {kind!r}.")
     settings = Settings()
-    choices = load_recipe(recipe)
     store = Store(settings.store_url, settings.store_options)
     library = Library(store)
-    found = find_sources(folder)
+    standing = library.character(character) if character in library.characters() else None
     new = Character.model_validate(
-        {"name": character, "trigger": trigger, "class_word": class_word, "kind": kind, "recipe": recipe}
+        {
+            "name": character,
+            "trigger": trigger or (standing.trigger if standing else "ohwx_char"),
+            "class_word": class_word or (standing.class_word if standing else "person"),
+            "kind": kind or (standing.kind if standing else "person"),
+            "recipe": recipe or (standing.recipe if standing else "flux_character_24gb"),
+        }
     )
+    choices = load_recipe(new.recipe)
+    found = find_sources(folder)
     library.create_character(new)
     files = tuple(
         SourceFile(name=file.name[:300], digest=store.put_blob(file.path.read_bytes()), caption=file.caption)

@@ -111,3 +111,35 @@ def test_the_command_starts_quickly_and_loads_nothing_heavy() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_more_pictures_of_a_known_character_need_only_its_name(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, settings: Settings
+) -> None:
+    from flenwheel_core.library import Character, Library
+    from flenwheel_core.store import Store
+
+    library = Library(Store(settings.store_url))
+    library.create_character(
+        Character(name="mira", trigger="mira_x", class_word="robot", kind="subject", recipe="nano")
+    )
+    (tmp_path / "more").mkdir()
+    run(capsys, "ingest", "mira", str(tmp_path / "more"))
+    assert library.character("mira").trigger == "mira_x"
+    code, _, err = run(capsys, "ingest", "mira", str(tmp_path / "more"), "--trigger", "other_x")
+    assert code == 1 and "There is a character mira already" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("ingest", "mira", ".", "--trigger", "Bad Trigger"), "trigger"),
+        (("ingest", "Mira Moon", "."), "such as mira-moon"),
+        (("ingest", "m" * 50, "."), "at most 40"),
+    ],
+)
+def test_impossible_names_are_explained(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], said: str
+) -> None:
+    code, _, err = run(capsys, *arguments)
+    assert code == 1 and said in err and "Traceback" not in err
