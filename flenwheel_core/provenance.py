@@ -5,9 +5,11 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from flenwheel_core.domain.editor_stages import EditTrainResult
 from flenwheel_core.domain.images import ImageRecord
 from flenwheel_core.domain.loras import LoraRecord
 from flenwheel_core.domain.stages import StageRequest, StageResult, TrainResult
+from flenwheel_core.editor_library import EditorLibrary
 from flenwheel_core.errors import InputError, NotFoundError
 from flenwheel_core.ids import short
 from flenwheel_core.launch import run_in_child
@@ -20,6 +22,8 @@ from flenwheel_core.stages.base import find_stage
 from flenwheel_core.stages.records import StageRun, stage_runs
 from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import load_picture
+
+_TRAINED: dict[str, type[TrainResult] | type[EditTrainResult]] = {"train": TrainResult, "edit_train": EditTrainResult}
 
 
 @dataclass(frozen=True)
@@ -67,10 +71,11 @@ class Provenance:
         """Every trained LoRA of the store."""
         if self._loras is None:
             self._loras = {}
-            for path in self.store.files.list("stages/train"):
-                if path.endswith("/manifest.json"):
-                    result = TrainResult.from_bytes(self.store.files.read(path), where=path)
-                    self._loras[result.lora.digest] = result.lora
+            for stage, kind in _TRAINED.items():
+                for path in self.store.files.list(f"stages/{stage}"):
+                    if path.endswith("/manifest.json"):
+                        lora = kind.from_bytes(self.store.files.read(path), where=path).lora
+                        self._loras[lora.digest] = lora
         return self._loras
 
     def find(self, id_: str) -> ImageRecord | LoraRecord:
@@ -99,15 +104,21 @@ class Provenance:
 
     def _lora(self, record: LoraRecord) -> Lineage:
         facts = [(key, str(value)) for key, value in record.model_dump(mode="json").items() if key != "digest"]
-        facts += self._run_facts("train", record.request)
+        facts += self._run_facts(_stage_of(record), record.request)
         library = Library(self.store)
         for name in library.characters():
             for promotion in library.champions(name):
                 if promotion.lora.digest == record.digest:
                     card = promotion.scorecard
                     facts.append((f"champion of {name}", f"turn {promotion.turn}, pass rate {card.pass_rate:.0%}"))
-        request = self._request("train", record.request)
-        images = [digest for digest in digests_in(request.to_bytes()) if digest in self.images()]
+        for promoted in EditorLibrary(self.store).champions():
+            if promoted.lora.digest == record.digest:
+                facts.append(("worn by the editor", f"held-out edits passed {promoted.scorecard.pass_rate:.0%}"))
+        request = self._request(_stage_of(record), record.request)
+        named = digests_in(request.to_bytes())
+        if record.target == "editor":
+            named |= digests_in(self.store.get_blob(record.dataset))
+        images = [digest for digest in named if digest in self.images()]
         parents = tuple(self._image(self.images()[digest], set()) for digest in sorted(images))
         return Lineage("LoRA", record.digest, tuple(facts), parents)
 
@@ -186,6 +197,10 @@ class Provenance:
         return find_stage(stage).request.from_bytes(data, where=path)
 
 
+def _stage_of(record: LoraRecord) -> str:
+    return "edit_train" if record.target == "editor" else "train"
+
+
 @dataclass(frozen=True)
 class Reproduction:
     """What came of making something again."""
@@ -199,7 +214,7 @@ def reproduce(settings: Settings, id_: str, sink: Sink) -> Reproduction:
     store = Store(settings.store_url, settings.store_options)
     provenance = Provenance(store)
     record = provenance.find(id_)
-    stage = find_stage("train" if isinstance(record, LoraRecord) else record.stage)
+    stage = find_stage(_stage_of(record) if isinstance(record, LoraRecord) else record.stage)
     request = provenance._request(stage.name, record.request)
     if isinstance(record, ImageRecord) and hasattr(request, "items"):
         wanted = tuple(item for item in request.items if item.key == record.item)
@@ -216,7 +231,8 @@ def reproduce(settings: Settings, id_: str, sink: Sink) -> Reproduction:
 
 def copy_inputs(source: Store, target: Store, request: StageRequest) -> None:
     """Copies all that a request names from one store to another."""
-    for digest in reachable(source, digests_in(request.to_bytes()), into_blobs=False):
+    # The editor's training names its pictures in a blob of triplets.
+    for digest in reachable(source, digests_in(request.to_bytes()), into_blobs=request.stage == "edit_train"):
         for path in (
             f"blobs/{digest[:2]}/{digest}",
             f"tables/images/{digest}.parquet",
@@ -231,7 +247,7 @@ def _compare(record: ImageRecord | LoraRecord, result: StageResult, old: Store, 
     from PIL import ImageChops
 
     if isinstance(record, LoraRecord):
-        assert isinstance(result, TrainResult)
+        assert isinstance(result, TrainResult | EditTrainResult)
         same = result.lora.digest == record.digest
         return Reproduction(same, f"{short(result.lora.digest)} is {'the same file' if same else 'another file'}")
     made = [row for row in new.get_images(str(getattr(result, "images", ""))) if row.item == record.item]

@@ -4,15 +4,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from flenwheel_core.domain.editor_stages import EditorScorecard
-from flenwheel_core.domain.images import LoraUse
+from flenwheel_core.domain.editor_stages import EditorScorecard, EditTrainRequest, EditTrainResult
+from flenwheel_core.domain.images import ImageKind, ImageRecord, LoraUse
 from flenwheel_core.domain.loras import LoraRecord
+from flenwheel_core.domain.triplets import Triplet
 from flenwheel_core.editor_library import EditorLibrary, EditorPromotion
 from flenwheel_core.errors import InputError
+from flenwheel_core.provenance import Provenance
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.recipes.model import EditorLora, Recipe
+from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.store import Store
+from flenwheel_core.store.pictures import save_picture
+from flenwheel_core.triplets.collect import put_triplets
 
 
 @pytest.fixture
@@ -82,3 +88,32 @@ def test_waiting_triplets_count_from_the_last_run_that_used_them(library: Editor
     library.end_run("two", "too few", "d" * 64, 7)
     assert [run.outcome for run in library.ended_runs()] == ["kept", "too few"]
     assert library.waiting_triplets() == 0
+
+
+def test_lineage_of_an_editors_lora_leads_to_its_triplets(library: EditorLibrary) -> None:
+    store = library.store
+    blank = ImageRecord(
+        digest="0" * 64, width=1, height=1, kind=ImageKind.SOURCE, stage="ingest", request="1" * 64, item="a.png"
+    )
+    source = save_picture(store, Image.new("RGB", (8, 8)), blank)
+    store.put_images([source])
+    triplet = Triplet(
+        source=source.digest,
+        prompt="smile",
+        target=source.digest,
+        kind="corrected",
+        character="ann",
+        turn=1,
+        gate="g",
+        author="me",
+    )
+    dataset = put_triplets(store, [triplet])
+    request = EditTrainRequest(name="editor-one", triplets=dataset, editor="nano", recipe=TrainingRecipe(), seed=0)
+    made = promotion("a", "one")
+    lora = made.lora.model_copy(update={"dataset": dataset, "request": request.key()})
+    store.put_request(request)
+    store.put_result(request, EditTrainResult(lora=lora, losses=()))
+    library.promote(made.model_copy(update={"lora": lora}))
+    lineage = Provenance(store).lineage("aaaa")
+    assert ("worn by the editor", "held-out edits passed 50%") in lineage.facts
+    assert [parent.digest for parent in lineage.parents] == [source.digest]
