@@ -120,7 +120,6 @@ class TrainingRecipe(Document):
     trackers: tuple[Literal["tensorboard", "trackio"], ...] = Field(
         default=(), description="Where curves go besides loss.jsonl."
     )
-    devices: int = Field(default=1, ge=1, le=8, description="Cards of this machine to train on, data parallel.")
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

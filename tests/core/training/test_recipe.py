@@ -1,0 +1,38 @@
+import pytest
+from pydantic import ValidationError
+
+from flenwheel_core.recipes.train import TrainingRecipe
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"resolution": 1000}, "try 992"),
+        ({"bucket_step": 40}, "multiple of 16"),
+        ({"steps": 10, "warmup_steps": 10, "schedule": "cosine"}, "leaves nothing"),
+        ({"optimizer": "prodigy"}, "learning_rate = 1.0"),
+        ({"learning_rate": 1.0}, "far too high"),
+        ({"weight_format": "nf4", "lora": {"dora": True}}, "DoRA"),
+        ({"sigma": {"shift": -1.0}}, "above 0"),
+        ({"betas": [0.9, 1.0]}, "betas"),
+        ({"lora": {"rank": 0}}, "greater than or equal to 1"),
+        ({"lora": {"targets": []}}, "at least 1"),
+        ({"optimiser": "adamw"}, "Extra inputs"),
+    ],
+)
+def test_wrong_and_impossible_choices_are_refused_with_the_reason(wrong: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        TrainingRecipe.model_validate(wrong)
+
+
+def test_every_choice_says_what_it_is() -> None:
+    def undescribed(model: type) -> list[str]:
+        missing = []
+        for name, field in model.model_fields.items():  # type: ignore[attr-defined]
+            if not field.description:
+                missing.append(name)
+            if isinstance(field.annotation, type) and hasattr(field.annotation, "model_fields"):
+                missing += undescribed(field.annotation)
+        return missing
+
+    assert undescribed(TrainingRecipe) == []
