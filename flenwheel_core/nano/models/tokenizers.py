@@ -1,7 +1,8 @@
 """The two tokenizers of nano FLUX, built from sample captions of the world.
 
-CLIP's is a byte-pair tokenizer trained on them. T5's is a unigram vocabulary with scores set by hand: words by their log frequency, then
-syllables, then letters. (A trained unigram model splits rare names into letters, and a trigger spelled in letters hardly reaches the picture.)
+CLIP's is a byte-pair tokenizer trained on them. T5's is a unigram vocabulary with scores set by hand: words by their log
+frequency, then syllables, then letters. (A trained unigram model splits rare names into letters, and a trigger spelled in
+letters hardly reaches the picture.)
 """
 
 import json

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKLQwenImage
+from diffusers import AutoencoderKLQwenImage, QwenImageTransformer2DModel
 from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
 from flenwheel_core.nano.models.editor import build_transformer, normalise, save_pipeline
@@ -17,6 +17,7 @@ from flenwheel_core.nano.train.qwen_vae import load_trained
 from flenwheel_core.nano.train.workspace import Run, fill, machine_facts, wait_for, write_json
 
 PLAN = Plan(learning_rate=1e-3, ema_step=0.001)
+FURTHER_LEARNING_RATE = 3e-4
 
 
 def _save(run: Run, model: EditorModel, vae: AutoencoderKLQwenImage, vlm: Qwen2_5_VLForConditionalGeneration) -> None:
@@ -45,8 +46,13 @@ def run(run: Run) -> None:
         condition=condition,
         lengths=lengths,
     )
-    model = EditorModel(build_transformer(condition.shape[2]).to(run.device), CONDITION_TOKENS, run.device)
     plan = replace(PLAN, max_steps=run.max_steps)
+    if run.init is None:
+        transformer = build_transformer(condition.shape[2])
+    else:
+        transformer = QwenImageTransformer2DModel.from_pretrained(run.init / "transformer", torch_dtype=torch.float32)
+        plan = replace(plan, learning_rate=FURTHER_LEARNING_RATE)
+    model = EditorModel(transformer.to(run.device).train(), CONDITION_TOKENS, run.device)
     training = Training(
         {"transformer": model.transformer}, EditLoss(model, data, run.batch), plan, run.work / "editor.pt"
     )

@@ -1,0 +1,281 @@
+"""The nano models that draw: FLUX, its autoencoder, LoRAs on it, and the editor."""
+
+import tempfile
+import time
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, AutoencoderKLQwenImage, FluxPipeline
+from PIL import Image
+
+from benchmarks.result_file import Row
+from flenwheel_core.domain.images import ANGLES, EXPRESSIONS, Sampler
+from flenwheel_core.families.flux.trainer import open_trainer
+from flenwheel_core.families.protocols import EditJob, GenerateJob
+from flenwheel_core.families.registry import open_editor, open_generator
+from flenwheel_core.ids import digest_bytes
+from flenwheel_core.nano import weights_folder
+from flenwheel_core.nano.demo import source_views
+from flenwheel_core.nano.measure import NanoEmbedder, NanoReader, Reading, facts_of, shares_right
+from flenwheel_core.nano.models.flux import PICTURE_SIZE, TEXT_TOKENS
+from flenwheel_core.nano.reviewer import SAME_CHARACTER
+from flenwheel_core.nano.train.autoencoder import psnr_db
+from flenwheel_core.nano.train.qwen_vae import QwenCodec
+from flenwheel_core.nano.train.qwen_vae import reconstruct as qwen_reconstruct
+from flenwheel_core.nano.train.vae import FluxCodec
+from flenwheel_core.nano.train.vae import reconstruct as flux_reconstruct
+from flenwheel_core.nano.world import (
+    BACKGROUNDS,
+    HELD_OUT_FROM,
+    LIGHTINGS,
+    View,
+    caption,
+    instruction,
+    make_character,
+    make_edit,
+    make_view,
+    parse_caption,
+    parse_instruction,
+    render,
+)
+from flenwheel_core.nano.world.views import VARIED
+from flenwheel_core.recipes.loading import load_recipe
+from flenwheel_core.settings import Settings
+from flenwheel_core.training.job import TrainHooks, TrainJob, TrainPicture
+
+FIRST = HELD_OUT_FROM + 400_000
+PICTURES = 200
+CAPTIONS = 500
+EDITS = 500
+LORA_CHARACTERS = 10
+SOURCES = 12
+BATCH = 10
+DRAW = Sampler(steps=20, guidance=3.5, true_cfg=1.0, width=PICTURE_SIZE, height=PICTURE_SIZE)
+EDIT = Sampler(steps=12, guidance=1.0, true_cfg=1.0, width=PICTURE_SIZE, height=PICTURE_SIZE)
+TRIGGER, CLASS_WORD = "ohwx_char", "person"
+NANO_RECIPE = Path(__file__).parents[1] / "recipes" / "nano.toml"
+
+
+def vae() -> list[Row]:
+    """Peak signal-to-noise ratio of both autoencoders on held-out renders."""
+    chosen = [render(make_character(FIRST + i), make_view(FIRST + i)) for i in range(PICTURES)]
+    pixels = torch.stack([torch.from_numpy(np.array(image)) for image in chosen])
+    flux = FluxCodec(AutoencoderKL.from_pretrained(weights_folder("flux") / "vae", torch_dtype=torch.float32))
+    qwen = QwenCodec(
+        AutoencoderKLQwenImage.from_pretrained(weights_folder("editor") / "vae", torch_dtype=torch.float32)
+    )
+    return [
+        {"case": "vae", "pictures": PICTURES, "psnr_db": psnr_db(pixels, lambda x: flux_reconstruct(flux, x))},
+        {"case": "vae_editor", "pictures": PICTURES, "psnr_db": psnr_db(pixels, lambda x: qwen_reconstruct(qwen, x))},
+    ]
+
+
+def accuracies(expected: Sequence[Reading], images: Sequence[Image.Image]) -> dict[str, float]:
+    """For each fact the share of pictures in which the reader sees it, as figures of a row."""
+    shares = shares_right(expected, reader().read(images))
+    return {f"{name}_accuracy": share for name, share in shares.items()}
+
+
+def text_to_image() -> list[Row]:
+    """How well pictures follow full captions; the second row is the reader on true renders, its own ceiling."""
+    pairs = [(make_character(FIRST + i), make_view(FIRST + i)) for i in range(CAPTIONS)]
+    asked = [caption(*pair) for pair in pairs]
+    wanted = [facts_of(parse_caption(text)) for text in asked]
+    drawn = draw(pipeline(), asked, first_seed=1)
+    truth = [render(*pair) for pair in pairs]
+    return [
+        {"case": "text_to_image", "captions": CAPTIONS, **accuracies(wanted, drawn)},
+        {"case": "text_to_image_reader_on_renders", "captions": CAPTIONS, **accuracies(wanted, truth)},
+    ]
+
+
+def lora() -> list[Row]:
+    """One LoRA on 12 renders of each of some held-out characters, by the nano recipe; identity with and without the trigger."""
+    rows = [lora_row(FIRST + 1_000 + number) for number in range(LORA_CHARACTERS)]
+    figures = [name for name, value in rows[0].items() if isinstance(value, float)]
+    mean = {name: float(np.mean([float(row[name] or 0) for row in rows])) for name in figures}
+    return [*rows, {"case": "lora_mean", "characters": len(rows), **mean}]
+
+
+def lora_row(seed: int) -> Row:
+    """Trains one LoRA and measures it on the 20 portrait cells of the card."""
+    character, views = make_character(seed), source_views(seed, SOURCES)
+    sources = [render(character, view) for view in views]
+    cells = [
+        View(
+            angle, expression, background=BACKGROUNDS[(3 * a + e) % 7], lighting=LIGHTINGS[(a + e) % 4], seed=a * 4 + e
+        )
+        for a, angle in enumerate(ANGLES)
+        for e, expression in enumerate(EXPRESSIONS)
+    ]
+    named = [caption(character, view, name=f"{TRIGGER} {CLASS_WORD}") for view in cells]
+    unnamed = [caption(character, view, describe=False) for view in cells]
+    portraits = [image for image, view in zip(sources, views, strict=True) if view.pose == "portrait"]
+    centre = embedder().embed(portraits).mean(0)
+    centre /= np.linalg.norm(centre)
+    before = draw(pipeline(), named[::2], first_seed=seed)
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        weights = train_lora(
+            Path(folder), seed, sources, [caption(character, v, name=f"{TRIGGER} {CLASS_WORD}") for v in views]
+        )
+        seconds = time.perf_counter() - start
+        path = Path(folder) / "lora.safetensors"
+        path.write_bytes(weights)
+        adapted = new_pipeline()
+        adapted.load_lora_weights(path)
+    images = draw(adapted, named, first_seed=seed)
+    others = draw(adapted, unnamed, first_seed=seed)
+    wanted: list[Reading] = [
+        {"angle": view.angle, "expression": view.expression, "background": view.background} for view in cells
+    ]
+    return {
+        "case": f"lora_{seed}",
+        "seconds": seconds,
+        "identity_cosine": float((embedder().embed(images) @ centre).mean()),
+        "identity_cosine_class_word": float((embedder().embed(others) @ centre).mean()),
+        "identity_cosine_before": float((embedder().embed(before) @ centre).mean()),
+        "identity_cosine_renders": float((embedder().embed([render(character, v) for v in cells]) @ centre).mean()),
+        **accuracies(wanted, images),
+    }
+
+
+def train_lora(folder: Path, seed: int, images: Sequence[Image.Image], captions: Sequence[str]) -> bytes:
+    """The finished file of a LoRA trained by the nano recipe on the CPU."""
+    recipe = load_recipe(NANO_RECIPE).train
+    recipe = recipe.model_copy(update={"sampling": recipe.sampling.model_copy(update={"every_steps": 0})})
+    pictures = tuple(
+        TrainPicture(digest_bytes(image.tobytes()), text, lambda image=image: image)  # type: ignore[misc]
+        for image, text in zip(images, captions, strict=True)
+    )
+    job = TrainJob(
+        run=f"nano-models-{seed}",
+        name="nano",
+        pictures=pictures,
+        trigger=TRIGGER,
+        class_word=CLASS_WORD,
+        recipe=recipe,
+        seed=seed,
+        sampler=DRAW,
+        sample_prompts=(),
+        folder=folder,
+    )
+    hooks = TrainHooks(lambda: False, lambda _step, _loss: None, lambda _note: None, lambda _part: None)
+    return open_trainer(weights_folder("flux"), "nano", Settings(gpu="cpu", workspace=folder))(job, hooks).lora
+
+
+def editor() -> list[Row]:
+    """Edits of held-out characters: is every named change made, and is it still the same character (cosine to the true result)?"""
+    characters = [make_character(FIRST + 5_000 + i) for i in range(EDITS)]
+    views = [make_view(FIRST + 5_000 + i) for i in range(EDITS)]
+    targets = [make_edit(view, FIRST + i) for i, view in enumerate(views)]
+    asked = [instruction(view, target) for view, target in zip(views, targets, strict=True)]
+    sources = [render(*pair) for pair in zip(characters, views, strict=True)]
+    truth = [render(*pair) for pair in zip(characters, targets, strict=True)]
+    jobs = [EditJob(str(i), text, i, EDIT, (sources[i],)) for i, text in enumerate(asked)]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open_editor("nano", Settings(gpu="cpu", workspace=Path(folder))) as made,
+    ):
+        images = [edit.image for edit in sorted(made.edit(jobs), key=lambda edit: int(edit.key))]
+    wanted = [named_changes(text) for text in asked]
+    seen = reader().read(images)
+    followed = [
+        all(read[name] == value for name, value in facts.items()) for facts, read in zip(wanted, seen, strict=True)
+    ]
+    shares = [read[name] == value for facts, read in zip(wanted, seen, strict=True) for name, value in facts.items()]
+    alike = (embedder().embed(images) * embedder().embed(truth)).sum(1)
+    return [
+        {
+            "case": "editor",
+            "edits": EDITS,
+            "instruction_followed": float(np.mean(followed)),
+            "change_followed": float(np.mean(shares)),
+            "identity_kept": float((alike >= SAME_CHARACTER).mean()),
+            "identity_cosine": float(alike.mean()),
+            **accuracies(wanted, images),
+        }
+    ]
+
+
+def named_changes(text: str) -> Reading:
+    """What an instruction asks for, by label of the reader."""
+    change = parse_instruction(text)
+    return {name: value for name in VARIED if (value := getattr(change, name)) is not None}
+
+
+def speed_cpu() -> list[Row]:
+    """Seconds of a picture, an edit and loading, with two threads; median of five after one."""
+    torch.set_num_threads(2)
+    character, view = make_character(FIRST), View("half-left", "smiling", background="forest")
+    source = render(character, View())
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Settings(gpu="cpu", workspace=Path(folder))
+        start = time.perf_counter()
+        with open_generator("nano", settings) as generator:
+            jobs = [GenerateJob(str(i), caption(character, view), i, DRAW) for i in range(6)]
+            seconds = [timed(generator.generate([job])) for job in jobs]
+        rows.append({"case": "speed_cpu_image", "image_seconds": float(np.median(seconds[1:]))})
+        with open_editor("nano", settings) as made:
+            edits = [EditJob(str(i), "same person, forest background", i, EDIT, (source,)) for i in range(6)]
+            seconds = [timed(made.edit([job])) for job in edits]
+        rows.append({"case": "speed_cpu_edit", "edit_seconds": float(np.median(seconds[1:]))})
+    start = time.perf_counter()
+    new_pipeline()
+    rows.append({"case": "speed_cpu_load", "load_seconds": time.perf_counter() - start})
+    return rows
+
+
+def timed(work: object) -> float:
+    """Seconds until an iterator is used up."""
+    start = time.perf_counter()
+    list(work)  # type: ignore[call-overload]
+    return time.perf_counter() - start
+
+
+def new_pipeline() -> FluxPipeline:
+    """Nano FLUX in float32."""
+    loaded: FluxPipeline = FluxPipeline.from_pretrained(
+        weights_folder("flux"), dtype=torch.float32, local_files_only=True
+    )
+    loaded.set_progress_bar_config(disable=True)
+    return loaded
+
+
+def draw(flux: FluxPipeline, prompts: Sequence[str], *, first_seed: int) -> list[Image.Image]:
+    """Pictures of the prompts in batches, each from its own seed."""
+    images: list[Image.Image] = []
+    for start in range(0, len(prompts), BATCH):
+        part = list(prompts[start : start + BATCH])
+        images += flux(
+            part,
+            height=DRAW.height,
+            width=DRAW.width,
+            num_inference_steps=DRAW.steps,
+            guidance_scale=DRAW.guidance,
+            max_sequence_length=TEXT_TOKENS,
+            generator=[torch.Generator().manual_seed(first_seed + start + i) for i in range(len(part))],
+        ).images
+    return images
+
+
+@cache
+def pipeline() -> FluxPipeline:
+    """The base, loaded once."""
+    return new_pipeline()
+
+
+@cache
+def reader() -> NanoReader:
+    """Loaded once."""
+    return NanoReader()
+
+
+@cache
+def embedder() -> NanoEmbedder:
+    """Loaded once."""
+    return NanoEmbedder()
