@@ -6,6 +6,7 @@ Real server and worker, stand-in stages. Run it on an idle machine.
 """
 
 import argparse
+import os
 import statistics
 import tempfile
 import time
@@ -43,13 +44,16 @@ def measure(running: Running, turns: int) -> list[Row]:
             flush=True,
         )
     overhead = statistics.median(overheads)
+    # On a busy machine the start of a process dominates; the figure says how busy it was.
+    load = os.getloadavg()[1]
     return [
-        {"case": "replay_finished_turn", "seconds": statistics.median(replays), "turns": turns},
+        {"case": "replay_finished_turn", "seconds": statistics.median(replays), "turns": turns, "load_average": load},
         {
             "case": "gate_resume",
             "seconds": statistics.median(resumes),
             "slowest_seconds": max(resumes),
             "resumes": len(resumes),
+            "load_average": load,
         },
         {"case": "turn_overhead", "seconds": overhead, "share_of_an_hour": overhead / HOUR_SECONDS, "turns": turns},
     ]

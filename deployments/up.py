@@ -25,7 +25,7 @@ from flenwheel_core.settings import Settings
 
 SERVER_PORT = 4200
 STUDIO_PORT = 4300
-START_SECONDS = 180.0
+START_SECONDS = 600.0
 RECONCILE_SECONDS = 15.0
 STOP_SECONDS = 75.0
 """Longer than a training needs to save its state."""

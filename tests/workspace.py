@@ -81,7 +81,7 @@ class Running:
         paths = {"PYTHONPATH": str(PROJECT), "TURN_STAGES_SECONDS": str(self.stage_seconds), "OMP_NUM_THREADS": "1"}
         return kept | paths | settings_environment(self.settings)
 
-    def start(self, seconds: float = 180) -> None:
+    def start(self, seconds: float = 600) -> None:
         """`flenwheel up`, until it is ready."""
         self.settings.root.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:

@@ -11,7 +11,7 @@ from flenwheel_core.library import Library
 from flenwheel_core.review.session import Reviews
 from tests.workspace import Running, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def raw_resume(running: Running, run: str, answer: dict[str, object]) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from flenwheel_core.library import Library
 from flenwheel_core.stages.records import StageRun
 from tests.workspace import Running, wait_for, write_recipe
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 STEPS = 300
 
 

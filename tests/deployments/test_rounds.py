@@ -13,7 +13,7 @@ from flenwheel_core.store.pictures import encode_png
 from tests.turn_stages import picture
 from tests.workspace import Running
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def decide(reviews: Reviews, gate: str, image: str, verdict: Verdict, **more: str) -> None:
