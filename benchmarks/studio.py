@@ -160,10 +160,10 @@ def measure(settings: Settings, gate: str, pictures: int, side: int, steps: int)
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
             cold = _open(browser, f"{address}/gates/{gate}")
-            warm = [_open(browser, f"{address}/gates/{gate}") for _ in range(10)]
+            warm = [_open(browser, f"{address}/gates/{gate}") for _ in range(8)]
             page = browser.new_page(viewport={"width": 1440, "height": 900})
             page.goto(f"{address}/gates/{gate}")
-            page.wait_for_selector("#gate[data-ready]")
+            page.wait_for_selector("#gate[data-ready]", timeout=120_000)
             at_start = _memory_mib(process.pid, "VmRSS")
             following = _next_pictures(page, steps)
             decisions = _decisions(page, steps)
@@ -206,7 +206,7 @@ def _open(browser: Browser, address: str) -> float:
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     page = context.new_page()
     page.goto(address)
-    page.wait_for_selector("#gate[data-ready]")
+    page.wait_for_selector("#gate[data-ready]", timeout=120_000)
     shown = float(page.evaluate("performance.getEntriesByName('picture-shown')[0].startTime"))
     context.close()
     return shown
@@ -296,7 +296,7 @@ def _free_port() -> int:
 
 
 def _wait(address: str) -> None:
-    for _ in range(300):
+    for _ in range(1500):
         try:
             urllib.request.urlopen(address, timeout=2).close()
             return
