@@ -158,7 +158,8 @@ def run_turn(world: World, number: int) -> TurnOutcome:
     """Flywheel 1, as `flows.flywheel1` goes through it, with one round at each gate."""
     began = time.monotonic()
     turn = _open(world, number)
-    turn.take_in(world.stage(base.INGEST, turn.ingest_request()))
+    ingest = turn.ingest_request()
+    turn.take_in(ingest, world.stage(base.INGEST, ingest))
     decisions, edits = _gate_a(world, turn)
     counts = {verdict: sum(line.verdict is verdict for line in decisions.decisions) for verdict in Verdict}
     outcome = TurnOutcome(
