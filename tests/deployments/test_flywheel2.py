@@ -31,17 +31,17 @@ def approve_every_picture(running: Running, gate: str) -> None:
 
 
 def test_the_editor_learns_from_a_turn_and_the_next_turn_uses_it(running: Running) -> None:
-    running.add_character("nora")
-    early = running.wait_state(running.api.start("flywheel-2/turn", {"character": "nora"}).id, "COMPLETED", "FAILED")
+    running.add_character("vera")
+    early = running.wait_state(running.api.start("flywheel-2/turn", {"character": "vera"}).id, "COMPLETED", "FAILED")
     assert early.state is not None and early.state.type == "COMPLETED", running.worker_log()
     assert [run.outcome for run in EditorLibrary(running.store).ended_runs()][-1] == "too few"
 
-    turn = running.schedule("nora")
+    turn = running.schedule("vera")
     running.wait_gate("nora-t1-gate-a-r1")
     approve_every_picture(running, "nora-t1-gate-a-r1")
-    assert running.finish(turn, "nora").state.type == "COMPLETED", running.worker_log()  # type: ignore[union-attr]
+    assert running.finish(turn, "vera").state.type == "COMPLETED", running.worker_log()  # type: ignore[union-attr]
 
-    run = running.api.start("flywheel-2/turn", {"character": "nora"}).id
+    run = running.api.start("flywheel-2/turn", {"character": "vera"}).id
     gate = f"editor-{run[:8]}-gate-c-r1"
     running.wait_gate(gate)
     session = Reviews(running.store).get(gate)
@@ -63,11 +63,11 @@ def test_the_editor_learns_from_a_turn_and_the_next_turn_uses_it(running: Runnin
     assert ended.state is not None and ended.state.type == "COMPLETED", running.worker_log()
     assert not [name for name in waiting_runs(running.api) if name.startswith(f"editor-{waiting[:8]}")]
 
-    second = running.schedule("nora")
+    second = running.schedule("vera")
     place = "turns/nora/0002/enrich-r1"
     wait_for(lambda: running.store.get_document(place, EnrichRequest) is not None, 90, running.worker_log)
     request = running.store.get_document(place, EnrichRequest)
     assert request is not None and request.loras == (LoraUse(digest=champion.lora.digest, weight=1.0),)
     running.wait_gate("nora-t2-gate-a-r1")
     assert running.answer("nora-t2-gate-a-r1", "stop").accepted
-    assert second in {turn.flow_run for turn in Library(running.store).turns("nora")}
+    assert second in {turn.flow_run for turn in Library(running.store).turns("vera")}
