@@ -21,6 +21,12 @@ CharacterName = Annotated[Slug, Path(description="name of the character")]
 TurnNumber = Annotated[int, Path(ge=1, le=1_000_000)]
 
 
+class NewCharacter(Character):
+    """A character to create. Its recipe is one that comes with the project: a browser names no files."""
+
+    recipe: str = Field(max_length=80, pattern=r"^[a-z0-9][a-z0-9_-]*$")
+
+
 class CharacterView(Document):
     """A character and what it has so far."""
 
@@ -87,9 +93,9 @@ def list_characters(studio: TheStudio) -> list[CharacterView]:
 
 
 @router.post("/characters")
-def create_character(studio: TheStudio, character: Character) -> CharacterView:
+def create_character(studio: TheStudio, character: NewCharacter) -> CharacterView:
     """Creates a character. Trigger and class word never change afterwards."""
-    studio.drop_in.create(character)
+    studio.drop_in.create(Character.model_validate(character.model_dump()))
     return character_view(studio, character.name)
 
 

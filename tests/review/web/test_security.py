@@ -102,6 +102,17 @@ def test_no_path_from_a_url_reaches_the_disk(client: TestClient, path: str) -> N
     assert client.get(path).status_code in (404, 422)
 
 
+def test_a_browser_names_no_files(client: TestClient, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.toml"
+    secret.write_text("password = 'hunter2'")
+    body = {"name": "rex", "trigger": "ohwx_rex", "class_word": "dog", "kind": "subject"}
+    for recipe in (str(secret), "../secret.toml", "secret.toml"):
+        answer = client.post("/api/v1/characters", json={**body, "recipe": recipe})
+        assert answer.status_code == 422 and "hunter2" not in answer.text
+        answer = client.post("/api/v1/characters/mira/turns", json={"recipe": recipe})
+        assert answer.status_code == 422
+
+
 def test_only_pictures_are_served(client: TestClient, store: Store) -> None:
     secret = store.put_blob(b"<script>alert(1)</script>")
     assert client.get(f"/api/v1/pictures/{secret}/file").status_code == 404
