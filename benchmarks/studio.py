@@ -205,7 +205,7 @@ def _open(browser: Browser, address: str) -> float:
     """Milliseconds from the first byte asked for to the first picture on the screen, in a browser with an empty cache."""
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     page = context.new_page()
-    page.goto(address)
+    page.goto(address, timeout=120_000)
     page.wait_for_selector("#gate[data-ready]", timeout=120_000)
     shown = float(page.evaluate("performance.getEntriesByName('picture-shown')[0].startTime"))
     context.close()
