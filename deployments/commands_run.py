@@ -27,7 +27,7 @@ def add_to(app: App) -> None:
 
 
 def up() -> None:
-    """Start the workspace: Prefect server, worker, deployments and studio. Ctrl-C stops all of it; runs go on next time."""
+    """Start the workspace: Prefect server, worker, deployments and studio. Ctrl-C stops all of it."""
     settings = Settings()
     console.print(f"Starting FLENwheel in {settings.root} ...")
 
@@ -38,7 +38,7 @@ def up() -> None:
             f"  pictures  {settings.store_url}\n"
             f"  GPU slot  {settings.slot_name}\n"
             f"  logs      {services.logs}\n"
-            "Ready. Ctrl-C stops everything; suspended turns stay suspended, running ones go on next time."
+            "Ready. Ctrl-C stops everything; suspended turns stay suspended, a running one keeps what it finished and can be retried."
         )
 
     run_workspace(settings, lambda line: console.print(line, markup=False), ready)

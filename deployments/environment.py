@@ -55,7 +55,7 @@ def prefect_environment(settings: Settings, port: int) -> dict[str, str]:
         "DO_NOT_TRACK": "1",
         "PREFECT_WORKER_QUERY_SECONDS": str(QUERY_SECONDS),
         "PREFECT_LOCAL_STORAGE_PATH": str(home / "storage"),
-        # A stopped workspace goes on with its runs when it is started again.
+        # A run that is told to stop is scheduled again; the next worker goes on with it.
         "PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR": "reschedule",
         "PREFECT_CLI_PROMPT": "false",
         "PREFECT_CLI_COLORS": "false",
@@ -70,6 +70,7 @@ def service_environment(settings: Settings, port: int) -> dict[str, str]:
     """The whole environment of a service."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "FLENWHEEL_"))}
     paths = [str(PROJECT), *([kept["PYTHONPATH"]] if "PYTHONPATH" in kept else [])]
+    kept["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", os.defpath)])
     fixed = {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1", "FLENWHEEL_PROJECT": str(PROJECT)}
     return kept | fixed | settings_environment(settings) | prefect_environment(settings, port)
 
