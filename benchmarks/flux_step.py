@@ -41,7 +41,6 @@ class Bench:
     limit_seconds: float
     began: float = field(default_factory=time.monotonic)
     rows: dict[str, Row] = field(default_factory=dict)
-    memory_rows: dict[str, Row] = field(default_factory=dict)
     gradients: dict[str, torch.Tensor] = field(default_factory=dict)
     compile: bool = True
     cudnn: bool = False
@@ -60,10 +59,6 @@ class Bench:
         self.rows[case] = {"case": case, **row}
         self.say(json.dumps(self.rows[case]))
         write_result("flux_step", list(self.rows.values()), folder=self.folder)
-
-    def keep_memory(self, case: str, row: dict[str, str | int | float | bool | None]) -> None:
-        self.memory_rows[case] = {"case": case, **row}
-        write_result("memory_measured", list(self.memory_rows.values()), folder=self.folder)
 
 
 def build(bench: Bench, plan: FastPlan) -> FastFlux:
@@ -188,7 +183,6 @@ def run(
         "loss": loss,
     }
     bench.keep(case, row)
-    bench.keep_memory(case, {**row, "weights_gib": None})
     del step, optimizer
     clean(bench)
     return measured
@@ -251,7 +245,6 @@ def case_fp8(bench: Bench) -> None:
     all_ = run(bench, "fp8_recompute_all_1024", model, 1024, layers)
     set_cap(bench, None)
     none = run(bench, "fp8_1024", model, 1024, (0, 0))
-    bench.gradients["fp8"] = gradient(model, make_batch(CONFIGS[bench.size], 1024, bench.device, model.dtype, 1))
     profile(bench, model, "fp8_1024")
     run_within(bench, "ours_24gib_1024", model, 24.0, all_, none)
     model.keep_transposed()
@@ -260,20 +253,10 @@ def case_fp8(bench: Bench) -> None:
     profile(bench, model, "ours_512", pixels=512)
 
 
-def case_exact_inputs(bench: Bench) -> None:
-    """fp8 weights, but the adapters' inputs kept in bfloat16: more memory, fewer conversions."""
-    model = build(bench, FastPlan(storage="fp8", modulation="fp8", compact=False))
-    model.keep_transposed()
-    run(bench, "fp8_exact_inputs_1024", model, 1024, (0, 0))
-
-
 def case_dense(bench: Bench) -> None:
     """bf16 weights: what the others' gradients are compared with."""
     model = build(bench, FastPlan())
     run(bench, "bf16_1024", model, 1024, (0, 0))
-    batch = make_batch(CONFIGS[bench.size], 1024, bench.device, model.dtype, 1)
-    bench.gradients["dense"] = gradient(model, batch)
-    compare_gradients(bench)
     run(bench, "bf16_recompute_all_1024", model, 1024, (99, 99))
 
 
@@ -285,28 +268,8 @@ def case_nf4(bench: Bench) -> None:
     all_ = run(bench, "ours_12gib_1024", model, 1024, layers)
     set_cap(bench, None)
     none = run(bench, "nf4_1024", model, 1024, (0, 0))
-    batch = make_batch(CONFIGS[bench.size], 1024, bench.device, model.dtype, 1)
-    bench.gradients["nf4"] = gradient(model, batch)
-    compare_gradients(bench)
     run_within(bench, "ours_16gib_1024", model, 16.0, all_, none)
     run_within(bench, "nf4_24gib_1024", model, 24.0, all_, none)
-
-
-def case_graph(bench: Bench) -> None:
-    """fp8 weights, forward and backward as one CUDA graph."""
-    model = build(bench, FastPlan(storage="fp8", modulation="fp8"))
-    model.keep_transposed()
-    for pixels in (512, 1024):
-        run(bench, f"before_graph_{pixels}", model, pixels, (0, 0))
-        batch = make_batch(CONFIGS[bench.size], pixels, bench.device, model.dtype, 1)
-        step = make_graphed_step(model, batch)
-        measured = measure(bench, step, steps=12)
-        bench.keep(
-            f"graph_{pixels}",
-            {"storage": "fp8", "transposed": True, "pixels": pixels, "batch": 1, "rank": RANK, **measured},
-        )
-        del step
-        clean(bench)
 
 
 def case_best(bench: Bench) -> None:
@@ -398,28 +361,11 @@ CASES: dict[str, Callable[[Bench], None]] = {
     "reference_bf16": case_reference_bf16,
     "dense": case_dense,
     "nf4": case_nf4,
-    "exact_inputs": case_exact_inputs,
-    "graph": case_graph,
     "best": case_best,
     "within": case_within,
     "gradients": case_gradients,
     "reference_nf4": case_reference_nf4,
 }
-
-
-MAIN_ROW = {
-    "fp8": "ours_512",
-    "reference_bf16": "reference_bf16_ckpt_eager_1024",
-    "dense": "bf16_recompute_all_1024",
-    "nf4": "ours_16gib_1024",
-    "exact_inputs": "fp8_exact_inputs_1024",
-    "graph": "graph_1024",
-    "best": "ours_graph_512",
-    "within": "ours_16gib_graph_1024",
-    "gradients": "gradient_nf4",
-    "reference_nf4": "reference_nf4_ckpt_eager_1024",
-}
-"""The row that says that a case is done."""
 
 
 def main() -> None:
@@ -428,7 +374,6 @@ def main() -> None:
     parser.add_argument("--size", default="full", choices=sorted(CONFIGS))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--seconds", type=float, default=3600, help="start no further case after so long")
-    parser.add_argument("--missing", action="store_true", help="only cases whose rows are not there yet")
     parser.add_argument("--eager", action="store_true", help="do not compile")
     arguments = parser.parse_args()
     device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
@@ -440,8 +385,6 @@ def main() -> None:
     if old.exists():
         bench.rows = {row["case"]: row for row in json.loads(old.read_text())["rows"]}
     for name in arguments.cases.split(","):
-        if arguments.missing and MAIN_ROW[name] in bench.rows:
-            continue
         if bench.seconds() > arguments.seconds:
             bench.say(f"{name}: no time left")
             continue
