@@ -37,8 +37,8 @@ def test_the_editor_learns_from_a_turn_and_the_next_turn_uses_it(running: Runnin
     assert [run.outcome for run in EditorLibrary(running.store).ended_runs()][-1] == "too few"
 
     turn = running.schedule("vera")
-    running.wait_gate("nora-t1-gate-a-r1")
-    approve_every_picture(running, "nora-t1-gate-a-r1")
+    running.wait_gate("vera-t1-gate-a-r1")
+    approve_every_picture(running, "vera-t1-gate-a-r1")
     assert running.finish(turn, "vera").state.type == "COMPLETED", running.worker_log()  # type: ignore[union-attr]
 
     run = running.api.start("flywheel-2/turn", {"character": "vera"}).id
@@ -64,10 +64,10 @@ def test_the_editor_learns_from_a_turn_and_the_next_turn_uses_it(running: Runnin
     assert not [name for name in waiting_runs(running.api) if name.startswith(f"editor-{waiting[:8]}")]
 
     second = running.schedule("vera")
-    place = "turns/nora/0002/enrich-r1"
+    place = "turns/vera/0002/enrich-r1"
     wait_for(lambda: running.store.get_document(place, EnrichRequest) is not None, 90, running.worker_log)
     request = running.store.get_document(place, EnrichRequest)
     assert request is not None and request.loras == (LoraUse(digest=champion.lora.digest, weight=1.0),)
-    running.wait_gate("nora-t2-gate-a-r1")
-    assert running.answer("nora-t2-gate-a-r1", "stop").accepted
+    running.wait_gate("vera-t2-gate-a-r1")
+    assert running.answer("vera-t2-gate-a-r1", "stop").accepted
     assert second in {turn.flow_run for turn in Library(running.store).turns("vera")}
