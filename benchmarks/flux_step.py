@@ -166,7 +166,6 @@ def run(
         step, optimizer = make_step(model, batch)
         measured = measure(bench, step)
     loss = float(step())
-    cap = current_cap(bench)
     row: dict[str, str | int | float | bool | None] = {
         "storage": model.plan.storage,
         "modulation": model.plan.modulation,
@@ -176,7 +175,7 @@ def run(
         "batch": batch_size,
         "recompute_double": recompute[0],
         "recompute_single": recompute[1],
-        "cap_gib": cap,
+        "cap_gib": _CAP["gib"],
         "compiled": model.compiled,
         "rank": RANK,
         **measured,
@@ -217,10 +216,6 @@ def set_cap(bench: Bench, gib: float | None) -> None:
     if bench.cuda:
         total = torch.cuda.get_device_properties(0).total_memory
         torch.cuda.set_per_process_memory_fraction(1.0 if gib is None else gib * GIB / total)
-
-
-def current_cap(bench: Bench) -> float | None:
-    return _CAP["gib"]
 
 
 def synchronize(bench: Bench) -> None:
