@@ -38,7 +38,7 @@ def up() -> None:
             f"  pictures  {settings.store_url}\n"
             f"  GPU slot  {settings.slot_name}\n"
             f"  logs      {services.logs}\n"
-            "Ready. Ctrl-C stops everything; suspended turns stay suspended, a running one keeps what it finished and can be retried."
+            "Ready. Ctrl-C stops everything; suspended turns stay suspended, a running one goes on next time."
         )
 
     run_workspace(settings, lambda line: console.print(line, markup=False), ready)

@@ -56,6 +56,18 @@ def mark_crashed(
     return done
 
 
+def take_up_again(api: PrefectApi, settings: Settings) -> list[str]:
+    """Schedules runs again that the last stop, or a power cut, left without a process. Call it before a worker runs."""
+    done = []
+    alive = run_processes(settings)
+    for run in api.runs(states=["RUNNING", "PENDING"]):
+        if run.id not in alive and run.deployment_id is not None:
+            api.set_state(run.id, "CRASHED", "Crashed", "It was interrupted by a stop of the workspace.")
+            status = api.retry(run.id, force=False)
+            done.append(f"{run.name} ({run.id[:8]}): was interrupted; goes on where it was ({status})")
+    return done
+
+
 def release_lost_leases(api: PrefectApi, settings: Settings) -> list[str]:
     """Gives back slots whose holder was killed, so that the next run need not wait for the lease to expire."""
     done = []

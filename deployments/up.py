@@ -17,7 +17,7 @@ from deployments import environment
 from deployments.ports import Port
 from deployments.prefect_api import PrefectApi
 from deployments.processes import Child
-from deployments.reconciler import reconcile
+from deployments.reconciler import reconcile, take_up_again
 from flenwheel_core.errors import FlenwheelError, ServerError, UserError
 from flenwheel_core.review.web.security import check_binding
 from flenwheel_core.services import Services, load_services, save_services
@@ -80,6 +80,8 @@ class Workspace:
         self.server.wait_until(self.api.healthy, START_SECONDS)
         self.api.ensure_limit(f"gpu:{self.settings.slot_name}", 1)
         self._ensure_pool()
+        for line in take_up_again(self.api, self.settings):
+            self._say(line)
         self.worker.start()
         self._deploy()
         self.studio.wait_until(self._studio_answers, START_SECONDS)
