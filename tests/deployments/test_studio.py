@@ -6,10 +6,9 @@ from playwright.sync_api import Browser
 from deployments.prefect_gates import waiting_runs
 from flenwheel_core.review.session import Reviews
 from flenwheel_core.services import load_services
-from tests.review.browser.conftest import Reviewer, chromium, until
+from tests.review.browser.conftest import Reviewer, until
 from tests.workspace import Running
 
-__all__ = ["chromium"]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
