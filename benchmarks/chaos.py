@@ -3,7 +3,8 @@
     python -m benchmarks.chaos --kills 200
 
 Real server, worker, studio, flow runs and stage processes; the stages themselves are stand-ins that compute next to nothing, so that most
-instants fall between and around the work. The first turn is left alone: what it makes, every other turn must make, byte for byte.
+instants fall between and around the work. Two characters' turns run at once. The first pair is left alone: what it makes, every other
+pair must make, byte for byte.
 """
 
 import argparse
@@ -17,22 +18,22 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
-from benchmarks.result_file import RESULTS, write_result
+from benchmarks.result_file import RESULTS, Row, write_result
 from deployments.prefect_gates import resume_gate, waiting_runs
 from deployments.reconciler import reconcile, run_processes
 from flenwheel_core.domain.decisions import Decision, Verdict
 from flenwheel_core.errors import FlenwheelError
 from flenwheel_core.review.session import Reviews
 from flenwheel_core.settings import Settings
-from flenwheel_core.stages.records import StageRun
-from tests.workspace import FINAL, Running, write_recipe
+from tests.workspace import FINAL, Running, overlaps, write_recipe
 
-NAME = "mira"
+NAMES = ("mira", "nora")
+"""Their turns are scheduled at the same time, so that they compete for the one GPU slot."""
 TARGETS = ("server", "worker", "run", "stage", "studio", "up")
 TURN_SECONDS = 1800.0
-KILLED_STAGE = "killed"
 
 
 @dataclass
@@ -49,7 +50,7 @@ class Tally:
 
 
 class Chaos:
-    """Turns of one character, each in a fresh store, with kills."""
+    """Pairs of turns, each pair in a fresh store, with kills."""
 
     def __init__(self, running: Running, seed: int, mean_seconds: float) -> None:
         self.running = running
@@ -60,23 +61,25 @@ class Chaos:
         self.decided: set[str] = set()
         self.stage_kills: dict[int, datetime] = {}
 
-    def turn(self, kills: int) -> None:
-        """One turn with up to so many kills, checked at its end."""
+    def turns(self, kills: int) -> None:
+        """A turn of each character with up to so many kills, checked at the end."""
         self.decided, self.stage_kills = set(), {}
-        self.running.add_character(NAME)
-        run = self._patiently(lambda: self.running.schedule(NAME))
+        for name in NAMES:
+            self.running.add_character(name)
+        runs = {self._patiently(partial(self.running.schedule, name)) for name in NAMES}
         end = time.monotonic() + TURN_SECONDS
         due = time.monotonic() + self._wait()
         while True:
             if time.monotonic() > end:
                 raise SystemExit(
-                    f"the turn did not end: {self.running.log.read_text()[-2000:]}{self.running.worker_log()}"
+                    f"the turns did not end: {self.running.log.read_text()[-2000:]}{self.running.worker_log()}"
                 )
             if kills and time.monotonic() >= due:
                 kills -= self._kill()
                 due = time.monotonic() + self._wait()
             try:
-                if self._step(run):
+                runs -= {run for run in runs if self._step(run)}
+                if not runs:
                     break
             except FlenwheelError:
                 pass  # the server is away; it comes back
@@ -127,12 +130,12 @@ class Chaos:
         resume_gate(self.running.api, run, closed)
 
     def _kill(self) -> int:
-        """SIGKILL for one process of a random kind; 0 if there is none of that kind right now."""
-        kind = self.random.choice(TARGETS)
-        found = self._processes(kind)
-        if not found:
+        """SIGKILL for one process of a random kind of those that run right now; 0 if it ended by itself first."""
+        alive = {kind: found for kind in TARGETS if (found := self._processes(kind))}
+        if not alive:
             return 0
-        target = self.random.choice(found)
+        kind = self.random.choice(sorted(alive))
+        target = self.random.choice(alive[kind])
         try:
             os.kill(target, signal.SIGKILL)
         except ProcessLookupError:
@@ -158,9 +161,9 @@ class Chaos:
         return [found] if found is not None else []
 
     def _check(self) -> None:
-        """Compares the turn with the first one, counts what is wrong, and puts its store away."""
+        """Compares the turns with the first ones, counts what is wrong, and puts its store away."""
         store, tally = self.running.store, self.tally
-        tally.turns += 1
+        tally.turns += len(NAMES)
         lines = {line.id for gate in Reviews(store).gates() for line in Reviews(store).journal(gate).read()}
         tally.lost_decisions += len(self.decided - lines)
         tally.stage_overlaps += len(overlaps(self.running.stage_runs(), self.stage_kills))
@@ -195,31 +198,8 @@ def stage_processes(workspace: Path) -> list[int]:
     return found
 
 
-def overlaps(runs: list[StageRun], killed: dict[int, datetime]) -> list[tuple[str, str]]:
-    """Pairs of GPU stages that held the card at once, by the stages' own records; a killed one held it until its kill."""
-    started: dict[tuple[int, str], StageRun] = {}
-    intervals = []
-    for line in runs:
-        if line.slot is None:
-            continue
-        key = (line.pid, line.request)
-        if line.event == "started":
-            started[key] = line
-        elif key in started:
-            intervals.append((started.pop(key).at, line.at, f"{line.stage} {line.pid}"))
-    for (pid, _), line in started.items():
-        intervals.append((line.at, killed.get(pid, line.at), f"{line.stage} {pid} {KILLED_STAGE}"))
-    intervals.sort()
-    return [
-        (first[2], second[2])
-        for index, first in enumerate(intervals)
-        for second in intervals[index + 1 :]
-        if second[0] < first[1]
-    ]
-
-
 def run_chaos(
-    kills: int, *, seed: int, mean_seconds: float, kills_a_turn: int, minutes: float, say: Callable[[str], None]
+    kills: int, *, seed: int, mean_seconds: float, kills_a_pair: int, minutes: float, say: Callable[[str], None]
 ) -> Tally:
     """So many kills, over as many turns as it takes; no turn begins after so many minutes."""
     end = time.monotonic() + minutes * 60
@@ -237,9 +217,9 @@ def run_chaos(
         running.start()
         chaos = Chaos(running, seed, mean_seconds)
         try:
-            chaos.turn(0)
+            chaos.turns(0)
             while (done := sum(chaos.tally.kills.values())) < kills and time.monotonic() < end:
-                chaos.turn(min(kills_a_turn, kills - done))
+                chaos.turns(min(kills_a_pair, kills - done))
                 say(f"{sum(chaos.tally.kills.values())} kills: {dict(chaos.tally.kills)}; {chaos.tally}")
             chaos.count_leaked_slots()
         finally:
@@ -252,7 +232,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--mean-seconds", type=float, default=2.5, help="mean time between kills")
-    parser.add_argument("--kills-a-turn", type=int, default=25)
+    parser.add_argument("--kills-a-pair", type=int, default=25)
     parser.add_argument("--minutes", type=float, default=600.0, help="begin no turn after this long")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the result file")
     arguments = parser.parse_args()
@@ -261,11 +241,11 @@ def main() -> None:
         arguments.kills,
         seed=arguments.seed,
         mean_seconds=arguments.mean_seconds,
-        kills_a_turn=arguments.kills_a_turn,
+        kills_a_pair=arguments.kills_a_pair,
         minutes=arguments.minutes,
         say=lambda line: print(line, flush=True),
     )
-    row = {
+    row: Row = {
         "case": "kill_anything",
         "kills": sum(tally.kills.values()),
         "turns": tally.turns,
@@ -276,8 +256,8 @@ def main() -> None:
         "leaked_slots": tally.leaked_slots,
         "seconds": time.monotonic() - began,
     }
-    row |= {f"kills_of_{kind}": number for kind, number in sorted(tally.kills.items())}
-    print(write_result("chaos", [row], folder=arguments.results))
+    by_kind: Row = {f"kills_of_{kind}": number for kind, number in sorted(tally.kills.items())}
+    print(write_result("chaos", [{**row, **by_kind}], folder=arguments.results))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from deployments.environment import settings_environment
@@ -204,3 +205,29 @@ def wait_for(ready: Callable[[], bool], seconds: float, why: Callable[[], str]) 
         if time.monotonic() > end:
             raise AssertionError(why())
         time.sleep(0.4)
+
+
+def overlaps(runs: list[StageRun], killed: dict[int, datetime]) -> list[tuple[str, str]]:
+    """Pairs of GPU stages that held the card at once, by the stages' own records.
+
+    A killed stage, which leaves no end, held it until its kill (`killed`: by process id).
+    """
+    started: dict[tuple[int, str], StageRun] = {}
+    intervals = []
+    for line in runs:
+        if line.slot is None:
+            continue
+        key = (line.pid, line.request)
+        if line.event == "started":
+            started[key] = line
+        elif key in started:
+            intervals.append((started.pop(key).at, line.at, f"{line.stage} {line.pid}"))
+    for (pid, _), line in started.items():
+        intervals.append((line.at, killed.get(pid, line.at), f"{line.stage} {pid} killed"))
+    intervals.sort()
+    return [
+        (first[2], second[2])
+        for index, first in enumerate(intervals)
+        for second in intervals[index + 1 :]
+        if second[0] < first[1]
+    ]

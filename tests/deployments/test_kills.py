@@ -2,14 +2,12 @@
 
 import os
 import signal
-from itertools import pairwise
 
 import pytest
 
 from deployments.reconciler import reconcile, run_processes
 from flenwheel_core.library import Library
-from flenwheel_core.stages.records import StageRun
-from tests.workspace import Running, wait_for, write_recipe
+from tests.workspace import Running, overlaps, wait_for, write_recipe
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 STEPS = 300
@@ -46,7 +44,7 @@ def test_killed_worker_and_run_go_on_from_the_checkpoint(running: Running) -> No
 
     starts = [line for line in running.stage_runs() if line.stage == "train" and line.event == "started"]
     assert len({line.request for line in starts}) < len(starts), "the training was interrupted"
-    assert overlaps(running.stage_runs()) == []
+    assert overlaps(running.stage_runs(), {}) == []
     for name in runs:
         champion = Library(running.store).champion(name)
         assert champion is not None
@@ -73,22 +71,3 @@ def _finish_retrying(running: Running, run: str, name: str) -> str:
             return ended.state.type
         running.api.retry(run, force=False)
     return ended.state.type
-
-
-def overlaps(runs: list[StageRun]) -> list[tuple[str, str]]:
-    """Pairs of GPU stages that ran at the same time, from the stages' own records.
-
-    A killed stage leaves no end: it ended at the latest when the next one could take the card's kernel lock.
-    """
-    intervals = []
-    started: dict[tuple[int, str], StageRun] = {}
-    for line in runs:
-        if line.slot is None:
-            continue
-        key = (line.pid, line.request)
-        if line.event == "started":
-            started[key] = line
-        elif key in started:
-            intervals.append((started.pop(key).at, line.at, f"{line.stage} {line.pid}"))
-    intervals.sort()
-    return [(first[2], second[2]) for first, second in pairwise(intervals) if second[0] < first[1]]
