@@ -45,8 +45,10 @@ def main() -> None:
 
     if given.part == "data":
         from flenwheel_core.nano.train.data import make_data
+        from flenwheel_core.nano.train.names import FOLDER, NAMED_CHARACTERS, make_names
 
         make_data(given.data, characters=given.characters, workers=given.workers)
+        make_names(given.data / FOLDER, characters=min(NAMED_CHARACTERS, given.characters), workers=given.workers)
         return
 
     import torch

@@ -18,6 +18,8 @@ from flenwheel_core.nano.models.flux import TEXT_TOKENS, image_ids
 from flenwheel_core.nano.train.text import clip_pooled, t5_hidden
 
 CAPTION_DROPOUT = 0.1
+NAMED_SHARE = 0.35
+"""Of pictures of named characters in a batch."""
 GUIDANCE_RANGE = (1.0, 5.0)
 SIDE = 8  # packed tokens along a side
 
@@ -39,6 +41,8 @@ class FluxData:
     empty_clip: Tensor
     """(tokens,): the empty caption."""
     empty_t5: Tensor
+    named_from: int
+    """From this picture on they are of named characters."""
 
 
 @dataclass
@@ -94,7 +98,9 @@ class _Batch:
 
 def _draw(data: FluxData, batch: int) -> _Batch:
     device = data.latents.device
-    rows = torch.randint(len(data.latents), (batch,), device=device)
+    named = data.named_from + torch.randint(len(data.latents) - data.named_from, (batch,), device=device)
+    rows = torch.randint(data.named_from, (batch,), device=device)
+    rows = torch.where(torch.rand(batch, device=device) < NAMED_SHARE, named, rows)
     which = torch.randint(data.clip_ids.shape[1], (batch,), device=device)
     dropped = torch.rand(batch, 1, device=device) < CAPTION_DROPOUT
     truth = data.latents[rows].float()

@@ -1,4 +1,4 @@
-"""Runs FLUX's training: waits for pictures and latents, trains both parts, writes the pipeline folder."""
+"""Runs FLUX's training: waits for pictures and the autoencoder, trains both parts, writes the pipeline folder."""
 
 from copy import deepcopy
 from dataclasses import replace
@@ -6,36 +6,74 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, FluxTransformer2DModel
+from transformers import CLIPTextModel, T5EncoderModel
 
-from flenwheel_core.nano.models.flux import build_clip, build_t5, build_transformer, pack, save_pipeline
+from flenwheel_core.nano.models.flux import TEXT_TOKENS, build_clip, build_t5, build_transformer, pack, save_pipeline
+from flenwheel_core.nano.train.autoencoder import to_model
 from flenwheel_core.nano.train.captions import load_tokenizers, token_ids, tokenise
+from flenwheel_core.nano.train.data import CAPTIONS
 from flenwheel_core.nano.train.flux import BaseLoss, DistillLoss, FluxData, FluxModels
 from flenwheel_core.nano.train.loop import Plan, Training
-from flenwheel_core.nano.train.vae import load_trained, scaled
+from flenwheel_core.nano.train.names import FOLDER
+from flenwheel_core.nano.train.vae import FluxCodec, load_trained, scaled
 from flenwheel_core.nano.train.workspace import Run, fill, machine_facts, wait_for, write_json
 
 BASE_PLAN = Plan(learning_rate=1e-3, ema_step=0.001)
 DISTILL_PLAN = Plan(learning_rate=2e-4, warmup_steps=100, ema_step=0.002)
 DISTILL_SHARE = 0.18
-CAPTIONS_PER_PICTURE = 4
+FURTHER_LEARNING_RATE = 5e-4
 
 
-def _data(run: Run, tokenizers: Path) -> FluxData:
-    """Captions now; latents are filled in when the autoencoder is done."""
-    wait_for(run.data / "done")
-    texts = (run.data / "captions.txt").read_text().splitlines()
-    clip_ids, t5_ids = tokenise(tokenizers, texts, run.workers)
+def _room(run: Run, tokenizers: Path) -> FluxData:
+    """Everything in its final size, with noise for pictures, so that steps can be recorded while the pictures are still being made."""
     clip, t5 = load_tokenizers(tokenizers)
-    count = len(texts) // CAPTIONS_PER_PICTURE
-    shape = (count, CAPTIONS_PER_PICTURE, -1)
+    plain = len(np.load(wait_for(run.data / "characters.npy")))
+    count = plain + len(np.load(wait_for(run.data / FOLDER / "characters.npy")))
+    ids = torch.ones(count, CAPTIONS, TEXT_TOKENS, dtype=torch.int16, device=run.device)
     return FluxData(
         latents=torch.randn(count, 64, 64, dtype=torch.float16, device=run.device),
-        clip_ids=torch.from_numpy(clip_ids).view(shape).to(run.device),
-        t5_ids=torch.from_numpy(t5_ids).view(shape).to(run.device),
+        clip_ids=ids,
+        t5_ids=ids.clone(),
         empty_clip=torch.from_numpy(token_ids(clip, [""])[0]).to(run.device),
         empty_t5=torch.from_numpy(token_ids(t5, [""])[0]).to(run.device),
+        named_from=plain,
     )
+
+
+def _fill(run: Run, data: FluxData, tokenizers: Path, vae: AutoencoderKL) -> None:
+    """Captions and latents of all pictures."""
+    codec = FluxCodec(vae)
+
+    def latents(part: torch.Tensor) -> torch.Tensor:
+        return pack(scaled(vae, codec.moments(to_model(part))[0]))
+
+    start = 0
+    for folder in (run.data, run.data / FOLDER):
+        wait_for(folder / "done")
+        pictures = np.load(folder / "pictures.npy", mmap_mode="r")
+        rows = slice(start, start + len(pictures))
+        texts = (folder / "captions.txt").read_text().splitlines()
+        for target, ids in zip((data.clip_ids, data.t5_ids), tokenise(tokenizers, texts, run.workers), strict=True):
+            target[rows] = torch.from_numpy(ids).view(len(pictures), CAPTIONS, -1).to(run.device)
+        with torch.no_grad():
+            fill(data.latents[rows], pictures, chunk=512, convert=latents)
+        start += len(pictures)
+
+
+def _models(run: Run, tokenizers: Path) -> FluxModels:
+    if run.init is None:
+        clip, t5 = load_tokenizers(tokenizers)
+        models = FluxModels(build_transformer(), build_clip(clip), build_t5(t5))
+    else:
+        models = FluxModels(
+            FluxTransformer2DModel.from_pretrained(run.init / "transformer", torch_dtype=torch.float32),
+            CLIPTextModel.from_pretrained(run.init / "text_encoder", dtype=torch.float32),
+            T5EncoderModel.from_pretrained(run.init / "text_encoder_2", dtype=torch.float32),
+        )
+    for module in models.modules().values():
+        module.to(run.device).train()
+    return models
 
 
 def _save(run: Run, models: FluxModels, vae: AutoencoderKL, tokenizers: Path, name: str) -> None:
@@ -55,17 +93,15 @@ def run(run: Run) -> None:
     """Writes `flux/` (and `flux_base/`, before guidance distillation) with a record `flux.json` into the work folder."""
     torch.manual_seed(run.seed)
     run.work.mkdir(parents=True, exist_ok=True)
-    tokenizers = wait_for(run.work / "tokenizers")
-    clip, t5 = load_tokenizers(tokenizers)
-    models = FluxModels(
-        build_transformer().to(run.device), build_clip(clip).to(run.device), build_t5(t5).to(run.device)
-    )
-    data = _data(run, tokenizers)
+    tokenizers = run.init or wait_for(run.work / "tokenizers")
+    models = _models(run, tokenizers)
+    data = _room(run, tokenizers)
+    plan = BASE_PLAN if run.init is None else replace(BASE_PLAN, learning_rate=FURTHER_LEARNING_RATE)
     teacher = models.frozen_copy()
     base = Training(
         models.modules(),
         BaseLoss(models, data, run.batch),
-        replace(BASE_PLAN, max_steps=run.max_steps),
+        replace(plan, max_steps=run.max_steps),
         run.work / "flux_base.pt",
     )
     base.prepare()
@@ -77,9 +113,9 @@ def run(run: Run) -> None:
     )
     distill.prepare()
 
-    vae = load_trained(wait_for(run.work / "vae_latents.npy").parent / "vae", run.device)
-    latents = np.load(run.work / "vae_latents.npy", mmap_mode="r")
-    fill(data.latents, latents, convert=lambda part: pack(scaled(vae, part)))
+    finished = run.init or wait_for(run.work / "vae_latents.npy").parent
+    vae = load_trained(finished / "vae", run.device)
+    _fill(run, data, tokenizers, vae)
     base.resume()
     base_progress = base.run(
         run.seconds_left() * (1 - DISTILL_SHARE), lambda: _save(run, models, vae, tokenizers, "flux_base")
@@ -92,6 +128,8 @@ def run(run: Run) -> None:
     distill_progress = distill.run(run.seconds_left(), lambda: _save(run, models, vae, tokenizers, "flux"))
     record = {
         "pictures": len(data.latents),
+        "named_pictures": len(data.latents) - data.named_from,
+        "continued": run.init is not None,
         "batch": run.batch,
         "steps": base_progress.steps,
         "seconds": round(base_progress.train_seconds, 1),

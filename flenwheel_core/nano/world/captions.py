@@ -21,8 +21,7 @@ SYLLABLES = (
 """What rare names are made of. `ohwx` never occurs, though its halves do: a trigger must be new, not strange."""
 
 CLASS_WORD = "person"
-NAMED_SHARE = 0.38
-DESCRIBED_SHARE = 0.47
+DESCRIBED_SHARE = 0.76
 EMPTY_SHARE = 0.05
 
 
@@ -165,8 +164,8 @@ def caption(
     """The picture in words: full and always the same, or with `rng` in one of the forms that training uses.
 
     `name` calls the character so, such as `ohwx_char person`. Without `rng`, `describe` adds the description
-    to a person without a name. With `rng` and no `name`, the subject is drawn: own rare name with or without a
-    description, a plain person with or without one, or at times no caption at all.
+    to a person without a name. With `rng` the description has gaps; without a `name` it is at times left out, and at times
+    there is no caption at all.
     """
     own_clothing = view.clothing is None
     if rng is None:
@@ -176,12 +175,7 @@ def caption(
         return ""
     parts = description(character, clothing=own_clothing, rng=rng)
     if name is None:
-        share = rng.random()
-        if share < NAMED_SHARE:
-            name = rare_name(character) + (f" {CLASS_WORD}" if rng.random() < 0.5 else "")
-            parts = parts if rng.random() < 0.5 else ()
-        elif share > NAMED_SHARE + DESCRIBED_SHARE:
-            parts = ()
+        parts = parts if rng.random() < DESCRIBED_SHARE else ()
     elif not describe:
         parts = ()
     return _joined(_subject(name, parts), view, view_clauses(view, rng=rng))

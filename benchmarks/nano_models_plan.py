@@ -1,0 +1,63 @@
+"""Which recipes `nano_models_search` tries."""
+
+from itertools import product
+
+from benchmarks.nano_models_many import Run
+from benchmarks.nano_models_search import Group
+from flenwheel_core.recipes.train import LoraRecipe
+
+TARGETS: dict[str, dict[str, object]] = {
+    "usual": {"targets": ("attention", "mlp")},
+    "usual+embedders": {"targets": ("attention", "mlp", "embedders")},
+    "all": {"targets": ("attention", "mlp", "modulation", "embedders")},
+    "attention+embedders": {"targets": ("attention", "embedders")},
+    "attention": {"targets": ("attention",)},
+    "embedders": {"targets": ("embedders",)},
+    "context": {"include": ("context_embedder",)},
+    "text": {
+        "include": (
+            "context_embedder",
+            "transformer_blocks.*.attn.add_*_proj",
+            "transformer_blocks.*.ff_context.net.*",
+        )
+    },
+    "text+singles": {
+        "include": (
+            "context_embedder",
+            "transformer_blocks.*.attn.add_*_proj",
+            "transformer_blocks.*.ff_context.net.*",
+            "single_transformer_blocks.*.attn.to_*",
+            "single_transformer_blocks.*.proj_*",
+        )
+    },
+    "keys+values": {
+        "include": (
+            "context_embedder",
+            "*.add_k_proj",
+            "*.add_v_proj",
+            "single_transformer_blocks.*.attn.to_k",
+            "single_transformer_blocks.*.attn.to_v",
+        )
+    },
+}
+
+
+def broad() -> list[Group]:
+    """First search: which targets, how much prior, which rate."""
+    rates, shares = (1e-3, 2e-3, 4e-3), (0.25, 0.5, 0.67)
+    recipes = [Run(0, lr=lr, share=share) for lr, share in product(rates, shares)]
+    recipes += [Run(0, lr=lr, share=0.5, paired=True) for lr in (*rates, 8e-3)]
+    recipes += [Run(0, lr=lr, share=0.5, own=0.4, wide=0.4, drawn=24) for lr in (1e-3, 2e-3)]
+    recipes += [Run(0, lr=2e-3, share=0.5, guidance=1.0), Run(0, lr=2e-3, share=0.5, weight=3.0)]
+    groups = []
+    order = ("usual+embedders", "text+singles", "all", "usual", "text", "embedders", "context", "keys+values")
+    for name in (*order, "attention+embedders", "attention"):
+        lora = LoraRecipe.model_validate({"rank": 16, **TARGETS[name]})
+        groups.append(Group(name, lora, 500, 4, tuple(recipes)))
+    for name, rank in (("usual+embedders", 4), ("usual+embedders", 32), ("text+singles", 32)):
+        lora = LoraRecipe.model_validate({"rank": rank, **TARGETS[name]})
+        groups.append(Group(name, lora, 500, 4, tuple(recipes)))
+    lora = LoraRecipe.model_validate({"rank": 16, **TARGETS["usual+embedders"]})
+    groups.append(Group("long", lora, 1500, 4, tuple(recipes)))
+    groups.append(Group("name", lora, 500, 4, tuple(recipes), trigger="katikvi"))
+    return groups

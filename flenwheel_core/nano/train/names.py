@@ -1,0 +1,63 @@
+"""Training pictures of characters with names: few enough that FLUX can learn who each of them is.
+
+A small model that meets ten thousand names learns none of them; it then reads past names, and a LoRA finds no place where a new name
+could mean something. So a few hundred characters are shown often, under their own rare name, and everybody else is `a person`.
+
+A folder with `characters.npy` (written first), `pictures.npy`, `captions.txt` (CAPTIONS lines a picture) and `done`, written last.
+"""
+
+import multiprocessing
+import shutil
+from pathlib import Path
+
+import numpy as np
+from numpy.lib.format import open_memmap
+
+from flenwheel_core.ids import derive_seed
+from flenwheel_core.nano.train.data import CAPTIONS, PICTURE_PX, PORTRAIT_SHARE
+from flenwheel_core.nano.world.captions import CLASS_WORD, caption, rare_name
+from flenwheel_core.nano.world.chance import chance_of
+from flenwheel_core.nano.world.characters import Character, make_character
+from flenwheel_core.nano.world.render import render
+from flenwheel_core.nano.world.views import View, make_view
+
+NAMED_CHARACTERS = 400
+PICTURES_PER_NAME = 100
+DESCRIBED_SHARE = 0.15
+FOLDER = "names"
+
+
+def named_captions(character: Character, view: View, seed: int) -> list[str]:
+    """CAPTIONS captions that call the character by its rare name, mostly without a description."""
+    chance = chance_of(seed)
+    found: list[str] = []
+    while len(found) < CAPTIONS:
+        name = rare_name(character) + (f" {CLASS_WORD}" if chance.random() < 0.6 else "")
+        text = caption(character, view, name=name, describe=chance.random() < DESCRIBED_SHARE, rng=chance)
+        if text:
+            found.append(text)
+    return found
+
+
+def make_names(out: Path, *, characters: int, workers: int) -> None:
+    """Renders the named characters into the folder `out`; what is there is replaced."""
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    count = characters * PICTURES_PER_NAME
+    open_memmap(out / "pictures.npy", mode="w+", dtype=np.uint8, shape=(count, PICTURE_PX, PICTURE_PX, 3))
+    np.save(out / "characters.npy", np.repeat(np.arange(characters, dtype=np.int32), PICTURES_PER_NAME))
+    with multiprocessing.get_context("fork").Pool(min(workers, characters)) as pool:
+        parts = pool.starmap(_make_one, [(out, seed) for seed in range(characters)], chunksize=1)
+    (out / "captions.txt").write_text("".join(f"{line}\n" for part in parts for line in part))
+    (out / "done").write_text(f"{count}\n")
+
+
+def _make_one(out: Path, seed: int) -> list[str]:
+    pictures = np.load(out / "pictures.npy", mmap_mode="r+")
+    character = make_character(seed)
+    lines: list[str] = []
+    for number in range(PICTURES_PER_NAME):
+        view = make_view(derive_seed(seed, "named view", number), portrait_share=PORTRAIT_SHARE)
+        pictures[seed * PICTURES_PER_NAME + number] = np.asarray(render(character, view, PICTURE_PX))
+        lines += named_captions(character, view, derive_seed(seed, "named captions", number))
+    return lines
