@@ -1,5 +1,7 @@
 """The nano models that draw: FLUX, its autoencoder, LoRAs on it, and the editor."""
 
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -11,14 +13,12 @@ import torch
 from diffusers import AutoencoderKL, AutoencoderKLQwenImage, FluxPipeline
 from PIL import Image
 
-from benchmarks.result_file import Row
-from flenwheel_core.domain.images import ANGLES, EXPRESSIONS, Sampler
-from flenwheel_core.families.flux.trainer import open_trainer
+from benchmarks import nano_learning
+from benchmarks.result_file import RESULTS, Row
+from flenwheel_core.domain.images import Sampler
 from flenwheel_core.families.protocols import EditJob, GenerateJob
 from flenwheel_core.families.registry import open_editor, open_generator
-from flenwheel_core.ids import digest_bytes
 from flenwheel_core.nano import weights_folder
-from flenwheel_core.nano.demo import source_views
 from flenwheel_core.nano.measure import NanoEmbedder, NanoReader, Reading, facts_of, shares_right
 from flenwheel_core.nano.models.flux import PICTURE_SIZE, TEXT_TOKENS
 from flenwheel_core.nano.reviewer import SAME_CHARACTER
@@ -28,9 +28,7 @@ from flenwheel_core.nano.train.qwen_vae import reconstruct as qwen_reconstruct
 from flenwheel_core.nano.train.vae import FluxCodec
 from flenwheel_core.nano.train.vae import reconstruct as flux_reconstruct
 from flenwheel_core.nano.world import (
-    BACKGROUNDS,
     HELD_OUT_FROM,
-    LIGHTINGS,
     View,
     caption,
     instruction,
@@ -42,21 +40,16 @@ from flenwheel_core.nano.world import (
     render,
 )
 from flenwheel_core.nano.world.views import VARIED
-from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.settings import Settings
-from flenwheel_core.training.job import TrainHooks, TrainJob, TrainPicture
 
 FIRST = HELD_OUT_FROM + 400_000
 PICTURES = 200
 CAPTIONS = 500
 EDITS = 500
 LORA_CHARACTERS = 10
-SOURCES = 12
 BATCH = 10
 DRAW = Sampler(steps=20, guidance=3.5, true_cfg=1.0, width=PICTURE_SIZE, height=PICTURE_SIZE)
 EDIT = Sampler(steps=12, guidance=1.0, true_cfg=1.0, width=PICTURE_SIZE, height=PICTURE_SIZE)
-TRIGGER, CLASS_WORD = "ohwx_char", "person"
-NANO_RECIPE = Path(__file__).parents[1] / "recipes" / "nano.toml"
 
 
 def vae() -> list[Row]:
@@ -93,78 +86,14 @@ def text_to_image() -> list[Row]:
 
 
 def lora() -> list[Row]:
-    """One LoRA on 12 renders of each of some held-out characters, by the nano recipe; identity with and without the trigger."""
-    rows = [lora_row(FIRST + 1_000 + number) for number in range(LORA_CHARACTERS)]
-    figures = [name for name, value in rows[0].items() if isinstance(value, float)]
-    mean = {name: float(np.mean([float(row[name] or 0) for row in rows])) for name in figures}
-    return [*rows, {"case": "lora_mean", "characters": len(rows), **mean}]
-
-
-def lora_row(seed: int) -> Row:
-    """Trains one LoRA and measures it on the 20 portrait cells of the card."""
-    character, views = make_character(seed), source_views(seed, SOURCES)
-    sources = [render(character, view) for view in views]
-    cells = [
-        View(
-            angle, expression, background=BACKGROUNDS[(3 * a + e) % 7], lighting=LIGHTINGS[(a + e) % 4], seed=a * 4 + e
+    """LoRAs on 12 renders of each of some held-out characters, by the nano recipe: the rows of `nano_learning`, measured if need be."""
+    rows = nano_learning.rows_there(RESULTS, nano_learning.NAME)
+    if len(rows) < LORA_CHARACTERS:
+        subprocess.run(
+            [sys.executable, "-m", "benchmarks.nano_learning", "--characters", str(LORA_CHARACTERS)], check=True
         )
-        for a, angle in enumerate(ANGLES)
-        for e, expression in enumerate(EXPRESSIONS)
-    ]
-    named = [caption(character, view, name=f"{TRIGGER} {CLASS_WORD}") for view in cells]
-    unnamed = [caption(character, view, describe=False) for view in cells]
-    portraits = [image for image, view in zip(sources, views, strict=True) if view.pose == "portrait"]
-    centre = embedder().embed(portraits).mean(0)
-    centre /= np.linalg.norm(centre)
-    before = draw(pipeline(), named[::2], first_seed=seed)
-    with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
-        weights = train_lora(
-            Path(folder), seed, sources, [caption(character, v, name=f"{TRIGGER} {CLASS_WORD}") for v in views]
-        )
-        seconds = time.perf_counter() - start
-        path = Path(folder) / "lora.safetensors"
-        path.write_bytes(weights)
-        adapted = new_pipeline()
-        adapted.load_lora_weights(path)
-    images = draw(adapted, named, first_seed=seed)
-    others = draw(adapted, unnamed, first_seed=seed)
-    wanted: list[Reading] = [
-        {"angle": view.angle, "expression": view.expression, "background": view.background} for view in cells
-    ]
-    return {
-        "case": f"lora_{seed}",
-        "seconds": seconds,
-        "identity_cosine": float((embedder().embed(images) @ centre).mean()),
-        "identity_cosine_class_word": float((embedder().embed(others) @ centre).mean()),
-        "identity_cosine_before": float((embedder().embed(before) @ centre).mean()),
-        "identity_cosine_renders": float((embedder().embed([render(character, v) for v in cells]) @ centre).mean()),
-        **accuracies(wanted, images),
-    }
-
-
-def train_lora(folder: Path, seed: int, images: Sequence[Image.Image], captions: Sequence[str]) -> bytes:
-    """The finished file of a LoRA trained by the nano recipe on the CPU."""
-    recipe = load_recipe(NANO_RECIPE).train
-    recipe = recipe.model_copy(update={"sampling": recipe.sampling.model_copy(update={"every_steps": 0})})
-    pictures = tuple(
-        TrainPicture(digest_bytes(image.tobytes()), text, lambda image=image: image)  # type: ignore[misc]
-        for image, text in zip(images, captions, strict=True)
-    )
-    job = TrainJob(
-        run=f"nano-models-{seed}",
-        name="nano",
-        pictures=pictures,
-        trigger=TRIGGER,
-        class_word=CLASS_WORD,
-        recipe=recipe,
-        seed=seed,
-        sampler=DRAW,
-        sample_prompts=(),
-        folder=folder,
-    )
-    hooks = TrainHooks(lambda: False, lambda _step, _loss: None, lambda _note: None, lambda _part: None)
-    return open_trainer(weights_folder("flux"), "nano", Settings(gpu="cpu", workspace=folder))(job, hooks).lora
+        rows = nano_learning.rows_there(RESULTS, nano_learning.NAME)
+    return [{**row, "case": f"lora_{row['case']}"} for row in nano_learning.with_mean(rows)]
 
 
 def editor() -> list[Row]:

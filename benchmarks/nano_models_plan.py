@@ -61,3 +61,17 @@ def broad() -> list[Group]:
     groups.append(Group("long", lora, 1500, 4, tuple(recipes)))
     groups.append(Group("name", lora, 500, 4, tuple(recipes), trigger="katikvi"))
     return groups
+
+
+def quick() -> list[Group]:
+    """Three groups, for two minutes."""
+    recipes = [
+        Run(0, lr=lr, share=share, paired=paired)
+        for lr in (1e-3, 2e-3, 4e-3)
+        for share, paired in ((0.25, False), (0.5, False), (0.5, True))
+    ]
+    recipes += [Run(0, lr=2e-3, share=0.5, paired=True, guidance=1.0)]
+    return [
+        Group(name, LoraRecipe.model_validate({"rank": 16, **TARGETS[name]}), 400, 4, tuple(recipes))
+        for name in ("usual+embedders", "text+singles", "usual")
+    ]

@@ -22,6 +22,7 @@ from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeli
 from torch import Tensor
 from transformers import Dinov2ForImageClassification
 
+from benchmarks.nano_learning import CELLS
 from benchmarks.nano_models_many import Bank, Many, Run, train
 from flenwheel_core.domain.images import ANGLES, EXPRESSIONS
 from flenwheel_core.nano import weights_folder
@@ -35,11 +36,6 @@ FIRST = HELD_OUT_FROM + 600_000
 SOURCES = 12
 SAMPLER_STEPS, DRAWING_GUIDANCE = 20, 3.5
 CLASS_WORD = "person"
-CELLS = [
-    View(angle, expression, background=BACKGROUNDS[(3 * a + e) % 7], lighting=LIGHTINGS[(a + e) % 4], seed=a * 4 + e)
-    for a, angle in enumerate(ANGLES)
-    for e, expression in enumerate(EXPRESSIONS)
-]
 CPU_SECONDS_FORWARD_BACKWARD, CPU_SECONDS_FORWARD = 0.05, 0.016
 """Of one item on two cores, for the estimate."""
 

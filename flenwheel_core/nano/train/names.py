@@ -21,8 +21,8 @@ from flenwheel_core.nano.world.characters import Character, make_character
 from flenwheel_core.nano.world.render import render
 from flenwheel_core.nano.world.views import View, make_view
 
-NAMED_CHARACTERS = 400
-PICTURES_PER_NAME = 100
+NAMED_CHARACTERS = 256
+PICTURES_PER_NAME = 120
 DESCRIBED_SHARE = 0.15
 FOLDER = "names"
 

@@ -4,6 +4,7 @@ Its folder also holds the tokenizer, made here from the training texts. The edit
 """
 
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -29,7 +30,8 @@ PLAN = Plan(learning_rate=1.5e-3, weight_decay=0.02, ema_step=0.002)
 TOKENIZER_CHARACTERS = 4000
 EDITS = 60_000
 LOOKALIKES = 16
-SAME_WEIGHT, EDIT_WEIGHT, READ_WEIGHT, WORD_WEIGHT = 0.6, 0.3, 1.0, 0.5
+SAME_WEIGHT, EDIT_WEIGHT, READ_WEIGHT, WORD_WEIGHT, WHO_WEIGHT = 0.6, 0.3, 1.5, 0.5, 0.3
+WHO_WIDTH = 64
 AUGMENTED_SHARE = 0.7
 REFINE_PLAN = replace(PLAN, learning_rate=1.2e-3)
 OWN_LABELS = ("skin", "face", "hair", "hair_colour", "glasses", "beard", "eyes")
@@ -48,6 +50,7 @@ class Heads(nn.Module):
 
     `read`: every label, from the 16 picture tokens. Few tokens of a caption depend on fine traits (expressions, eyes, glasses), so
     without it they are learned late. `words`: each word of an edit prompt, from its own last hidden state, where the editor reads it.
+    `who`: a vector of the character, from the picture tokens, so that the judge finds what it has to compare.
     """
 
     def __init__(self, vocabulary: int) -> None:
@@ -55,6 +58,15 @@ class Heads(nn.Module):
         width = IMAGE_TOKENS * WIDTH
         self.read = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, sum(map(len, LABELS.values()))))
         self.words = nn.Linear(WIDTH, vocabulary)
+        self.who = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, WHO_WIDTH))
+        self.scale_and_bias = nn.Parameter(torch.tensor([2.3, -6.0]))
+
+    def who_loss(self, first: Tensor, second: Tensor, same: Tensor) -> Tensor:
+        """Sigmoid loss (Zhai et al. 2023) of picture tokens (pairs, tokens, width): only pairs with `same` show one character."""
+        one, two = (F.normalize(self.who(part.flatten(1)).float(), dim=-1) for part in (first, second))
+        logits = self.scale_and_bias[0].exp() * (one @ two.T) + self.scale_and_bias[1]
+        sign = 2 * torch.diag(same.float()) - 1
+        return -F.logsigmoid(sign * logits).sum() / len(logits)
 
 
 @dataclass(frozen=True)
@@ -66,6 +78,8 @@ class VlmBatch:
     caption: tuple[Tensor, Tensor]
     same: tuple[Tensor, Tensor]
     edit: tuple[Tensor, Tensor]
+    alike: Tensor
+    """(pairs,): whether a pair shows one character."""
 
 
 class VlmData:
@@ -118,31 +132,53 @@ class VlmData:
             (self.caption_ids[caption], self.caption_start[caption]),
             (self.same_ids[asked], self.same_start[asked]),
             (self.edit_ids[edit], self.edit_start[edit]),
+            same,
         )
 
 
 class VlmLoss:
-    """How wrong a model is on a batch: the answers, the labels read from its picture tokens, the words of edit prompts."""
+    """How wrong a model is: its answers, labels and character read from its picture tokens, the words of edit prompts."""
 
     def __init__(self, model: Qwen2_5_VLForConditionalGeneration, heads: Heads, padding: int) -> None:
         self.model, self.heads, self.padding = model, heads, padding
+        self.forward: Callable[..., Tensor] = self._forward
+
+    def compile(self) -> None:
+        """Fuses the elementwise work of the forward and the backward pass."""
+        self.forward = torch.compile(self._forward, dynamic=False)
 
     def __call__(self, batch: VlmBatch) -> Tensor:
-        device = batch.pixels.device.type
+        return self.forward(batch.pixels, batch.labels, *batch.caption, *batch.same, *batch.edit, batch.alike)
+
+    def _forward(
+        self,
+        pixels: Tensor,
+        labels: Tensor,
+        caption_ids: Tensor,
+        caption_start: Tensor,
+        same_ids: Tensor,
+        same_start: Tensor,
+        edit_ids: Tensor,
+        edit_start: Tensor,
+        alike: Tensor,
+    ) -> Tensor:
+        device = pixels.device.type
         with torch.autocast(device, torch.bfloat16, enabled=device == "cuda", cache_enabled=False):
-            features = image_features(self.model, batch.pixels)
-            sizes = [len(batch.caption[0]), len(batch.edit[0]), len(batch.same[0]), len(batch.same[0])]
+            features = image_features(self.model, pixels)
+            sizes = [len(caption_ids), len(edit_ids), len(same_ids), len(same_ids)]
             of_caption, of_edit, of_first, of_second = torch.split(features, sizes)
-            captions = text_hidden(self.model, batch.caption[0], of_caption)
-            pairs = text_hidden(self.model, batch.same[0], torch.cat((of_first, of_second), dim=1))
-            edits = text_hidden(self.model, batch.edit[0], of_edit)
+            captions = text_hidden(self.model, caption_ids, of_caption)
+            pairs = text_hidden(self.model, same_ids, torch.cat((of_first, of_second), dim=1))
+            edits = text_hidden(self.model, edit_ids, of_edit)
             read, words = self.heads.read(features.flatten(1)), self.heads.words(edits)
+            who = self.heads.who_loss(of_first, of_second, alike)
         return (
-            self._answers(captions, *batch.caption)
-            + SAME_WEIGHT * self._answers(pairs, *batch.same)
-            + EDIT_WEIGHT * self._answers(edits, *batch.edit)
-            + READ_WEIGHT * reading_loss(read.float(), batch.labels)
-            + WORD_WEIGHT * token_loss(words, *batch.edit, self.padding)
+            self._answers(captions, caption_ids, caption_start)
+            + SAME_WEIGHT * self._answers(pairs, same_ids, same_start)
+            + EDIT_WEIGHT * self._answers(edits, edit_ids, edit_start)
+            + READ_WEIGHT * reading_loss(read.float(), labels)
+            + WORD_WEIGHT * token_loss(words, edit_ids, edit_start, self.padding)
+            + WHO_WEIGHT * who
         )
 
     def _answers(self, hidden: Tensor, ids: Tensor, start: Tensor) -> Tensor:
@@ -181,6 +217,8 @@ def run(run: Run) -> None:
     run.work.mkdir(parents=True, exist_ok=True)
     plan = replace(PLAN if run.init is None else REFINE_PLAN, max_steps=run.max_steps)
     checkpoint = run.work / "vlm.checkpoint"
+    if run.device.type == "cuda":
+        wrong.compile()
     training = Training({"vlm": model, "heads": heads}, lambda: wrong(data.draw()), plan, checkpoint)
     training.prepare()
     training.resume()
