@@ -39,25 +39,25 @@ def named_captions(character: Character, view: View, seed: int) -> list[str]:
     return found
 
 
-def make_names(out: Path, *, characters: int, workers: int) -> None:
-    """Renders the named characters into the folder `out`; what is there is replaced."""
+def make_names(out: Path, *, characters: int, workers: int, pictures: int = PICTURES_PER_NAME) -> None:
+    """Renders so many pictures of each named character into the folder `out`; what is there is replaced."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    count = characters * PICTURES_PER_NAME
+    count = characters * pictures
     open_memmap(out / "pictures.npy", mode="w+", dtype=np.uint8, shape=(count, PICTURE_PX, PICTURE_PX, 3))
-    np.save(out / "characters.npy", np.repeat(np.arange(characters, dtype=np.int32), PICTURES_PER_NAME))
+    np.save(out / "characters.npy", np.repeat(np.arange(characters, dtype=np.int32), pictures))
     with multiprocessing.get_context("fork").Pool(min(workers, characters)) as pool:
-        parts = pool.starmap(_make_one, [(out, seed) for seed in range(characters)], chunksize=1)
+        parts = pool.starmap(_make_one, [(out, seed, pictures) for seed in range(characters)], chunksize=1)
     (out / "captions.txt").write_text("".join(f"{line}\n" for part in parts for line in part))
     (out / "done").write_text(f"{count}\n")
 
 
-def _make_one(out: Path, seed: int) -> list[str]:
-    pictures = np.load(out / "pictures.npy", mmap_mode="r+")
+def _make_one(out: Path, seed: int, pictures: int) -> list[str]:
+    rows = np.load(out / "pictures.npy", mmap_mode="r+")
     character = make_character(seed)
     lines: list[str] = []
-    for number in range(PICTURES_PER_NAME):
+    for number in range(pictures):
         view = make_view(derive_seed(seed, "named view", number), portrait_share=PORTRAIT_SHARE)
-        pictures[seed * PICTURES_PER_NAME + number] = np.asarray(render(character, view, PICTURE_PX))
+        rows[seed * pictures + number] = np.asarray(render(character, view, PICTURE_PX))
         lines += named_captions(character, view, derive_seed(seed, "named captions", number))
     return lines

@@ -1,0 +1,29 @@
+"""Named characters are shown under their own name, with captions that fit."""
+
+from pathlib import Path
+
+import numpy as np
+
+from flenwheel_core.ids import derive_seed
+from flenwheel_core.nano.train.data import CAPTIONS, PORTRAIT_SHARE
+from flenwheel_core.nano.train.names import make_names
+from flenwheel_core.nano.world import make_character, make_view, parse_caption, rare_name, render
+
+PICTURES = 6
+
+
+def test_every_picture_is_of_the_character_that_its_captions_name(tmp_path: Path) -> None:
+    make_names(tmp_path / "names", characters=2, workers=1, pictures=PICTURES)
+    pictures = np.load(tmp_path / "names" / "pictures.npy")
+    lines = (tmp_path / "names" / "captions.txt").read_text().splitlines()
+    assert len(lines) == len(pictures) * CAPTIONS == 2 * PICTURES * CAPTIONS
+    for seed in range(2):
+        character = make_character(seed)
+        for number in range(PICTURES):
+            row = seed * PICTURES + number
+            view = make_view(derive_seed(seed, "named view", number), portrait_share=PORTRAIT_SHARE)
+            assert np.array_equal(pictures[row], np.asarray(render(character, view)))
+            for line in lines[row * CAPTIONS : (row + 1) * CAPTIONS]:
+                read = parse_caption(line)
+                assert read.name == rare_name(character)
+                assert read.background in (None, view.background)
