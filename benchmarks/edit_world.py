@@ -1,7 +1,8 @@
 """Qwen-Image-Edit's shapes, with random weights and inputs, for the benchmarks; and diffusers' own transformer in the same shapes."""
 
 import gc
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -121,3 +122,14 @@ def clean() -> None:
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
+
+
+def profile(run: Callable[[], object], path: Path) -> None:
+    """Where the card's time of one call goes, kernel by kernel, as a text file."""
+    if not torch.cuda.is_available():
+        return
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profiler:
+        run()
+        torch.cuda.synchronize()
+    table = profiler.key_averages().table(sort_by="self_cuda_time_total", row_limit=40, max_name_column_width=100)
+    path.write_text(table)

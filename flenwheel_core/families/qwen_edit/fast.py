@@ -1,20 +1,22 @@
 """The Qwen-Image-Edit transformer for speed: frozen weights in bf16, fp8 or NF4, adapters grouped, blocks compiled, cuDNN attention.
 
-A block of this model is FLUX's double block with other names, so it is the same function. Equality with diffusers is tested. Not covered:
-padded prompts (a mask costs the fast kernels: train with batch size 1) and models with `zero_cond_t`; those run on diffusers' own modules.
+Equality with diffusers is tested. Not covered: padded prompts of different lengths in one batch (a mask costs the fast kernels: train with
+batch size 1) and models with `zero_cond_t`; those run on diffusers' own modules.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from flenwheel_core.families.flux.blocks import BlockOptions, DoubleWeights, Linear, Rope, double_block
+from flenwheel_core.families.flux.blocks import BlockOptions, DoubleWeights, Linear, Rope
 from flenwheel_core.families.flux.fast import AdapterPlan, FastPlan
 from flenwheel_core.families.flux.sources import WeightSource
+from flenwheel_core.families.qwen_edit.blocks import Kept, attend, enter, halves, leave
 from flenwheel_core.training.lora_linear import Adapter
 from flenwheel_core.training.storage import Fp8Weight, FrozenWeight, dequantise, store, transposed_codes
 
@@ -34,6 +36,8 @@ MEMBERS: dict[str, tuple[str, ...]] = {
 """Linears that share their input are one weight."""
 _NORMS = ("attn.norm_q", "attn.norm_k", "attn.norm_added_q", "attn.norm_added_k")
 _MODULATIONS = ("img_mod.1", "txt_mod.1")
+TEXT_STEP = 128
+"""Prompts are padded to a multiple of so many tokens, outside of attention: one compiled block serves many lengths."""
 
 
 class FastQwen(torch.nn.Module):
@@ -49,17 +53,21 @@ class FastQwen(torch.nn.Module):
         self._blocks = [self._load_block(index) for index in range(int(config["num_layers"]))]
         self.recompute = plan.recompute_double
         """So many blocks, from the first, are recomputed in the backward pass."""
+        self.keep_attention = 0
+        """So many of them keep attention's output, the dearest part of a block beside its size."""
         self._with_adapter = True
-        self._run: Callable[..., Any] = double_block
+        self._enter: Callable[..., Any] = enter
+        self._leave: Callable[..., Any] = leave
         self._run_modulation: Callable[..., Any] = _modulation
         if plan.compile:
             torch._dynamo.config.recompile_limit = 64
-            self._run = torch.compile(double_block, dynamic=False, fullgraph=True)
+            self._enter = torch.compile(enter, dynamic=False, fullgraph=True)
+            self._leave = torch.compile(leave, dynamic=False, fullgraph=True)
             self._run_modulation = torch.compile(_modulation, dynamic=False, fullgraph=True)
 
     def run_eagerly(self) -> None:
         """Without compiled blocks, from now on."""
-        self._run, self._run_modulation = double_block, _modulation
+        self._enter, self._leave, self._run_modulation = enter, leave, _modulation
 
     @property
     def config(self) -> Any:
@@ -94,22 +102,44 @@ class FastQwen(torch.nn.Module):
             picture = self.rest.img_in(hidden_states)
             text = self.rest.txt_in(self.rest.txt_norm(encoder_hidden_states))
             time = self.rest.time_text_embed(timestep.to(picture.dtype), picture)
+            tokens = picture.shape[1] + text.shape[1]
+            text = torch.nn.functional.pad(text, (0, 0, 0, -text.shape[1] % TEXT_STEP))
             rope = self._rope(img_shapes, text.shape[1], picture.device)
             silu = torch.nn.functional.silu(time)
         for index, (weights, modulations) in enumerate(self._blocks):
             with torch.no_grad():
-                shifts = tuple(self._run_modulation(silu, weight) for weight in modulations)
-            arguments = (picture, text, *shifts, rope, self._chosen(weights), self._options)
-            if index < self.recompute and torch.is_grad_enabled():
-                picture, text = checkpoint(self._run, *arguments, use_reentrant=False, preserve_rng_state=False)
+                shifts = self._run_modulation(silu, modulations[0]), self._run_modulation(silu, modulations[1])
+            recompute = index < self.recompute and torch.is_grad_enabled()
+            kept: Kept | None = [] if recompute and index < self.keep_attention else None
+            run = partial(self._block, rope=rope, weights=self._chosen(weights), tokens=tokens, kept=kept)
+            if recompute:
+                picture, text = checkpoint(run, picture, text, shifts, use_reentrant=False, preserve_rng_state=False)
             else:
-                picture, text = self._run(*arguments)
+                picture, text = run(picture, text, shifts)
         return (self.rest.proj_out(self.rest.norm_out(picture, time)),)
 
+    def _block(
+        self,
+        picture: Tensor,
+        text: Tensor,
+        modulations: tuple[Tensor, Tensor],
+        *,
+        rope: Rope,
+        weights: DoubleWeights,
+        tokens: int,
+        kept: Kept | None,
+    ) -> tuple[Tensor, Tensor]:
+        """`tokens` counts picture and real text; what follows is padding."""
+        entry, exit_ = halves(weights)
+        q, k, v = self._enter(picture, text, modulations, rope, entry, self._options)
+        y = attend(q, k, v, tokens, kept, cudnn=self._options.cudnn)
+        changed: tuple[Tensor, Tensor] = self._leave(picture, text, y, modulations, exit_, self._options)
+        return changed
+
     def _rope(self, shapes: Sequence[Sequence[tuple[int, int, int]]], text_tokens: int, device: torch.device) -> Rope:
-        """Cosines and sines (text and picture tokens, channels of a head)."""
+        """Cosines and sines (picture and text tokens, channels of a head)."""
         picture, text = self.rest.pos_embed([list(shapes[0])], max_txt_seq_len=text_tokens, device=device)
-        turns = torch.cat([text, picture])
+        turns = torch.cat([picture, text])
         return turns.real.float().repeat_interleave(2, -1), turns.imag.float().repeat_interleave(2, -1)
 
     def _chosen(self, weights: DoubleWeights) -> DoubleWeights:

@@ -60,9 +60,12 @@ def models(recompute: int = 0) -> tuple[torch.nn.Module, FastQwen, dict[str, tor
     return slow, fast, dict(adapted.parameters)
 
 
-@pytest.mark.parametrize("recompute", [0, 4])
-def test_outputs_and_gradients_are_diffusers_own(inputs: dict[str, object], recompute: int) -> None:
+@pytest.mark.parametrize(("recompute", "keep_attention"), [(0, 0), (4, 0), (4, 3)])
+def test_outputs_and_gradients_are_diffusers_own(
+    inputs: dict[str, object], recompute: int, keep_attention: int
+) -> None:
     slow, fast, parameters = models(recompute)
+    fast.keep_attention = keep_attention
     expected, got = slow(**inputs, return_dict=False)[0], fast(**inputs)[0]
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
     expected.square().mean().backward()

@@ -1,0 +1,145 @@
+"""A block of the Qwen-Image-Edit transformer as functions of tensors, in two halves with the attention between them.
+
+The arithmetic is FLUX's double block (and diffusers' QwenImageTransformerBlock; equality is tested). Split, so that each half compiles for
+a padded prompt length, while attention itself sees exactly the real tokens: prompts of any length share one compiled function, without a
+mask. Picture tokens come first, real text tokens next, padding last.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from flenwheel_core.families.flux.blocks import (
+    BlockOptions,
+    DoubleWeights,
+    Linear,
+    Rope,
+    _heads,
+    _linear,
+    _modulated,
+    _rms,
+    _rotate,
+)
+from flenwheel_core.training.attention import attention
+
+
+class EntryWeights(NamedTuple):
+    """What comes before attention."""
+
+    qkv: Linear
+    text_qkv: Linear
+    norms: tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+class ExitWeights(NamedTuple):
+    """What comes after it."""
+
+    out: Linear
+    text_out: Linear
+    up: Linear
+    down: Linear
+    text_up: Linear
+    text_down: Linear
+
+
+def halves(weights: DoubleWeights) -> tuple[EntryWeights, ExitWeights]:
+    """The same weights, by half."""
+    entry = EntryWeights(weights.qkv, weights.text_qkv, weights.norms)
+    return entry, ExitWeights(*(getattr(weights, name) for name in ExitWeights._fields))
+
+
+def enter(
+    picture: Tensor,
+    text: Tensor,
+    modulations: tuple[Tensor, Tensor],
+    rope: Rope,
+    w: EntryWeights,
+    options: BlockOptions,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """q, k and v (batch, picture and text tokens, heads, channels of a head), rotated.
+
+    `picture` and `text` are (batch, tokens, channels), each modulation (batch, 6 * channels).
+    """
+    shift, scale = modulations[0][:, None].chunk(6, -1)[:2]
+    t_shift, t_scale = modulations[1][:, None].chunk(6, -1)[:2]
+    q, k, v = _heads(_linear(_modulated(picture, shift, scale), w.qkv, options), options.heads, 3)
+    tq, tk, tv = _heads(_linear(_modulated(text, t_shift, t_scale), w.text_qkv, options), options.heads, 3)
+    q = torch.cat([_rms(q, w.norms[0]), _rms(tq, w.norms[2])], 1)
+    k = torch.cat([_rms(k, w.norms[1]), _rms(tk, w.norms[3])], 1)
+    return _rotate(q, rope), _rotate(k, rope), torch.cat([v, tv], 1)
+
+
+def leave(
+    picture: Tensor, text: Tensor, y: Tensor, modulations: tuple[Tensor, Tensor], w: ExitWeights, options: BlockOptions
+) -> tuple[Tensor, Tensor]:
+    """`picture` and `text`, changed by attention's output `y` (batch, picture and text tokens, channels) and the MLP."""
+    picture_y, text_y = y.split([picture.shape[1], text.shape[1]], 1)
+    picture = _stream(picture, picture_y, modulations[0], (w.out, w.up, w.down), options)
+    return picture, _stream(text, text_y, modulations[1], (w.text_out, w.text_up, w.text_down), options)
+
+
+def _stream(
+    x: Tensor, y: Tensor, modulation: Tensor, linears: tuple[Linear, Linear, Linear], options: BlockOptions
+) -> Tensor:
+    _, _, gate, shift, scale, gate_mlp = modulation[:, None].chunk(6, -1)
+    out, up, down = linears
+    x = x + gate * _linear(y, out, options)
+    hidden = functional.gelu(_linear(_modulated(x, shift, scale), up, options), approximate="tanh")
+    return x + gate_mlp * _linear(hidden, down, options)
+
+
+Kept = list[tuple[Tensor, ...]]
+"""Attention's output of one block, between the forward pass and its recomputation."""
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, tokens: int, kept: Kept | None, *, cudnn: bool) -> Tensor:
+    """Attention over the first `tokens` of q, k and v (batch, tokens and padding, heads, channels); zeros for the padding.
+
+    With `kept`, the first call puts its output there and the second one takes it from there: a recomputed block then spends
+    nothing on attention. Returns (batch, tokens and padding, heads * channels).
+    """
+    padding = q.shape[1] - tokens
+    if padding:
+        q, k, v = (part[:, :tokens] for part in (q, k, v))
+    keeps = kept is not None and (cudnn or q.device.type == "cpu")
+    y = _Kept.apply(q, k, v, kept) if keeps else attention(q, k, v, cudnn=cudnn)
+    return functional.pad(y.flatten(2), (0, 0, 0, padding))
+
+
+class _Kept(torch.autograd.Function):
+    """cuDNN's attention (on a CPU: its flash kernel), whose forward pass runs once for both passes of a recomputed block."""
+
+    @staticmethod
+    def forward(ctx, q, k, v, kept):  # type: ignore[no-untyped-def]
+        q, k, v = (t.contiguous().transpose(1, 2) for t in (q, k, v))
+        if kept:
+            found = kept.pop()
+        else:
+            found = _forward(q, k, v)
+            kept.append(found)
+        ctx.save_for_backward(q, k, v, *found)
+        return found[0].transpose(1, 2)
+
+    @staticmethod
+    def backward(ctx, dy):  # type: ignore[no-untyped-def]
+        q, k, v, y, *state = ctx.saved_tensors
+        dy = dy.contiguous().transpose(1, 2)
+        if q.device.type == "cpu":
+            backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+            gradients = backward(dy, q, k, v, y, *state, 0.0, False)
+        else:
+            tokens = q.shape[2]
+            backward = torch.ops.aten._scaled_dot_product_cudnn_attention_backward
+            gradients = backward(dy, q, k, v, y, *state, None, None, None, tokens, tokens, 0.0, False)
+        return *(gradient.transpose(1, 2) for gradient in gradients), None
+
+
+def _forward(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
+    if q.device.type == "cpu":
+        return tuple(torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, False))
+    y, logsumexp, _, _, _, _, seed, offset, _ = torch.ops.aten._scaled_dot_product_cudnn_attention(
+        q, k, v, None, True, 0.0, False, False
+    )
+    return y, logsumexp, seed, offset
