@@ -26,7 +26,7 @@ from benchmarks.result_file import Row, write_result
 from flenwheel_core.families.flux.fast import FastFlux, FastPlan
 from flenwheel_core.training.attention import cudnn_attention_works
 from flenwheel_core.training.flow_matching import flow_loss
-from flenwheel_core.training.graphs import GraphedLoss
+from flenwheel_core.training.graphs import Recorder
 
 GIB = 2**30
 
@@ -99,13 +99,18 @@ def make_graphed_step(model: FastFlux, batch: FluxBatch) -> Callable[[], torch.T
     """The same step with forward and backward as one CUDA graph."""
     parameters = list(model.lora.values())
     optimizer = torch.optim.AdamW(parameters, lr=1e-6, fused=True)
-    graphed = GraphedLoss(lambda **inputs: flow_loss(model(**inputs)[0], batch.target).mean(), batch.inputs, parameters)
+    recorder = Recorder(parameters, print)
+
+    def loss_of(target: torch.Tensor, **inputs: torch.Tensor) -> torch.Tensor:
+        return flow_loss(model(**inputs)[0], target).mean()
 
     def step() -> torch.Tensor:
-        loss = graphed(**batch.inputs)
+        loss = recorder.loss("loss", loss_of, {**batch.inputs, "target": batch.target})
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
-        return loss
+        optimizer.zero_grad(set_to_none=True)
+        return loss.detach()
 
     return step
 

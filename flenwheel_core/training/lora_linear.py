@@ -9,16 +9,15 @@ from typing import NamedTuple, cast
 
 import torch
 
-from flenwheel_core.training.storage import (
-    DenseWeight,
-    Fp8Weight,
-    FrozenWeight,
-    Nf4Weight,
-    dequantise,
-    quantise_rows,
-    scaled_product,
-    transposed_codes,
+from flenwheel_core.training.frozen_product import (
+    dense_product,
+    fp8_product,
+    fp8_product_backward,
+    nf4_product,
+    nf4_product_backward,
+    quantise,
 )
+from flenwheel_core.training.storage import Fp8Weight, FrozenWeight, Nf4Weight
 
 
 class Adapter(NamedTuple):
@@ -43,22 +42,14 @@ def lora_linear(x: torch.Tensor, weight: FrozenWeight, adapter: Adapter | None, 
         a = torch.cat([part.to(x.dtype) for part in adapter.a])
         b = _block_diagonal(adapter, outputs=weight.bias.shape[0], dtype=x.dtype)
     if isinstance(weight, Fp8Weight):
-        if a is None or b is None:
-            y = _Fp8.apply(flat, weight.codes, weight.scale, weight.transposed, weight.bias)
-        else:
-            y = _Fp8Lora.apply(flat, a, b, weight.codes, weight.scale, weight.transposed, weight.bias, compact)
+        y = _Fp8Lora.apply(flat, a, b, weight.codes, weight.scale, weight.transposed, weight.bias, compact)
+    elif isinstance(weight, Nf4Weight):
+        y = _Nf4Lora.apply(flat, a, b, weight.packed, weight.absmax, weight.shape, weight.bias)
+    elif a is None or b is None:
+        y = torch.nn.functional.linear(flat, weight.weight, weight.bias)
     else:
-        y = _dense(flat, weight)
-        if a is not None and b is not None:
-            y = torch.addmm(y, flat @ a.t(), b.t())
+        y = _DenseLora.apply(flat, a, b, weight.weight, weight.bias)
     return cast(torch.Tensor, y).reshape(*x.shape[:-1], -1)
-
-
-def _dense(flat: torch.Tensor, weight: FrozenWeight) -> torch.Tensor:
-    if isinstance(weight, DenseWeight):
-        return torch.nn.functional.linear(flat, weight.weight, weight.bias)
-    assert isinstance(weight, Nf4Weight)
-    return cast(torch.Tensor, _Nf4.apply(flat, weight.packed, weight.absmax, weight.shape, weight.bias))
 
 
 def _block_diagonal(adapter: Adapter, *, outputs: int, dtype: torch.dtype) -> torch.Tensor:
@@ -77,65 +68,64 @@ def _block_diagonal(adapter: Adapter, *, outputs: int, dtype: torch.dtype) -> to
     return rows[0] if len(rows) == 1 else torch.cat(rows)
 
 
-def _fp8_forward(
-    x: torch.Tensor, codes: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    x_codes, x_scale = quantise_rows(x)
-    return scaled_product(x_codes, x_scale, codes, scale, bias).to(x.dtype), x_codes, x_scale
-
-
-def _fp8_backward(
-    dy: torch.Tensor, codes: torch.Tensor, scale: torch.Tensor, transposed: torch.Tensor | None
-) -> torch.Tensor:
-    """dy @ W. The weight's row scale runs along the summed dimension, so it goes into dy before dy is quantised."""
-    dy_codes, dy_scale = quantise_rows(dy.float() * scale.t())
-    columns = transposed_codes(codes) if transposed is None else transposed
-    ones = torch.ones(columns.shape[0], 1, device=dy.device, dtype=torch.float32)
-    return scaled_product(dy_codes, dy_scale, columns, ones).to(dy.dtype)
-
-
-class _Fp8(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x, codes, scale, transposed, bias):  # type: ignore[no-untyped-def]
-        y, _, _ = _fp8_forward(x, codes, scale, bias)
-        ctx.save_for_backward(codes, scale, transposed)
-        return y
-
-    @staticmethod
-    def backward(ctx, dy):  # type: ignore[no-untyped-def]
-        codes, scale, transposed = ctx.saved_tensors
-        return _fp8_backward(dy, codes, scale, transposed), None, None, None, None
-
-
 class _Fp8Lora(torch.autograd.Function):
+    """The fp8 linear with or without adapter (a and b None)."""
+
     @staticmethod
     def forward(ctx, x, a, b, codes, scale, transposed, bias, compact):  # type: ignore[no-untyped-def]
-        y, x_codes, x_scale = _fp8_forward(x, codes, scale, bias)
+        x_codes, x_scale = quantise(x, None)
+        if a is None:
+            ctx.save_for_backward(None, None, None, None, None, codes, scale, transposed)
+            return fp8_product(x_codes, x_scale, codes, scale, bias, None, None, x.dtype)
         h = x @ a.t()
-        y = torch.addmm(y, h, b.t())
         kept = (x_codes, x_scale) if compact else (x, None)
         ctx.save_for_backward(*kept, h, a, b, codes, scale, transposed)
-        return y
+        return fp8_product(x_codes, x_scale, codes, scale, bias, h, b.t(), x.dtype)
 
     @staticmethod
     def backward(ctx, dy):  # type: ignore[no-untyped-def]
         x, x_scale, h, a, b, codes, scale, transposed = ctx.saved_tensors
+        nothing = None, None, None, None, None
+        if a is None:
+            return fp8_product_backward(dy, codes, scale, transposed, None, None), None, None, *nothing
         dh = dy @ b
         db = dy.t() @ h
         # With x in fp8 its row scale goes into dh.
         da = dh.t() @ x if x_scale is None else (dh * x_scale).to(dh.dtype).t() @ x.to(dh.dtype)
-        dx = torch.addmm(_fp8_backward(dy, codes, scale, transposed), dh, a)
-        return dx, da, db, None, None, None, None, None
+        return fp8_product_backward(dy, codes, scale, transposed, dh, a), da, db, *nothing
 
 
-class _Nf4(torch.autograd.Function):
-    """Dequantised for the product and forgotten again: only the packed weight is kept for the backward pass."""
+class _Nf4Lora(torch.autograd.Function):
+    """Unpacked for the product and forgotten again: only the packed weight is kept for the backward pass."""
 
     @staticmethod
-    def forward(ctx, x, packed, absmax, shape, bias):  # type: ignore[no-untyped-def]
-        ctx.save_for_backward(packed, absmax, shape, bias)
-        return torch.nn.functional.linear(x, dequantise(Nf4Weight(packed, absmax, shape, bias), x.dtype), bias)
+    def forward(ctx, x, a, b, packed, absmax, shape, bias):  # type: ignore[no-untyped-def]
+        if a is None:
+            ctx.save_for_backward(None, None, None, None, packed, absmax, shape, bias)
+            return nf4_product(x, packed, absmax, shape, bias, None, None)
+        h = x @ a.t()
+        ctx.save_for_backward(x, h, a, b, packed, absmax, shape, bias)
+        return nf4_product(x, packed, absmax, shape, bias, h, b.t())
 
     @staticmethod
     def backward(ctx, dy):  # type: ignore[no-untyped-def]
-        return dy @ dequantise(Nf4Weight(*ctx.saved_tensors), dy.dtype), None, None, None, None
+        x, h, a, b, *weight = ctx.saved_tensors
+        nothing = None, None, None, None
+        if a is None:
+            return nf4_product_backward(dy, *weight, None, None), None, None, *nothing
+        dh = dy @ b
+        return nf4_product_backward(dy, *weight, dh, a), dh.t() @ x, dy.t() @ h, *nothing
+
+
+class _DenseLora(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, a, b, weight, bias):  # type: ignore[no-untyped-def]
+        h = x @ a.t()
+        ctx.save_for_backward(x, h, a, b, weight)
+        return dense_product(x, weight, bias, h, b.t())
+
+    @staticmethod
+    def backward(ctx, dy):  # type: ignore[no-untyped-def]
+        x, h, a, b, weight = ctx.saved_tensors
+        dh = dy @ b
+        return dense_product(dy, weight.t(), None, dh, a), dh.t() @ x, dy.t() @ h, None, None

@@ -18,6 +18,7 @@ from flenwheel_core.training.flow_matching import (
     sigma_of_uniform,
     velocity_target,
 )
+from flenwheel_core.training.graphs import Recorder
 from flenwheel_core.training.order import Order
 from flenwheel_core.training.randomness import normal, uniform
 
@@ -54,7 +55,9 @@ class FluxTask:
         sample: Callable[[int], None],
         rank: int = 0,
         world: int = 1,
+        recorder: Recorder | None = None,
     ) -> None:
+        """`recorder` runs forward and backward passes as CUDA graphs."""
         self._adapted = adapted
         self._transformer = adapted.transformer
         self._recipe = recipe
@@ -64,6 +67,7 @@ class FluxTask:
         self._seed = seed
         self._sample = sample
         self._rank, self._world = rank, world
+        self._recorder = recorder
         self._order = Order(
             tuple(item.bucket for item in items), tuple(item.weight for item in items), recipe.batch_size * world, seed
         )
@@ -75,6 +79,8 @@ class FluxTask:
         return self._adapted.parameters
 
     def sample(self, step: int) -> None:
+        if self._recorder is not None:
+            self._recorder.forget()  # drawing needs the memory that the graphs hold
         self._sample(step)
 
     def loss(self, index: int) -> torch.Tensor:
@@ -86,19 +92,46 @@ class FluxTask:
         noisy = noisy_input(clean, noise, sigma)
         target = velocity_target(clean, noise)
         captions = [self._caption(index, position, item) for position, item in zip(own, batch, strict=True)]
-        text = self._stack([c.sequence for c in captions]), self._stack([c.pooled for c in captions])
+        inputs = {
+            "noisy": noisy,
+            "sigma": sigma,
+            "sequence": self._stack([c.sequence for c in captions]),
+            "pooled": self._stack([c.pooled for c in captions]),
+        }
+        text_ids, picture_ids = self._position_ids(batch[0].bucket, inputs["sequence"].shape[1])
+        places = {"text_ids": text_ids, "picture_ids": picture_ids}
         prior_rows = [row for row, (_, is_prior) in enumerate(chosen) if is_prior]
         if prior_rows and self._recipe.prior.method == "prediction":
-            with torch.no_grad(), self._adapted.without_adapter():
-                base = self._predict(batch[0].bucket, noisy[prior_rows], sigma[prior_rows], text, prior_rows)
-            target[prior_rows] = base.float()
-        prediction = self._predict(batch[0].bucket, noisy, sigma, text, None)
-        losses = flow_loss(prediction, target, self._masks(batch))
+            rows = {name: tensor[prior_rows] for name, tensor in inputs.items()}
+            target[prior_rows] = self._base_prediction({**rows, **places}).float()
+        weights: dict[str, torch.Tensor] = {}
+        masks = self._masks(batch)
+        if masks is not None:
+            weights["mask"] = masks
         if prior_rows and self._recipe.prior.weight != 1:
             factor = torch.ones(len(batch))
             factor[prior_rows] = self._recipe.prior.weight
-            losses = losses * factor.to(self._device, non_blocking=True)
-        return losses.mean()
+            weights["factor"] = factor.to(self._device, non_blocking=True)
+        arguments = {**inputs, **places, "target": target, **weights}
+        if self._recorder is not None:
+            return self._recorder.loss("loss", self._loss_of, arguments)
+        return self._loss_of(**arguments)
+
+    def _loss_of(
+        self,
+        target: torch.Tensor,
+        mask: torch.Tensor | None = None,
+        factor: torch.Tensor | None = None,
+        **inputs: torch.Tensor,
+    ) -> torch.Tensor:
+        losses = flow_loss(self._predict(**inputs), target, mask)
+        return (losses if factor is None else losses * factor).mean()
+
+    def _base_prediction(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        with torch.no_grad(), self._adapted.without_adapter():
+            if self._recorder is not None:
+                return self._recorder.call("base", self._predict, inputs)
+            return self._predict(**inputs)
 
     def _choose(self, index: int, drawn: tuple[int, ...]) -> tuple[list[tuple[FluxItem, bool]], list[int]]:
         """This process' items of the batch, each with whether it is a prior item, and their places in the whole batch.
@@ -151,14 +184,13 @@ class FluxTask:
 
     def _predict(
         self,
-        bucket: str,
         noisy: torch.Tensor,
         sigma: torch.Tensor,
-        text: tuple[torch.Tensor, torch.Tensor],
-        rows: list[int] | None,
+        sequence: torch.Tensor,
+        pooled: torch.Tensor,
+        text_ids: torch.Tensor,
+        picture_ids: torch.Tensor,
     ) -> torch.Tensor:
-        sequence, pooled = (part if rows is None else part[rows] for part in text)
-        text_ids, picture_ids = self._position_ids(bucket, sequence.shape[1])
         guidance = None
         if cast(Any, self._transformer.config).guidance_embeds:
             guidance = torch.full((len(noisy),), self._recipe.guidance, device=self._device, dtype=torch.float32)

@@ -19,6 +19,7 @@ from flenwheel_core.store.pictures import encode_png
 from flenwheel_core.training.buckets import bucket_report, bucket_sides, place
 from flenwheel_core.training.cache import TensorCache
 from flenwheel_core.training.checkpoint import CheckpointFolder
+from flenwheel_core.training.graphs import Recorder
 from flenwheel_core.training.job import SampleFile, Trained, TrainHooks, TrainJob, check_job, class_caption
 from flenwheel_core.training.loop import run_loop
 from flenwheel_core.training.tensor_file import write_atomically
@@ -64,7 +65,10 @@ def train_lora(model: FluxModel, job: TrainJob, hooks: TrainHooks, cache: Tensor
                 write_atomically(file.path, encode_png(image, facts))
         transformer.train()
 
-    task = FluxTask(adapted, recipe, items, prior, captions[""], seed=job.seed, sample=sample)
+    recorder = None
+    if chosen is not None and chosen.plan.compile and model.device.type == "cuda":
+        recorder = Recorder(list(adapted.parameters.values()), hooks.note)
+    task = FluxTask(adapted, recipe, items, prior, captions[""], seed=job.seed, sample=sample, recorder=recorder)
     outcome = run_loop(
         task,
         recipe,
