@@ -51,9 +51,9 @@ def shown(portrait_share: float, characters: int = CHARACTERS, views: int = VIEW
     ]
 
 
-def embedder() -> list[Row]:
+def embedder(device: str) -> list[Row]:
     """Verification on renders, portraits and bodies apart and mixed, photos and drawing styles."""
-    eyes = NanoEmbedder()
+    eyes = NanoEmbedder(device=device)
     rows: list[Row] = []
     for case, share in (("embedder_portraits", 1.0), ("embedder_bodies", 0.0), ("embedder_mixed", 0.5)):
         pictures = shown(share)
@@ -72,15 +72,18 @@ def embedder() -> list[Row]:
                 "pictures": len(pictures),
             }
         )
-    rows += [embedder_generated("embedder_decoded", None), embedder_generated("embedder_redrawn", REDRAWN_STRENGTH)]
+    rows += [
+        embedder_generated("embedder_decoded", None, device),
+        embedder_generated("embedder_redrawn", REDRAWN_STRENGTH, device),
+    ]
     return rows
 
 
-def embedder_generated(case: str, strength: float | None) -> Row:
+def embedder_generated(case: str, strength: float | None, device: str) -> Row:
     """Verification of generated pictures, whose character is known, against renders of the same and of other characters."""
-    eyes = NanoEmbedder()
+    eyes = NanoEmbedder(device=device)
     pictures = shown(0.8, GENERATED_CHARACTERS, GENERATED_VIEWS)
-    made = eyes.embed(redrawn(pictures, strength))
+    made = eyes.embed(redrawn(pictures, strength, device))
     references = shown(1.0, GENERATED_CHARACTERS, VIEWS)
     vectors = eyes.embed([render(character, view) for character, view in references])
     centroids = vectors.reshape(GENERATED_CHARACTERS, VIEWS, -1).mean(axis=1)
@@ -98,19 +101,20 @@ def embedder_generated(case: str, strength: float | None) -> Row:
     }
 
 
-def redrawn(pictures: Sequence[tuple[Character, View]], strength: float | None) -> list[Image.Image]:
+def redrawn(pictures: Sequence[tuple[Character, View]], strength: float | None, device: str) -> list[Image.Image]:
     """Renders as the nano FLUX makes them: through its autoencoder only, or noised to `strength` and drawn again."""
     truth = [render(character, view) for character, view in pictures]
     pipeline = FluxImg2ImgPipeline.from_pretrained(weights_folder("flux"), torch_dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
+    pipeline.to(device)
     found: list[Image.Image] = []
     for start in range(0, len(truth), REDRAWN_BATCH):
         images = truth[start : start + REDRAWN_BATCH]
         if strength is None:
             with torch.inference_mode():
-                pixels = pipeline.image_processor.preprocess(images)
+                pixels = pipeline.image_processor.preprocess(images).to(device)
                 decoded = pipeline.vae.decode(pipeline.vae.encode(pixels).latent_dist.mode()).sample
-            found += pipeline.image_processor.postprocess(decoded.float())
+            found += pipeline.image_processor.postprocess(decoded.float().cpu())
             continue
         said = [plain_caption(*picture) for picture in pictures[start : start + REDRAWN_BATCH]]
         found += pipeline(
@@ -126,18 +130,18 @@ def redrawn(pictures: Sequence[tuple[Character, View]], strength: float | None) 
     return found
 
 
-def captions() -> list[Row]:
+def captions(device: str) -> list[Row]:
     """The reader's and the vision-language model's accuracy, and the judge's, on renders."""
     pictures = shown(0.8, CAPTIONED, 1)
     images = [render(character, view) for character, view in pictures]
     truth = [label_values(character, view) for character, view in pictures]
-    rows: list[Row] = [{"case": "captions_reader_renders", **accuracies(truth, NanoReader().read(images))}]
-    speaker = Speaker()
+    rows: list[Row] = [{"case": "captions_reader_renders", **accuracies(truth, NanoReader(device=device).read(images))}]
+    speaker = Speaker(device)
     said = [facts_of(parse_caption(text)) for text in speaker.caption(images)]
     rows.append({"case": "captions_renders", **accuracies(truth, [completed(facts) for facts in said])})
     pictures = shown(0.8, GENERATED_CHARACTERS, GENERATED_VIEWS)
-    truth, images = [label_values(*picture) for picture in pictures], redrawn(pictures, REDRAWN_STRENGTH)
-    rows.append({"case": "captions_reader_redrawn", **accuracies(truth, NanoReader().read(images))})
+    truth, images = [label_values(*picture) for picture in pictures], redrawn(pictures, REDRAWN_STRENGTH, device)
+    rows.append({"case": "captions_reader_redrawn", **accuracies(truth, NanoReader(device=device).read(images))})
     said = [facts_of(parse_caption(text)) for text in speaker.caption(images)]
     rows.append({"case": "captions_redrawn", **accuracies(truth, [completed(facts) for facts in said])})
     rows.append(judging(speaker))
@@ -187,9 +191,10 @@ def judging(speaker: "Speaker") -> Row:
 class Speaker:
     """The shipped vision-language model, asked in batches."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: str) -> None:
         folder = weights_folder("vlm")
-        self._model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
+        model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+        self._model = model.eval().to(device)
         self._processor = AutoProcessor.from_pretrained(folder)
 
     @torch.inference_mode()
@@ -199,7 +204,7 @@ class Speaker:
         found: list[str] = []
         for start in range(0, len(images), batch):
             part = list(images[start : start + batch])
-            inputs = self._processor(text=[text] * len(part), images=part, return_tensors="pt")
+            inputs = self._processor(text=[text] * len(part), images=part, return_tensors="pt").to(self._model.device)
             made = self._model.generate(**inputs, max_new_tokens=90, do_sample=False)
             answers = made[:, inputs["input_ids"].shape[1] :]
             found += self._processor.batch_decode(answers, skip_special_tokens=True)
@@ -214,7 +219,7 @@ class Speaker:
         for start in range(0, len(pairs), batch):
             part = pairs[start : start + batch]
             images = [image for pair in part for image in pair]
-            inputs = self._processor(text=[text] * len(part), images=images, return_tensors="pt")
+            inputs = self._processor(text=[text] * len(part), images=images, return_tensors="pt").to(self._model.device)
             logits = self._model(**inputs).logits[:, -1, answers]
-            found.append(torch.softmax(logits.float(), dim=-1)[:, 0].numpy())
+            found.append(torch.softmax(logits.float(), dim=-1)[:, 0].cpu().numpy())
         return np.concatenate(found)

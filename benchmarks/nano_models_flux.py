@@ -5,6 +5,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from benchmarks import nano_learning
 from benchmarks.result_file import RESULTS, Row
 from flenwheel_core.domain.images import Sampler
 from flenwheel_core.families.protocols import EditJob, GenerateJob
+from flenwheel_core.families.qwen_edit.editor import QwenEditor
+from flenwheel_core.families.qwen_edit.loading import find_model
 from flenwheel_core.families.registry import open_editor, open_generator
 from flenwheel_core.nano import weights_folder
 from flenwheel_core.nano.measure import NanoEmbedder, NanoReader, Reading, facts_of, shares_right
@@ -41,6 +44,7 @@ from flenwheel_core.nano.world import (
 )
 from flenwheel_core.nano.world.views import VARIED
 from flenwheel_core.settings import Settings
+from flenwheel_core.training.cache import TensorCache
 
 FIRST = HELD_OUT_FROM + 400_000
 PICTURES = 200
@@ -52,13 +56,15 @@ DRAW = Sampler(steps=20, guidance=3.5, true_cfg=1.0, width=PICTURE_SIZE, height=
 EDIT = Sampler(steps=12, guidance=1.0, true_cfg=1.0, width=PICTURE_SIZE, height=PICTURE_SIZE)
 
 
-def vae() -> list[Row]:
+def vae(device: str) -> list[Row]:
     """Peak signal-to-noise ratio of both autoencoders on held-out renders."""
     chosen = [render(make_character(FIRST + i), make_view(FIRST + i)) for i in range(PICTURES)]
-    pixels = torch.stack([torch.from_numpy(np.array(image)) for image in chosen])
-    flux = FluxCodec(AutoencoderKL.from_pretrained(weights_folder("flux") / "vae", torch_dtype=torch.float32))
+    pixels = torch.stack([torch.from_numpy(np.array(image)) for image in chosen]).to(device)
+    flux = FluxCodec(
+        AutoencoderKL.from_pretrained(weights_folder("flux") / "vae", torch_dtype=torch.float32).to(device)
+    )
     qwen = QwenCodec(
-        AutoencoderKLQwenImage.from_pretrained(weights_folder("editor") / "vae", torch_dtype=torch.float32)
+        AutoencoderKLQwenImage.from_pretrained(weights_folder("editor") / "vae", torch_dtype=torch.float32).to(device)
     )
     return [
         {"case": "vae", "pictures": PICTURES, "psnr_db": psnr_db(pixels, lambda x: flux_reconstruct(flux, x))},
@@ -66,26 +72,26 @@ def vae() -> list[Row]:
     ]
 
 
-def accuracies(expected: Sequence[Reading], images: Sequence[Image.Image]) -> dict[str, float]:
+def accuracies(expected: Sequence[Reading], images: Sequence[Image.Image], device: str) -> dict[str, float]:
     """For each fact the share of pictures in which the reader sees it, as figures of a row."""
-    shares = shares_right(expected, reader().read(images))
+    shares = shares_right(expected, reader(device).read(images))
     return {f"{name}_accuracy": share for name, share in shares.items()}
 
 
-def text_to_image() -> list[Row]:
+def text_to_image(device: str) -> list[Row]:
     """How well pictures follow full captions; the second row is the reader on true renders, its own ceiling."""
     pairs = [(make_character(FIRST + i), make_view(FIRST + i)) for i in range(CAPTIONS)]
     asked = [caption(*pair) for pair in pairs]
     wanted = [facts_of(parse_caption(text)) for text in asked]
-    drawn = draw(pipeline(), asked, first_seed=1)
+    drawn = draw(new_pipeline(device), asked, first_seed=1)
     truth = [render(*pair) for pair in pairs]
     return [
-        {"case": "text_to_image", "captions": CAPTIONS, **accuracies(wanted, drawn)},
-        {"case": "text_to_image_reader_on_renders", "captions": CAPTIONS, **accuracies(wanted, truth)},
+        {"case": "text_to_image", "captions": CAPTIONS, **accuracies(wanted, drawn, device)},
+        {"case": "text_to_image_reader_on_renders", "captions": CAPTIONS, **accuracies(wanted, truth, device)},
     ]
 
 
-def lora() -> list[Row]:
+def lora(_device: str) -> list[Row]:
     """LoRAs on 12 renders of each of some held-out characters, by the nano recipe: the rows of `nano_learning`, measured if need be."""
     rows = nano_learning.rows_there(RESULTS, nano_learning.NAME)
     if len(rows) < LORA_CHARACTERS:
@@ -96,7 +102,7 @@ def lora() -> list[Row]:
     return [{**row, "case": f"lora_{row['case']}"} for row in nano_learning.with_mean(rows)]
 
 
-def editor() -> list[Row]:
+def editor(device: str) -> list[Row]:
     """Edits of held-out characters: is every named change made, and is it still the same character (cosine to the true result)?"""
     characters = [make_character(FIRST + 5_000 + i) for i in range(EDITS)]
     views = [make_view(FIRST + 5_000 + i) for i in range(EDITS)]
@@ -105,18 +111,19 @@ def editor() -> list[Row]:
     sources = [render(*pair) for pair in zip(characters, views, strict=True)]
     truth = [render(*pair) for pair in zip(characters, targets, strict=True)]
     jobs = [EditJob(str(i), text, i, EDIT, (sources[i],)) for i, text in enumerate(asked)]
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        open_editor("nano", Settings(gpu="cpu", workspace=Path(folder))) as made,
-    ):
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Settings(gpu="cpu" if device == "cpu" else "auto", workspace=Path(folder))
+        # float32 also on a card: the figures are those of the CPU.
+        model = replace(find_model(weights_folder("editor"), "nano", settings), dtype=torch.float32)
+        made = QwenEditor(model, (), TensorCache(settings.scratch / "cache"))
         images = [edit.image for edit in sorted(made.edit(jobs), key=lambda edit: int(edit.key))]
     wanted = [named_changes(text) for text in asked]
-    seen = reader().read(images)
+    seen = reader(device).read(images)
     followed = [
         all(read[name] == value for name, value in facts.items()) for facts, read in zip(wanted, seen, strict=True)
     ]
     shares = [read[name] == value for facts, read in zip(wanted, seen, strict=True) for name, value in facts.items()]
-    alike = (embedder().embed(images) * embedder().embed(truth)).sum(1)
+    alike = (embedder(device).embed(images) * embedder(device).embed(truth)).sum(1)
     return [
         {
             "case": "editor",
@@ -125,7 +132,7 @@ def editor() -> list[Row]:
             "change_followed": float(np.mean(shares)),
             "identity_kept": float((alike >= SAME_CHARACTER).mean()),
             "identity_cosine": float(alike.mean()),
-            **accuracies(wanted, images),
+            **accuracies(wanted, images, device),
         }
     ]
 
@@ -136,7 +143,7 @@ def named_changes(text: str) -> Reading:
     return {name: value for name in VARIED if (value := getattr(change, name)) is not None}
 
 
-def speed_cpu() -> list[Row]:
+def speed_cpu(_device: str) -> list[Row]:
     """Seconds of a picture, an edit and loading, with two threads; median of five after one."""
     torch.set_num_threads(2)
     character, view = make_character(FIRST), View("half-left", "smiling", background="forest")
@@ -166,12 +173,13 @@ def timed(work: object) -> float:
     return time.perf_counter() - start
 
 
-def new_pipeline() -> FluxPipeline:
+def new_pipeline(device: str = "cpu") -> FluxPipeline:
     """Nano FLUX in float32."""
     loaded: FluxPipeline = FluxPipeline.from_pretrained(
         weights_folder("flux"), dtype=torch.float32, local_files_only=True
     )
     loaded.set_progress_bar_config(disable=True)
+    loaded.to(device)
     return loaded
 
 
@@ -193,18 +201,12 @@ def draw(flux: FluxPipeline, prompts: Sequence[str], *, first_seed: int) -> list
 
 
 @cache
-def pipeline() -> FluxPipeline:
-    """The base, loaded once."""
-    return new_pipeline()
+def reader(device: str) -> NanoReader:
+    """Loaded once."""
+    return NanoReader(device=device)
 
 
 @cache
-def reader() -> NanoReader:
+def embedder(device: str) -> NanoEmbedder:
     """Loaded once."""
-    return NanoReader()
-
-
-@cache
-def embedder() -> NanoEmbedder:
-    """Loaded once."""
-    return NanoEmbedder()
+    return NanoEmbedder(device=device)

@@ -1,6 +1,6 @@
 """Measures with the nano models: who is in pictures, what they show, how well that fits what was asked for.
 
-For benchmarks and tests. Everything runs on the CPU.
+For benchmarks and tests, on the CPU unless another device is given.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,9 +27,11 @@ Reading = dict[str, str]
 class NanoEyes:
     """A small vision model of a nano folder, looking at many pictures."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, device: str = "cpu") -> None:
+        self._device = device
         self._processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
-        self._model = Dinov2ForImageClassification.from_pretrained(folder, local_files_only=True).float().eval()
+        model = Dinov2ForImageClassification.from_pretrained(folder, local_files_only=True)
+        self._model = model.float().eval().to(device)
         self.names: dict[int, str] = self._model.config.id2label
 
     @torch.inference_mode()
@@ -38,15 +40,16 @@ class NanoEyes:
         found = []
         for start in range(0, len(images), BATCH):
             inputs = self._processor(images=list(images[start : start + BATCH]), return_tensors="pt")
-            found.append(self._model(pixel_values=inputs["pixel_values"]).logits.float().numpy())
+            logits = self._model(pixel_values=inputs["pixel_values"].to(self._device)).logits
+            found.append(logits.float().cpu().numpy())
         return np.concatenate(found)
 
 
 class NanoEmbedder:
     """Who is in pictures: unit vectors whose dot product says how alike two characters are."""
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self._eyes = NanoEyes(folder or weights_folder("embedder"))
+    def __init__(self, folder: Path | None = None, device: str = "cpu") -> None:
+        self._eyes = NanoEyes(folder or weights_folder("embedder"), device)
 
     def embed(self, images: Sequence[Image.Image]) -> Vectors:
         """(pictures, 64), rows of unit length."""
@@ -57,8 +60,8 @@ class NanoEmbedder:
 class NanoReader:
     """What pictures show: the view, and the character's attributes."""
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self._eyes = NanoEyes(folder or weights_folder("reader"))
+    def __init__(self, folder: Path | None = None, device: str = "cpu") -> None:
+        self._eyes = NanoEyes(folder or weights_folder("reader"), device)
         self._groups: dict[str, list[tuple[int, str]]] = {}
         for index, name in self._eyes.names.items():
             group, _, value = name.partition("=")
