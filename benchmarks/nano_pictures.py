@@ -66,7 +66,7 @@ def spoiled() -> Image.Image:
 def generated() -> Image.Image:
     """Two rows of truth, and below them what FLUX makes of it when it starts from half-noised truth."""
     pictures = shown(0.8, GENERATED_CHARACTERS, 4)
-    made = redrawn(pictures, REDRAWN_STRENGTH)
+    made = redrawn(pictures, REDRAWN_STRENGTH, "cpu")
     return contact_sheet([render(*picture) for picture in pictures[:16]] + made[:16], 8)
 
 
