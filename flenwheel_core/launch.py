@@ -81,7 +81,7 @@ def _run_once(
         code, tail = _follow(process, sink)
         if code == EXIT_DONE:
             return stage.result.from_bytes(result_path.read_bytes(), where=f"the result of {stage.name}")
-        raise _error_of(stage.name, code, result_path, tail)
+        raise error_of(stage.name, code, result_path, tail)
 
 
 def child_environment(settings: Settings, flow_run: str | None) -> dict[str, str]:
@@ -144,7 +144,8 @@ def _stop(process: subprocess.Popen[str]) -> None:
         process.wait()
 
 
-def _error_of(stage: str, code: int, result_path: Path, tail: str) -> FlenwheelError:
+def error_of(stage: str, code: int, result_path: Path, tail: str) -> FlenwheelError:
+    """What a stage's process that ended with this exit code says went wrong."""
     try:
         described = json.loads(result_path.read_bytes())
     except (OSError, ValueError):

@@ -157,7 +157,7 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _watch_parent(stop: threading.Event) -> None:
+def watch_parent(stop: threading.Event) -> None:
     """Stops the stage when whoever started it is gone, so that no orphan keeps the card for hours."""
     parent = os.getppid()
 
@@ -183,7 +183,7 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, lambda *_: stop.set())
     if arguments.with_parent:
-        _watch_parent(stop)
+        watch_parent(stop)
     logging.captureWarnings(True)
     try:
         settings = Settings()
@@ -191,12 +191,12 @@ def main(argv: list[str] | None = None) -> int:
             importlib.import_module(module)
         stage = find_stage(arguments.stage)
         request = _read_request(stage, arguments.request)
-        progress = Progress(stage.name, _print_event)
+        progress = Progress(stage.name, print_event)
         result = run_stage(stage, request, settings, progress, memory_level=arguments.memory_level, stop=stop)
         arguments.result.write_bytes(result.to_bytes())
         return EXIT_DONE
     except Exception as error:
-        return _report(arguments.result, error)
+        return report(arguments.result, error)
 
 
 def _read_request(stage: AnyStage, path: Path) -> StageRequest:
@@ -208,14 +208,15 @@ def _read_request(stage: AnyStage, path: Path) -> StageRequest:
         raise InputError(f"{path} is no request of the stage {stage.name}.", why=str(error)) from error
 
 
-def _print_event(event: ProgressEvent) -> None:
+def print_event(event: ProgressEvent) -> None:
+    """One line of the worker's protocol."""
     try:
         print(event.model_dump_json(exclude_none=True), flush=True)  # noqa: T201 - the worker's protocol
     except BrokenPipeError:
         return
 
 
-def _report(path: Path, error: Exception) -> int:
+def report(path: Path, error: Exception) -> int:
     """Writes what went wrong for the parent to raise again, and returns the exit code that says whether to retry."""
     if not isinstance(error, FlenwheelError) and type(error).__name__ == "OutOfMemoryError":
         error = OutOfMemoryError("The card ran out of memory.", why=str(error).splitlines()[0])

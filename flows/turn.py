@@ -7,7 +7,7 @@ it is made, and a replay reads it back: the pool may have grown and the planner 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal, TypeVar
+from typing import Literal
 
 from flenwheel_core.domain.base import Document
 from flenwheel_core.domain.decisions import ClosedGate
@@ -34,8 +34,7 @@ from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.review.session import Reviews
 from flenwheel_core.store import Store
 from flenwheel_core.turn_report import TurnFacts
-
-Kind = TypeVar("Kind", bound=Document)
+from flows.written import Kind, written
 
 
 class ChampionAtStart(Document):
@@ -68,13 +67,7 @@ class Turn:
 
     def frozen(self, step: str, kind: type[Kind], build: Callable[[], Kind]) -> Kind:
         """The document of a step: what was written down at the first call, whatever `build` would give now."""
-        place = f"{self.folder}/{step}"
-        found = self.store.get_document(place, kind)
-        if found is None:
-            self.store.put_document(place, build())
-            found = self.store.get_document(place, kind)
-        assert found is not None
-        return found
+        return written(self.store, f"{self.folder}/{step}", kind, build)
 
     def pool(self) -> list[PoolEntry]:
         """The training pool as it is now. What depends on it belongs into `frozen`."""
@@ -200,6 +193,8 @@ class Turn:
                 seed=derive_seed(recipe.generate.seed, "train", self.number) % 2**31,
                 sample_prompts=sample_prompts(character, recipe, recipe.train.sampling.prompts),
                 sampler=recipe.generate.sampler,
+                fingerprint=self.fingerprint(),
+                verifier=recipe.models.verifier,
             )
 
         return self.frozen(f"train-{step}", TrainRequest, build)

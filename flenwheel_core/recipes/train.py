@@ -83,7 +83,10 @@ class TrainingRecipe(Document):
     resolution: int = Field(default=1024, ge=64, le=4096, description="Side of a square of the pictures' pixel area.")
     aspect_buckets: bool = Field(default=True, description="Keep aspect ratios in buckets; else crop to squares.")
     bucket_step: int = Field(default=64, ge=16, le=256, description="Bucket sides are multiples of this.")
-    batch_size: int = Field(default=1, ge=1, le=256, description="Items a forward pass.")
+    batch_size: int = Field(default=1, ge=1, le=256, description="Items a forward pass, on each card.")
+    gpus: int = Field(
+        default=1, ge=1, le=64, description="Cards of this machine that train together, each on its part of the batch."
+    )
     gradient_accumulation: int = Field(default=1, ge=1, le=256, description="Forward passes an optimizer step.")
     optimizer: OptimizerName = Field(default="adamw", description="Optimizer, by name.")
     learning_rate: float = Field(default=1e-4, gt=0, le=10, description="Peak learning rate (1.0 for prodigy).")
@@ -116,7 +119,9 @@ class TrainingRecipe(Document):
         default="bf16", description="Storage of the text encoders while captions are encoded."
     )
     compile: bool | None = Field(default=None, description="Compile the blocks; on a CUDA card if unset.")
-    deterministic: bool = Field(default=False, description="Bit-equal repeats on a CUDA card, at some cost in speed.")
+    deterministic: bool = Field(
+        default=False, description="Bit-equal repeats on a CUDA card: nothing compiled, slower."
+    )
     trackers: tuple[Literal["tensorboard", "trackio"], ...] = Field(
         default=(), description="Where curves go besides loss.jsonl."
     )

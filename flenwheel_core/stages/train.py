@@ -1,18 +1,38 @@
 """The stage `train`: a set of captioned pictures becomes a LoRA file."""
 
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from flenwheel_core.domain.loras import LoraRecord, SampleImage
 from flenwheel_core.domain.stages import TrainItem, TrainRequest, TrainResult
-from flenwheel_core.families.registry import find_trainer
+from flenwheel_core.families.registry import find_trainer, open_verifier
+from flenwheel_core.identity.embedding_math import as_vectors, cosines_to
+from flenwheel_core.identity.verifiers import require_same_version
 from flenwheel_core.ids import digest_json
 from flenwheel_core.stages.base import StageContext
 from flenwheel_core.store.pictures import load_picture
 from flenwheel_core.training.job import TrainHooks, TrainJob, TrainPicture
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from flenwheel_core.training.team import Team
+
 
 def train(request: TrainRequest, context: StageContext) -> TrainResult:
-    """Train, or go on training, and keep the LoRA, its samples and its curve."""
+    """Train, or go on training, and keep the LoRA, its samples and its curve; on several cards if the recipe says so."""
+    if request.recipe.gpus > 1:
+        from flenwheel_core.stages.train_team import train_in_team
+
+        return train_in_team(request, context)
+    return train_here(request, context, None)
+
+
+def train_here(request: TrainRequest, context: StageContext, team: "Team | None") -> TrainResult:
+    """Train in this process, alone or as one of a team."""
     steps = request.recipe.steps
     job = TrainJob(
         run=request.key(),
@@ -32,6 +52,8 @@ def train(request: TrainRequest, context: StageContext) -> TrainResult:
         on_step=lambda done, loss: context.progress.step(done, steps, "steps", loss=loss),
         note=context.progress.note,
         loading=context.progress.loading,
+        team=team,
+        score=_identity_of(request, context),
     )
     train_lora = find_trainer(request.base, context.settings)
     trained = train_lora(job, hooks)
@@ -61,6 +83,27 @@ def train(request: TrainRequest, context: StageContext) -> TrainResult:
             for sample in trained.samples
         ),
     )
+
+
+def _identity_of(
+    request: TrainRequest, context: StageContext
+) -> "Callable[[Sequence[Image]], Mapping[str, float]] | None":
+    """Mean cosine of sample pictures with the character's fingerprint; None if the request names none."""
+    fingerprint, verifier_name = request.fingerprint, request.verifier
+    if fingerprint is None or verifier_name is None:
+        return None
+
+    def score(images: "Sequence[Image]") -> Mapping[str, float]:
+        with open_verifier(verifier_name, context.settings) as verifier:
+            require_same_version(verifier, fingerprint)
+            found = [one.embedding for one in verifier.embed(images) if one.embedding is not None]
+        if not found:
+            return {}
+        identity = float(cosines_to(as_vectors(found), np.asarray(fingerprint.centroid)).mean())
+        context.progress.note(f"sample pictures: identity {identity:.3f}")
+        return {"identity": identity}
+
+    return score
 
 
 def _picture(item: TrainItem, context: StageContext) -> TrainPicture:

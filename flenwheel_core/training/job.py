@@ -1,6 +1,6 @@
 """What a family's trainer is given and what it gives back, without stores, tensors or models."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +12,8 @@ from flenwheel_core.recipes.train import TrainingRecipe
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from flenwheel_core.training.team import Team
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,10 @@ class TrainHooks:
     """(steps done, loss)."""
     note: Callable[[str], None]
     loading: Callable[[str], None]
+    team: "Team | None" = None
+    """The processes that train together, if there are several."""
+    score: "Callable[[Sequence[Image]], Mapping[str, float]] | None" = None
+    """Figures of sample pictures for the curves, such as how much the character looks like itself."""
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,8 @@ class TrainingTask(Protocol):
         Everything random in it derives from (seed, index), and it must not wait for the device.
         """
 
-    def sample(self, step: int) -> None:
-        """Draw the sample pictures for `step`, unless they are there already."""
+    def sample(self, step: int) -> Mapping[str, float] | None:
+        """Draw the sample pictures for `step`, unless they are there already; their figures for the curves, if any."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,13 @@ def run_loop(
     saved = checkpoints.latest()
     if saved is not None:
         start, points, pending = _restore(saved, parameters, optimizer, average)
-    writers: list[Tracker] = [LossFile(loss_file, points), *trackers] if first else []
+    writers: list[Tracker] = [LossFile(loss_file, points, before=start), *trackers] if first else []
+
+    def sample(step: int) -> None:
+        figures = dict(task.sample(step) or {})
+        for tracker in writers if figures else []:
+            tracker.log(step, figures)
+
     try:
         for step in range(start, recipe.steps):
             if _told_to_stop(team, should_stop, step, recipe):
@@ -85,7 +91,7 @@ def run_loop(
                     f"Training stopped after step {step} and saved its state.", remedy="Start it again to go on."
                 )
             if first and recipe.sampling.every_steps and step % recipe.sampling.every_steps == 0:
-                task.sample(step)
+                sample(step)
             _set_learning_rate(optimizer, recipe, step)
             pending.append(_one_step(task, recipe, optimizer, parameters, step, team))
             if average is not None:
@@ -100,7 +106,7 @@ def run_loop(
             if first and done % recipe.checkpoint_every == 0 and done < recipe.steps:
                 checkpoints.save(_snapshot(done, parameters, optimizer, average, points, pending))
         if first and recipe.sampling.every_steps:
-            task.sample(recipe.steps)
+            sample(recipe.steps)
     except torch.cuda.OutOfMemoryError as error:
         raise OutOfMemoryError(
             "The card ran out of memory while training.",

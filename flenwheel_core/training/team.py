@@ -1,9 +1,13 @@
 """Several processes that train together, data parallel: each takes its part of every batch, gradients are averaged."""
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Protocol
 
 import torch
+
+LONGEST_WAIT_HOURS = 3
+"""One process encodes captions and pictures, or draws samples, while the others wait."""
 
 
 class Team(Protocol):
@@ -21,6 +25,9 @@ class Team(Protocol):
     def any(self, flag: bool) -> bool:
         """True if any process says so: all then stop at the same step."""
 
+    def wait(self) -> None:
+        """Until every process is here."""
+
 
 class Alone:
     """One process."""
@@ -37,6 +44,9 @@ class Alone:
     def any(self, flag: bool) -> bool:
         return flag
 
+    def wait(self) -> None:
+        return
+
 
 class Processes:
     """The processes that `accelerate launch` (or torchrun) started; NCCL on cards, gloo on CPUs.
@@ -48,7 +58,7 @@ class Processes:
     def __init__(self, *, cpu: bool) -> None:
         from accelerate import PartialState
 
-        self._state = PartialState(cpu=cpu)
+        self._state = PartialState(cpu=cpu, timeout=timedelta(hours=LONGEST_WAIT_HOURS))
         self.rank = int(self._state.process_index)
         self.size = int(self._state.num_processes)
         self.device = torch.device(self._state.device)
@@ -69,6 +79,13 @@ class Processes:
         total = torch.tensor(float(flag), device=self.device)
         torch.distributed.all_reduce(total)
         return bool(total.item() > 0)
+
+    def wait(self) -> None:
+        self._state.wait_for_everyone()
+
+    def leave(self) -> None:
+        """The end: nothing more is shared."""
+        self._state.destroy_process_group()
 
 
 def _split(flat: torch.Tensor, like: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:

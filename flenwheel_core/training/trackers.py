@@ -19,13 +19,17 @@ class Tracker(Protocol):
 
 
 class LossFile:
-    """loss.jsonl: one line a log point; on resume it is cut back to what the checkpoint knows."""
+    """loss.jsonl: one line a log point and one for the figures of each sample grid.
 
-    def __init__(self, path: Path, points: Sequence[LossPoint]) -> None:
+    On resume it is cut back to what the checkpoint knows: its losses, and the figures of grids before step `before`.
+    """
+
+    def __init__(self, path: Path, points: Sequence[LossPoint], *, before: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        lines = [*_figures(path, before), *((point.step, {"loss": point.loss}) for point in points)]
         self._file = path.open("w")
-        for point in points:
-            self.log(point.step, {"loss": point.loss})
+        for step, values in sorted(lines, key=lambda line: line[0]):
+            self.log(step, values)
 
     def log(self, step: int, values: dict[str, float]) -> None:
         self._file.write(json.dumps({"step": step, **values}) + "\n")
@@ -33,6 +37,20 @@ class LossFile:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _figures(path: Path, before: int) -> list[tuple[int, dict[str, float]]]:
+    """Lines of an earlier part of the run that are not losses; a line that was cut off is left out."""
+    found = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            values = json.loads(line)
+            step = int(values.pop("step"))
+        except (ValueError, KeyError, AttributeError):
+            continue
+        if "loss" not in values and step < before:
+            found.append((step, values))
+    return found
 
 
 class _TensorBoard:

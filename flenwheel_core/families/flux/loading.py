@@ -40,7 +40,7 @@ class FluxModel:
 
         quantised = _quantised_text_encoder(self, storage) if self.device.type == "cuda" else {}
         pipeline = FluxPipeline.from_pretrained(
-            self.folder, transformer=None, vae=None, torch_dtype=self.dtype, local_files_only=True, **quantised
+            self.folder, transformer=None, vae=None, dtype=self.dtype, local_files_only=True, **quantised
         )
         pipeline.set_progress_bar_config(disable=True)
         for encoder in (pipeline.text_encoder, pipeline.text_encoder_2):
@@ -58,7 +58,7 @@ class FluxModel:
         from diffusers import AutoencoderKL
 
         dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
-        vae = AutoencoderKL.from_pretrained(self.folder / "vae", torch_dtype=dtype, local_files_only=True)
+        vae = AutoencoderKL.from_pretrained(self.folder / "vae", dtype=dtype, local_files_only=True)
         vae.requires_grad_(False).eval()
         if self.device.type == "cuda":
             vae.enable_tiling()
@@ -69,7 +69,7 @@ class FluxModel:
         from diffusers import FluxTransformer2DModel
 
         transformer = FluxTransformer2DModel.from_pretrained(
-            self.folder / "transformer", torch_dtype=self.dtype, local_files_only=True
+            self.folder / "transformer", dtype=self.dtype, local_files_only=True
         )
         transformer.requires_grad_(False).eval()
         return transformer.to(self.device)
@@ -103,6 +103,6 @@ def _quantised_text_encoder(model: FluxModel, storage: TextFormat) -> dict[str, 
         else BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=model.dtype)
     )
     encoder = T5EncoderModel.from_pretrained(
-        model.folder / "text_encoder_2", quantization_config=config, torch_dtype=model.dtype, device_map={"": 0}
+        model.folder / "text_encoder_2", quantization_config=config, dtype=model.dtype, device_map={"": 0}
     )
     return {"text_encoder_2": encoder}

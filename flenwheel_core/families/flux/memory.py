@@ -95,8 +95,8 @@ def plan_training(model: FluxModel, recipe: TrainingRecipe, *, tighter: int) -> 
         keep_transposed=chosen.transposed,
         recompute_double=chosen.recompute[0],
         recompute_single=chosen.recompute[1],
-        compile=recipe.compile is not False,
-        cudnn=cudnn_attention_works(model.device, int(str(config["attention_head_dim"]))),
+        compile=recipe.compile is not False and not recipe.deterministic,
+        cudnn=not recipe.deterministic and cudnn_attention_works(model.device, int(str(config["attention_head_dim"]))),
     )
     return ChosenPlan(plan, f"{chosen.describe(spec)} of {model.budget_gib:.1f} GiB")
 

@@ -52,7 +52,7 @@ class FluxTask:
         empty: Caption,
         *,
         seed: int,
-        sample: Callable[[int], None],
+        sample: Callable[[int], Mapping[str, float] | None],
         rank: int = 0,
         world: int = 1,
         recorder: Recorder | None = None,
@@ -78,10 +78,10 @@ class FluxTask:
     def parameters(self) -> Mapping[str, torch.nn.Parameter]:
         return self._adapted.parameters
 
-    def sample(self, step: int) -> None:
+    def sample(self, step: int) -> Mapping[str, float] | None:
         if self._recorder is not None:
             self._recorder.forget()  # drawing needs the memory that the graphs hold
-        self._sample(step)
+        return self._sample(step)
 
     def loss(self, index: int) -> torch.Tensor:
         drawn = self._order.batch(index)

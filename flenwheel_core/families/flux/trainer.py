@@ -1,9 +1,11 @@
 """Training a FLUX LoRA: encode, load, put the adapter on, train, write the file."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+
+from PIL import Image
 
 from flenwheel_core.families.flux.adapter import AdaptedFlux, adapt_reference
 from flenwheel_core.families.flux.drawing import draw, drawing_pipeline
@@ -19,9 +21,11 @@ from flenwheel_core.store.pictures import encode_png
 from flenwheel_core.training.buckets import bucket_report, bucket_sides, place
 from flenwheel_core.training.cache import TensorCache
 from flenwheel_core.training.checkpoint import CheckpointFolder
+from flenwheel_core.training.determinism import deterministic
 from flenwheel_core.training.graphs import Recorder
 from flenwheel_core.training.job import SampleFile, Trained, TrainHooks, TrainJob, check_job, class_caption
 from flenwheel_core.training.loop import run_loop
+from flenwheel_core.training.team import Alone, Team
 from flenwheel_core.training.tensor_file import write_atomically
 from flenwheel_core.training.trackers import make_trackers
 
@@ -32,13 +36,21 @@ if TYPE_CHECKING:
 def train_lora(model: FluxModel, job: TrainJob, hooks: TrainHooks, cache: TensorCache) -> Trained:
     """Train from the newest checkpoint in the job's folder, or from the start, and return the finished LoRA.
 
-    Raises InputError or RecipeError before anything loads, InterruptedStageError after saving when told to stop.
+    In a team every process runs this and gets the same outcome. Raises InputError or RecipeError before anything loads,
+    InterruptedStageError after saving when told to stop.
     """
     check_job(job)
+    with deterministic(wanted=job.recipe.deterministic and model.device.type == "cuda"):
+        return _train(model, job, hooks, cache, hooks.team or Alone())
+
+
+def _train(model: FluxModel, job: TrainJob, hooks: TrainHooks, cache: TensorCache, team: Team) -> Trained:
     recipe = job.recipe
     chosen = plan_training(model, recipe, tighter=job.memory_level)
     if chosen is not None:
         hooks.note(f"memory plan: {chosen.text}")
+    if team.rank > 0:
+        team.wait()  # for the first process, which fills the caches
     prior_texts = _prior_texts(job)
     hooks.loading("text encoders")
     captions = encode_captions(
@@ -54,29 +66,47 @@ def train_lora(model: FluxModel, job: TrainJob, hooks: TrainHooks, cache: Tensor
     transformer = adapted.transformer
     pipeline = drawing_pipeline(model, transformer, model.load_vae())
     prior = _prior_items(model, job, hooks, captions, items, prior_texts, adapted, pipeline, cache)
+    if team.rank == 0:
+        team.wait()
     transformer.train()
 
-    def sample(step: int) -> None:
+    def sample(step: int) -> Mapping[str, float]:
         transformer.eval()
-        for file in _sample_files(job, step):
+        files = _sample_files(job, step)
+        for file in files:
             if not file.path.exists():
                 image = draw(model, pipeline, captions[file.prompt], job.sampler, file.seed)
                 facts = {"flenwheel.prompt": file.prompt, "flenwheel.seed": str(file.seed), "flenwheel.step": str(step)}
                 write_atomically(file.path, encode_png(image, facts))
         transformer.train()
+        if hooks.score is None or not files:
+            return {}
+        return hooks.score([Image.open(file.path).convert("RGB") for file in files])
 
     recorder = None
     if chosen is not None and chosen.plan.compile and model.device.type == "cuda":
         recorder = Recorder(list(adapted.parameters.values()), hooks.note)
-    task = FluxTask(adapted, recipe, items, prior, captions[""], seed=job.seed, sample=sample, recorder=recorder)
+    task = FluxTask(
+        adapted,
+        recipe,
+        items,
+        prior,
+        captions[""],
+        seed=job.seed,
+        sample=sample,
+        rank=team.rank,
+        world=team.size,
+        recorder=recorder,
+    )
     outcome = run_loop(
         task,
         recipe,
         CheckpointFolder(job.folder / "checkpoints", job.run, recipe.keep_checkpoints),
         loss_file=job.folder / "loss.jsonl",
-        trackers=make_trackers(recipe.trackers, job.folder, run=job.name),
+        trackers=make_trackers(recipe.trackers, job.folder, run=job.name) if team.rank == 0 else [],
         should_stop=hooks.should_stop,
         on_step=hooks.on_step,
+        team=team,
     )
     facts = ui_facts(
         name=job.name,
