@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -214,7 +215,7 @@ def run_editor_turn(world: World, number: int) -> EditorOutcome | None:
     """
     store = world.store
     turn = EditorTurn(store, world.recipe, None, f"{number:08d}-{world.arm.name}")
-    lessons = turn.frozen("lessons-r1", type(found := gather_lessons(store, None)), lambda: found)
+    lessons = turn.lessons(1, partial(gather_lessons, store))
     if lessons.passed < world.recipe.editor.minimum_triplets:
         return None
     session = turn.reviews.open(turn.gate_c(lessons, 1))

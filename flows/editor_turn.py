@@ -3,9 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal, TypeVar
-
-from prefect.runtime import flow_run
+from typing import Literal
 
 from flenwheel_core.domain.base import Document
 from flenwheel_core.domain.decisions import ClosedGate
@@ -22,10 +20,7 @@ from flenwheel_core.review.session import Reviews, ReviewSession
 from flenwheel_core.store import Store
 from flenwheel_core.triplets.collect import get_triplets, put_triplets, split
 from flenwheel_core.triplets.lessons import Lessons, approved_lessons, characters_of
-from tasks.editor import gather, open_editor_turn
-from tasks.opening import open_store
-
-Kind = TypeVar("Kind", bound=Document)
+from flows.written import Kind, written
 
 
 class Waiting(Document):
@@ -65,13 +60,7 @@ class EditorTurn:
 
     def frozen(self, step: str, kind: type[Kind], build: Callable[[], Kind]) -> Kind:
         """The document of a step: what was written down at the first call, whatever `build` would give now."""
-        place = f"editor/runs/{self.flow_run}/{step}"
-        found = self.store.get_document(place, kind)
-        if found is None:
-            self.store.put_document(place, build())
-            found = self.store.get_document(place, kind)
-        assert found is not None
-        return found
+        return written(self.store, f"editor/runs/{self.flow_run}/{step}", kind, build)
 
     def waiting(self) -> int:
         """New triplets when the run began: a replay after the gate must not find that there are too few now."""
@@ -80,8 +69,8 @@ class EditorTurn:
 
     # gate C
 
-    def lessons(self, round_: int) -> Lessons:
-        """What was collected and checked for a round of the gate."""
+    def lessons(self, round_: int, gather: Callable[[str | None], Lessons]) -> Lessons:
+        """What was collected and checked for a round of the gate; `gather` does it, for a character or for all."""
         return self.frozen(f"lessons-r{round_}", Lessons, lambda: gather(self.character))
 
     def gate_c(self, lessons: Lessons, round_: int) -> ReviewSession:
@@ -199,13 +188,3 @@ class EditorTurn:
                 known |= {record.digest: record for record in self.store.get_images(facts.sources)}
         wanted = dict.fromkeys(triplet.source for triplet in triplets)
         return self.store.put_images([known[digest] for digest in wanted if digest in known]) if known else None
-
-
-def start_editor_turn(character: str | None, recipe: str | None) -> EditorTurn:
-    """The turn of this flow run, the same one at every replay."""
-    return EditorTurn(
-        store=open_store(),
-        recipe=open_editor_turn(character or None, recipe or None),
-        character=character or None,
-        flow_run=flow_run.id,
-    )

@@ -4,12 +4,15 @@ The run suspends at gate C until a person approves the lessons. The next turn of
 """
 
 from prefect import flow
+from prefect.runtime import flow_run
 
 from flenwheel_core.ids import slugify
-from flows.editor_turn import EditorTurn, start_editor_turn
+from flenwheel_core.triplets.lessons import Lessons
+from flows.editor_turn import EditorTurn
 from flows.gates import await_gate
 from flows.opening import plain_errors
-from tasks.editor import publish_editor_report
+from tasks.editor import gather, open_editor_turn, publish_editor_report
+from tasks.opening import open_store
 from tasks.stages import edit_compare, edit_train
 
 
@@ -27,22 +30,21 @@ def flywheel2(character: str | None = None, recipe: str | None = None, only_when
     if only_when_waiting and turn.waiting() < turn.recipe.editor.train_after:
         return f"not enough new triplets yet: {turn.waiting()} of {turn.recipe.editor.train_after}"
     for round_ in range(1, turn.recipe.gates.rounds + 1):
-        lessons = turn.lessons(round_)
+        lessons = turn.lessons(round_, gather)
         if lessons.passed + lessons.doubtful < turn.recipe.editor.minimum_triplets:
             turn.end("too few", lessons)
             return f"too few lessons: {lessons.summary()}; {turn.recipe.editor.minimum_triplets} are asked for"
         closed = await_gate(turn.reviews, turn.gate_c(lessons, round_))
         if closed.verdict == "approve":
-            return learn(turn, round_)
+            return learn(turn, lessons, round_)
         if closed.verdict == "stop":
             break
     turn.end("stopped", lessons)
     return "stopped at gate C"
 
 
-def learn(turn: EditorTurn, round_: int) -> str:
+def learn(turn: EditorTurn, lessons: Lessons, round_: int) -> str:
     """Train on the approved lessons, compare on the held-out ones, promote or keep."""
-    lessons = turn.lessons(round_)
     closed = turn.reviews.closed(turn.gate_c(lessons, round_).gate)
     assert closed is not None
     chosen = turn.chosen(lessons, closed)
@@ -53,3 +55,13 @@ def learn(turn: EditorTurn, round_: int) -> str:
         turn.promote(trained.lora, score)
     turn.end("promoted" if score.comparison.promote else "kept", lessons)
     return score.summary()
+
+
+def start_editor_turn(character: str | None, recipe: str | None) -> EditorTurn:
+    """The turn of this flow run, the same one at every replay."""
+    return EditorTurn(
+        store=open_store(),
+        recipe=open_editor_turn(character or None, recipe or None),
+        character=character or None,
+        flow_run=flow_run.id,
+    )
