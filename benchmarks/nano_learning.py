@@ -28,10 +28,8 @@ from flenwheel_core.families.flux.loading import FluxModel
 from flenwheel_core.families.flux.trainer import train_lora
 from flenwheel_core.families.protocols import GenerateJob, LoraFile
 from flenwheel_core.ids import digest_bytes
-from flenwheel_core.nano import weights_folder
-from flenwheel_core.nano.demo import source_views
+from flenwheel_core.nano import SAME_CHARACTER, weights_folder
 from flenwheel_core.nano.measure import NanoEmbedder, NanoReader
-from flenwheel_core.nano.reviewer import SAME_CHARACTER
 from flenwheel_core.nano.world import (
     BACKGROUNDS,
     HELD_OUT_FROM,
@@ -41,6 +39,7 @@ from flenwheel_core.nano.world import (
     caption,
     make_character,
     render,
+    source_views,
 )
 from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.training.cache import TensorCache
@@ -73,9 +72,9 @@ def nano_recipe(changes: dict[str, object]) -> TrainingRecipe:
 class World:
     """The nano models, loaded once, and a cache that all characters share."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, flux: Path | None = None) -> None:
         self.folder = folder
-        self.model = FluxModel(weights_folder("flux"), "nano", torch.device("cpu"), torch.float32)
+        self.model = FluxModel(flux or weights_folder("flux"), "nano", torch.device("cpu"), torch.float32)
         self.embedder = NanoEmbedder()
         self.reader = NanoReader()
 
@@ -188,6 +187,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--keep", action="store_true", help="keep the result file's rows of other characters")
     parser.add_argument("--recipe", default="{}", help="changes to the recipe, JSON")
+    parser.add_argument("--flux", type=Path, help="another FLUX folder than the shipped one")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--name", default=NAME, help="name of the result file")
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -199,7 +199,7 @@ def main() -> None:
     kept = rows_there(arguments.out, arguments.name) if arguments.keep else []
     rows = {str(row["case"]): row for row in kept}
     with tempfile.TemporaryDirectory() as folder:
-        world = World(Path(folder))
+        world = World(Path(folder), arguments.flux)
         for number in numbers:
             row, pictures = learn(world, number, recipe)
             rows[str(row["case"])] = row

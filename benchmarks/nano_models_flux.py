@@ -21,10 +21,9 @@ from flenwheel_core.families.protocols import EditJob, GenerateJob
 from flenwheel_core.families.qwen_edit.editor import QwenEditor
 from flenwheel_core.families.qwen_edit.loading import find_model
 from flenwheel_core.families.registry import open_editor, open_generator
-from flenwheel_core.nano import weights_folder
+from flenwheel_core.nano import SAME_CHARACTER, weights_folder
 from flenwheel_core.nano.measure import NanoEmbedder, NanoReader, Reading, facts_of, shares_right
 from flenwheel_core.nano.models.flux import PICTURE_SIZE, TEXT_TOKENS
-from flenwheel_core.nano.reviewer import SAME_CHARACTER
 from flenwheel_core.nano.train.autoencoder import psnr_db
 from flenwheel_core.nano.train.qwen_vae import QwenCodec
 from flenwheel_core.nano.train.qwen_vae import reconstruct as qwen_reconstruct

@@ -26,10 +26,18 @@ from benchmarks.nano_learning import CELLS
 from benchmarks.nano_models_many import Bank, Many, Run, train
 from flenwheel_core.domain.images import ANGLES, EXPRESSIONS
 from flenwheel_core.nano import weights_folder
-from flenwheel_core.nano.demo import source_views
 from flenwheel_core.nano.models.flux import TEXT_TOKENS, pack, unpack
 from flenwheel_core.nano.train.autoencoder import to_model
-from flenwheel_core.nano.world import BACKGROUNDS, HELD_OUT_FROM, LIGHTINGS, View, caption, make_character, render
+from flenwheel_core.nano.world import (
+    BACKGROUNDS,
+    HELD_OUT_FROM,
+    LIGHTINGS,
+    View,
+    caption,
+    make_character,
+    render,
+    source_views,
+)
 from flenwheel_core.recipes.train import LoraRecipe
 
 FIRST = HELD_OUT_FROM + 600_000

@@ -8,6 +8,9 @@ from typing import Literal
 
 NanoPart = Literal["flux", "editor", "vlm", "embedder", "reader"]
 
+SAME_CHARACTER = 0.75
+"""Cosine to the mean embedding of true renders from which on a picture shows the character."""
+
 _WEIGHTS = Path(__file__).parent / "weights"
 _FOLDERS: dict[NanoPart, str] = {
     "flux": "flux",

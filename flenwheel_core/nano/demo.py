@@ -4,31 +4,12 @@ import dataclasses
 import json
 from pathlib import Path
 
-from flenwheel_core.domain.images import ANGLES, EXPRESSIONS
 from flenwheel_core.errors import InputError
 from flenwheel_core.nano.reviewer import Truth
-from flenwheel_core.nano.world import BACKGROUNDS, LIGHTINGS, View, caption, make_character, render
+from flenwheel_core.nano.world import View, caption, make_character, render, source_views
 
 FIRST_HELD_OUT_SEED = 1_000_000
 """Characters from this seed on were never used to train the nano models."""
-
-
-def source_views(seed: int, number: int) -> tuple[View, ...]:
-    """Views a user's folder would hold: mostly plain portraits, few expressions, one full body; the card's cells stay mostly empty."""
-    views = []
-    for index in range(number):
-        body = index % 6 == 5
-        views.append(
-            View(
-                angle="front" if body else ANGLES[index % len(ANGLES)],
-                expression=EXPRESSIONS[(index * 3) % len(EXPRESSIONS)],
-                pose="standing" if body else "portrait",
-                background=BACKGROUNDS[(index * 2 + 1) % len(BACKGROUNDS)],
-                lighting=LIGHTINGS[(index + index // 4) % len(LIGHTINGS)],
-                seed=seed * 1000 + index,
-            )
-        )
-    return tuple(views)
 
 
 def write_sources(

@@ -15,6 +15,7 @@ import numpy as np
 from flenwheel_core.domain.decisions import Decision, Verdict
 from flenwheel_core.domain.images import ImageKind, ImageRecord, Labels
 from flenwheel_core.families.registry import open_reader, open_verifier
+from flenwheel_core.nano import SAME_CHARACTER
 from flenwheel_core.nano.world import Character, View, apply_instruction, make_character, parse_instruction, render
 from flenwheel_core.review.session import Reviews
 from flenwheel_core.settings import Settings
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 AUTHOR = "simulated reviewer"
-SAME_CHARACTER = 0.75
-"""Cosine to the mean embedding of true renders from which on a picture shows the character."""
 TRUTH_VIEWS = 3
 
 

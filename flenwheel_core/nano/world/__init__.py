@@ -34,7 +34,15 @@ from flenwheel_core.nano.world.instructions import (
 from flenwheel_core.nano.world.render import render
 from flenwheel_core.nano.world.sheet import contact_sheet
 from flenwheel_core.nano.world.spoiled import SPOIL_KINDS, Spoiled, SpoilKind, spoil
-from flenwheel_core.nano.world.views import BACKGROUNDS, LIGHTINGS, STYLES, View, make_edit, make_view
+from flenwheel_core.nano.world.views import (
+    BACKGROUNDS,
+    LIGHTINGS,
+    STYLES,
+    View,
+    make_edit,
+    make_view,
+    source_views,
+)
 
 __all__ = [
     "ANGLES",
@@ -72,5 +80,6 @@ __all__ = [
     "parse_instruction",
     "rare_name",
     "render",
+    "source_views",
     "spoil",
 ]

@@ -81,3 +81,21 @@ def make_edit(source: View, seed: int) -> View:
         field: chance.choice([value for value in CHOICES[field] if value != getattr(source, field)]) for field in fields
     }
     return replace(source, **changed)  # type: ignore[arg-type]
+
+
+def source_views(seed: int, number: int) -> tuple[View, ...]:
+    """Views a user's folder would hold: mostly plain portraits, few expressions, one full body; the card's cells stay mostly empty."""
+    views = []
+    for index in range(number):
+        body = index % 6 == 5
+        views.append(
+            View(
+                angle="front" if body else ANGLES[index % len(ANGLES)],
+                expression=EXPRESSIONS[(index * 3) % len(EXPRESSIONS)],
+                pose="standing" if body else "portrait",
+                background=BACKGROUNDS[(index * 2 + 1) % len(BACKGROUNDS)],
+                lighting=LIGHTINGS[(index + index // 4) % len(LIGHTINGS)],
+                seed=seed * 1000 + index,
+            )
+        )
+    return tuple(views)
