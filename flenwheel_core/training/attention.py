@@ -9,7 +9,8 @@ import torch
 class _Cudnn(torch.autograd.Function):
     @staticmethod
     def forward(ctx, q, k, v):  # type: ignore[no-untyped-def]
-        q, k, v = (t.contiguous().transpose(1, 2) for t in (q, k, v))
+        q, k = (t.contiguous().transpose(1, 2) for t in (q, k))
+        v = (v if v.stride(-1) == 1 else v.contiguous()).transpose(1, 2)  # a slice of a wider tensor is read in place
         y, logsumexp, _, _, _, _, seed, offset, _ = torch.ops.aten._scaled_dot_product_cudnn_attention(
             q, k, v, None, True, 0.0, False, False
         )

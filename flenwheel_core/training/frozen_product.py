@@ -23,16 +23,44 @@ from flenwheel_core.training.storage import (
 def quantise(x: torch.Tensor, columns: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
     """e4m3 codes and float32 scales (rows, 1) of x (rows, width), each column times `columns` (width,) before."""
     if x.is_cuda:
-        from flenwheel_core.training.card_kernels import WIDEST_ROW, quantise_rows_on_card
+        from flenwheel_core.training.card_kernels import quantise_rows_on_card
 
-        if x.shape[1] <= WIDEST_ROW:
-            return quantise_rows_on_card(x, columns)
+        return quantise_rows_on_card(x, columns)
     return quantise_rows(x if columns is None else x.float() * columns)
 
 
 @quantise.register_fake
 def _(x: torch.Tensor, columns: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
     return x.new_empty(x.shape, dtype=FP8), x.new_empty((x.shape[0], 1), dtype=torch.float32)
+
+
+LARGEST_RANK = 128
+"""Sums of ranks up to this are added by our own kernel, which costs no more than reading and writing y."""
+
+
+def add_product(y: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """y += left @ right, in place."""
+    if y.is_cuda and y.dtype == torch.bfloat16 and left.shape[1] <= LARGEST_RANK:
+        from flenwheel_core.training.card_kernels import add_product_on_card
+
+        return add_product_on_card(y, left, right)
+    return y.addmm_(left, right)
+
+
+@torch.library.custom_op("flenwheel::times_vector", mutates_args=())
+def times_vector(vectors: torch.Tensor, codes: torch.Tensor, scales: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """vectors (batch, inputs) times the fp8 weight (outputs, inputs), plus bias: it is the weight's bytes that cost."""
+    if vectors.is_cuda:
+        from flenwheel_core.training.card_kernels import times_vector_on_card
+
+        return times_vector_on_card(vectors, codes, scales, bias)
+    product = (codes.float()[None] * vectors.float()[:, None, :]).sum(-1)
+    return (product * scales.t() + bias).to(vectors.dtype)
+
+
+@times_vector.register_fake
+def _(vectors: torch.Tensor, codes: torch.Tensor, scales: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    return vectors.new_empty((vectors.shape[0], codes.shape[0]))
 
 
 @torch.library.custom_op("flenwheel::fp8_product", mutates_args=())
@@ -48,7 +76,7 @@ def fp8_product(
 ) -> torch.Tensor:
     """x W^T + bias + left @ right in `dtype`; x (rows, inputs) and codes (outputs, inputs) are e4m3 with row scales."""
     y = scaled_product(x, x_scale, codes, scale, bias).to(dtype)
-    return y if left is None or right is None else y.addmm_(left, right)
+    return y if left is None or right is None else add_product(y, left, right)
 
 
 @fp8_product.register_fake
@@ -79,7 +107,7 @@ def fp8_product_backward(
     columns = transposed_codes(codes) if transposed is None else transposed
     ones = _ones(columns.shape[0], dy.device)
     dx = scaled_product(dy_codes, dy_scale, columns, ones).to(dy.dtype)
-    return dx if left is None or right is None else dx.addmm_(left, right)
+    return dx if left is None or right is None else add_product(dx, left, right)
 
 
 @fp8_product_backward.register_fake
@@ -107,7 +135,7 @@ def nf4_product(
     """x W^T + bias + left @ right for an NF4 weight (`shape` as in Nf4Weight)."""
     weight = dequantise(Nf4Weight(packed, absmax, shape, bias), x.dtype)
     y = torch.nn.functional.linear(x, weight, bias)
-    return y if left is None or right is None else y.addmm_(left, right)
+    return y if left is None or right is None else add_product(y, left, right)
 
 
 @nf4_product.register_fake
@@ -135,7 +163,7 @@ def nf4_product_backward(
 ) -> torch.Tensor:
     """dy W + left @ right for an NF4 weight."""
     dx = dy @ dequantise(Nf4Weight(packed, absmax, shape, bias), dy.dtype)
-    return dx if left is None or right is None else dx.addmm_(left, right)
+    return dx if left is None or right is None else add_product(dx, left, right)
 
 
 @nf4_product_backward.register_fake
@@ -156,7 +184,7 @@ def dense_product(
     x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, left: torch.Tensor, right: torch.Tensor
 ) -> torch.Tensor:
     """x W^T + bias + left @ right; weight (outputs, inputs), or a transposed view of it for the backward product."""
-    return torch.nn.functional.linear(x, weight, bias).addmm_(left, right)
+    return add_product(torch.nn.functional.linear(x, weight, bias), left, right)
 
 
 @dense_product.register_fake

@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional
 
 from flenwheel_core.training.attention import attention
+from flenwheel_core.training.heads import Rope, Stream, joint_heads
 from flenwheel_core.training.lora_linear import Adapter, lora_linear
 from flenwheel_core.training.storage import FrozenWeight
 
@@ -54,10 +55,6 @@ class BlockOptions(NamedTuple):
     compact: bool
 
 
-Rope = tuple[torch.Tensor, torch.Tensor]
-"""Cosines and sines (tokens, channels of a head), float32."""
-
-
 def double_block(
     picture: torch.Tensor,
     text: torch.Tensor,
@@ -70,11 +67,11 @@ def double_block(
     """picture (batch, tokens, channels), text alike; modulations (batch, 6 * channels). The same two, changed."""
     shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = modulation[:, None].chunk(6, -1)
     t_shift, t_scale, t_gate, t_shift_mlp, t_scale_mlp, t_gate_mlp = text_modulation[:, None].chunk(6, -1)
-    q, k, v = _heads(_linear(_modulated(picture, shift, scale), w.qkv, options), options.heads, 3)
-    tq, tk, tv = _heads(_linear(_modulated(text, t_shift, t_scale), w.text_qkv, options), options.heads, 3)
-    q = torch.cat([_rms(tq, w.norms[2]), _rms(q, w.norms[0])], 1)
-    k = torch.cat([_rms(tk, w.norms[3]), _rms(k, w.norms[1])], 1)
-    y = attention(_rotate(q, rope), _rotate(k, rope), torch.cat([tv, v], 1), cudnn=options.cudnn).flatten(2)
+    streams = (
+        Stream(_linear(_modulated(text, t_shift, t_scale), w.text_qkv, options), *w.norms[2:]),
+        Stream(_linear(_modulated(picture, shift, scale), w.qkv, options), *w.norms[:2]),
+    )
+    y = attention(*joint_heads(streams, rope, options.heads), cudnn=options.cudnn).flatten(2)
     text_y, picture_y = y.split([text.shape[1], picture.shape[1]], 1)
 
     picture = picture + gate * _linear(picture_y, w.out, options)
@@ -94,9 +91,8 @@ def single_block(
     shift, scale, gate = modulation[:, None].chunk(3, -1)
     width = x.shape[-1]
     both = _linear(_modulated(x, shift, scale), w.qkv_mlp, options)
-    q, k, v = _heads(both[..., : 3 * width], options.heads, 3)
-    q, k = _rotate(_rms(q, w.norms[0]), rope), _rotate(_rms(k, w.norms[1]), rope)
-    y = attention(q, k, v, cudnn=options.cudnn).flatten(2)
+    stream = Stream(both[..., : 3 * width], *w.norms)
+    y = attention(*joint_heads((stream,), rope, options.heads), cudnn=options.cudnn).flatten(2)
     hidden = gelu(both[..., 3 * width :])
     return x + gate * _linear(torch.cat([y, hidden], -1), w.out, options)
 
@@ -134,19 +130,3 @@ def _linear(x: torch.Tensor, linear: Linear, options: BlockOptions) -> torch.Ten
 
 def _modulated(x: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     return functional.layer_norm(x, (x.shape[-1],), eps=1e-6) * (1 + scale) + shift
-
-
-def _heads(x: torch.Tensor, heads: int, parts: int) -> tuple[torch.Tensor, ...]:
-    return x.unflatten(-1, (parts, heads, -1)).unbind(2)
-
-
-def _rms(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    return functional.rms_norm(x, (x.shape[-1],), weight, eps=1e-6)
-
-
-def _rotate(x: torch.Tensor, rope: Rope) -> torch.Tensor:
-    """Rotary embedding of neighbouring channel pairs (Su et al. 2021), as diffusers applies it; x (batch, tokens, heads, c)."""
-    cos, sin = (part[None, :, None, :] for part in rope)
-    even, odd = x.unflatten(-1, (-1, 2)).unbind(-1)
-    turned = torch.stack([-odd, even], -1).flatten(-2)
-    return (x.float() * cos + turned.float() * sin).to(x.dtype)

@@ -16,12 +16,13 @@ from flenwheel_core.families.flux.blocks import (
     BlockOptions,
     DoubleWeights,
     Linear,
-    Rope,
     SingleWeights,
     double_block,
     single_block,
 )
 from flenwheel_core.families.flux.sources import WeightSource
+from flenwheel_core.training.frozen_product import times_vector
+from flenwheel_core.training.heads import Rope
 from flenwheel_core.training.lora_linear import Adapter
 from flenwheel_core.training.storage import Fp8Weight, FrozenWeight, Storage, dequantise, store, transposed_codes
 
@@ -270,8 +271,7 @@ def _with_transposed(weights: Any) -> Any:
 def _modulation(silu: torch.Tensor, weight: FrozenWeight) -> torch.Tensor:
     """silu (batch, channels) to (batch, outputs): one token, so it is the weight's bytes that cost."""
     if isinstance(weight, Fp8Weight):
-        product = (weight.codes.float()[None] * silu.float()[:, None, :]).sum(-1)
-        return (product * weight.scale.t() + weight.bias).to(silu.dtype)
+        return times_vector(silu, weight.codes, weight.scale, weight.bias)
     return torch.nn.functional.linear(silu, dequantise(weight, silu.dtype), weight.bias)
 
 

@@ -11,18 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from flenwheel_core.families.flux.blocks import (
-    BlockOptions,
-    DoubleWeights,
-    Linear,
-    Rope,
-    _heads,
-    _linear,
-    _modulated,
-    _rms,
-    _rotate,
-)
+from flenwheel_core.families.flux.blocks import BlockOptions, DoubleWeights, Linear, _linear, _modulated, gelu
 from flenwheel_core.training.attention import attention
+from flenwheel_core.training.heads import Rope, Stream, joint_heads
 
 
 class EntryWeights(NamedTuple):
@@ -64,11 +55,11 @@ def enter(
     """
     shift, scale = modulations[0][:, None].chunk(6, -1)[:2]
     t_shift, t_scale = modulations[1][:, None].chunk(6, -1)[:2]
-    q, k, v = _heads(_linear(_modulated(picture, shift, scale), w.qkv, options), options.heads, 3)
-    tq, tk, tv = _heads(_linear(_modulated(text, t_shift, t_scale), w.text_qkv, options), options.heads, 3)
-    q = torch.cat([_rms(q, w.norms[0]), _rms(tq, w.norms[2])], 1)
-    k = torch.cat([_rms(k, w.norms[1]), _rms(tk, w.norms[3])], 1)
-    return _rotate(q, rope), _rotate(k, rope), torch.cat([v, tv], 1)
+    streams = (
+        Stream(_linear(_modulated(picture, shift, scale), w.qkv, options), *w.norms[:2]),
+        Stream(_linear(_modulated(text, t_shift, t_scale), w.text_qkv, options), *w.norms[2:]),
+    )
+    return joint_heads(streams, rope, options.heads)
 
 
 def leave(
@@ -86,7 +77,7 @@ def _stream(
     _, _, gate, shift, scale, gate_mlp = modulation[:, None].chunk(6, -1)
     out, up, down = linears
     x = x + gate * _linear(y, out, options)
-    hidden = functional.gelu(_linear(_modulated(x, shift, scale), up, options), approximate="tanh")
+    hidden = gelu(_linear(_modulated(x, shift, scale), up, options))
     return x + gate_mlp * _linear(hidden, down, options)
 
 

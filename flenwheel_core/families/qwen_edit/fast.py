@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from flenwheel_core.families.flux.blocks import BlockOptions, DoubleWeights, Linear, Rope
+from flenwheel_core.families.flux.blocks import BlockOptions, DoubleWeights, Linear
 from flenwheel_core.families.flux.fast import AdapterPlan, FastPlan
 from flenwheel_core.families.flux.sources import WeightSource
 from flenwheel_core.families.qwen_edit.blocks import Kept, attend, enter, halves, leave
+from flenwheel_core.training.heads import Rope
 from flenwheel_core.training.lora_linear import Adapter
 from flenwheel_core.training.storage import Fp8Weight, FrozenWeight, dequantise, store, transposed_codes
 
