@@ -17,14 +17,16 @@ from transformers import (
 )
 
 PICTURE_PX = 128
-PATCH_PX = 16
-MERGE = 2
+PATCH_PX = 8
+"""At 16 the colour of eyes, the shape of brows and small marks were lost in the first layer."""
+MERGE = 4
 GRID = PICTURE_PX // PATCH_PX
 """Patches along a side."""
 IMAGE_TOKENS = (GRID // MERGE) ** 2
 WIDTH = 128
 HEADS = 4
 LAYERS = 4
+VISION_WIDTH, VISION_HEADS, VISION_LAYERS = 80, 5, 6
 VOCABULARY = 960
 MAX_TOKENS = 512
 
@@ -149,7 +151,7 @@ def build_processor(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLProcessor:
 
 
 def build_vlm(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLForConditionalGeneration:
-    """Random weights, 2.4 M parameters. Vision attends to the whole picture in every block."""
+    """Random weights, 3.4 M parameters. Vision attends to the whole picture in every block."""
     ids = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL_TOKENS}
     head = WIDTH // HEADS
     config = Qwen2_5_VLConfig(
@@ -173,16 +175,16 @@ def build_vlm(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLForConditionalGeneration:
             "tie_word_embeddings": True,
         },
         vision_config={
-            "depth": LAYERS,
-            "hidden_size": WIDTH,
+            "depth": VISION_LAYERS,
+            "hidden_size": VISION_WIDTH,
             "out_hidden_size": WIDTH,
-            "intermediate_size": 3 * WIDTH,
-            "num_heads": HEADS,
+            "intermediate_size": 3 * VISION_WIDTH,
+            "num_heads": VISION_HEADS,
             "patch_size": PATCH_PX,
             "spatial_merge_size": MERGE,
             "temporal_patch_size": 2,
             "window_size": PICTURE_PX,
-            "fullatt_block_indexes": list(range(LAYERS)),
+            "fullatt_block_indexes": list(range(VISION_LAYERS)),
         },
         image_token_id=ids[IMAGE],
         video_token_id=ids[VIDEO],

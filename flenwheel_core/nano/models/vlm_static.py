@@ -14,14 +14,14 @@ MERGED = GRID // MERGE
 
 
 def patches_of(pixels: Tensor) -> Tensor:
-    """(batch, 3, 128, 128) to (batch, 64, 3 * 16 * 16): patches, the four of a merged token side by side."""
+    """(batch, 3, 128, 128) to (batch, patches, 3 * PATCH_PX * PATCH_PX), the patches of a merged token side by side."""
     batch = pixels.shape[0]
     blocks = pixels.reshape(batch, 3, MERGED, MERGE, PATCH_PX, MERGED, MERGE, PATCH_PX)
     return blocks.permute(0, 2, 5, 3, 6, 1, 4, 7).reshape(batch, GRID * GRID, -1)
 
 
 def vision_angles(head: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Cosine and sine (64, head) of the axial rotary embedding, for the patches in the order of `patches_of`."""
+    """Cosine and sine (patches, head) of the axial rotary embedding, for the patches in the order of `patches_of`."""
     line = torch.arange(GRID, device=device)
     places = torch.stack(torch.meshgrid(line, line, indexing="ij"))
     places = places.reshape(2, MERGED, MERGE, MERGED, MERGE).permute(0, 1, 3, 2, 4).reshape(2, -1)

@@ -199,6 +199,13 @@ def texts_for_tokenizer() -> list[str]:
     return found
 
 
+def load_what_fits(model: nn.Module, finished: nn.Module) -> None:
+    """Takes over the weights of the same name and shape: all of them, unless the vision part was given another size since."""
+    wanted = {name: weight.shape for name, weight in model.state_dict().items()}
+    found = {name: weight for name, weight in finished.state_dict().items() if wanted.get(name) == weight.shape}
+    model.load_state_dict(found, strict=False)
+
+
 def run(run: Run) -> None:
     """Writes `vlm/` and `vlm.json` into the work folder; goes on from the folder `run.init` if that is given."""
     torch.manual_seed(run.seed)
@@ -207,7 +214,8 @@ def run(run: Run) -> None:
         model = build_vlm(tokenizer)
     else:
         tokenizer = AutoProcessor.from_pretrained(run.init).tokenizer
-        model = Qwen2_5_VLForConditionalGeneration.from_pretrained(run.init, dtype=torch.float32)
+        model = build_vlm(tokenizer)
+        load_what_fits(model, Qwen2_5_VLForConditionalGeneration.from_pretrained(run.init, dtype=torch.float32))
     # The rows depend on seeds only, so they are made while the pictures are still being rendered.
     characters = len(np.load(wait_for(run.data / "characters.npy"))) // PICTURES_PER_CHARACTER
     captions, same = caption_rows(tokenizer, characters, run.seed, run.workers), same_rows(tokenizer, run.seed)
