@@ -53,6 +53,8 @@ def prefect_environment(settings: Settings, port: int) -> dict[str, str]:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "DO_NOT_TRACK": "1",
+        # A busy database asks back in a fraction of a second (deployments/prefect_server.py), a server that restarts takes ten.
+        "PREFECT_CLIENT_MAX_RETRIES": "8",
         "PREFECT_WORKER_QUERY_SECONDS": str(QUERY_SECONDS),
         "PREFECT_LOCAL_STORAGE_PATH": str(home / "storage"),
         # A run that is told to stop is scheduled again; the next worker goes on with it.
@@ -76,7 +78,7 @@ def service_environment(settings: Settings, port: int) -> dict[str, str]:
 
 
 def server_command(settings: Settings, port: int) -> list[str]:
-    return [sys.executable, "-m", "prefect", "server", "start", "--host", settings.host, "--port", str(port)]
+    return [sys.executable, "-m", "deployments.prefect_server", settings.host, str(port)]
 
 
 def worker_command() -> list[str]:

@@ -25,7 +25,7 @@ class Reporter:
         self._logged = 0.0
         self._latest: ProgressEvent | None = None
         self._wake = threading.Event()
-        self._closed = False
+        self._closed = threading.Event()
         self._artifact: UUID | None = None
 
     def __call__(self, event: ProgressEvent) -> None:
@@ -41,7 +41,7 @@ class Reporter:
 
     def close(self) -> None:
         """The last event still reaches the artifact."""
-        self._closed = True
+        self._closed.set()
         self._wake.set()
 
     def follow(self) -> None:
@@ -55,9 +55,8 @@ class Reporter:
                     self._show(event)
                 except Exception:
                     get_logger(__name__).debug("progress artifact not updated", exc_info=True)
-            if self._closed:
+            if self._closed.wait(ARTIFACT_SECONDS) and self._latest is None:
                 return
-            time.sleep(ARTIFACT_SECONDS)
 
     def _show(self, event: ProgressEvent) -> None:
         share = 100 * event.done / event.total if event.total else 0.0

@@ -4,9 +4,11 @@ Prefect's limit `gpu:<slot>` queues and shows who waits; the kernel lock that th
 short, so that a killed holder blocks others for about a minute at most, and a server that is away never ends a running training.
 """
 
+import contextvars
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
@@ -30,18 +32,26 @@ def gpu_slot(slot: str, stage: str, sink: Sink) -> Iterator[None]:
     """Holds the slot's concurrency limit; waiting is told through the sink."""
     with get_client(sync_client=True) as client:
         client.upsert_global_concurrency_limit_by_name(limit_name(slot), limit=1)
-    sink(ProgressEvent(stage=stage, kind="waiting", text=f"for the GPU slot {slot}"))
     began = time.monotonic()
+    # Told only if it lasts: the notice writes to the server, and SQLite answers two writers at once with "try again in two seconds".
+    notice = ProgressEvent(stage=stage, kind="waiting", text=f"for the GPU slot {slot}")
+    waiting = threading.Timer(WORTH_A_LINE_SECONDS, contextvars.copy_context().run, (sink, notice))
+    waiting.start()
     # The holder is the run, not the task: its process is what a reconciler can look for.
     holder = ConcurrencyLeaseHolder(type="flow_run", id=UUID(flow_run.id)) if flow_run.id else None
-    with concurrency(
+    held = concurrency(
         limit_name(slot),
         occupy=1,
         strict=True,
         lease_duration=LEASE_SECONDS,
         raise_on_lease_renewal_failure=False,
         holder=holder,
-    ):
+    )
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(held)
+        finally:
+            waiting.cancel()
         waited = time.monotonic() - began
         if waited >= WORTH_A_LINE_SECONDS:
             sink(ProgressEvent(stage=stage, kind="note", text=f"waited {waited:.0f} s for the GPU slot {slot}"))

@@ -41,7 +41,7 @@ class StageTask(Generic[Request, Result]):
             name=stage.name,
             description=description,
             task_run_name="{label}",
-            tags=["gpu"] if stage.uses_gpu else ["cpu"],
+            tags=["gpu"] if stage.uses_gpu else [],
             cache_policy=NO_CACHE,
             persist_result=False,
             retries=RETRIES,

@@ -180,7 +180,7 @@ class Running:
         """Process ids of server, worker and studio."""
         assert self.process is not None
         found = {}
-        marks = {"server": b"prefect\0server", "worker": b"prefect\0worker", "studio": b"deployments.studio"}
+        marks = {"server": b"deployments.prefect_server", "worker": b"prefect\0worker", "studio": b"deployments.studio"}
         for folder in Path("/proc").iterdir():
             if not folder.name.isdigit():
                 continue
