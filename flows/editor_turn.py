@@ -136,6 +136,7 @@ class EditorTurn:
                 verifier=self.recipe.models.verifier,
                 reader=self.recipe.models.reader,
                 sampler=self.recipe.enrich.sampler,
+                shift=self.recipe.enrich.shift,
                 storage=self.recipe.editor.storage,
             )
 

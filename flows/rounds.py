@@ -136,6 +136,7 @@ class EnrichedRounds(Rounds):
                 loras=turn.editor_loras(),
                 sampler=turn.recipe.enrich.sampler,
                 turn=turn.number,
+                shift=turn.recipe.enrich.shift,
             )
 
         request = turn.frozen(f"enrich-r{round_}", EnrichRequest, build)

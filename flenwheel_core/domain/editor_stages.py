@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from flenwheel_core.domain.base import Document
-from flenwheel_core.domain.images import Labels, LoraUse, Sampler
+from flenwheel_core.domain.images import Labels, LoraUse, Sampler, is_unset
 from flenwheel_core.domain.loras import LoraRecord, LossPoint
 from flenwheel_core.domain.scores import Fingerprint
 from flenwheel_core.domain.stages import EditorStorage, StageRequest, StageResult
@@ -61,6 +61,9 @@ class EditCompareRequest(StageRequest):
     reader: str | None = None
     sampler: Sampler
     storage: EditorStorage | None = None
+    shift: float | None = Field(
+        default=None, gt=0, exclude_if=is_unset, description="fixed shift, for few-step LoRAs; None: the model's own"
+    )
 
 
 class EditScore(Document):

@@ -45,6 +45,11 @@ class LoraUse(Document):
     weight: float = 1.0
 
 
+def is_unset(value: object) -> bool:
+    """For fields that came later: left out of a document where they say nothing, so that its digest stays."""
+    return value is None
+
+
 class Sampler(Document):
     """How a picture is drawn."""
 

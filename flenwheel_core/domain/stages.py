@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from flenwheel_core.domain.base import Document
-from flenwheel_core.domain.images import LoraUse, Sampler
+from flenwheel_core.domain.images import LoraUse, Sampler, is_unset
 from flenwheel_core.domain.loras import LoraRecord, LossPoint, SampleImage
 from flenwheel_core.domain.prompts import EditItem, GenerateItem
 from flenwheel_core.domain.scores import Comparison, Fingerprint, Scorecard
@@ -106,6 +106,9 @@ class EnrichRequest(StageRequest):
     sampler: Sampler
     turn: int
     storage: EditorStorage | None = Field(default=None, description="None: the most exact one that fits the card")
+    shift: float | None = Field(
+        default=None, gt=0, exclude_if=is_unset, description="fixed shift, for few-step LoRAs; None: the model's own"
+    )
 
 
 class EnrichResult(StageResult):

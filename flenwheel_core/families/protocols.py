@@ -45,6 +45,8 @@ class EditJob:
     seed: int
     sampler: Sampler
     images: "tuple[Image, ...]"
+    shift: float | None = None
+    """Fixed shift of the noise levels, for few-step LoRAs; None: the model's own schedule."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from flenwheel_core.domain.base import Document
-from flenwheel_core.domain.images import Sampler
+from flenwheel_core.domain.images import Sampler, is_unset
 from flenwheel_core.domain.prompts import PromptTemplate
 from flenwheel_core.recipes.benchmark import BenchmarkRecipe
 from flenwheel_core.recipes.editor import EditorRecipe
@@ -41,6 +41,13 @@ class EnrichRecipe(Document):
     target_images: int = Field(default=50, ge=1, le=10_000, description="Enriched images to aim for.")
     seed: int = Field(default=0, ge=0, description="Seed of the plan and of the edits.")
     sampler: Sampler = Field(description="How the editor draws.")
+    shift: float | None = Field(
+        default=None,
+        gt=0,
+        le=20,
+        exclude_if=is_unset,
+        description="Fixed shift of the noise levels, as few-step LoRAs need it (Lightning: 3); the editor's own schedule if unset.",
+    )
     loras: tuple[EditorLora, ...] = Field(
         default=(), description="LoRAs the editor wears besides its own, in this order; own or community ones."
     )

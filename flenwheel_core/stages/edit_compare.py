@@ -64,6 +64,7 @@ def _draw(request: EditCompareRequest, loras: tuple[LoraUse, ...], context: Stag
         sampler=request.sampler,
         turn=0,
         storage=request.storage,
+        shift=request.shift,
     )
     done = context.store.get_result(edits, EnrichResult)
     if done is None:

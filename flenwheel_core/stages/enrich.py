@@ -48,7 +48,7 @@ def _check(request: EnrichRequest, context: StageContext) -> None:
 
 def _job(item: EditItem, request: EnrichRequest, context: StageContext) -> EditJob:
     images = tuple(load_picture(context.store, digest) for digest in (item.source, *item.references))
-    return EditJob(item.key, item.prompt, item.seed, request.sampler, images)
+    return EditJob(item.key, item.prompt, item.seed, request.sampler, images, request.shift)
 
 
 def _record(request: EnrichRequest, item: EditItem, made: Made, model: str) -> ImageRecord:

@@ -1,5 +1,6 @@
 """Drawing one edit with a Qwen-Image-Edit transformer: the same way while training and afterwards."""
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,16 +25,19 @@ def draw(
     steps: int,
     true_cfg: float,
     seed: int,
+    shift: float | None = None,
 ) -> Tensor:
     """Latents (1, target tokens, channels) of an edit, float32.
 
     `references` are clean latents (1, reference tokens, channels), `prompt` and `negative` hidden states (tokens, channels). Without
     `negative`, or with `true_cfg` 1, every step is one call of the transformer. Noise comes from a generator on the CPU,
-    so that a seed means the same everywhere.
+    so that a seed means the same everywhere. `shift` is for few-step LoRAs: see `few_step_scheduler`.
     """
     device, dtype = references.device, transformer.dtype
     latents = initial_noise(sizes, transformer.config.in_channels, seed).to(device)
     sigmas = np.linspace(1.0, 1 / steps, steps)
+    if shift is not None:
+        scheduler = few_step_scheduler(scheduler, shift)
     scheduler.set_timesteps(sigmas=sigmas, device=device, mu=shift_of(scheduler, sizes.target_tokens))
     scheduler.set_begin_index(0)
     shapes = [sizes.image_shapes()]
@@ -57,6 +61,17 @@ def draw(
             predicted = guided(predicted, predict(negative, noisy, at), true_cfg)
         latents = scheduler.step(predicted, time, latents, return_dict=False)[0]
     return latents
+
+
+def few_step_scheduler(scheduler: "FlowMatchEulerDiscreteScheduler", shift: float) -> "FlowMatchEulerDiscreteScheduler":
+    """The scheduler that few-step LoRAs were distilled with: the same exponential shift at every size, down to no noise at all.
+
+    Qwen-Image-Lightning's recipe for diffusers: both ends of the dynamic shift at ln(shift), with shift 3, and no terminal value.
+    """
+    fixed: FlowMatchEulerDiscreteScheduler = type(scheduler).from_config(
+        scheduler.config, base_shift=math.log(shift), max_shift=math.log(shift), shift_terminal=None
+    )
+    return fixed
 
 
 def guided(wanted: Tensor, unwanted: Tensor, scale: float) -> Tensor:

@@ -94,6 +94,7 @@ class QwenEditor:
             steps=job.sampler.steps,
             true_cfg=job.sampler.true_cfg,
             seed=job.seed,
+            shift=job.shift,
         )
         return to_picture(decode_latents(vae, latents, sizes.target))
 

@@ -1,17 +1,21 @@
 """The editor: the same picture for the same job in any company, one load of each model, LoRAs with weights."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
 from PIL import Image
 from safetensors.torch import save_file
 
 from flenwheel_core.domain.images import Sampler
 from flenwheel_core.errors import InputError, ResourceError
 from flenwheel_core.families.protocols import EditJob, LoraFile
+from flenwheel_core.families.qwen_edit.conditioning import shift_of
+from flenwheel_core.families.qwen_edit.drawing import few_step_scheduler
 from flenwheel_core.families.qwen_edit.editor import open_editor
 from flenwheel_core.families.qwen_edit.loading import QwenEditModel, choose_storage
 from flenwheel_core.settings import Settings
@@ -123,3 +127,19 @@ def test_storage_is_the_most_exact_that_fits() -> None:
         choose_storage(sizes, 12)
     with pytest.raises(ResourceError, match="bf16"):
         choose_storage(sizes, 24, "bf16")
+
+
+def test_few_steps_take_the_schedule_they_were_distilled_with() -> None:
+    own = {"use_dynamic_shifting": True, "base_shift": 0.5, "max_shift": 0.9, "max_image_seq_len": 8192}
+    model = FlowMatchEulerDiscreteScheduler(**own, shift_terminal=0.02)
+    few = few_step_scheduler(model, 3.0)
+    for tokens in (256, 4096, 8192):
+        few.set_timesteps(sigmas=np.linspace(1.0, 1 / 4, 4), mu=shift_of(few, tokens))
+        expected = [3 * sigma / (1 + 2 * sigma) for sigma in (1.0, 0.75, 0.5, 0.25)]
+        torch.testing.assert_close(few.sigmas, torch.tensor([*expected, 0.0]))
+    assert model.config.shift_terminal == 0.02 and model.config.base_shift == 0.5
+
+
+def test_a_fixed_shift_gives_another_picture(editor_folder: Path, settings: Settings) -> None:
+    plain = made(editor_folder, settings, [job("a")])["a"]
+    assert (plain != made(editor_folder, settings, [replace(job("a"), shift=8.0)])["a"]).any()
