@@ -75,3 +75,26 @@ def quick() -> list[Group]:
         Group(name, LoraRecipe.model_validate({"rank": 16, **TARGETS[name]}), 400, 4, tuple(recipes))
         for name in ("usual+embedders", "text+singles", "usual")
     ]
+
+
+def lean() -> list[Group]:
+    """For a base that knows names: how few steps are enough, and what keeps the class word best."""
+    recipes = [Run(0, lr=lr, share=share) for lr in (7e-4, 1e-3, 1.5e-3, 2e-3, 3e-3) for share in (0.25, 0.4)]
+    recipes += [Run(0, lr=1e-3, share=0.12), Run(0, lr=1.5e-3, share=0.25, guidance=1.0)]
+    recipes += [Run(0, lr=1.5e-3, share=0.4, paired=True), Run(0, lr=1.5e-3, share=0.4, own=0.4, wide=0.3)]
+    usual = ("usual", 16)
+    order: list[tuple[tuple[str, int], int]] = [
+        (usual, 400), (usual, 250), (usual, 150), (("usual+embedders", 16), 250),
+        (("attention", 16), 250), (("usual", 8), 250), (("all", 16), 250), (("text+singles", 16), 250),
+        (("usual", 32), 250), (("usual+embedders", 16), 400), (usual, 600), (("attention+embedders", 16), 250),
+    ]  # fmt: skip
+    groups = [
+        Group(f"{name} {steps}", LoraRecipe.model_validate({"rank": rank, **TARGETS[name]}), steps, 4, tuple(recipes))
+        for (name, rank), steps in order
+    ]
+    wide = LoraRecipe.model_validate({"rank": 16, **TARGETS["usual"]})
+    groups.append(Group("batch 8", wide, 200, 8, tuple(recipes)))
+    groups.append(Group("batch 2", wide, 600, 2, tuple(recipes)))
+    groups.append(Group("other trigger", wide, 250, 4, tuple(recipes[:6]), trigger="sks"))
+    groups.append(Group("a name of the world", wide, 250, 4, tuple(recipes[:6]), trigger="fenyradra"))
+    return groups

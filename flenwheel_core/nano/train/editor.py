@@ -12,7 +12,10 @@ from diffusers import QwenImageTransformer2DModel
 from diffusers.models.attention_processor import Attention
 from torch import Tensor
 
+from flenwheel_core.nano.train.autoencoder import face_weight
+
 SIDE = 8  # packed tokens along a side
+CHANGE_WEIGHT = 1.0
 IMAGE_SHAPES = [[(1, SIDE, SIDE), (1, SIDE, SIDE)]]
 
 
@@ -106,6 +109,17 @@ class EditorData:
     """(edits,): how many of the text tokens are valid."""
 
 
+def change_weight(truth: Tensor, source: Tensor) -> Tensor:
+    """(batch, tokens, 1), mean 1: tokens in which the target differs from the source count more, and faces count more.
+
+    An expression is a few tokens of an edit; without this, copying the source's face costs next to nothing.
+    """
+    change = (truth - source).abs().mean(-1)
+    weight = 1 + CHANGE_WEIGHT * (change / change.mean(1, keepdim=True).clamp_min(1e-4)).clamp(max=8)
+    weight = weight * face_weight(SIDE, truth.device).flatten()
+    return (weight / weight.mean(1, keepdim=True))[..., None]
+
+
 class EditLoss:
     """Flow matching on the target picture of an edit."""
 
@@ -121,7 +135,7 @@ class EditLoss:
         noisy = (1 - level) * truth + level * noise
         with torch.autocast(truth.device.type, torch.bfloat16, cache_enabled=False):
             predicted = self.model.velocity(noisy, source, sigma, condition, valid)
-        return F.mse_loss(predicted.float(), noise - truth)
+        return (change_weight(truth, source) * (predicted.float() - (noise - truth)) ** 2).mean()
 
     def __call__(self) -> Tensor:
         data, device = self.data, self.data.latents.device

@@ -10,6 +10,7 @@ from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
 from flenwheel_core.nano.models.editor import build_transformer, normalise, save_pipeline
 from flenwheel_core.nano.models.flux import pack
+from flenwheel_core.nano.models.vlm import WIDTH
 from flenwheel_core.nano.train.conditions import CONDITION_TOKENS, encode_edits
 from flenwheel_core.nano.train.editor import EditLoss, EditorData, EditorModel
 from flenwheel_core.nano.train.loop import Plan, Training
@@ -34,21 +35,18 @@ def run(run: Run) -> None:
     pictures = np.load(run.data / "pictures.npy", mmap_mode="r")
     edits = torch.from_numpy(np.load(run.data / "edits.npy").astype(np.int64))
     instructions = (run.data / "edits.txt").read_text().split("\n")[: len(edits)]
-    wait_for(run.work / "vlm.json")
-    vlm = (
-        Qwen2_5_VLForConditionalGeneration.from_pretrained(run.work / "vlm", dtype=torch.float32).to(run.device).eval()
-    )
-    condition, lengths = encode_edits(run, vlm, pictures, edits[:, 0], instructions)
+    # Noise in the final shapes, so that the step is recorded while the vision-language model is still being trained.
+    room = (len(edits), CONDITION_TOKENS, WIDTH)
     data = EditorData(
         latents=torch.randn(len(pictures), 64, 64, dtype=torch.float16, device=run.device),
         source=edits[:, 0].to(run.device),
         target=edits[:, 1].to(run.device),
-        condition=condition,
-        lengths=lengths,
+        condition=torch.randn(room, dtype=torch.bfloat16, device=run.device),
+        lengths=torch.full((len(edits),), CONDITION_TOKENS, device=run.device),
     )
     plan = replace(PLAN, max_steps=run.max_steps)
     if run.init is None:
-        transformer = build_transformer(condition.shape[2])
+        transformer = build_transformer(WIDTH)
     else:
         transformer = QwenImageTransformer2DModel.from_pretrained(run.init / "transformer", torch_dtype=torch.float32)
         plan = replace(plan, learning_rate=FURTHER_LEARNING_RATE)
@@ -58,6 +56,14 @@ def run(run: Run) -> None:
     )
     training.prepare()
 
+    wait_for(run.work / "vlm.json")
+    vlm = (
+        Qwen2_5_VLForConditionalGeneration.from_pretrained(run.work / "vlm", dtype=torch.float32).to(run.device).eval()
+    )
+    condition, lengths = encode_edits(run, vlm, pictures, edits[:, 0], instructions)
+    data.condition.copy_(condition)
+    data.lengths.copy_(lengths)
+    del condition
     vae = load_trained(wait_for(run.work / "qwen_vae_latents.npy").parent / "qwen_vae", run.device)
     latents = np.load(run.work / "qwen_vae_latents.npy", mmap_mode="r")
     fill(data.latents, latents, convert=lambda part: pack(normalise(vae, part.float())))

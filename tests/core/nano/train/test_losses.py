@@ -5,8 +5,10 @@ import torch.nn.functional as F
 
 from flenwheel_core.nano.train.augment import augmented
 from flenwheel_core.nano.train.data import LABELS
+from flenwheel_core.nano.train.editor import change_weight
 from flenwheel_core.nano.train.embedder import contrastive_loss, margin_loss
 from flenwheel_core.nano.train.reader import reading_loss
+from flenwheel_core.nano.train.vlm import Heads
 
 
 def test_contrastive_loss_wants_owners_together() -> None:
@@ -45,3 +47,23 @@ def test_augmentation_keeps_what_is_shown_and_differs_each_time() -> None:
     assert first.shape == (4, 3, 128, 128) and first.abs().max() <= 1
     assert not torch.equal(first, second)
     assert (first[:, :, 50:70, 55:75].mean((1, 2, 3)) > first[:, :, :8, :8].mean((1, 2, 3)) + 1).all()
+
+
+def test_what_an_edit_changes_counts_most() -> None:
+    torch.manual_seed(0)
+    source = torch.randn(2, 64, 16)
+    truth = source.clone()
+    truth[0, 27:29] += 1
+    weight = change_weight(truth, source)
+    assert torch.allclose(weight.mean(1), torch.ones(2, 1))
+    assert weight[0, 27:29].min() > 5 * weight[0, 40:].max()
+    assert weight[1].max() < 3
+
+
+def test_who_loss_wants_pictures_of_one_character_alike() -> None:
+    torch.manual_seed(0)
+    heads = Heads(vocabulary=8)
+    first = torch.randn(4, 16, 128)
+    same = torch.ones(4)
+    assert heads.who_loss(first, first, same) < heads.who_loss(first, first.roll(1, 0), same)
+    assert heads.who_loss(first, first, 1 - same) > heads.who_loss(first, first, same)
