@@ -21,8 +21,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks.nano_cells import CELLS
 from benchmarks.result_file import RESULTS, Row, write_result
-from flenwheel_core.domain.images import ANGLES, EXPRESSIONS, Sampler
+from flenwheel_core.domain.images import Sampler
 from flenwheel_core.families.flux.generator import FluxGenerator
 from flenwheel_core.families.flux.loading import FluxModel
 from flenwheel_core.families.flux.trainer import train_lora
@@ -31,11 +32,8 @@ from flenwheel_core.ids import digest_bytes
 from flenwheel_core.nano import SAME_CHARACTER, weights_folder
 from flenwheel_core.nano.measure import NanoEmbedder, NanoReader
 from flenwheel_core.nano.world import (
-    BACKGROUNDS,
     HELD_OUT_FROM,
-    LIGHTINGS,
     Character,
-    View,
     caption,
     make_character,
     render,
@@ -51,12 +49,6 @@ TRIGGER, CLASS_WORD = "ohwx_char", "person"
 SAMPLER = Sampler(steps=20, guidance=3.5, true_cfg=1.0, width=128, height=128)
 PICTURES = 12
 ROOT = Path(__file__).resolve().parents[1]
-CELLS = [
-    View(angle, expression, background=BACKGROUNDS[(3 * a + e) % 7], lighting=LIGHTINGS[(a + e) % 4], seed=a * 4 + e)
-    for a, angle in enumerate(ANGLES)
-    for e, expression in enumerate(EXPRESSIONS)
-]
-"""The portraits of the model card, each on a background and in a light."""
 READ = ("angle", "expression", "background")
 
 

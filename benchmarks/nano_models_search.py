@@ -22,7 +22,7 @@ from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeli
 from torch import Tensor
 from transformers import Dinov2ForImageClassification
 
-from benchmarks.nano_learning import CELLS
+from benchmarks.nano_cells import CELLS
 from benchmarks.nano_models_many import Bank, Many, Run, train
 from flenwheel_core.domain.images import ANGLES, EXPRESSIONS
 from flenwheel_core.nano import weights_folder
