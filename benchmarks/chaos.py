@@ -2,9 +2,8 @@
 
     python -m benchmarks.chaos --kills 200
 
-Real server, worker, studio, flow runs and stage processes; the stages themselves are stand-ins that compute next to nothing, so that most
-instants fall between and around the work. Two characters' turns run at once. The first pair is left alone: what it makes, every other
-pair must make, byte for byte.
+Real server, worker, studio, flow runs and stage processes; the stages themselves are stand-ins that compute next to nothing. Two
+characters' turns run at once. The first pair is left alone: what it makes, every other pair must make, byte for byte.
 """
 
 import argparse
@@ -34,6 +33,8 @@ NAMES = ("mira", "nora")
 """Their turns are scheduled at the same time, so that they compete for the one GPU slot."""
 TARGETS = ("server", "worker", "run", "stage", "studio", "up")
 TURN_SECONDS = 1800.0
+STAGE_SECONDS = 0.2
+"""What an item or a step of a stand-in stage takes: long enough to be killed in the middle of."""
 
 
 @dataclass
@@ -212,7 +213,7 @@ def run_chaos(
             stage_modules=("tests.turn_stages",),
             models=folder / "models",
         )
-        running = Running(settings, write_recipe(folder, steps=30), stage_seconds=0.05)
+        running = Running(settings, write_recipe(folder, steps=30), stage_seconds=STAGE_SECONDS)
         running.patience_seconds = 0.5
         running.start()
         chaos = Chaos(running, seed, mean_seconds)

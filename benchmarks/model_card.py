@@ -5,13 +5,17 @@ nothing but a few of the good LoRA's own pictures. All run through the stages `i
 `alarm` is the collapse alarm against the good LoRA; the base is no yardstick and never raises it.
 
     python -m benchmarks.model_card                       # about eight minutes a character on two cores
+    python -m benchmarks.model_card --characters 10 --workers 10 --threads 4    # on a machine with more of them
     python -m benchmarks.model_card --steps 20 --characters 1 --out /tmp/results
 """
 
 import argparse
+import multiprocessing
 import tempfile
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from benchmarks.result_file import Row, write_result
@@ -175,6 +179,14 @@ def run_character(world: World, grids: Path | None) -> list[Row]:
     return rows
 
 
+def measure_character(
+    number: int, *, recipe: Recipe, verifier: str, reader: str | None, grids: Path | None
+) -> list[Row]:
+    """One character in a world of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        return run_character(World(Path(folder), number, recipe, verifier, reader), grids)
+
+
 def mean_rows(rows: Sequence[Row], characters: int) -> list[Row]:
     """One row a case: means over the characters, and in how many the alarm rang."""
     figures = ("pass_rate", "identity", "identity_p05", "angle_rate", "expression_rate", "pose_rate", "diversity")
@@ -191,6 +203,13 @@ def mean_rows(rows: Sequence[Row], characters: int) -> list[Row]:
     return means
 
 
+def use_threads(number: int) -> None:
+    """What a worker process computes with."""
+    import torch
+
+    torch.set_num_threads(number)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--characters", type=int, default=3)
@@ -198,6 +217,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, help="pictures a cell; the nano recipe's if unset")
     parser.add_argument("--verifier", default="nano")
     parser.add_argument("--reader", default="nano")
+    parser.add_argument("--workers", type=int, default=1, help="characters at a time")
+    parser.add_argument("--threads", type=int, default=2, help="threads of each")
     parser.add_argument("--grids", type=Path, help="folder for the grid pictures")
     parser.add_argument("--out", type=Path, help="folder of the result file; the repository's own if unset")
     given = parser.parse_args()
@@ -206,11 +227,13 @@ def main() -> None:
     training = recipe.train.model_copy(update={"sampling": sampling, "steps": given.steps or recipe.train.steps})
     card = recipe.benchmark.model_copy(update={"seeds_per_cell": given.seeds or recipe.benchmark.seeds_per_cell})
     recipe = recipe.model_copy(update={"train": training, "benchmark": card})
-    rows: list[Row] = []
-    for number in range(given.characters):
-        with tempfile.TemporaryDirectory() as folder:
-            world = World(Path(folder), number, recipe, given.verifier, given.reader or None)
-            rows += run_character(world, given.grids)
+    measure = partial(
+        measure_character, recipe=recipe, verifier=given.verifier, reader=given.reader or None, grids=given.grids
+    )
+    with ProcessPoolExecutor(
+        given.workers, multiprocessing.get_context("spawn"), initializer=use_threads, initargs=(given.threads,)
+    ) as pool:
+        rows = [row for found in pool.map(measure, range(given.characters)) for row in found]
     each = [{**row, "case": f"{row['case']}_{row['character']}"} for row in rows]
     write_result(
         "model_card", [*mean_rows(rows, given.characters), *each], **({"folder": given.out} if given.out else {})
