@@ -79,6 +79,17 @@ def trials() -> dict[str, Trial]:
         *(Trial(f"corrections_{weight:g}", editor={"corrections_weight": weight}) for weight in (1.0, 4.0, 8.0)),
         *(Trial(f"kept_{weight:g}", editor={"kept_weight": weight}) for weight in (0.3, 3.0)),
         *(Trial(f"changed_{weight:g}", editor={"changed_weight": weight}) for weight in (2.0, 4.0)),
+        *(Trial(f"mistakes_{weight:g}", editor={"mistake_weight": weight}) for weight in (3.0, 8.0)),
+        *(
+            Trial(
+                f"mistakes_8_{steps}_{rate:g}",
+                approved=False,
+                train={"steps": steps, "learning_rate": rate},
+                editor={"mistake_weight": 8.0},
+            )
+            for steps in (400, 800)
+            for rate in (1e-3, 2e-3)
+        ),
         Trial("dropout_0", train={"caption_dropout": 0.0}),
         Trial("dropout_0.2", train={"caption_dropout": 0.2}),
         Trial("uniform_sigma", train={"sigma": {"density": "uniform"}}),
@@ -206,6 +217,7 @@ def train(plan: Plan, trial: Trial, triplets: str) -> LoraRecord:
         changed_weight=editor.changed_weight,
         kept_weight=editor.kept_weight,
         corrections_weight=editor.corrections_weight,
+        mistake_weight=editor.mistake_weight,
         seed=editor.seed,
     )
     return plan.world(0).stage(base.EDIT_TRAIN, request).lora

@@ -8,10 +8,13 @@ characters run side by side in processes of one thread.
 """
 
 import argparse
+import multiprocessing
 import os
 import statistics
 import time
-from concurrent.futures import ProcessPoolExecutor
+import traceback
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +22,7 @@ from benchmarks.nano_turn import (
     ARMS,
     Arm,
     TurnOutcome,
+    World,
     add_character,
     nano_recipe,
     open_world,
@@ -32,6 +36,8 @@ from flenwheel_core.recipes.model import Recipe
 
 FIRST_SEED = FIRST_HELD_OUT_SEED + 500
 TARGET_PASS_RATE = 0.8
+MAIN_ARMS = ("both_flywheels", "no_flywheel_2")
+"""Arms with all characters; the other ablations may have fewer."""
 
 
 @dataclass(frozen=True)
@@ -43,22 +49,33 @@ class Job:
     recipe: Recipe
     index: int
     turn: int
+    gpu: str
 
     @property
     def name(self) -> str:
-        return f"held-out-{self.index}"
+        return f"held-out-{self.index}" if self.index >= 0 else ""
+
+    def world(self) -> World:
+        return open_world(self.work, self.arm, self.recipe, self.name, gpu=self.gpu)
 
 
 def run_job(job: Job) -> TurnOutcome:
     """In a process of its own."""
-    import torch
-
-    torch.set_num_threads(1)
-    world = open_world(job.work, job.arm, job.recipe, job.name)
+    world = job.world()
     if job.turn == 1:
         world.settings.root.mkdir(parents=True, exist_ok=True)
         add_character(world, FIRST_SEED + job.index)
     return run_turn(world, job.turn)
+
+
+def start_process(cards: Sequence[str], threads: int) -> None:
+    """Gives a new process its card, in turn, and its threads."""
+    if cards:
+        number = multiprocessing.current_process()._identity[0]
+        os.environ["CUDA_VISIBLE_DEVICES"] = cards[number % len(cards)]
+    import torch
+
+    torch.set_num_threads(threads)
 
 
 def main() -> None:
@@ -69,9 +86,14 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--characters", type=int, default=10)
+    parser.add_argument("--ablation-characters", type=int, help="characters of the arms beside the first two, if fewer")
     parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
+    parser.add_argument(
+        "--arms", nargs="+", default=[name for name in ARMS if name != "editor_only"], choices=list(ARMS)
+    )
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--threads", type=int, default=1, help="of each process")
+    parser.add_argument("--cards", nargs="+", default=[], help="CUDA devices that the processes share; none: the CPU")
     parser.add_argument("--steps", type=int, help="training steps of a LoRA, if not the recipe's")
     parser.add_argument("--edits", type=int, help="edits a turn, if not the recipe's")
     parser.add_argument("--editor-steps", type=int, help="training steps of the editor's LoRA, if not the recipe's")
@@ -79,32 +101,62 @@ def main() -> None:
     options = parser.parse_args()
     began = time.monotonic()
     recipe = nano_recipe(options.steps, options.edits, options.editor_steps)
+    gpu = "cpu"
+    if options.cards:  # models this small are over before a compiler is done with them
+        gpu = "auto"
+        train = recipe.train.model_copy(update={"weight_format": "bf16", "compile": False})
+        recipe = recipe.model_copy(update={"train": train})
     rows: list[Row] = []
     editor_rows: list[Row] = []
-    with ProcessPoolExecutor(options.workers) as processes:
+    start = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(options.workers, start, start_process, (options.cards, options.threads)) as processes:
         for turn in range(1, options.turns + 1):
             if options.seconds is not None and time.monotonic() - began > options.seconds:
                 break
-            arms = [ARMS[name] for name in options.arms]
-            jobs = [Job(options.work, arm, recipe, index, turn) for arm in arms for index in range(options.characters)]
-            for job, outcome in zip(jobs, processes.map(run_job, jobs), strict=True):
-                rows.append(outcome_row(job.arm, job.name, outcome))
-                print(rows[-1], flush=True)
-            learned = [Job(options.work, arm, recipe, -1, turn) for arm in arms if arm.flywheel_2]
-            editor_rows += [row for row in processes.map(run_editor_job, learned) if row is not None]
-            print(editor_rows[-1:], flush=True)
+            waiting: dict[str, list[tuple[Job, Future[TurnOutcome]]]] = {}
+            for name in options.arms:
+                few = options.ablation_characters if name not in MAIN_ARMS else None
+                jobs = [
+                    Job(options.work, ARMS[name], recipe, index, turn, gpu)
+                    for index in range(few or options.characters)
+                ]
+                waiting[name] = [(job, processes.submit(run_job, job)) for job in jobs]
+            learning = []
+            for name, running in waiting.items():
+                rows += [row for job, future in running if (row := turn_row(job, future)) is not None]
+                if ARMS[name].flywheel_2:
+                    job = Job(options.work, ARMS[name], recipe, -1, turn, gpu)
+                    learning.append(processes.submit(run_editor_job, job))
+            for future in learning:
+                if (found := future.result()) is not None:
+                    editor_rows.append(found)
+                    print(found, flush=True)
             write_result("nano_flywheels", [*rows, *editor_rows, *summary(rows)], folder=options.out)
+            print(f"turn {turn} ended after {time.monotonic() - began:.0f} s", flush=True)
     for row in summary(rows):
         print(row, flush=True)
 
 
-def run_editor_job(job: Job) -> Row | None:
-    """Flywheel 2 of an arm after a turn."""
-    import torch
+def turn_row(job: Job, future: "Future[TurnOutcome]") -> Row | None:
+    """The row of a turn; None for one that failed, which does not stop the others."""
+    try:
+        row = outcome_row(job.arm, job.name, future.result())
+    except Exception:
+        print(f"{job.arm.name} {job.name} turn {job.turn} failed", flush=True)
+        traceback.print_exc()
+        return None
+    print(row, flush=True)
+    return row
 
-    torch.set_num_threads(1)
+
+def run_editor_job(job: Job) -> Row | None:
+    """Flywheel 2 of an arm after a turn; None if it failed or had too few lessons."""
     began = time.monotonic()
-    outcome = run_editor_turn(open_world(job.work, job.arm, job.recipe, ""), job.turn)
+    try:
+        outcome = run_editor_turn(job.world(), job.turn)
+    except Exception:
+        traceback.print_exc()
+        return None
     if outcome is None:
         return None
     score = outcome.score

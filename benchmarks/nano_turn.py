@@ -114,9 +114,9 @@ class World:
         return load_truth(self.settings.root / f"{self.name}-truth.json")
 
 
-def open_world(folder: Path, arm: Arm, recipe: Recipe, name: str) -> World:
+def open_world(folder: Path, arm: Arm, recipe: Recipe, name: str, *, gpu: str = "cpu") -> World:
     """The world of an arm in a folder; processes may open the same one side by side."""
-    settings = Settings(workspace=folder / arm.name, store=None, gpu="cpu", slot=name or "editor", threads=1)
+    settings = Settings(workspace=folder / arm.name, store=None, gpu=gpu, slot=name or "editor", threads=1)
     return World(settings, arm, recipe, name)
 
 
@@ -270,6 +270,7 @@ def _gate_a(world: World, turn: Turn) -> tuple[DecisionSet, int]:
         loras=loras,
         sampler=turn.recipe.enrich.sampler,
         turn=turn.number,
+        shift=turn.recipe.enrich.shift,
     )
     images = world.stage(base.ENRICH, turn.frozen("enrich-r1", EnrichRequest, lambda: request)).images
     return _review(world, turn, images, "gate-a", "enriched"), len(items)

@@ -115,6 +115,7 @@ class EditorTurn:
             changed_weight=editor.changed_weight,
             kept_weight=editor.kept_weight,
             corrections_weight=editor.corrections_weight,
+            mistake_weight=editor.mistake_weight,
             storage=editor.storage,
             seed=editor.seed,
         )

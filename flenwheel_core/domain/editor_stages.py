@@ -21,6 +21,9 @@ class EditTrainRequest(StageRequest):
     changed_weight: float = 1.0
     kept_weight: float = 1.0
     corrections_weight: float = 1.0
+    mistake_weight: float | None = Field(
+        default=None, exclude_if=is_unset, description="loss weight where a corrected edit had gone wrong; None: 1"
+    )
     storage: EditorStorage | None = None
     seed: int
 

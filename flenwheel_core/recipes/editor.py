@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from flenwheel_core.domain.base import Document
+from flenwheel_core.domain.images import is_unset
 from flenwheel_core.recipes.train import SamplingRecipe, TrainingRecipe
 
 
@@ -32,6 +33,13 @@ class EditorRecipe(Document):
     train_after: int = Field(default=20, ge=1, description="The automatic run waits for so many new triplets.")
     corrections_weight: float = Field(
         default=2.0, gt=0, le=100, description="How often a corrected edit is trained on, against an approved one."
+    )
+    mistake_weight: float | None = Field(
+        default=None,
+        gt=0,
+        le=100,
+        exclude_if=is_unset,
+        description="Loss weight where the editor's own answer differed most from the corrected one; 1 if unset.",
     )
     holdout_share: float = Field(default=0.2, gt=0, lt=1, description="Share of the edits kept for the comparison.")
     compared_edits: int = Field(default=24, ge=2, le=1000, description="Held-out edits to compare on, at most.")

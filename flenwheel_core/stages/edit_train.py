@@ -25,6 +25,9 @@ def edit_train(request: EditTrainRequest, context: StageContext) -> EditTrainRes
                 prompt=triplet.prompt,
                 load_source=partial(load_picture, context.store, triplet.source),
                 load_target=partial(load_picture, context.store, triplet.target),
+                load_rejected=None
+                if triplet.rejected is None
+                else partial(load_picture, context.store, triplet.rejected),
                 weight=weight,
             )
             for triplet, weight in zip(triplets, weights, strict=True)
@@ -32,6 +35,7 @@ def edit_train(request: EditTrainRequest, context: StageContext) -> EditTrainRes
         recipe=request.recipe,
         changed_weight=request.changed_weight,
         kept_weight=request.kept_weight,
+        mistake_weight=request.mistake_weight or 1.0,
         seed=request.seed,
         folder=context.scratch,
         memory_level=context.memory_level,

@@ -36,6 +36,8 @@ class EditLesson:
     prompt: str
     load_source: "Callable[[], Image]"
     load_target: "Callable[[], Image]"
+    load_rejected: "Callable[[], Image] | None" = None
+    """What the editor had made of it, where a person corrected that."""
     weight: float = 1.0
 
 
@@ -50,6 +52,7 @@ class EditTrainJob:
     recipe: TrainingRecipe
     changed_weight: float
     kept_weight: float
+    mistake_weight: float
     seed: int
     folder: Path
     """Checkpoints and loss.jsonl: survives a crash."""
@@ -130,20 +133,28 @@ def encode_lessons(model: QwenEditModel, job: EditTrainJob, cache: TensorCache) 
             references=latents[index],
             prompt=prompts[index],
             empty=empties[index],
-            region=_region(sources[index], targets[index], sizes[index].target, job),
+            region=_region(job, job.lessons[index], sources[index], targets[index], sizes[index].target),
             weight=job.lessons[index].weight,
         )
         for index in range(count)
     ]
 
 
-def _region(source: "Image", target: "Image", size: Size, job: EditTrainJob) -> torch.Tensor | None:
-    """(target tokens, 1) loss weights: one where the edit changes the picture, another where it must leave it alone."""
-    if job.changed_weight == job.kept_weight:
+def _region(job: EditTrainJob, lesson: EditLesson, source: "Image", target: "Image", size: Size) -> torch.Tensor | None:
+    """(target tokens, 1) loss weights: where the edit changes the picture, where it must not, and where the editor was wrong."""
+    wrong = lesson.load_rejected if job.mistake_weight != 1 else None
+    if job.changed_weight == job.kept_weight and wrong is None:
         return None
     rows, columns = size[1] // PIXELS_PER_TOKEN, size[0] // PIXELS_PER_TOKEN
-    changed = torch.from_numpy(changed_region(source, target, rows, columns)).reshape(-1, 1)
-    return job.kept_weight + (job.changed_weight - job.kept_weight) * changed
+
+    def between(first: "Image", second: "Image") -> torch.Tensor:
+        return torch.from_numpy(changed_region(first, second, rows, columns)).reshape(-1, 1)
+
+    weights = job.kept_weight + (job.changed_weight - job.kept_weight) * between(source, target)
+    if wrong is not None:
+        mistake = between(wrong(), target)
+        weights = weights * (1 + (job.mistake_weight - 1) * mistake / mistake.max().clamp_min(1e-6))
+    return weights
 
 
 def open_trainer(

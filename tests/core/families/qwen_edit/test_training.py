@@ -42,8 +42,10 @@ def lesson(source: Image.Image = SOURCE, target: Image.Image = TARGET, prompt: s
     return EditLesson(prompt, lambda: source, lambda: target)
 
 
-def job(folder: Path, *lessons: EditLesson, changed: float = 1.0, kept: float = 1.0) -> EditTrainJob:
-    return EditTrainJob("run", "lesson", lessons or (lesson(),), RECIPE, changed, kept, seed=3, folder=folder)
+def job(
+    folder: Path, *lessons: EditLesson, changed: float = 1.0, kept: float = 1.0, mistake: float = 1.0
+) -> EditTrainJob:
+    return EditTrainJob("run", "lesson", lessons or (lesson(),), RECIPE, changed, kept, mistake, seed=3, folder=folder)
 
 
 def hooks(stop: threading.Event | None = None, stop_after: int = 0) -> TrainHooks:
@@ -132,6 +134,18 @@ def test_regions_weigh_what_changes(model: QwenEditModel, cache: TensorCache, tm
     assert example.region is not None and example.region.shape == (36, 1)
     grid = example.region.reshape(6, 6)
     assert grid[0, 0] == 2.0 and grid[5, 5] == 0.5
+
+
+def test_regions_weigh_where_a_corrected_edit_had_gone_wrong(
+    model: QwenEditModel, cache: TensorCache, tmp_path: Path
+) -> None:
+    rejected = TARGET.copy()
+    rejected.paste((255, 0, 0), (0, 0, 32, 32))
+    corrected = EditLesson("smiling", lambda: SOURCE, lambda: TARGET, lambda: rejected)
+    wrong, approved = encode_lessons(model, job(tmp_path, corrected, lesson(), mistake=5.0), cache)
+    assert approved.region is None and wrong.region is not None
+    grid = wrong.region.reshape(6, 6)
+    assert grid[0, 0] == 5.0 and grid[5, 5] == 1.0
 
 
 def test_resume_is_exact_and_the_file_loads_back(
