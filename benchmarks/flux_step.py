@@ -1,11 +1,12 @@
 """One training step of FLUX.1-dev at full size: seconds and memory, ours and the reference way, on this machine's card.
 
 Weights are random in the real shapes: neither speed nor memory depends on their values. A step is forward, backward,
-clipping and optimizer, as in the training loop; text and pictures are encoded before training and are not part of it.
-Rows of cases that run replace those of the same name in the result file; the others stay.
+clipping and optimizer, run as the trainer runs it: blocks compiled, forward and backward recorded as a CUDA graph. Text and
+pictures are encoded before training and are no part of it. Within a cap the trainer's own memory plan decides what is
+recomputed, and an allocation beyond the cap fails. One run writes the whole file.
 
-    python -m benchmarks.flux_step --out benchmarks/results            # every case, about ten minutes on an H200
-    python -m benchmarks.flux_step --cases ours_1024 --size tiny       # try the code on a CPU
+    python -m benchmarks.flux_step --out benchmarks/results        # about five minutes on an H200
+    python -m benchmarks.flux_step --size tiny --out /tmp/try      # try the code on a CPU
 """
 
 import argparse
@@ -14,21 +15,34 @@ import json
 import statistics
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
 from benchmarks.flux_reference import reference_step
-from benchmarks.flux_world import CONFIGS, RANK, FluxBatch, adapter_plan, make_batch, random_source
+from benchmarks.flux_world import (
+    CONFIGS,
+    RANK,
+    TEXT_TOKENS,
+    FluxBatch,
+    adapter_plan,
+    adapter_weights,
+    make_batch,
+    random_source,
+)
 from benchmarks.result_file import Row, write_result
 from flenwheel_core.families.flux.fast import FastFlux, FastPlan
+from flenwheel_core.families.flux.memory import flux_spec
 from flenwheel_core.training.attention import cudnn_attention_works
 from flenwheel_core.training.flow_matching import flow_loss
 from flenwheel_core.training.graphs import Recorder
+from flenwheel_core.training.memory_plan import MemoryPlan, choose_plan
+from flenwheel_core.training.storage import Storage
 
 GIB = 2**30
+Figures = dict[str, str | int | float | bool | None]
 
 
 @dataclass
@@ -55,10 +69,25 @@ class Bench:
     def say(self, text: str) -> None:
         print(f"[{self.seconds():6.1f}] {text}", flush=True)
 
-    def keep(self, case: str, row: dict[str, str | int | float | bool | None]) -> None:
+    def keep(self, case: str, row: Figures) -> None:
         self.rows[case] = {"case": case, **row}
         self.say(json.dumps(self.rows[case]))
         write_result("flux_step", list(self.rows.values()), folder=self.folder)
+
+    def synchronize(self) -> None:
+        if self.cuda:
+            torch.cuda.synchronize()
+
+    def clean(self) -> None:
+        gc.collect()
+        if self.cuda:
+            torch.cuda.empty_cache()
+
+    def set_cap(self, gib: float | None) -> None:
+        """Imitate a smaller card: an allocation beyond `gib` raises OutOfMemoryError."""
+        if self.cuda:
+            total = torch.cuda.get_device_properties(0).total_memory
+            torch.cuda.set_per_process_memory_fraction(1.0 if gib is None else gib * GIB / total)
 
 
 def build(bench: Bench, plan: FastPlan) -> FastFlux:
@@ -73,66 +102,56 @@ def build(bench: Bench, plan: FastPlan) -> FastFlux:
         for name in sorted(model.lora):
             scale = 0.02 if "lora_B" in name else model.lora[name].shape[1] ** -0.5
             model.lora[name].normal_(generator=generator, std=scale)
-    clean(bench)
+    bench.clean()
     allocated = torch.cuda.memory_allocated() / GIB if bench.cuda else 0.0
     bench.say(f"built {plan.storage}: {time.monotonic() - began:.1f} s, {allocated:.2f} GiB")
     return model
 
 
-def make_step(model: FastFlux, batch: FluxBatch) -> tuple[Callable[[], torch.Tensor], torch.optim.Optimizer]:
-    """The step of the training loop on one fixed batch."""
+def clip_and_step(parameters: Sequence[torch.nn.Parameter], optimizer: torch.optim.Optimizer) -> None:
+    """What follows the backward pass in the training loop."""
+    torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+
+
+def make_step(model: FastFlux, batch: FluxBatch, *, recorded: bool) -> Callable[[], torch.Tensor]:
+    """The step of the training loop on one fixed batch; `recorded` as a CUDA graph, as the trainer does on a card."""
     parameters = list(model.lora.values())
     optimizer = torch.optim.AdamW(parameters, lr=1e-6, fused=True)
+    recorder = Recorder(parameters, print) if recorded else None
+    inputs = {**batch.inputs, "target": batch.target}
+
+    def loss_of(target: torch.Tensor, **given: torch.Tensor) -> torch.Tensor:
+        return flow_loss(model(**given)[0], target).mean()
 
     def step() -> torch.Tensor:
-        loss = flow_loss(model(**batch.inputs)[0], batch.target).mean()
+        loss = loss_of(**inputs) if recorder is None else recorder.loss("loss", loss_of, inputs)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        return loss.detach()
-
-    return step, optimizer
-
-
-def make_graphed_step(model: FastFlux, batch: FluxBatch) -> Callable[[], torch.Tensor]:
-    """The same step with forward and backward as one CUDA graph."""
-    parameters = list(model.lora.values())
-    optimizer = torch.optim.AdamW(parameters, lr=1e-6, fused=True)
-    recorder = Recorder(parameters, print)
-
-    def loss_of(target: torch.Tensor, **inputs: torch.Tensor) -> torch.Tensor:
-        return flow_loss(model(**inputs)[0], target).mean()
-
-    def step() -> torch.Tensor:
-        loss = recorder.loss("loss", loss_of, {**batch.inputs, "target": batch.target})
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        clip_and_step(parameters, optimizer)
         return loss.detach()
 
     return step
 
 
-def measure(bench: Bench, step: Callable[[], torch.Tensor], *, steps: int = 8, warmup: int = 3) -> dict[str, float]:
+def measure(bench: Bench, step: Callable[[], torch.Tensor], *, steps: int = 10, warmup: int = 3) -> dict[str, float]:
     """Median step seconds, seconds until the host is free again, seconds of the first step, and peak memory."""
-    began = time.monotonic()
-    step()
-    synchronize(bench)
-    first = time.monotonic() - began
-    clean(bench)
-    for _ in range(warmup - 1):
-        step()
-    synchronize(bench)
+    bench.clean()
     if bench.cuda:
         torch.cuda.reset_peak_memory_stats()
+    began = time.monotonic()
+    step()
+    bench.synchronize()
+    first = time.monotonic() - began
+    for _ in range(warmup - 1):
+        step()
+    bench.synchronize()
     times, launches = [], []
     for _ in range(steps if bench.cuda else 2):
         began = time.monotonic()
         step()
         launches.append(time.monotonic() - began)
-        synchronize(bench)
+        bench.synchronize()
         times.append(time.monotonic() - began)
     return {
         "step_seconds": statistics.median(times),
@@ -143,258 +162,189 @@ def measure(bench: Bench, step: Callable[[], torch.Tensor], *, steps: int = 8, w
     }
 
 
-def gradient(model: FastFlux, batch: FluxBatch) -> torch.Tensor:
+def gradient(bench: Bench, model: FastFlux) -> torch.Tensor:
     """The gradient of all adapters as one vector on the CPU."""
+    batch = make_batch(CONFIGS[bench.size], 1024, bench.device, model.dtype, 1)
     flow_loss(model(**batch.inputs)[0], batch.target).mean().backward()
     vector = torch.cat([model.lora[name].grad.float().flatten().cpu() for name in sorted(model.lora)])  # type: ignore[union-attr]
     for parameter in model.lora.values():
         parameter.grad = None
+    bench.clean()
     return vector
 
 
+def keep_cosine(bench: Bench, storage: str, vector: torch.Tensor) -> None:
+    """The cosine of a format's gradient with bf16's, once both are known."""
+    bench.gradients[storage] = vector
+    reference = bench.gradients.get("dense")
+    for name, other in bench.gradients.items():
+        if reference is not None and name != "dense":
+            cosine = torch.nn.functional.cosine_similarity(other.double(), reference.double(), dim=0)
+            bench.keep(f"gradient_{name}", {"storage": name, "gradient_cosine": float(cosine)})
+
+
 def run(
-    bench: Bench, case: str, model: FastFlux, pixels: int, recompute: tuple[int, int], batch_size: int = 1
-) -> dict[str, float]:
+    bench: Bench,
+    case: str,
+    model: FastFlux,
+    *,
+    pixels: int = 1024,
+    recompute: tuple[int, int] = (0, 0),
+    cap: float | None = None,
+    recorded: bool = True,
+) -> None:
     """Measure one setting of a built model and keep its row."""
     model.recompute = recompute
-    batch = make_batch(CONFIGS[bench.size], pixels, bench.device, model.dtype, batch_size)
-    step, optimizer = make_step(model, batch)
-    clean(bench)
-    try:
-        measured = measure(bench, step)
-    except torch.cuda.OutOfMemoryError:
-        raise
-    except Exception as error:
-        traceback.print_exc()
-        bench.say(f"{case}: compiled code failed, going on without: {type(error).__name__}")
-        model.run_eagerly()
-        step, optimizer = make_step(model, batch)
-        measured = measure(bench, step)
-    loss = float(step())
-    row: dict[str, str | int | float | bool | None] = {
+    batch = make_batch(CONFIGS[bench.size], pixels, bench.device, model.dtype, 1)
+    step = make_step(model, batch, recorded=recorded and bench.cuda)
+    row: Figures = {
         "storage": model.plan.storage,
-        "modulation": model.plan.modulation,
         "transposed": model.transposed,
         "compact": model.plan.compact,
         "pixels": pixels,
-        "batch": batch_size,
+        "batch": 1,
+        "rank": RANK,
         "recompute_double": recompute[0],
         "recompute_single": recompute[1],
-        "cap_gib": _CAP["gib"],
-        "compiled": model.compiled,
-        "rank": RANK,
-        **measured,
-        "loss": loss,
+        "cap_gib": cap,
+        "cuda_graph": recorded and bench.cuda,
     }
-    bench.keep(case, row)
-    del step, optimizer
-    clean(bench)
-    return measured
+    figures = measure(bench, step)
+    bench.keep(case, {**row, **figures, "loss": float(step())})
+    if case == "ours_1024":
+        profile(bench, step, case)
+    del step
+    bench.clean()
 
 
-def run_within(
-    bench: Bench, case: str, model: FastFlux, gib: float, all_: dict[str, float], none: dict[str, float]
-) -> None:
-    """Recompute as few blocks as fit: the memory is linear between recomputing all and none."""
-    layers = CONFIGS[bench.size]["num_layers"], CONFIGS[bench.size]["num_single_layers"]
-    span = none["peak_reserved_gib"] - all_["peak_reserved_gib"]
-    share = (gib - 0.7 - all_["peak_reserved_gib"]) / span if span else 0.0
-    for margin in (0.0, 0.12, 0.3):
-        kept = [int(count * max(0.0, min(1.0, share - margin))) for count in layers]
-        set_cap(bench, gib)
+def planned(bench: Bench, gib: float, tighter: int) -> MemoryPlan:
+    """The trainer's memory plan for 1024x1024 within `gib`."""
+    config = CONFIGS[bench.size]
+    return choose_plan(
+        flux_spec(config),
+        budget_gib=gib,
+        tokens=(1024 // 16) ** 2 + TEXT_TOKENS,
+        adapter_weights=adapter_weights(config, RANK),
+        optimizer="adamw",
+        storages=("fp8", "nf4"),
+        tighter=tighter,
+    )
+
+
+def run_within(bench: Bench, gib: float, models: dict[Storage, FastFlux]) -> None:
+    """The trainer's plan for a card of `gib`, and the next tighter one if that does not fit."""
+    for tighter in (0, 1):
+        plan = planned(bench, gib, tighter)
+        if plan.storage not in models:
+            models.clear()
+            bench.clean()
+            bench.set_cap(gib)
+            models[plan.storage] = build(bench, FastPlan(storage=plan.storage, modulation=plan.storage))
+        bench.set_cap(gib)
+        bench.say(f"{gib:g} GiB: {plan.describe(flux_spec(CONFIGS[bench.size]))}")
         try:
-            run(bench, case, model, 1024, (layers[0] - kept[0], layers[1] - kept[1]))
+            recompute = plan.recompute[0], plan.recompute[1]
+            run(bench, f"ours_{gib:g}gib_1024", models[plan.storage], recompute=recompute, cap=gib)
             return
         except torch.cuda.OutOfMemoryError:
-            bench.say(f"{case}: {kept} blocks kept do not fit")
-            clean(bench)
+            bench.say(f"{gib:g} GiB: out of memory")
+            bench.clean()
         finally:
-            set_cap(bench, None)
-
-
-_CAP: dict[str, float | None] = {"gib": None}
-
-
-def set_cap(bench: Bench, gib: float | None) -> None:
-    """Imitate a smaller card: an allocation beyond `gib` raises OutOfMemoryError."""
-    _CAP["gib"] = gib
-    if bench.cuda:
-        total = torch.cuda.get_device_properties(0).total_memory
-        torch.cuda.set_per_process_memory_fraction(1.0 if gib is None else gib * GIB / total)
-
-
-def synchronize(bench: Bench) -> None:
-    if bench.cuda:
-        torch.cuda.synchronize()
-
-
-def clean(bench: Bench) -> None:
-    gc.collect()
-    if bench.cuda:
-        torch.cuda.empty_cache()
+            bench.set_cap(None)
 
 
 # cases
 
 
-def case_fp8(bench: Bench) -> None:
-    """fp8 weights: the 24 GiB plan first (built within the cap), then without cap, then 512."""
-    layers = CONFIGS[bench.size]["num_layers"], CONFIGS[bench.size]["num_single_layers"]
-    set_cap(bench, 24.0)
-    model = build(bench, FastPlan(storage="fp8", modulation="fp8", compact=True))
-    all_ = run(bench, "fp8_recompute_all_1024", model, 1024, layers)
-    set_cap(bench, None)
-    none = run(bench, "fp8_1024", model, 1024, (0, 0))
-    profile(bench, model, "fp8_1024")
-    run_within(bench, "ours_24gib_1024", model, 24.0, all_, none)
-    model.keep_transposed()
-    run(bench, "ours_1024", model, 1024, (0, 0))
-    run(bench, "ours_512", model, 512, (0, 0))
-    profile(bench, model, "ours_512", pixels=512)
-
-
-def case_dense(bench: Bench) -> None:
-    """bf16 weights: what the others' gradients are compared with."""
-    model = build(bench, FastPlan())
-    run(bench, "bf16_1024", model, 1024, (0, 0))
-    run(bench, "bf16_recompute_all_1024", model, 1024, (99, 99))
-
-
-def case_nf4(bench: Bench) -> None:
-    """NF4 weights within 12 and 16 GiB."""
-    layers = CONFIGS[bench.size]["num_layers"], CONFIGS[bench.size]["num_single_layers"]
-    set_cap(bench, 12.0)
-    model = build(bench, FastPlan(storage="nf4", modulation="nf4"))
-    all_ = run(bench, "ours_12gib_1024", model, 1024, layers)
-    set_cap(bench, None)
-    none = run(bench, "nf4_1024", model, 1024, (0, 0))
-    run_within(bench, "ours_16gib_1024", model, 16.0, all_, none)
-    run_within(bench, "nf4_24gib_1024", model, 24.0, all_, none)
-
-
 def case_best(bench: Bench) -> None:
-    """fp8 weights with exact inputs and transposed copies, then as one CUDA graph; then within 24 GiB."""
-    model = build(bench, FastPlan(storage="fp8", modulation="fp8", compact=False))
-    model.keep_transposed()
-    for pixels in (1024, 512):
-        run(bench, f"ours_exact_inputs_{pixels}", model, pixels, (0, 0))
-        batch = make_batch(CONFIGS[bench.size], pixels, bench.device, model.dtype, 1)
-        step = make_graphed_step(model, batch)
-        row = {"storage": "fp8", "transposed": True, "compact": False, "pixels": pixels, "batch": 1, "rank": RANK}
-        bench.keep(f"ours_graph_{pixels}", {**row, **measure(bench, step, steps=12)})
-        del step
-        clean(bench)
-        if pixels == 1024:
-            profile(bench, model, "ours_graph_1024")
+    """No cap: fp8 weights kept transposed too, exact inputs."""
+    model = build(bench, FastPlan(storage="fp8", modulation="fp8", compact=False, keep_transposed=True))
+    run(bench, "ours_1024", model)
+    run(bench, "ours_1024_launched", model, recorded=False)
+    run(bench, "ours_512", model, pixels=512)
+    model.run_eagerly()
+    run(bench, "ours_1024_not_compiled", model)
 
 
 def case_within(bench: Bench) -> None:
-    """fp8 weights within 24 GiB, then the same as one CUDA graph; then NF4 within 12 and 16 GiB as graphs."""
-    for storage, gib, recompute in (("fp8", 24.0, (13, 26)), ("nf4", 12.0, (19, 38)), ("nf4", 16.0, (16, 31))):
-        set_cap(bench, gib)
-        model = build(bench, FastPlan(storage=storage, modulation=storage))  # type: ignore[arg-type]
-        run(bench, f"ours_{gib:g}gib_again_1024", model, 1024, recompute)
-        batch = make_batch(CONFIGS[bench.size], 1024, bench.device, model.dtype, 1)
-        step = make_graphed_step(model, batch)
-        row = {"storage": storage, "cap_gib": gib, "recompute_double": recompute[0], "recompute_single": recompute[1]}
-        measured = measure(bench, step, steps=12)
-        bench.keep(f"ours_{gib:g}gib_graph_1024", {**row, "pixels": 1024, "batch": 1, "rank": RANK, **measured})
-        del step, model
-        clean(bench)
+    """24, 16 and 12 GiB."""
+    models: dict[Storage, FastFlux] = {}
+    for gib in (24.0, 16.0, 12.0):
+        run_within(bench, gib, models)
+        if gib == 24.0 and "fp8" in models:
+            keep_cosine(bench, "fp8", gradient(bench, models["fp8"]))
+    if "nf4" in models:
+        models["nf4"].recompute = (0, 0)
+        keep_cosine(bench, "nf4", gradient(bench, models["nf4"]))
 
 
-def case_gradients(bench: Bench) -> None:
-    """Every storage's gradient against bf16's, same weights and batch."""
-    for storage in ("dense", "fp8", "nf4"):
-        model = build(bench, FastPlan(storage=storage, modulation=storage))  # type: ignore[arg-type]
-        batch = make_batch(CONFIGS[bench.size], 1024, bench.device, model.dtype, 1)
-        bench.gradients[storage] = gradient(model, batch)
-        del model
-        clean(bench)
-    compare_gradients(bench)
-
-
-def compare_gradients(bench: Bench) -> None:
-    """Cosine of each format's gradient with bf16's."""
-    if "dense" not in bench.gradients:
-        return
-    for storage, vector in bench.gradients.items():
-        reference = bench.gradients["dense"].double()
-        cosine = float(torch.nn.functional.cosine_similarity(vector.double(), reference, dim=0))
-        bench.keep(f"gradient_{storage}", {"storage": storage, "gradient_cosine": cosine})
+def case_dense(bench: Bench) -> None:
+    """bf16 weights: what the other formats' gradients are compared with."""
+    model = build(bench, FastPlan())
+    run(bench, "bf16_1024", model)
+    keep_cosine(bench, "dense", gradient(bench, model))
 
 
 def case_reference_bf16(bench: Bench) -> None:
     """diffusers + PEFT, bf16, every block recomputed, nothing compiled."""
     step = reference_step(CONFIGS[bench.size], bench.device, quantised=False)
-    bench.keep(
-        "reference_bf16_ckpt_eager_1024",
-        {"storage": "bf16", "pixels": 1024, "batch": 1, "rank": RANK, **measure(bench, step, steps=5)},
-    )
+    facts: Figures = {"storage": "bf16", "pixels": 1024, "batch": 1, "rank": RANK, "cuda_graph": False}
+    bench.keep("reference_bf16_ckpt_eager_1024", {**facts, **measure(bench, step, steps=5)})
 
 
 def case_reference_nf4(bench: Bench) -> None:
     """diffusers + PEFT, NF4 by bitsandbytes, every block recomputed, nothing compiled."""
     step = reference_step(CONFIGS[bench.size], bench.device, quantised=True)
-    bench.keep(
-        "reference_nf4_ckpt_eager_1024",
-        {"storage": "nf4", "pixels": 1024, "batch": 1, "rank": RANK, **measure(bench, step, steps=5)},
-    )
+    facts: Figures = {"storage": "nf4", "pixels": 1024, "batch": 1, "rank": RANK, "cuda_graph": False}
+    bench.keep("reference_nf4_ckpt_eager_1024", {**facts, **measure(bench, step, steps=5)})
 
 
-def profile(bench: Bench, model: FastFlux, name: str, pixels: int = 1024) -> None:
+def profile(bench: Bench, step: Callable[[], torch.Tensor], name: str) -> None:
     """Where the time of a step goes, kernel by kernel, as a text file."""
     if not bench.cuda:
         return
-    step, _ = make_step(model, make_batch(CONFIGS[bench.size], pixels, bench.device, model.dtype, 1))
-    step()
-    activities = [torch.profiler.ProfilerActivity.CUDA]
-    with torch.profiler.profile(activities=activities) as profiler:
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profiler:
         step()
         torch.cuda.synchronize()
-    table = profiler.key_averages().table(sort_by="self_cuda_time_total", row_limit=45, max_name_column_width=110)
-    (bench.folder / f"profile_{name}.txt").write_text(table)
+    rows = sorted(profiler.key_averages(), key=lambda row: -row.self_device_time_total)
+    total = sum(row.self_device_time_total for row in rows)
+    lines = [f"{total / 1000:.2f} ms in {sum(row.count for row in rows)} kernels"]
+    for row in rows[:80]:
+        lines.append(f"{row.self_device_time_total / 1000:9.3f} ms {row.count:6d} x  {row.key[:140]}")
+    (bench.folder / f"profile_{name}.txt").write_text("\n".join(lines) + "\n")
 
 
 CASES: dict[str, Callable[[Bench], None]] = {
-    "fp8": case_fp8,
-    "reference_bf16": case_reference_bf16,
-    "dense": case_dense,
-    "nf4": case_nf4,
     "best": case_best,
     "within": case_within,
-    "gradients": case_gradients,
+    "reference_bf16": case_reference_bf16,
+    "dense": case_dense,
     "reference_nf4": case_reference_nf4,
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--cases", default=",".join(CASES))
     parser.add_argument("--size", default="full", choices=sorted(CONFIGS))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--seconds", type=float, default=3600, help="start no further case after so long")
-    parser.add_argument("--eager", action="store_true", help="do not compile")
     arguments = parser.parse_args()
     device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
     arguments.out.mkdir(parents=True, exist_ok=True)
-    bench = Bench(arguments.size, device, arguments.out, arguments.seconds, compile=not arguments.eager)
+    bench = Bench(arguments.size, device, arguments.out, arguments.seconds, compile=device.type == "cuda")
     bench.cudnn = cudnn_attention_works(device, 128)
     bench.say(f"cuDNN attention: {bench.cudnn}")
-    old = arguments.out / "flux_step.json"
-    if old.exists():
-        bench.rows = {row["case"]: row for row in json.loads(old.read_text())["rows"]}
-    for name in arguments.cases.split(","):
+    for name, case in CASES.items():
         if bench.seconds() > arguments.seconds:
             bench.say(f"{name}: no time left")
             continue
         try:
-            CASES[name](bench)
+            case(bench)
         except Exception:
             traceback.print_exc()
             bench.keep(f"failed_{name}", {"error": traceback.format_exc().strip().splitlines()[-1][:300]})
-        set_cap(bench, None)
-        clean(bench)
+        bench.set_cap(None)
+        bench.clean()
 
 
 if __name__ == "__main__":

@@ -74,10 +74,22 @@ def adapter_plan(config: Mapping[str, Any], rank: int) -> AdapterPlan:
     return AdapterPlan(dict.fromkeys(names, rank), dict.fromkeys(names, 1.0))
 
 
+def adapter_weights(config: Mapping[str, Any], rank: int) -> int:
+    """Trained weights at this rank."""
+    sizes = shapes(config)
+    return rank * sum(sum(sizes[f"{name}.weight"]) for name in adapter_names(config))
+
+
 def make_batch(
-    config: Mapping[str, Any], pixels: int, device: torch.device, dtype: torch.dtype, batch: int
+    config: Mapping[str, Any],
+    pixels: int,
+    device: torch.device,
+    dtype: torch.dtype,
+    batch: int,
+    *,
+    varied: bool = False,
 ) -> FluxBatch:
-    """A random batch of square pictures."""
+    """A random batch of square pictures; `varied` gives each its own noise level."""
     side = pixels // 16
     if config["num_layers"] < 10:
         side = max(2, side // 16)
@@ -96,4 +108,6 @@ def make_batch(
         "img_ids": image_ids(side, side).to(device),
         "txt_ids": torch.zeros(text, 3, device=device),
     }
+    if varied:
+        inputs["timestep"] = torch.linspace(0.3, 0.9, batch, device=device)
     return FluxBatch(inputs, random(batch, side * side, config["in_channels"], dtype=torch.float32))

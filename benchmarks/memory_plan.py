@@ -12,8 +12,8 @@ from typing import NamedTuple, cast
 
 import torch
 
-from benchmarks.flux_step import Bench, clean, make_step, measure
-from benchmarks.flux_world import CONFIGS, TEXT_TOKENS, adapter_names, adapter_plan, make_batch, random_source, shapes
+from benchmarks.flux_step import Bench, make_step, measure
+from benchmarks.flux_world import CONFIGS, TEXT_TOKENS, adapter_plan, adapter_weights, make_batch, random_source
 from benchmarks.result_file import Row, write_result
 from flenwheel_core.families.flux.fast import FastFlux, FastPlan
 from flenwheel_core.families.flux.memory import flux_spec
@@ -31,26 +31,33 @@ class Case(NamedTuple):
     batch: int
     recomputed: float
     transposed: bool = False
+    fit: bool = False
+    """The plan's coefficients were fitted to this one; the others judge them."""
 
 
 CASES = (
-    Case("fp8", 16, 1024, 1, 1.0),
-    Case("fp8", 16, 1024, 1, 0.0),
+    Case("fp8", 16, 1024, 1, 1.0, fit=True),
+    Case("fp8", 16, 1024, 1, 0.0, fit=True),
+    Case("fp8", 16, 512, 1, 0.0, fit=True),
     Case("fp8", 16, 1024, 1, 0.5),
-    Case("fp8", 16, 512, 1, 0.0),
-    Case("fp8", 16, 512, 1, 1.0),
+    Case("fp8", 16, 512, 1, 0.3),
     Case("fp8", 16, 768, 1, 0.25),
     Case("fp8", 16, 768, 1, 0.75),
-    Case("fp8", 16, 512, 1, 0.0, transposed=True),
-    Case("fp8", 64, 1024, 1, 1.0),
-    Case("nf4", 16, 1024, 1, 1.0),
-    Case("nf4", 16, 1024, 1, 0.0),
-    Case("nf4", 16, 512, 1, 0.0),
-    Case("nf4", 16, 512, 1, 1.0),
-    Case("dense", 16, 1024, 1, 0.0),
-    Case("dense", 16, 1024, 1, 0.5),
-    Case("dense", 16, 512, 1, 0.0),
     Case("fp8", 16, 512, 4, 0.5),
+    Case("fp8", 16, 768, 1, 0.0, transposed=True),
+    Case("nf4", 16, 1024, 1, 1.0, fit=True),
+    Case("nf4", 16, 512, 1, 0.0, fit=True),
+    Case("nf4", 16, 1024, 1, 0.7),
+    Case("nf4", 16, 512, 1, 1.0),
+    Case("nf4", 16, 768, 1, 0.5),
+    Case("dense", 16, 1024, 1, 0.0, fit=True),
+    Case("dense", 16, 512, 1, 1.0, fit=True),
+    Case("dense", 16, 1024, 1, 0.5),
+    Case("dense", 16, 768, 1, 0.8),
+    Case("fp8", 64, 1024, 1, 1.0, fit=True),
+    Case("fp8", 64, 512, 1, 0.0),
+    Case("nf4", 32, 1024, 1, 0.9),
+    Case("nf4", 32, 512, 2, 0.5),
 )
 
 
@@ -65,7 +72,7 @@ def measured_rows(bench: Bench) -> Iterator[dict[str, str | int | float | bool |
             return
         if built != (case.storage, case.rank) or (model is not None and model.transposed):
             model = None
-            clean(bench)
+            bench.clean()
             dtype = torch.bfloat16 if bench.cuda else torch.float32
             plan = FastPlan(storage=case.storage, modulation=case.storage, compile=bench.compile, cudnn=bench.cudnn)
             model = FastFlux(config, random_source(config, bench.device, dtype), plan, adapter_plan(config, case.rank))
@@ -78,27 +85,25 @@ def measured_rows(bench: Bench) -> Iterator[dict[str, str | int | float | bool |
         row: dict[str, str | int | float | bool | None] = {
             "case": f"{case.storage}_{case.pixels}_batch{case.batch}_rank{case.rank}_recompute{case.recomputed:g}"
             + ("_transposed" if case.transposed else ""),
-            **case._asdict(),
+            **{name: value for name, value in case._asdict().items() if name != "fit"},
+            "held_out": not case.fit,
             "recompute_double": recompute[0],
             "recompute_single": recompute[1],
         }
         try:
-            step, _ = make_step(model, make_batch(config, case.pixels, bench.device, model.dtype, case.batch))
-            clean(bench)
-            figures = measure(bench, step, steps=2, warmup=2)
+            batch = make_batch(config, case.pixels, bench.device, model.dtype, case.batch)
+            figures = measure(bench, make_step(model, batch, recorded=bench.cuda), steps=2, warmup=2)
             row |= {"measured_gib": figures["peak_reserved_gib"], "allocated_gib": figures["peak_allocated_gib"]}
             row["step_seconds"] = figures["step_seconds"]
         except Exception as error:
             traceback.print_exc()
-            row["error"] = f"{type(error).__name__}: {error}"[:200]
+            row["failure"] = f"{type(error).__name__}: {error}"[:200]
         yield row
 
 
 def predicted_gib(row: Row, size: str) -> float:
     """What the trainer's memory plan says of a measured configuration."""
     config = CONFIGS[size]
-    sizes = shapes(config)
-    weights = sum(sum(sizes[f"{name}.weight"]) for name in adapter_names(config))
     return predict_gib(
         flux_spec(config),
         storage=cast(Storage, row["storage"]),
@@ -106,7 +111,7 @@ def predicted_gib(row: Row, size: str) -> float:
         transposed=bool(row["transposed"]),
         recompute=(int(row["recompute_double"] or 0), int(row["recompute_single"] or 0)),
         tokens=int(row["batch"] or 0) * ((int(row["pixels"] or 0) // 16) ** 2 + TEXT_TOKENS),
-        adapter_weights=weights * int(row["rank"] or 0),
+        adapter_weights=adapter_weights(config, int(row["rank"] or 0)),
     )
 
 
@@ -116,6 +121,15 @@ def with_prediction(row: Row, size: str) -> Row:
         return row
     predicted = predicted_gib(row, size)
     return {**row, "predicted_gib": predicted, "error": predicted / float(row["measured_gib"] or 1) - 1}
+
+
+def with_summary(rows: list[Row]) -> list[Row]:
+    """The rows, and how far the plan is off where its coefficients were not fitted."""
+    errors = [abs(float(row["error"] or 0)) for row in rows if row.get("held_out") and row.get("measured_gib")]
+    if not errors:
+        return rows
+    worst: Row = {"case": "held_out", "configurations": len(errors), "largest_error": max(errors)}
+    return [*rows, {**worst, "mean_error": sum(errors) / len(errors)}]
 
 
 def main() -> None:
@@ -130,7 +144,8 @@ def main() -> None:
     if arguments.predict:
         path = arguments.out / "memory_plan.json"
         result = json.loads(path.read_text())
-        result["rows"] = [with_prediction(row, arguments.size) for row in result["rows"]]
+        measured = [row for row in result["rows"] if row["case"] != "held_out"]
+        result["rows"] = with_summary([with_prediction(row, arguments.size) for row in measured])
         path.write_text(json.dumps(result, indent=1) + "\n")
         return
     device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
@@ -140,7 +155,7 @@ def main() -> None:
     for row in measured_rows(bench):
         rows.append(with_prediction(row, arguments.size))
         bench.say(str(rows[-1]))
-        write_result("memory_plan", rows, folder=arguments.out)
+        write_result("memory_plan", with_summary(rows), folder=arguments.out)
 
 
 if __name__ == "__main__":

@@ -51,6 +51,28 @@ def _quantise_wide_rows(x, columns, codes, scales, width, has_columns: tl.conste
 
 
 @triton.jit  # type: ignore[untyped-decorator]
+def _modulated_rows(  # type: ignore[no-untyped-def]
+    x, shift, scale, shift_stride, scale_stride, y, codes, row_scales, tokens, width, eps, block: tl.constexpr
+):  # fmt: skip
+    row = tl.program_id(0).to(tl.int64)
+    batch = row // tokens
+    offsets = tl.arange(0, block)
+    inside = offsets < width
+    values = tl.load(x + row * width + offsets, mask=inside, other=0.0).to(tl.float32)
+    centred = tl.where(inside, values - tl.sum(values, 0) / width, 0.0)
+    centred = centred * tl.rsqrt(tl.sum(centred * centred, 0) / width + eps)
+    factor = 1 + tl.load(scale + batch * scale_stride + offsets, mask=inside, other=0.0).to(tl.float32)
+    centred = centred * factor + tl.load(shift + batch * shift_stride + offsets, mask=inside, other=0.0).to(tl.float32)
+    made = centred.to(y.dtype.element_ty)
+    tl.store(y + row * width + offsets, made, mask=inside)
+    values = made.to(tl.float32)
+    row_scale = tl.maximum(tl.max(tl.abs(values), 0), 1e-12) / 448.0
+    tl.store(row_scales + row, row_scale)
+    kept = tl.minimum(tl.maximum(values / row_scale, -448.0), 448.0)
+    tl.store(codes + row * width + offsets, kept.to(tl.float8e4nv), mask=inside)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
 def _add_product(  # type: ignore[no-untyped-def]
     y, left, right, rows, columns, rank, right_row, right_column,
     tall: tl.constexpr, wide: tl.constexpr, inner: tl.constexpr,
@@ -187,6 +209,23 @@ def quantise_rows_on_card(x: torch.Tensor, columns: torch.Tensor | None) -> tupl
     with torch.cuda.device(x.device):
         kernel[(rows,)](x, factor, codes, scales, width, columns is not None, block, num_warps=8 if wide else 4)
     return codes, scales
+
+
+def modulated_rows_on_card(
+    x: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor, eps: float
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Layer norm of x (batch, tokens, width), times 1 + scale, plus shift (batch, 1, width): with its codes and row scales."""
+    x = x.contiguous()
+    batch, tokens, width = x.shape
+    y = torch.empty_like(x)
+    codes = torch.empty(batch * tokens, width, device=x.device, dtype=torch.float8_e4m3fn)
+    row_scales = torch.empty(batch * tokens, 1, device=x.device, dtype=torch.float32)
+    with torch.cuda.device(x.device):
+        _modulated_rows[(batch * tokens,)](
+            x, shift, scale, shift.stride(0), scale.stride(0), y, codes, row_scales, tokens, width, eps,
+            triton.next_power_of_2(width), num_warps=4,
+        )  # fmt: skip
+    return y, codes, row_scales
 
 
 def add_product_on_card(y: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:

@@ -30,10 +30,18 @@ class Adapter(NamedTuple):
     """First output of each part."""
 
 
-def lora_linear(x: torch.Tensor, weight: FrozenWeight, adapter: Adapter | None, *, compact: bool) -> torch.Tensor:
+def lora_linear(
+    x: torch.Tensor,
+    weight: FrozenWeight,
+    adapter: Adapter | None,
+    *,
+    compact: bool,
+    quantised: tuple[torch.Tensor, torch.Tensor] | None = None,
+) -> torch.Tensor:
     """x (batch, tokens, inputs) to (batch, tokens, outputs).
 
-    `compact` keeps the input for the adapter's gradient in fp8 instead of bfloat16, where the weight is fp8.
+    `compact` keeps the input for the adapter's gradient in fp8 instead of bfloat16, where the weight is fp8; `quantised` is
+    the input's codes and row scales, if they are there already.
     """
     flat = x.reshape(-1, x.shape[-1])
     if adapter is None:
@@ -42,7 +50,8 @@ def lora_linear(x: torch.Tensor, weight: FrozenWeight, adapter: Adapter | None, 
         a = torch.cat([part.to(x.dtype) for part in adapter.a])
         b = _block_diagonal(adapter, outputs=weight.bias.shape[0], dtype=x.dtype)
     if isinstance(weight, Fp8Weight):
-        y = _Fp8Lora.apply(flat, a, b, weight.codes, weight.scale, weight.transposed, weight.bias, compact)
+        given = (None, None) if quantised is None else quantised
+        y = _Fp8Lora.apply(flat, a, b, weight.codes, weight.scale, weight.transposed, weight.bias, compact, *given)
     elif isinstance(weight, Nf4Weight):
         y = _Nf4Lora.apply(flat, a, b, weight.packed, weight.absmax, weight.shape, weight.bias)
     elif a is None or b is None:
@@ -72,8 +81,9 @@ class _Fp8Lora(torch.autograd.Function):
     """The fp8 linear with or without adapter (a and b None)."""
 
     @staticmethod
-    def forward(ctx, x, a, b, codes, scale, transposed, bias, compact):  # type: ignore[no-untyped-def]
-        x_codes, x_scale = quantise(x, None)
+    def forward(ctx, x, a, b, codes, scale, transposed, bias, compact, x_codes, x_scale):  # type: ignore[no-untyped-def]
+        if x_codes is None:
+            x_codes, x_scale = quantise(x, None)
         if a is None:
             ctx.save_for_backward(None, None, None, None, None, codes, scale, transposed)
             return fp8_product(x_codes, x_scale, codes, scale, bias, None, None, x.dtype)
@@ -85,7 +95,7 @@ class _Fp8Lora(torch.autograd.Function):
     @staticmethod
     def backward(ctx, dy):  # type: ignore[no-untyped-def]
         x, x_scale, h, a, b, codes, scale, transposed = ctx.saved_tensors
-        nothing = None, None, None, None, None
+        nothing = (None,) * 7
         if a is None:
             return fp8_product_backward(dy, codes, scale, transposed, None, None), None, None, *nothing
         dh = dy @ b

@@ -14,7 +14,8 @@ from torch.nn import functional
 from flenwheel_core.training.attention import attention
 from flenwheel_core.training.heads import Rope, Stream, joint_heads
 from flenwheel_core.training.lora_linear import Adapter, lora_linear
-from flenwheel_core.training.storage import FrozenWeight
+from flenwheel_core.training.modulated import fits, modulated, modulated_and_quantised
+from flenwheel_core.training.storage import Fp8Weight, FrozenWeight
 
 
 class Linear(NamedTuple):
@@ -68,18 +69,18 @@ def double_block(
     shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = modulation[:, None].chunk(6, -1)
     t_shift, t_scale, t_gate, t_shift_mlp, t_scale_mlp, t_gate_mlp = text_modulation[:, None].chunk(6, -1)
     streams = (
-        Stream(_linear(_modulated(text, t_shift, t_scale), w.text_qkv, options), *w.norms[2:]),
-        Stream(_linear(_modulated(picture, shift, scale), w.qkv, options), *w.norms[:2]),
+        Stream(modulated_linear(text, t_shift, t_scale, w.text_qkv, options), *w.norms[2:]),
+        Stream(modulated_linear(picture, shift, scale, w.qkv, options), *w.norms[:2]),
     )
     y = attention(*joint_heads(streams, rope, options.heads), cudnn=options.cudnn).flatten(2)
     text_y, picture_y = y.split([text.shape[1], picture.shape[1]], 1)
 
     picture = picture + gate * _linear(picture_y, w.out, options)
-    hidden = gelu(_linear(_modulated(picture, shift_mlp, scale_mlp), w.up, options))
+    hidden = gelu(modulated_linear(picture, shift_mlp, scale_mlp, w.up, options))
     picture = picture + gate_mlp * _linear(hidden, w.down, options)
 
     text = text + t_gate * _linear(text_y, w.text_out, options)
-    hidden = gelu(_linear(_modulated(text, t_shift_mlp, t_scale_mlp), w.text_up, options))
+    hidden = gelu(modulated_linear(text, t_shift_mlp, t_scale_mlp, w.text_up, options))
     text = text + t_gate_mlp * _linear(hidden, w.text_down, options)
     return picture, text
 
@@ -90,7 +91,7 @@ def single_block(
     """x (batch, text and picture tokens, channels); modulation (batch, 3 * channels)."""
     shift, scale, gate = modulation[:, None].chunk(3, -1)
     width = x.shape[-1]
-    both = _linear(_modulated(x, shift, scale), w.qkv_mlp, options)
+    both = modulated_linear(x, shift, scale, w.qkv_mlp, options)
     stream = Stream(both[..., : 3 * width], *w.norms)
     y = attention(*joint_heads((stream,), rope, options.heads), cudnn=options.cudnn).flatten(2)
     hidden = gelu(both[..., 3 * width :])
@@ -128,5 +129,12 @@ def _linear(x: torch.Tensor, linear: Linear, options: BlockOptions) -> torch.Ten
     return lora_linear(x, linear.weight, linear.adapter, compact=options.compact)
 
 
-def _modulated(x: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    return functional.layer_norm(x, (x.shape[-1],), eps=1e-6) * (1 + scale) + shift
+def modulated_linear(
+    x: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor, linear: Linear, options: BlockOptions
+) -> torch.Tensor:
+    """The linear of norm(x) * (1 + scale) + shift."""
+    if isinstance(linear.weight, Fp8Weight) and fits(x):
+        y, codes, row_scales = modulated_and_quantised(x, shift, scale)
+        quantised = codes, row_scales
+        return lora_linear(y, linear.weight, linear.adapter, compact=options.compact, quantised=quantised)
+    return _linear(modulated(x, shift, scale), linear, options)

@@ -41,8 +41,8 @@ def flux_spec(config: Mapping[str, Any]) -> ModelSpec:
     other = channels * (
         int(config["joint_attention_dim"]) + 6 * channels + 3 * 256 + int(config["pooled_projection_dim"])
     )
-    kept: dict[Storage, float] = {"dense": 36.9, "fp8": 27.4, "nf4": 36.1}
-    kept_weights: dict[Storage, float] = {"dense": 0.0, "fp8": 1.0, "nf4": 2.0}
+    kept: dict[Storage, float] = {"dense": 36.9, "fp8": 29.5, "nf4": 36.1}
+    kept_weights: dict[Storage, float] = {"dense": 0.0, "fp8": 0.0, "nf4": 0.0}
     return ModelSpec(
         blocks=(
             BlockSpec(double, 24 * square, channels, kept, kept_weights, 2.0),
@@ -52,7 +52,7 @@ def flux_spec(config: Mapping[str, Any]) -> ModelSpec:
         other_bytes=2.0 * other,
         working_bytes=100.7,
         working_weight_bytes={"dense": 0.0, "fp8": 1.0, "nf4": 3.0},
-        fixed_bytes=0.045 * 2**30,
+        fixed_bytes=0.4 * 2**30,
     )
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from flenwheel_core.families.flux.blocks import BlockOptions, DoubleWeights, Linear, _linear, _modulated, gelu
+from flenwheel_core.families.flux.blocks import BlockOptions, DoubleWeights, Linear, _linear, gelu, modulated_linear
 from flenwheel_core.training.attention import attention
 from flenwheel_core.training.heads import Rope, Stream, joint_heads
 
@@ -56,8 +56,8 @@ def enter(
     shift, scale = modulations[0][:, None].chunk(6, -1)[:2]
     t_shift, t_scale = modulations[1][:, None].chunk(6, -1)[:2]
     streams = (
-        Stream(_linear(_modulated(picture, shift, scale), w.qkv, options), *w.norms[:2]),
-        Stream(_linear(_modulated(text, t_shift, t_scale), w.text_qkv, options), *w.norms[2:]),
+        Stream(modulated_linear(picture, shift, scale, w.qkv, options), *w.norms[:2]),
+        Stream(modulated_linear(text, t_shift, t_scale, w.text_qkv, options), *w.norms[2:]),
     )
     return joint_heads(streams, rope, options.heads)
 
@@ -77,7 +77,7 @@ def _stream(
     _, _, gate, shift, scale, gate_mlp = modulation[:, None].chunk(6, -1)
     out, up, down = linears
     x = x + gate * _linear(y, out, options)
-    hidden = gelu(_linear(_modulated(x, shift, scale), up, options))
+    hidden = gelu(modulated_linear(x, shift, scale, up, options))
     return x + gate_mlp * _linear(hidden, down, options)
 
 
