@@ -9,6 +9,7 @@ from functools import lru_cache
 
 import torch
 
+from flenwheel_core.training.kernel_check import kernel_works
 from flenwheel_core.training.storage import (
     FP8,
     Nf4Weight,
@@ -22,7 +23,7 @@ from flenwheel_core.training.storage import (
 @torch.library.custom_op("flenwheel::quantise", mutates_args=())
 def quantise(x: torch.Tensor, columns: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
     """e4m3 codes and float32 scales (rows, 1) of x (rows, width), each column times `columns` (width,) before."""
-    if x.is_cuda:
+    if kernel_works("quantise", x.device):
         from flenwheel_core.training.card_kernels import quantise_rows_on_card
 
         return quantise_rows_on_card(x, columns)
@@ -40,7 +41,7 @@ LARGEST_RANK = 128
 
 def add_product(y: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     """y += left @ right, in place."""
-    if y.is_cuda and y.dtype == torch.bfloat16 and left.shape[1] <= LARGEST_RANK:
+    if left.shape[1] <= LARGEST_RANK and y.dtype == torch.bfloat16 and kernel_works("add", y.device):
         from flenwheel_core.training.card_kernels import add_product_on_card
 
         return add_product_on_card(y, left, right)
@@ -50,7 +51,7 @@ def add_product(y: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> tor
 @torch.library.custom_op("flenwheel::times_vector", mutates_args=())
 def times_vector(vectors: torch.Tensor, codes: torch.Tensor, scales: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     """vectors (batch, inputs) times the fp8 weight (outputs, inputs), plus bias: it is the weight's bytes that cost."""
-    if vectors.is_cuda:
+    if kernel_works("vector", vectors.device):
         from flenwheel_core.training.card_kernels import times_vector_on_card
 
         return times_vector_on_card(vectors, codes, scales, bias)
@@ -104,7 +105,7 @@ def fp8_product_backward(
 ) -> torch.Tensor:
     """dy W + left @ right. The row scale of W runs along the summed dimension: it goes into dy before dy is quantised."""
     dy_codes, dy_scale = quantise(dy, scale.flatten())
-    columns = transposed_codes(codes) if transposed is None else transposed
+    columns = _transposed(codes) if transposed is None else transposed
     ones = _ones(columns.shape[0], dy.device)
     dx = scaled_product(dy_codes, dy_scale, columns, ones).to(dy.dtype)
     return dx if left is None or right is None else add_product(dx, left, right)
@@ -192,6 +193,14 @@ def _(
     x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, left: torch.Tensor, right: torch.Tensor
 ) -> torch.Tensor:
     return x.new_empty((x.shape[0], weight.shape[0]))
+
+
+def _transposed(codes: torch.Tensor) -> torch.Tensor:
+    if kernel_works("transpose", codes.device):
+        from flenwheel_core.training.card_kernels import transpose_on_card
+
+        return transpose_on_card(codes)
+    return transposed_codes(codes)
 
 
 @lru_cache(maxsize=64)

@@ -23,10 +23,15 @@ class Stream(NamedTuple):
     norm_k: torch.Tensor
 
 
-def joint_heads(streams: Sequence[Stream], rope: Rope, heads: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """q, k, v (batch, tokens of all streams, heads, channels of a head); q and k normed and rotated."""
+def joint_heads(
+    streams: Sequence[Stream], rope: Rope, heads: int, *, kernel: bool = False
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """q, k, v (batch, tokens of all streams, heads, channels of a head); q and k normed and rotated.
+
+    `kernel` takes the card's kernel where it can.
+    """
     width = streams[0].qkv.shape[-1] // 3
-    if streams[0].qkv.is_cuda and _fits(width // heads):
+    if kernel and _fits(width // heads):
         if len(streams) == 1:
             (only,) = streams
             q, k, _ = _Heads.apply(only.qkv[..., : 2 * width], only.norm_q, only.norm_k, None, None, None, *rope, heads)

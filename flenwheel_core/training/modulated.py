@@ -22,11 +22,6 @@ def modulated_and_quantised(
     return made
 
 
-def fits(x: torch.Tensor) -> bool:
-    """True if `modulated_and_quantised` can be used."""
-    return x.is_cuda and x.shape[-1] <= WIDEST
-
-
 class _Modulated(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, shift, scale):  # type: ignore[no-untyped-def]

@@ -66,10 +66,6 @@ def quantise_rows(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 def transposed_codes(codes: torch.Tensor) -> torch.Tensor:
     """fp8 codes (outputs, inputs) as contiguous (inputs, outputs)."""
-    if codes.is_cuda:
-        from flenwheel_core.training.card_kernels import transpose_on_card
-
-        return transpose_on_card(codes)
     return codes.view(torch.uint8).t().contiguous().view(FP8)
 
 

@@ -13,8 +13,9 @@ from torch.nn import functional
 
 from flenwheel_core.training.attention import attention
 from flenwheel_core.training.heads import Rope, Stream, joint_heads
+from flenwheel_core.training.kernel_check import kernel_works
 from flenwheel_core.training.lora_linear import Adapter, lora_linear
-from flenwheel_core.training.modulated import fits, modulated, modulated_and_quantised
+from flenwheel_core.training.modulated import WIDEST, modulated, modulated_and_quantised
 from flenwheel_core.training.storage import Fp8Weight, FrozenWeight
 
 
@@ -54,6 +55,16 @@ class BlockOptions(NamedTuple):
     heads: int
     cudnn: bool
     compact: bool
+    heads_kernel: bool = False
+    """Norm and rotation of heads by the card's own kernel."""
+    norm_kernel: bool = False
+    """Norm, modulation and quantising by the card's own kernel."""
+
+
+def block_options(heads: int, device: torch.device, *, cudnn: bool, compact: bool) -> BlockOptions:
+    """The options with the kernels that work on this device."""
+    working = kernel_works("heads", device), kernel_works("modulated", device)
+    return BlockOptions(heads, cudnn, compact, *working)
 
 
 def double_block(
@@ -72,7 +83,9 @@ def double_block(
         Stream(modulated_linear(text, t_shift, t_scale, w.text_qkv, options), *w.norms[2:]),
         Stream(modulated_linear(picture, shift, scale, w.qkv, options), *w.norms[:2]),
     )
-    y = attention(*joint_heads(streams, rope, options.heads), cudnn=options.cudnn).flatten(2)
+    y = attention(*joint_heads(streams, rope, options.heads, kernel=options.heads_kernel), cudnn=options.cudnn).flatten(
+        2
+    )
     text_y, picture_y = y.split([text.shape[1], picture.shape[1]], 1)
 
     picture = picture + gate * _linear(picture_y, w.out, options)
@@ -93,7 +106,9 @@ def single_block(
     width = x.shape[-1]
     both = modulated_linear(x, shift, scale, w.qkv_mlp, options)
     stream = Stream(both[..., : 3 * width], *w.norms)
-    y = attention(*joint_heads((stream,), rope, options.heads), cudnn=options.cudnn).flatten(2)
+    y = attention(
+        *joint_heads((stream,), rope, options.heads, kernel=options.heads_kernel), cudnn=options.cudnn
+    ).flatten(2)
     hidden = gelu(both[..., 3 * width :])
     return x + gate * _linear(torch.cat([y, hidden], -1), w.out, options)
 
@@ -133,7 +148,7 @@ def modulated_linear(
     x: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor, linear: Linear, options: BlockOptions
 ) -> torch.Tensor:
     """The linear of norm(x) * (1 + scale) + shift."""
-    if isinstance(linear.weight, Fp8Weight) and fits(x):
+    if options.norm_kernel and isinstance(linear.weight, Fp8Weight) and x.shape[-1] <= WIDEST:
         y, codes, row_scales = modulated_and_quantised(x, shift, scale)
         quantised = codes, row_scales
         return lora_linear(y, linear.weight, linear.adapter, compact=options.compact, quantised=quantised)

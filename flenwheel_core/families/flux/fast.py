@@ -13,10 +13,10 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from flenwheel_core.families.flux.blocks import (
-    BlockOptions,
     DoubleWeights,
     Linear,
     SingleWeights,
+    block_options,
     double_block,
     single_block,
 )
@@ -96,8 +96,9 @@ class FastFlux(torch.nn.Module):
         self._layers = (int(config["num_layers"]), int(config["num_single_layers"]))
         self._full_config = config
         self.rest = _outer_parts(config, source)
-        options = BlockOptions(int(config["num_attention_heads"]), plan.cudnn, plan.compact)
-        self._options = options
+        self._options = block_options(
+            int(config["num_attention_heads"]), self.rest.device, cudnn=plan.cudnn, compact=plan.compact
+        )
         self._double = [self._load_double(index) for index in range(self._layers[0])]
         self._single = [self._load_single(index) for index in range(self._layers[1])]
         self._with_adapter = True

@@ -59,7 +59,7 @@ def enter(
         Stream(modulated_linear(picture, shift, scale, w.qkv, options), *w.norms[:2]),
         Stream(modulated_linear(text, t_shift, t_scale, w.text_qkv, options), *w.norms[2:]),
     )
-    return joint_heads(streams, rope, options.heads)
+    return joint_heads(streams, rope, options.heads, kernel=options.heads_kernel)
 
 
 def leave(

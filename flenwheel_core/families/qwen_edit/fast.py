@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from flenwheel_core.families.flux.blocks import BlockOptions, DoubleWeights, Linear
+from flenwheel_core.families.flux.blocks import DoubleWeights, Linear, block_options
 from flenwheel_core.families.flux.fast import AdapterPlan, FastPlan
 from flenwheel_core.families.flux.sources import WeightSource
 from flenwheel_core.families.qwen_edit.blocks import Kept, attend, enter, halves, leave
@@ -50,7 +50,8 @@ class FastQwen(torch.nn.Module):
         self.lora: dict[str, torch.nn.Parameter] = {}
         self._source, self._adapters = source, adapters
         self.rest = _outer_parts(config, source)
-        self._options = BlockOptions(int(config["num_attention_heads"]), plan.cudnn, plan.compact)
+        heads = int(config["num_attention_heads"])
+        self._options = block_options(heads, self.rest.device, cudnn=plan.cudnn, compact=plan.compact)
         self._blocks = [self._load_block(index) for index in range(int(config["num_layers"]))]
         self.recompute = plan.recompute_double
         """So many blocks, from the first, are recomputed in the backward pass."""
