@@ -91,7 +91,7 @@ class IngestResult(StageResult):
         )
 
 
-EditorStorage = Literal["bf16", "int8", "nf4"]
+EditorStorage = Literal["bf16", "fp8", "int8", "nf4"]
 """How an editor's weights are kept on the card."""
 
 

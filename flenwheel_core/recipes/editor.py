@@ -26,7 +26,7 @@ class EditorRecipe(Document):
     kept_weight: float = Field(
         default=1.0, ge=0, le=100, description="Loss weight where it must leave the source as it is."
     )
-    storage: Literal["bf16", "int8", "nf4"] | None = Field(
+    storage: Literal["bf16", "fp8", "int8", "nf4"] | None = Field(
         default=None, description="Storage of the editor's weights; the most exact one that fits the card if unset."
     )
     minimum_triplets: int = Field(default=10, ge=2, description="Gate C asks for so many good triplets.")

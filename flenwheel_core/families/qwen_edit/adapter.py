@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from flenwheel_core.domain.stages import EditorStorage
 
-_FAST_STORAGE: "dict[EditorStorage, Storage]" = {"bf16": "dense", "nf4": "nf4"}
+_FAST_STORAGE: "dict[EditorStorage, Storage]" = {"bf16": "dense", "fp8": "fp8", "nf4": "nf4"}
 GROUPS: dict[LoraTarget, tuple[str, ...]] = {
     "attention": ("transformer_blocks.*.attn.*",),
     "mlp": ("transformer_blocks.*.img_mlp.net.*", "transformer_blocks.*.txt_mlp.net.*"),

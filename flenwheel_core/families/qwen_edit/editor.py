@@ -4,8 +4,9 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL.Image import Image
@@ -16,6 +17,7 @@ from flenwheel_core.families.protocols import EditJob, LoraFile, Made
 from flenwheel_core.families.qwen_edit.conditioning import NO_PROMPT, EditSizes, decode_latents, to_picture
 from flenwheel_core.families.qwen_edit.drawing import draw
 from flenwheel_core.families.qwen_edit.encoding import Instruction, encode_instructions, encode_pictures
+from flenwheel_core.families.qwen_edit.fast_drawing import drawing_order, fast_plan, load_fast
 from flenwheel_core.families.qwen_edit.loading import Phase, QwenEditModel, find_model, free_memory
 from flenwheel_core.settings import Settings
 from flenwheel_core.training.cache import TensorCache
@@ -33,13 +35,15 @@ class QwenEditor:
         self._model = model
         self._loras = loras
         self._cache = cache
+        self._storage = model.storage
         self._parts: (
             tuple[QwenImageTransformer2DModel, FlowMatchEulerDiscreteScheduler, AutoencoderKLQwenImage] | None
         ) = None
 
     @property
     def model(self) -> str:
-        return self._model.name
+        """The reference with the storage that the transformer really has."""
+        return replace(self._model, storage=self._storage).name
 
     @property
     def phases(self) -> Sequence[Phase]:
@@ -99,8 +103,12 @@ class QwenEditor:
         return to_picture(decode_latents(vae, latents, sizes.target))
 
     def _load(self) -> "tuple[QwenImageTransformer2DModel, FlowMatchEulerDiscreteScheduler, AutoencoderKLQwenImage]":
-        transformer = self._model.load_transformer()
-        load_loras(transformer, self._loras)
+        plan = fast_plan(self._model)
+        transformer: Any = load_fast(self._model, plan, self._loras) if plan is not None else None
+        if transformer is None:
+            self._storage = self._model.diffusers_storage
+            transformer = self._model.load_transformer()
+            load_loras(transformer, self._loras)
         return transformer, self._model.load_scheduler(), self._model.load_vae()
 
     def close(self) -> None:
@@ -150,7 +158,7 @@ def open_editor(
     storage: "EditorStorage | None" = None,
 ) -> Iterator[QwenEditor]:
     """The editor in `folder`, with LoRAs; its memory is free again afterwards."""
-    model = find_model(folder, reference, settings, storage)
+    model = find_model(folder, reference, settings, storage, order=drawing_order(folder))
     editor = QwenEditor(model, loras, TensorCache(settings.scratch / "cache" / "qwen_edit"))
     try:
         yield editor

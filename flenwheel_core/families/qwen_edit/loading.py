@@ -2,8 +2,9 @@
 
 import gc
 import json
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from flenwheel_core.errors import InputError, ResourceError
+from flenwheel_core.errors import InputError
 from flenwheel_core.families.qwen_edit.conditioning import Revision
+from flenwheel_core.families.qwen_edit.room import SHARE_OF_BF16, check_room, choose_storage, free_memory_gib
 from flenwheel_core.settings import Settings
 from flenwheel_core.training.cache import folder_digest
 
@@ -23,9 +25,9 @@ if TYPE_CHECKING:
     from flenwheel_core.domain.stages import EditorStorage
 
 _GIB = 2**30
-_SHARE_OF_BF16: "dict[EditorStorage, float]" = {"bf16": 1.0, "int8": 0.53, "nf4": 0.29}
-_WORKING_GIB = 3.0
-"""Activations of one call at 1 MP with one reference, and the autoencoder beside it."""
+_PARTS = ("transformer", "text_encoder")
+FP8_CAPABILITY = (8, 9)
+"""Ada and later multiply fp8."""
 _SENSITIVE = ["img_in", "txt_in", "time_text_embed", "norm_out", "proj_out", "lm_head", "visual"]
 """Linears that lose most in 4 bits: embeddings, the output and the encoder's eyes stay in bfloat16. The modulation is a third of
 all weights: kept in bfloat16 it alone would fill half of a 24 GiB card."""
@@ -62,6 +64,20 @@ class QwenEditModel:
     def name(self) -> str:
         """The reference with the storage, if that changes the numbers."""
         return self.reference if self.storage == "bf16" else f"{self.reference}+{self.storage}"
+
+    @property
+    def diffusers_storage(self) -> "EditorStorage":
+        """The transformer's storage in diffusers' own modules: they have no fp8 that multiplies."""
+        return "nf4" if self.storage == "fp8" else self.storage
+
+    @property
+    def encoder_storage(self) -> "EditorStorage":
+        """The encoder's storage: where an fp8 transformer fits, a bfloat16 encoder does."""
+        return "bf16" if self.storage == "fp8" else self.storage
+
+    def quantised_folder(self, part: str, storage: "EditorStorage") -> Path:
+        """Where a part is kept once it is quantised."""
+        return self.quantised / f"{self.part_digest(part)}-{storage}"
 
     def part_digest(self, part: str) -> str:
         """Digest of a part's weights and configuration."""
@@ -119,13 +135,15 @@ class QwenEditModel:
 
     def _load(self, kind: Any, part: str, dtype_name: str) -> Any:
         source, options = self.folder / part, {dtype_name: self.dtype, "local_files_only": True}
-        if self.storage == "bf16":
-            model = kind.from_pretrained(source, **options).to(self.device)
-            return model.requires_grad_(False).eval()
-        kept = self.quantised / f"{self.part_digest(part)}-{self.storage}"
+        storage = self.diffusers_storage if part == "transformer" else self.encoder_storage
+        if self.device.type != "cuda":
+            return kind.from_pretrained(source, **options).requires_grad_(False).eval()
+        if storage == "bf16":
+            return kind.from_pretrained(source, device_map={"": 0}, **options).requires_grad_(False).eval()
+        kept = self.quantised_folder(part, storage)
         if (kept / "config.json").is_file():
             return kind.from_pretrained(kept, device_map={"": 0}, **options).requires_grad_(False).eval()
-        config = quantisation(self.storage, self.dtype, diffusers=part == "transformer")
+        config = quantisation(storage, self.dtype, diffusers=part == "transformer")
         model = kind.from_pretrained(source, quantization_config=config, device_map={"": 0}, **options)
         unfinished = kept.with_name(f".{kept.name}")
         model.save_pretrained(unfinished)
@@ -150,11 +168,17 @@ def quantisation(storage: "EditorStorage", dtype: torch.dtype, *, diffusers: boo
 
 
 def find_model(
-    folder: Path, reference: str, settings: Settings, storage: "EditorStorage | None" = None
+    folder: Path,
+    reference: str,
+    settings: Settings,
+    storage: "EditorStorage | None" = None,
+    *,
+    order: "Sequence[EditorStorage]" = ("bf16", "nf4"),
 ) -> QwenEditModel:
     """The model in `folder`, on the card of the settings: bfloat16 or quantised there, float32 on a CPU.
 
-    Raises InputError for a folder that is no editor, ResourceError if it can't fit the card; nothing is loaded before.
+    The storage is the one asked for, or the first of `order` that fits. Raises InputError for a folder that is no editor, ResourceError
+    if it can't fit the card, the memory or the disk; nothing is loaded before.
     """
     revision = _revision(folder)
     quantised = settings.models / "quantised"
@@ -163,31 +187,29 @@ def find_model(
     device = torch.device("cuda", 0)
     total = torch.cuda.get_device_properties(device).total_memory / _GIB
     budget = min(total, settings.vram_gib or total)
-    sizes = {part: _bf16_gib(folder / part) for part in ("transformer", "text_encoder")}
-    chosen = choose_storage(sizes, budget, storage)
-    return QwenEditModel(folder, reference, revision, device, torch.bfloat16, chosen, quantised)
+    sizes = {part: _bf16_gib(folder / part) for part in _PARTS}
+    chosen = choose_storage(sizes, budget, storage, order)
+    model = QwenEditModel(folder, reference, revision, device, torch.bfloat16, chosen, quantised)
+    _check_machine(model, sizes)
+    return model
 
 
-def choose_storage(
-    sizes_gib: dict[str, float], budget_gib: float, wanted: "EditorStorage | None" = None
-) -> "EditorStorage":
-    """The storage that was asked for, or the most exact one whose largest part fits `budget_gib`.
-
-    `sizes_gib` are the parts in bfloat16; they are never on the card together. Raises ResourceError if nothing fits.
-    """
-    order: tuple[EditorStorage, ...] = (wanted,) if wanted is not None else ("bf16", "nf4")
-    largest = max(sizes_gib, key=lambda part: sizes_gib[part])
-    need = 0.0
-    for storage in order:
-        need = sizes_gib[largest] * _SHARE_OF_BF16[storage] + min(_WORKING_GIB, sizes_gib[largest] / 4)
-        if need <= budget_gib:
-            return storage
-    raise ResourceError(
-        f"The editor does not fit the card: it needs about {need:.0f} GiB, and {budget_gib:.0f} GiB may be used.",
-        why=f"its {largest} alone is {sizes_gib[largest] * _SHARE_OF_BF16[order[-1]]:.1f} GiB in {order[-1]}.",
-        remedy="Use a card with more memory, raise vram_gib, "
-        + ("leave the editor's storage to be chosen," if wanted not in (None, "nf4") else "")
-        + " or name a smaller editor in the recipe's [models] table.",
+def _check_machine(model: QwenEditModel, sizes_gib: dict[str, float]) -> None:
+    storages = {"transformer": model.diffusers_storage, "text_encoder": model.encoder_storage}
+    if model.storage == "fp8":  # quantised while it loads; kept nowhere
+        storages["transformer"] = "bf16"
+    unmade = sum(
+        sizes_gib[part] * SHARE_OF_BF16[storage]
+        for part, storage in storages.items()
+        if storage != "bf16" and not (model.quantised_folder(part, storage) / "config.json").is_file()
+    )
+    place = next(folder for folder in (model.quantised, *model.quantised.parents) if folder.exists())
+    check_room(
+        memory_gib=max(path.stat().st_size for part in _PARTS for path in (model.folder / part).glob("*.safetensors"))
+        / _GIB,
+        free_memory_gib=free_memory_gib(),
+        disk_gib=unmade,
+        free_disk_gib=shutil.disk_usage(place).free / _GIB,
     )
 
 

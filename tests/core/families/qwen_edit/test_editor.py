@@ -13,11 +13,14 @@ from safetensors.torch import save_file
 
 from flenwheel_core.domain.images import Sampler
 from flenwheel_core.errors import InputError, ResourceError
+from flenwheel_core.families.flux.fast import FastPlan
 from flenwheel_core.families.protocols import EditJob, LoraFile
 from flenwheel_core.families.qwen_edit.conditioning import shift_of
 from flenwheel_core.families.qwen_edit.drawing import few_step_scheduler
-from flenwheel_core.families.qwen_edit.editor import open_editor
-from flenwheel_core.families.qwen_edit.loading import QwenEditModel, choose_storage
+from flenwheel_core.families.qwen_edit.editor import load_loras, open_editor
+from flenwheel_core.families.qwen_edit.fast_drawing import load_fast
+from flenwheel_core.families.qwen_edit.loading import QwenEditModel, find_model
+from flenwheel_core.families.qwen_edit.room import check_room, choose_storage
 from flenwheel_core.settings import Settings
 from tests.core.families.qwen_edit.tiny import picture
 
@@ -127,6 +130,47 @@ def test_storage_is_the_most_exact_that_fits() -> None:
         choose_storage(sizes, 12)
     with pytest.raises(ResourceError, match="bf16"):
         choose_storage(sizes, 24, "bf16")
+    drawing = ("bf16", "fp8", "nf4")
+    assert [choose_storage(sizes, card, order=drawing) for card in (80, 24, 16)] == ["bf16", "fp8", "nf4"]
+
+
+def test_too_little_memory_or_disk_is_refused_before_anything_loads() -> None:
+    check_room(memory_gib=9, free_memory_gib=10, disk_gib=15, free_disk_gib=16)
+    with pytest.raises(ResourceError, match="9 GiB of memory, and 8 GiB are free"):
+        check_room(memory_gib=9, free_memory_gib=8, disk_gib=0, free_disk_gib=0)
+    with pytest.raises(ResourceError, match="15 GiB of disk"):
+        check_room(memory_gib=9, free_memory_gib=10, disk_gib=15, free_disk_gib=14)
+
+
+@torch.no_grad()
+def test_the_fast_transformer_wears_loras_as_diffusers_does(
+    editor_folder: Path, settings: Settings, lora: Callable[[int], Path]
+) -> None:
+    model = find_model(editor_folder, "tiny", settings)
+    worn = [LoraFile(lora(1), 0.7), LoraFile(lora(2), 1.3)]
+    fast = load_fast(model, FastPlan(compile=False, cudnn=False, compact=False), worn)
+    slow = model.load_transformer()
+    load_loras(slow, worn)
+    assert fast is not None
+    width = int(slow.config["joint_attention_dim"])
+    inputs = {
+        "hidden_states": torch.randn(1, 48, 64),
+        "timestep": torch.tensor([0.4]),
+        "encoder_hidden_states": torch.randn(1, 9, width),
+        "img_shapes": [[(1, 4, 6), (1, 6, 4)]],
+    }
+    torch.testing.assert_close(fast(**inputs)[0], slow(**inputs, return_dict=False)[0], rtol=1e-4, atol=1e-4)
+
+
+def test_loras_elsewhere_are_left_to_diffusers(editor_folder: Path, settings: Settings, tmp_path: Path) -> None:
+    weights = {
+        f"transformer.img_in.lora_{part}.weight": torch.zeros(shape)
+        for part, shape in (("A", (4, 64)), ("B", (160, 4)))
+    }
+    save_file(weights, tmp_path / "img_in.safetensors")
+    model = find_model(editor_folder, "tiny", settings)
+    plan = FastPlan(compile=False, cudnn=False)
+    assert load_fast(model, plan, [LoraFile(tmp_path / "img_in.safetensors", 1.0)]) is None
 
 
 def test_few_steps_take_the_schedule_they_were_distilled_with() -> None:
