@@ -53,7 +53,7 @@ def train_here(request: TrainRequest, context: StageContext, team: "Team | None"
         note=context.progress.note,
         loading=context.progress.loading,
         team=team,
-        score=_identity_of(request, context),
+        score=identity_of(request, context),
     )
     train_lora = find_trainer(request.base, context.settings)
     trained = train_lora(job, hooks)
@@ -85,7 +85,7 @@ def train_here(request: TrainRequest, context: StageContext, team: "Team | None"
     )
 
 
-def _identity_of(
+def identity_of(
     request: TrainRequest, context: StageContext
 ) -> "Callable[[Sequence[Image]], Mapping[str, float]] | None":
     """Mean cosine of sample pictures with the character's fingerprint; None if the request names none."""

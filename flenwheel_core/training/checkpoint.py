@@ -1,7 +1,7 @@
 """Checkpoints of a training run: one file each, written atomically, read back before older ones go."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,7 +76,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> tuple[dict[str, torch
     tensors: dict[str, torch.Tensor] = {}
     scalars: dict[str, dict[str, object]] = {}
     for index, values in state["state"].items():
-        for key, value in values.items():
+        for key, value in _flat(values):
             if isinstance(value, torch.Tensor):
                 tensors[f"optimizer/{index}/{key}"] = value
             else:
@@ -92,6 +92,25 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> tuple[dict[str, torch
     return tensors, {"optimizer_scalars": scalars, "optimizer_groups": groups}
 
 
+def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Inner mappings (bitsandbytes keeps its 8-bit state in one) by names with a slash."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}/")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _put(values: dict[str, object], name: str, value: object) -> None:
+    key, slash, rest = name.partition("/")
+    if slash:
+        inner = values.setdefault(key, {})
+        assert isinstance(inner, dict)
+        _put(inner, rest, value)
+    else:
+        values[key] = value
+
+
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, object]
 ) -> None:
@@ -100,10 +119,11 @@ def restore_optimizer(
     for name, tensor in tensors.items():
         if name.startswith("optimizer/"):
             _, index, key = name.split("/", 2)
-            state.setdefault(int(index), {})[key] = tensor
+            _put(state.setdefault(int(index), {}), key, tensor)
     scalars = facts["optimizer_scalars"]
     groups = facts["optimizer_groups"]
     assert isinstance(scalars, dict) and isinstance(groups, list)
     for index, values in scalars.items():
-        state.setdefault(int(index), {}).update(values)
+        for key, value in values.items():
+            _put(state.setdefault(int(index), {}), key, value)
     optimizer.load_state_dict({"state": state, "param_groups": groups})

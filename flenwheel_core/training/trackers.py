@@ -82,13 +82,19 @@ class _Trackio:
 
 
 def make_trackers(names: Sequence[str], folder: Path, *, run: str) -> list[Tracker]:
-    """The chosen trackers; raises MissingWeightsError before training if a package is missing."""
+    """The chosen trackers; raises MissingWeightsError if a package is missing."""
+    require_trackers(names)
     trackers: list[Tracker] = []
+    for name in names:
+        trackers.append(_TensorBoard(folder / "tensorboard") if name == "tensorboard" else _Trackio("flenwheel", run))
+    return trackers
+
+
+def require_trackers(names: Sequence[str]) -> None:
+    """Raises MissingWeightsError if a tracker's package is missing."""
     for name in names:
         if importlib.util.find_spec(name) is None:
             raise MissingWeightsError(
                 f"The tracker {name} is not installed here.",
                 remedy="pip install 'flenwheel[tracking]', or leave it out.",
             )
-        trackers.append(_TensorBoard(folder / "tensorboard") if name == "tensorboard" else _Trackio("flenwheel", run))
-    return trackers

@@ -25,9 +25,10 @@ from flenwheel_core.training.determinism import deterministic
 from flenwheel_core.training.graphs import Recorder
 from flenwheel_core.training.job import SampleFile, Trained, TrainHooks, TrainJob, check_job, class_caption
 from flenwheel_core.training.loop import run_loop
+from flenwheel_core.training.optimizers import require_optimizer
 from flenwheel_core.training.team import Alone, Team
 from flenwheel_core.training.tensor_file import write_atomically
-from flenwheel_core.training.trackers import make_trackers
+from flenwheel_core.training.trackers import make_trackers, require_trackers
 
 if TYPE_CHECKING:
     from diffusers import FluxPipeline
@@ -40,6 +41,8 @@ def train_lora(model: FluxModel, job: TrainJob, hooks: TrainHooks, cache: Tensor
     InterruptedStageError after saving when told to stop.
     """
     check_job(job)
+    require_optimizer(job.recipe.optimizer)
+    require_trackers(job.recipe.trackers)
     with deterministic(wanted=job.recipe.deterministic and model.device.type == "cuda"):
         return _train(model, job, hooks, cache, hooks.team or Alone())
 

@@ -1,16 +1,44 @@
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
 from flenwheel_core.errors import StoreError
+from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.training import checkpoint as module
 from flenwheel_core.training.checkpoint import Checkpoint, CheckpointFolder, optimizer_tensors, restore_optimizer
+from flenwheel_core.training.optimizers import make_optimizer
+from flenwheel_core.training.randomness import normal
 from flenwheel_core.training.tensor_file import read_tensors, tensor_bytes, write_atomically
 
 
 def at(step: int) -> Checkpoint:
     return Checkpoint(step, {"weight": torch.full((3,), float(step))}, {"losses": [[step, 0.5]]})
+
+
+@pytest.mark.parametrize("name", ["adamw", "adafactor", "adamw8bit", "prodigy"])
+def test_an_optimizer_goes_on_from_its_tensors(name: str) -> None:
+    recipe = TrainingRecipe.model_validate({"optimizer": name, "learning_rate": 1.0 if name == "prodigy" else 0.01})
+
+    def steps(weight: torch.nn.Parameter, optimizer: torch.optim.Optimizer, numbers: range) -> None:
+        for number in numbers:
+            ((weight - number) ** 2).mean().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+    whole = torch.nn.Parameter(normal((96, 64), 0, "weight"))  # large enough for 8-bit state
+    optimizer = make_optimizer(recipe, [whole])
+    steps(whole, optimizer, range(3))
+    half = torch.nn.Parameter(whole.detach().clone())
+    tensors, facts = optimizer_tensors(optimizer)
+    stored = {key: tensor.clone() for key, tensor in tensors.items()}
+    again = make_optimizer(recipe, [half])
+    restore_optimizer(again, stored, json.loads(json.dumps(facts)))
+    steps(whole, optimizer, range(3, 6))
+    steps(half, again, range(3, 6))
+    assert torch.equal(half, whole)
+    assert name != "adamw8bit" or any(tensor.dtype == torch.uint8 for tensor in stored.values())
 
 
 def test_the_newest_readable_checkpoint_of_the_run_counts(tmp_path: Path) -> None:

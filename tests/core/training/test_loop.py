@@ -1,5 +1,6 @@
 """The loop with the smallest task there is: what holds here holds for every family."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -35,8 +36,9 @@ class Line:
         error = x @ (self.weight - self.truth)
         return (error**2).mean() * (float("nan") if index == self.poison_at else 1.0)
 
-    def sample(self, step: int) -> None:
+    def sample(self, step: int) -> Mapping[str, float] | None:
         self.sampled.append(step)
+        return None
 
 
 def recipe(**changes: object) -> TrainingRecipe:
@@ -71,9 +73,9 @@ def content(outcome: LoopOutcome) -> bytes:
     return tensor_bytes(outcome.weights)
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
+@pytest.mark.parametrize("optimizer", ["adamw", "adafactor", "prodigy", "adamw8bit"])
 def test_death_at_any_step_changes_nothing_of_the_result(tmp_path: Path, optimizer: str) -> None:
-    chosen = recipe(optimizer=optimizer)
+    chosen = recipe(optimizer=optimizer, learning_rate=1.0 if optimizer == "prodigy" else 0.05)
     whole = go(tmp_path / "whole", Line(), chosen)
     curve = (tmp_path / "whole" / "loss.jsonl").read_text()
     for death in (0, 1, 9, 10, 11, 27, 45):
@@ -94,6 +96,23 @@ def test_being_told_to_stop_saves_that_very_step(tmp_path: Path) -> None:
     resumed = go(tmp_path / "stopped", second, recipe())
     assert min(second.passes) == 14  # two passes a step: nothing is done twice
     assert content(resumed) == content(whole) and resumed.losses == whole.losses
+
+
+def test_figures_of_samples_stay_in_the_curve_through_a_death(tmp_path: Path) -> None:
+    class Scored(Line):
+        def sample(self, step: int) -> Mapping[str, float]:
+            return {"identity": step / 100}
+
+    go(tmp_path / "whole", Scored(), recipe())
+    with pytest.raises(KeyboardInterrupt):
+        go(tmp_path / "broken", Scored(die_at=31), recipe())
+    go(tmp_path / "broken", Scored(), recipe())
+    curve = (tmp_path / "broken" / "loss.jsonl").read_text()
+    assert curve == (tmp_path / "whole" / "loss.jsonl").read_text()
+    lines = [json.loads(line) for line in curve.splitlines()]
+    assert [(line["step"], line["identity"]) for line in lines if "identity" in line] == [
+        (0, 0.0), (10, 0.1), (20, 0.2), (23, 0.23),
+    ]  # fmt: skip
 
 
 def test_it_learns_and_samples_at_fixed_steps(tmp_path: Path) -> None:

@@ -5,12 +5,13 @@ import torch
 
 from flenwheel_core.errors import MissingWeightsError
 from flenwheel_core.recipes.train import TrainingRecipe
-from flenwheel_core.training import optimizers
+from flenwheel_core.training import optimizers, trackers
 from flenwheel_core.training.buckets import bucket_report, bucket_sides, place
 from flenwheel_core.training.cache import TensorCache, folder_digest
 from flenwheel_core.training.job import class_caption
-from flenwheel_core.training.optimizers import make_optimizer
+from flenwheel_core.training.optimizers import make_optimizer, require_optimizer
 from flenwheel_core.training.schedules import learning_rate_factor
+from flenwheel_core.training.trackers import make_trackers, require_trackers
 
 
 def test_buckets_keep_shapes_within_the_area() -> None:
@@ -89,10 +90,10 @@ def test_the_class_caption_has_the_class_in_place_of_the_trigger(caption: str, e
     assert class_caption(caption, "ohwx_char", "person") == expected
 
 
-@pytest.mark.parametrize("name", ["adamw", "adafactor", "adamw8bit"])
+@pytest.mark.parametrize("name", ["adamw", "adafactor", "adamw8bit", "prodigy"])
 def test_optimizers_by_name_take_a_step(name: str) -> None:
     weight = torch.nn.Parameter(torch.ones(64, 64))
-    recipe = TrainingRecipe(optimizer=name, learning_rate=0.01)  # type: ignore[arg-type]
+    recipe = TrainingRecipe(optimizer=name, learning_rate=1.0 if name == "prodigy" else 0.01)  # type: ignore[arg-type]
     optimizer = make_optimizer(recipe, [weight])
     (weight**2).sum().backward()
     optimizer.step()
@@ -103,3 +104,24 @@ def test_a_missing_optimizer_package_is_named(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(optimizers.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingWeightsError, match="prodigyopt"):
         make_optimizer(TrainingRecipe(optimizer="prodigy", learning_rate=1.0), [])
+    with pytest.raises(MissingWeightsError, match="prodigyopt"):
+        require_optimizer("prodigy")
+
+
+def test_tensorboard_has_the_curve(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    (tracker,) = make_trackers(("tensorboard",), tmp_path, run="a")
+    for step, loss in ((10, 0.5), (20, 0.25)):
+        tracker.log(step, {"loss": loss, "identity": loss / 2})
+    tracker.close()
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [(event.step, event.value) for event in events.Scalars("loss")] == [(10, 0.5), (20, 0.25)]
+    assert [event.value for event in events.Scalars("identity")] == [0.25, 0.125]
+
+
+def test_a_missing_tracker_is_named_before_anything_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trackers.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingWeightsError, match=r"trackio.*not installed"):
+        require_trackers(("trackio",))

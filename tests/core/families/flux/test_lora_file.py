@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import pytest
 import torch
 from diffusers.loaders.lora_conversion_utils import _convert_kohya_flux_lora_to_diffusers
 
@@ -18,6 +19,8 @@ def trained(recipe: LoraRecipe) -> AdaptedFlux:
         for name, parameter in adapted.parameters.items():
             if "lora_B" in name:
                 parameter.normal_(generator=generator, std=0.1)
+            if "magnitude" in name:
+                parameter.mul_(1 + 0.2 * torch.rand(parameter.shape, generator=generator))
     return adapted
 
 
@@ -37,6 +40,25 @@ def test_the_file_loads_in_diffusers_and_draws_the_same(tmp_path: Path) -> None:
     torch.testing.assert_close(fresh(**tiny_inputs(), return_dict=False)[0], expected, atol=1e-5, rtol=1e-4)
     assert not torch.allclose(tiny_transformer()(**tiny_inputs(), return_dict=False)[0], expected, atol=1e-3)
     assert all(name.startswith("transformer.") for name in tensors)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"rslora": True, "alpha": 6.0}, {"dora": True, "alpha": 8.0}, {"dora": True, "rslora": True}, {"dropout": 0.3}],
+)
+def test_every_kind_of_adapter_trains_and_its_file_draws_the_same(changes: dict[str, object], tmp_path: Path) -> None:
+    adapted = trained(LoraRecipe.model_validate({"rank": 4, "exclude": ("*.proj_mlp",), **changes}))
+    adapted.transformer.train()
+    adapted.transformer(**tiny_inputs(), return_dict=False)[0].square().mean().backward()
+    missing = [name for name, parameter in adapted.parameters.items() if parameter.grad is None]
+    assert missing == [] and any("magnitude" in name for name in adapted.parameters) == bool(changes.get("dora"))
+    adapted.transformer.eval()
+    path = tmp_path / "lora.safetensors"
+    path.write_bytes(lora_bytes(adapted.parameters, adapted, {}))
+    fresh = tiny_transformer()
+    fresh.load_lora_adapter(str(path), prefix="transformer")
+    expected = adapted.transformer(**tiny_inputs(), return_dict=False)[0]
+    torch.testing.assert_close(fresh(**tiny_inputs(), return_dict=False)[0], expected, atol=1e-5, rtol=1e-4)
 
 
 def deltas(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
