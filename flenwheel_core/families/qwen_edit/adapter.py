@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -13,6 +13,7 @@ from flenwheel_core.families.flux.sources import FolderSource
 from flenwheel_core.families.flux.targets import lora_ranks
 from flenwheel_core.families.qwen_edit.fast import FastQwen, fast_names
 from flenwheel_core.families.qwen_edit.loading import QwenEditModel
+from flenwheel_core.families.qwen_edit.memory import plan_recompute, tokens_of_step
 from flenwheel_core.recipes.train import LoraRecipe, LoraTarget, TrainingRecipe
 from flenwheel_core.training.attention import cudnn_attention_works
 from flenwheel_core.training.storage import Storage
@@ -40,23 +41,33 @@ def put_on(transformer: "QwenImageTransformer2DModel", recipe: LoraRecipe, *, se
 def adapt(model: QwenEditModel, recipe: TrainingRecipe, *, seed: int, memory_level: int = 0) -> AdaptedFlux:
     """The model's transformer with a new adapter: the fast one on a card, where it covers the recipe, else diffusers' own.
 
-    Quantised weights mean a small card: every block is then recomputed in the backward pass.
+    The fast one recomputes what the card's memory asks for; diffusers' own recomputes every block if its weights are quantised.
     """
     config = json.loads((model.folder / "transformer" / "config.json").read_text())
-    ranks = lora_ranks(_linears(config), _with_names(recipe.lora))
+    linears = _linears(config)
+    ranks = lora_ranks(list(linears), _with_names(recipe.lora))
     covered = all(name.endswith(fast_names()) for name in ranks) and not recipe.lora.dora and recipe.lora.dropout == 0
-    recompute = model.storage != "bf16" or memory_level > 0
-    if model.device.type == "cuda" and covered and recipe.batch_size == 1 and model.storage in _FAST_STORAGE:
+    if model.budget_gib is not None and covered and recipe.batch_size == 1 and model.storage in _FAST_STORAGE:
+        recompute = plan_recompute(
+            config,
+            weights_gib=model.weights_gib("transformer"),
+            adapter_weights=sum(rank * sum(linears[name]) for name, rank in ranks.items()),
+            tokens=tokens_of_step(recipe.resolution),
+            budget_gib=model.budget_gib,
+            memory_level=memory_level,
+        )
         plan = FastPlan(
             storage=_FAST_STORAGE[model.storage],
             modulation=_FAST_STORAGE[model.storage],
-            recompute_double=int(config["num_layers"]) if recompute else 0,
+            recompute_double=recompute.blocks,
             compile=recipe.compile is not False,
             cudnn=cudnn_attention_works(model.device, int(config["attention_head_dim"])),
         )
-        return start_fast(model, config, plan, ranks, adapter_scales(ranks, recipe.lora), seed=seed)
+        adapted = start_fast(model, config, plan, ranks, adapter_scales(ranks, recipe.lora), seed=seed)
+        cast(FastQwen, adapted.transformer).keep_attention = recompute.attention_kept
+        return adapted
     transformer = model.load_transformer()
-    if model.device.type == "cuda" and recompute:
+    if model.device.type == "cuda" and (model.storage != "bf16" or memory_level > 0):
         transformer.enable_gradient_checkpointing()
     transformer.train()
     return put_on(transformer, recipe.lora, seed=seed)
@@ -86,13 +97,17 @@ def _with_names(recipe: LoraRecipe) -> LoraRecipe:
     return recipe.model_copy(update={"include": include})
 
 
-def _linears(config: Mapping[str, Any]) -> list[str]:
-    """Names of all linears of a transformer with this configuration, without loading it."""
+def _linears(config: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+    """Names of all linears of a transformer with this configuration, with their outputs and inputs, without loading it."""
     from diffusers import QwenImageTransformer2DModel
 
     with torch.device("meta"):
         model = QwenImageTransformer2DModel.from_config(dict(config))
-    return [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
+    return {
+        name: (module.out_features, module.in_features)
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear)
+    }
 
 
 def lora_file(

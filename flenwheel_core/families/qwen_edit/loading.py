@@ -58,12 +58,18 @@ class QwenEditModel:
     storage: "EditorStorage"
     quantised: Path
     """Folder that keeps quantised weights, so that they are made once."""
+    budget_gib: float | None = None
+    """Card memory to stay within; None on a CPU."""
     phases: list[Phase] = field(default_factory=list)
 
     @property
     def name(self) -> str:
         """The reference with the storage, if that changes the numbers."""
         return self.reference if self.storage == "bf16" else f"{self.reference}+{self.storage}"
+
+    def weights_gib(self, part: str) -> float:
+        """Size of a part's weights in this model's storage."""
+        return _bf16_gib(self.folder / part) * SHARE_OF_BF16[self.storage]
 
     @property
     def diffusers_storage(self) -> "EditorStorage":
@@ -189,7 +195,7 @@ def find_model(
     budget = min(total, settings.vram_gib or total)
     sizes = {part: _bf16_gib(folder / part) for part in _PARTS}
     chosen = choose_storage(sizes, budget, storage, order)
-    model = QwenEditModel(folder, reference, revision, device, torch.bfloat16, chosen, quantised)
+    model = QwenEditModel(folder, reference, revision, device, torch.bfloat16, chosen, quantised, budget)
     _check_machine(model, sizes)
     return model
 
