@@ -164,8 +164,12 @@ class TrainRequest(StageRequest):
     seed: int
     sample_prompts: tuple[str, ...] = ()
     sampler: Sampler
-    fingerprint: Fingerprint | None = Field(default=None, description="what sample pictures are compared with")
-    verifier: str | None = Field(default=None, description="embeds sample pictures for the identity curve")
+    fingerprint: Fingerprint | None = Field(
+        default=None, exclude_if=is_unset, description="what sample pictures are compared with"
+    )
+    verifier: str | None = Field(
+        default=None, exclude_if=is_unset, description="embeds sample pictures for the identity curve"
+    )
 
 
 class TrainResult(StageResult):

@@ -1,8 +1,8 @@
 """The choices of Flywheel 2: how the editor learns from its corrections."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from flenwheel_core.domain.base import Document
 from flenwheel_core.domain.images import is_unset
@@ -45,3 +45,9 @@ class EditorRecipe(Document):
     compared_edits: int = Field(default=24, ge=2, le=1000, description="Held-out edits to compare on, at most.")
     lora_weight: float = Field(default=1.0, ge=0, le=2, description="Weight the editor's LoRA is applied with.")
     seed: int = Field(default=0, ge=0, description="Seed of the training and of the compared edits.")
+
+    @model_validator(mode="after")
+    def _one_card(self) -> Self:
+        if self.train.gpus > 1:
+            raise ValueError("the editor trains on one card; leave train.gpus out")
+        return self

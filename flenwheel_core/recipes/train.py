@@ -76,6 +76,11 @@ class SamplingRecipe(Document):
     prompts: int = Field(default=4, ge=0, le=64, description="At most so many of the request's sample prompts.")
 
 
+def _is_one(value: object) -> bool:
+    """Left out of a document: a recipe that says nothing of cards keeps its digest."""
+    return value == 1
+
+
 class TrainingRecipe(Document):
     """Everything that is chosen for a training run; facts of the machine are in the settings."""
 
@@ -85,7 +90,11 @@ class TrainingRecipe(Document):
     bucket_step: int = Field(default=64, ge=16, le=256, description="Bucket sides are multiples of this.")
     batch_size: int = Field(default=1, ge=1, le=256, description="Items a forward pass, on each card.")
     gpus: int = Field(
-        default=1, ge=1, le=64, description="Cards of this machine that train together, each on its part of the batch."
+        default=1,
+        ge=1,
+        le=64,
+        exclude_if=_is_one,
+        description="Cards of this machine that train together, each on its part of the batch.",
     )
     gradient_accumulation: int = Field(default=1, ge=1, le=256, description="Forward passes an optimizer step.")
     optimizer: OptimizerName = Field(default="adamw", description="Optimizer, by name.")

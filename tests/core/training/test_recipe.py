@@ -1,6 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
+from flenwheel_core.recipes.editor import EditorRecipe
 from flenwheel_core.recipes.train import TrainingRecipe
 
 
@@ -36,3 +37,10 @@ def test_every_choice_says_what_it_is() -> None:
         return missing
 
     assert undescribed(TrainingRecipe) == []
+
+
+def test_a_recipe_that_says_nothing_of_cards_keeps_its_digest_and_the_editor_refuses_them() -> None:
+    assert "gpus" not in TrainingRecipe().model_dump()
+    assert TrainingRecipe(gpus=2).model_dump()["gpus"] == 2
+    with pytest.raises(ValidationError, match="one card"):
+        EditorRecipe.model_validate({"train": {"gpus": 2}})
