@@ -5,7 +5,7 @@ nothing but a few of the good LoRA's own pictures. All run through the stages `i
 `alarm` is the collapse alarm against the good LoRA; the base is no yardstick and never raises it.
 
     python -m benchmarks.model_card                       # about eight minutes a character on two cores
-    python -m benchmarks.model_card --characters 10 --workers 10 --threads 4    # on a machine with more of them
+    python -m benchmarks.model_card --characters 10 --workers 5 --gpu auto      # on a card
     python -m benchmarks.model_card --steps 20 --characters 1 --out /tmp/results
 """
 
@@ -57,8 +57,8 @@ HERO = CharacterRef(name="hero", trigger="ohwx_char", class_word="person", kind=
 class World:
     """A store and everything the stages need, for one character."""
 
-    def __init__(self, folder: Path, number: int, recipe: Recipe, verifier: str, reader: str | None) -> None:
-        self.settings = Settings(workspace=folder, gpu="cpu")
+    def __init__(self, folder: Path, number: int, recipe: Recipe, verifier: str, reader: str | None, gpu: str) -> None:
+        self.settings = Settings(workspace=folder, gpu=gpu)
         self.store = Store(self.settings.store_url)
         self.folder = folder
         self.number = number
@@ -184,7 +184,7 @@ def measure_character(
 ) -> list[Row]:
     """One character in a world of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        return run_character(World(Path(folder), number, recipe, verifier, reader), grids)
+        return run_character(World(Path(folder), number, recipe, verifier, reader, gpu), grids)
 
 
 def mean_rows(rows: Sequence[Row], characters: int) -> list[Row]:
@@ -217,6 +217,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, help="pictures a cell; the nano recipe's if unset")
     parser.add_argument("--verifier", default="nano")
     parser.add_argument("--reader", default="nano")
+    parser.add_argument("--gpu", default="cpu", help="cpu, or auto for the card")
     parser.add_argument("--workers", type=int, default=1, help="characters at a time")
     parser.add_argument("--threads", type=int, default=2, help="threads of each")
     parser.add_argument("--grids", type=Path, help="folder for the grid pictures")
@@ -228,7 +229,12 @@ def main() -> None:
     card = recipe.benchmark.model_copy(update={"seeds_per_cell": given.seeds or recipe.benchmark.seeds_per_cell})
     recipe = recipe.model_copy(update={"train": training, "benchmark": card})
     measure = partial(
-        measure_character, recipe=recipe, verifier=given.verifier, reader=given.reader or None, grids=given.grids
+        measure_character,
+        recipe=recipe,
+        verifier=given.verifier,
+        reader=given.reader or None,
+        gpu=given.gpu,
+        grids=given.grids,
     )
     with ProcessPoolExecutor(
         given.workers, multiprocessing.get_context("spawn"), initializer=use_threads, initargs=(given.threads,)
