@@ -180,7 +180,7 @@ def run_character(world: World, grids: Path | None) -> list[Row]:
 
 
 def measure_character(
-    number: int, *, recipe: Recipe, verifier: str, reader: str | None, grids: Path | None
+    number: int, *, recipe: Recipe, verifier: str, reader: str | None, gpu: str, grids: Path | None
 ) -> list[Row]:
     """One character in a world of its own."""
     with tempfile.TemporaryDirectory() as folder:
