@@ -18,7 +18,7 @@ from flenwheel_core.nano.train.qwen_vae import load_trained
 from flenwheel_core.nano.train.workspace import Run, fill, machine_facts, wait_for, write_json
 
 PLAN = Plan(learning_rate=1e-3, ema_step=0.001)
-FURTHER_LEARNING_RATE = 3e-4
+FURTHER_LEARNING_RATE = 5e-4
 
 
 def _save(run: Run, model: EditorModel, vae: AutoencoderKLQwenImage, vlm: Qwen2_5_VLForConditionalGeneration) -> None:

@@ -33,7 +33,7 @@ LOOKALIKES = 16
 SAME_WEIGHT, EDIT_WEIGHT, READ_WEIGHT, WORD_WEIGHT, WHO_WEIGHT = 0.6, 0.3, 1.5, 0.5, 0.3
 WHO_WIDTH = 64
 AUGMENTED_SHARE = 0.7
-REFINE_PLAN = replace(PLAN, learning_rate=1.2e-3)
+REFINE_PLAN = replace(PLAN, learning_rate=1e-3)
 OWN_LABELS = ("skin", "face", "hair", "hair_colour", "glasses", "beard", "eyes")
 
 
