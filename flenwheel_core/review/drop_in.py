@@ -93,7 +93,16 @@ class DropIn:
             path = f"stages/ingest/{line.request}/manifest.json"
             if self._store.files.exists(path):
                 result = IngestResult.from_bytes(self._store.files.read(path), where=path)
+        result = result or self._read_by_a_turn(character)
         return IngestReport(state="never" if result is None else "done", files=files, result=result)
+
+    def _read_by_a_turn(self, character: str) -> IngestResult | None:
+        """What the newest turn found out about pictures that nobody had read here before."""
+        for turn in reversed(self._library.turns(character)):
+            request = self._store.get_document(f"turns/{character}/{turn.number:04d}/ingest", IngestRequest)
+            if request is not None:
+                return self._store.get_result(request, IngestResult)
+        return None
 
     def _run(self, character: Character) -> None:
         def tell(event: ProgressEvent) -> None:
