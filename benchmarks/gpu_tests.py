@@ -27,7 +27,8 @@ def main() -> None:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", "tests/gpu"]
         if arguments.processes > 1:
-            command += ["-n", str(arguments.processes), "--dist", "load"]
+            # pytest-benchmark, where it is installed, warns of processes side by side, and warnings are errors here.
+            command += ["-n", str(arguments.processes), "--dist", "load", "-p", "no:benchmark"]
         subprocess.run(command, cwd=ROOT, check=False)
         rows: list[Row] = []
         for case in ElementTree.parse(report).getroot().iter("testcase"):

@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import torch
@@ -76,14 +77,21 @@ def main() -> None:
         return
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.nano_fast_settings"]
     command += ["--characters", str(arguments.characters), "--changes", arguments.changes, "--setting"]
-    started = {name: subprocess.Popen([*command, name], stdout=subprocess.PIPE, text=True) for name in SETTINGS}
     found: dict[str, list[Row]] = {}
-    for name, process in started.items():
-        lines = process.communicate()[0].splitlines()
-        found[name] = [json.loads(line[4:]) for line in lines if line.startswith("row ")]
-        rows = [summary(each, found[each], found[REFERENCE]) for each in found if found[each]]
-        print(json.dumps(rows[-1]) if rows else f"{name}: nothing", flush=True)
-        write_result("nano_fast_settings", rows, folder=arguments.out)
+    with tempfile.TemporaryDirectory() as folder:
+        logs = {name: Path(folder) / f"{name}.txt" for name in SETTINGS}
+        started = [subprocess.Popen([*command, name], stdout=logs[name].open("w")) for name in SETTINGS]
+        while True:
+            ended = all(process.poll() is not None for process in started)
+            lines = {name: log.read_text().splitlines() for name, log in logs.items()}
+            now = {name: [json.loads(line[4:]) for line in lines[name] if line.startswith("row ")] for name in SETTINGS}
+            if now != found and all(now.values()):
+                found = now
+                rows = [summary(name, found[name], found[REFERENCE]) for name in SETTINGS]
+                write_result("nano_fast_settings", rows, folder=arguments.out)
+            if ended:
+                break
+            time.sleep(1)
 
 
 if __name__ == "__main__":

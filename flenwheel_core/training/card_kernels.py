@@ -51,6 +51,34 @@ def _quantise_wide_rows(x, columns, codes, scales, width, has_columns: tl.conste
 
 
 @triton.jit  # type: ignore[untyped-decorator]
+def _gelu_rows(  # type: ignore[no-untyped-def]
+    before, before_stride, pre, pre_stride, x, codes, scales, head, width, block: tl.constexpr
+):  # fmt: skip
+    row = tl.program_id(0).to(tl.int64)
+    largest = tl.zeros([block], tl.float32)
+    for start in range(0, width, block):
+        offsets = start + tl.arange(0, block)
+        plain = offsets < head
+        inside = offsets < width
+        first = tl.load(before + row * before_stride + offsets, mask=plain, other=0.0).to(tl.float32)
+        values = tl.load(pre + row * pre_stride + offsets - head, mask=inside & (offsets >= head), other=0.0)
+        values = values.to(tl.float32)
+        bent = values * tl.sigmoid(1.5957691216057308 * (values + 0.044715 * values * values * values))
+        made = tl.where(plain, first, bent).to(x.dtype.element_ty)
+        tl.store(x + row * width + offsets, made, mask=inside)
+        largest = tl.maximum(largest, tl.abs(made.to(tl.float32)))
+    scale = tl.maximum(tl.max(largest, 0), 1e-12) / 448.0
+    tl.store(scales + row, scale)
+    tl.debug_barrier()  # what this program wrote is read again
+    for start in range(0, width, block):
+        offsets = start + tl.arange(0, block)
+        inside = offsets < width
+        values = tl.load(x + row * width + offsets, mask=inside, other=0.0).to(tl.float32)
+        kept = tl.minimum(tl.maximum(values / scale, -448.0), 448.0)
+        tl.store(codes + row * width + offsets, kept.to(tl.float8e4nv), mask=inside)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
 def _modulated_rows(  # type: ignore[no-untyped-def]
     x, shift, scale, shift_stride, scale_stride, y, codes, row_scales, tokens, width, eps, block: tl.constexpr
 ):  # fmt: skip
@@ -74,18 +102,23 @@ def _modulated_rows(  # type: ignore[no-untyped-def]
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _add_product(  # type: ignore[no-untyped-def]
-    y, left, right, rows, columns, rank, right_row, right_column,
+    y, left, right, rows, columns, all_ranks, rank, parts, part_width, right_row, right_column,
     tall: tl.constexpr, wide: tl.constexpr, inner: tl.constexpr,
 ):  # fmt: skip
     r = tl.program_id(1) * tall + tl.arange(0, tall)
     c = tl.program_id(0) * wide + tl.arange(0, wide)
+    part = tl.minimum(tl.program_id(0) * wide // part_width, parts - 1)
     i = tl.arange(0, inner)
     inside = (r[:, None] < rows) & (c[None, :] < columns)
     place = y + r[:, None].to(tl.int64) * columns + c[None, :]
     before = tl.load(place, mask=inside, other=0.0)
-    a = tl.load(left + r[:, None] * rank + i[None, :], mask=(r[:, None] < rows) & (i[None, :] < rank), other=0.0)
+    a = tl.load(
+        left + r[:, None] * all_ranks + part * rank + i[None, :],
+        mask=(r[:, None] < rows) & (i[None, :] < rank),
+        other=0.0,
+    )
     b = tl.load(
-        right + i[:, None] * right_row + c[None, :] * right_column,
+        right + (part * rank + i[:, None]) * right_row + c[None, :] * right_column,
         mask=(i[:, None] < rank) & (c[None, :] < columns),
         other=0.0,
     )
@@ -228,15 +261,62 @@ def modulated_rows_on_card(
     return y, codes, row_scales
 
 
-def add_product_on_card(y: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """y (rows, columns) += left (rows, rank) @ right (rank, columns), in place; at the speed of reading and writing y."""
+def gelu_rows_on_card(
+    before: torch.Tensor | None, pre: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """`before` and GELU (tanh form) of `pre` side by side, (batch, tokens, both widths), with its codes and row scales."""
+    batch, tokens, width = pre.shape
+    pre = _rows_apart(pre)
+    first = pre if before is None else _rows_apart(before)
+    head = 0 if before is None else before.shape[2]
+    x = torch.empty(batch, tokens, head + width, device=pre.device, dtype=pre.dtype)
+    codes = torch.empty(batch * tokens, head + width, device=pre.device, dtype=torch.float8_e4m3fn)
+    scales = torch.empty(batch * tokens, 1, device=pre.device, dtype=torch.float32)
+    with torch.cuda.device(pre.device):
+        _gelu_rows[(batch * tokens,)](
+            first, first.stride(1), pre, pre.stride(1), x, codes, scales, head, head + width, 1024, num_warps=4
+        )
+    return x, codes, scales
+
+
+def _rows_apart(x: torch.Tensor) -> torch.Tensor:
+    """x (batch, tokens, width) itself if its rows lie at equal distances, else a copy."""
+    even = x.stride(2) == 1 and (x.shape[0] == 1 or x.stride(0) == x.shape[1] * x.stride(1))
+    return x if even else x.contiguous()
+
+
+def add_product_on_card(
+    y: torch.Tensor, left: torch.Tensor, right: torch.Tensor, parts: int, part_width: int
+) -> torch.Tensor:
+    """y (rows, columns) += left (rows, ranks) @ right (ranks, columns), in place; at the speed of reading and writing y.
+
+    With several `parts`, right is block-diagonal: an equal share of the ranks for each `part_width` columns, and the last
+    share for all the rest.
+    """
     rows, columns = y.shape
-    rank = left.shape[1]
+    all_ranks = left.shape[1]
+    tall, wide = 128, 128
+    if part_width % wide:
+        parts = 1
+    rank = all_ranks // parts
+    inner = max(16, triton.next_power_of_2(rank))
     left = left.contiguous()
-    tall, wide, inner = 128, 128, max(16, triton.next_power_of_2(rank))
     with torch.cuda.device(y.device):
         _add_product[(triton.cdiv(columns, wide), triton.cdiv(rows, tall))](
-            y, left, right, rows, columns, rank, *right.stride(), tall, wide, inner, num_warps=8
+            y,
+            left,
+            right,
+            rows,
+            columns,
+            all_ranks,
+            rank,
+            parts,
+            part_width if parts > 1 else columns,
+            *right.stride(),
+            tall,
+            wide,
+            inner,
+            num_warps=8,
         )
     return y
 

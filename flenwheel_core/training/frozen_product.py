@@ -39,12 +39,14 @@ LARGEST_RANK = 128
 """Sums of ranks up to this are added by our own kernel, which costs no more than reading and writing y."""
 
 
-def add_product(y: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """y += left @ right, in place."""
+def add_product(
+    y: torch.Tensor, left: torch.Tensor, right: torch.Tensor, parts: int = 1, part_width: int = 0
+) -> torch.Tensor:
+    """y += left @ right, in place; `parts` and `part_width` as in Adapter.parts."""
     if left.shape[1] <= LARGEST_RANK and y.dtype == torch.bfloat16 and kernel_works("add", y.device):
         from flenwheel_core.training.card_kernels import add_product_on_card
 
-        return add_product_on_card(y, left, right)
+        return add_product_on_card(y, left, right, parts, part_width)
     return y.addmm_(left, right)
 
 
@@ -73,11 +75,13 @@ def fp8_product(
     bias: torch.Tensor,
     left: torch.Tensor | None,
     right: torch.Tensor | None,
+    parts: int,
+    part_width: int,
     dtype: torch.dtype,
 ) -> torch.Tensor:
     """x W^T + bias + left @ right in `dtype`; x (rows, inputs) and codes (outputs, inputs) are e4m3 with row scales."""
     y = scaled_product(x, x_scale, codes, scale, bias).to(dtype)
-    return y if left is None or right is None else add_product(y, left, right)
+    return y if left is None or right is None else add_product(y, left, right, parts, part_width)
 
 
 @fp8_product.register_fake
@@ -89,6 +93,8 @@ def _(
     bias: torch.Tensor,
     left: torch.Tensor | None,
     right: torch.Tensor | None,
+    parts: int,
+    part_width: int,
     dtype: torch.dtype,
 ) -> torch.Tensor:
     return x.new_empty((x.shape[0], codes.shape[0]), dtype=dtype)

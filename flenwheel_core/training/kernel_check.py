@@ -57,9 +57,15 @@ def _add(device: torch.device) -> bool:
     from flenwheel_core.training.card_kernels import add_product_on_card
 
     y, left, right = (
-        _random(*shape, device=device, seed=i) for i, shape in enumerate([(70, 200), (70, 48), (200, 48)])
+        _random(*shape, device=device, seed=i) for i, shape in enumerate(((70, 300), (70, 48), (300, 48)))
     )
-    return _near(add_product_on_card(y.clone(), left / 8, right.t()), y.float() + left.float() / 8 @ right.float().t())
+    left = left / 8
+    right[:128, 16:] = 0
+    right[128:256, :16] = 0
+    right[128:256, 32:] = 0
+    right[256:, :32] = 0
+    expected = y.float() + left.float() @ right.float().t()
+    return all(_near(add_product_on_card(y.clone(), left, right.t(), *parts), expected) for parts in ((1, 0), (3, 128)))
 
 
 def _vector(device: torch.device) -> bool:
@@ -105,6 +111,19 @@ def _modulated(device: torch.device) -> bool:
     )
 
 
+def _gelu(device: torch.device) -> bool:
+    from flenwheel_core.training.gelu import gelu_rows
+
+    wide = _random(2, 3, 1700, device=device, seed=1)
+    before, pre = _random(2, 3, 200, device=device, seed=2), wide[..., 200:]
+    bent = torch.nn.functional.gelu(pre.float(), approximate="tanh")
+    for first, expected in ((before, torch.cat([before.float(), bent], -1)), (None, bent)):
+        x, codes, scales = gelu_rows(first, pre)
+        if not _near(x, expected) or not _near(codes.float() * scales, x.reshape(6, -1), 0.06):
+            return False
+    return True
+
+
 _CHECKS: dict[str, Callable[[torch.device], bool]] = {
     "quantise": _quantise,
     "transpose": _transpose,
@@ -112,4 +131,5 @@ _CHECKS: dict[str, Callable[[torch.device], bool]] = {
     "vector": _vector,
     "heads": _heads,
     "modulated": _modulated,
+    "gelu": _gelu,
 }

@@ -29,6 +29,14 @@ class Adapter(NamedTuple):
     start: tuple[int, ...]
     """First output of each part."""
 
+    def parts(self) -> tuple[int, int]:
+        """(count, outputs of each but the last) if all have the same rank and lie side by side from the first output on;
+        else (1, 0): the stacked B is taken as a full matrix."""
+        count, rank = len(self.b), self.b[0].shape[1]
+        width = self.start[1] if count > 1 else 0
+        regular = all(b.shape[1] == rank for b in self.b) and self.start == tuple(i * width for i in range(count))
+        return (count, width) if count > 1 and regular and all(b.shape[0] == width for b in self.b[:-1]) else (1, 0)
+
 
 def lora_linear(
     x: torch.Tensor,
@@ -51,7 +59,9 @@ def lora_linear(
         b = _block_diagonal(adapter, outputs=weight.bias.shape[0], dtype=x.dtype)
     if isinstance(weight, Fp8Weight):
         given = (None, None) if quantised is None else quantised
-        y = _Fp8Lora.apply(flat, a, b, weight.codes, weight.scale, weight.transposed, weight.bias, compact, *given)
+        parts = (1, 0) if adapter is None else adapter.parts()
+        frozen = weight.codes, weight.scale, weight.transposed, weight.bias
+        y = _Fp8Lora.apply(flat, a, b, *frozen, compact, *given, *parts)
     elif isinstance(weight, Nf4Weight):
         y = _Nf4Lora.apply(flat, a, b, weight.packed, weight.absmax, weight.shape, weight.bias)
     elif a is None or b is None:
@@ -81,21 +91,23 @@ class _Fp8Lora(torch.autograd.Function):
     """The fp8 linear with or without adapter (a and b None)."""
 
     @staticmethod
-    def forward(ctx, x, a, b, codes, scale, transposed, bias, compact, x_codes, x_scale):  # type: ignore[no-untyped-def]
+    def forward(  # type: ignore[no-untyped-def]
+        ctx, x, a, b, codes, scale, transposed, bias, compact, x_codes, x_scale, parts, part_width
+    ):
         if x_codes is None:
             x_codes, x_scale = quantise(x, None)
         if a is None:
             ctx.save_for_backward(None, None, None, None, None, codes, scale, transposed)
-            return fp8_product(x_codes, x_scale, codes, scale, bias, None, None, x.dtype)
+            return fp8_product(x_codes, x_scale, codes, scale, bias, None, None, 1, 0, x.dtype)
         h = x @ a.t()
         kept = (x_codes, x_scale) if compact else (x, None)
         ctx.save_for_backward(*kept, h, a, b, codes, scale, transposed)
-        return fp8_product(x_codes, x_scale, codes, scale, bias, h, b.t(), x.dtype)
+        return fp8_product(x_codes, x_scale, codes, scale, bias, h, b.t(), parts, part_width, x.dtype)
 
     @staticmethod
     def backward(ctx, dy):  # type: ignore[no-untyped-def]
         x, x_scale, h, a, b, codes, scale, transposed = ctx.saved_tensors
-        nothing = (None,) * 7
+        nothing = (None,) * 9
         if a is None:
             return fp8_product_backward(dy, codes, scale, transposed, None, None), None, None, *nothing
         dh = dy @ b

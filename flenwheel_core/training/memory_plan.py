@@ -14,8 +14,8 @@ from flenwheel_core.training.storage import BYTES_PER_WEIGHT, Storage
 GIB = 2**30
 RESERVE_GIB = 0.6
 """Left free for the CUDA context, the display and what other libraries take."""
-ADAPTER_BYTES: Mapping[str, float] = {"adamw": 16.0, "adamw8bit": 10.5, "adafactor": 9.0, "prodigy": 24.0}
-"""Bytes a trained weight: float32 master, gradient and optimizer state."""
+ADAPTER_BYTES: Mapping[str, float] = {"adamw": 22.2, "adamw8bit": 16.7, "adafactor": 15.2, "prodigy": 30.2}
+"""Bytes a trained weight: float32 master, gradients (their own and the recorded step's) and optimizer state."""
 
 
 @dataclass(frozen=True)

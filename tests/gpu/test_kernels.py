@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from flenwheel_core.families.flux.blocks import gelu
 from flenwheel_core.training.attention import attention, cudnn_attention_works
 from flenwheel_core.training.frozen_product import quantise
+from flenwheel_core.training.gelu import gelu
+from flenwheel_core.training.kernel_check import kernel_works
 from flenwheel_core.training.lora_linear import Adapter, lora_linear
 from flenwheel_core.training.storage import Storage, quantise_rows, store, transposed_codes
 
@@ -15,6 +16,11 @@ CARD = "cuda"
 def random(*shape: int, seed: int, scale: float = 1.0) -> torch.Tensor:
     generator = torch.Generator(CARD).manual_seed(seed)
     return torch.randn(shape, device=CARD, generator=generator) * scale
+
+
+@pytest.mark.parametrize("name", ["quantise", "transpose", "add", "vector", "heads", "modulated", "gelu"])
+def test_every_kernel_of_ours_can_be_used_here(name: str) -> None:
+    assert kernel_works(name, torch.device(CARD, 0))
 
 
 @pytest.mark.parametrize("width", [96, 3072, 15360, 21504, 40000])
@@ -27,11 +33,6 @@ def test_rows_are_quantised_as_the_formula_says(width: int, columns: bool) -> No
     torch.testing.assert_close(scale, expected_scale, rtol=1e-6, atol=0)
     same = (codes.view(torch.uint8) == expected.view(torch.uint8)).float().mean()
     assert same > 0.999  # a division may round the other way
-
-
-def test_codes_are_transposed() -> None:
-    codes, _ = quantise_rows(random(200, 333, seed=1))
-    assert torch.equal(transposed_codes(codes).view(torch.uint8), codes.view(torch.uint8).t())
 
 
 @pytest.mark.parametrize("compiled", [False, True])

@@ -9,7 +9,9 @@ import torch
 from PIL import Image
 
 from flenwheel_core.errors import OutOfMemoryError
+from flenwheel_core.families.flux.encoding import encode_captions
 from flenwheel_core.families.flux.generator import FluxGenerator
+from flenwheel_core.families.flux.loading import TextFormat
 from flenwheel_core.families.flux.memory import plan_training
 from flenwheel_core.families.protocols import GenerateJob, LoraFile
 from flenwheel_core.training.cache import TensorCache
@@ -86,6 +88,17 @@ def test_a_pause_saves_and_frees_the_card_within_a_step(tmp_path: Path) -> None:
     assert seconds < 5  # one step, the save, and the interpreter going down; the card is free when the process is gone
     assert list((tmp_path / "checkpoints").glob("step-*.safetensors"))
     assert start(tmp_path, {**changes, "steps": 30}).wait() == 0
+
+
+@pytest.mark.parametrize("storage", ["int8", "nf4"])
+def test_text_encoders_can_be_quantised(tmp_path: Path, storage: TextFormat) -> None:
+    texts = ["photo of ohwx_char person, smiling", "a person in a park"]
+    exact = encode_captions(card_model(), texts, tokens=64, cache=TensorCache(tmp_path / "exact"))
+    small = encode_captions(card_model(), texts, tokens=64, cache=TensorCache(tmp_path / "small"), storage=storage)
+    for text in texts:
+        one, other = exact[text].sequence.float().flatten(), small[text].sequence.float().flatten()
+        assert 0.9 < torch.nn.functional.cosine_similarity(one, other, dim=0) < 0.999999  # near, and not the same
+        assert torch.equal(exact[text].pooled, small[text].pooled)
 
 
 def peak_gib(folder: Path, changes: dict[str, object], budget: float, level: int) -> float:

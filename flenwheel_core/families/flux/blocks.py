@@ -5,13 +5,12 @@ fused, adapters grouped, and modulation given from outside (it does not depend o
 share one compiled function, because weights come in as arguments. Equality with diffusers is tested.
 """
 
-import math
 from typing import NamedTuple
 
 import torch
-from torch.nn import functional
 
 from flenwheel_core.training.attention import attention
+from flenwheel_core.training.gelu import gelu, gelu_and_quantised
 from flenwheel_core.training.heads import Rope, Stream, joint_heads
 from flenwheel_core.training.kernel_check import kernel_works
 from flenwheel_core.training.lora_linear import Adapter, lora_linear
@@ -59,11 +58,13 @@ class BlockOptions(NamedTuple):
     """Norm and rotation of heads by the card's own kernel."""
     norm_kernel: bool = False
     """Norm, modulation and quantising by the card's own kernel."""
+    gelu_kernel: bool = False
+    """GELU and quantising by the card's own kernel."""
 
 
 def block_options(heads: int, device: torch.device, *, cudnn: bool, compact: bool) -> BlockOptions:
     """The options with the kernels that work on this device."""
-    working = kernel_works("heads", device), kernel_works("modulated", device)
+    working = (kernel_works(name, device) for name in ("heads", "modulated", "gelu"))
     return BlockOptions(heads, cudnn, compact, *working)
 
 
@@ -89,12 +90,12 @@ def double_block(
     text_y, picture_y = y.split([text.shape[1], picture.shape[1]], 1)
 
     picture = picture + gate * _linear(picture_y, w.out, options)
-    hidden = gelu(modulated_linear(picture, shift_mlp, scale_mlp, w.up, options))
-    picture = picture + gate_mlp * _linear(hidden, w.down, options)
+    hidden = modulated_linear(picture, shift_mlp, scale_mlp, w.up, options)
+    picture = picture + gate_mlp * gelu_linear(None, hidden, w.down, options)
 
     text = text + t_gate * _linear(text_y, w.text_out, options)
-    hidden = gelu(modulated_linear(text, t_shift_mlp, t_scale_mlp, w.text_up, options))
-    text = text + t_gate_mlp * _linear(hidden, w.text_down, options)
+    hidden = modulated_linear(text, t_shift_mlp, t_scale_mlp, w.text_up, options)
+    text = text + t_gate_mlp * gelu_linear(None, hidden, w.text_down, options)
     return picture, text
 
 
@@ -109,35 +110,17 @@ def single_block(
     y = attention(
         *joint_heads((stream,), rope, options.heads, kernel=options.heads_kernel), cudnn=options.cudnn
     ).flatten(2)
-    hidden = gelu(both[..., 3 * width :])
-    return x + gate * _linear(torch.cat([y, hidden], -1), w.out, options)
+    return x + gate * gelu_linear(y, both[..., 3 * width :], w.out, options)
 
 
-def gelu(x: torch.Tensor) -> torch.Tensor:
-    """GELU in its tanh form. On a card by the sigmoid, which is the same function at a third of the instructions."""
-    if x.is_cuda:
-        return _Gelu.apply(x)
-    return functional.gelu(x, approximate="tanh")
-
-
-class _Gelu(torch.autograd.Function):
-    """x * sigmoid(2 u), where u = sqrt(2 / pi) (x + 0.044715 x^3): (1 + tanh u) / 2 is sigmoid(2 u)."""
-
-    @staticmethod
-    def forward(ctx, x):  # type: ignore[no-untyped-def]
-        ctx.save_for_backward(x)
-        values = x.float()
-        return (values * torch.sigmoid(_GELU * (values + 0.044715 * values**3))).to(x.dtype)
-
-    @staticmethod
-    def backward(ctx, dy):  # type: ignore[no-untyped-def]
-        values = ctx.saved_tensors[0].float()
-        share = torch.sigmoid(_GELU * (values + 0.044715 * values**3))
-        slope = share + values * share * (1 - share) * _GELU * (1 + 3 * 0.044715 * values**2)
-        return (dy.float() * slope).to(dy.dtype)
-
-
-_GELU = 2 * math.sqrt(2 / math.pi)
+def gelu_linear(before: torch.Tensor | None, pre: torch.Tensor, linear: Linear, options: BlockOptions) -> torch.Tensor:
+    """The linear of `before` (if any) and GELU of `pre`, side by side."""
+    if options.gelu_kernel and isinstance(linear.weight, Fp8Weight):
+        x, codes, scales = gelu_and_quantised(before, pre)
+        quantised = codes, scales
+        return lora_linear(x, linear.weight, linear.adapter, compact=options.compact, quantised=quantised)
+    hidden = gelu(pre)
+    return _linear(hidden if before is None else torch.cat([before, hidden], -1), linear, options)
 
 
 def _linear(x: torch.Tensor, linear: Linear, options: BlockOptions) -> torch.Tensor:

@@ -41,7 +41,7 @@ def flux_spec(config: Mapping[str, Any]) -> ModelSpec:
     other = channels * (
         int(config["joint_attention_dim"]) + 6 * channels + 3 * 256 + int(config["pooled_projection_dim"])
     )
-    kept: dict[Storage, float] = {"dense": 36.9, "fp8": 29.5, "nf4": 36.1}
+    kept: dict[Storage, float] = {"dense": 35.6, "fp8": 28.7, "nf4": 34.7}
     kept_weights: dict[Storage, float] = {"dense": 0.0, "fp8": 0.0, "nf4": 0.0}
     return ModelSpec(
         blocks=(
@@ -50,9 +50,9 @@ def flux_spec(config: Mapping[str, Any]) -> ModelSpec:
         ),
         modulation_weights=(double * 12 + single * 3) * square,
         other_bytes=2.0 * other,
-        working_bytes=100.7,
-        working_weight_bytes={"dense": 0.0, "fp8": 1.0, "nf4": 3.0},
-        fixed_bytes=0.4 * 2**30,
+        working_bytes=10.8,
+        working_weight_bytes={"dense": 0.0, "fp8": 0.3, "nf4": 0.6},
+        fixed_bytes=1.52 * 2**30,
     )
 
 

@@ -11,7 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from flenwheel_core.families.flux.blocks import BlockOptions, DoubleWeights, Linear, _linear, gelu, modulated_linear
+from flenwheel_core.families.flux.blocks import (
+    BlockOptions,
+    DoubleWeights,
+    Linear,
+    _linear,
+    gelu_linear,
+    modulated_linear,
+)
 from flenwheel_core.training.attention import attention
 from flenwheel_core.training.heads import Rope, Stream, joint_heads
 
@@ -77,8 +84,8 @@ def _stream(
     _, _, gate, shift, scale, gate_mlp = modulation[:, None].chunk(6, -1)
     out, up, down = linears
     x = x + gate * _linear(y, out, options)
-    hidden = gelu(modulated_linear(x, shift, scale, up, options))
-    return x + gate_mlp * _linear(hidden, down, options)
+    hidden = modulated_linear(x, shift, scale, up, options)
+    return x + gate_mlp * gelu_linear(None, hidden, down, options)
 
 
 Kept = list[tuple[Tensor, ...]]
