@@ -12,10 +12,12 @@ between what the class word drew before and after; angle, expression and backgro
 
 import argparse
 import json
+import multiprocessing
 import tempfile
 import time
 import tomllib
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +155,17 @@ def learn(world: World, number: int, recipe: TrainingRecipe) -> tuple[Row, list[
     return row, [*truth, *after, *class_before, *class_after]
 
 
+def learn_one(number: int, changes: dict[str, object], threads: int, flux: Path | None, sheets: Path | None) -> Row:
+    """The row of one character, measured in this process."""
+    torch.set_num_threads(threads)
+    with tempfile.TemporaryDirectory() as folder:
+        row, pictures = learn(World(Path(folder), flux), number, nano_recipe(changes))
+    if sheets is not None:
+        sheets.mkdir(parents=True, exist_ok=True)
+        sheet(pictures).save(sheets / f"{NAME}_{number}.png")
+    return row
+
+
 def with_mean(rows: Sequence[Row]) -> list[Row]:
     """The rows of characters and one with their means."""
     figures = [key for key, value in rows[0].items() if key != "case" and value is not None]
@@ -182,25 +195,25 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="keep the result file's rows of other characters")
     parser.add_argument("--recipe", default="{}", help="changes to the recipe, JSON")
     parser.add_argument("--flux", type=Path, help="another FLUX folder than the shipped one")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=2, help="of each character")
+    parser.add_argument("--processes", type=int, default=1, help="characters at a time")
     parser.add_argument("--name", default=NAME, help="name of the result file")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--sheets", type=Path, help="folder for a sheet a character")
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    recipe = nano_recipe(json.loads(arguments.recipe))
+    changes = json.loads(arguments.recipe)
     numbers = range(arguments.first, arguments.first + arguments.characters)
     kept = rows_there(arguments.out, arguments.name) if arguments.keep else []
     rows = {str(row["case"]): row for row in kept}
-    with tempfile.TemporaryDirectory() as folder:
-        world = World(Path(folder), arguments.flux)
-        for number in numbers:
-            row, pictures = learn(world, number, recipe)
+    with ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
+        waiting = [
+            pool.submit(learn_one, number, changes, arguments.threads, arguments.flux, arguments.sheets)
+            for number in numbers
+        ]
+        for done in as_completed(waiting):
+            row = done.result()
             rows[str(row["case"])] = row
             print(json.dumps(row), flush=True)
-            if arguments.sheets is not None:
-                arguments.sheets.mkdir(parents=True, exist_ok=True)
-                sheet(pictures).save(arguments.sheets / f"{arguments.name}_{number}.png")
             ordered = [rows[case] for case in sorted(rows, key=lambda case: int(case.removeprefix("character")))]
             write_result(
                 arguments.name, with_mean(ordered), folder=arguments.out, command="python -m benchmarks.nano_learning"

@@ -28,10 +28,10 @@ CASES = {
 """Each case is a function of that name that takes a device and returns its rows; their `case` begins with the name."""
 
 
-def measure(case: str, device: str) -> list[Row]:
+def measure(case: str, device: str, processes: int) -> list[Row]:
     """The rows of one case."""
-    function: Callable[[str], list[Row]] = getattr(importlib.import_module(CASES[case]), case)
-    return function(device)
+    function: Callable[..., list[Row]] = getattr(importlib.import_module(CASES[case]), case)
+    return function(device, processes=processes) if case == "editor" else function(device)
 
 
 def kept_rows(cases: Sequence[str], folder: Path) -> list[Row]:
@@ -47,6 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.nano_models", description=__doc__)
     parser.add_argument("cases", nargs="*", metavar="CASE", help="what to measure; everything if none is given")
     parser.add_argument("--device", default="cpu", help="of the cases of quality; lora and speed_cpu run on the CPU")
+    parser.add_argument("--processes", type=int, default=1, help="of the case editor, which draws one edit at a time")
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
     chosen = given.cases or list(CASES)
@@ -54,7 +55,7 @@ def main() -> None:
         parser.error(f"unknown case {unknown[0]}; known are {', '.join(CASES)}")
     for case in chosen:
         start = time.perf_counter()
-        rows = [*kept_rows([case], given.out), *measure(case, given.device)]
+        rows = [*kept_rows([case], given.out), *measure(case, given.device, given.processes)]
         order = list(CASES)
         rows.sort(key=lambda row: next(index for index, name in enumerate(order) if str(row["case"]).startswith(name)))
         path = write_result(NAME, rows, folder=given.out, command="python -m benchmarks.nano_models")

@@ -1,10 +1,12 @@
 """The nano models that draw: FLUX, its autoencoder, LoRAs on it, and the editor."""
 
+import multiprocessing
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -22,7 +24,7 @@ from flenwheel_core.families.qwen_edit.editor import QwenEditor
 from flenwheel_core.families.qwen_edit.loading import find_model
 from flenwheel_core.families.registry import open_editor, open_generator
 from flenwheel_core.nano import SAME_CHARACTER, weights_folder
-from flenwheel_core.nano.measure import NanoEmbedder, NanoReader, Reading, facts_of, shares_right
+from flenwheel_core.nano.measure import NanoEmbedder, NanoReader, Reading, Vectors, facts_of, shares_right
 from flenwheel_core.nano.models.flux import PICTURE_SIZE, TEXT_TOKENS
 from flenwheel_core.nano.train.autoencoder import psnr_db
 from flenwheel_core.nano.train.qwen_vae import QwenCodec
@@ -101,39 +103,52 @@ def lora(_device: str) -> list[Row]:
     return [{**row, "case": f"lora_{row['case']}"} for row in nano_learning.with_mean(rows)]
 
 
-def editor(device: str) -> list[Row]:
+def editor(device: str, processes: int = 1) -> list[Row]:
     """Edits of held-out characters: is every named change made, and is it still the same character (cosine to the true result)?"""
-    characters = [make_character(FIRST + 5_000 + i) for i in range(EDITS)]
-    views = [make_view(FIRST + 5_000 + i) for i in range(EDITS)]
-    targets = [make_edit(view, FIRST + i) for i, view in enumerate(views)]
-    asked = [instruction(view, target) for view, target in zip(views, targets, strict=True)]
-    sources = [render(*pair) for pair in zip(characters, views, strict=True)]
-    truth = [render(*pair) for pair in zip(characters, targets, strict=True)]
-    jobs = [EditJob(str(i), text, i, EDIT, (sources[i],)) for i, text in enumerate(asked)]
+    shares = [range(first, EDITS, processes) for first in range(processes)]
+    if processes == 1:
+        parts = [edited(shares[0], device)]
+    else:
+        with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+            parts = list(pool.map(edited, shares, [device] * processes))
+    wanted, seen = ([item for part in parts for item in part[k]] for k in (0, 1))
+    alike = np.concatenate([part[2] for part in parts])
+    followed = [
+        all(read[name] == value for name, value in facts.items()) for facts, read in zip(wanted, seen, strict=True)
+    ]
+    right = [read[name] == value for facts, read in zip(wanted, seen, strict=True) for name, value in facts.items()]
+    return [
+        {
+            "case": "editor",
+            "edits": EDITS,
+            "instruction_followed": float(np.mean(followed)),
+            "change_followed": float(np.mean(right)),
+            "identity_kept": float((alike >= SAME_CHARACTER).mean()),
+            "identity_cosine": float(alike.mean()),
+            **{f"{name}_accuracy": share for name, share in shares_right(wanted, seen).items()},
+        }
+    ]
+
+
+def edited(numbers: Sequence[int], device: str) -> tuple[list[Reading], list[Reading], Vectors]:
+    """Of these edits: what was asked for, what the result shows, and its cosine to the true result."""
+    if device == "cpu":
+        torch.set_num_threads(2)
+    pairs = [(make_character(FIRST + 5_000 + i), make_view(FIRST + 5_000 + i)) for i in numbers]
+    targets = [make_edit(view, FIRST + i) for i, (_, view) in zip(numbers, pairs, strict=True)]
+    asked = [instruction(view, target) for (_, view), target in zip(pairs, targets, strict=True)]
+    jobs = [
+        EditJob(str(i), text, i, EDIT, (render(*pair),)) for i, text, pair in zip(numbers, asked, pairs, strict=True)
+    ]
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(gpu="cpu" if device == "cpu" else "auto", workspace=Path(folder))
         # float32 also on a card: the figures are those of the CPU.
         model = replace(find_model(weights_folder("editor"), "nano", settings), dtype=torch.float32)
         made = QwenEditor(model, (), TensorCache(settings.scratch / "cache"))
         images = [edit.image for edit in sorted(made.edit(jobs), key=lambda edit: int(edit.key))]
-    wanted = [named_changes(text) for text in asked]
-    seen = reader(device).read(images)
-    followed = [
-        all(read[name] == value for name, value in facts.items()) for facts, read in zip(wanted, seen, strict=True)
-    ]
-    shares = [read[name] == value for facts, read in zip(wanted, seen, strict=True) for name, value in facts.items()]
+    truth = [render(character, target) for (character, _), target in zip(pairs, targets, strict=True)]
     alike = (embedder(device).embed(images) * embedder(device).embed(truth)).sum(1)
-    return [
-        {
-            "case": "editor",
-            "edits": EDITS,
-            "instruction_followed": float(np.mean(followed)),
-            "change_followed": float(np.mean(shares)),
-            "identity_kept": float((alike >= SAME_CHARACTER).mean()),
-            "identity_cosine": float(alike.mean()),
-            **accuracies(wanted, images, device),
-        }
-    ]
+    return [named_changes(text) for text in asked], reader(device).read(images), alike
 
 
 def named_changes(text: str) -> Reading:

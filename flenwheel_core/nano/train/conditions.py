@@ -39,11 +39,12 @@ def encode_edits(
     source: Tensor,
     instructions: list[str],
     batch: int = 512,
+    empty_share: float = EMPTY_SHARE,
 ) -> tuple[Tensor, Tensor]:
     """Hidden states (edits, CONDITION_TOKENS, width) in bf16 and their lengths; in a share of edits the instruction is empty."""
     tokenizer = AutoProcessor.from_pretrained(run.work / "vlm").tokenizer
     chance = np.random.default_rng(run.seed)
-    empty = chance.random(len(instructions)) < EMPTY_SHARE
+    empty = chance.random(len(instructions)) < empty_share
     given = [EMPTY_INSTRUCTION if blank else text for blank, text in zip(empty, instructions, strict=True)]
     unique, which = np.unique(np.array(given), return_inverse=True)
     ids, lengths = edit_ids(tokenizer, [str(text) for text in unique])

@@ -1,4 +1,4 @@
-"""Trains the editor's transformer: flow matching on the target, with the source's latents as extra tokens.
+"""Trains the editor's transformer: flow matching on the target, with the source's latents as extra tokens; then guidance goes into it.
 
 The vision-language encoder is frozen, so what it says about every edit is computed once, before training. The transformer's own forward
 pass uses complex rotary embeddings and looks up masks at run time; `EditorModel` runs the same modules with real arithmetic (tested equal).
@@ -16,6 +16,7 @@ from flenwheel_core.nano.train.autoencoder import face_weight
 
 SIDE = 8  # packed tokens along a side
 CHANGE_WEIGHT = 1.0
+GUIDANCE_STRENGTH = 2.5
 IMAGE_SHAPES = [[(1, SIDE, SIDE), (1, SIDE, SIDE)]]
 
 
@@ -107,6 +108,10 @@ class EditorData:
     """(edits, text tokens, width): hidden states of the vision-language model."""
     lengths: Tensor
     """(edits,): how many of the text tokens are valid."""
+    empty: Tensor
+    """(pictures, text tokens, width): hidden states of the picture with an empty instruction."""
+    empty_length: Tensor
+    """(1,): how many of those are valid."""
 
 
 def change_weight(truth: Tensor, source: Tensor) -> Tensor:
@@ -138,10 +143,64 @@ class EditLoss:
         return (change_weight(truth, source) * (predicted.float() - (noise - truth)) ** 2).mean()
 
     def __call__(self) -> Tensor:
-        data, device = self.data, self.data.latents.device
-        rows = torch.randint(len(data.source), (self.batch,), device=device)
-        truth = data.latents[data.target[rows]].float()
-        source = data.latents[data.source[rows]].float()
-        sigma = torch.sigmoid(0.2 + 1.1 * torch.randn(self.batch, device=device))
-        valid = self.positions < data.lengths[rows, None]
-        return self.forward(truth, source, torch.randn_like(truth), sigma, data.condition[rows].float(), valid)
+        return self.forward(*_draw(self.data, self.batch, self.positions)[:6])
+
+
+def _draw(data: EditorData, batch: int, positions: Tensor) -> tuple[Tensor, ...]:
+    """Target and source latents, noise, noise levels, hidden states and which of them are valid; the same of empty instructions."""
+    device = data.latents.device
+    rows = torch.randint(len(data.source), (batch,), device=device)
+    truth = data.latents[data.target[rows]].float()
+    source = data.latents[data.source[rows]].float()
+    sigma = torch.sigmoid(0.2 + 1.1 * torch.randn(batch, device=device))
+    valid = positions < data.lengths[rows, None]
+    empty = data.empty[data.source[rows]].float()
+    empty_valid = (positions < data.empty_length).expand(batch, -1)
+    return truth, source, torch.randn_like(truth), sigma, data.condition[rows].float(), valid, empty, empty_valid
+
+
+class GuidedLoss:
+    """The model learns to predict at once what classifier-free guidance of GUIDANCE_STRENGTH makes of a teacher (Meng et al. 2023)."""
+
+    def __init__(self, model: EditorModel, teacher: EditorModel, data: EditorData, batch: int) -> None:
+        self.model, self.teacher, self.data, self.batch = model, teacher, data, batch
+        self.positions = torch.arange(data.condition.shape[1], device=data.latents.device)
+        compiled = data.latents.is_cuda
+        self.forward = torch.compile(self._forward, dynamic=False) if compiled else self._forward
+        self.target = torch.compile(self._target, dynamic=False) if compiled else self._target
+
+    def _target(
+        self,
+        noisy: Tensor,
+        source: Tensor,
+        sigma: Tensor,
+        condition: Tensor,
+        valid: Tensor,
+        empty: Tensor,
+        none: Tensor,
+    ) -> Tensor:
+        with torch.autocast(noisy.device.type, torch.bfloat16, cache_enabled=False):
+            both = self.teacher.velocity(
+                noisy.repeat(2, 1, 1),
+                source.repeat(2, 1, 1),
+                sigma.repeat(2),
+                torch.cat([condition, empty]),
+                torch.cat([valid, none]),
+            )
+        asked, unasked = both.float().chunk(2)
+        return unasked + GUIDANCE_STRENGTH * (asked - unasked)
+
+    def _forward(
+        self, noisy: Tensor, source: Tensor, sigma: Tensor, condition: Tensor, valid: Tensor, target: Tensor
+    ) -> Tensor:
+        with torch.autocast(noisy.device.type, torch.bfloat16, cache_enabled=False):
+            predicted = self.model.velocity(noisy, source, sigma, condition, valid)
+        return ((predicted.float() - target) ** 2).mean()
+
+    def __call__(self) -> Tensor:
+        truth, source, noise, sigma, condition, valid, empty, none = _draw(self.data, self.batch, self.positions)
+        level = sigma[:, None, None]
+        noisy = (1 - level) * truth + level * noise
+        with torch.no_grad():
+            target = self.target(noisy, source, sigma, condition, valid, empty, none)
+        return self.forward(noisy, source, sigma, condition, valid, target)

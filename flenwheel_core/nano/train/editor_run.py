@@ -12,13 +12,15 @@ from flenwheel_core.nano.models.editor import build_transformer, normalise, save
 from flenwheel_core.nano.models.flux import pack
 from flenwheel_core.nano.models.vlm import WIDTH
 from flenwheel_core.nano.train.conditions import CONDITION_TOKENS, encode_edits
-from flenwheel_core.nano.train.editor import EditLoss, EditorData, EditorModel
+from flenwheel_core.nano.train.editor import EditLoss, EditorData, EditorModel, GuidedLoss
 from flenwheel_core.nano.train.loop import Plan, Training
 from flenwheel_core.nano.train.qwen_vae import load_trained
 from flenwheel_core.nano.train.workspace import Run, fill, machine_facts, wait_for, write_json
 
 PLAN = Plan(learning_rate=1e-3, ema_step=0.001)
 FURTHER_LEARNING_RATE = 5e-4
+GUIDED_PLAN = Plan(learning_rate=2e-4, warmup_steps=100, ema_step=0.002)
+GUIDED_SHARE = 0.2
 
 
 def _save(run: Run, model: EditorModel, vae: AutoencoderKLQwenImage, vlm: Qwen2_5_VLForConditionalGeneration) -> None:
@@ -43,6 +45,8 @@ def run(run: Run) -> None:
         target=edits[:, 1].to(run.device),
         condition=torch.randn(room, dtype=torch.bfloat16, device=run.device),
         lengths=torch.full((len(edits),), CONDITION_TOKENS, device=run.device),
+        empty=torch.randn((len(pictures), *room[1:]), dtype=torch.bfloat16, device=run.device),
+        empty_length=torch.full((1,), CONDITION_TOKENS, device=run.device),
     )
     plan = replace(PLAN, max_steps=run.max_steps)
     if run.init is None:
@@ -55,6 +59,15 @@ def run(run: Run) -> None:
         {"transformer": model.transformer}, EditLoss(model, data, run.batch), plan, run.work / "editor.pt"
     )
     training.prepare()
+    copy = deepcopy(model.transformer).requires_grad_(False)
+    teacher = EditorModel(copy, CONDITION_TOKENS, run.device)
+    guiding = Training(
+        {"transformer": model.transformer},
+        GuidedLoss(model, teacher, data, run.batch),
+        replace(GUIDED_PLAN, max_steps=run.max_steps),
+        run.work / "editor_guided.pt",
+    )
+    guiding.prepare()
 
     wait_for(run.work / "vlm.json")
     vlm = (
@@ -63,12 +76,21 @@ def run(run: Run) -> None:
     condition, lengths = encode_edits(run, vlm, pictures, edits[:, 0], instructions)
     data.condition.copy_(condition)
     data.lengths.copy_(lengths)
-    del condition
+    everything = torch.arange(len(pictures))
+    empty, empty_lengths = encode_edits(run, vlm, pictures, everything, [""] * len(pictures), empty_share=1.0)
+    data.empty.copy_(empty)
+    data.empty_length.copy_(empty_lengths[:1])
+    del condition, empty
     vae = load_trained(wait_for(run.work / "qwen_vae_latents.npy").parent / "qwen_vae", run.device)
     latents = np.load(run.work / "qwen_vae_latents.npy", mmap_mode="r")
     fill(data.latents, latents, convert=lambda part: pack(normalise(vae, part.float())))
     training.resume()
-    progress = training.run(run.seconds_left(), lambda: _save(run, model, vae, vlm))
+    progress = training.run(run.seconds_left() * (1 - GUIDED_SHARE), lambda: _save(run, model, vae, vlm))
+    _save(run, model, vae, vlm)
+    copy.load_state_dict(model.transformer.state_dict())
+    guiding.restart_average()
+    guiding.resume()
+    guided = guiding.run(run.seconds_left(), lambda: _save(run, model, vae, vlm))
     _save(run, model, vae, vlm)
     record = {
         "edits": len(edits),
@@ -76,6 +98,9 @@ def run(run: Run) -> None:
         "steps": progress.steps,
         "seconds": round(progress.train_seconds, 1),
         "final_loss": progress.final_loss(),
+        "guided_steps": guided.steps,
+        "guided_seconds": round(guided.train_seconds, 1),
+        "guided_loss": guided.final_loss(),
         "seed": run.seed,
         "made_with": machine_facts(run.device),
     }
