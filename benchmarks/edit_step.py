@@ -10,6 +10,7 @@ block recomputed, nothing compiled.
 """
 
 import argparse
+import json
 import math
 import statistics
 import tempfile
@@ -39,11 +40,13 @@ from benchmarks.result_file import RESULTS, Row, write_result
 from flenwheel_core.families.flux.fast import FastPlan
 from flenwheel_core.families.qwen_edit.fast import FastQwen
 from flenwheel_core.families.qwen_edit.task import EditExample, EditTask
+from flenwheel_core.families.qwen_edit.trainer import LARGEST_RECORDED
 from flenwheel_core.nano.models.editor import build_scheduler
 from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.training.attention import cudnn_attention_works
 from flenwheel_core.training.checkpoint import CheckpointFolder
 from flenwheel_core.training.flow_matching import flow_loss
+from flenwheel_core.training.graphs import Recorder
 from flenwheel_core.training.loop import run_loop
 from flenwheel_core.training.storage import Storage
 
@@ -60,12 +63,19 @@ class Bench:
     device: torch.device
     compile: bool
     began: float = field(default_factory=time.monotonic)
-    rows: list[Row] = field(default_factory=list)
+    rows: dict[str, Row] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Cases of an earlier run in the same folder stay, but for those that are measured again."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        old = self.folder / "edit_step.json"
+        if old.exists():
+            self.rows = {row["case"]: row for row in json.loads(old.read_text())["rows"]}
 
     def keep(self, case: str, row: dict[str, float | bool], pixels: int, **facts: str | float | int | None) -> None:
-        self.rows.append({"case": case, "pixels": pixels, "batch": 1, "rank": RANK, **facts, **row})
-        print(f"[{self.seconds():6.1f}] {self.rows[-1]}", flush=True)
-        write_result("edit_step", self.rows, folder=self.folder)
+        self.rows[case] = {"case": case, "pixels": pixels, "batch": 1, "rank": RANK, **facts, **row}
+        print(f"[{self.seconds():6.1f}] {self.rows[case]}", flush=True)
+        write_result("edit_step", list(self.rows.values()), folder=self.folder)
 
     def seconds(self) -> float:
         return time.monotonic() - self.began
@@ -74,7 +84,9 @@ class Bench:
 def make_step(
     bench: Bench, model: torch.nn.Module, parameters: list[torch.nn.Parameter], pixels: int
 ) -> Callable[[], torch.Tensor]:
-    """The step of the training loop on one fixed triplet."""
+    """The step of the training loop on one fixed triplet; ours as a CUDA graph where the trainer does so."""
+    recorded = isinstance(model, FastQwen) and bench.compile and pixels <= LARGEST_RECORDED
+    recorder = Recorder(parameters, print) if recorded else None
     sizes = sizes_of(pixels, size=bench.size)
     device = bench.device
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
@@ -85,14 +97,18 @@ def make_step(
         "hidden_states": torch.randn(1, tokens, 64, device=device, dtype=dtype, generator=generator),
         "timestep": torch.tensor([0.6], device=device, dtype=dtype),
         "encoder_hidden_states": torch.randn(1, words, width, device=device, dtype=dtype, generator=generator),
-        "img_shapes": [sizes.image_shapes()],
     }
     target = torch.randn(1, sizes.target_tokens, 64, device=device, generator=generator)
     optimizer = torch.optim.AdamW(parameters, lr=1e-6, fused=True)
+    shapes = [sizes.image_shapes()]
+
+    def loss_of(target: torch.Tensor, **given: torch.Tensor) -> torch.Tensor:
+        prediction = model(**given, img_shapes=shapes, return_dict=False)[0][:, : sizes.target_tokens]
+        return flow_loss(prediction, target).mean()
 
     def step() -> torch.Tensor:
-        prediction = model(**inputs, return_dict=False)[0][:, : sizes.target_tokens]
-        loss = flow_loss(prediction, target).mean()
+        arguments = {**inputs, "target": target}
+        loss = loss_of(**arguments) if recorder is None else recorder.loss("loss", loss_of, arguments)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
@@ -266,6 +282,9 @@ def free(bench: Bench) -> None:
     bench.keep("ours_80gib_1mp", row, 1024, storage="fp8", recomputed_blocks=0, cudnn=plan.cudnn)
 
 
+CASES: dict[str, Callable[[Bench], None]] = {"ours": ours, "reference": reference, "smaller": smaller, "free": free}
+
+
 def try_(case: Callable[[], object]) -> None:
     """A case that fails does not stop the next."""
     try:
@@ -282,14 +301,14 @@ def main() -> None:
     parser.add_argument("--size", choices=list(CONFIGS), default="full")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--seconds", type=float, default=1e9, help="begin no further case after so long")
+    parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
     parser.add_argument("--no-compile", dest="compile", action="store_false")
     options = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    options.out.mkdir(parents=True, exist_ok=True)
     bench = Bench(options.size, options.out, device, options.compile and device.type == "cuda")
-    for part in (ours, reference, smaller, free):
+    for name in options.cases:
         if bench.seconds() < options.seconds:
-            try_(lambda part=part: part(bench))  # type: ignore[misc]
+            try_(lambda part=CASES[name]: part(bench))  # type: ignore[misc]
 
 
 if __name__ == "__main__":

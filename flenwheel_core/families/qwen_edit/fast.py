@@ -37,6 +37,7 @@ MEMBERS: dict[str, tuple[str, ...]] = {
 """Linears that share their input are one weight."""
 _NORMS = ("attn.norm_q", "attn.norm_k", "attn.norm_added_q", "attn.norm_added_k")
 _MODULATIONS = ("img_mod.1", "txt_mod.1")
+MOST_ROPES = 32
 TEXT_STEP = 128
 """Prompts are padded to a multiple of so many tokens, outside of attention: one compiled block serves many lengths."""
 
@@ -57,6 +58,7 @@ class FastQwen(torch.nn.Module):
         """So many blocks, from the first, are recomputed in the backward pass."""
         self.keep_attention = 0
         """So many of them keep attention's output, the dearest part of a block beside its size."""
+        self._ropes: dict[tuple[tuple[tuple[int, int, int], ...], int], Rope] = {}
         self._with_adapter = True
         self._enter: Callable[..., Any] = enter
         self._leave: Callable[..., Any] = leave
@@ -140,9 +142,16 @@ class FastQwen(torch.nn.Module):
 
     def _rope(self, shapes: Sequence[Sequence[tuple[int, int, int]]], text_tokens: int, device: torch.device) -> Rope:
         """Cosines and sines (picture and text tokens, channels of a head)."""
-        picture, text = self.rest.pos_embed([list(shapes[0])], max_txt_seq_len=text_tokens, device=device)
-        turns = torch.cat([picture, text])
-        return turns.real.float().repeat_interleave(2, -1), turns.imag.float().repeat_interleave(2, -1)
+        key = (tuple(shapes[0]), text_tokens)
+        if key not in self._ropes:
+            self._ropes = dict(list(self._ropes.items())[-MOST_ROPES:])
+            picture, text = self.rest.pos_embed([list(shapes[0])], max_txt_seq_len=text_tokens, device=device)
+            turns = torch.cat([picture, text])
+            self._ropes[key] = (
+                turns.real.float().repeat_interleave(2, -1),
+                turns.imag.float().repeat_interleave(2, -1),
+            )
+        return self._ropes[key]
 
     def _chosen(self, weights: DoubleWeights) -> DoubleWeights:
         if self._with_adapter and self._adapters.ranks:
