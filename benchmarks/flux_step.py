@@ -38,6 +38,7 @@ from flenwheel_core.families.flux.memory import flux_spec
 from flenwheel_core.training.attention import cudnn_attention_works
 from flenwheel_core.training.flow_matching import flow_loss
 from flenwheel_core.training.graphs import Recorder
+from flenwheel_core.training.kernel_check import KERNELS, kernel_works
 from flenwheel_core.training.memory_plan import MemoryPlan, choose_plan
 from flenwheel_core.training.storage import Storage
 
@@ -333,7 +334,8 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     bench = Bench(arguments.size, device, arguments.out, arguments.seconds, compile=device.type == "cuda")
     bench.cudnn = cudnn_attention_works(device, 128)
-    bench.say(f"cuDNN attention: {bench.cudnn}")
+    working = [name for name in KERNELS if kernel_works(name, device)]
+    bench.say(f"cuDNN attention: {bench.cudnn}; kernels of ours: {', '.join(working) or 'none'}")
     for name, case in CASES.items():
         if bench.seconds() > arguments.seconds:
             bench.say(f"{name}: no time left")

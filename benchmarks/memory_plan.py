@@ -94,7 +94,6 @@ def measured_rows(bench: Bench) -> Iterator[dict[str, str | int | float | bool |
             batch = make_batch(config, case.pixels, bench.device, model.dtype, case.batch)
             figures = measure(bench, make_step(model, batch, recorded=bench.cuda), steps=2, warmup=2)
             row |= {"measured_gib": figures["peak_reserved_gib"], "allocated_gib": figures["peak_allocated_gib"]}
-            row["step_seconds"] = figures["step_seconds"]
         except Exception as error:
             traceback.print_exc()
             row["failure"] = f"{type(error).__name__}: {error}"[:200]
@@ -145,6 +144,7 @@ def main() -> None:
         path = arguments.out / "memory_plan.json"
         result = json.loads(path.read_text())
         measured = [row for row in result["rows"] if row["case"] != "held_out"]
+        measured = [{key: value for key, value in row.items() if key != "step_seconds"} for row in measured]
         result["rows"] = with_summary([with_prediction(row, arguments.size) for row in measured])
         path.write_text(json.dumps(result, indent=1) + "\n")
         return

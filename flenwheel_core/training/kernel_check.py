@@ -133,3 +133,5 @@ _CHECKS: dict[str, Callable[[torch.device], bool]] = {
     "modulated": _modulated,
     "gelu": _gelu,
 }
+KERNELS = tuple(_CHECKS)
+"""Names of the kernels."""

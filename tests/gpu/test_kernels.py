@@ -6,7 +6,7 @@ import torch
 from flenwheel_core.training.attention import attention, cudnn_attention_works
 from flenwheel_core.training.frozen_product import quantise
 from flenwheel_core.training.gelu import gelu
-from flenwheel_core.training.kernel_check import kernel_works
+from flenwheel_core.training.kernel_check import KERNELS, kernel_works
 from flenwheel_core.training.lora_linear import Adapter, lora_linear
 from flenwheel_core.training.storage import Storage, quantise_rows, store, transposed_codes
 
@@ -18,7 +18,7 @@ def random(*shape: int, seed: int, scale: float = 1.0) -> torch.Tensor:
     return torch.randn(shape, device=CARD, generator=generator) * scale
 
 
-@pytest.mark.parametrize("name", ["quantise", "transpose", "add", "vector", "heads", "modulated", "gelu"])
+@pytest.mark.parametrize("name", KERNELS)
 def test_every_kernel_of_ours_can_be_used_here(name: str) -> None:
     assert kernel_works(name, torch.device(CARD, 0))
 
