@@ -97,10 +97,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="training steps of a LoRA, if not the recipe's")
     parser.add_argument("--edits", type=int, help="edits a turn, if not the recipe's")
     parser.add_argument("--editor-steps", type=int, help="training steps of the editor's LoRA, if not the recipe's")
+    parser.add_argument("--images", type=int, help="synthetic images a turn, if not the recipe's")
+    parser.add_argument("--card-seeds", type=int, help="benchmark images of each cell of the card, if not the recipe's")
     parser.add_argument("--seconds", type=float, help="begin no further turn after so long")
     options = parser.parse_args()
     began = time.monotonic()
     recipe = nano_recipe(options.steps, options.edits, options.editor_steps)
+    recipe = smaller(recipe, options.images, options.card_seeds)
     gpu = "cpu"
     if options.cards:  # models this small are over before a compiler is done with them
         gpu = "auto"
@@ -135,6 +138,16 @@ def main() -> None:
             print(f"turn {turn} ended after {time.monotonic() - began:.0f} s", flush=True)
     for row in summary(rows):
         print(row, flush=True)
+
+
+def smaller(recipe: Recipe, images: int | None, card_seeds: int | None) -> Recipe:
+    """The recipe with fewer synthetic images, and a smaller benchmark."""
+    generate, benchmark = recipe.generate, recipe.benchmark
+    if images is not None:
+        generate = generate.model_copy(update={"target_images": images})
+    if card_seeds is not None:
+        benchmark = benchmark.model_copy(update={"seeds_per_cell": card_seeds})
+    return recipe.model_copy(update={"generate": generate, "benchmark": benchmark})
 
 
 def turn_row(job: Job, future: "Future[TurnOutcome]") -> Row | None:

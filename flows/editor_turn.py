@@ -18,7 +18,7 @@ from flenwheel_core.library import Library
 from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.review.session import Reviews, ReviewSession
 from flenwheel_core.store import Store
-from flenwheel_core.triplets.collect import get_triplets, put_triplets, split
+from flenwheel_core.triplets.collect import compared, get_triplets, put_triplets, split
 from flenwheel_core.triplets.lessons import Lessons, approved_lessons, characters_of
 from flows.written import Kind, written
 
@@ -97,7 +97,7 @@ class EditorTurn:
             trained, held = split(approved, self.recipe.editor.holdout_share)
             return ChosenLessons(
                 trained=put_triplets(self.store, trained),
-                held_out=put_triplets(self.store, held[: self.recipe.editor.compared_edits]),
+                held_out=put_triplets(self.store, compared(held, self.recipe.editor.compared_edits)),
             )
 
         return self.frozen("chosen", ChosenLessons, build)

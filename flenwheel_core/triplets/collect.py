@@ -1,6 +1,6 @@
 """Triplets from the decisions of all closed gates, imported ones, and the split into training and held-out edits."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from flenwheel_core.domain.decisions import FinalDecision, Verdict
 from flenwheel_core.domain.images import ImageRecord
@@ -70,6 +70,12 @@ def split(triplets: Iterable[Triplet], share: float) -> tuple[tuple[Triplet, ...
     first = sorted({_place(triplet) for triplet in everything})[:LEAST_HELD_OUT]
     held = tuple(triplet for triplet in everything if is_held_out(triplet, share) or _place(triplet) in first)
     return tuple(triplet for triplet in everything if triplet not in held), held
+
+
+def compared(held: Sequence[Triplet], number: int) -> tuple[Triplet, ...]:
+    """So many of the held-out lessons for the comparison, spread over all characters and turns, in their order."""
+    chosen = set(sorted(range(len(held)), key=lambda index: (_place(held[index]), index))[:number])
+    return tuple(triplet for index, triplet in enumerate(held) if index in chosen)
 
 
 def _place(triplet: Triplet) -> float:

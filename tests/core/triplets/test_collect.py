@@ -13,7 +13,7 @@ from flenwheel_core.domain.triplets import Triplet
 from flenwheel_core.review.session import Reviews, ReviewSession
 from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import save_picture
-from flenwheel_core.triplets.collect import collect_triplets, get_triplets, imported_triplets
+from flenwheel_core.triplets.collect import collect_triplets, compared, get_triplets, imported_triplets
 from flenwheel_core.triplets.lessons import approved_lessons, characters_of, gather_lessons
 
 GATE = "ann-t1-gate-a-r1"
@@ -130,3 +130,24 @@ def test_lessons_are_checked_and_what_gate_c_lets_through_is_trained_on(store: S
     chosen = approved_lessons(store, lessons, reviews.decisions(closed))
     assert [triplet.prompt for triplet in chosen] == ["make it red", "wide"]
     assert gather_lessons(store, "ben").total == 1
+
+
+def test_the_comparison_is_spread_over_all_held_out_lessons() -> None:
+    held = [
+        Triplet(
+            source=f"{index:064x}",
+            prompt="smiling",
+            target=f"{index + 1000:064x}",
+            kind="corrected",
+            character=f"character-{index // 20}",
+            turn=1,
+            gate="g",
+            author="me",
+        )
+        for index in range(100)
+    ]
+    chosen = compared(held, 24)
+    assert len(chosen) == 24 and len({triplet.character for triplet in chosen}) == 5
+    assert list(chosen) == [triplet for triplet in held if triplet in chosen] and compared(held[:7], 24) == tuple(
+        held[:7]
+    )
