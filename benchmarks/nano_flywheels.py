@@ -214,6 +214,7 @@ def summary(rows: list[Row]) -> list[Row]:
                 "diversity_last_turn": _mean(last, "diversity"),
                 "corrections_per_100_first_turn": _mean(first, "corrections_per_100"),
                 "corrections_per_100_last_turn": _mean(last, "corrections_per_100"),
+                "corrections_per_100_bare_last_turn": _mean(last, "corrections_per_100_bare"),
             }
         )
     return found

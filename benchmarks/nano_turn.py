@@ -77,6 +77,8 @@ class TurnOutcome:
     identity: float | None = None
     diversity: float | None = None
     promoted: bool = False
+    corrections_per_100_bare: float | None = None
+    """Of the same edits by the editor without its LoRA; None where it wears none."""
 
     @property
     def corrections_per_100(self) -> float:
@@ -166,6 +168,7 @@ def run_turn(world: World, number: int) -> TurnOutcome:
     outcome = TurnOutcome(
         turn=number,
         edits=edits,
+        corrections_per_100_bare=_bare_corrections(world, turn),
         good=counts[Verdict.GOOD],
         corrected=counts[Verdict.NEEDS_CORRECTION],
         rejected=counts[Verdict.REJECT],
@@ -276,6 +279,16 @@ def _gate_a(world: World, turn: Turn) -> tuple[DecisionSet, int]:
     return _review(world, turn, images, "gate-a", "enriched"), len(items)
 
 
+def _bare_corrections(world: World, turn: Turn) -> float | None:
+    """What the turn's edits would have cost without Flywheel 2: the same plan and seeds by the bare editor."""
+    request = turn.store.get_document(f"{turn.folder}/enrich-r1", EnrichRequest)
+    if request is None or not request.loras:
+        return None
+    images = world.stage(base.ENRICH, request.model_copy(update={"loras": ()})).images
+    judged = judge(world.store, world.settings, world.store.get_images(images), world.truth())
+    return 100 * sum(item.verdict is not Verdict.GOOD for item in judged) / max(1, len(judged))
+
+
 def _gate_b(world: World, turn: Turn, champion: object) -> list[ImageRecord]:
     items = plan_generation(turn.character.ref(), turn.pool(), turn.recipe, turn=turn.number)
     request = GenerateRequest(
@@ -370,6 +383,7 @@ def outcome_row(arm: Arm, character: str, outcome: TurnOutcome) -> dict[str, str
         "diversity": outcome.diversity,
         "promoted": outcome.promoted,
         "corrections_per_100": outcome.corrections_per_100,
+        "corrections_per_100_bare": outcome.corrections_per_100_bare,
         "edits": outcome.edits,
         "good": outcome.good,
         "corrected": outcome.corrected,
