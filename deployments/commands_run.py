@@ -144,7 +144,7 @@ def approve(
         summary = summarise(reviews.gate(gate), (), undecided)
         if verdict == "approve" and not override_minimum and not summary.enough:
             raise GateError(
-                f"Only {summary.good} pictures are good; this gate asks for {summary.minimum}.",
+                f"Only {summary.usable} pictures are good; this gate asks for {summary.minimum}.",
                 why="training on too few pictures gives a LoRA that knows one pose.",
                 remedy="Decide about more pictures, or use --undecided take-passed, --verdict redo or --override-minimum.",
             )

@@ -79,7 +79,7 @@ def _refusal(reviews: Reviews, session: ReviewSession, answer: GateOutcome) -> s
     if summary.enough:
         return ""
     return (
-        f"It was approved with {summary.good} good pictures, but this gate asks for {session.minimum}. "
+        f"It was approved with {summary.usable} good pictures, but this gate asks for {session.minimum}. "
         "Decide about more pictures, take those that passed screening, choose redo, or override the minimum."
     )
 

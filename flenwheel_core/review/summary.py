@@ -10,7 +10,7 @@ from flenwheel_core.domain.decisions import FinalDecision, UndecidedPolicy, Verd
 from flenwheel_core.domain.images import ImageRecord
 from flenwheel_core.domain.prompts import CARD_CELLS, CELLS_BY_ID, cell_of
 from flenwheel_core.library import PoolEntry
-from flenwheel_core.review.session import OpenedGate, settle
+from flenwheel_core.review.session import OpenedGate, enters_pool, settle
 
 ADVISED_REAL_SHARE = 0.4
 """Below this share of real pictures a LoRA trained on its own output drifts; the recipes' default floor."""
@@ -23,7 +23,7 @@ class CellCoverage(Document):
     cell: str
     real: int = Field(description="real sources that show it")
     made: int = Field(description="made pictures that are in the pool already")
-    new: int = Field(description="good pictures of this gate")
+    new: int = Field(description="good and corrected pictures of this gate")
 
 
 class FinishSummary(Document):
@@ -40,6 +40,7 @@ class FinishSummary(Document):
     minimum: int
     enough: bool
     corrections: int = Field(description="corrected pictures that were given")
+    usable: int = Field(description="good and corrected pictures: what counts towards the minimum")
     better_prompts: int = Field(description="edits that are made again with a better prompt")
     triplets: int = Field(description="lessons for the editor: approved and corrected edits")
     pool_real: int
@@ -59,7 +60,9 @@ def summarise(opened: OpenedGate, pool: Sequence[PoolEntry], undecided: Undecide
     final = settle(opened.images, opened.screenings, state, undecided, "policy")
     of = {kind: [line for line in final if line.verdict is kind] for kind in Verdict}
     good, correct = of[Verdict.GOOD], of[Verdict.NEEDS_CORRECTION]
-    pictures = [] if session.kind == "triplets" else [opened.by_digest[line.image] for line in good]
+    pictures = (
+        [] if session.kind == "triplets" else [opened.by_digest[line.image] for line in final if enters_pool(line)]
+    )
     coverage = coverage_of(pool, pictures)
     real = sum(entry.real for entry in pool)
     made = len(pool) - real
@@ -76,8 +79,9 @@ def summarise(opened: OpenedGate, pool: Sequence[PoolEntry], undecided: Undecide
         conflicts=conflicts,
         by_policy=sum(line.by_policy for line in good),
         minimum=session.minimum,
-        enough=len(good) >= session.minimum,
+        enough=len(good) + corrections >= session.minimum,
         corrections=corrections,
+        usable=len(good) + corrections,
         better_prompts=sum(line.better_prompt is not None and line.correction is None for line in correct),
         triplets=corrections + (len(good) if session.kind != "synthetic" else 0),
         pool_real=real,
@@ -115,7 +119,7 @@ def _warnings(
 ) -> tuple[str, ...]:
     found = []
     if not summary.enough:
-        found.append(f"Only {summary.good} good pictures; this gate asks for {summary.minimum}.")
+        found.append(f"Only {summary.usable} good pictures; this gate asks for {summary.minimum}.")
     if summary.conflicts:
         found.append(f"{summary.conflicts} pictures are in conflict between reviewers; they will be left out.")
     if summary.undecided:

@@ -21,12 +21,23 @@ def test_counts_coverage_and_real_share(reviews: Reviews, session: ReviewSession
     assert (summary.good, summary.needs_correction, summary.reject, summary.undecided) == (6, 2, 1, 3)
     assert summary.enough and (summary.corrections, summary.better_prompts) == (1, 1)
     assert summary.triplets == 6 + 1
-    assert (summary.pool_real, summary.training_pictures) == (4, 10) and summary.real_share == 0.4
+    # The corrected picture enters the pool in place of its edit.
+    assert (summary.usable, summary.pool_real, summary.training_pictures) == (7, 4, 11)
+    assert summary.real_share == 4 / 11
     assert summary.reasons == {"style": 2, "angle": 1}
     rows = {row.cell: row for row in summary.coverage}
     assert len(rows) == len(CARD_CELLS) and rows["front-neutral"].real == 1 and rows["front-neutral"].new == 1
     assert rows["t-pose"].real == rows["t-pose"].new == 0
     assert summary.covered_cells == sum(row.real + row.new > 0 for row in rows.values())
+
+
+def test_corrected_pictures_count_towards_the_minimum(reviews: Reviews, session: ReviewSession, line: Line) -> None:
+    images = [record.digest for record in reviews.images(session)][: session.minimum]
+    reviews.decide(session.gate, *[line(image, "good") for image in images[1:]])
+    assert not summarise(reviews.gate(session.gate), (), "leave_out").enough
+    reviews.decide(session.gate, line(images[0], "needs_correction", correction="c" * 64))
+    assert summarise(reviews.gate(session.gate), (), "leave_out").enough
+    assert reviews.close(session.gate, "approve", "leave_out", override_minimum=False, reviewer="ana").enough
 
 
 def test_a_conflict_is_named_and_left_out(reviews: Reviews, session: ReviewSession, line: Line) -> None:

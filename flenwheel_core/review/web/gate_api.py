@@ -286,7 +286,7 @@ def _check_finish(studio: Studio, opened: OpenedGate, request: FinishRequest) ->
         summary = summarise(opened, (), request.undecided)
         if not summary.enough:
             raise GateError(
-                f"Only {summary.good} pictures are good; this gate asks for {summary.minimum}.",
+                f"Only {summary.usable} pictures are good; this gate asks for {summary.minimum}.",
                 why="training on too few pictures gives a LoRA that knows one pose.",
                 remedy="Decide about more pictures, choose redo for another round, or override the minimum.",
             )
