@@ -11,7 +11,7 @@ from flenwheel_core.families.protocols import EditJob
 from flenwheel_core.families.qwen_edit.editor import open_editor
 from flenwheel_core.nano import weights_folder
 from flenwheel_core.nano.measure import NanoEmbedder, NanoReader
-from flenwheel_core.nano.models.flux import PICTURE_SIZE, TEXT_TOKENS
+from flenwheel_core.nano.models.flux import PICTURE_SIZE, TEXT_TOKENS, image_ids
 from flenwheel_core.nano.train.autoencoder import psnr_db
 from flenwheel_core.nano.train.qwen_vae import QwenCodec
 from flenwheel_core.nano.train.qwen_vae import reconstruct as qwen_reconstruct
@@ -88,6 +88,32 @@ def test_flux_follows_captions() -> None:
     assert [read["background"] for read in seen] == [view.background for view in views]
     assert [read["pose"] for read in seen] == [view.pose for view in views]
     assert sum(read["angle"] == view.angle for read, view in zip(seen, views, strict=True)) >= 3
+
+
+def test_flux_reads_names() -> None:
+    """A model that reads past names cannot bind a trigger: every LoRA would make everybody the character."""
+    pipeline = FluxPipeline.from_pretrained(weights_folder("flux"), dtype=torch.float32)
+    view = View("front", "smiling", background="forest")
+    noise = torch.randn(2, 64, 64, generator=torch.Generator().manual_seed(0))
+
+    @torch.no_grad()
+    def prediction(name: str | None) -> torch.Tensor:
+        text = caption(make_character(FIRST), view, name=name, describe=False)
+        sequence, pooled, text_ids = pipeline.encode_prompt(text, None, max_sequence_length=TEXT_TOKENS)
+        return pipeline.transformer(
+            hidden_states=noise,
+            encoder_hidden_states=sequence.expand(2, -1, -1),
+            pooled_projections=pooled.expand(2, -1),
+            timestep=torch.full((2,), 0.9),
+            guidance=torch.full((2,), 3.5),
+            img_ids=image_ids(8, 8, "cpu"),
+            txt_ids=text_ids,
+            return_dict=False,
+        )[0]
+
+    plain = prediction(None)
+    for name in ("ohwx_char person", "ohwx_char", f"{rare_name(make_character(FIRST))} person"):
+        assert (prediction(name) - plain).norm() > 0.3 * plain.norm(), name
 
 
 def test_editor_changes_what_is_asked_and_keeps_who_it_is() -> None:
