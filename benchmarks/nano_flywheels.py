@@ -36,6 +36,7 @@ from flenwheel_core.recipes.model import Recipe
 
 FIRST_SEED = FIRST_HELD_OUT_SEED + 500
 TARGET_PASS_RATE = 0.8
+LEARNING_THREADS = 3
 MAIN_ARMS = ("both_flywheels", "no_flywheel_2")
 """Arms with all characters; the other ablations may have fewer."""
 
@@ -164,12 +165,18 @@ def turn_row(job: Job, future: "Future[TurnOutcome]") -> Row | None:
 
 def run_editor_job(job: Job) -> Row | None:
     """Flywheel 2 of an arm after a turn; None if it failed or had too few lessons."""
+    import torch
+
     began = time.monotonic()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(threads, LEARNING_THREADS))  # the other processes wait for it
     try:
         outcome = run_editor_turn(job.world(), job.turn)
     except Exception:
         traceback.print_exc()
         return None
+    finally:
+        torch.set_num_threads(threads)
     if outcome is None:
         return None
     score = outcome.score
