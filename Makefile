@@ -19,7 +19,7 @@ test-unit: $(VENV)/.installed-dev
 	$(BIN)/pytest -q -m "not slow and not gpu"
 
 test-gpu:
-	$(PYTHON) -m pytest -q -m gpu tests/gpu
+	$(PYTHON) -m pytest -q -W default -m gpu tests/gpu
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check -q .

@@ -25,7 +25,8 @@ def main() -> None:
     torch.cuda.is_available()  # so that the result file names the card
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", "tests/gpu"]
+        command = [sys.executable, "-m", "pytest", "-q", "-W", "default", "-p", "no:cacheprovider"]
+        command += [f"--junitxml={report}", "tests/gpu"]
         if arguments.processes > 1:
             # pytest-benchmark, where it is installed, warns of processes side by side, and warnings are errors here.
             command += ["-n", str(arguments.processes), "--dist", "load", "-p", "no:benchmark"]
