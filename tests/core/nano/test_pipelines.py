@@ -1,12 +1,14 @@
 """The shipped FLUX and editor folders load with the network off, draw what is asked for and keep who it is."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL, AutoencoderKLQwenImage, FluxPipeline, QwenImageEditPipeline
 from transformers import CLIPTokenizer, T5TokenizerFast
 
-from flenwheel_core.domain.images import Sampler
+from flenwheel_core.domain.images import EXPRESSIONS, Sampler
 from flenwheel_core.families.protocols import EditJob
 from flenwheel_core.families.qwen_edit.editor import open_editor
 from flenwheel_core.nano import weights_folder
@@ -17,7 +19,16 @@ from flenwheel_core.nano.train.qwen_vae import QwenCodec
 from flenwheel_core.nano.train.qwen_vae import reconstruct as qwen_reconstruct
 from flenwheel_core.nano.train.vae import FluxCodec
 from flenwheel_core.nano.train.vae import reconstruct as flux_reconstruct
-from flenwheel_core.nano.world import HELD_OUT_FROM, View, caption, make_character, make_view, rare_name, render
+from flenwheel_core.nano.world import (
+    HELD_OUT_FROM,
+    View,
+    caption,
+    instruction,
+    make_character,
+    make_view,
+    rare_name,
+    render,
+)
 from flenwheel_core.settings import Settings
 
 FIRST = HELD_OUT_FROM + 77_000
@@ -134,6 +145,20 @@ def test_editor_changes_what_is_asked_and_keeps_who_it_is() -> None:
     assert seen[2]["angle"] == "profile-left"
     embedder = NanoEmbedder()
     assert float((embedder.embed(images) * embedder.embed(sources)).sum(1).min()) > 0.6
+
+
+def test_editor_follows_expressions() -> None:
+    views = [View(expression=expression, background="forest") for expression in EXPRESSIONS]
+    targets = [replace(view, expression=EXPRESSIONS[(i + 1) % 4]) for i, view in enumerate(views)]
+    sampler = Sampler(steps=8, guidance=1.0, true_cfg=1.0, width=PICTURE_SIZE, height=PICTURE_SIZE)
+    jobs = [
+        EditJob(str(i), instruction(view, target), i, sampler, (render(make_character(FIRST + 20 + i), view),))
+        for i, (view, target) in enumerate(zip(views, targets, strict=True))
+    ]
+    with open_editor(weights_folder("editor"), "nano", Settings(gpu="cpu")) as editor:
+        made = {edit.key: edit.image for edit in editor.edit(jobs)}
+    seen = NanoReader().read([made[str(i)] for i in range(4)])
+    assert sum(read["expression"] == target.expression for read, target in zip(seen, targets, strict=True)) >= 3
 
 
 @pytest.mark.parametrize(("part", "pipeline"), [("flux", FluxPipeline), ("editor", QwenImageEditPipeline)])
