@@ -1,36 +1,38 @@
 """The stage `enrich`: a plan of edits becomes enriched images, one by one, resumable."""
 
+from collections.abc import Iterator, Sequence
+from functools import partial
+
 from flenwheel_core.domain.images import ImageKind, ImageRecord
 from flenwheel_core.domain.prompts import EditItem
 from flenwheel_core.domain.stages import EnrichRequest, EnrichResult
 from flenwheel_core.errors import InputError
-from flenwheel_core.families.protocols import EditJob, LoraFile, Made
+from flenwheel_core.families.protocols import EditJob, Made
 from flenwheel_core.families.registry import open_editor
 from flenwheel_core.stages.base import StageContext
-from flenwheel_core.store.pictures import load_picture, save_picture
+from flenwheel_core.stages.making import lora_files, make_pictures
+from flenwheel_core.store.pictures import load_picture
 
 
 def enrich(request: EnrichRequest, context: StageContext) -> EnrichResult:
     """Make every edit that is not made yet; all are kept in the plan's order."""
     _check(request, context)
-    finished = context.store.stage_items(request, ImageRecord)
-    records = {record.item: record for record in finished.read()}
-    items = {item.key: item for item in request.items}
-    waiting = [item for item in request.items if item.key not in records]
-    if waiting:
-        context.progress.loading(request.editor)
-        jobs = [_job(item, request, context) for item in waiting]
-        with open_editor(request.editor, context.settings, _lora_files(request, context), request.storage) as editor:
-            for made in editor.edit(jobs):
-                record = _record(request, items[made.key], made, editor.model)
-                records[made.key] = record = save_picture(context.store, made.image, record)
-                finished.append(record)
-                context.progress.step(len(records), len(items), "edits")
-                context.check_stop()
-            for phase in editor.phases:
-                context.progress.note(phase.line())
-    ordered = [records[item.key] for item in request.items]
-    return EnrichResult(images=context.store.put_images(ordered), count=len(ordered))
+    records = make_pictures(request, context, request.items, partial(_edits, request, context), "edits")
+    return EnrichResult(images=context.store.put_images(records), count=len(records))
+
+
+def _edits(
+    request: EnrichRequest, context: StageContext, items: Sequence[EditItem]
+) -> Iterator[tuple[Made, ImageRecord]]:
+    planned = {item.key: item for item in items}
+    context.progress.loading(request.editor)
+    jobs = [_job(item, request, context) for item in items]
+    loras = lora_files(request.loras, context)
+    with open_editor(request.editor, context.settings, loras, request.storage) as editor:
+        for made in editor.edit(jobs):
+            yield made, _record(request, planned[made.key], made, editor.model)
+        for phase in editor.phases:
+            context.progress.note(phase.line())
 
 
 def _check(request: EnrichRequest, context: StageContext) -> None:
@@ -71,13 +73,3 @@ def _record(request: EnrichRequest, item: EditItem, made: Made, model: str) -> I
         cell=item.cell,
         labels=item.labels,
     )
-
-
-def _lora_files(request: EnrichRequest, context: StageContext) -> tuple[LoraFile, ...]:
-    files = []
-    for use in request.loras:
-        path = context.scratch / f"{use.digest}.safetensors"
-        if not path.exists():
-            path.write_bytes(context.store.get_blob(use.digest))
-        files.append(LoraFile(path, use.weight))
-    return tuple(files)

@@ -1,32 +1,32 @@
 """The stage `generate`: prompts and seeds become synthetic images, one by one, resumable."""
 
+from collections.abc import Iterator, Sequence
+from functools import partial
+
 from flenwheel_core.domain.images import ImageKind, ImageRecord
 from flenwheel_core.domain.prompts import GenerateItem
 from flenwheel_core.domain.stages import GenerateRequest, GenerateResult
-from flenwheel_core.families.protocols import GenerateJob, LoraFile, Made
+from flenwheel_core.families.protocols import GenerateJob, Made
 from flenwheel_core.families.registry import open_generator
 from flenwheel_core.stages.base import StageContext
-from flenwheel_core.store.pictures import save_picture
+from flenwheel_core.stages.making import lora_files, make_pictures
 
 
 def generate(request: GenerateRequest, context: StageContext) -> GenerateResult:
     """Draw every item that is not drawn yet; all are kept in the plan's order."""
-    finished = context.store.stage_items(request, ImageRecord)
-    records = {record.item: record for record in finished.read()}
-    items = {item.key: item for item in request.items}
-    waiting = [item for item in request.items if item.key not in records]
-    if waiting:
-        jobs = [GenerateJob(item.key, item.prompt, item.seed, request.sampler) for item in waiting]
-        context.progress.loading(request.base)
-        with open_generator(request.base, context.settings, _lora_files(request, context)) as generator:
-            for made in generator.generate(jobs):
-                record = _record(request, items[made.key], made, generator.model)
-                records[made.key] = record = save_picture(context.store, made.image, record)
-                finished.append(record)
-                context.progress.step(len(records), len(items), "images")
-                context.check_stop()
-    ordered = [records[item.key] for item in request.items]
-    return GenerateResult(images=context.store.put_images(ordered), count=len(ordered))
+    records = make_pictures(request, context, request.items, partial(_drawn, request, context), "images")
+    return GenerateResult(images=context.store.put_images(records), count=len(records))
+
+
+def _drawn(
+    request: GenerateRequest, context: StageContext, items: Sequence[GenerateItem]
+) -> Iterator[tuple[Made, ImageRecord]]:
+    planned = {item.key: item for item in items}
+    jobs = [GenerateJob(item.key, item.prompt, item.seed, request.sampler) for item in items]
+    context.progress.loading(request.base)
+    with open_generator(request.base, context.settings, lora_files(request.loras, context)) as generator:
+        for made in generator.generate(jobs):
+            yield made, _record(request, planned[made.key], made, generator.model)
 
 
 def _record(request: GenerateRequest, item: GenerateItem, made: Made, model: str) -> ImageRecord:
@@ -49,13 +49,3 @@ def _record(request: GenerateRequest, item: GenerateItem, made: Made, model: str
         cell=item.cell,
         labels=item.labels,
     )
-
-
-def _lora_files(request: GenerateRequest, context: StageContext) -> tuple[LoraFile, ...]:
-    files = []
-    for use in request.loras:
-        path = context.scratch / f"{use.digest}.safetensors"
-        if not path.exists():
-            path.write_bytes(context.store.get_blob(use.digest))
-        files.append(LoraFile(path, use.weight))
-    return tuple(files)
