@@ -71,7 +71,7 @@ def plan_edits(
     items = []
     for index in range(number):
         cell = cells[index % len(cells)]
-        source = _source_for(cell, sources, index)
+        source = _source_for(cell, _possible(cell, sources, recipe), index)
         template = _template_for(cell, source.labels, aiming, seed, index, weights)
         labels = _edited(source.labels, cell, template, recipe, seed, index)
         made_cell = cell_of(labels)
@@ -87,6 +87,14 @@ def plan_edits(
             )
         )
     return tuple(items)
+
+
+def _possible(cell: Cell, sources: Sequence[ImageRecord], recipe: Recipe) -> Sequence[ImageRecord]:
+    """Sources that can become the cell by what the recipe can say: a pose without words must be there already."""
+    if recipe.phrases.get(cell.pose) != "":
+        return sources
+    same = [record for record in sources if (record.labels.pose or "portrait") == cell.pose]
+    return same or sources
 
 
 def _source_for(cell: Cell, sources: Sequence[ImageRecord], index: int) -> ImageRecord:

@@ -57,6 +57,17 @@ def test_edits_aim_at_the_missing_cells(recipe: Recipe, pool: list[PoolEntry]) -
         assert item.cell is not None and CELLS_BY_ID[item.cell].is_shown_by(item.labels)
 
 
+def test_an_edit_asks_only_for_what_its_prompt_can_say(recipe: Recipe) -> None:
+    """A portrait has no words of its own: it is never asked of a full-body picture."""
+    bodies = [entry(number, Labels(angle="front", expression="sad", pose="standing")) for number in range(6)]
+    portraits = [entry(9 + number, Labels(angle="front", expression="sad", pose="portrait")) for number in range(2)]
+    pool = [*bodies, *portraits]
+    full_body = {line.image.digest for line in bodies}
+    items = plan_edits([line.image for line in pool], pool, recipe, turn=1)
+    assert {item.labels.pose for item in items} > {"portrait"}
+    assert not [item for item in items if item.labels.pose == "portrait" and item.source in full_body]
+
+
 def test_no_edits_when_no_cell_is_missing(recipe: Recipe) -> None:
     full = [entry(number, cell.labels()) for number, cell in enumerate(CARD_CELLS * 2)]
     assert missing_cells(full) == ()
