@@ -29,6 +29,18 @@ class _Cudnn(torch.autograd.Function):
         return tuple(gradient.transpose(1, 2) for gradient in gradients)
 
 
+class _WholeGradient(torch.autograd.Function):
+    """The same values; the gradient arrives contiguous at what comes before."""
+
+    @staticmethod
+    def forward(ctx, y):  # type: ignore[no-untyped-def]
+        return y.view_as(y)
+
+    @staticmethod
+    def backward(ctx, dy):  # type: ignore[no-untyped-def]
+        return dy.contiguous()
+
+
 def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *, cudnn: bool) -> torch.Tensor:
     """softmax(q k^T / sqrt(d)) v for q, k, v of shape (batch, tokens, heads, channels); the same shape.
 
@@ -37,7 +49,8 @@ def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *, cudnn: bool)
     if cudnn:
         return _Cudnn.apply(q, k, v)
     y = torch.nn.functional.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
-    return y.transpose(1, 2)
+    # PyTorch may choose cuDNN too, and then computes wrong gradients from a slice without saying so.
+    return _WholeGradient.apply(y.transpose(1, 2)) if y.is_cuda else y.transpose(1, 2)
 
 
 def cudnn_attention_works(device: torch.device, channels: int) -> bool:

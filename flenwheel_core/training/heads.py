@@ -69,8 +69,9 @@ class _Heads(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, dq, dk, dv):  # type: ignore[no-untyped-def]
-        second = ctx.saved_tensors[3]
-        dfirst, dsecond = part_heads(dq, dk, None if second is None else dv, *ctx.saved_tensors)
+        saved = ctx.saved_tensors  # once: a recomputed block gives its tensors out once
+        second = saved[3]
+        dfirst, dsecond = part_heads(dq, dk, None if second is None else dv, *saved)
         return dfirst, None, None, None if second is None else dsecond, *(None,) * 5
 
 

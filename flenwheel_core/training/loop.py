@@ -133,6 +133,7 @@ def _one_step(
         loss = task.loss(step * recipe.gradient_accumulation + micro) / recipe.gradient_accumulation
         loss.backward()
         total = loss.detach() if total is None else total + loss.detach()
+        del loss  # what it holds of the parameters would disturb the recording of another shape as a CUDA graph
     team.mean_gradients(parameters.values())
     torch.nn.utils.clip_grad_norm_(parameters.values(), recipe.max_grad_norm)
     optimizer.step()

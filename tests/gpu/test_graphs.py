@@ -46,6 +46,7 @@ def test_loss_and_gradients_of_several_shapes_and_accumulated() -> None:
             (plain / 3).backward()
             torch.testing.assert_close(recorded.detach(), plain.detach())
             torch.testing.assert_close(got, collected(weights))
+            del recorded, plain
     for x in (inputs["x"], inputs["x"] * 2):
         recorder.loss("loss", loss_of, {"x": x}).backward()
     got = collected(weights)

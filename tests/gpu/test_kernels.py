@@ -35,16 +35,18 @@ def test_rows_are_quantised_as_the_formula_says(width: int, columns: bool) -> No
     assert same > 0.999  # a division may round the other way
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("compiled", [False, True])
-def test_gelu_and_its_gradient(compiled: bool) -> None:
-    x = random(64, 1024, seed=3, scale=3.0).requires_grad_()
-    dy = random(64, 1024, seed=4)
+def test_gelu_and_its_gradient(compiled: bool, dtype: torch.dtype) -> None:
+    x = random(64, 1024, seed=3, scale=3.0).to(dtype).requires_grad_()
+    dy = random(64, 1024, seed=4).to(dtype)
     y = (torch.compile(gelu, dynamic=False) if compiled else gelu)(x)
-    expected = torch.nn.functional.gelu(x.double(), approximate="tanh")
-    torch.testing.assert_close(y.double(), expected, atol=1e-5, rtol=1e-4)
+    exact = x.detach().double().requires_grad_()
+    expected = torch.nn.functional.gelu(exact, approximate="tanh")
     (got,) = torch.autograd.grad(y, x, dy)
-    (wanted,) = torch.autograd.grad(expected, x, dy.double())
-    torch.testing.assert_close(got, wanted, atol=1e-4, rtol=1e-3)
+    (wanted,) = torch.autograd.grad(expected, exact, dy.double())
+    for one, other in ((y, expected), (got, wanted)):
+        assert (one.double() - other).norm() < 0.005 * other.norm()
 
 
 def gradients(storage: Storage, *, compact: bool, transposed: bool, compiled: bool) -> list[torch.Tensor]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import torch
 from PIL import Image
 
 from flenwheel_core.families.flux.adapter import AdaptedFlux, adapt_reference
@@ -139,6 +140,9 @@ def _adapt(
     adapted = adapt_reference(model.load_transformer(), lora, seed=job.seed)
     if model.device.type == "cuda":
         hooks.note("this adapter trains through diffusers' own modules: slower, and every block is recomputed")
+        torch.backends.cuda.enable_cudnn_sdp(
+            False
+        )  # it computes wrong gradients from slices, as FLUX's blocks have them
         cast(Any, adapted.transformer).enable_gradient_checkpointing()
     return adapted
 
