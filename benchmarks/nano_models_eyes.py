@@ -29,9 +29,9 @@ from flenwheel_core.nano.world import HELD_OUT_FROM, Character, View, make_chara
 FIRST_CHARACTER = HELD_OUT_FROM + 200_000
 FIRST_VIEW = 10**9
 CHARACTERS, VIEWS = 60, 8
-CAPTIONED = 250
+CAPTIONED = 60
 JUDGED = 100
-GENERATED_CHARACTERS, GENERATED_VIEWS = 20, 5
+GENERATED_CHARACTERS, GENERATED_VIEWS = 10, 4
 REDRAWN_STRENGTH = 0.5
 """Share of the noise that generated pictures of known characters start from."""
 REDRAWN_BATCH = 20
