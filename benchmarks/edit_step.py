@@ -40,13 +40,11 @@ from benchmarks.result_file import RESULTS, Row, write_result
 from flenwheel_core.families.flux.fast import FastPlan
 from flenwheel_core.families.qwen_edit.fast import FastQwen
 from flenwheel_core.families.qwen_edit.task import EditExample, EditTask
-from flenwheel_core.families.qwen_edit.trainer import LARGEST_RECORDED
 from flenwheel_core.nano.models.editor import build_scheduler
 from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.training.attention import cudnn_attention_works
 from flenwheel_core.training.checkpoint import CheckpointFolder
 from flenwheel_core.training.flow_matching import flow_loss
-from flenwheel_core.training.graphs import Recorder
 from flenwheel_core.training.loop import run_loop
 from flenwheel_core.training.storage import Storage
 
@@ -84,9 +82,7 @@ class Bench:
 def make_step(
     bench: Bench, model: torch.nn.Module, parameters: list[torch.nn.Parameter], pixels: int
 ) -> Callable[[], torch.Tensor]:
-    """The step of the training loop on one fixed triplet; ours as a CUDA graph where the trainer does so."""
-    recorded = isinstance(model, FastQwen) and bench.compile and pixels <= LARGEST_RECORDED
-    recorder = Recorder(parameters, print) if recorded else None
+    """The step of the training loop on one fixed triplet."""
     sizes = sizes_of(pixels, size=bench.size)
     device = bench.device
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
@@ -108,7 +104,7 @@ def make_step(
 
     def step() -> torch.Tensor:
         arguments = {**inputs, "target": target}
-        loss = loss_of(**arguments) if recorder is None else recorder.loss("loss", loss_of, arguments)
+        loss = loss_of(**arguments)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()

@@ -81,9 +81,9 @@ class TurnOutcome:
     """Of the same edits by the editor without its LoRA; None where it wears none."""
 
     @property
-    def corrections_per_100(self) -> float:
-        """Edits that a person had to correct or redo, per 100."""
-        return 100 * (self.corrected + self.rejected) / max(1, self.edits)
+    def corrections_per_100(self) -> float | None:
+        """Edits that a person had to correct or redo, per 100; None where no cell was missing, so that none was made."""
+        return 100 * (self.corrected + self.rejected) / self.edits if self.edits else None
 
 
 @dataclass(frozen=True)

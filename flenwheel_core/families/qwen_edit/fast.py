@@ -37,7 +37,6 @@ MEMBERS: dict[str, tuple[str, ...]] = {
 """Linears that share their input are one weight."""
 _NORMS = ("attn.norm_q", "attn.norm_k", "attn.norm_added_q", "attn.norm_added_k")
 _MODULATIONS = ("img_mod.1", "txt_mod.1")
-MOST_ROPES = 32
 TEXT_STEP = 128
 """Prompts are padded to a multiple of so many tokens, outside of attention: one compiled block serves many lengths."""
 
@@ -144,7 +143,6 @@ class FastQwen(torch.nn.Module):
         """Cosines and sines (picture and text tokens, channels of a head)."""
         key = (tuple(shapes[0]), text_tokens)
         if key not in self._ropes:
-            self._ropes = dict(list(self._ropes.items())[-MOST_ROPES:])
             picture, text = self.rest.pos_embed([list(shapes[0])], max_txt_seq_len=text_tokens, device=device)
             turns = torch.cat([picture, text])
             self._ropes[key] = (

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -12,7 +12,6 @@ from torch.nn.utils.rnn import pad_sequence
 from flenwheel_core.families.qwen_edit.conditioning import EditSizes, shift_of
 from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.training.flow_matching import flow_loss, noisy_input, sigma_of_uniform, velocity_target
-from flenwheel_core.training.graphs import Recorder
 from flenwheel_core.training.order import Order
 from flenwheel_core.training.randomness import normal, uniform
 
@@ -56,9 +55,7 @@ class EditTask:
         *,
         seed: int,
         dtype: torch.dtype,
-        recorder: Recorder | None = None,
     ) -> None:
-        """`recorder` runs forward and backward passes as CUDA graphs."""
         self._transformer = transformer
         self._parameters = parameters
         self._scheduler = scheduler
@@ -66,7 +63,6 @@ class EditTask:
         self._examples = examples
         self._seed = seed
         self._dtype = dtype
-        self._recorder = recorder
         self._device = next(iter(parameters.values())).device
         self._order = Order(
             tuple(example.bucket for example in examples),
@@ -91,40 +87,22 @@ class EditTask:
         )
         sigma = self._sigma(index, batch).to(self._device)
         prompts = [e.empty if self._is_dropped(index, p) else e.prompt for p, e in zip(places, batch, strict=True)]
-        inputs = self._inputs(batch, noisy_input(clean, noise, sigma), sigma, prompts)
-        inputs["target"] = velocity_target(clean, noise)
-        regions = self._regions(batch)
-        if regions is not None:
-            inputs["regions"] = regions
-        shapes = [example.sizes.image_shapes() for example in batch]
-
-        def loss_of(target: Tensor, regions: Tensor | None = None, **given: Tensor) -> Tensor:
-            return flow_loss(self._call(shapes, target.shape[1], **given), target, regions).mean()
-
-        if self._recorder is not None:
-            return self._recorder.loss(batch[0].bucket, loss_of, inputs)
-        return loss_of(**inputs)
+        prediction = self.predict(batch, noisy_input(clean, noise, sigma), sigma, prompts)
+        return flow_loss(prediction, velocity_target(clean, noise), self._regions(batch)).mean()
 
     def predict(self, batch: Sequence[EditExample], noisy: Tensor, sigma: Tensor, prompts: Sequence[Tensor]) -> Tensor:
         """Velocity (batch, target tokens, channels): the prediction for the reference tokens is cut off."""
-        shapes = [example.sizes.image_shapes() for example in batch]
-        return self._call(shapes, noisy.shape[1], **self._inputs(batch, noisy, sigma, prompts))
-
-    def _inputs(
-        self, batch: Sequence[EditExample], noisy: Tensor, sigma: Tensor, prompts: Sequence[Tensor]
-    ) -> dict[str, Tensor]:
-        """What the transformer is given, but for the pictures' places."""
-        text, mask = _padded(prompts)
+        tokens = noisy.shape[1]
         references = self._stack([example.references for example in batch])
-        inputs = {
+        text, mask = _padded(prompts)
+        inputs: dict[str, Any] = {
             "hidden_states": torch.cat([noisy, references], dim=1).to(self._dtype),
             "timestep": sigma.to(self._dtype),
             "encoder_hidden_states": text.to(self._device, self._dtype),
+            "encoder_hidden_states_mask": None if mask is None else mask.to(self._device),
+            "img_shapes": [example.sizes.image_shapes() for example in batch],
         }
-        return inputs if mask is None else {**inputs, "encoder_hidden_states_mask": mask.to(self._device)}
-
-    def _call(self, shapes: Sequence[Sequence[tuple[int, int, int]]], tokens: int, **inputs: Tensor) -> Tensor:
-        prediction: Tensor = self._transformer(**inputs, img_shapes=shapes, return_dict=False)[0]
+        prediction: Tensor = self._transformer(**inputs, return_dict=False)[0]
         return prediction[:, :tokens]
 
     def _sigma(self, index: int, batch: Sequence[EditExample]) -> Tensor:

@@ -9,18 +9,15 @@ import torch
 
 from flenwheel_core.domain.loras import LossPoint
 from flenwheel_core.errors import InputError
-from flenwheel_core.families.flux.adapter import AdaptedFlux
 from flenwheel_core.families.qwen_edit.adapter import adapt, lora_file
 from flenwheel_core.families.qwen_edit.conditioning import NO_PROMPT, PIXELS_PER_TOKEN, Size
 from flenwheel_core.families.qwen_edit.encoding import Instruction, encode_instructions, encode_pictures
-from flenwheel_core.families.qwen_edit.fast import FastQwen
 from flenwheel_core.families.qwen_edit.loading import QwenEditModel, find_model
 from flenwheel_core.families.qwen_edit.task import EditExample, EditTask
 from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.settings import Settings
 from flenwheel_core.training.cache import TensorCache
 from flenwheel_core.training.checkpoint import CheckpointFolder
-from flenwheel_core.training.graphs import Recorder
 from flenwheel_core.training.job import TrainHooks
 from flenwheel_core.training.loop import run_loop
 from flenwheel_core.training.trackers import make_trackers
@@ -30,8 +27,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from flenwheel_core.domain.stages import EditorStorage
-
-LARGEST_RECORDED = 768
 
 
 @dataclass(frozen=True)
@@ -91,7 +86,6 @@ def train_editor(model: QwenEditModel, job: EditTrainJob, hooks: TrainHooks, cac
         examples,
         seed=job.seed,
         dtype=model.dtype,
-        recorder=_recorder(adapted, job.recipe, hooks),
     )
     outcome = run_loop(
         task,
@@ -113,14 +107,6 @@ def train_editor(model: QwenEditModel, job: EditTrainJob, hooks: TrainHooks, cac
         run=job.run,
     )
     return EditTrained(file, outcome.losses)
-
-
-def _recorder(adapted: AdaptedFlux, recipe: TrainingRecipe, hooks: TrainHooks) -> Recorder | None:
-    """CUDA graphs where launching a step takes longer than the card needs for it: the fast transformer at up to 768 x 768."""
-    fast = isinstance(adapted.transformer, FastQwen) and adapted.transformer.plan.compile
-    if not fast or recipe.resolution > LARGEST_RECORDED:
-        return None
-    return Recorder(list(adapted.parameters.values()), hooks.note)
 
 
 def encode_lessons(model: QwenEditModel, job: EditTrainJob, cache: TensorCache) -> list[EditExample]:
