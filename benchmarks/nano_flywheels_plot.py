@@ -80,7 +80,8 @@ def means(rows: Sequence[Row], arm: str, figure: str) -> dict[int, float]:
     found: dict[int, list[float]] = {}
     for row in rows:
         value = row.get(figure)
-        if row["arm"] == arm and value is not None:
+        nothing_made = figure == "corrections_per_100" and not row.get("edits")
+        if row["arm"] == arm and value is not None and not nothing_made:
             found.setdefault(int(row["turn"] or 0), []).append(float(value))
     return {turn: statistics.fmean(values) for turn, values in sorted(found.items())}
 
