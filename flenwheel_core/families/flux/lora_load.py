@@ -25,10 +25,7 @@ def load_with_loras(model: FluxModel, plan: FastPlan, loras: Sequence[LoraFile],
     Raises InputError for files that are no LoRA of a FLUX model, or sit where the fast transformer has no adapters.
     """
     files = [(_matrices(lora), lora.weight) for lora in loras]
-    ranks: dict[str, int] = {}
-    for matrices, _ in files:
-        for name, (a, _) in matrices.items():
-            ranks[name] = ranks.get(name, 0) + a.shape[0]
+    ranks = summed_ranks(files)
     if not can_be_fast(ranks, LoraRecipe()):
         raise InputError(
             "These LoRAs change modules that quantised weights cannot be combined with.",
@@ -36,17 +33,31 @@ def load_with_loras(model: FluxModel, plan: FastPlan, loras: Sequence[LoraFile],
             remedy="Generate on a card of 30 GiB or more, or retrain on attention and mlp.",
         )
     adapted = adapt_fast(model, plan, ranks, dict.fromkeys(ranks, 1.0), cache=cache)
+    fill_stacked(adapted.parameters, files)
+    return adapted
+
+
+def summed_ranks(files: Sequence[tuple[Matrices, float]]) -> dict[str, int]:
+    """The rank that holds all LoRAs on each module."""
+    ranks: dict[str, int] = {}
+    for matrices, _ in files:
+        for name, (a, _) in matrices.items():
+            ranks[name] = ranks.get(name, 0) + a.shape[0]
+    return ranks
+
+
+def fill_stacked(parameters: Mapping[str, torch.nn.Parameter], files: Sequence[tuple[Matrices, float]]) -> None:
+    """Writes several LoRAs, each with its weight, one below the other into adapters of their summed rank, and freezes them."""
     row: dict[str, int] = {}
     with torch.no_grad():
         for matrices, weight in files:
             for name, (a, b) in matrices.items():
                 start = row.get(name, 0)
                 row[name] = end = start + a.shape[0]
-                adapted.parameters[f"{name}.lora_A.default.weight"][start:end] = a
-                adapted.parameters[f"{name}.lora_B.default.weight"][:, start:end] = b * weight
-    for parameter in adapted.parameters.values():
+                parameters[f"{name}.lora_A.default.weight"][start:end] = a
+                parameters[f"{name}.lora_B.default.weight"][:, start:end] = b * weight
+    for parameter in parameters.values():
         parameter.requires_grad_(False)
-    return adapted
 
 
 def _matrices(lora: LoraFile) -> Matrices:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from flenwheel_core.families.flux.fast import AdapterPlan, FastPlan
+from flenwheel_core.families.flux.lora_load import Matrices, fill_stacked, summed_ranks
 from flenwheel_core.families.flux.sources import FolderSource
 from flenwheel_core.families.protocols import LoraFile
 from flenwheel_core.families.qwen_edit.fast import FastQwen, fast_names
@@ -22,9 +23,6 @@ DRAWING_STORAGE: "dict[EditorStorage, Storage]" = {"bf16": "dense", "fp8": "fp8"
 _PREFIX = "transformer."
 _SMALLEST_WIDTH = 2048
 """Compiling a narrower transformer takes longer than all of its edits."""
-
-Matrices = dict[str, tuple[torch.Tensor, torch.Tensor]]
-"""A and B by module name; the file's scale is in B."""
 
 
 def drawing_order(folder: Path) -> "tuple[EditorStorage, ...]":
@@ -49,24 +47,12 @@ def load_fast(model: QwenEditModel, plan: FastPlan, loras: Sequence[LoraFile]) -
     load it, or say why they can't.
     """
     files = [(_matrices(lora), lora.weight) for lora in loras]
-    ranks: dict[str, int] = {}
-    for matrices, _ in files:
-        for name, (a, _) in matrices.items():
-            ranks[name] = ranks.get(name, 0) + a.shape[0]
+    ranks = summed_ranks(files)
     if not all(matrices for matrices, _ in files) or not all(name.endswith(fast_names()) for name in ranks):
         return None
     source = FolderSource(model.folder / "transformer", model.device, model.dtype)
     fast = FastQwen(transformer_config(model.folder), source, plan, AdapterPlan(ranks, dict.fromkeys(ranks, 1.0)))
-    row: dict[str, int] = {}
-    with torch.no_grad():
-        for matrices, weight in files:
-            for name, (a, b) in matrices.items():
-                start = row.get(name, 0)
-                row[name] = end = start + a.shape[0]
-                fast.lora[f"{name}.lora_A.default.weight"][start:end] = a
-                fast.lora[f"{name}.lora_B.default.weight"][:, start:end] = b * weight
-    for parameter in fast.lora.values():
-        parameter.requires_grad_(False)
+    fill_stacked(fast.lora, files)
     return fast
 
 
