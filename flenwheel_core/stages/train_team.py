@@ -140,7 +140,6 @@ def main(arguments: list[str]) -> int:
         made = train_here(request, context, team)
         if team.rank == 0:
             result.write_bytes(made.to_bytes())
-        team.wait()
         team.leave()
         return EXIT_DONE
     except Exception as error:

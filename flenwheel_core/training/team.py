@@ -84,7 +84,8 @@ class Processes:
         self._state.wait_for_everyone()
 
     def leave(self) -> None:
-        """The end: nothing more is shared."""
+        """The end, for all at once: a process that went while another still talks to it would take that one down."""
+        self.wait()
         self._state.destroy_process_group()
 
 

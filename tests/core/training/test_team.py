@@ -83,4 +83,6 @@ if __name__ == "__main__":
     outcome = train(Path(sys.argv[1]), team)
     if team.rank == 0:
         (Path(sys.argv[1]) / "weights.safetensors").write_bytes(tensor_bytes(outcome.weights))
-    torch.distributed.destroy_process_group()
+    team.leave()
+    sys.stdout.flush()
+    os._exit(0)  # as the stage's processes end: gloo's threads may abort an interpreter that shuts down
