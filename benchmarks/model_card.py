@@ -1,7 +1,8 @@
 """Does the model card rank LoRAs as it must? Four known ones on nano characters that no model was trained on.
 
 none: the bare base. good: trained on renders of the character. spoiled: half of its pictures show somebody else. collapsed: trained on
-nothing but a few of the good LoRA's own pictures. All run through the stages `ingest`, `train`, `generate` and `benchmark`.
+nothing but a few of the good LoRA's own pictures of one prompt, which is what a loop without real images, without captions of its own and
+without prior pictures ends in: whatever is asked for, it draws that one view. All run through the stages `ingest`, `train`, `generate` and `benchmark`.
 `alarm` is the collapse alarm against the good LoRA; the base is no yardstick and never raises it.
 
     python -m benchmarks.model_card                       # about eight minutes a character on two cores
@@ -38,6 +39,7 @@ from flenwheel_core.nano.world import HELD_OUT_FROM, caption, make_character, ma
 from flenwheel_core.progress import Progress
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.recipes.model import Recipe
+from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.settings import Settings
 from flenwheel_core.stages.base import StageContext
 from flenwheel_core.stages.benchmark import benchmark
@@ -91,15 +93,14 @@ class World:
         assert result.fingerprint is not None, result.problems
         return self.store.get_images(result.sources), result.fingerprint
 
-    def trained(self, name: str, records: Sequence[ImageRecord], *, real: bool) -> str:
+    def trained(self, name: str, items: tuple[TrainItem, ...], recipe: TrainingRecipe) -> str:
         """The digest of a LoRA trained on these pictures."""
-        items = tuple(TrainItem(image=one.digest, caption=one.caption or "", real=real) for one in records)
         request = TrainRequest(
             character=HERO,
             name=name,
             items=items,
             base=self.recipe.models.base,
-            recipe=self.recipe.train,
+            recipe=recipe,
             seed=self.number,
             sampler=self.recipe.generate.sampler,
         )
@@ -141,15 +142,27 @@ class World:
         return result
 
 
+def captioned(records: Sequence[ImageRecord]) -> tuple[TrainItem, ...]:
+    """Real pictures with their captions."""
+    return tuple(TrainItem(image=one.digest, caption=one.caption or "", real=True) for one in records)
+
+
 def run_character(world: World, grids: Path | None) -> list[Row]:
     """One row a case; every measurement is made twice and must be the same."""
     seed = FIRST_CHARACTER + world.number
     records, fingerprint = world.ingested(world.sources(seed))
     strangers, _ = world.ingested(world.sources(seed + 500))
-    good = world.trained("good", records, real=True)
+    recipe = world.recipe.train
+    good = world.trained("good", captioned(records), recipe)
     half = len(records) // 2
-    spoiled = world.trained("spoiled", [*records[:half], *strangers[half:]], real=True)
-    collapsed = world.trained("collapsed", world.own_pictures(good), real=False)
+    spoiled = world.trained("spoiled", captioned([*records[:half], *strangers[half:]]), recipe)
+    own = tuple(
+        TrainItem(image=one.digest, caption=f"{HERO.trigger} {HERO.class_word}", real=False)
+        for one in world.own_pictures(good)
+    )
+    collapsed = world.trained(
+        "collapsed", own, recipe.model_copy(update={"prior": recipe.prior.model_copy(update={"share": 0.0})})
+    )
     loras = dict(zip(CASES, (None, good, spoiled, collapsed), strict=True))
     rows: list[Row] = []
     for case, lora in loras.items():

@@ -90,6 +90,22 @@ def trials() -> dict[str, Trial]:
             for steps in (400, 800)
             for rate in (1e-3, 2e-3)
         ),
+        *(Trial(f"anchor_{share:g}", editor={"anchor": share}) for share in (0.5, 1.0)),
+        *(
+            Trial(f"guided_anchor_{share:g}", editor={"distilled_guidance": 2.5, "anchor": share})
+            for share in (0.0, 0.5, 1.0)
+        ),
+        Trial("guided_corrected_only", approved=False, editor={"distilled_guidance": 2.5}),
+        *(
+            Trial(
+                f"guided_mistakes_{weight:g}_steps_{steps}",
+                train={"steps": steps},
+                editor={"distilled_guidance": 2.5, "mistake_weight": weight, "anchor": share},
+            )
+            for weight, steps, share in ((8.0, 200, 0.0), (8.0, 400, 0.0), (8.0, 401, 1.0))
+        ),
+        Trial("guided_steps_400", train={"steps": 400}, editor={"distilled_guidance": 2.5}),
+        Trial("guided_rate_2e-4", train={"learning_rate": 2e-4}, editor={"distilled_guidance": 2.5, "anchor": 0.5}),
         Trial("dropout_0", train={"caption_dropout": 0.0}),
         Trial("dropout_0.2", train={"caption_dropout": 0.2}),
         Trial("uniform_sigma", train={"sigma": {"density": "uniform"}}),
@@ -218,6 +234,8 @@ def train(plan: Plan, trial: Trial, triplets: str) -> LoraRecord:
         kept_weight=editor.kept_weight,
         corrections_weight=editor.corrections_weight,
         mistake_weight=editor.mistake_weight,
+        guidance=editor.distilled_guidance,
+        anchor=editor.anchor,
         seed=editor.seed,
     )
     return plan.world(0).stage(base.EDIT_TRAIN, request).lora

@@ -24,6 +24,12 @@ class EditTrainRequest(StageRequest):
     mistake_weight: float | None = Field(
         default=None, exclude_if=is_unset, description="loss weight where a corrected edit had gone wrong; None: 1"
     )
+    guidance: float | None = Field(
+        default=None, exclude_if=is_unset, description="strength of the guidance distilled into the editor; None: 1"
+    )
+    anchor: float | None = Field(
+        default=None, exclude_if=is_unset, description="how far the editor's own right answers are kept; None: 0"
+    )
     storage: EditorStorage | None = None
     seed: int
 

@@ -15,6 +15,7 @@ import numpy as np
 from flenwheel_core.domain.decisions import Decision, Verdict
 from flenwheel_core.domain.images import ImageKind, ImageRecord, Labels
 from flenwheel_core.families.registry import open_reader, open_verifier
+from flenwheel_core.ids import derive_seed
 from flenwheel_core.nano import SAME_CHARACTER
 from flenwheel_core.nano.world import Character, View, apply_instruction, make_character, parse_instruction, render
 from flenwheel_core.review.session import Reviews
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 AUTHOR = "simulated reviewer"
 TRUTH_VIEWS = 3
+CORRECTION_TRIES = 48
+"""Right answers differ in framing and in details of the background: of so many the one nearest to the edit is given."""
 
 
 @dataclass(frozen=True)
@@ -89,13 +92,13 @@ def judge(
         embeddings = [embedded.embedding for embedded in verifier.embed(images)]
         seen = reader.read(images)
     judged = []
-    for record, embedding, labels in zip(records, embeddings, seen, strict=True):
+    for record, image, embedding, labels in zip(records, images, embeddings, seen, strict=True):
         similarity = -1.0 if embedding is None else float(np.dot(_unit(embedding), true_mean))
         reasons = (() if similarity >= SAME_CHARACTER else ("identity",)) + _missed(record.labels, labels)
         verdict = Verdict.GOOD if not reasons else Verdict.REJECT
         correction = None
         if reasons and "identity" not in reasons and record.kind is ImageKind.ENRICHED:
-            answer = _right_answer(record, truth, store)
+            answer = _right_answer(record, image, truth, store)
             if answer is not None:
                 verdict, correction = (
                     Verdict.NEEDS_CORRECTION,
@@ -133,15 +136,25 @@ def _missed(asked: Labels, seen: Labels) -> tuple[str, ...]:
     return tuple(missed)
 
 
-def _right_answer(record: ImageRecord, truth: Truth, store: Store) -> "Image | None":
-    """The picture the edit should have become."""
+def _right_answer(record: ImageRecord, edit: "Image", truth: Truth, store: Store) -> "Image | None":
+    """The picture the edit should have become: a person mends what is wrong and leaves the framing as it is."""
     if record.prompt is None or not record.parents:
         return None
     source = _source_name(record.parents[0], store)
     if source is None or source not in truth.source_views:
         return None
-    target = apply_instruction(truth.source_views[source], parse_instruction(record.prompt), record.seed or 0)
-    return render(make_character(truth.character_seed), target, size=record.width)
+    view, asked = truth.source_views[source], parse_instruction(record.prompt)
+    character = make_character(truth.character_seed)
+    answers = (
+        render(
+            character,
+            apply_instruction(view, asked, derive_seed(record.seed or 0, "answer", number)),
+            size=record.width,
+        )
+        for number in range(CORRECTION_TRIES)
+    )
+    wanted = np.asarray(edit.convert("RGB"), dtype=np.float32)
+    return min(answers, key=lambda answer: float(np.abs(np.asarray(answer, dtype=np.float32) - wanted).mean()))
 
 
 def _source_name(digest: str, store: Store) -> str | None:

@@ -41,6 +41,20 @@ class EditorRecipe(Document):
         exclude_if=is_unset,
         description="Loss weight where the editor's own answer differed most from the corrected one; 1 if unset.",
     )
+    distilled_guidance: float | None = Field(
+        default=None,
+        ge=1,
+        le=20,
+        exclude_if=is_unset,
+        description="Strength of the guidance that is distilled into the editor, which then edits at true_cfg 1; 1 if unset.",
+    )
+    anchor: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        exclude_if=is_unset,
+        description="How far the bare editor's own answer is the target where a person found nothing wrong; 0 if unset.",
+    )
     holdout_share: float = Field(default=0.2, gt=0, lt=1, description="Share of the edits kept for the comparison.")
     compared_edits: int = Field(default=24, ge=2, le=1000, description="Held-out edits to compare on, at most.")
     lora_weight: float = Field(default=1.0, ge=0, le=2, description="Weight the editor's LoRA is applied with.")

@@ -28,6 +28,7 @@ def edit_train(request: EditTrainRequest, context: StageContext) -> EditTrainRes
                 load_rejected=None
                 if triplet.rejected is None
                 else partial(load_picture, context.store, triplet.rejected),
+                approved=triplet.kind == "approved",
                 weight=weight,
             )
             for triplet, weight in zip(triplets, weights, strict=True)
@@ -36,6 +37,8 @@ def edit_train(request: EditTrainRequest, context: StageContext) -> EditTrainRes
         changed_weight=request.changed_weight,
         kept_weight=request.kept_weight,
         mistake_weight=request.mistake_weight or 1.0,
+        guidance=request.guidance or 1.0,
+        anchor=request.anchor or 0.0,
         seed=request.seed,
         folder=context.scratch,
         memory_level=context.memory_level,

@@ -1,7 +1,8 @@
 """Qwen-Image-Edit for the training loop: noisy target tokens beside clean reference tokens, loss on the target alone."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,12 +35,27 @@ class EditExample:
     """The same for an empty prompt: its pictures stay."""
     region: Tensor | None = None
     """(target tokens, 1) loss weights."""
+    wrong: Tensor | None = None
+    """(target tokens, 1), 0 to 1: where the editor's own answer was wrong. None: everywhere, nobody knows that answer."""
     weight: float = 1.0
 
     @property
     def bucket(self) -> str:
         """Examples of one bucket can share a batch."""
         return "+".join(f"{width}x{height}" for width, height in (self.sizes.target, *self.sizes.references))
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What the prediction is drawn towards, beside the target picture."""
+
+    guidance: float = 1.0
+    """Strength of the guidance that is distilled into the editor; 1: none. Such an editor predicts
+    `empty + guidance * (asked - empty)` (Meng et al. 2023), so a target without it would train the guidance out again."""
+    anchor: float = 0.0
+    """How far the target is the bare editor's own prediction where its answer was right; 0: not at all, 1: entirely."""
+    bare: Callable[[], AbstractContextManager[None]] | None = None
+    """The editor without the LoRA in training, within this context; guidance and anchor need it."""
 
 
 class EditTask:
@@ -55,7 +71,9 @@ class EditTask:
         *,
         seed: int,
         dtype: torch.dtype,
+        aim: Aim | None = None,
     ) -> None:
+        self._aim = aim or Aim()
         self._transformer = transformer
         self._parameters = parameters
         self._scheduler = scheduler
@@ -86,9 +104,37 @@ class EditTask:
             [normal(tuple(e.target.shape), self._seed, "noise", index, p) for p, e in zip(places, batch, strict=True)]
         )
         sigma = self._sigma(index, batch).to(self._device)
-        prompts = [e.empty if self._is_dropped(index, p) else e.prompt for p, e in zip(places, batch, strict=True)]
-        prediction = self.predict(batch, noisy_input(clean, noise, sigma), sigma, prompts)
-        return flow_loss(prediction, velocity_target(clean, noise), self._regions(batch)).mean()
+        dropped = [self._is_dropped(index, place) for place in places]
+        prompts = [e.empty if without else e.prompt for without, e in zip(dropped, batch, strict=True)]
+        noisy = noisy_input(clean, noise, sigma)
+        target = self._aimed(batch, velocity_target(clean, noise), noisy, sigma, prompts, dropped)
+        return flow_loss(self.predict(batch, noisy, sigma, prompts), target, self._regions(batch)).mean()
+
+    @torch.no_grad()
+    def _aimed(
+        self,
+        batch: Sequence[EditExample],
+        target: Tensor,
+        noisy: Tensor,
+        sigma: Tensor,
+        prompts: Sequence[Tensor],
+        dropped: Sequence[bool],
+    ) -> Tensor:
+        """The target (batch, target tokens, channels) with the editor's distilled guidance, and its own right answers kept."""
+        aim = self._aim
+        if aim.bare is None:
+            return target
+        with aim.bare():
+            if aim.guidance != 1.0:
+                empty = self.predict(batch, noisy, sigma, [example.empty for example in batch]).float()
+                strength = [1.0 if without else aim.guidance for without in dropped]
+                factor = torch.tensor(strength, device=target.device).reshape(-1, 1, 1)
+                target = empty + factor * (target - empty)
+            if aim.anchor > 0:
+                right = 1 - self._stack([_everywhere(e) if e.wrong is None else e.wrong for e in batch])
+                own = self.predict(batch, noisy, sigma, prompts).float()
+                target = target + aim.anchor * right * (own - target)
+        return target
 
     def predict(self, batch: Sequence[EditExample], noisy: Tensor, sigma: Tensor, prompts: Sequence[Tensor]) -> Tensor:
         """Velocity (batch, target tokens, channels): the prediction for the reference tokens is cut off."""
@@ -121,14 +167,17 @@ class EditTask:
     def _regions(self, batch: Sequence[EditExample]) -> Tensor | None:
         if all(example.region is None for example in batch):
             return None
-        ones = torch.ones(batch[0].target.shape[0], 1)
-        return self._stack([ones if example.region is None else example.region for example in batch])
+        return self._stack([_everywhere(e) if e.region is None else e.region for e in batch])
 
     def _stack(self, tensors: Sequence[Tensor]) -> Tensor:
         stacked = torch.stack(list(tensors))
         if self._device.type == "cuda":
             return stacked.pin_memory().to(self._device, non_blocking=True)
         return stacked
+
+
+def _everywhere(example: EditExample) -> Tensor:
+    return torch.ones(example.target.shape[0], 1)
 
 
 def _padded(prompts: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:

@@ -13,7 +13,7 @@ from flenwheel_core.families.qwen_edit.adapter import adapt, lora_file
 from flenwheel_core.families.qwen_edit.conditioning import NO_PROMPT, PIXELS_PER_TOKEN, Size
 from flenwheel_core.families.qwen_edit.encoding import Instruction, encode_instructions, encode_pictures
 from flenwheel_core.families.qwen_edit.loading import QwenEditModel, find_model
-from flenwheel_core.families.qwen_edit.task import EditExample, EditTask
+from flenwheel_core.families.qwen_edit.task import Aim, EditExample, EditTask
 from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.settings import Settings
 from flenwheel_core.training.cache import TensorCache
@@ -38,6 +38,8 @@ class EditLesson:
     load_target: "Callable[[], Image]"
     load_rejected: "Callable[[], Image] | None" = None
     """What the editor had made of it, where a person corrected that."""
+    approved: bool = False
+    """The target is the editor's own edit, taken as it was."""
     weight: float = 1.0
 
 
@@ -57,6 +59,10 @@ class EditTrainJob:
     folder: Path
     """Checkpoints and loss.jsonl: survives a crash."""
     memory_level: int = 0
+    guidance: float = 1.0
+    """Strength of the guidance that is distilled into the editor; 1: none."""
+    anchor: float = 0.0
+    """How far the editor's own answers are kept where nothing was wrong with them."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,7 @@ def train_editor(model: QwenEditModel, job: EditTrainJob, hooks: TrainHooks, cac
         examples,
         seed=job.seed,
         dtype=model.dtype,
+        aim=Aim(job.guidance, job.anchor, adapted.without_adapter) if job.guidance != 1 or job.anchor > 0 else None,
     )
     outcome = run_loop(
         task,
@@ -115,7 +122,8 @@ def encode_lessons(model: QwenEditModel, job: EditTrainJob, cache: TensorCache) 
     sources = [lesson.load_source() for lesson in job.lessons]
     targets = [lesson.load_target() for lesson in job.lessons]
     wanted = [Instruction(lesson.prompt, (source,), area) for lesson, source in zip(job.lessons, sources, strict=True)]
-    empty = [Instruction(NO_PROMPT, (source,), area) for source in sources] if job.recipe.caption_dropout else []
+    unasked = job.recipe.caption_dropout > 0 or job.guidance != 1
+    empty = [Instruction(NO_PROMPT, (source,), area) for source in sources] if unasked else []
     texts = encode_instructions(model, [*wanted, *empty], cache)
     prompts, empties = texts[: len(wanted)], texts[len(wanted) :] or texts[: len(wanted)]
     sizes = [instruction.sizes(model) for instruction in wanted]
@@ -134,6 +142,7 @@ def encode_lessons(model: QwenEditModel, job: EditTrainJob, cache: TensorCache) 
             prompt=prompts[index],
             empty=empties[index],
             region=_region(job, job.lessons[index], sources[index], targets[index], sizes[index].target),
+            wrong=_wrong(job, job.lessons[index], targets[index], sizes[index].target),
             weight=job.lessons[index].weight,
         )
         for index in range(count)
@@ -145,16 +154,26 @@ def _region(job: EditTrainJob, lesson: EditLesson, source: "Image", target: "Ima
     wrong = lesson.load_rejected if job.mistake_weight != 1 else None
     if job.changed_weight == job.kept_weight and wrong is None:
         return None
-    rows, columns = size[1] // PIXELS_PER_TOKEN, size[0] // PIXELS_PER_TOKEN
-
-    def between(first: "Image", second: "Image") -> torch.Tensor:
-        return torch.from_numpy(changed_region(first, second, rows, columns)).reshape(-1, 1)
-
-    weights = job.kept_weight + (job.changed_weight - job.kept_weight) * between(source, target)
+    weights = job.kept_weight + (job.changed_weight - job.kept_weight) * _between(source, target, size)
     if wrong is not None:
-        mistake = between(wrong(), target)
+        mistake = _between(wrong(), target, size)
         weights = weights * (1 + (job.mistake_weight - 1) * mistake / mistake.max().clamp_min(1e-6))
     return weights
+
+
+def _wrong(job: EditTrainJob, lesson: EditLesson, target: "Image", size: Size) -> torch.Tensor | None:
+    """(target tokens, 1): where the editor's own answer was wrong; None if its answer is not known, or nobody asks."""
+    if job.anchor == 0 or (lesson.load_rejected is None and not lesson.approved):
+        return None
+    if lesson.load_rejected is None:
+        return torch.zeros(size[1] // PIXELS_PER_TOKEN * (size[0] // PIXELS_PER_TOKEN), 1)
+    return _between(lesson.load_rejected(), target, size)
+
+
+def _between(first: "Image", second: "Image", size: Size) -> torch.Tensor:
+    """(target tokens, 1): how much two pictures differ, 0 to 1."""
+    rows, columns = size[1] // PIXELS_PER_TOKEN, size[0] // PIXELS_PER_TOKEN
+    return torch.from_numpy(changed_region(first, second, rows, columns)).reshape(-1, 1)
 
 
 def open_trainer(

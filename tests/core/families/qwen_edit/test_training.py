@@ -1,6 +1,8 @@
 """Training the editor: the pipeline's own tensors, exact resume, regions, dropout with the picture kept, a file that loads back."""
 
 import threading
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from flenwheel_core.families.protocols import EditJob, LoraFile
 from flenwheel_core.families.qwen_edit.drawing import draw
 from flenwheel_core.families.qwen_edit.editor import open_editor
 from flenwheel_core.families.qwen_edit.loading import QwenEditModel, find_model
-from flenwheel_core.families.qwen_edit.task import EditTask
+from flenwheel_core.families.qwen_edit.task import Aim, EditTask
 from flenwheel_core.families.qwen_edit.trainer import EditLesson, EditTrainJob, encode_lessons, train_editor
 from flenwheel_core.recipes.train import LoraRecipe, SamplingRecipe, TrainingRecipe
 from flenwheel_core.settings import Settings
@@ -66,11 +68,15 @@ def cache(tmp_path: Path) -> TensorCache:
     return TensorCache(tmp_path / "cache")
 
 
-def one_step_task(model: QwenEditModel, cache: TensorCache, tmp_path: Path, given: EditLesson) -> tuple[EditTask, list]:
+def one_step_task(
+    model: QwenEditModel, cache: TensorCache, tmp_path: Path, given: EditLesson, aim: Aim | None = None
+) -> tuple[EditTask, list]:
     transformer = model.load_transformer()
     weight = torch.nn.Parameter(torch.zeros(1))
     examples = encode_lessons(model, job(tmp_path, given), cache)
-    task = EditTask(transformer, {"w": weight}, model.load_scheduler(), RECIPE, examples, seed=1, dtype=torch.float32)
+    task = EditTask(
+        transformer, {"w": weight}, model.load_scheduler(), RECIPE, examples, seed=1, dtype=torch.float32, aim=aim
+    )
     return task, examples
 
 
@@ -146,6 +152,55 @@ def test_regions_weigh_where_a_corrected_edit_had_gone_wrong(
     assert approved.region is None and wrong.region is not None
     grid = wrong.region.reshape(6, 6)
     assert grid[0, 0] == 5.0 and grid[5, 5] == 1.0
+
+
+@torch.no_grad()
+def test_distilled_guidance_is_in_the_target_but_not_for_dropped_prompts(
+    model: QwenEditModel, cache: TensorCache, tmp_path: Path
+) -> None:
+    task, (example,) = one_step_task(model, cache, tmp_path, lesson(), Aim(guidance=2.5, bare=nullcontext))
+    flow, noisy, sigma = (
+        torch.randn(2, *example.target.shape),
+        torch.stack([example.target] * 2),
+        torch.tensor([0.4, 0.6]),
+    )
+    aimed = task._aimed([example] * 2, flow, noisy, sigma, [example.prompt, example.empty], [False, True])
+    empty = task.predict([example] * 2, noisy, sigma, [example.empty] * 2)
+    torch.testing.assert_close(aimed[0], empty[0] + 2.5 * (flow[0] - empty[0]))
+    torch.testing.assert_close(aimed[1], flow[1])
+
+
+@torch.no_grad()
+def test_the_editors_own_answer_stays_the_target_where_nothing_was_wrong(
+    model: QwenEditModel, cache: TensorCache, tmp_path: Path
+) -> None:
+    rejected = TARGET.copy()
+    rejected.paste((255, 0, 0), (0, 0, 32, 32))
+    corrected = EditLesson("smiling", lambda: SOURCE, lambda: TARGET, lambda: rejected)
+    approved = EditLesson("smiling", lambda: SOURCE, lambda: TARGET, approved=True)
+    brought = lesson()  # from elsewhere: what the editor would have made is not known
+    given = job(tmp_path, corrected, approved, brought)
+    examples = encode_lessons(model, replace(given, anchor=1.0), cache)
+    task, _ = one_step_task(model, cache, tmp_path, lesson(), Aim(anchor=1.0, bare=nullcontext))
+    prompts = [example.prompt for example in examples]
+    noisy, sigma = torch.stack([example.target for example in examples]), torch.tensor([0.4, 0.5, 0.6])
+    flow, own = torch.randn_like(noisy), task.predict(examples, noisy, sigma, prompts)
+    aimed = task._aimed(examples, flow, noisy, sigma, prompts, [False] * 3).unflatten(1, (6, 6))
+    flow, own = flow.unflatten(1, (6, 6)), own.unflatten(1, (6, 6))
+    torch.testing.assert_close(aimed[0, :2, :2], flow[0, :2, :2])
+    torch.testing.assert_close(aimed[0, 3:], own[0, 3:])
+    torch.testing.assert_close(aimed[1], own[1])
+    torch.testing.assert_close(aimed[2], flow[2])
+
+
+def test_an_anchored_lora_starts_where_approved_edits_have_nothing_to_teach(
+    model: QwenEditModel, cache: TensorCache, tmp_path: Path
+) -> None:
+    approved = EditLesson("smiling", lambda: SOURCE, lambda: TARGET, approved=True)
+    anchored = train_editor(model, replace(job(tmp_path / "anchored", approved), anchor=1.0), hooks(), cache)
+    assert anchored.losses[0].loss < 1e-8
+    plain = train_editor(model, job(tmp_path / "plain", approved), hooks(), cache)
+    assert plain.losses[0].loss > 0.1
 
 
 def test_resume_is_exact_and_the_file_loads_back(
