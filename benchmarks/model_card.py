@@ -1,9 +1,9 @@
 """Does the model card rank LoRAs as it must? Four known ones on nano characters that no model was trained on.
 
 none: the bare base. good: trained on renders of the character. spoiled: half of its pictures show somebody else. collapsed: trained on
-nothing but a few of the good LoRA's own pictures of one prompt, which is what a loop without real images, without captions of its own and
-without prior pictures ends in: whatever is asked for, it draws that one view. All run through the stages `ingest`, `train`, `generate` and `benchmark`.
-`alarm` is the collapse alarm against the good LoRA; the base is no yardstick and never raises it.
+nothing but the good LoRA's own pictures of one prompt under the prompts of all cells, without prior pictures: a loop without real
+images ends so, drawing one view whatever it is asked for, and learning that from its own answers. All run through the stages `ingest`,
+`train`, `generate` and `benchmark`. `alarm` is the collapse alarm against the good LoRA; the base is no yardstick and never raises it.
 
     python -m benchmarks.model_card                       # about eight minutes a character on two cores
     python -m benchmarks.model_card --characters 10 --workers 5 --gpu auto      # on a card
@@ -17,6 +17,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 
 from benchmarks.result_file import Row, write_result
@@ -106,8 +107,13 @@ class World:
         )
         return train(request, self.context(f"train-{name}")).lora.digest
 
-    def own_pictures(self, lora: str) -> tuple[ImageRecord, ...]:
-        """A few pictures of the LoRA itself, all of one prompt: what a loop without real images feeds on."""
+    def own_answers(self, lora: str) -> tuple[TrainItem, ...]:
+        """The prompts of all cells, each with one of a few pictures that the LoRA drew of one of them."""
+        prompts = dict.fromkeys(item.prompt for item in plan_card(HERO, self.recipe))
+        drawn = cycle(self._own_pictures(lora))
+        return tuple(TrainItem(image=next(drawn).digest, caption=prompt, real=False) for prompt in prompts)
+
+    def _own_pictures(self, lora: str) -> tuple[ImageRecord, ...]:
         item = plan_card(HERO, self.recipe)[0]
         items = tuple(
             GenerateItem(key=f"own-{index}", prompt=item.prompt, seed=index, cell=item.cell, labels=item.labels)
@@ -156,13 +162,8 @@ def run_character(world: World, grids: Path | None) -> list[Row]:
     good = world.trained("good", captioned(records), recipe)
     half = len(records) // 2
     spoiled = world.trained("spoiled", captioned([*records[:half], *strangers[half:]]), recipe)
-    own = tuple(
-        TrainItem(image=one.digest, caption=f"{HERO.trigger} {HERO.class_word}", real=False)
-        for one in world.own_pictures(good)
-    )
-    collapsed = world.trained(
-        "collapsed", own, recipe.model_copy(update={"prior": recipe.prior.model_copy(update={"share": 0.0})})
-    )
+    without_prior = recipe.model_copy(update={"prior": recipe.prior.model_copy(update={"share": 0.0})})
+    collapsed = world.trained("collapsed", world.own_answers(good), without_prior)
     loras = dict(zip(CASES, (None, good, spoiled, collapsed), strict=True))
     rows: list[Row] = []
     for case, lora in loras.items():
