@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 AUTHOR = "simulated reviewer"
 TRUTH_VIEWS = 3
-CORRECTION_TRIES = 48
+CORRECTION_TRIES = 24
 """Right answers differ in framing and in details of the background: of so many the one nearest to the edit is given."""
 
 
