@@ -203,6 +203,17 @@ def test_an_anchored_lora_starts_where_approved_edits_have_nothing_to_teach(
     assert plain.losses[0].loss > 0.1
 
 
+def test_training_with_distilled_guidance_aims_elsewhere(
+    model: QwenEditModel, cache: TensorCache, tmp_path: Path
+) -> None:
+    plain, same, guided = (
+        train_editor(model, replace(job(tmp_path / f"{strength}-{number}"), guidance=strength), hooks(), cache)
+        for number, strength in enumerate((1.0, 1.0, 2.5))
+    )
+    assert plain.lora == same.lora != guided.lora
+    assert guided.losses[0].loss > 1.5 * plain.losses[0].loss
+
+
 def test_resume_is_exact_and_the_file_loads_back(
     model: QwenEditModel, cache: TensorCache, tmp_path: Path, editor_folder: Path, settings: Settings
 ) -> None:
