@@ -67,9 +67,10 @@ def resume_gate(api: PrefectApi, flow_run_id: str, outcome: ClosedGate) -> Resum
                 end += SCHEMA_SECONDS
             time.sleep(0.5)
             continue
-        # An answer that got lost on its way back, or somebody else's: either way the run goes on with the outcome in the store.
+        # It waited at this gate a moment ago: the reconciler handed the outcome over meanwhile, or the server's reply got lost.
+        # Whoever resumed it, the run goes on with the outcome in the store, which is this one.
         if NOT_WAITING in reason:
-            return ResumeResult(accepted=False, reason="The run was resumed already.")
+            return ResumeResult(accepted=True)
         return ResumeResult(accepted=False, reason=reason)
 
 

@@ -33,7 +33,9 @@ def test_a_turn_survives_a_killed_server_and_every_way_to_answer(running: Runnin
     approved = running.cli("approve", gate_a, "--verdict", "approve", "--undecided", "take_passed")
     assert approved.returncode == 0 and "The answer is kept" in approved.stdout, approved.stderr
     wait_for(running.api.healthy, 60, running.log.read_text)
-    if "The run goes on." not in approved.stdout:
+    # Once the server is back, the reconciler of `up` may be faster than the command, which then finds the run at work.
+    handed_over = any(words in approved.stdout for words in ("The run goes on.", "does not wait any more"))
+    if not handed_over:
         assert "as soon as" in approved.stdout
         reconcile(running.api, running.settings)
     again = running.cli("approve", gate_a, "--verdict", "stop")
