@@ -209,7 +209,7 @@ def train(plan: Plan, trial: Trial, triplets: str) -> LoraRecord:
         kept_weight=editor.kept_weight,
         corrections_weight=editor.corrections_weight,
         mistake_weight=editor.mistake_weight,
-        guidance=editor.distilled_guidance,
+        distilled_guidance=editor.distilled_guidance,
         anchor=editor.anchor,
         seed=editor.seed,
     )

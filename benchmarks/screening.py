@@ -85,9 +85,12 @@ def run_case(case: str, number: int, verifier: str) -> dict[str, float | int | s
             verifier=verifier,
             recipe=ScreeningRecipe(),
         )
+        del records
+        before = resident_gib()
         began = time.perf_counter()
         result = screen(request, context)
         seconds = time.perf_counter() - began
+        growth = resident_gib() - before
     cores = len(os.sched_getaffinity(0))
     # Workers are all alike: the largest one stands for each of them.
     workers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (cores if kind == "person" else 0)
@@ -99,10 +102,17 @@ def run_case(case: str, number: int, verifier: str) -> dict[str, float | int | s
         "images_per_second": number / seconds,
         "images_per_second_core": number / seconds / cores,
         "peak_gib": peak / GIB,
+        "growth_kib_per_image": growth * GIB / number,
         "passed": result.passed,
         "unsure": result.unsure,
         "failed": result.failed,
     }
+
+
+def resident_gib() -> float:
+    """Memory of this process now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**30
 
 
 def _record(store: Store, image: Image.Image, index: int) -> ImageRecord:

@@ -16,6 +16,8 @@ from flenwheel_core.review.flow_server import ResumeResult
 SCHEMA_SECONDS = 4.0
 """A run is Suspended a moment before the form of its gate is stored; after this long its process must have died in between."""
 NO_SCHEMA = "Run input schema not found."
+GOES_ON = ("SCHEDULED", "PENDING", "RUNNING")
+"""A run in such a state takes the outcome from the store when it comes to the gate, or has taken it already."""
 NOT_WAITING = "Cannot resume a flow run that is not paused."
 
 
@@ -39,7 +41,10 @@ def gate_of(run: FlowRun) -> str | None:
 
 
 def resume_gate(api: PrefectApi, flow_run_id: str, outcome: ClosedGate) -> ResumeResult:
-    """Hands a gate's outcome to the run that waits for it. Raises ServerError if the server does not answer."""
+    """Hands a gate's outcome to the run that waits for it; accepted if the run goes on, whoever resumed it first.
+
+    Raises ServerError if the server does not answer.
+    """
     answer: dict[str, Json] = {
         "verdict": outcome.verdict,
         "override_minimum": outcome.enough,
@@ -54,6 +59,8 @@ def resume_gate(api: PrefectApi, flow_run_id: str, outcome: ClosedGate) -> Resum
             return ResumeResult(accepted=False, reason="The server does not know the run that opened this gate.")
         gate = gate_of(run)
         if gate is None or run.state is None:
+            if run.state is not None and run.state.type in GOES_ON:
+                return ResumeResult(accepted=True)
             state = run.state.name if run.state is not None else "unknown"
             return ResumeResult(accepted=False, reason=f"The run does not wait any more; it is {state}.")
         if gate != outcome.gate:
@@ -67,10 +74,10 @@ def resume_gate(api: PrefectApi, flow_run_id: str, outcome: ClosedGate) -> Resum
                 end += SCHEMA_SECONDS
             time.sleep(0.5)
             continue
-        # It waited at this gate a moment ago: the reconciler handed the outcome over meanwhile, or the server's reply got lost.
-        # Whoever resumed it, the run goes on with the outcome in the store, which is this one.
+        # It waited a moment ago: the reconciler was faster, or the server's reply got lost. The state says whether it goes on.
         if NOT_WAITING in reason:
-            return ResumeResult(accepted=True)
+            time.sleep(0.2)
+            continue
         return ResumeResult(accepted=False, reason=reason)
 
 

@@ -116,7 +116,7 @@ class EditorTurn:
             kept_weight=editor.kept_weight,
             corrections_weight=editor.corrections_weight,
             mistake_weight=editor.mistake_weight,
-            guidance=editor.distilled_guidance,
+            distilled_guidance=editor.distilled_guidance,
             anchor=editor.anchor,
             storage=editor.storage,
             seed=editor.seed,

@@ -24,7 +24,7 @@ class EditTrainRequest(StageRequest):
     mistake_weight: float | None = Field(
         default=None, exclude_if=is_unset, description="loss weight where a corrected edit had gone wrong; None: 1"
     )
-    guidance: float | None = Field(
+    distilled_guidance: float | None = Field(
         default=None, exclude_if=is_unset, description="strength of the guidance distilled into the editor; None: 1"
     )
     anchor: float | None = Field(

@@ -37,7 +37,7 @@ def edit_train(request: EditTrainRequest, context: StageContext) -> EditTrainRes
         changed_weight=request.changed_weight,
         kept_weight=request.kept_weight,
         mistake_weight=request.mistake_weight or 1.0,
-        guidance=request.guidance or 1.0,
+        distilled_guidance=request.distilled_guidance or 1.0,
         anchor=request.anchor or 0.0,
         seed=request.seed,
         folder=context.scratch,

@@ -33,9 +33,7 @@ def test_a_turn_survives_a_killed_server_and_every_way_to_answer(running: Runnin
     approved = running.cli("approve", gate_a, "--verdict", "approve", "--undecided", "take_passed")
     assert approved.returncode == 0 and "The answer is kept" in approved.stdout, approved.stderr
     wait_for(running.api.healthy, 60, running.log.read_text)
-    # Once the server is back, the reconciler of `up` may be faster than the command, which then finds the run at work.
-    handed_over = any(words in approved.stdout for words in ("The run goes on.", "does not wait any more"))
-    if not handed_over:
+    if "The run goes on." not in approved.stdout:
         assert "as soon as" in approved.stdout
         reconcile(running.api, running.settings)
     again = running.cli("approve", gate_a, "--verdict", "stop")
@@ -52,6 +50,9 @@ def test_a_turn_survives_a_killed_server_and_every_way_to_answer(running: Runnin
         raw_resume(running, run, {"verdict": "approve", "undecided": "take_passed", "reviewer": "form"})[0] == "ACCEPT"
     )
     assert raw_resume(running, run, {"verdict": "stop"})[0] == "ABORT"
+    # Handing over an outcome that reached the run by another way is no failure: the run goes on.
+    known = Reviews(running.store).closed(gate_a)
+    assert known is not None and resume_gate(running.api, run, known).accepted
 
     ended = running.wait_state(run, "COMPLETED", "FAILED", "CRASHED", seconds=150)
     assert ended.state is not None and ended.state.type == "COMPLETED", running.worker_log()

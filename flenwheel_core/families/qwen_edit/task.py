@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -54,8 +54,11 @@ class Aim:
     `empty + guidance * (asked - empty)` (Meng et al. 2023), so a target without it would train the guidance out again."""
     anchor: float = 0.0
     """How far the target is the bare editor's own prediction where its answer was right; 0: not at all, 1: entirely."""
-    bare: Callable[[], AbstractContextManager[None]] | None = None
-    """The editor without the LoRA in training, within this context; guidance and anchor need it."""
+    bare: Callable[[], AbstractContextManager[None]] = nullcontext
+    """The editor without the LoRA in training, within this context."""
+
+
+PLAIN_AIM = Aim()
 
 
 class EditTask:
@@ -71,9 +74,9 @@ class EditTask:
         *,
         seed: int,
         dtype: torch.dtype,
-        aim: Aim | None = None,
+        aim: Aim = PLAIN_AIM,
     ) -> None:
-        self._aim = aim or Aim()
+        self._aim = aim
         self._transformer = transformer
         self._parameters = parameters
         self._scheduler = scheduler
@@ -122,7 +125,7 @@ class EditTask:
     ) -> Tensor:
         """The target (batch, target tokens, channels) with the editor's distilled guidance, and its own right answers kept."""
         aim = self._aim
-        if aim.bare is None:
+        if aim.guidance == 1.0 and aim.anchor == 0.0:
             return target
         with aim.bare():
             if aim.guidance != 1.0:

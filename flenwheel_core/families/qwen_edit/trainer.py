@@ -59,7 +59,7 @@ class EditTrainJob:
     folder: Path
     """Checkpoints and loss.jsonl: survives a crash."""
     memory_level: int = 0
-    guidance: float = 1.0
+    distilled_guidance: float = 1.0
     """Strength of the guidance that is distilled into the editor; 1: none."""
     anchor: float = 0.0
     """How far the editor's own answers are kept where nothing was wrong with them."""
@@ -92,7 +92,7 @@ def train_editor(model: QwenEditModel, job: EditTrainJob, hooks: TrainHooks, cac
         examples,
         seed=job.seed,
         dtype=model.dtype,
-        aim=Aim(job.guidance, job.anchor, adapted.without_adapter) if job.guidance != 1 or job.anchor > 0 else None,
+        aim=Aim(job.distilled_guidance, job.anchor, adapted.without_adapter),
     )
     outcome = run_loop(
         task,
@@ -122,7 +122,7 @@ def encode_lessons(model: QwenEditModel, job: EditTrainJob, cache: TensorCache) 
     sources = [lesson.load_source() for lesson in job.lessons]
     targets = [lesson.load_target() for lesson in job.lessons]
     wanted = [Instruction(lesson.prompt, (source,), area) for lesson, source in zip(job.lessons, sources, strict=True)]
-    unasked = job.recipe.caption_dropout > 0 or job.guidance != 1
+    unasked = job.recipe.caption_dropout > 0 or job.distilled_guidance != 1
     empty = [Instruction(NO_PROMPT, (source,), area) for source in sources] if unasked else []
     texts = encode_instructions(model, [*wanted, *empty], cache)
     prompts, empties = texts[: len(wanted)], texts[len(wanted) :] or texts[: len(wanted)]

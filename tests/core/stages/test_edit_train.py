@@ -52,5 +52,5 @@ def test_guidance_and_anchor_change_what_an_approved_edit_teaches(tmp_path: Path
         return edit_train(request, context).losses[0].loss
 
     plain = loss()
-    assert loss(guidance=2.5) > 1.2 * plain
+    assert loss(distilled_guidance=2.5) > 1.2 * plain
     assert loss(anchor=1.0) < 1e-6 < plain

@@ -1,7 +1,6 @@
 """Training the editor: the pipeline's own tensors, exact resume, regions, dropout with the picture kept, a file that loads back."""
 
 import threading
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from flenwheel_core.families.protocols import EditJob, LoraFile
 from flenwheel_core.families.qwen_edit.drawing import draw
 from flenwheel_core.families.qwen_edit.editor import open_editor
 from flenwheel_core.families.qwen_edit.loading import QwenEditModel, find_model
-from flenwheel_core.families.qwen_edit.task import Aim, EditTask
+from flenwheel_core.families.qwen_edit.task import PLAIN_AIM, Aim, EditTask
 from flenwheel_core.families.qwen_edit.trainer import EditLesson, EditTrainJob, encode_lessons, train_editor
 from flenwheel_core.recipes.train import LoraRecipe, SamplingRecipe, TrainingRecipe
 from flenwheel_core.settings import Settings
@@ -69,7 +68,7 @@ def cache(tmp_path: Path) -> TensorCache:
 
 
 def one_step_task(
-    model: QwenEditModel, cache: TensorCache, tmp_path: Path, given: EditLesson, aim: Aim | None = None
+    model: QwenEditModel, cache: TensorCache, tmp_path: Path, given: EditLesson, aim: Aim = PLAIN_AIM
 ) -> tuple[EditTask, list]:
     transformer = model.load_transformer()
     weight = torch.nn.Parameter(torch.zeros(1))
@@ -158,7 +157,7 @@ def test_regions_weigh_where_a_corrected_edit_had_gone_wrong(
 def test_distilled_guidance_is_in_the_target_but_not_for_dropped_prompts(
     model: QwenEditModel, cache: TensorCache, tmp_path: Path
 ) -> None:
-    task, (example,) = one_step_task(model, cache, tmp_path, lesson(), Aim(guidance=2.5, bare=nullcontext))
+    task, (example,) = one_step_task(model, cache, tmp_path, lesson(), Aim(guidance=2.5))
     flow, noisy, sigma = (
         torch.randn(2, *example.target.shape),
         torch.stack([example.target] * 2),
@@ -181,7 +180,7 @@ def test_the_editors_own_answer_stays_the_target_where_nothing_was_wrong(
     brought = lesson()  # from elsewhere: what the editor would have made is not known
     given = job(tmp_path, corrected, approved, brought)
     examples = encode_lessons(model, replace(given, anchor=1.0), cache)
-    task, _ = one_step_task(model, cache, tmp_path, lesson(), Aim(anchor=1.0, bare=nullcontext))
+    task, _ = one_step_task(model, cache, tmp_path, lesson(), Aim(anchor=1.0))
     prompts = [example.prompt for example in examples]
     noisy, sigma = torch.stack([example.target for example in examples]), torch.tensor([0.4, 0.5, 0.6])
     flow, own = torch.randn_like(noisy), task.predict(examples, noisy, sigma, prompts)
@@ -207,7 +206,9 @@ def test_training_with_distilled_guidance_aims_elsewhere(
     model: QwenEditModel, cache: TensorCache, tmp_path: Path
 ) -> None:
     plain, same, guided = (
-        train_editor(model, replace(job(tmp_path / f"{strength}-{number}"), guidance=strength), hooks(), cache)
+        train_editor(
+            model, replace(job(tmp_path / f"{strength}-{number}"), distilled_guidance=strength), hooks(), cache
+        )
         for number, strength in enumerate((1.0, 1.0, 2.5))
     )
     assert plain.lora == same.lora != guided.lora
