@@ -16,17 +16,19 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from benchmarks.result_file import write_result
+from benchmarks.result_file import Row, write_result
 from flenwheel_core.domain.images import ImageKind, ImageRecord, Labels
 from flenwheel_core.domain.stages import CharacterRef, IngestRequest, ScreenRequest, SourceFile
 from flenwheel_core.nano.world import HELD_OUT_FROM, make_character, make_view, render
-from flenwheel_core.progress import Progress
+from flenwheel_core.progress import Progress, ProgressEvent
 from flenwheel_core.recipes.screening import IngestRecipe, ScreeningRecipe
 from flenwheel_core.settings import Settings
 from flenwheel_core.stages.base import StageContext
@@ -59,7 +61,7 @@ def pictures(case: str, number: int) -> Iterator[Image.Image]:
         yield view.resize((512, 512), Image.Resampling.BICUBIC).point(lambda value, tone=tone: int(value * tone))
 
 
-def run_case(case: str, number: int, verifier: str) -> dict[str, float | int | str]:
+def run_case(case: str, number: int, verifier: str) -> Row:
     """Ingests 12 references, stores `number` candidates, and times the screening of them."""
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(workspace=Path(folder), gpu="cpu")
@@ -86,11 +88,11 @@ def run_case(case: str, number: int, verifier: str) -> dict[str, float | int | s
             recipe=ScreeningRecipe(),
         )
         del records
-        before = resident_gib()
+        memory: list[tuple[int, float]] = []
+        context = replace(context, progress=Progress("screen", partial(note_memory, memory), interval_seconds=0))
         began = time.perf_counter()
         result = screen(request, context)
         seconds = time.perf_counter() - began
-        growth = resident_gib() - before
     cores = len(os.sched_getaffinity(0))
     # Workers are all alike: the largest one stands for each of them.
     workers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (cores if kind == "person" else 0)
@@ -102,7 +104,7 @@ def run_case(case: str, number: int, verifier: str) -> dict[str, float | int | s
         "images_per_second": number / seconds,
         "images_per_second_core": number / seconds / cores,
         "peak_gib": peak / GIB,
-        "growth_kib_per_image": growth * GIB / number,
+        "growth_kib_per_image": growth_kib(memory, number),
         "passed": result.passed,
         "unsure": result.unsure,
         "failed": result.failed,
@@ -113,6 +115,21 @@ def resident_gib() -> float:
     """Memory of this process now."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**30
+
+
+def note_memory(memory: list[tuple[int, float]], event: ProgressEvent) -> None:
+    """Keeps how many pictures are done and the memory at that moment."""
+    memory.append((event.done, resident_gib()))
+
+
+def growth_kib(memory: Sequence[tuple[int, float]], number: int) -> float | None:
+    """What each picture of the second half added: buffers are full by then, so what still grows would grow for ever.
+
+    None if there were too few pictures to tell.
+    """
+    later = [(done, gib) for done, gib in memory if done >= number / 2]
+    (first, before), (last, after) = later[0], later[-1]
+    return (after - before) * GIB / (last - first) if last > first else None
 
 
 def _record(store: Store, image: Image.Image, index: int) -> ImageRecord:
