@@ -45,6 +45,7 @@ from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.training.attention import cudnn_attention_works
 from flenwheel_core.training.checkpoint import CheckpointFolder
 from flenwheel_core.training.flow_matching import flow_loss
+from flenwheel_core.training.graphs import Recorder
 from flenwheel_core.training.loop import run_loop
 from flenwheel_core.training.storage import Storage
 
@@ -80,9 +81,13 @@ class Bench:
 
 
 def make_step(
-    bench: Bench, model: torch.nn.Module, parameters: list[torch.nn.Parameter], pixels: int
+    bench: Bench,
+    model: torch.nn.Module,
+    parameters: list[torch.nn.Parameter],
+    pixels: int,
+    recorder: Recorder | None = None,
 ) -> Callable[[], torch.Tensor]:
-    """The step of the training loop on one fixed triplet."""
+    """The step of the training loop on one fixed triplet; `recorder` runs it as a CUDA graph."""
     sizes = sizes_of(pixels, size=bench.size)
     device = bench.device
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
@@ -104,7 +109,7 @@ def make_step(
 
     def step() -> torch.Tensor:
         arguments = {**inputs, "target": target}
-        loss = loss_of(**arguments)
+        loss = loss_of(**arguments) if recorder is None else recorder.loss("loss", loss_of, arguments)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
@@ -143,8 +148,11 @@ def measured(bench: Bench, model: FastQwen, pixels: int) -> dict[str, float | bo
     for parameter in parameters:
         parameter.grad = None
     clean()
+    recorder = Recorder(parameters, print) if bench.device.type == "cuda" else None
     try:
-        return {**measure(make_step(bench, model, parameters, pixels)), "compiled": bench.compile}
+        row = measure(make_step(bench, model, parameters, pixels, recorder))
+        recorded = recorder is not None and recorder.works
+        return {**row, "compiled": bench.compile, "cuda_graph": recorded}
     except torch.cuda.OutOfMemoryError:
         raise
     except Exception:
@@ -152,7 +160,7 @@ def measured(bench: Bench, model: FastQwen, pixels: int) -> dict[str, float | bo
         model.run_eagerly()
         bench.compile = False
         clean()
-        return {**measure(make_step(bench, model, parameters, pixels)), "compiled": False}
+        return {**measure(make_step(bench, model, parameters, pixels)), "compiled": False, "cuda_graph": False}
 
 
 def run_within(bench: Bench, case: str, model: FastQwen, pixels: int, gib: float, first: int) -> float:
@@ -191,9 +199,10 @@ def ten_triplets(bench: Bench, model: FastQwen, gib: float) -> None:
     set_cap(gib)
     clean()
     began = time.monotonic()
+    recorder = Recorder(list(model.lora.values()), print) if bench.device.type == "cuda" else None
     with tempfile.TemporaryDirectory() as folder:
         run_loop(
-            EditTask(model, model.lora, build_scheduler(), recipe, examples, seed=1, dtype=dtype),
+            EditTask(model, model.lora, build_scheduler(), recipe, examples, seed=1, dtype=dtype, recorder=recorder),
             recipe,
             CheckpointFolder(Path(folder) / "checkpoints", "bench", 1),
             loss_file=Path(folder) / "loss.jsonl",

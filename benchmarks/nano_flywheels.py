@@ -108,7 +108,7 @@ def main() -> None:
     gpu = "cpu"
     if options.cards:  # models this small are over before a compiler is done with them
         gpu = "auto"
-        train = recipe.train.model_copy(update={"weight_format": "bf16", "compile": False})
+        train = recipe.train.model_copy(update={"weight_format": "bf16", "compile": False, "cuda_graphs": True})
         recipe = recipe.model_copy(update={"train": train})
     rows: list[Row] = []
     editor_rows: list[Row] = []

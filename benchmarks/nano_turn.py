@@ -262,8 +262,10 @@ def _open(world: World, number: int) -> Turn:
 
 
 def _gate_a(world: World, turn: Turn) -> tuple[DecisionSet, int]:
-    sources = [entry.image for entry in turn.pool() if entry.real]
-    items = plan_edits(sources, turn.pool(), turn.recipe, turn=turn.number)
+    """Every turn edits towards the cells that the sources leave open, not only those still missing: so turns can be compared."""
+    real = [entry for entry in turn.pool() if entry.real]
+    sources = [entry.image for entry in real]
+    items = plan_edits(sources, real, turn.recipe, turn=turn.number)
     loras = EditorLibrary(turn.store).loras(turn.recipe.models.editor) if world.arm.flywheel_2 else ()
     request = EnrichRequest(
         character=turn.character.ref(),

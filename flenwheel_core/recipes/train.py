@@ -5,6 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from flenwheel_core.domain.base import Document
+from flenwheel_core.domain.images import is_unset
 
 LoraTarget = Literal["attention", "mlp", "modulation", "embedders"]
 Density = Literal["logit_normal", "uniform", "mode", "cosmap"]
@@ -128,6 +129,11 @@ class TrainingRecipe(Document):
         default="bf16", description="Storage of the text encoders while captions are encoded."
     )
     compile: bool | None = Field(default=None, description="Compile the blocks; on a CUDA card if unset.")
+    cuda_graphs: bool | None = Field(
+        default=None,
+        exclude_if=is_unset,
+        description="Record steps as CUDA graphs: no launch costs; on a card where blocks are compiled if unset.",
+    )
     deterministic: bool = Field(
         default=False, description="Bit-equal repeats on a CUDA card: nothing compiled, slower."
     )

@@ -23,7 +23,7 @@ from flenwheel_core.training.buckets import bucket_report, bucket_sides, place
 from flenwheel_core.training.cache import TensorCache
 from flenwheel_core.training.checkpoint import CheckpointFolder
 from flenwheel_core.training.determinism import deterministic
-from flenwheel_core.training.graphs import Recorder
+from flenwheel_core.training.graphs import Recorder, records
 from flenwheel_core.training.job import SampleFile, Trained, TrainHooks, TrainJob, check_job, class_caption
 from flenwheel_core.training.loop import run_loop
 from flenwheel_core.training.optimizers import require_optimizer
@@ -88,7 +88,7 @@ def _train(model: FluxModel, job: TrainJob, hooks: TrainHooks, cache: TensorCach
         return hooks.score([Image.open(file.path).convert("RGB") for file in files])
 
     recorder = None
-    if chosen is not None and chosen.plan.compile and model.device.type == "cuda":
+    if chosen is not None and model.device.type == "cuda" and records(recipe, compiled=chosen.plan.compile):
         recorder = Recorder(list(adapted.parameters.values()), hooks.note)
     task = FluxTask(
         adapted,

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from flenwheel_core.families.qwen_edit.conditioning import EditSizes, shift_of
 from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.training.flow_matching import flow_loss, noisy_input, sigma_of_uniform, velocity_target
+from flenwheel_core.training.graphs import Recorder
 from flenwheel_core.training.order import Order
 from flenwheel_core.training.randomness import normal, uniform
 
@@ -75,8 +76,11 @@ class EditTask:
         seed: int,
         dtype: torch.dtype,
         aim: Aim = PLAIN_AIM,
+        recorder: Recorder | None = None,
     ) -> None:
+        """`recorder` runs forward and backward passes as CUDA graphs."""
         self._aim = aim
+        self._recorder = recorder
         self._transformer = transformer
         self._parameters = parameters
         self._scheduler = scheduler
@@ -111,7 +115,18 @@ class EditTask:
         prompts = [e.empty if without else e.prompt for without, e in zip(dropped, batch, strict=True)]
         noisy = noisy_input(clean, noise, sigma)
         target = self._aimed(batch, velocity_target(clean, noise), noisy, sigma, prompts, dropped)
-        return flow_loss(self.predict(batch, noisy, sigma, prompts), target, self._regions(batch)).mean()
+        inputs = {**self._inputs(batch, noisy, sigma, prompts), "target": target}
+        region = self._regions(batch)
+        if region is not None:
+            inputs["region"] = region
+        predict = self._predictor(batch)
+
+        def loss_of(target: Tensor, region: Tensor | None = None, **given: Tensor) -> Tensor:
+            return flow_loss(predict(**given), target, region).mean()
+
+        if self._recorder is None:
+            return loss_of(**inputs)
+        return self._recorder.loss(f"loss {batch[0].bucket}", loss_of, inputs)
 
     @torch.no_grad()
     def _aimed(
@@ -129,30 +144,53 @@ class EditTask:
             return target
         with aim.bare():
             if aim.guidance != 1.0:
-                empty = self.predict(batch, noisy, sigma, [example.empty for example in batch]).float()
+                empty = self._bare_prediction(batch, noisy, sigma, [example.empty for example in batch])
                 strength = [1.0 if without else aim.guidance for without in dropped]
                 factor = torch.tensor(strength, device=target.device).reshape(-1, 1, 1)
                 target = empty + factor * (target - empty)
             if aim.anchor > 0:
                 right = 1 - self._stack([_everywhere(e) if e.wrong is None else e.wrong for e in batch])
-                own = self.predict(batch, noisy, sigma, prompts).float()
+                own = self._bare_prediction(batch, noisy, sigma, prompts)
                 target = target + aim.anchor * right * (own - target)
         return target
 
     def predict(self, batch: Sequence[EditExample], noisy: Tensor, sigma: Tensor, prompts: Sequence[Tensor]) -> Tensor:
         """Velocity (batch, target tokens, channels): the prediction for the reference tokens is cut off."""
-        tokens = noisy.shape[1]
+        return self._predictor(batch)(**self._inputs(batch, noisy, sigma, prompts))
+
+    def _bare_prediction(
+        self, batch: Sequence[EditExample], noisy: Tensor, sigma: Tensor, prompts: Sequence[Tensor]
+    ) -> Tensor:
+        """As `predict`, without gradients; to be called where the editor is bare."""
+        if self._recorder is None:
+            return self.predict(batch, noisy, sigma, prompts).float()
+        inputs = self._inputs(batch, noisy, sigma, prompts)
+        return self._recorder.call(f"bare {batch[0].bucket}", self._predictor(batch), inputs).float()
+
+    def _inputs(
+        self, batch: Sequence[EditExample], noisy: Tensor, sigma: Tensor, prompts: Sequence[Tensor]
+    ) -> dict[str, Tensor]:
         references = self._stack([example.references for example in batch])
         text, mask = _padded(prompts)
-        inputs: dict[str, Any] = {
+        inputs = {
             "hidden_states": torch.cat([noisy, references], dim=1).to(self._dtype),
             "timestep": sigma.to(self._dtype),
             "encoder_hidden_states": text.to(self._device, self._dtype),
-            "encoder_hidden_states_mask": None if mask is None else mask.to(self._device),
-            "img_shapes": [example.sizes.image_shapes() for example in batch],
         }
-        prediction: Tensor = self._transformer(**inputs, return_dict=False)[0]
-        return prediction[:, :tokens]
+        if mask is not None:
+            inputs["encoder_hidden_states_mask"] = mask.to(self._device)
+        return inputs
+
+    def _predictor(self, batch: Sequence[EditExample]) -> Callable[..., Tensor]:
+        """The transformer for the sizes of a batch, which are all the same in a bucket."""
+        sizes = batch[0].sizes
+        shapes = [sizes.image_shapes()] * len(batch)
+
+        def predict(**inputs: Tensor) -> Tensor:
+            prediction: Tensor = self._transformer(**inputs, img_shapes=shapes, return_dict=False)[0]
+            return prediction[:, : sizes.target_tokens]
+
+        return predict
 
     def _sigma(self, index: int, batch: Sequence[EditExample]) -> Tensor:
         """Noise levels (batch,), shifted as the model's own scheduler does for this many target tokens."""

@@ -12,12 +12,14 @@ from flenwheel_core.errors import InputError
 from flenwheel_core.families.qwen_edit.adapter import adapt, lora_file
 from flenwheel_core.families.qwen_edit.conditioning import NO_PROMPT, PIXELS_PER_TOKEN, Size
 from flenwheel_core.families.qwen_edit.encoding import Instruction, encode_instructions, encode_pictures
+from flenwheel_core.families.qwen_edit.fast import FastQwen
 from flenwheel_core.families.qwen_edit.loading import QwenEditModel, find_model
 from flenwheel_core.families.qwen_edit.task import Aim, EditExample, EditTask
 from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.settings import Settings
 from flenwheel_core.training.cache import TensorCache
 from flenwheel_core.training.checkpoint import CheckpointFolder
+from flenwheel_core.training.graphs import Recorder, records
 from flenwheel_core.training.job import TrainHooks
 from flenwheel_core.training.loop import run_loop
 from flenwheel_core.training.trackers import make_trackers
@@ -84,6 +86,10 @@ def train_editor(model: QwenEditModel, job: EditTrainJob, hooks: TrainHooks, cac
     examples = encode_lessons(model, job, cache)
     hooks.loading("transformer")
     adapted = adapt(model, job.recipe, seed=job.seed, memory_level=job.memory_level)
+    recorder = None
+    fast = adapted.transformer if isinstance(adapted.transformer, FastQwen) else None
+    if fast is not None and model.device.type == "cuda" and records(job.recipe, compiled=fast.plan.compile):
+        recorder = Recorder(list(adapted.parameters.values()), hooks.note)
     task = EditTask(
         adapted.transformer,
         adapted.parameters,
@@ -93,6 +99,7 @@ def train_editor(model: QwenEditModel, job: EditTrainJob, hooks: TrainHooks, cac
         seed=job.seed,
         dtype=model.dtype,
         aim=Aim(job.distilled_guidance, job.anchor, adapted.without_adapter),
+        recorder=recorder,
     )
     outcome = run_loop(
         task,
