@@ -280,11 +280,18 @@ def reference(bench: Bench) -> None:
 
 
 def free(bench: Bench) -> None:
-    """fp8 weights and nothing recomputed, on a card that holds it all."""
+    """fp8 weights and as little recomputed as the card allows."""
     plan = FastPlan("fp8", "fp8", compile=bench.compile, cudnn=cudnn_attention_works(bench.device, 128))
     model = build_fast(CONFIGS[bench.size], bench.device, plan, adapters=True)
-    row = measured(bench, model, 1024)
-    bench.keep("ours_80gib_1mp", row, 1024, storage="fp8", recomputed_blocks=0, cudnn=plan.cudnn)
+    for recomputed in (0, 8, 16):
+        model.recompute = recomputed
+        try:
+            row = measured(bench, model, 1024)
+        except torch.cuda.OutOfMemoryError as error:
+            print(f"ours_80gib_1mp: does not fit with {recomputed} blocks recomputed: {error}", flush=True)
+            continue
+        bench.keep("ours_80gib_1mp", row, 1024, storage="fp8", recomputed_blocks=recomputed, cudnn=plan.cudnn)
+        return
 
 
 CASES: dict[str, Callable[[Bench], None]] = {"ours": ours, "reference": reference, "smaller": smaller, "free": free}

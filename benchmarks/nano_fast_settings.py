@@ -29,7 +29,7 @@ SETTINGS: dict[str, dict[str, object]] = {
     "fp8_compiled_recorded": {"weight_format": "fp8"},
     "nf4_compiled_recorded": {"weight_format": "nf4"},
 }
-FIGURES = ("late_loss", "identity", "class_kept", "view_facts")
+FIGURES = ("late_loss", "identity_cosine", "class_kept", "angle_accuracy", "expression_accuracy")
 
 
 def late_loss(folder: Path) -> float:
@@ -61,7 +61,7 @@ def summary(name: str, rows: list[Row], reference: list[Row]) -> Row:
             differences = [one - other for one, other in pairs]
             result[f"{figure}_difference"] = statistics.fmean(differences)
             result[f"{figure}_standard_error"] = statistics.stdev(differences) / len(differences) ** 0.5
-    result["train_seconds"] = statistics.median(float(row["train_seconds"] or 0) for row in rows)
+    result["train_seconds"] = statistics.median(float(row["seconds"] or 0) for row in rows)
     return result
 
 

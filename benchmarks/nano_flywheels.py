@@ -8,14 +8,16 @@ characters run side by side in processes of one thread.
 """
 
 import argparse
+import math
 import multiprocessing
 import os
 import statistics
+import threading
 import time
 import traceback
 from collections.abc import Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.nano_turn import (
@@ -80,7 +82,6 @@ def start_process(cards: Sequence[str], threads: int) -> None:
 
 
 def main() -> None:
-    """Writes the result file after every turn, so that a run that is cut short leaves what it found."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--work", type=Path, required=True, help="folder for the workspaces; a second run goes on there"
@@ -110,35 +111,55 @@ def main() -> None:
         gpu = "auto"
         train = recipe.train.model_copy(update={"weight_format": "bf16", "compile": False, "cuda_graphs": True})
         recipe = recipe.model_copy(update={"train": train})
-    rows: list[Row] = []
-    editor_rows: list[Row] = []
+    found = Found(options.out)
     start = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(options.workers, start, start_process, (options.cards, options.threads)) as processes:
-        for turn in range(1, options.turns + 1):
-            if options.seconds is not None and time.monotonic() - began > options.seconds:
-                break
-            waiting: dict[str, list[tuple[Job, Future[TurnOutcome]]]] = {}
-            for name in options.arms:
-                few = options.ablation_characters if name not in MAIN_ARMS else None
-                jobs = [
-                    Job(options.work, ARMS[name], recipe, index, turn, gpu)
-                    for index in range(few or options.characters)
-                ]
-                waiting[name] = [(job, processes.submit(run_job, job)) for job in jobs]
-            learning = []
-            for name, running in waiting.items():
-                rows += [row for job, future in running if (row := turn_row(job, future)) is not None]
-                if ARMS[name].flywheel_2:
-                    job = Job(options.work, ARMS[name], recipe, -1, turn, gpu)
-                    learning.append(processes.submit(run_editor_job, job))
-            for future in learning:
-                if (found := future.result()) is not None:
-                    editor_rows.append(found)
-                    print(found, flush=True)
-            write_result("nano_flywheels", [*rows, *editor_rows, *summary(rows)], folder=options.out)
-            print(f"turn {turn} ended after {time.monotonic() - began:.0f} s", flush=True)
-    for row in summary(rows):
+    ends = began + (options.seconds if options.seconds is not None else math.inf)
+    with (
+        ProcessPoolExecutor(options.workers, start, start_process, (options.cards, options.threads)) as processes,
+        ThreadPoolExecutor(len(options.arms)) as arms,
+    ):
+        waiting = []
+        for name in options.arms:
+            few = options.ablation_characters if name not in MAIN_ARMS else None
+            jobs = [Job(options.work, ARMS[name], recipe, index, 1, gpu) for index in range(few or options.characters)]
+            waiting.append(arms.submit(run_arm, jobs, options.turns, ends, processes, found))
+        for arm in waiting:
+            arm.result()
+    for row in summary(found.rows):
         print(row, flush=True)
+
+
+class Found:
+    """The rows so far, written after every turn of an arm, so that a run that is cut short leaves what it found."""
+
+    def __init__(self, folder: Path) -> None:
+        self.rows: list[Row] = []
+        self._editor_rows: list[Row] = []
+        self._folder = folder
+        self._lock = threading.Lock()
+
+    def add(self, rows: Sequence[Row], editor_row: Row | None) -> None:
+        with self._lock:
+            self.rows += rows
+            self._editor_rows += [editor_row] if editor_row is not None else []
+            write_result("nano_flywheels", [*self.rows, *self._editor_rows, *summary(self.rows)], folder=self._folder)
+
+
+def run_arm(first: list[Job], turns: int, ends: float, processes: ProcessPoolExecutor, found: Found) -> None:
+    """All turns of an arm: its characters side by side, then Flywheel 2 over all of them, then the next turn."""
+    began = time.monotonic()
+    for turn in range(1, turns + 1):
+        if time.monotonic() > ends:
+            return
+        jobs = [replace(job, turn=turn) for job in first]
+        running = [(job, processes.submit(run_job, job)) for job in jobs]
+        rows = [row for job, future in running if (row := turn_row(job, future)) is not None]
+        editor_row = None
+        if first[0].arm.flywheel_2 and turn < turns:  # after the last turn nothing would be edited with it
+            editor_row = processes.submit(run_editor_job, replace(first[0], index=-1, turn=turn)).result()
+            print(editor_row, flush=True)
+        found.add(rows, editor_row)
+        print(f"{first[0].arm.name}: turn {turn} ended after {time.monotonic() - began:.0f} s", flush=True)
 
 
 def smaller(recipe: Recipe, images: int | None, card_seeds: int | None) -> Recipe:

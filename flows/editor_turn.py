@@ -7,7 +7,13 @@ from typing import Literal
 
 from flenwheel_core.domain.base import Document
 from flenwheel_core.domain.decisions import ClosedGate
-from flenwheel_core.domain.editor_stages import ComparedEdit, EditCompareRequest, EditCompareResult, EditTrainRequest
+from flenwheel_core.domain.editor_stages import (
+    REPEAT,
+    ComparedEdit,
+    EditCompareRequest,
+    EditCompareResult,
+    EditTrainRequest,
+)
 from flenwheel_core.domain.images import ImageRecord, LoraUse
 from flenwheel_core.domain.loras import LoraRecord
 from flenwheel_core.domain.scores import Fingerprint
@@ -128,7 +134,11 @@ class EditorTurn:
         def build() -> EditCompareRequest:
             held = get_triplets(self.store, chosen.held_out).triplets
             return EditCompareRequest(
-                items=tuple(self._compared(triplet, index) for index, triplet in enumerate(held)),
+                items=tuple(
+                    self._compared(triplet, index, repeat)
+                    for index, triplet in enumerate(held)
+                    for repeat in range(self.recipe.editor.compared_seeds)
+                ),
                 editor=self.recipe.models.editor,
                 champion=self.library.worn(self.recipe),
                 challenger=(
@@ -162,10 +172,11 @@ class EditorTurn:
         """Records how the run ended."""
         self.library.end_run(self.flow_run, outcome, lessons.collected, lessons.total)
 
-    def _compared(self, triplet: Triplet, index: int) -> ComparedEdit:
-        seed = derive_seed(self.recipe.editor.seed, "compare", triplet.source, triplet.prompt) % 2**31
+    def _compared(self, triplet: Triplet, index: int, repeat: int) -> ComparedEdit:
+        again = (repeat,) if repeat else ()
+        seed = derive_seed(self.recipe.editor.seed, "compare", triplet.source, triplet.prompt, *again) % 2**31
         return ComparedEdit(
-            key=f"held-out-{index:04d}",
+            key=REPEAT.join((f"held-out-{index:04d}", *map(str, again))),
             source=triplet.source,
             prompt=triplet.prompt,
             target=triplet.target,

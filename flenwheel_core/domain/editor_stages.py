@@ -43,6 +43,10 @@ class EditTrainResult(StageResult):
         return f"editor LoRA {self.lora.name}: {self.lora.steps} steps on {self.lora.images} triplets{loss}"
 
 
+REPEAT = "."
+"""Stands in a key between a held-out edit and the number of its repeat with another seed."""
+
+
 class ComparedEdit(Document):
     """A held-out edit with its right answer."""
 

@@ -50,6 +50,11 @@ def is_unset(value: object) -> bool:
     return value is None
 
 
+def is_one(value: object) -> bool:
+    """As `is_unset`, for fields in which 1 says nothing."""
+    return value == 1
+
+
 class Sampler(Document):
     """How a picture is drawn."""
 

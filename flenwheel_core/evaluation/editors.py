@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from flenwheel_core.domain.editor_stages import EditorComparison, EditorScorecard, EditScore
+from flenwheel_core.domain.editor_stages import REPEAT, EditorComparison, EditorScorecard, EditScore
 from flenwheel_core.domain.images import Labels, LoraUse
-from flenwheel_core.evaluation.statistics import mcnemar, sign_flip_test, wilson
+from flenwheel_core.evaluation.statistics import sign_flip_test, wilson
 
 SIGNIFICANT = 0.05
 IDENTITY_MARGIN = 0.02
@@ -79,16 +79,22 @@ def edit_scorecard(loras: tuple[LoraUse, ...], edits: Sequence[EditScore]) -> Ed
 def compare_editors(champion: EditorScorecard, challenger: EditorScorecard) -> EditorComparison:
     """The promotion rule: not worse on anything, and better on edits passed or on nearness to the right answers.
 
-    A gain is believed with p below 0.05; without one, the present editor stays.
+    A gain is believed with p below 0.05; without one, the present editor stays. Edits that were made several times count once in the
+    tests, by their mean: what one edit's repeats have in common is not evidence about another.
     """
     pairs = list(zip(champion.edits, challenger.edits, strict=True))
-    p_pass = mcnemar([a.passed for a, _ in pairs], [b.passed for _, b in pairs])
-    errors = [
-        (a.target_error, b.target_error) for a, b in pairs if a.target_error is not None and b.target_error is not None
-    ]
-    p_error = sign_flip_test([before - now for before, now in errors])
+    passes = _by_edit([(a.key, float(b.passed) - float(a.passed)) for a, b in pairs])
+    p_pass = sign_flip_test(passes)
+    errors = _by_edit(
+        [
+            (a.key, a.target_error - b.target_error)
+            for a, b in pairs
+            if a.target_error is not None and b.target_error is not None
+        ]
+    )
+    p_error = sign_flip_test(errors)
     pass_gain = challenger.pass_rate - champion.pass_rate
-    error_gain = sum(before - now for before, now in errors) / len(errors) if errors else None
+    error_gain = sum(errors) / len(errors) if errors else None
     identity_gain = _gain(champion.identity, challenger.identity)
     psnr_gain = _gain(champion.kept_psnr_db, challenger.kept_psnr_db)
     nearer = error_gain is not None and error_gain > 0 and p_error < SIGNIFICANT
@@ -123,6 +129,14 @@ def compare_editors(champion: EditorScorecard, challenger: EditorScorecard) -> E
         target_error_gain=None if error_gain is None else round(error_gain, 4),
         target_error_p_value=round(p_error, 5),
     )
+
+
+def _by_edit(gains: Sequence[tuple[str, float]]) -> list[float]:
+    """The mean gain of each held-out edit over its repeats."""
+    found: dict[str, list[float]] = {}
+    for key, gain in gains:
+        found.setdefault(key.partition(REPEAT)[0], []).append(gain)
+    return [sum(values) / len(values) for values in found.values()]
 
 
 def _blocks(pixels: Pixels) -> Pixels:

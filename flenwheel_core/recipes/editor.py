@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from flenwheel_core.domain.base import Document
-from flenwheel_core.domain.images import is_unset
+from flenwheel_core.domain.images import is_one, is_unset
 from flenwheel_core.recipes.train import SamplingRecipe, TrainingRecipe
 
 
@@ -57,6 +57,13 @@ class EditorRecipe(Document):
     )
     holdout_share: float = Field(default=0.2, gt=0, lt=1, description="Share of the edits kept for the comparison.")
     compared_edits: int = Field(default=24, ge=2, le=1000, description="Held-out edits to compare on, at most.")
+    compared_seeds: int = Field(
+        default=1,
+        ge=1,
+        le=16,
+        exclude_if=is_one,
+        description="How often each held-out edit is made, with other seeds: few edits then tell two editors apart sooner.",
+    )
     lora_weight: float = Field(default=1.0, ge=0, le=2, description="Weight the editor's LoRA is applied with.")
     seed: int = Field(default=0, ge=0, description="Seed of the training and of the compared edits.")
 

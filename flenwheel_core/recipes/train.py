@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from flenwheel_core.domain.base import Document
-from flenwheel_core.domain.images import is_unset
+from flenwheel_core.domain.images import is_one, is_unset
 
 LoraTarget = Literal["attention", "mlp", "modulation", "embedders"]
 Density = Literal["logit_normal", "uniform", "mode", "cosmap"]
@@ -77,11 +77,6 @@ class SamplingRecipe(Document):
     prompts: int = Field(default=4, ge=0, le=64, description="At most so many of the request's sample prompts.")
 
 
-def _is_one(value: object) -> bool:
-    """Left out of a document: a recipe that says nothing of cards keeps its digest."""
-    return value == 1
-
-
 class TrainingRecipe(Document):
     """Everything that is chosen for a training run; facts of the machine are in the settings."""
 
@@ -94,7 +89,7 @@ class TrainingRecipe(Document):
         default=1,
         ge=1,
         le=64,
-        exclude_if=_is_one,
+        exclude_if=is_one,
         description="Cards of this machine that train together, each on its part of the batch.",
     )
     gradient_accumulation: int = Field(default=1, ge=1, le=256, description="Forward passes an optimizer step.")

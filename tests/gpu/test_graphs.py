@@ -75,6 +75,25 @@ def test_it_sees_changed_weights_and_records_again_after_forgetting() -> None:
     assert base.item() == second and not base.requires_grad
 
 
+def test_another_shape_is_recorded_in_the_memory_of_the_first() -> None:
+    weights, _ = setting()
+    recorder = Recorder(weights, lambda text: None)
+
+    def loss_of(x: torch.Tensor) -> torch.Tensor:
+        return loss_with(weights, x)
+
+    def peak(rows: int) -> int:
+        torch.cuda.synchronize()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        recorder.loss("loss", loss_of, {"x": torch.zeros(rows, 32, device="cuda")})
+        return torch.cuda.max_memory_reserved()
+
+    first = peak(2_000_000)  # about a gibibyte of activations
+    assert first > 2**29
+    assert peak(1_900_000) < 1.5 * first
+
+
 def test_what_cannot_be_recorded_runs_as_it_is() -> None:
     """In a process of its own: a recording that failed must not decide over the other tests."""
     command = [sys.executable, "-W", "ignore", "-m", "tests.gpu.test_graphs"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flenwheel_core.domain.editor_stages import EditScore
+from flenwheel_core.domain.editor_stages import EditorScorecard, EditScore
 from flenwheel_core.domain.images import Labels, LoraUse
 from flenwheel_core.evaluation.editors import compare_editors, edit_scorecard, followed, measure_edit
 
@@ -38,10 +38,12 @@ def test_followed_compares_what_both_know() -> None:
     assert followed(Labels(background="forest"), Labels(angle="front")) is None
 
 
-def card(errors: list[float], passed: list[bool], identity: float = 0.8, name: str = "a") -> object:
+def card(
+    errors: list[float], passed: list[bool], identity: float = 0.8, name: str = "a", repeats: int = 1
+) -> EditorScorecard:
     edits = [
         EditScore(
-            key=str(index),
+            key=f"{index // repeats}.{index % repeats}",
             image="0" * 64,
             passed=good,
             identity=identity,
@@ -65,6 +67,14 @@ def test_a_clear_gain_promotes_and_chance_does_not() -> None:
     assert not verdict.promote and "chance" in verdict.reasons[0]
     worse = compare_editors(better, champion)
     assert not worse.promote and worse.target_error_gain < 0
+
+
+def test_repeats_of_one_edit_are_not_evidence_about_another() -> None:
+    champion, challenger = card([10.0] * 12, [False] * 12, repeats=3), card([10.0] * 12, [True] * 12, repeats=3)
+    verdict = compare_editors(champion, challenger)
+    assert verdict.pass_rate_p_value == pytest.approx(2 / 2**4) and not verdict.promote
+    alone = compare_editors(card([10.0] * 12, [False] * 12), card([10.0] * 12, [True] * 12))
+    assert alone.pass_rate_p_value == pytest.approx(2 / 2**12, abs=1e-5) and alone.promote
 
 
 def test_lost_identity_keeps_the_challenger_back() -> None:
