@@ -5,9 +5,11 @@ characters run side by side in processes of one thread.
 
     python -m benchmarks.nano_flywheels --work /tmp/flywheels                                  # everything: hours on two cores
     python -m benchmarks.nano_flywheels --work /tmp/flywheels --characters 2 --turns 2 --arms both_flywheels no_flywheel_2
+    python -m benchmarks.nano_flywheels --join /tmp/one /tmp/other                             # arms that ran on several cards
 """
 
 import argparse
+import json
 import math
 import multiprocessing
 import os
@@ -39,8 +41,8 @@ from flenwheel_core.recipes.model import Recipe
 FIRST_SEED = FIRST_HELD_OUT_SEED + 500
 TARGET_PASS_RATE = 0.8
 LEARNING_THREADS = 3
-MAIN_ARMS = ("both_flywheels", "no_flywheel_2")
-"""Arms with all characters; the other ablations may have fewer."""
+MAIN_ARM = "both_flywheels"
+"""The arm with all characters; the ablations may have fewer."""
 
 
 @dataclass(frozen=True)
@@ -83,12 +85,11 @@ def start_process(cards: Sequence[str], threads: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--work", type=Path, required=True, help="folder for the workspaces; a second run goes on there"
-    )
+    parser.add_argument("--work", type=Path, help="folder for the workspaces; a second run goes on there")
+    parser.add_argument("--join", type=Path, nargs="+", help="only put the result files of these folders together")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--characters", type=int, default=10)
-    parser.add_argument("--ablation-characters", type=int, help="characters of the arms beside the first two, if fewer")
+    parser.add_argument("--ablation-characters", type=int, help="characters of the ablations, if fewer")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument(
         "--arms", nargs="+", default=[name for name in ARMS if name != "editor_only"], choices=list(ARMS)
@@ -101,11 +102,19 @@ def main() -> None:
     parser.add_argument("--editor-steps", type=int, help="training steps of the editor's LoRA, if not the recipe's")
     parser.add_argument("--images", type=int, help="synthetic images a turn, if not the recipe's")
     parser.add_argument("--card-seeds", type=int, help="benchmark images of each cell of the card, if not the recipe's")
+    parser.add_argument("--compared", type=int, help="held-out edits that editors are compared on, if not the recipe's")
+    parser.add_argument("--compared-seeds", type=int, help="how often each is made, if not the recipe's")
     parser.add_argument("--seconds", type=float, help="begin no further turn after so long")
     options = parser.parse_args()
+    if options.join:
+        join(options.join, options.out)
+        return
+    if options.work is None:
+        parser.error("--work is missing")
     began = time.monotonic()
     recipe = nano_recipe(options.steps, options.edits, options.editor_steps)
     recipe = smaller(recipe, options.images, options.card_seeds)
+    recipe = compared(recipe, options.compared, options.compared_seeds)
     gpu = "cpu"
     if options.cards:  # models this small are over before a compiler is done with them
         gpu = "auto"
@@ -120,13 +129,32 @@ def main() -> None:
     ):
         waiting = []
         for name in options.arms:
-            few = options.ablation_characters if name not in MAIN_ARMS else None
+            few = options.ablation_characters if name != MAIN_ARM else None
             jobs = [Job(options.work, ARMS[name], recipe, index, 1, gpu) for index in range(few or options.characters)]
             waiting.append(arms.submit(run_arm, jobs, options.turns, ends, processes, found))
         for arm in waiting:
             arm.result()
     for row in summary(found.rows):
         print(row, flush=True)
+
+
+def join(folders: Sequence[Path], out: Path) -> None:
+    """One result file of several, whose machine and versions must be the same; their commands stand side by side."""
+    files = [json.loads((folder / "nano_flywheels.json").read_text()) for folder in folders]
+    for key in ("machine", "versions"):
+        if any(file[key] != files[0][key] for file in files):
+            raise SystemExit(f"The result files differ in {key}.")
+    rows = [row for file in files for row in file["rows"] if not str(row["case"]).startswith("summary ")]
+    path = write_result(
+        "nano_flywheels",
+        [*rows, *summary([row for row in rows if "character" in row])],
+        folder=out,
+        command=" ; ".join(file["command"] for file in files),
+    )
+    facts = json.loads(path.read_text())
+    path.write_text(
+        json.dumps(facts | {key: files[0][key] for key in ("date", "machine", "versions")}, indent=1) + "\n"
+    )
 
 
 class Found:
@@ -170,6 +198,13 @@ def smaller(recipe: Recipe, images: int | None, card_seeds: int | None) -> Recip
     if card_seeds is not None:
         benchmark = benchmark.model_copy(update={"seeds_per_cell": card_seeds})
     return recipe.model_copy(update={"generate": generate, "benchmark": benchmark})
+
+
+def compared(recipe: Recipe, edits: int | None, seeds: int | None) -> Recipe:
+    """The recipe with another comparison of editors."""
+    wanted = {"compared_edits": edits, "compared_seeds": seeds}
+    changes = {key: value for key, value in wanted.items() if value is not None}
+    return recipe.model_copy(update={"editor": recipe.editor.model_copy(update=changes)})
 
 
 def turn_row(job: Job, future: "Future[TurnOutcome]") -> Row | None:

@@ -13,6 +13,7 @@ between what the class word drew before and after; angle, expression and backgro
 import argparse
 import json
 import multiprocessing
+import os
 import tempfile
 import time
 import tomllib
@@ -32,6 +33,7 @@ from flenwheel_core.families.flux.loading import FluxModel
 from flenwheel_core.families.flux.trainer import train_lora
 from flenwheel_core.families.protocols import GenerateJob, LoraFile
 from flenwheel_core.ids import digest_bytes
+from flenwheel_core.launch import SPINS
 from flenwheel_core.nano import SAME_CHARACTER, weights_folder
 from flenwheel_core.nano.measure import NanoEmbedder, NanoReader
 from flenwheel_core.nano.world import (
@@ -201,6 +203,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--sheets", type=Path, help="folder for a sheet a character")
     arguments = parser.parse_args()
+    os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))  # as in a stage's process
     changes = json.loads(arguments.recipe)
     numbers = range(arguments.first, arguments.first + arguments.characters)
     kept = rows_there(arguments.out, arguments.name) if arguments.keep else []

@@ -49,9 +49,9 @@ from flenwheel_core.training.cache import TensorCache
 
 FIRST = HELD_OUT_FROM + 400_000
 PICTURES = 50
-CAPTIONS = 60
-EDITS = 60
-LORA_CHARACTERS = 2
+CAPTIONS = 500
+EDITS = 500
+LORA_CHARACTERS = 10
 BATCH = 10
 DRAW = Sampler(steps=20, guidance=3.5, true_cfg=1.0, width=PICTURE_SIZE, height=PICTURE_SIZE)
 EDIT = Sampler(steps=12, guidance=1.0, true_cfg=1.0, width=PICTURE_SIZE, height=PICTURE_SIZE)
