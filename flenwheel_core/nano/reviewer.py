@@ -83,27 +83,34 @@ def judge(
 ) -> list[Judged]:
     """A verdict for each picture: the character by embeddings of true renders, the view by the reader.
 
-    An edit that kept the character but missed its instruction needs correction, and gets the exact right answer.
+    An edit that kept the character but missed its instruction needs correction, and gets the exact right answer. What the reader misses
+    in the right answer too (a mouth behind hair) cannot be seen and is not held against the edit.
     """
     character = make_character(truth.character_seed)
     images = [load_picture(store, record.digest) for record in records]
     with open_verifier(reference, settings) as verifier, open_reader(reference, settings) as reader:
         true_mean = _mean([embedded.embedding for embedded in verifier.embed(_true_renders(character))])
         embeddings = [embedded.embedding for embedded in verifier.embed(images)]
-        seen = reader.read(images)
+        missed = [_missed(record.labels, seen) for record, seen in zip(records, reader.read(images), strict=True)]
+        answers = {
+            index: answer
+            for index, record in enumerate(records)
+            if missed[index] and (answer := _right_answer(record, images[index], truth, store)) is not None
+        }
+        read = reader.read(list(answers.values())) if answers else []
+        seen_in_answers = dict(zip(answers, read, strict=True))
     judged = []
-    for record, image, embedding, labels in zip(records, images, embeddings, seen, strict=True):
+    for index, (record, embedding) in enumerate(zip(records, embeddings, strict=True)):
         similarity = -1.0 if embedding is None else float(np.dot(_unit(embedding), true_mean))
-        reasons = (() if similarity >= SAME_CHARACTER else ("identity",)) + _missed(record.labels, labels)
+        unseen = _missed(record.labels, seen_in_answers[index]) if index in answers else ()
+        reasons = (() if similarity >= SAME_CHARACTER else ("identity",)) + tuple(
+            reason for reason in missed[index] if reason not in unseen
+        )
         verdict = Verdict.GOOD if not reasons else Verdict.REJECT
         correction = None
-        if reasons and "identity" not in reasons and record.kind is ImageKind.ENRICHED:
-            answer = _right_answer(record, image, truth, store)
-            if answer is not None:
-                verdict, correction = (
-                    Verdict.NEEDS_CORRECTION,
-                    store.put_blob(encode_png(answer, {"flenwheel.made_by": AUTHOR})),
-                )
+        if reasons and "identity" not in reasons and index in answers:
+            verdict = Verdict.NEEDS_CORRECTION
+            correction = store.put_blob(encode_png(answers[index], {"flenwheel.made_by": AUTHOR}))
         judged.append(Judged(record.digest, verdict, reasons, similarity, correction))
     return judged
 
@@ -138,7 +145,7 @@ def _missed(asked: Labels, seen: Labels) -> tuple[str, ...]:
 
 def _right_answer(record: ImageRecord, edit: "Image", truth: Truth, store: Store) -> "Image | None":
     """The picture the edit should have become: a person mends what is wrong and leaves the framing as it is."""
-    if record.prompt is None or not record.parents:
+    if record.kind is not ImageKind.ENRICHED or record.prompt is None or not record.parents:
         return None
     source = _source_name(record.parents[0], store)
     if source is None or source not in truth.source_views:

@@ -1,5 +1,6 @@
 """The simulated reviewer of demos and benchmarks: it judges by the renderer's truth and mends what is wrong, nothing else."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,9 @@ from flenwheel_core.store.pictures import encode_png, load_picture
 HERO, STRANGER = HELD_OUT_FROM + 31, HELD_OUT_FROM + 32
 SOURCE = View(angle="front", expression="neutral", background="studio", lighting="day", seed=5)
 PROMPT = "same person, smiling, front view, beach background"
+ASKED = Labels(expression="smiling", angle="front", background="beach")
+SMALL_FACED = HELD_OUT_FROM + 35
+"""Seated and from the side, this face is so small that the reader sees a smile whatever it shows."""
 
 
 def made(expression: str, *, character: int = HERO, background: str = "beach", seed: int = 11) -> Image.Image:
@@ -29,8 +33,15 @@ def store(tmp_path: Path) -> Store:
     return Store((tmp_path / "store").as_uri())
 
 
-def judged(store: Store, *edits: Image.Image) -> list[Judged]:
-    source = store.put_blob(encode_png(render(make_character(HERO), SOURCE), {"flenwheel.item": "a.png"}))
+def judged(
+    store: Store,
+    *edits: Image.Image,
+    hero: int = HERO,
+    source_view: View = SOURCE,
+    prompt: str = PROMPT,
+    labels: Labels = ASKED,
+) -> list[Judged]:
+    source = store.put_blob(encode_png(render(make_character(hero), source_view), {"flenwheel.item": "a.png"}))
     records = [
         ImageRecord(
             digest=store.put_blob(encode_png(edit, {})),
@@ -38,16 +49,16 @@ def judged(store: Store, *edits: Image.Image) -> list[Judged]:
             height=128,
             kind=ImageKind.ENRICHED,
             parents=(source,),
-            prompt=PROMPT,
+            prompt=prompt,
             seed=7,
             stage="enrich",
             request="0" * 64,
             item=str(number),
-            labels=Labels(expression="smiling", angle="front", background="beach"),
+            labels=labels,
         )
         for number, edit in enumerate(edits)
     ]
-    return judge(store, Settings(gpu="cpu"), records, Truth(HERO, {"a.png": SOURCE}))
+    return judge(store, Settings(gpu="cpu"), records, Truth(hero, {"a.png": source_view}))
 
 
 def test_right_edits_are_good_strangers_rejected_and_missed_instructions_corrected(store: Store) -> None:
@@ -73,3 +84,29 @@ def test_a_correction_is_right_and_keeps_the_framing_of_the_edit(store: Store) -
     others = np.mean([gap(edit, answer) for edit in edits for answer in answers])
     assert own < 0.8 * others
     assert [item.correction for item in judged(store, *edits)] == [item.correction for item in found]
+
+
+def test_what_the_right_answer_does_not_show_either_is_not_held_against_an_edit(store: Store) -> None:
+    seated = replace(SOURCE, pose="sitting", angle="half-left")
+    shown = replace(seated, angle="profile-left", background="beach", seed=3)
+    edit = render(make_character(SMALL_FACED), replace(shown, expression="smiling"))
+    asked = Labels(expression="neutral", angle="profile-left", background="beach", pose="sitting")
+    (found,) = judged(
+        store,
+        edit,
+        hero=SMALL_FACED,
+        source_view=seated,
+        prompt="same person, neutral expression, profile-left view, beach background",
+        labels=asked,
+    )
+    assert (found.verdict, found.reasons, found.correction) == (Verdict.GOOD, (), None)
+    forest = render(make_character(SMALL_FACED), replace(shown, expression="smiling", background="forest"))
+    (wrong,) = judged(
+        store,
+        forest,
+        hero=SMALL_FACED,
+        source_view=seated,
+        prompt="same person, neutral expression, profile-left view, beach background",
+        labels=asked,
+    )
+    assert (wrong.verdict, wrong.reasons) == (Verdict.NEEDS_CORRECTION, ("background",))
