@@ -6,7 +6,7 @@ For demos, tests and benchmarks only. Everything it decides is signed "simulated
 import io
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,8 @@ AUTHOR = "simulated reviewer"
 TRUTH_VIEWS = 3
 CORRECTION_TRIES = 24
 """Right answers differ in framing and in details of the background: of so many the one nearest to the edit is given."""
+FACE_LEVELS = 12
+"""A pixel that another expression moves by more levels is painted over."""
 
 
 @dataclass(frozen=True)
@@ -83,26 +85,29 @@ def judge(
 ) -> list[Judged]:
     """A verdict for each picture: the character by embeddings of true renders, the view by the reader.
 
-    An edit that kept the character but missed its instruction needs correction, and gets the exact right answer. What the reader misses
-    in the right answer too (a mouth behind hair) cannot be seen and is not held against the edit.
+    An edit that kept the character but missed its instruction is corrected: where only the expression is wrong the face is painted over, as
+    a person would, else it gets the exact right answer. What the reader misses in the right answer too (a mouth behind hair) cannot be
+    seen and is not held against the edit.
     """
     character = make_character(truth.character_seed)
     images = [load_picture(store, record.digest) for record in records]
     with open_verifier(reference, settings) as verifier, open_reader(reference, settings) as reader:
         true_mean = _mean([embedded.embedding for embedded in verifier.embed(_true_renders(character))])
         embeddings = [embedded.embedding for embedded in verifier.embed(images)]
-        missed = [_missed(record.labels, seen) for record, seen in zip(records, reader.read(images), strict=True)]
+        seen = reader.read(images)
+        missed = [_missed(record.labels, labels) for record, labels in zip(records, seen, strict=True)]
         answers = {
-            index: answer
+            index: found
             for index, record in enumerate(records)
-            if missed[index] and (answer := _right_answer(record, images[index], truth, store)) is not None
+            if missed[index] and (found := _answers(record, images[index], seen[index], truth, store))
         }
-        read = reader.read(list(answers.values())) if answers else []
-        seen_in_answers = dict(zip(answers, read, strict=True))
+        every = [answer for found in answers.values() for answer in found]
+        read = iter(reader.read(every) if every else [])
+        missed_in = {index: [_missed(records[index].labels, next(read)) for _ in answers[index]] for index in answers}
     judged = []
     for index, (record, embedding) in enumerate(zip(records, embeddings, strict=True)):
         similarity = -1.0 if embedding is None else float(np.dot(_unit(embedding), true_mean))
-        unseen = _missed(record.labels, seen_in_answers[index]) if index in answers else ()
+        unseen = missed_in[index][-1] if index in answers else ()
         reasons = (() if similarity >= SAME_CHARACTER else ("identity",)) + tuple(
             reason for reason in missed[index] if reason not in unseen
         )
@@ -110,7 +115,8 @@ def judge(
         correction = None
         if reasons and "identity" not in reasons and index in answers:
             verdict = Verdict.NEEDS_CORRECTION
-            correction = store.put_blob(encode_png(answers[index], {"flenwheel.made_by": AUTHOR}))
+            best = min(range(len(answers[index])), key=lambda number: len(missed_in[index][number]))
+            correction = store.put_blob(encode_png(answers[index][best], {"flenwheel.made_by": AUTHOR}))
         judged.append(Judged(record.digest, verdict, reasons, similarity, correction))
     return judged
 
@@ -143,25 +149,49 @@ def _missed(asked: Labels, seen: Labels) -> tuple[str, ...]:
     return tuple(missed)
 
 
-def _right_answer(record: ImageRecord, edit: "Image", truth: Truth, store: Store) -> "Image | None":
-    """The picture the edit should have become: a person mends what is wrong and leaves the framing as it is."""
+def _answers(record: ImageRecord, edit: "Image", seen: Labels, truth: Truth, store: Store) -> "tuple[Image, ...]":
+    """Corrections of an edit, the one that changes it least first, the exact right answer last; none if its source is unknown."""
     if record.kind is not ImageKind.ENRICHED or record.prompt is None or not record.parents:
-        return None
+        return ()
     source = _source_name(record.parents[0], store)
     if source is None or source not in truth.source_views:
-        return None
+        return ()
     view, asked = truth.source_views[source], parse_instruction(record.prompt)
     character = make_character(truth.character_seed)
-    answers = (
-        render(
-            character,
-            apply_instruction(view, asked, derive_seed(record.seed or 0, "answer", number)),
-            size=record.width,
-        )
+    views = [
+        apply_instruction(view, asked, derive_seed(record.seed or 0, "answer", number))
         for number in range(CORRECTION_TRIES)
-    )
-    wanted = np.asarray(edit.convert("RGB"), dtype=np.float32)
-    return min(answers, key=lambda answer: float(np.abs(np.asarray(answer, dtype=np.float32) - wanted).mean()))
+    ]
+    whole = min((render(character, view, size=record.width) for view in views), key=lambda answer: _gap(answer, edit))
+    if _missed(record.labels, seen) != ("expression",) or seen.expression is None:
+        return (whole,)
+    return _painted_over(character, views, seen.expression, edit), whole
+
+
+def _painted_over(character: Character, views: Sequence[View], shown: str, edit: "Image") -> "Image":
+    """The edit with what another expression changes taken from the right answer whose face lies most like the edit's."""
+    from PIL import Image, ImageChops, ImageFilter
+
+    found = []
+    for view in views:
+        right = render(character, view, size=edit.width)
+        wrong = render(character, replace(view, expression=shown), size=edit.width)
+        changed = (
+            ImageChops.difference(right, wrong).convert("L").point(lambda level: 255 if level > FACE_LEVELS else 0)
+        )
+        place = changed.filter(ImageFilter.MaxFilter(5))
+        around = ImageChops.subtract(changed.filter(ImageFilter.MaxFilter(25)), place)
+        found.append((_gap(right, edit, around), right, place))
+    _, right, place = min(found, key=lambda item: item[0])
+    return Image.composite(right, edit.convert("RGB"), place.filter(ImageFilter.GaussianBlur(0.7)))
+
+
+def _gap(first: "Image", second: "Image", where: "Image | None" = None) -> float:
+    """Mean difference in levels, of all or of the places where `where` is not black."""
+    one, other = (np.asarray(image.convert("RGB"), dtype=np.float32) for image in (first, second))
+    gaps = np.abs(one - other).mean(axis=2)
+    chosen = gaps if where is None else gaps[np.asarray(where) > 0]
+    return float(chosen.mean()) if chosen.size else float("inf")
 
 
 def _source_name(digest: str, store: Store) -> str | None:
