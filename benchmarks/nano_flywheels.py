@@ -38,6 +38,7 @@ from benchmarks.result_file import RESULTS, Row, write_result
 from flenwheel_core.nano.demo import FIRST_HELD_OUT_SEED
 from flenwheel_core.recipes.model import Recipe
 
+NAME = "nano_flywheels"
 FIRST_SEED = FIRST_HELD_OUT_SEED + 500
 TARGET_PASS_RATE = 0.8
 LEARNING_THREADS = 3
@@ -88,6 +89,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="folder for the workspaces; a second run goes on there")
     parser.add_argument("--join", type=Path, nargs="+", help="only put the result files of these folders together")
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--name", default=NAME, help="name of the result file")
     parser.add_argument("--characters", type=int, default=10)
     parser.add_argument("--ablation-characters", type=int, help="characters of the ablations, if fewer")
     parser.add_argument("--turns", type=int, default=3)
@@ -120,7 +122,7 @@ def main() -> None:
         gpu = "auto"
         train = recipe.train.model_copy(update={"weight_format": "bf16", "compile": False, "cuda_graphs": True})
         recipe = recipe.model_copy(update={"train": train})
-    found = Found(options.out)
+    found = Found(options.out, options.name)
     start = multiprocessing.get_context("spawn")
     ends = began + (options.seconds if options.seconds is not None else math.inf)
     with (
@@ -140,13 +142,13 @@ def main() -> None:
 
 def join(folders: Sequence[Path], out: Path) -> None:
     """One result file of several, whose machine and versions must be the same; their commands stand side by side."""
-    files = [json.loads((folder / "nano_flywheels.json").read_text()) for folder in folders]
+    files = [json.loads((folder / f"{NAME}.json").read_text()) for folder in folders]
     for key in ("machine", "versions"):
         if any(file[key] != files[0][key] for file in files):
             raise SystemExit(f"The result files differ in {key}.")
     rows = [row for file in files for row in file["rows"] if not str(row["case"]).startswith("summary ")]
     path = write_result(
-        "nano_flywheels",
+        NAME,
         [*rows, *summary([row for row in rows if "character" in row])],
         folder=out,
         command=" ; ".join(file["command"] for file in files),
@@ -160,7 +162,8 @@ def join(folders: Sequence[Path], out: Path) -> None:
 class Found:
     """The rows so far, written after every turn of an arm, so that a run that is cut short leaves what it found."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str) -> None:
+        self._name = name
         self.rows: list[Row] = []
         self._editor_rows: list[Row] = []
         self._folder = folder
@@ -170,7 +173,7 @@ class Found:
         with self._lock:
             self.rows += rows
             self._editor_rows += [editor_row] if editor_row is not None else []
-            write_result("nano_flywheels", [*self.rows, *self._editor_rows, *summary(self.rows)], folder=self._folder)
+            write_result(self._name, [*self.rows, *self._editor_rows, *summary(self.rows)], folder=self._folder)
 
 
 def run_arm(first: list[Job], turns: int, ends: float, processes: ProcessPoolExecutor, found: Found) -> None:

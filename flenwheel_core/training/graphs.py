@@ -3,7 +3,7 @@
 import gc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 
@@ -40,8 +40,7 @@ class Recorder:
         self._note = note
         self._recordings: dict[tuple[str, Key], _Recording] = {}
         self._gradients: list[torch.Tensor] | None = None
-        self._pool: torch.cuda.MemPool | None = None
-        self._stream: torch.cuda.Stream | None = None
+        self._pool: Any = None
         self.works = True
         """False once a recording has failed."""
 
@@ -95,7 +94,15 @@ class Recorder:
         try:
             self._recordings[key] = self._record(function, inputs)
         except torch.cuda.OutOfMemoryError:
-            raise
+            if not self._recordings:
+                raise
+            # Trying a new shape takes its memory beside that of the recordings; without them there is room.
+            self.works = False
+            self._note(
+                "training goes on without CUDA graphs: another shape does not fit the card beside the recorded ones"
+            )
+            self.forget()
+            return None
         except RuntimeError as error:
             self.works = False
             self._note(f"training goes on without CUDA graphs: {str(error).splitlines()[0]}")
@@ -104,27 +111,19 @@ class Recorder:
 
     def _record(self, function: Callable[..., torch.Tensor], inputs: Mapping[str, torch.Tensor]) -> _Recording:
         kept = {name: tensor.clone() for name, tensor in inputs.items()}
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(2):  # compiles, and lets libraries allocate what must not be allocated while recording
+                function(**kept)
+        torch.cuda.current_stream().wait_stream(stream)
         torch.cuda.synchronize()
         gc.collect()
         torch.cuda.empty_cache()
         if self._pool is None:
-            self._pool, self._stream = torch.cuda.MemPool(), torch.cuda.Stream()
-        assert self._stream is not None
-        self._stream.wait_stream(torch.cuda.current_stream())
-        # Compiles, and lets libraries allocate what must not be allocated while recording. In the recordings' own memory,
-        # and in this thread alone so that the backward pass is too: else a new shape would need its memory beside theirs.
-        with (
-            torch.cuda.stream(self._stream),
-            torch.cuda.use_mem_pool(self._pool),
-            torch.autograd.set_multithreading_enabled(False),
-        ):
-            for _ in range(2):
-                function(**kept)
-        torch.cuda.current_stream().wait_stream(self._stream)
-        torch.cuda.synchronize()
-        gc.collect()
+            self._pool = torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=cast(Any, self._pool.id), stream=self._stream):
+        with torch.cuda.graph(graph, pool=self._pool):
             output = function(**kept)
         return _Recording(graph, kept, output)
 
