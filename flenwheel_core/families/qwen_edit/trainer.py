@@ -163,8 +163,7 @@ def _region(job: EditTrainJob, lesson: EditLesson, source: "Image", target: "Ima
         return None
     weights = job.kept_weight + (job.changed_weight - job.kept_weight) * _between(source, target, size)
     if wrong is not None:
-        mistake = _between(wrong(), target, size)
-        weights = weights * (1 + (job.mistake_weight - 1) * mistake / mistake.max().clamp_min(1e-6))
+        weights = weights * (1 + (job.mistake_weight - 1) * _mistake(wrong(), target, size))
     return weights
 
 
@@ -174,7 +173,13 @@ def _wrong(job: EditTrainJob, lesson: EditLesson, target: "Image", size: Size) -
         return None
     if lesson.load_rejected is None:
         return torch.zeros(size[1] // PIXELS_PER_TOKEN * (size[0] // PIXELS_PER_TOKEN), 1)
-    return _between(lesson.load_rejected(), target, size)
+    return _mistake(lesson.load_rejected(), target, size)
+
+
+def _mistake(rejected: "Image", target: "Image", size: Size) -> torch.Tensor:
+    """(target tokens, 1): where an answer was wrong, 1 where it was most: a small mistake (a mouth) is one as well as a large one."""
+    mistake = _between(rejected, target, size)
+    return mistake / mistake.max().clamp_min(1e-6)
 
 
 def _between(first: "Image", second: "Image", size: Size) -> torch.Tensor:
