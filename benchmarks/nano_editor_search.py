@@ -78,17 +78,17 @@ def trials() -> dict[str, Trial]:
         *(Trial(f"kept_{weight:g}", editor={"kept_weight": weight}) for weight in (0.3, 3.0)),
         *(Trial(f"changed_{weight:g}", editor={"changed_weight": weight}) for weight in (2.0, 4.0)),
         *(Trial(f"mistakes_{weight:g}", editor={"mistake_weight": weight}) for weight in (1.0, 3.0, 16.0)),
-        *(
-            Trial(
-                f"hard_{steps}_{rate:g}",
-                train={"steps": steps, "learning_rate": rate},
-                editor={"mistake_weight": 32.0, "corrections_weight": 6.0},
-            )
-            for steps, rate in ((800, 5e-4), (800, 1e-3), (1600, 1e-3))
+        Trial(
+            "light",
+            train={"steps": 400, "learning_rate": 5e-4},
+            editor={"mistake_weight": 8.0, "corrections_weight": 2.0, "anchor": None},
         ),
+        *(Trial(f"hard_{rate:g}", train={"learning_rate": rate}, editor={"anchor": None}) for rate in (5e-4, 1e-3)),
         *(Trial(f"anchor_{share:g}", editor={"anchor": share}) for share in (0.5, 1.0)),
         Trial("not_guided", editor={"distilled_guidance": None}),
-        Trial("plain", train={"steps": 200}, editor={"distilled_guidance": None, "mistake_weight": None}),
+        Trial(
+            "plain", train={"steps": 200}, editor={"distilled_guidance": None, "mistake_weight": None, "anchor": None}
+        ),
         Trial("dropout_0", train={"caption_dropout": 0.0}),
         Trial("dropout_0.2", train={"caption_dropout": 0.2}),
         Trial("uniform_sigma", train={"sigma": {"density": "uniform"}}),
