@@ -78,12 +78,20 @@ def trials() -> dict[str, Trial]:
         *(Trial(f"kept_{weight:g}", editor={"kept_weight": weight}) for weight in (0.3, 3.0)),
         *(Trial(f"changed_{weight:g}", editor={"changed_weight": weight}) for weight in (2.0, 4.0)),
         *(Trial(f"mistakes_{weight:g}", editor={"mistake_weight": weight}) for weight in (1.0, 3.0, 16.0)),
-        Trial(
+        *(
+            Trial(f"hard_800_{rate:g}", train={"steps": 800, "learning_rate": rate}, editor={"anchor": None})
+            for rate in (5e-4, 1e-3)
+        ),
+        Trial(  # the second of them at noisier levels
+            "t1",
+            train={"steps": 800, "learning_rate": 1e-3, "sigma": {"density": "logit_normal", "logit_mean": 1.0}},
+            editor={"anchor": None},
+        ),
+        Trial(  # the recipe of 2026-11-25, before it weighed mistakes by 32; `recipe` in that day's file
             "light",
             train={"steps": 400, "learning_rate": 5e-4},
             editor={"mistake_weight": 8.0, "corrections_weight": 2.0, "anchor": None},
         ),
-        *(Trial(f"hard_{rate:g}", train={"learning_rate": rate}, editor={"anchor": None}) for rate in (5e-4, 1e-3)),
         *(Trial(f"anchor_{share:g}", editor={"anchor": share}) for share in (0.5, 1.0)),
         Trial("not_guided", editor={"distilled_guidance": None}),
         Trial(
