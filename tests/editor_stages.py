@@ -39,7 +39,7 @@ def edit_compare(request: documents.EditCompareRequest, context: StageContext) -
     def card(better: bool) -> documents.EditorScorecard:
         edits = [
             documents.EditScore(
-                key=item.key,
+                key=f"{number}-{item.key}",
                 image=drawn.digest,
                 passed=better,
                 identity=0.9,
@@ -49,7 +49,8 @@ def edit_compare(request: documents.EditCompareRequest, context: StageContext) -
                 kept_psnr_db=None,
                 kept_ssim=None,
             )
-            for item in (*request.items, *request.items, *request.items, *request.items)
+            for number in range(4)  # so few edits alone would be no evidence
+            for item in request.items
         ]
         return edit_scorecard(request.challenger if better else request.champion, edits)
 
