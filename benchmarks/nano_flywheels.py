@@ -5,11 +5,9 @@ characters run side by side in processes of one thread.
 
     python -m benchmarks.nano_flywheels --work /tmp/flywheels                                  # everything: hours on two cores
     python -m benchmarks.nano_flywheels --work /tmp/flywheels --characters 2 --turns 2 --arms both_flywheels no_flywheel_2
-    python -m benchmarks.nano_flywheels --join /tmp/one /tmp/other                             # arms that ran on several cards
 """
 
 import argparse
-import json
 import math
 import multiprocessing
 import os
@@ -38,7 +36,6 @@ from benchmarks.result_file import RESULTS, Row, write_result
 from flenwheel_core.nano.demo import FIRST_HELD_OUT_SEED
 from flenwheel_core.recipes.model import Recipe
 
-NAME = "nano_flywheels"
 FIRST_SEED = FIRST_HELD_OUT_SEED + 500
 TARGET_PASS_RATE = 0.8
 LEARNING_THREADS = 3
@@ -86,10 +83,10 @@ def start_process(cards: Sequence[str], threads: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, help="folder for the workspaces; a second run goes on there")
-    parser.add_argument("--join", type=Path, nargs="+", help="only put the result files of these folders together")
+    parser.add_argument(
+        "--work", type=Path, required=True, help="folder for the workspaces; a second run goes on there"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--name", default=NAME, help="name of the result file")
     parser.add_argument("--characters", type=int, default=10)
     parser.add_argument("--ablation-characters", type=int, help="characters of the ablations, if fewer")
     parser.add_argument("--turns", type=int, default=3)
@@ -108,11 +105,6 @@ def main() -> None:
     parser.add_argument("--compared-seeds", type=int, help="how often each is made, if not the recipe's")
     parser.add_argument("--seconds", type=float, help="begin no further turn after so long")
     options = parser.parse_args()
-    if options.join:
-        join(options.join, options.out)
-        return
-    if options.work is None:
-        parser.error("--work is missing")
     began = time.monotonic()
     recipe = nano_recipe(options.steps, options.edits, options.editor_steps)
     recipe = smaller(recipe, options.images, options.card_seeds)
@@ -122,7 +114,7 @@ def main() -> None:
         gpu = "auto"
         train = recipe.train.model_copy(update={"weight_format": "bf16", "compile": False, "cuda_graphs": True})
         recipe = recipe.model_copy(update={"train": train})
-    found = Found(options.out, options.name)
+    found = Found(options.out)
     start = multiprocessing.get_context("spawn")
     ends = began + (options.seconds if options.seconds is not None else math.inf)
     with (
@@ -140,30 +132,10 @@ def main() -> None:
         print(row, flush=True)
 
 
-def join(folders: Sequence[Path], out: Path) -> None:
-    """One result file of several, whose machine and versions must be the same; their commands stand side by side."""
-    files = [json.loads((folder / f"{NAME}.json").read_text()) for folder in folders]
-    for key in ("machine", "versions"):
-        if any(file[key] != files[0][key] for file in files):
-            raise SystemExit(f"The result files differ in {key}.")
-    rows = [row for file in files for row in file["rows"] if not str(row["case"]).startswith("summary ")]
-    path = write_result(
-        NAME,
-        [*rows, *summary([row for row in rows if "character" in row])],
-        folder=out,
-        command=" ; ".join(file["command"] for file in files),
-    )
-    facts = json.loads(path.read_text())
-    path.write_text(
-        json.dumps(facts | {key: files[0][key] for key in ("date", "machine", "versions")}, indent=1) + "\n"
-    )
-
-
 class Found:
     """The rows so far, written after every turn of an arm, so that a run that is cut short leaves what it found."""
 
-    def __init__(self, folder: Path, name: str) -> None:
-        self._name = name
+    def __init__(self, folder: Path) -> None:
         self.rows: list[Row] = []
         self._editor_rows: list[Row] = []
         self._folder = folder
@@ -173,7 +145,7 @@ class Found:
         with self._lock:
             self.rows += rows
             self._editor_rows += [editor_row] if editor_row is not None else []
-            write_result(self._name, [*self.rows, *self._editor_rows, *summary(self.rows)], folder=self._folder)
+            write_result("nano_flywheels", [*self.rows, *self._editor_rows, *summary(self.rows)], folder=self._folder)
 
 
 def run_arm(first: list[Job], turns: int, ends: float, processes: ProcessPoolExecutor, found: Found) -> None:

@@ -19,7 +19,7 @@ def write_result(name: str, rows: Sequence[Row], *, folder: Path = RESULTS, comm
     """Writes the result file of a benchmark. Every row has a `case` and figures with their unit in the name."""
     result = {
         "benchmark": name,
-        "command": command or f"python -m {_module()} {' '.join(sys.argv[1:])}".strip(),
+        "command": command or command_line(_module(), sys.argv[1:]),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "machine": machine(),
         "versions": versions(),
@@ -29,6 +29,15 @@ def write_result(name: str, rows: Sequence[Row], *, folder: Path = RESULTS, comm
     path = folder / f"{name}.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
     return path
+
+
+def command_line(module: str, arguments: Sequence[str]) -> str:
+    """The command, without the folder its result went to: a path of one machine tells others nothing."""
+    kept = list(arguments)
+    while "--out" in kept:
+        place = kept.index("--out")
+        del kept[place : place + 2]
+    return " ".join(["python", "-m", module, *kept])
 
 
 def machine() -> dict[str, str | int | float]:

@@ -32,8 +32,8 @@ Result = TypeVar("Result", bound=StageResult)
 STOP_SECONDS = 60
 """How long a stage may take to save when it is told to stop."""
 SPINS = 1000
-"""How long OpenMP's threads spin before they sleep. Those that spin long make a stage several times slower whenever anything else wants
-the cores; without spinning a nano LoRA takes half as long again on cores of its own."""
+"""How long OpenMP's threads spin before they sleep. Threads that spin long starve whatever else wants the cores; threads that never spin
+sleep between the short operators of small models."""
 
 
 def run_in_child(

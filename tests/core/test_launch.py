@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from flenwheel_core.errors import FlenwheelError, InputError, InterruptedStageError, RetryableError
-from flenwheel_core.launch import child_environment, run_in_child
+from flenwheel_core.launch import SPINS, child_environment, run_in_child
 from flenwheel_core.progress import ProgressEvent
 from flenwheel_core.settings import Settings
 from flenwheel_core.stages.records import stage_runs
@@ -154,3 +154,13 @@ def test_full_disk_is_a_clear_error_and_loses_nothing(settings: Settings, tmp_pa
         signal.signal(signal.SIGXFSZ, old)
     assert store.get_blob(digest) == b"kept"
     assert len(list(store.files.list("blobs"))) == 1
+
+
+def test_threads_of_a_stage_spin_shortly_unless_the_user_says_how(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(name, raising=False)
+    assert child_environment(settings, None)["GOMP_SPINCOUNT"] == str(SPINS)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert "GOMP_SPINCOUNT" not in child_environment(settings, None)

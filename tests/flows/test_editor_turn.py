@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+from flenwheel_core.domain.loras import LoraRecord
+from flenwheel_core.domain.triplets import Triplet
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.store import Store
+from flenwheel_core.triplets.collect import put_triplets
 from flows.editor_turn import ChosenLessons, EditorTurn
 
 
@@ -16,3 +19,28 @@ def test_training_takes_the_choices_of_the_recipe(tmp_path: Path) -> None:
     assert (request.triplets, request.editor, request.recipe) == ("a" * 64, recipe.models.editor, editor.train)
     assert (request.distilled_guidance, request.anchor, request.mistake_weight) == (2.5, 0.25, 32.0)
     assert (request.corrections_weight, request.seed) == (3.0, 9)
+
+
+def test_held_out_edits_are_repeated_with_seeds_of_their_own(tmp_path: Path) -> None:
+    recipe = load_recipe("nano")
+    recipe = recipe.model_copy(update={"editor": recipe.editor.model_copy(update={"compared_seeds": 3})})
+    store = Store((tmp_path / "store").as_uri())
+    triplets = [
+        Triplet(
+            source=letter * 64,
+            prompt="smiling",
+            target="c" * 64,
+            kind="corrected",
+            character="vera",
+            turn=1,
+            gate="g",
+            author="a",
+        )
+        for letter in "ab"
+    ]
+    turn = EditorTurn(store, recipe, None, "0123456789")
+    chosen = ChosenLessons(trained=put_triplets(store, triplets), held_out=put_triplets(store, triplets))
+    lora = LoraRecord.model_construct(digest="d" * 64)
+    items = turn.compare_request(chosen, lora).items
+    assert [item.key for item in items[:3]] == ["held-out-0000", "held-out-0000.1", "held-out-0000.2"]
+    assert len({item.seed for item in items}) == len(items) == 6

@@ -86,6 +86,13 @@ def test_a_correction_is_right_and_keeps_the_framing_of_the_edit(store: Store) -
     assert [item.correction for item in judged(store, *edits)] == [item.correction for item in found]
 
 
+def test_a_wrong_expression_is_painted_over_and_the_rest_stays(store: Store) -> None:
+    edit = made("sad", seed=11)
+    (found,) = judged(store, edit)
+    gap = np.abs(np.asarray(load_picture(store, found.correction or ""), dtype=float) - np.asarray(edit, dtype=float))
+    assert 0.002 < (gap.max(axis=2) > 0).mean() < 0.15
+
+
 def test_what_the_right_answer_does_not_show_either_is_not_held_against_an_edit(store: Store) -> None:
     seated = replace(SOURCE, pose="sitting", angle="half-left")
     shown = replace(seated, angle="profile-left", background="beach", seed=3)

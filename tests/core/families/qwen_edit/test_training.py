@@ -192,6 +192,15 @@ def test_the_editors_own_answer_stays_the_target_where_nothing_was_wrong(
     torch.testing.assert_close(aimed[2], flow[2])
 
 
+def test_a_faint_mistake_is_as_wrong_as_a_loud_one(model: QwenEditModel, cache: TensorCache, tmp_path: Path) -> None:
+    faint, loud = TARGET.copy(), TARGET.copy()
+    faint.paste(Image.blend(TARGET, Image.new("RGB", TARGET.size), 0.1).crop((0, 0, 32, 32)), (0, 0))
+    loud.paste((255, 0, 0), (0, 0, 32, 32))
+    corrected = [EditLesson("smiling", lambda: SOURCE, lambda: TARGET, rejected.copy) for rejected in (faint, loud)]
+    for example in encode_lessons(model, replace(job(tmp_path, *corrected), anchor=1.0), cache):
+        assert example.wrong is not None and example.wrong.max() == 1
+
+
 def test_an_anchored_lora_starts_where_approved_edits_have_nothing_to_teach(
     model: QwenEditModel, cache: TensorCache, tmp_path: Path
 ) -> None:
