@@ -151,6 +151,7 @@ class EditorTurn:
                 sampler=self.recipe.enrich.sampler,
                 shift=self.recipe.enrich.shift,
                 storage=self.recipe.editor.storage,
+                kept_margin_db=self.recipe.editor.kept_margin_db,
             )
 
         return self.frozen("compare", EditCompareRequest, build)

@@ -77,6 +77,12 @@ class EditCompareRequest(StageRequest):
     shift: float | None = Field(
         default=None, gt=0, exclude_if=is_unset, description="fixed shift, for few-step LoRAs; None: the model's own"
     )
+    kept_margin_db: float | None = Field(
+        default=None,
+        ge=0,
+        exclude_if=is_unset,
+        description="PSNR outside of the edits that the challenger may lose; None: the rule's own",
+    )
 
 
 class EditScore(Document):

@@ -76,8 +76,12 @@ def edit_scorecard(loras: tuple[LoraUse, ...], edits: Sequence[EditScore]) -> Ed
     )
 
 
-def compare_editors(champion: EditorScorecard, challenger: EditorScorecard) -> EditorComparison:
+def compare_editors(
+    champion: EditorScorecard, challenger: EditorScorecard, kept_margin_db: float = KEPT_MARGIN_DB
+) -> EditorComparison:
     """The promotion rule: not worse on anything, and better on edits passed or on nearness to the right answers.
+
+    Outside of the edits the mean PSNR may fall by `kept_margin_db`.
 
     A gain is believed with p below 0.05; without one, the present editor stays. Edits that were made several times count once in the
     tests, by their mean: what one edit's repeats have in common is not evidence about another.
@@ -116,9 +120,9 @@ def compare_editors(champion: EditorScorecard, challenger: EditorScorecard) -> E
         kept = identity_gain >= -IDENTITY_MARGIN
         verdicts.append((kept, f"Identity changed by {identity_gain:+.3f}; down to {-IDENTITY_MARGIN} is fine."))
     if psnr_gain is not None:
-        kept = psnr_gain >= -KEPT_MARGIN_DB
+        kept = psnr_gain >= -kept_margin_db
         verdicts.append(
-            (kept, f"Outside of the edits PSNR changed by {psnr_gain:+.2f} dB; down to {-KEPT_MARGIN_DB} is fine.")
+            (kept, f"Outside of the edits PSNR changed by {psnr_gain:+.2f} dB; down to {-kept_margin_db} is fine.")
         )
     return EditorComparison(
         promote=all(good for good, _ in verdicts),

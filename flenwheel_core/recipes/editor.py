@@ -64,6 +64,13 @@ class EditorRecipe(Document):
         exclude_if=is_one,
         description="How often each held-out edit is made, with other seeds: few edits then tell two editors apart sooner.",
     )
+    kept_margin_db: float | None = Field(
+        default=None,
+        ge=0,
+        le=20,
+        exclude_if=is_unset,
+        description="A new editor may lose this much PSNR outside of the edits; 0.5 if unset.",
+    )
     lora_weight: float = Field(default=1.0, ge=0, le=2, description="Weight the editor's LoRA is applied with.")
     seed: int = Field(default=0, ge=0, description="Seed of the training and of the compared edits.")
 

@@ -14,7 +14,7 @@ from flenwheel_core.domain.editor_stages import (
 from flenwheel_core.domain.images import ImageKind, ImageRecord, Labels, LoraUse
 from flenwheel_core.domain.prompts import EditItem
 from flenwheel_core.domain.stages import CharacterRef, EnrichRequest, EnrichResult
-from flenwheel_core.evaluation.editors import compare_editors, edit_scorecard, followed, measure_edit
+from flenwheel_core.evaluation.editors import KEPT_MARGIN_DB, compare_editors, edit_scorecard, followed, measure_edit
 from flenwheel_core.families.protocols import Embedded
 from flenwheel_core.families.registry import open_reader, open_verifier
 from flenwheel_core.identity.screening import FingerprintSpace
@@ -40,10 +40,11 @@ def edit_compare(request: EditCompareRequest, context: StageContext) -> EditComp
         _score(request, records, loras, context)
         for records, loras in zip(drawn, (request.champion, request.challenger), strict=True)
     )
+    margin = KEPT_MARGIN_DB if request.kept_margin_db is None else request.kept_margin_db
     return EditCompareResult(
         champion=champion,
         challenger=challenger,
-        comparison=compare_editors(champion, challenger),
+        comparison=compare_editors(champion, challenger, margin),
         images=context.store.put_images([record for records in drawn for record in records]),
         sheet=context.store.put_blob(encode_png(_sheet(request, champion, challenger, context), {})),
     )

@@ -41,6 +41,8 @@ def test_held_out_edits_are_repeated_with_seeds_of_their_own(tmp_path: Path) -> 
     turn = EditorTurn(store, recipe, None, "0123456789")
     chosen = ChosenLessons(trained=put_triplets(store, triplets), held_out=put_triplets(store, triplets))
     lora = LoraRecord.model_construct(digest="d" * 64)
-    items = turn.compare_request(chosen, lora).items
+    request = turn.compare_request(chosen, lora)
+    assert request.kept_margin_db == recipe.editor.kept_margin_db == 2.0
+    items = request.items
     assert [item.key for item in items[:3]] == ["held-out-0000", "held-out-0000.1", "held-out-0000.2"]
     assert len({item.seed for item in items}) == len(items) == 6

@@ -39,7 +39,12 @@ def test_followed_compares_what_both_know() -> None:
 
 
 def card(
-    errors: list[float], passed: list[bool], identity: float = 0.8, name: str = "a", repeats: int = 1
+    errors: list[float],
+    passed: list[bool],
+    identity: float = 0.8,
+    name: str = "a",
+    repeats: int = 1,
+    kept: float = 30.0,
 ) -> EditorScorecard:
     edits = [
         EditScore(
@@ -50,7 +55,7 @@ def card(
             identity_kept=True,
             followed=good,
             target_error=error,
-            kept_psnr_db=30.0,
+            kept_psnr_db=kept,
             kept_ssim=0.9,
         )
         for index, (error, good) in enumerate(zip(errors, passed, strict=True))
@@ -81,6 +86,13 @@ def test_lost_identity_keeps_the_challenger_back() -> None:
     champion, challenger = card([10.0] * 12, [True] * 12), card([5.0] * 12, [True] * 12, identity=0.7)
     verdict = compare_editors(champion, challenger)
     assert verdict.target_error_p_value < 0.01 and not verdict.promote
+
+
+def test_the_rest_of_the_picture_may_lose_as_much_as_the_recipe_allows() -> None:
+    champion, challenger = card([10.0] * 12, [False] * 12, kept=34.0), card([10.0] * 12, [True] * 12, kept=32.5)
+    assert not compare_editors(champion, challenger).promote
+    assert compare_editors(champion, challenger, 2.0).promote
+    assert not compare_editors(champion, challenger, 1.0).promote
 
 
 def test_approved_edits_measure_no_error() -> None:
