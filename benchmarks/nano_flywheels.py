@@ -87,6 +87,7 @@ def main() -> None:
         "--work", type=Path, required=True, help="folder for the workspaces; a second run goes on there"
     )
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--name", default="nano_flywheels", help="of the result file")
     parser.add_argument("--characters", type=int, default=10)
     parser.add_argument("--ablation-characters", type=int, help="characters of the ablations, if fewer")
     parser.add_argument("--turns", type=int, default=3)
@@ -114,7 +115,7 @@ def main() -> None:
         gpu = "auto"
         train = recipe.train.model_copy(update={"weight_format": "bf16", "compile": False, "cuda_graphs": True})
         recipe = recipe.model_copy(update={"train": train})
-    found = Found(options.out)
+    found = Found(options.out, options.name)
     start = multiprocessing.get_context("spawn")
     ends = began + (options.seconds if options.seconds is not None else math.inf)
     with (
@@ -135,17 +136,17 @@ def main() -> None:
 class Found:
     """The rows so far, written after every turn of an arm, so that a run that is cut short leaves what it found."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str) -> None:
         self.rows: list[Row] = []
         self._editor_rows: list[Row] = []
-        self._folder = folder
+        self._folder, self._name = folder, name
         self._lock = threading.Lock()
 
     def add(self, rows: Sequence[Row], editor_row: Row | None) -> None:
         with self._lock:
             self.rows += rows
             self._editor_rows += [editor_row] if editor_row is not None else []
-            write_result("nano_flywheels", [*self.rows, *self._editor_rows, *summary(self.rows)], folder=self._folder)
+            write_result(self._name, [*self.rows, *self._editor_rows, *summary(self.rows)], folder=self._folder)
 
 
 def run_arm(first: list[Job], turns: int, ends: float, processes: ProcessPoolExecutor, found: Found) -> None:

@@ -45,6 +45,8 @@ class Arm:
     review: bool = True
     real_floor: bool = True
     flywheel_2: bool = True
+    benchmark_decides: bool = True
+    """False: each new LoRA takes the place of the one before, whatever the benchmark says."""
     flywheel_1: bool = True
     """False: edits and reviews only, no LoRA of the character."""
 
@@ -57,6 +59,7 @@ ARMS = {
         Arm("no_review", review=False, flywheel_2=False),
         Arm("no_real_data", real_floor=False),
         Arm("no_flywheel_2", flywheel_2=False),
+        Arm("own_output_only", real_floor=False, flywheel_2=False, benchmark_decides=False),
         Arm("editor_only", flywheel_1=False),
     )
 }
@@ -72,6 +75,8 @@ class TurnOutcome:
     corrected: int
     rejected: int
     seconds: float
+    judged: bool = True
+    """Whether somebody looked at the edits."""
     pass_rate: float | None = None
     champion_pass_rate: float | None = None
     identity: float | None = None
@@ -82,8 +87,8 @@ class TurnOutcome:
 
     @property
     def corrections_per_100(self) -> float | None:
-        """Edits that a person had to correct or redo, per 100; None where no cell was missing, so that none was made."""
-        return 100 * (self.corrected + self.rejected) / self.edits if self.edits else None
+        """Edits that a person had to correct or redo, per 100; None where none was made, or nobody looked."""
+        return 100 * (self.corrected + self.rejected) / self.edits if self.edits and self.judged else None
 
 
 @dataclass(frozen=True)
@@ -172,6 +177,7 @@ def run_turn(world: World, number: int) -> TurnOutcome:
         good=counts[Verdict.GOOD],
         corrected=counts[Verdict.NEEDS_CORRECTION],
         rejected=counts[Verdict.REJECT],
+        judged=world.arm.review,
         seconds=time.monotonic() - began,
     )
     return _character_flywheel(world, turn, outcome) if world.arm.flywheel_1 else outcome
@@ -189,7 +195,8 @@ def _character_flywheel(world: World, turn: Turn, outcome: TurnOutcome) -> TurnO
         turn = _without_real(turn, drawn)
     challenger = world.stage(base.TRAIN, turn.train_request("challenger")).lora
     score = world.stage(base.BENCHMARK, turn.benchmark_request(champion, challenger))
-    promotion = turn.decide(champion, challenger, score)
+    believed = score if world.arm.benchmark_decides else score.model_copy(update={"comparison": None})
+    promotion = turn.decide(champion, challenger, believed)
     turn.end("promoted" if promotion is not None and promotion.lora != trained else "kept", score, "")
     return replace(
         outcome,
