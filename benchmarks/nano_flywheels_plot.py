@@ -1,4 +1,4 @@
-"""Draws `docs/images/nano_flywheels.svg` from the result file: `python -m benchmarks.nano_flywheels_plot`."""
+"""Draws `docs/images/nano_flywheels.svg` from the result files: `python -m benchmarks.nano_flywheels_plot`."""
 
 import json
 import statistics
@@ -25,7 +25,8 @@ Row = Mapping[str, str | int | float | bool | None]
 
 
 def main() -> None:
-    rows: list[Row] = json.loads((RESULTS / "nano_flywheels.json").read_text())["rows"]
+    files = sorted(RESULTS.glob("nano_flywheels*.json"))
+    rows: list[Row] = [row for file in files for row in json.loads(file.read_text())["rows"]]
     OUT.write_text(drawing([row for row in rows if "character" in row]))
     print(OUT)
 
