@@ -122,7 +122,7 @@ class EditorComparison(Document):
     promote: bool
     reasons: tuple[str, ...] = Field(description="plain sentences: why it is promoted or kept back")
     pass_rate_gain: float
-    pass_rate_p_value: float = Field(description="exact McNemar test on edits that only one of them passed")
+    pass_rate_p_value: float = Field(description="paired sign-flip test; an edit made several times counts once")
     identity_gain: float | None
     target_error_gain: float | None = Field(description="positive: the challenger is nearer to the right answers")
     target_error_p_value: float = Field(description="paired sign-flip test; 1 without corrected edits")

@@ -1,0 +1,63 @@
+"""The stage `edit_compare` on the nano editor: what it measures, and that the request's margin reaches the rule."""
+
+import threading
+from pathlib import Path
+
+from flenwheel_core.domain.editor_stages import ComparedEdit, EditCompareRequest, EditCompareResult
+from flenwheel_core.domain.images import Labels, Sampler
+from flenwheel_core.nano.world import HELD_OUT_FROM, View, make_character, render
+from flenwheel_core.progress import Progress
+from flenwheel_core.settings import Settings
+from flenwheel_core.stages.base import StageContext
+from flenwheel_core.stages.edit_compare import edit_compare
+from flenwheel_core.store import Store
+from flenwheel_core.store.pictures import encode_png
+
+SAMPLER = Sampler(steps=8, guidance=1.0, true_cfg=1.0, width=128, height=128)
+
+
+def test_edits_are_judged_by_the_reader_and_by_the_margin_of_the_request(tmp_path: Path) -> None:
+    store, settings = Store((tmp_path / "store").as_uri()), Settings(workspace=tmp_path, gpu="cpu")
+    hero = make_character(HELD_OUT_FROM + 41)
+    source, target = (
+        store.put_blob(encode_png(render(hero, View(angle="front", background=place, lighting="day", seed=3)), {}))
+        for place in ("studio", "forest")
+    )
+    items = tuple(
+        ComparedEdit(
+            key=f"held-out-{asked}",
+            source=source,
+            prompt="same person, forest background",
+            target=target,
+            corrected=corrected,
+            character="hero",
+            labels=Labels(background=asked),
+            seed=7,
+        )
+        for asked, corrected in (("forest", True), ("beach", False))
+    )
+
+    def compare(margin: float | None) -> EditCompareResult:
+        scratch = tmp_path / f"margin-{margin}"
+        scratch.mkdir()
+        context = StageContext(store, settings, scratch, Progress("edit_compare", lambda _: None), 0, threading.Event())
+        request = EditCompareRequest(
+            items=items,
+            editor="nano",
+            challenger=(),
+            verifier="nano",
+            reader="nano",
+            sampler=SAMPLER,
+            kept_margin_db=margin,
+        )
+        return edit_compare(request, context)
+
+    found = compare(1.5)
+    followed, other = found.champion.edits
+    assert followed.passed and not other.passed
+    assert followed.target_error is not None and 0 < followed.target_error < 40
+    assert other.target_error is None
+    assert followed.kept_psnr_db is not None and followed.kept_psnr_db > 20
+    assert found.challenger == found.champion and not found.comparison.promote
+    assert "down to -1.5 is fine" in found.comparison.reasons[-1]
+    assert "down to -0.5 is fine" in compare(None).comparison.reasons[-1]
