@@ -182,6 +182,7 @@ class EditorTurn:
             prompt=triplet.prompt,
             target=triplet.target,
             corrected=triplet.kind == "corrected",
+            rejected=triplet.rejected,
             character=triplet.character,
             labels=triplet.labels,
             seed=seed,

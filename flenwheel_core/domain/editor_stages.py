@@ -55,6 +55,9 @@ class ComparedEdit(Document):
     prompt: str
     target: Digest = Field(description="what a person approved or corrected")
     corrected: bool = Field(description="the right answer is a person's; an approved edit is only the old editor's own")
+    rejected: Digest | None = Field(
+        default=None, exclude_if=is_unset, description="the edit that was corrected, if it is known"
+    )
     character: str
     labels: Labels = Field(default_factory=Labels, description="what the result must show")
     seed: int
@@ -95,7 +98,7 @@ class EditScore(Document):
     identity_kept: bool | None
     followed: bool | None = Field(description="the reader sees what the labels ask for; None if it can't tell")
     target_error: float | None = Field(
-        description="mean difference to the corrected answer, levels of 255; None for approved edits"
+        description="mean difference to the corrected answer where it was corrected, levels of 255; None for approved edits"
     )
     kept_psnr_db: float | None = Field(description="against the source, where the right answer leaves it unchanged")
     kept_ssim: float | None

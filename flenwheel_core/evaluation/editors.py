@@ -33,17 +33,21 @@ class Measured:
     kept_ssim: float | None
 
 
-def measure_edit(source: Image.Image, target: Image.Image, made: Image.Image) -> Measured:
-    """All three are compared at the size of the edit.
+def measure_edit(
+    source: Image.Image, target: Image.Image, made: Image.Image, rejected: Image.Image | None = None
+) -> Measured:
+    """All are compared at the size of the edit.
 
-    PSNR and SSIM (Wang et al. 2004, block windows) are taken only where the right answer keeps the source.
+    PSNR and SSIM (Wang et al. 2004, block windows) are taken only where the right answer keeps the source. With the edit that was
+    `rejected`, the error is taken only where the correction changed it: the rest of a corrected picture is what the old editor made, and
+    its likes would look nearer than they are.
     """
-    before, right, got = (
-        np.asarray(image.convert("RGB").resize(made.size, Image.Resampling.BOX), dtype=np.float64)
-        for image in (source, target, made)
-    )
-    error = float(np.abs(got - right).mean())
+    before, right, got = (_pixels(image, made.size) for image in (source, target, made))
     one, wanted, other = _blocks(before), _blocks(right), _blocks(got)
+    error = float(np.abs(got - right).mean())
+    if rejected is not None:
+        corrected = np.abs(wanted - _blocks(_pixels(rejected, made.size))).mean(axis=(1, 2)) >= KEPT_LEVELS
+        error = float(np.abs(other - wanted)[corrected].mean()) if corrected.any() else error
     kept = np.abs(wanted - one).mean(axis=(1, 2)) < KEPT_LEVELS
     if kept.mean() < SMALLEST_KEPT_SHARE:
         return Measured(error, None, None)
@@ -57,6 +61,16 @@ def followed(asked: Labels, seen: Labels) -> bool | None:
     pairs = [(getattr(asked, field), getattr(seen, field)) for field in Labels.model_fields]
     known = [wanted == found for wanted, found in pairs if wanted is not None and found is not None]
     return all(known) if known else None
+
+
+def readable(asked: Labels, in_answer: Labels) -> Labels:
+    """What was asked for, less what the reader misreads in the right answer too (a mouth behind hair): there it cannot tell."""
+    wrong = [
+        field
+        for field in Labels.model_fields
+        if getattr(in_answer, field) is not None and getattr(in_answer, field) != getattr(asked, field)
+    ]
+    return asked.model_copy(update=dict.fromkeys(wrong))
 
 
 def edit_scorecard(loras: tuple[LoraUse, ...], edits: Sequence[EditScore]) -> EditorScorecard:
@@ -141,6 +155,10 @@ def _by_edit(gains: Sequence[tuple[str, float]]) -> list[float]:
     for key, gain in gains:
         found.setdefault(key.partition(REPEAT)[0], []).append(gain)
     return [sum(values) / len(values) for values in found.values()]
+
+
+def _pixels(image: Image.Image, size: tuple[int, int]) -> Pixels:
+    return np.asarray(image.convert("RGB").resize(size, Image.Resampling.BOX), dtype=np.float64)
 
 
 def _blocks(pixels: Pixels) -> Pixels:

@@ -14,7 +14,14 @@ from flenwheel_core.domain.editor_stages import (
 from flenwheel_core.domain.images import ImageKind, ImageRecord, Labels, LoraUse
 from flenwheel_core.domain.prompts import EditItem
 from flenwheel_core.domain.stages import CharacterRef, EnrichRequest, EnrichResult
-from flenwheel_core.evaluation.editors import KEPT_MARGIN_DB, compare_editors, edit_scorecard, followed, measure_edit
+from flenwheel_core.evaluation.editors import (
+    KEPT_MARGIN_DB,
+    compare_editors,
+    edit_scorecard,
+    followed,
+    measure_edit,
+    readable,
+)
 from flenwheel_core.families.protocols import Embedded
 from flenwheel_core.families.registry import open_reader, open_verifier
 from flenwheel_core.identity.screening import FingerprintSpace
@@ -36,8 +43,9 @@ def edit_compare(request: EditCompareRequest, context: StageContext) -> EditComp
             for fingerprint in request.fingerprints.values():
                 require_same_version(verifier, fingerprint)
     drawn = [_draw(request, loras, context) for loras in (request.champion, request.challenger)]
+    answers = _answers(request, context)
     champion, challenger = (
-        _score(request, records, loras, context)
+        _score(request, records, loras, answers, context)
         for records, loras in zip(drawn, (request.champion, request.challenger), strict=True)
     )
     margin = KEPT_MARGIN_DB if request.kept_margin_db is None else request.kept_margin_db
@@ -81,23 +89,34 @@ def _source(digest: str) -> ImageRecord:
     )
 
 
+def _answers(request: EditCompareRequest, context: StageContext) -> dict[str, tuple[Embedded, Labels]]:
+    """What verifier and reader make of the right answers, by digest: what they misjudge there they cannot judge in an edit."""
+    targets = tuple(dict.fromkeys(item.target for item in request.items))
+    return dict(zip(targets, zip(*_look(request, targets, context), strict=True), strict=True))
+
+
 def _score(
-    request: EditCompareRequest, records: Sequence[ImageRecord], loras: tuple[LoraUse, ...], context: StageContext
+    request: EditCompareRequest,
+    records: Sequence[ImageRecord],
+    loras: tuple[LoraUse, ...],
+    answers: dict[str, tuple[Embedded, Labels]],
+    context: StageContext,
 ) -> EditorScorecard:
     context.check_stop()
-    embedded, seen = _look(request, records, context)
+    embedded, seen = _look(request, [record.digest for record in records], context)
     spaces = {name: FingerprintSpace(fingerprint) for name, fingerprint in request.fingerprints.items()}
     edits = []
     for item, record, found, labels in zip(request.items, records, embedded, seen, strict=True):
-        identity = kept = None
-        if item.character in spaces and found.embedding is not None:
-            located = spaces[item.character].locate(found.embedding)
-            identity, kept = located.similarity, located.distance <= request.fingerprints[item.character].threshold
-        done = followed(item.labels, labels)
+        answer, read = answers[item.target]
+        identity, kept = _identity(request, spaces, item.character, found)
+        if _identity(request, spaces, item.character, answer)[1] is False:
+            kept = None
+        done = followed(readable(item.labels, read), labels)
         source, target, made = (
             load_picture(context.store, digest) for digest in (item.source, item.target, record.digest)
         )
-        measured = measure_edit(source, target, made)
+        rejected = None if item.rejected is None else load_picture(context.store, item.rejected)
+        measured = measure_edit(source, target, made, rejected)
         edits.append(
             EditScore(
                 key=item.key,
@@ -114,21 +133,31 @@ def _score(
     return edit_scorecard(loras, edits)
 
 
+def _identity(
+    request: EditCompareRequest, spaces: dict[str, FingerprintSpace], character: str, found: Embedded
+) -> tuple[float | None, bool | None]:
+    """Similarity to the character, and whether it is near enough; None where that is not known."""
+    if character not in spaces or found.embedding is None:
+        return None, None
+    located = spaces[character].locate(found.embedding)
+    return located.similarity, located.distance <= request.fingerprints[character].threshold
+
+
 def _look(
-    request: EditCompareRequest, records: Sequence[ImageRecord], context: StageContext
+    request: EditCompareRequest, pictures: Sequence[str], context: StageContext
 ) -> tuple[list[Embedded], list[Labels]]:
     embedded: list[Embedded] = []
-    chunks = [records[start : start + CHUNK] for start in range(0, len(records), CHUNK)]
+    chunks = [pictures[start : start + CHUNK] for start in range(0, len(pictures), CHUNK)]
     with open_verifier(request.verifier, context.settings) as verifier:
         for chunk in chunks:
-            embedded += verifier.embed([load_picture(context.store, record.digest) for record in chunk])
+            embedded += verifier.embed([load_picture(context.store, digest) for digest in chunk])
     seen = [found.labels or Labels() for found in embedded]
     if request.reader is not None:
         with open_reader(request.reader, context.settings) as reader:
             seen = [
                 labels
                 for chunk in chunks
-                for labels in reader.read([load_picture(context.store, record.digest) for record in chunk])
+                for labels in reader.read([load_picture(context.store, digest) for digest in chunk])
             ]
     return embedded, seen
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from flenwheel_core.domain.editor_stages import EditorScorecard, EditScore
 from flenwheel_core.domain.images import Labels, LoraUse
-from flenwheel_core.evaluation.editors import compare_editors, edit_scorecard, followed, measure_edit
+from flenwheel_core.evaluation.editors import compare_editors, edit_scorecard, followed, measure_edit, readable
 
 
 def noise(seed: int) -> Image.Image:
@@ -30,6 +30,25 @@ def test_outside_of_the_edit_only_the_source_counts() -> None:
     assert wrong_outside.kept_psnr_db < 10 and wrong_outside.kept_ssim < 0.1
     everything = measure_edit(source, noise(1), noise(1))
     assert everything.kept_psnr_db is None and everything.target_error == 0
+
+
+def test_the_error_is_taken_where_the_edit_was_corrected() -> None:
+    source = noise(0)
+    refused = patched(source, (0, 0, 32, 64), (255, 0, 0))
+    target = patched(refused, (8, 8, 16, 16), (0, 255, 0))
+    like_the_refused = measure_edit(source, target, refused, refused)
+    assert like_the_refused.target_error == pytest.approx(170), "two of three channels are wrong by all levels"
+    elsewhere = measure_edit(source, target, patched(target, (0, 32, 32, 64), (0, 0, 0)), refused)
+    assert elsewhere.target_error == 0
+    assert (
+        measure_edit(source, target, source, target).target_error == measure_edit(source, target, source).target_error
+    )
+
+
+def test_what_the_reader_misreads_in_the_right_answer_is_not_asked() -> None:
+    asked = Labels(angle="front", expression="sad", pose="sitting")
+    left = readable(asked, Labels(angle="front", expression="smiling", background="beach"))
+    assert left == Labels(angle="front", pose="sitting")
 
 
 def test_followed_compares_what_both_know() -> None:

@@ -19,13 +19,13 @@ SAMPLER = Sampler(steps=8, guidance=1.0, true_cfg=1.0, width=128, height=128)
 def test_edits_are_judged_by_the_reader_and_by_the_margin_of_the_request(tmp_path: Path) -> None:
     store, settings = Store((tmp_path / "store").as_uri()), Settings(workspace=tmp_path, gpu="cpu")
     hero = make_character(HELD_OUT_FROM + 41)
-    source, target = (
+    source, forest, beach = (
         store.put_blob(encode_png(render(hero, View(angle="front", background=place, lighting="day", seed=3)), {}))
-        for place in ("studio", "forest")
+        for place in ("studio", "forest", "beach")
     )
     items = tuple(
         ComparedEdit(
-            key=f"held-out-{asked}",
+            key=f"held-out-{number}",
             source=source,
             prompt="same person, forest background",
             target=target,
@@ -34,7 +34,9 @@ def test_edits_are_judged_by_the_reader_and_by_the_margin_of_the_request(tmp_pat
             labels=Labels(background=asked),
             seed=7,
         )
-        for asked, corrected in (("forest", True), ("beach", False))
+        for number, (asked, target, corrected) in enumerate(
+            (("forest", forest, True), ("beach", beach, False), ("beach", forest, False))
+        )
     )
 
     def compare(margin: float | None) -> EditCompareResult:
@@ -53,8 +55,9 @@ def test_edits_are_judged_by_the_reader_and_by_the_margin_of_the_request(tmp_pat
         return edit_compare(request, context)
 
     found = compare(1.5)
-    followed, other = found.champion.edits
+    followed, other, unreadable = found.champion.edits
     assert followed.passed and not other.passed
+    assert unreadable.passed and unreadable.followed is None, "the reader misreads the right answer too"
     assert followed.target_error is not None and 0 < followed.target_error < 40
     assert other.target_error is None
     assert followed.kept_psnr_db is not None and followed.kept_psnr_db > 20
