@@ -113,11 +113,12 @@ class EditorTurn:
     def train_request(self, chosen: ChosenLessons) -> EditTrainRequest:
         """The editor's LoRA on the chosen lessons, always from the bare editor."""
         editor = self.recipe.editor
+        lessons = len(get_triplets(self.store, chosen.trained).triplets)
         return EditTrainRequest(
             name=self.name,
             triplets=chosen.trained,
             editor=self.recipe.models.editor,
-            recipe=editor.train,
+            recipe=editor.train.for_pictures(lessons),
             changed_weight=editor.changed_weight,
             kept_weight=editor.kept_weight,
             corrections_weight=editor.corrections_weight,

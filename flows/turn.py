@@ -184,12 +184,13 @@ class Turn:
                     why="pictures enter it in a turn.",
                     remedy=f"Start one: flenwheel run {self.character.name}.",
                 )
+            items = training_items(self.pool(), recipe.pool.real_share)
             return TrainRequest(
                 character=character,
                 name=f"{self.name}-{step}",
-                items=training_items(self.pool(), recipe.pool.real_share),
+                items=items,
                 base=recipe.models.base,
-                recipe=recipe.train,
+                recipe=recipe.train.for_pictures(len(items)),
                 seed=derive_seed(recipe.generate.seed, "train", self.number) % 2**31,
                 sample_prompts=sample_prompts(character, recipe, recipe.train.sampling.prompts),
                 sampler=recipe.generate.sampler,

@@ -1,5 +1,6 @@
 """The choices of a LoRA training run."""
 
+import math
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -81,6 +82,14 @@ class TrainingRecipe(Document):
     """Everything that is chosen for a training run; facts of the machine are in the settings."""
 
     steps: int = Field(default=1500, ge=1, le=1_000_000, description="Optimizer steps.")
+    min_epochs: float | None = Field(
+        default=None,
+        gt=0,
+        le=10_000,
+        exclude_if=is_unset,
+        description="Train at least so many epochs of the pictures (prior items count as trained items): more than "
+        "`steps` once the pool has grown.",
+    )
     resolution: int = Field(default=1024, ge=64, le=4096, description="Side of a square of the pictures' pixel area.")
     aspect_buckets: bool = Field(default=True, description="Keep aspect ratios in buckets; else crop to squares.")
     bucket_step: int = Field(default=64, ge=16, le=256, description="Bucket sides are multiples of this.")
@@ -135,6 +144,13 @@ class TrainingRecipe(Document):
     trackers: tuple[Literal["tensorboard", "trackio"], ...] = Field(
         default=(), description="Where curves go besides loss.jsonl."
     )
+
+    def for_pictures(self, number: int) -> Self:
+        """The same recipe with the steps that so many pictures ask for: `steps`, or more by `min_epochs`."""
+        if self.min_epochs is None:
+            return self
+        step = self.batch_size * self.gradient_accumulation * self.gpus
+        return self.model_copy(update={"steps": max(self.steps, math.ceil(self.min_epochs * number / step))})
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

@@ -10,13 +10,35 @@ from flenwheel_core.triplets.collect import put_triplets
 from flows.editor_turn import ChosenLessons, EditorTurn
 
 
+def lessons(*sources: str, refused: str | None = None) -> list[Triplet]:
+    return [
+        Triplet(
+            source=letter * 64,
+            prompt="smiling",
+            target="c" * 64,
+            kind="corrected",
+            rejected=refused,
+            character="vera",
+            turn=1,
+            gate="g",
+            author="a",
+        )
+        for letter in sources
+    ]
+
+
 def test_training_takes_the_choices_of_the_recipe(tmp_path: Path) -> None:
     recipe = load_recipe("nano")
-    editor = recipe.editor.model_copy(update={"anchor": 0.25, "corrections_weight": 3.0, "seed": 9})
+    train = recipe.editor.train.model_copy(update={"steps": 40, "batch_size": 2, "min_epochs": 60.0})
+    editor = recipe.editor.model_copy(update={"anchor": 0.25, "corrections_weight": 3.0, "seed": 9, "train": train})
     recipe = recipe.model_copy(update={"editor": editor})
-    turn = EditorTurn(Store((tmp_path / "store").as_uri()), recipe, None, "0123456789")
-    request = turn.train_request(ChosenLessons(trained="a" * 64, held_out="b" * 64))
-    assert (request.triplets, request.editor, request.recipe) == ("a" * 64, recipe.models.editor, editor.train)
+    store = Store((tmp_path / "store").as_uri())
+    trained = put_triplets(store, lessons("a", "b"))
+    request = EditorTurn(store, recipe, None, "0123456789").train_request(
+        ChosenLessons(trained=trained, held_out=put_triplets(store, lessons("d")))
+    )
+    assert (request.triplets, request.editor) == (trained, recipe.models.editor)
+    assert request.recipe == train.model_copy(update={"steps": 60}), "as many epochs of two lessons"
     assert (request.distilled_guidance, request.anchor, request.mistake_weight) == (2.5, 0.25, 32.0)
     assert (request.corrections_weight, request.seed) == (3.0, 9)
 
@@ -25,24 +47,13 @@ def test_held_out_edits_are_repeated_with_seeds_of_their_own(tmp_path: Path) -> 
     recipe = load_recipe("nano")
     recipe = recipe.model_copy(update={"editor": recipe.editor.model_copy(update={"compared_seeds": 3})})
     store = Store((tmp_path / "store").as_uri())
-    triplets = [
-        Triplet(
-            source=letter * 64,
-            prompt="smiling",
-            target="c" * 64,
-            kind="corrected",
-            character="vera",
-            turn=1,
-            gate="g",
-            author="a",
-        )
-        for letter in "ab"
-    ]
+    triplets = lessons("a", "b", refused="e" * 64)
     turn = EditorTurn(store, recipe, None, "0123456789")
     chosen = ChosenLessons(trained=put_triplets(store, triplets), held_out=put_triplets(store, triplets))
     lora = LoraRecord.model_construct(digest="d" * 64)
     request = turn.compare_request(chosen, lora)
     assert request.kept_margin_db == recipe.editor.kept_margin_db == 2.0
     items = request.items
+    assert {item.rejected for item in items} == {"e" * 64}
     assert [item.key for item in items[:3]] == ["held-out-0000", "held-out-0000.1", "held-out-0000.2"]
     assert len({item.seed for item in items}) == len(items) == 6

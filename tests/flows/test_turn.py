@@ -114,6 +114,17 @@ def test_a_replay_trains_on_what_the_turn_was_planned_with(turn: Turn) -> None:
     assert len(turn.train_request("challenger").items) == 4
 
 
+def test_training_takes_as_many_epochs_of_the_grown_pool_as_the_recipe_asks_for(turn: Turn) -> None:
+    recipe = turn.recipe.model_copy(
+        update={"train": turn.recipe.train.model_copy(update={"steps": 40, "batch_size": 1, "min_epochs": 12.5})}
+    )
+    turn = dataclasses.replace(turn, recipe=recipe)
+    turn.take_in(turn.ingest_request(), ingested(turn))
+    assert turn.train_request("v1").recipe.steps == 40
+    turn.add_to_pool([turn.entry(record(7, ImageKind.ENRICHED), None, gate="mira-t1-gate-a-r1")])
+    assert turn.train_request("challenger").recipe.steps == 50
+
+
 def test_too_few_pictures_are_asked_for_and_new_ones_count_at_the_retry(turn: Turn) -> None:
     asked = turn.ingest_request()
     short = ingested(turn).model_copy(update={"missing": ("7 more pictures",)})

@@ -26,6 +26,13 @@ def test_wrong_and_impossible_choices_are_refused_with_the_reason(wrong: dict[st
         TrainingRecipe.model_validate(wrong)
 
 
+def test_a_grown_pool_is_trained_on_for_longer_if_epochs_are_asked_for() -> None:
+    recipe = TrainingRecipe(steps=400, batch_size=4, gradient_accumulation=2)
+    assert recipe.for_pictures(1000) == recipe
+    wanted = recipe.model_copy(update={"min_epochs": 28.0})
+    assert [wanted.for_pictures(number).steps for number in (50, 114, 115, 201)] == [400, 400, 403, 704]
+
+
 def test_every_choice_says_what_it_is() -> None:
     def undescribed(model: type) -> list[str]:
         missing = []
