@@ -20,6 +20,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks.nano_editor_turn import EditorOutcome, TrainedEditor, conclude, draw_share, train_editor
 from benchmarks.nano_turn import (
     ARMS,
     Arm,
@@ -29,7 +30,6 @@ from benchmarks.nano_turn import (
     nano_recipe,
     open_world,
     outcome_row,
-    run_editor_turn,
     run_turn,
 )
 from benchmarks.result_file import RESULTS, Row, write_result
@@ -52,14 +52,14 @@ class Job:
     recipe: Recipe
     index: int
     turn: int
-    gpu: str
+    training_gpu: str
 
     @property
     def name(self) -> str:
         return f"held-out-{self.index}" if self.index >= 0 else ""
 
     def world(self) -> World:
-        return open_world(self.work, self.arm, self.recipe, self.name, gpu=self.gpu)
+        return open_world(self.work, self.arm, self.recipe, self.name, training_gpu=self.training_gpu)
 
 
 def run_job(job: Job) -> TurnOutcome:
@@ -96,7 +96,7 @@ def main() -> None:
     )
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--threads", type=int, default=1, help="of each process")
-    parser.add_argument("--cards", nargs="+", default=[], help="CUDA devices that the processes share; none: the CPU")
+    parser.add_argument("--cards", nargs="+", default=[], help="CUDA devices that LoRAs are trained on; none: the CPU")
     parser.add_argument("--steps", type=int, help="training steps of a LoRA, if not the recipe's")
     parser.add_argument("--edits", type=int, help="edits a turn, if not the recipe's")
     parser.add_argument("--editor-steps", type=int, help="training steps of the editor's LoRA, if not the recipe's")
@@ -110,9 +110,9 @@ def main() -> None:
     recipe = nano_recipe(options.steps, options.edits, options.editor_steps)
     recipe = smaller(recipe, options.images, options.card_seeds)
     recipe = compared(recipe, options.compared, options.compared_seeds)
-    gpu = "cpu"
+    training_gpu = "cpu"
     if options.cards:  # models this small are over before a compiler is done with them
-        gpu = "auto"
+        training_gpu = "auto"
         train = recipe.train.model_copy(update={"weight_format": "bf16", "compile": False, "cuda_graphs": True})
         recipe = recipe.model_copy(update={"train": train})
     found = Found(options.out, options.name)
@@ -125,8 +125,11 @@ def main() -> None:
         waiting = []
         for name in options.arms:
             few = options.ablation_characters if name != MAIN_ARM else None
-            jobs = [Job(options.work, ARMS[name], recipe, index, 1, gpu) for index in range(few or options.characters)]
-            waiting.append(arms.submit(run_arm, jobs, options.turns, ends, processes, found))
+            jobs = [
+                Job(options.work, ARMS[name], recipe, index, 1, training_gpu)
+                for index in range(few or options.characters)
+            ]
+            waiting.append(arms.submit(run_arm, jobs, options.turns, ends, processes, options.workers, found))
         for arm in waiting:
             arm.result()
     for row in summary(found.rows):
@@ -149,7 +152,9 @@ class Found:
             write_result(self._name, [*self.rows, *self._editor_rows, *summary(self.rows)], folder=self._folder)
 
 
-def run_arm(first: list[Job], turns: int, ends: float, processes: ProcessPoolExecutor, found: Found) -> None:
+def run_arm(
+    first: list[Job], turns: int, ends: float, processes: ProcessPoolExecutor, shares: int, found: Found
+) -> None:
     """All turns of an arm: its characters side by side, then Flywheel 2 over all of them, then the next turn."""
     began = time.monotonic()
     for turn in range(1, turns + 1):
@@ -158,11 +163,11 @@ def run_arm(first: list[Job], turns: int, ends: float, processes: ProcessPoolExe
         jobs = [replace(job, turn=turn) for job in first]
         running = [(job, processes.submit(run_job, job)) for job in jobs]
         rows = [row for job, future in running if (row := turn_row(job, future)) is not None]
-        editor_row = None
+        editors = None
         if first[0].arm.flywheel_2 and turn < turns:  # after the last turn nothing would be edited with it
-            editor_row = processes.submit(run_editor_job, replace(first[0], index=-1, turn=turn)).result()
-            print(editor_row, flush=True)
-        found.add(rows, editor_row)
+            editors = run_editor_turn(replace(first[0], index=-1, turn=turn), processes, shares)
+            print(editors, flush=True)
+        found.add(rows, editors)
         print(f"{first[0].arm.name}: turn {turn} ended after {time.monotonic() - began:.0f} s", flush=True)
 
 
@@ -195,22 +200,44 @@ def turn_row(job: Job, future: "Future[TurnOutcome]") -> Row | None:
     return row
 
 
-def run_editor_job(job: Job) -> Row | None:
-    """Flywheel 2 of an arm after a turn; None if it failed or had too few lessons."""
-    import torch
-
+def run_editor_turn(job: Job, processes: ProcessPoolExecutor, shares: int) -> Row | None:
+    """Flywheel 2 of an arm after a turn, its held-out edits drawn in so many shares; None if it failed or had too few lessons."""
     began = time.monotonic()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(max(threads, LEARNING_THREADS))  # the other processes wait for it
     try:
-        outcome = run_editor_turn(job.world(), job.turn)
+        trained = processes.submit(train_editor_job, job).result()
+        if trained is None:
+            return None
+        for share in [processes.submit(draw_share_job, job, trained, share, shares) for share in range(shares)]:
+            share.result()
+        outcome = processes.submit(conclude_job, job, trained).result()
     except Exception:
         traceback.print_exc()
         return None
+    return editor_row(job, outcome, time.monotonic() - began)
+
+
+def train_editor_job(job: Job) -> TrainedEditor | None:
+    """In a process of its own, as the two that follow."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(threads, LEARNING_THREADS))  # the other processes wait for it
+    try:
+        return train_editor(job.world(), job.turn)
     finally:
         torch.set_num_threads(threads)
-    if outcome is None:
-        return None
+
+
+def draw_share_job(job: Job, trained: TrainedEditor, share: int, shares: int) -> None:
+    draw_share(job.world(), job.turn, trained, share, shares)
+
+
+def conclude_job(job: Job, trained: TrainedEditor) -> EditorOutcome:
+    return conclude(job.world(), job.turn, trained)
+
+
+def editor_row(job: Job, outcome: EditorOutcome, seconds: float) -> Row:
+    """The row of a turn of Flywheel 2."""
     score = outcome.score
     return {
         "case": f"{job.arm.name} flywheel 2 turn {job.turn}",
@@ -229,8 +256,9 @@ def run_editor_job(job: Job) -> Row | None:
         "edit_identity": score.challenger.identity,
         "corrections_per_100_before": outcome.corrections_per_100_before,
         "corrections_per_100_after": outcome.corrections_per_100_after,
+        "lessons": outcome.lessons,
         "held_out_edits": len(score.challenger.edits),
-        "seconds": time.monotonic() - began,
+        "seconds": seconds,
     }
 
 

@@ -4,12 +4,10 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TypeVar, cast
 
 from flenwheel_core.domain.decisions import DecisionSet, Verdict
-from flenwheel_core.domain.editor_stages import ComparedEdit, EditCompareResult
 from flenwheel_core.domain.images import ImageRecord
 from flenwheel_core.domain.stages import EnrichRequest, GenerateRequest, SourceFile, StageRequest, StageResult
 from flenwheel_core.editor_library import EditorLibrary
@@ -27,9 +25,7 @@ from flenwheel_core.settings import Settings
 from flenwheel_core.stages import base
 from flenwheel_core.stages.base import Stage
 from flenwheel_core.store import Store
-from flenwheel_core.triplets.lessons import gather_lessons
 from flenwheel_core.worker import run_stage
-from flows.editor_turn import EditorTurn
 from flows.turn import Turn, uses
 
 Result = TypeVar("Result", bound=StageResult)
@@ -99,6 +95,8 @@ class World:
     arm: Arm
     recipe: Recipe
     name: str
+    training_gpu: str
+    """The card that LoRAs are trained on. Pictures this small are drawn on the processor: a card would wait for Python."""
 
     @property
     def store(self) -> Store:
@@ -107,10 +105,11 @@ class World:
     def stage(self, stage: Stage[Request, Result], request: Request) -> Result:
         """The result of a stage, made in this process."""
         progress = Progress(stage.name, lambda event: None)
+        trains = stage.name in (base.TRAIN.name, base.EDIT_TRAIN.name)
         result = run_stage(
             cast("Stage[StageRequest, StageResult]", stage),
             request,
-            self.settings,
+            self.settings.model_copy(update={"gpu": self.training_gpu if trains else "cpu"}),
             progress,
             memory_level=0,
             stop=threading.Event(),
@@ -121,10 +120,10 @@ class World:
         return load_truth(self.settings.root / f"{self.name}-truth.json")
 
 
-def open_world(folder: Path, arm: Arm, recipe: Recipe, name: str, *, gpu: str = "cpu") -> World:
+def open_world(folder: Path, arm: Arm, recipe: Recipe, name: str, *, training_gpu: str = "cpu") -> World:
     """The world of an arm in a folder; processes may open the same one side by side."""
-    settings = Settings(workspace=folder / arm.name, store=None, gpu=gpu, slot=name or "editor", threads=1)
-    return World(settings, arm, recipe, name)
+    settings = Settings(workspace=folder / arm.name, store=None, gpu="cpu", slot=name or "editor", threads=1)
+    return World(settings, arm, recipe, name, training_gpu)
 
 
 def nano_recipe(steps: int | None, edits: int | None, editor_steps: int | None) -> Recipe:
@@ -207,50 +206,6 @@ def _character_flywheel(world: World, turn: Turn, outcome: TurnOutcome) -> TurnO
         promoted=bool(score.comparison and score.comparison.promote),
         seconds=outcome.seconds + time.monotonic() - began,
     )
-
-
-@dataclass(frozen=True)
-class EditorOutcome:
-    """What one turn of Flywheel 2 gave, with the simulated reviewer's own verdicts on the held-out edits."""
-
-    score: EditCompareResult
-    corrections_per_100_before: float
-    corrections_per_100_after: float
-
-
-def run_editor_turn(world: World, number: int) -> EditorOutcome | None:
-    """Flywheel 2 over all characters of the arm; gate C lets through what the checks passed.
-
-    None if there are too few lessons.
-    """
-    store = world.store
-    turn = EditorTurn(store, world.recipe, None, f"{number:08d}-{world.arm.name}")
-    lessons = turn.lessons(1, partial(gather_lessons, store))
-    if lessons.passed < world.recipe.editor.minimum_triplets:
-        return None
-    session = turn.reviews.open(turn.gate_c(lessons, 1))
-    closed = turn.reviews.close(session.gate, "approve", "take_passed", override_minimum=True, reviewer="simulated")
-    chosen = turn.chosen(lessons, closed)
-    trained = world.stage(base.EDIT_TRAIN, turn.train_request(chosen))
-    score = world.stage(base.EDIT_COMPARE, turn.compare_request(chosen, trained.lora))
-    if score.comparison.promote:
-        turn.promote(trained.lora, score)
-    turn.end("promoted" if score.comparison.promote else "kept", lessons)
-    records = store.get_images(score.images)
-    items = turn.compare_request(chosen, trained.lora).items
-    half = len(items)
-    before, after = (_to_correct(world, items, part) for part in (records[:half], records[half:]))
-    return EditorOutcome(score, before, after)
-
-
-def _to_correct(world: World, items: Sequence[ComparedEdit], records: Sequence[ImageRecord]) -> float:
-    """How many of 100 held-out edits the reviewer would not have taken as they are."""
-    bad = 0
-    for name in dict.fromkeys(item.character for item in items):
-        own = [record for item, record in zip(items, records, strict=True) if item.character == name]
-        truth = load_truth(world.settings.root / f"{name}-truth.json")
-        bad += sum(judged.verdict is not Verdict.GOOD for judged in judge(world.store, world.settings, own, truth))
-    return 100 * bad / len(items)
 
 
 def _open(world: World, number: int) -> Turn:

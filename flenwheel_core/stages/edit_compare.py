@@ -29,6 +29,7 @@ from flenwheel_core.identity.verifiers import require_same_version
 from flenwheel_core.images.sheets import Tile, contact_sheet
 from flenwheel_core.stages.base import StageContext
 from flenwheel_core.stages.enrich import enrich
+from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import encode_png, load_picture
 
 CHUNK = 32
@@ -58,12 +59,12 @@ def edit_compare(request: EditCompareRequest, context: StageContext) -> EditComp
     )
 
 
-def _draw(request: EditCompareRequest, loras: tuple[LoraUse, ...], context: StageContext) -> tuple[ImageRecord, ...]:
-    """The held-out edits by one editor, kept as an enrichment of their own: a champion makes them once, ever."""
+def held_out_edits(request: EditCompareRequest, loras: tuple[LoraUse, ...], store: Store) -> EnrichRequest:
+    """The held-out edits by one editor as an enrichment of their own: a champion makes them once, ever."""
     sources = dict.fromkeys(item.source for item in request.items)
-    edits = EnrichRequest(
+    return EnrichRequest(
         character=HELD_OUT,
-        sources=context.store.put_images([_source(digest) for digest in sources]),
+        sources=store.put_images([_source(digest) for digest in sources]),
         items=tuple(
             EditItem(key=item.key, source=item.source, prompt=item.prompt, seed=item.seed, labels=item.labels)
             for item in request.items
@@ -75,6 +76,10 @@ def _draw(request: EditCompareRequest, loras: tuple[LoraUse, ...], context: Stag
         storage=request.storage,
         shift=request.shift,
     )
+
+
+def _draw(request: EditCompareRequest, loras: tuple[LoraUse, ...], context: StageContext) -> tuple[ImageRecord, ...]:
+    edits = held_out_edits(request, loras, context.store)
     done = context.store.get_result(edits, EnrichResult)
     if done is None:
         context.store.put_request(edits)

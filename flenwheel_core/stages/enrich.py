@@ -17,8 +17,13 @@ from flenwheel_core.store.pictures import load_picture
 def enrich(request: EnrichRequest, context: StageContext) -> EnrichResult:
     """Make every edit that is not made yet; all are kept in the plan's order."""
     _check(request, context)
-    records = make_pictures(request, context, request.items, partial(_edits, request, context), "edits")
+    records = make_edits(request, context, request.items)
     return EnrichResult(images=context.store.put_images(records), count=len(records))
+
+
+def make_edits(request: EnrichRequest, context: StageContext, items: Sequence[EditItem]) -> list[ImageRecord]:
+    """Some edits of the plan; several processes may make theirs side by side, and `enrich` then finds all of them made."""
+    return make_pictures(request, context, items, partial(_edits, request, context), "edits")
 
 
 def _edits(
