@@ -276,6 +276,8 @@ def summary(rows: list[Row]) -> list[Row]:
                 "turns": len(turns),
                 "characters": len(first),
                 "challenger_better_in_turn_1": sum(_better(row) for row in first),
+                "champion_pass_rate_first_turn": _mean(first, "champion_pass_rate"),
+                "same_steps_pass_rate_first_turn": _mean(first, "same_steps_pass_rate"),
                 "pass_rate_first_turn": _mean(first, "pass_rate"),
                 "pass_rate_last_turn": _mean(last, "pass_rate"),
                 "characters_at_target": sum(float(row["pass_rate"] or 0) >= TARGET_PASS_RATE for row in last),

@@ -18,9 +18,6 @@ PANELS = (
 COLOURS = ("#1b6ca8", "#c0392b", "#2e8b57", "#8e5bb5", "#b7791f", "#555555")
 WIDTH, HEIGHT, LEFT, TOP, GAP = 250, 170, 44, 56, 50
 
-UNJUDGED = "no_review"
-"""In this arm nobody looks at the edits: that none was corrected says nothing about them."""
-
 Row = Mapping[str, str | int | float | bool | None]
 
 
@@ -84,8 +81,7 @@ def means(rows: Sequence[Row], arm: str, figure: str) -> dict[int, float]:
     found: dict[int, list[float]] = {}
     for row in rows:
         value = row.get(figure)
-        unjudged = figure == "corrections_per_100" and (arm == UNJUDGED or not row.get("edits"))
-        if row["arm"] == arm and value is not None and not unjudged:
+        if row["arm"] == arm and value is not None:
             found.setdefault(int(row["turn"] or 0), []).append(float(value))
     return {turn: statistics.fmean(values) for turn, values in sorted(found.items())}
 

@@ -9,6 +9,7 @@ from typing import TypeVar, cast
 
 from flenwheel_core.domain.decisions import DecisionSet, Verdict
 from flenwheel_core.domain.images import ImageRecord
+from flenwheel_core.domain.loras import LoraRecord
 from flenwheel_core.domain.stages import EnrichRequest, GenerateRequest, SourceFile, StageRequest, StageResult
 from flenwheel_core.editor_library import EditorLibrary
 from flenwheel_core.images.folder import find_sources
@@ -75,6 +76,8 @@ class TurnOutcome:
     """Whether somebody looked at the edits."""
     pass_rate: float | None = None
     champion_pass_rate: float | None = None
+    same_steps_pass_rate: float | None = None
+    """Of a challenger that was trained for no more steps than the first LoRA: what the longer training alone gives."""
     identity: float | None = None
     diversity: float | None = None
     promoted: bool = False
@@ -194,6 +197,7 @@ def _character_flywheel(world: World, turn: Turn, outcome: TurnOutcome) -> TurnO
         turn = _without_real(turn, drawn)
     challenger = world.stage(base.TRAIN, turn.train_request("challenger")).lora
     score = world.stage(base.BENCHMARK, turn.benchmark_request(champion, challenger))
+    same_steps = _same_steps(world, turn, challenger) if trained and world.arm == ARMS["both_flywheels"] else None
     believed = score if world.arm.benchmark_decides else score.model_copy(update={"comparison": None})
     promotion = turn.decide(champion, challenger, believed)
     turn.end("promoted" if promotion is not None and promotion.lora != trained else "kept", score, "")
@@ -201,11 +205,23 @@ def _character_flywheel(world: World, turn: Turn, outcome: TurnOutcome) -> TurnO
         outcome,
         pass_rate=score.challenger.pass_rate,
         champion_pass_rate=score.champion.pass_rate if score.champion is not None else None,
+        same_steps_pass_rate=same_steps,
         identity=score.challenger.identity,
         diversity=score.challenger.diversity,
         promoted=bool(score.comparison and score.comparison.promote),
         seconds=outcome.seconds + time.monotonic() - began,
     )
+
+
+def _same_steps(world: World, turn: Turn, challenger: LoraRecord) -> float | None:
+    """Pass rate of a challenger on the same pool with the first LoRA's steps; None if the challenger had no more."""
+    request, steps = turn.train_request("challenger"), turn.train_request("v1").recipe.steps
+    if request.recipe.steps == steps:
+        return None
+    shorter = request.recipe.model_copy(update={"steps": steps})
+    lora = world.stage(base.TRAIN, request.model_copy(update={"recipe": shorter, "name": f"{request.name}-short"})).lora
+    card = turn.benchmark_request(None, challenger).model_copy(update={"challenger": lora.digest, "champion": None})
+    return world.stage(base.BENCHMARK, card).challenger.pass_rate
 
 
 def _open(world: World, number: int) -> Turn:
@@ -343,6 +359,7 @@ def outcome_row(arm: Arm, character: str, outcome: TurnOutcome) -> dict[str, str
         "turn": outcome.turn,
         "pass_rate": outcome.pass_rate,
         "champion_pass_rate": outcome.champion_pass_rate,
+        "same_steps_pass_rate": outcome.same_steps_pass_rate,
         "identity": outcome.identity,
         "diversity": outcome.diversity,
         "promoted": outcome.promoted,
