@@ -69,7 +69,7 @@ def editor_board(score: EditCompareResult) -> Table:
     cards = (score.champion, score.challenger)
     table.add_row("character kept, instruction followed", *(f"{card.pass_rate:.0%}" for card in cards))
     for title, field, form in (
-        ("difference to the corrected answer, levels of 255", "target_error", "{:.2f}"),
+        ("nearer to the right answer than to the rejected one, levels of 255", "nearness", "{:+.1f}"),
         ("identity, mean cosine", "identity", "{:.3f}"),
         ("instruction followed", "followed_rate", "{:.0%}"),
         ("PSNR outside of the edit, dB", "kept_psnr_db", "{:.1f}"),

@@ -46,6 +46,7 @@ def edit_compare(request: documents.EditCompareRequest, context: StageContext) -
                 identity_kept=True,
                 followed=better,
                 target_error=4.0 if better else 40.0,
+                nearness=20.0 if better else -20.0,
                 kept_psnr_db=None,
                 kept_ssim=None,
             )

@@ -98,7 +98,12 @@ class EditScore(Document):
     identity_kept: bool | None
     followed: bool | None = Field(description="the reader sees what the labels ask for; None if it can't tell")
     target_error: float | None = Field(
-        description="mean difference to the corrected answer where it was corrected, levels of 255; None for approved edits"
+        description="mean difference to the corrected answer, levels of 255; None for approved edits"
+    )
+    nearness: float | None = Field(
+        default=None,
+        description="levels of 255 by which it is nearer to the right answer than to the rejected one, where that was "
+        "corrected; None if the rejected one is not known",
     )
     kept_psnr_db: float | None = Field(description="against the source, where the right answer leaves it unchanged")
     kept_ssim: float | None
@@ -115,6 +120,7 @@ class EditorScorecard(Document):
     identity: float | None
     followed_rate: float | None
     target_error: float | None
+    nearness: float | None = None
     kept_psnr_db: float | None
     kept_ssim: float | None
 
@@ -127,8 +133,13 @@ class EditorComparison(Document):
     pass_rate_gain: float
     pass_rate_p_value: float = Field(description="paired sign-flip test; an edit made several times counts once")
     identity_gain: float | None
-    target_error_gain: float | None = Field(description="positive: the challenger is nearer to the right answers")
-    target_error_p_value: float = Field(description="paired sign-flip test; 1 without corrected edits")
+    nearness_gain: float | None = Field(
+        default=None,
+        description="positive: the challenger leans more to the right answers, away from the rejected ones",
+    )
+    nearness_p_value: float = Field(default=1.0, description="paired sign-flip test; 1 without corrected edits")
+    target_error_gain: float | None = Field(default=None, description="of comparisons before nearness was measured")
+    target_error_p_value: float | None = Field(default=None, description="likewise")
 
 
 class EditCompareResult(StageResult):
@@ -141,6 +152,6 @@ class EditCompareResult(StageResult):
     def summary(self) -> str:
         verdict = "promote" if self.comparison.promote else "keep the present editor"
         text = f"held-out edits passed {self.challenger.pass_rate:.0%} (before {self.champion.pass_rate:.0%})"
-        if self.challenger.target_error is not None and self.champion.target_error is not None:
-            text += f", error {self.challenger.target_error:.1f} (before {self.champion.target_error:.1f})"
+        if self.challenger.nearness is not None and self.champion.nearness is not None:
+            text += f", nearness {self.challenger.nearness:+.1f} (before {self.champion.nearness:+.1f})"
         return f"{text}: {verdict}"

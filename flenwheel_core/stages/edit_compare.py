@@ -20,6 +20,7 @@ from flenwheel_core.evaluation.editors import (
     edit_scorecard,
     followed,
     measure_edit,
+    nearness,
     readable,
 )
 from flenwheel_core.families.protocols import Embedded
@@ -120,8 +121,9 @@ def _score(
         source, target, made = (
             load_picture(context.store, digest) for digest in (item.source, item.target, record.digest)
         )
+        measured = measure_edit(source, target, made)
         rejected = None if item.rejected is None else load_picture(context.store, item.rejected)
-        measured = measure_edit(source, target, made, rejected)
+        near = None if rejected is None else nearness(rejected, target, made)
         edits.append(
             EditScore(
                 key=item.key,
@@ -131,6 +133,7 @@ def _score(
                 identity_kept=kept,
                 followed=done,
                 target_error=round(measured.target_error, 4) if item.corrected else None,
+                nearness=None if near is None else round(near, 4),
                 kept_psnr_db=None if measured.kept_psnr_db is None else round(measured.kept_psnr_db, 4),
                 kept_ssim=None if measured.kept_ssim is None else round(measured.kept_ssim, 5),
             )
@@ -184,6 +187,6 @@ def _sheet(
 
 def _tile(name: str, score: EditScore, item: ComparedEdit, context: StageContext) -> Tile:
     identity = "" if score.identity is None else f", identity {score.identity:.2f}"
-    error = "" if score.target_error is None else f", error {score.target_error:.1f}"
+    error = "" if score.nearness is None else f", nearness {score.nearness:+.1f}"
     text = f"{name}{error}{identity}"
     return Tile(load_picture(context.store, score.image), (text, item.character), good=score.passed)

@@ -6,7 +6,14 @@ from PIL import Image
 
 from flenwheel_core.domain.editor_stages import EditorScorecard, EditScore
 from flenwheel_core.domain.images import Labels, LoraUse
-from flenwheel_core.evaluation.editors import compare_editors, edit_scorecard, followed, measure_edit, readable
+from flenwheel_core.evaluation.editors import (
+    compare_editors,
+    edit_scorecard,
+    followed,
+    measure_edit,
+    nearness,
+    readable,
+)
 
 
 def noise(seed: int) -> Image.Image:
@@ -32,17 +39,18 @@ def test_outside_of_the_edit_only_the_source_counts() -> None:
     assert everything.kept_psnr_db is None and everything.target_error == 0
 
 
-def test_the_error_is_taken_where_the_edit_was_corrected() -> None:
-    source = noise(0)
-    refused = patched(source, (0, 0, 32, 64), (255, 0, 0))
-    target = patched(refused, (8, 8, 16, 16), (0, 255, 0))
-    like_the_refused = measure_edit(source, target, refused, refused)
-    assert like_the_refused.target_error == pytest.approx(170), "two of three channels are wrong by all levels"
-    elsewhere = measure_edit(source, target, patched(target, (0, 32, 32, 64), (0, 0, 0)), refused)
-    assert elsewhere.target_error == 0
-    assert (
-        measure_edit(source, target, source, target).target_error == measure_edit(source, target, source).target_error
-    )
+def test_nearness_asks_which_answer_an_edit_is_like_where_it_was_corrected() -> None:
+    rejected = noise(0)
+    target = patched(rejected, (8, 8, 20, 16), (255, 255, 255))
+    right, wrong = nearness(rejected, target, target), nearness(rejected, target, rejected)
+    assert right is not None and right > 50
+    assert wrong is not None and wrong < -50
+    elsewhere = patched(target, (0, 32, 64, 64), (0, 0, 0))
+    assert nearness(rejected, target, elsewhere) == right
+    moved = patched(rejected, (9, 10, 21, 18), (255, 255, 255))
+    found = nearness(rejected, target, moved)
+    assert found is not None and found > 50, "a pixel of 64 to the right and two down is no mistake"
+    assert nearness(rejected, rejected, target) is None
 
 
 def test_what_the_reader_misreads_in_the_right_answer_is_not_asked() -> None:
@@ -58,7 +66,7 @@ def test_followed_compares_what_both_know() -> None:
 
 
 def card(
-    errors: list[float],
+    nearnesses: list[float],
     passed: list[bool],
     identity: float = 0.8,
     name: str = "a",
@@ -73,24 +81,25 @@ def card(
             identity=identity,
             identity_kept=True,
             followed=good,
-            target_error=error,
+            target_error=None,
+            nearness=near,
             kept_psnr_db=kept,
             kept_ssim=0.9,
         )
-        for index, (error, good) in enumerate(zip(errors, passed, strict=True))
+        for index, (near, good) in enumerate(zip(nearnesses, passed, strict=True))
     ]
     return edit_scorecard((LoraUse(digest=name * 64),), edits)
 
 
 def test_a_clear_gain_promotes_and_chance_does_not() -> None:
     champion = card([10.0 + n % 3 for n in range(12)], [n % 2 == 0 for n in range(12)])
-    better = card([8.0 + n % 3 for n in range(12)], [True] * 12)
+    better = card([12.0 + n % 3 for n in range(12)], [True] * 12)
     assert compare_editors(champion, better).promote
     same = card([10.0 + (n + 1) % 3 for n in range(12)], [n % 2 == 1 for n in range(12)])
     verdict = compare_editors(champion, same)
     assert not verdict.promote and "chance" in verdict.reasons[0]
     worse = compare_editors(better, champion)
-    assert not worse.promote and worse.target_error_gain < 0
+    assert not worse.promote and worse.nearness_gain < 0
 
 
 def test_repeats_of_one_edit_are_not_evidence_about_another() -> None:
@@ -102,9 +111,16 @@ def test_repeats_of_one_edit_are_not_evidence_about_another() -> None:
 
 
 def test_lost_identity_keeps_the_challenger_back() -> None:
-    champion, challenger = card([10.0] * 12, [True] * 12), card([5.0] * 12, [True] * 12, identity=0.7)
+    champion, challenger = card([10.0] * 12, [True] * 12), card([15.0] * 12, [True] * 12, identity=0.7)
     verdict = compare_editors(champion, challenger)
-    assert verdict.target_error_p_value < 0.01 and not verdict.promote
+    assert verdict.nearness_p_value < 0.01 and not verdict.promote
+    assert compare_editors(champion, card([15.0] * 12, [True] * 12)).promote
+
+
+def test_nearness_counts_only_where_no_fewer_edits_pass() -> None:
+    champion = card([-9.0] * 12, [True] * 12)
+    assert not compare_editors(champion, card([0.0] * 12, [True] * 11 + [False])).promote
+    assert not compare_editors(card([0.0] * 12, [False] * 12), card([-9.0] * 12, [True] * 12)).promote
 
 
 def test_the_rest_of_the_picture_may_lose_as_much_as_the_recipe_allows() -> None:
@@ -114,9 +130,9 @@ def test_the_rest_of_the_picture_may_lose_as_much_as_the_recipe_allows() -> None
     assert not compare_editors(champion, challenger, 1.0).promote
 
 
-def test_approved_edits_measure_no_error() -> None:
-    """Their right answer is the old editor's own picture: nearness to it would speak for the old editor."""
+def test_approved_edits_have_no_nearness() -> None:
+    """Their right answer is the old editor's own picture, and nothing was rejected."""
     champion, challenger = card([None] * 12, [False] * 12), card([None] * 12, [True] * 12)  # type: ignore[list-item]
     verdict = compare_editors(champion, challenger)
-    assert verdict.target_error_gain is None and verdict.promote
+    assert verdict.nearness_gain is None and verdict.promote
     assert not compare_editors(champion, champion).promote

@@ -30,6 +30,7 @@ def test_edits_are_judged_by_the_reader_and_by_the_margin_of_the_request(tmp_pat
             prompt="same person, forest background",
             target=target,
             corrected=corrected,
+            rejected=source if corrected else None,
             character="hero",
             labels=Labels(background=asked),
             seed=7,
@@ -59,7 +60,8 @@ def test_edits_are_judged_by_the_reader_and_by_the_margin_of_the_request(tmp_pat
     assert followed.passed and not other.passed
     assert unreadable.passed and unreadable.followed is None, "the reader misreads the right answer too"
     assert followed.target_error is not None and 0 < followed.target_error < 40
-    assert other.target_error is None
+    assert followed.nearness is not None and followed.nearness > 20, "far from the source, which was rejected"
+    assert other.target_error is None and other.nearness is None
     assert followed.kept_psnr_db is not None and followed.kept_psnr_db > 20
     assert found.challenger == found.champion and not found.comparison.promote
     assert "down to -1.5 is fine" in found.comparison.reasons[-1]
