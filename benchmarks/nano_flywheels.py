@@ -33,6 +33,7 @@ from benchmarks.nano_turn import (
     run_turn,
 )
 from benchmarks.result_file import RESULTS, Row, write_result
+from flenwheel_core.domain.editor_stages import EditCompareResult
 from flenwheel_core.nano.demo import FIRST_HELD_OUT_SEED
 from flenwheel_core.recipes.model import Recipe
 
@@ -249,6 +250,7 @@ def editor_row(job: Job, outcome: EditorOutcome, seconds: float) -> Row:
         "nearness_before": score.champion.nearness,
         "nearness": score.challenger.nearness,
         "nearness_p_value": score.comparison.nearness_p_value,
+        **told_apart(score),
         "kept_psnr_db_before": score.champion.kept_psnr_db,
         "kept_psnr_db": score.challenger.kept_psnr_db,
         "edits_passed_p_value": score.comparison.pass_rate_p_value,
@@ -260,6 +262,17 @@ def editor_row(job: Job, outcome: EditorOutcome, seconds: float) -> Row:
         "held_out_edits": len(score.challenger.edits),
         "seconds": seconds,
     }
+
+
+def told_apart(score: EditCompareResult) -> Row:
+    """What distance and nearness to the corrections say of held-out edits that follow their prompt, and of those that don't."""
+    edits = [edit for card in (score.champion, score.challenger) for edit in card.edits if edit.nearness is not None]
+    figures = {}
+    for name, followed in (("right", True), ("wrong", False)):
+        own = [edit for edit in edits if edit.followed is followed]
+        figures[f"distance_of_{name}_edits"] = statistics.fmean(edit.target_error or 0 for edit in own) if own else None
+        figures[f"nearness_of_{name}_edits"] = statistics.fmean(edit.nearness or 0 for edit in own) if own else None
+    return dict(figures)
 
 
 def summary(rows: list[Row]) -> list[Row]:
