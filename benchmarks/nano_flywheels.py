@@ -114,8 +114,10 @@ def main() -> None:
     training_gpu = "cpu"
     if options.cards:  # models this small are over before a compiler is done with them
         training_gpu = "auto"
-        train = recipe.train.model_copy(update={"weight_format": "bf16", "compile": False, "cuda_graphs": True})
-        recipe = recipe.model_copy(update={"train": train})
+        recorded = {"weight_format": "bf16", "compile": False, "cuda_graphs": True}
+        train = recipe.train.model_copy(update=recorded)
+        editor = recipe.editor.model_copy(update={"train": recipe.editor.train.model_copy(update=recorded)})
+        recipe = recipe.model_copy(update={"train": train, "editor": editor})
     found = Found(options.out, options.name)
     start = multiprocessing.get_context("spawn")
     ends = began + (options.seconds if options.seconds is not None else math.inf)
