@@ -4,19 +4,23 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from benchmarks.nano_turn import World
 from flenwheel_core.domain.decisions import Verdict
 from flenwheel_core.domain.editor_stages import ComparedEdit, EditCompareRequest, EditCompareResult
 from flenwheel_core.domain.images import ImageRecord
 from flenwheel_core.domain.loras import LoraRecord
+from flenwheel_core.editor_library import EditorLibrary
 from flenwheel_core.nano.demo import load_truth
 from flenwheel_core.nano.reviewer import judge
 from flenwheel_core.progress import Progress
+from flenwheel_core.settings import Settings
 from flenwheel_core.stages import base
 from flenwheel_core.stages.base import StageContext
 from flenwheel_core.stages.edit_compare import held_out_edits
 from flenwheel_core.stages.enrich import make_edits
+from flenwheel_core.store import Store
 from flenwheel_core.triplets.lessons import Lessons, gather_lessons
 from flows.editor_turn import ChosenLessons, EditorTurn
 
@@ -75,6 +79,22 @@ def conclude(world: World, number: int, trained: TrainedEditor) -> EditorOutcome
     records, half = store.get_images(score.images), len(request.items)
     before, after = (_to_correct(world, request.items, part) for part in (records[:half], records[half:]))
     return EditorOutcome(score, trained.lora.images, before, after)
+
+
+def lend_editor(world: World, other: Path, number: int) -> bool:
+    """Promotes the editor that an earlier run in the workspace `other` promoted after this turn; False if it promoted none.
+
+    Flywheel 2 learns from gate A alone, so it comes to the same in every arm that reviews the same edits.
+    """
+    settings = Settings(workspace=other, store=None)
+    theirs = Store(settings.store_url, settings.store_options)
+    promotions = EditorLibrary(theirs).champions()
+    for promotion in promotions:
+        if promotion.flow_run.startswith(f"{number:08d}-"):
+            world.store.put_blob(theirs.get_blob(promotion.lora.digest))
+            EditorLibrary(world.store).promote(promotion)
+            return True
+    return False
 
 
 def _turn(world: World, number: int) -> EditorTurn:

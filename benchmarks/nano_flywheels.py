@@ -20,7 +20,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.nano_editor_turn import EditorOutcome, TrainedEditor, conclude, draw_share, train_editor
+from benchmarks.nano_editor_turn import EditorOutcome, TrainedEditor, conclude, draw_share, lend_editor, train_editor
 from benchmarks.nano_turn import (
     ARMS,
     Arm,
@@ -105,6 +105,12 @@ def main() -> None:
     parser.add_argument("--card-seeds", type=int, help="benchmark images of each cell of the card, if not the recipe's")
     parser.add_argument("--compared", type=int, help="held-out edits that editors are compared on, if not the recipe's")
     parser.add_argument("--compared-seeds", type=int, help="how often each is made, if not the recipe's")
+    parser.add_argument(
+        "--editors",
+        type=Path,
+        help="workspace of an earlier run of the same characters (WORK/editor_only), whose promoted editors are taken instead "
+        "of training them again",
+    )
     parser.add_argument("--seconds", type=float, help="begin no further turn after so long")
     options = parser.parse_args()
     began = time.monotonic()
@@ -132,7 +138,8 @@ def main() -> None:
                 Job(options.work, ARMS[name], recipe, index, 1, training_gpu)
                 for index in range(few or options.characters)
             ]
-            waiting.append(arms.submit(run_arm, jobs, options.turns, ends, processes, options.workers, found))
+            editors = Editors(processes, options.workers, options.editors)
+            waiting.append(arms.submit(run_arm, jobs, options.turns, ends, editors, found))
         for arm in waiting:
             arm.result()
     for row in summary(found.rows):
@@ -155,22 +162,37 @@ class Found:
             write_result(self._name, [*self.rows, *self._editor_rows, *summary(self.rows)], folder=self._folder)
 
 
-def run_arm(
-    first: list[Job], turns: int, ends: float, processes: ProcessPoolExecutor, shares: int, found: Found
-) -> None:
+@dataclass(frozen=True)
+class Editors:
+    """Where the turns' editors come from."""
+
+    processes: ProcessPoolExecutor
+    shares: int
+    """Held-out edits are drawn in so many parts."""
+    lent: Path | None
+
+    def after(self, job: Job) -> Row | None:
+        """The row of Flywheel 2 after a turn; None if it failed, had too few lessons, or its editor is lent."""
+        if self.lent is None:
+            return run_editor_turn(job, self.processes, self.shares)
+        print(f"{job.arm.name}: an editor is lent: {lend_editor(job.world(), self.lent, job.turn)}", flush=True)
+        return None
+
+
+def run_arm(first: list[Job], turns: int, ends: float, editors: Editors, found: Found) -> None:
     """All turns of an arm: its characters side by side, then Flywheel 2 over all of them, then the next turn."""
     began = time.monotonic()
     for turn in range(1, turns + 1):
         if time.monotonic() > ends:
             return
         jobs = [replace(job, turn=turn) for job in first]
-        running = [(job, processes.submit(run_job, job)) for job in jobs]
+        running = [(job, editors.processes.submit(run_job, job)) for job in jobs]
         rows = [row for job, future in running if (row := turn_row(job, future)) is not None]
-        editors = None
+        editor = None
         if first[0].arm.flywheel_2 and turn < turns:  # after the last turn nothing would be edited with it
-            editors = run_editor_turn(replace(first[0], index=-1, turn=turn), processes, shares)
-            print(editors, flush=True)
-        found.add(rows, editors)
+            editor = editors.after(replace(first[0], index=-1, turn=turn))
+            print(editor, flush=True)
+        found.add(rows, editor)
         print(f"{first[0].arm.name}: turn {turn} ended after {time.monotonic() - began:.0f} s", flush=True)
 
 

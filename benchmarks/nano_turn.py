@@ -260,9 +260,12 @@ def _gate_a(world: World, turn: Turn) -> tuple[DecisionSet, int]:
 
 
 def _bare_corrections(world: World, turn: Turn) -> float | None:
-    """What the turn's edits would have cost without Flywheel 2: the same plan and seeds by the bare editor."""
+    """What the turn's edits would have cost without Flywheel 2: the same plan and seeds by the bare editor.
+
+    Only in the arm that has nothing else to do: it makes the same edits as the others.
+    """
     request = turn.store.get_document(f"{turn.folder}/enrich-r1", EnrichRequest)
-    if request is None or not request.loras:
+    if world.arm.flywheel_1 or request is None or not request.loras:
         return None
     images = world.stage(base.ENRICH, request.model_copy(update={"loras": ()})).images
     judged = judge(world.store, world.settings, world.store.get_images(images), world.truth())
