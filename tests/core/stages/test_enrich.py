@@ -17,7 +17,7 @@ from flenwheel_core.launch import child_environment
 from flenwheel_core.progress import Progress, ProgressEvent
 from flenwheel_core.settings import Settings
 from flenwheel_core.stages.base import StageContext
-from flenwheel_core.stages.enrich import enrich
+from flenwheel_core.stages.enrich import enrich, make_edits
 from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import save_picture
 from tests.core.families.qwen_edit.tiny import picture, save_tiny
@@ -80,6 +80,16 @@ def test_a_stopped_stage_goes_on_at_the_next_image(folder: Path, settings: Setti
     assert [record.item for record in first] == ["edit-0"]
     records = store.get_images(enrich(request, context_of(settings)).images)
     assert [record.item for record in records] == ["edit-0", "edit-1", "edit-2"] and records[0] == first[0]
+
+
+def test_parts_of_a_plan_that_were_made_apart_are_found_in_its_order(folder: Path, settings: Settings) -> None:
+    store = open_store(settings)
+    request = request_of(store, folder)
+    apart = [*make_edits(request, context_of(settings), request.items[1::2])]
+    apart += make_edits(request, context_of(settings), request.items[0::2])
+    events: list[ProgressEvent] = []
+    records = store.get_images(enrich(request, context_of(settings, events)).images)
+    assert list(records) == [apart[1], apart[0], apart[2]] and events == [], "nothing is made twice"
 
 
 def test_a_plan_with_a_foreign_picture_is_refused(folder: Path, settings: Settings) -> None:
