@@ -119,6 +119,8 @@ def main() -> None:
     recipe = compared(recipe, options.compared, options.compared_seeds)
     training_gpu = "cpu"
     if options.cards:  # models this small are over before a compiler is done with them
+        import torch  # noqa: F401 - the result file then names the cards
+
         training_gpu = "auto"
         recorded = {"weight_format": "bf16", "compile": False, "cuda_graphs": True}
         train = recipe.train.model_copy(update=recorded)
