@@ -71,8 +71,8 @@ def nearness(rejected: Image.Image, target: Image.Image, made: Image.Image) -> f
     def distance(answer: Pixels) -> float:
         found = []
         for down in range(-NEARNESS_SHIFT, NEARNESS_SHIFT + 1):
-            for right_ in range(-NEARNESS_SHIFT, NEARNESS_SHIFT + 1):
-                moved = got[np.clip(rows + down, 0, size[1] - 1), np.clip(columns + right_, 0, size[0] - 1)]
+            for across in range(-NEARNESS_SHIFT, NEARNESS_SHIFT + 1):
+                moved = got[np.clip(rows + down, 0, size[1] - 1), np.clip(columns + across, 0, size[0] - 1)]
                 found.append(float(np.abs(moved - answer[rows, columns]).mean()))
         return min(found)
 
