@@ -167,7 +167,7 @@ def add_character(world: World, seed: int) -> None:
 def run_turn(world: World, number: int) -> TurnOutcome:
     """Flywheel 1, as `flows.flywheel1` goes through it, with one round at each gate."""
     began = time.monotonic()
-    turn = _open(world, number)
+    turn = open_turn(world, number)
     ingest = turn.ingest_request()
     turn.take_in(ingest, world.stage(base.INGEST, ingest))
     decisions, edits = _gate_a(world, turn)
@@ -224,7 +224,8 @@ def _same_steps(world: World, turn: Turn, challenger: LoraRecord) -> float | Non
     return world.stage(base.BENCHMARK, card).challenger.pass_rate
 
 
-def _open(world: World, number: int) -> Turn:
+def open_turn(world: World, number: int) -> Turn:
+    """A turn of the world's character."""
     store = world.store
     flow_run = f"{world.arm.name}-{world.name}-{number}"
     opened = Library(store).open_turn(world.name, flow_run, store.put_blob(world.recipe.to_bytes()))
