@@ -193,7 +193,8 @@ def run_arm(first: list[Job], turns: int, ends: float, editors: Editors, found: 
         editor = None
         if first[0].arm.flywheel_2 and turn < turns:  # after the last turn nothing would be edited with it
             editor = editors.after(replace(first[0], index=-1, turn=turn))
-            print(editor, flush=True)
+            if editor is not None:
+                print(editor, flush=True)
         found.add(rows, editor)
         print(f"{first[0].arm.name}: turn {turn} ended after {time.monotonic() - began:.0f} s", flush=True)
 
@@ -229,14 +230,15 @@ def turn_row(job: Job, future: "Future[TurnOutcome]") -> Row | None:
 
 def run_editor_turn(job: Job, processes: ProcessPoolExecutor, shares: int) -> Row | None:
     """Flywheel 2 of an arm after a turn, its held-out edits drawn in so many shares; None if it failed or had too few lessons."""
-    began = time.monotonic()
+    began, world = time.monotonic(), job.world()
     try:
         trained = processes.submit(train_editor_job, job).result()
         if trained is None:
             return None
-        for share in [processes.submit(draw_share_job, job, trained, share, shares) for share in range(shares)]:
+        drawing = [processes.submit(draw_share, world, job.turn, trained, share, shares) for share in range(shares)]
+        for share in drawing:
             share.result()
-        outcome = processes.submit(conclude_job, job, trained).result()
+        outcome = processes.submit(conclude, world, job.turn, trained).result()
     except Exception:
         traceback.print_exc()
         return None
@@ -244,7 +246,7 @@ def run_editor_turn(job: Job, processes: ProcessPoolExecutor, shares: int) -> Ro
 
 
 def train_editor_job(job: Job) -> TrainedEditor | None:
-    """In a process of its own, as the two that follow."""
+    """Gate C and training, in a process of its own."""
     import torch
 
     threads = torch.get_num_threads()
@@ -253,14 +255,6 @@ def train_editor_job(job: Job) -> TrainedEditor | None:
         return train_editor(job.world(), job.turn)
     finally:
         torch.set_num_threads(threads)
-
-
-def draw_share_job(job: Job, trained: TrainedEditor, share: int, shares: int) -> None:
-    draw_share(job.world(), job.turn, trained, share, shares)
-
-
-def conclude_job(job: Job, trained: TrainedEditor) -> EditorOutcome:
-    return conclude(job.world(), job.turn, trained)
 
 
 def editor_row(job: Job, outcome: EditorOutcome, seconds: float) -> Row:

@@ -57,8 +57,8 @@ def nearness(rejected: Image.Image, target: Image.Image, made: Image.Image) -> f
     """Levels of 255 by which an edit is nearer to the right answer than to the edit that was rejected; negative: farther.
 
     Taken only where the correction changed the picture, and forgiving a shift: another seed puts a face a little elsewhere, which moves
-    it away from both answers alike. An edit's mere distance to the right answer says less: of edits of one prompt, right ones were
-    seen to be no nearer than wrong ones. None if the correction changed nothing.
+    it away from both answers alike. An edit's mere distance to the corrected picture says less: edits that follow their prompt were
+    seen to be no nearer to it than those that do not. None if the correction changed nothing.
     """
     scale = NEARNESS_SIDE / max(made.size)
     size = (max(1, round(made.width * scale)), max(1, round(made.height * scale)))

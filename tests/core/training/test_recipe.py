@@ -31,6 +31,9 @@ def test_a_grown_pool_is_trained_on_for_longer_if_epochs_are_asked_for() -> None
     assert recipe.for_pictures(1000) == recipe
     wanted = recipe.model_copy(update={"min_epochs": 28.0})
     assert [wanted.for_pictures(number).steps for number in (50, 114, 115, 201)] == [400, 400, 403, 704]
+    assert wanted.model_copy(update={"gpus": 2}).for_pictures(300).steps == 525, (
+        "two cards train twice the items a step"
+    )
 
 
 def test_every_choice_says_what_it_is() -> None:
