@@ -4,8 +4,11 @@ import threading
 from pathlib import Path
 
 from flenwheel_core.domain.editor_stages import ComparedEdit, EditCompareRequest, EditCompareResult
-from flenwheel_core.domain.images import Labels, Sampler
-from flenwheel_core.nano.world import HELD_OUT_FROM, View, make_character, render
+from flenwheel_core.domain.images import ANGLES, Labels, Sampler
+from flenwheel_core.domain.scores import Fingerprint
+from flenwheel_core.families.registry import open_verifier
+from flenwheel_core.identity.fingerprint import make_fingerprint
+from flenwheel_core.nano.world import HELD_OUT_FROM, Character, View, make_character, render
 from flenwheel_core.progress import Progress
 from flenwheel_core.settings import Settings
 from flenwheel_core.stages.base import StageContext
@@ -16,12 +19,25 @@ from flenwheel_core.store.pictures import encode_png
 SAMPLER = Sampler(steps=8, guidance=1.0, true_cfg=1.0, width=128, height=128)
 
 
+def fingerprint_of(character: Character, settings: Settings) -> Fingerprint:
+    views = [View(angle=angle, background="studio", lighting="day", seed=seed) for seed, angle in enumerate(ANGLES)]
+    with open_verifier("nano", settings) as verifier:
+        embedded = verifier.embed([render(character, view) for view in views])
+        return make_fingerprint(
+            [str(index) * 64 for index in range(len(views))],
+            [found.embedding or () for found in embedded],
+            verifier.threshold_rule,
+            verifier=verifier.name,
+            verifier_version=verifier.version,
+        )
+
+
 def test_edits_are_judged_by_the_reader_and_by_the_margin_of_the_request(tmp_path: Path) -> None:
     store, settings = Store((tmp_path / "store").as_uri()), Settings(workspace=tmp_path, gpu="cpu")
-    hero = make_character(HELD_OUT_FROM + 41)
-    source, forest, beach = (
-        store.put_blob(encode_png(render(hero, View(angle="front", background=place, lighting="day", seed=3)), {}))
-        for place in ("studio", "forest", "beach")
+    hero, stranger = make_character(HELD_OUT_FROM + 41), make_character(HELD_OUT_FROM + 42)
+    source, forest, beach, other_face = (
+        store.put_blob(encode_png(render(who, View(angle="front", background=place, lighting="day", seed=3)), {}))
+        for who, place in ((hero, "studio"), (hero, "forest"), (hero, "beach"), (stranger, "forest"))
     )
     items = tuple(
         ComparedEdit(
@@ -36,9 +52,16 @@ def test_edits_are_judged_by_the_reader_and_by_the_margin_of_the_request(tmp_pat
             seed=7,
         )
         for number, (asked, target, corrected) in enumerate(
-            (("forest", forest, True), ("beach", beach, False), ("beach", forest, False))
+            (
+                ("forest", forest, True),
+                ("beach", beach, False),
+                ("beach", forest, False),
+                ("forest", other_face, False),
+            )
         )
     )
+
+    fingerprint = fingerprint_of(hero, settings)
 
     def compare(margin: float | None) -> EditCompareResult:
         scratch = tmp_path / f"margin-{margin}"
@@ -48,6 +71,7 @@ def test_edits_are_judged_by_the_reader_and_by_the_margin_of_the_request(tmp_pat
             items=items,
             editor="nano",
             challenger=(),
+            fingerprints={"hero": fingerprint},
             verifier="nano",
             reader="nano",
             sampler=SAMPLER,
@@ -56,7 +80,10 @@ def test_edits_are_judged_by_the_reader_and_by_the_margin_of_the_request(tmp_pat
         return edit_compare(request, context)
 
     found = compare(1.5)
-    followed, other, unreadable = found.champion.edits
+    followed, other, unreadable, misjudged = found.champion.edits
+    assert followed.identity_kept is True
+    assert misjudged.identity_kept is None, "the verifier does not know the right answer either"
+    assert misjudged.identity == followed.identity
     assert followed.passed and not other.passed
     assert unreadable.passed and unreadable.followed is None, "the reader misreads the right answer too"
     assert followed.target_error is not None and 0 < followed.target_error < 40
