@@ -14,14 +14,12 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.nano_flywheels import FIRST_SEED, start_process
-from benchmarks.nano_turn import ARMS, add_character, nano_recipe, open_turn, open_world
+from benchmarks.nano_turn import ARMS, add_character, edits_of, nano_recipe, open_turn, open_world
 from benchmarks.result_file import RESULTS, Row, write_result
 from flenwheel_core.domain.decisions import Verdict
 from flenwheel_core.domain.images import LoraUse
-from flenwheel_core.domain.stages import EnrichRequest
 from flenwheel_core.editor_library import EditorLibrary
 from flenwheel_core.nano.reviewer import judge
-from flenwheel_core.planning import plan_edits
 from flenwheel_core.settings import Settings
 from flenwheel_core.stages import base
 from flenwheel_core.store import Store
@@ -38,19 +36,9 @@ def judged(work: Path, editors: Path, index: int) -> list[Row]:
     turn = open_turn(world, 1)
     ingest = turn.ingest_request()
     turn.take_in(ingest, world.stage(base.INGEST, ingest))
-    real = turn.pool()
-    sources = [entry.image for entry in real]
-    request = EnrichRequest(
-        character=turn.character.ref(),
-        sources=world.store.put_images(sources),
-        items=plan_edits(sources, real, turn.recipe, turn=1),
-        editor=turn.recipe.models.editor,
-        sampler=turn.recipe.enrich.sampler,
-        turn=1,
-    )
     rows: list[Row] = []
     for name, loras in worn(world.store, editors).items():
-        images = world.store.get_images(world.stage(base.ENRICH, request.model_copy(update={"loras": loras})).images)
+        images = world.store.get_images(world.stage(base.ENRICH, edits_of(turn, loras)).images)
         found = judge(world.store, world.settings, images, world.truth())
         wrong = sum(item.verdict is not Verdict.GOOD for item in found)
         rows.append(

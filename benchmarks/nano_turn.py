@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from flenwheel_core.domain.decisions import DecisionSet, Verdict
-from flenwheel_core.domain.images import ImageRecord
+from flenwheel_core.domain.images import ImageRecord, LoraUse
 from flenwheel_core.domain.loras import LoraRecord
 from flenwheel_core.domain.stages import EnrichRequest, GenerateRequest, SourceFile, StageRequest, StageResult
 from flenwheel_core.editor_library import EditorLibrary
@@ -240,24 +240,27 @@ def open_turn(world: World, number: int) -> Turn:
     )
 
 
-def _gate_a(world: World, turn: Turn) -> tuple[DecisionSet, int]:
+def edits_of(turn: Turn, loras: tuple[LoraUse, ...]) -> EnrichRequest:
     """Every turn edits towards the cells that the sources leave open, not only those still missing: so turns can be compared."""
     real = [entry for entry in turn.pool() if entry.real]
     sources = [entry.image for entry in real]
-    items = plan_edits(sources, real, turn.recipe, turn=turn.number)
-    loras = EditorLibrary(turn.store).loras(turn.recipe.models.editor) if world.arm.flywheel_2 else ()
-    request = EnrichRequest(
+    return EnrichRequest(
         character=turn.character.ref(),
         sources=turn.store.put_images(sources),
-        items=items,
+        items=plan_edits(sources, real, turn.recipe, turn=turn.number),
         editor=turn.recipe.models.editor,
         loras=loras,
         sampler=turn.recipe.enrich.sampler,
         turn=turn.number,
         shift=turn.recipe.enrich.shift,
     )
+
+
+def _gate_a(world: World, turn: Turn) -> tuple[DecisionSet, int]:
+    loras = EditorLibrary(turn.store).loras(turn.recipe.models.editor) if world.arm.flywheel_2 else ()
+    request = edits_of(turn, loras)
     images = world.stage(base.ENRICH, turn.frozen("enrich-r1", EnrichRequest, lambda: request)).images
-    return _review(world, turn, images, "gate-a", "enriched"), len(items)
+    return _review(world, turn, images, "gate-a", "enriched"), len(request.items)
 
 
 def _bare_corrections(world: World, turn: Turn) -> float | None:
