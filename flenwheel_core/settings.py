@@ -5,16 +5,29 @@ import socket
 import tempfile
 from pathlib import Path
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic import Field, ModelWrapValidatorHandler, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from flenwheel_core.settings_sources import (
+    PREFIX,
+    DotEnv,
+    Environment,
+    TomlFile,
+    check_environment,
+    describe_mistakes,
+)
+
+ENV_FILE = Path(".env")
+TOML_FILE = Path("flenwheel.toml")
 
 
 class Settings(BaseSettings):
-    """Facts of the machine. Choices of a run are in the recipe."""
+    """Facts of the machine. Choices of a run are in the recipe.
 
-    model_config = SettingsConfigDict(
-        env_prefix="FLENWHEEL_", env_file=".env", toml_file="flenwheel.toml", extra="forbid", frozen=True
-    )
+    Raises RecipeError for a misspelt setting, a value that cannot be used, or a file that cannot be read.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True)
 
     workspace: Path = Field(
         default=Path(".flenwheel"), description="Folder of this machine's scratch files, locks, logs and Prefect data."
@@ -51,7 +64,21 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, dotenv_settings, TomlConfigSettingsSource(settings_cls)
+        check_environment(settings_cls)
+        return (
+            init_settings,
+            Environment(settings_cls),
+            DotEnv(settings_cls, ENV_FILE),
+            TomlFile(settings_cls, TOML_FILE),
+        )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _in_words(cls, values: object, handler: ModelWrapValidatorHandler["Settings"]) -> "Settings":
+        try:
+            return handler(values)
+        except ValidationError as error:
+            raise describe_mistakes(error, cls) from None
 
     @property
     def root(self) -> Path:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from flenwheel_core.errors import NotFoundError, RecipeError
 from flenwheel_core.ids import Json
 from flenwheel_core.recipes.model import Recipe
+from flenwheel_core.settings_sources import read_settings_text
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 """The recipes that come with the project."""
@@ -40,8 +41,8 @@ def load_recipe(name_or_path: str) -> Recipe:
     """The recipe of that name or file; raises RecipeError that names the wrong key and the nearest right one."""
     path = find_recipe(name_or_path)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        content = tomllib.loads(read_settings_text(path))
+    except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path} is no TOML file.", why=str(error), remedy="Mend the line it names.") from error
     return parse_recipe(content, str(path))
 

@@ -46,6 +46,17 @@ def test_mistakes_say_what_why_and_what_to_do(
     assert code == 1 and said in err and "What to do" in err
 
 
+def test_a_wrong_setting_stops_a_command_in_words(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("HF_TOKEN=hf_x\n")
+    assert run(capsys, "status")[0] == 0
+    (tmp_path / ".env").write_text("HF_TOKEN=hf_x\nFLENWHEEL_HOSTS=::\n")
+    code, _, err = run(capsys, "status")
+    assert code == 1 and "Did you mean FLENWHEEL_HOST?" in err and "Traceback" not in err
+
+
 def test_status_of_a_fresh_workspace(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "status")
     assert code == 0 and "flenwheel up" in out and "No characters yet" in out
