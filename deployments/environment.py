@@ -90,15 +90,6 @@ def studio_command(port: int) -> list[str]:
     return [sys.executable, "-m", "deployments.studio", str(port)]
 
 
-def deploy_command() -> list[str]:
+def deploy_command(file: Path = PROJECT / "prefect.yaml") -> list[str]:
     """Applies prefect.yaml."""
-    return [
-        sys.executable,
-        "-m",
-        "prefect",
-        "--no-prompt",
-        "deploy",
-        "--all",
-        "--prefect-file",
-        str(PROJECT / "prefect.yaml"),
-    ]
+    return [sys.executable, "-m", "deployments.deploying", str(file)]
