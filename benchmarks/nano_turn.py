@@ -330,12 +330,9 @@ def _entries(turn: Turn, decisions: DecisionSet, records: dict[str, ImageRecord]
     """Good pictures, and the corrected ones in place of those that needed correction."""
     entries = []
     for decision in decisions.decisions:
-        record = records[decision.image]
-        if decision.verdict is Verdict.NEEDS_CORRECTION and decision.correction is not None:
-            record = record.model_copy(update={"digest": decision.correction})
-        elif decision.verdict is not Verdict.GOOD:
-            continue
-        entries.append(turn.entry(record, None, gate=gate))
+        if decision.usable is not None:
+            record = records[decision.image].model_copy(update={"digest": decision.usable})
+            entries.append(turn.entry(record, None, gate=gate))
     return entries
 
 

@@ -18,6 +18,7 @@ from flenwheel_core.images.folder import find_sources
 from flenwheel_core.library import Character, Library
 from flenwheel_core.nano.reviewer import Truth
 from flenwheel_core.review.session import Reviews
+from flenwheel_core.review.summary import summarise
 from flenwheel_core.settings import Settings
 from flenwheel_core.stages.records import StageRun, stage_runs
 from flenwheel_core.store import Store
@@ -119,8 +120,8 @@ class Demo:
 
             began = time.monotonic()
             session = reviews.get(gate)
-            judged = review_gate(self.store, self.settings, gate, truth)
-            usable = sum(item.verdict == "good" or item.correction is not None for item in judged)
+            review_gate(self.store, self.settings, gate, truth)
+            usable = summarise(reviews.gate(gate), (), "leave_out").usable
             verdict: GateVerdict = "redo" if usable < session.minimum and session.round < PATIENT_ROUNDS else "approve"
             closed = reviews.close(gate, verdict, "leave_out", override_minimum=True, reviewer=AUTHOR)
             self.say(

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from flenwheel_core.domain.decisions import ClosedGate, DecisionSet, FinalDecision, Verdict
+from flenwheel_core.domain.decisions import ClosedGate, DecisionSet, FinalDecision
 from flenwheel_core.domain.images import ImageKind, ImageRecord
 from flenwheel_core.domain.loras import LoraRecord
 from flenwheel_core.domain.prompts import EditItem, GenerateItem
@@ -87,12 +87,12 @@ class Rounds(ABC):
         corrections = self.turn.reviews.corrections(gate)
         entries = []
         for decision in decisions.decisions:
-            record = records[decision.image]
-            if decision.verdict is Verdict.GOOD:
-                entries.append(self.turn.entry(record, decision.caption, gate=gate))
-            elif decision.correction is not None:
-                corrected = corrections.get(decision.correction) or _corrected(record, decision.correction, gate)
-                entries.append(self.turn.entry(corrected, decision.caption, gate=gate))
+            record, usable = records[decision.image], decision.usable
+            if usable is None:
+                continue
+            if decision.corrected:
+                record = corrections.get(usable) or _corrected(record, usable, gate)
+            entries.append(self.turn.entry(record, decision.caption, gate=gate))
         return entries
 
     def _better_prompts(self, decisions: DecisionSet, records: dict[str, ImageRecord]) -> tuple[EditItem, ...]:
@@ -100,7 +100,7 @@ class Rounds(ABC):
         return tuple(
             _again(decision, records[decision.image], len(self.closed))
             for decision in decisions.decisions
-            if decision.verdict is Verdict.NEEDS_CORRECTION and decision.better_prompt and decision.correction is None
+            if decision.again_with is not None
         )
 
 
@@ -203,7 +203,7 @@ def _again(decision: FinalDecision, record: ImageRecord, round_: int) -> EditIte
     return EditItem(
         key=f"again-{record.item}",
         source=record.parents[0] if record.parents else record.digest,
-        prompt=decision.better_prompt or "",
+        prompt=decision.again_with or "",
         seed=derive_seed(record.seed or 0, "again", round_) % 2**31,
         template=record.template,
         cell=record.cell,

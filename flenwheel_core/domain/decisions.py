@@ -65,6 +65,27 @@ class FinalDecision(Document):
         default=False, description="nobody looked: the gate's policy for undecided pictures decided"
     )
 
+    @property
+    def usable(self) -> Digest | None:
+        """The picture that may be trained on: a good one itself, the corrected one in place of one that needs correction; else None.
+
+        The one rule for pools, lessons, minimums and counts. A correction beside any other verdict counts for nothing.
+        """
+        if self.verdict is Verdict.GOOD:
+            return self.image
+        return self.correction if self.verdict is Verdict.NEEDS_CORRECTION else None
+
+    @property
+    def corrected(self) -> bool:
+        """True if a corrected picture takes the place of this one."""
+        return self.usable not in (None, self.image)
+
+    @property
+    def again_with(self) -> str | None:
+        """The better prompt that the picture is made again with, unless it was corrected already."""
+        wanted = self.verdict is Verdict.NEEDS_CORRECTION and self.usable is None
+        return self.better_prompt or None if wanted else None
+
 
 class DecisionSet(Document):
     """All decisions of one closed gate, in the order of the gate's pictures."""

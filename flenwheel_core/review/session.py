@@ -208,7 +208,7 @@ class Reviews:
                 needs_correction=counts[Verdict.NEEDS_CORRECTION],
                 reject=counts[Verdict.REJECT],
                 undecided=len(opened.images) - len(final),
-                enough=sum(map(enters_pool, final)) >= opened.session.minimum or override_minimum,
+                enough=sum(line.usable is not None for line in final) >= opened.session.minimum or override_minimum,
                 reviewer=reviewer,
             )
             self.store.put_document(f"reviews/{gate}/outcome", outcome)
@@ -287,8 +287,3 @@ def settle(
                     )
                 )
     return tuple(final)
-
-
-def enters_pool(decision: FinalDecision) -> bool:
-    """Good ones do, and corrected ones: the corrected picture in place of the edit."""
-    return decision.verdict is Verdict.GOOD or decision.correction is not None

@@ -10,7 +10,7 @@ from flenwheel_core.domain.decisions import FinalDecision, UndecidedPolicy, Verd
 from flenwheel_core.domain.images import ImageRecord
 from flenwheel_core.domain.prompts import CARD_CELLS, CELLS_BY_ID, cell_of
 from flenwheel_core.library import PoolEntry
-from flenwheel_core.review.session import OpenedGate, enters_pool, settle
+from flenwheel_core.review.session import OpenedGate, settle
 
 ADVISED_REAL_SHARE = 0.4
 """Below this share of real pictures a LoRA trained on its own output drifts; the recipes' default floor."""
@@ -60,15 +60,13 @@ def summarise(opened: OpenedGate, pool: Sequence[PoolEntry], undecided: Undecide
     final = settle(opened.images, opened.screenings, state, undecided, "policy")
     of = {kind: [line for line in final if line.verdict is kind] for kind in Verdict}
     good, correct = of[Verdict.GOOD], of[Verdict.NEEDS_CORRECTION]
-    pictures = (
-        [] if session.kind == "triplets" else [opened.by_digest[line.image] for line in final if enters_pool(line)]
-    )
+    pictures = [] if session.kind == "triplets" else [opened.by_digest[line.image] for line in final if line.usable]
     coverage = coverage_of(pool, pictures)
     real = sum(entry.real for entry in pool)
     made = len(pool) - real
     total = len(pool) + len(pictures)
     conflicts = len(state.conflicts())
-    corrections = sum(line.correction is not None for line in correct)
+    usable, corrections = sum(line.usable is not None for line in final), sum(line.corrected for line in final)
     summary = FinishSummary(
         gate=session.gate,
         undecided_policy=undecided,
@@ -79,11 +77,11 @@ def summarise(opened: OpenedGate, pool: Sequence[PoolEntry], undecided: Undecide
         conflicts=conflicts,
         by_policy=sum(line.by_policy for line in good),
         minimum=session.minimum,
-        enough=len(good) + corrections >= session.minimum,
+        enough=usable >= session.minimum,
         corrections=corrections,
-        usable=len(good) + corrections,
-        better_prompts=sum(line.better_prompt is not None and line.correction is None for line in correct),
-        triplets=corrections + (len(good) if session.kind != "synthetic" else 0),
+        usable=usable,
+        better_prompts=sum(line.again_with is not None for line in correct),
+        triplets=usable if session.kind != "synthetic" else 0,
         pool_real=real,
         pool_made=made,
         training_pictures=total,
@@ -126,12 +124,12 @@ def _warnings(
         found.append(f"{summary.undecided} pictures are undecided; they will be left out.")
     if summary.by_policy:
         found.append(f"{summary.by_policy} of the good pictures passed screening, but nobody looked at them.")
-    idle = sum(line.correction is None and line.better_prompt is None for line in correct)
+    idle = sum(line.usable is None and line.again_with is None for line in correct)
     if idle:
         found.append(f"{idle} pictures need correction but have neither a corrected picture nor a better prompt.")
     if kind == "triplets":
-        if summary.good < ADVISED_TRIPLETS:
-            found.append(f"{summary.good} triplets; {ADVISED_TRIPLETS} are the least to train an editor on.")
+        if summary.usable < ADVISED_TRIPLETS:
+            found.append(f"{summary.usable} triplets; {ADVISED_TRIPLETS} are the least to train an editor on.")
         return tuple(found)
     if summary.pool_real == 0:
         found.append("The training pool has no real sources yet; the share of real pictures is not known.")

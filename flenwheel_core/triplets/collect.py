@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
-from flenwheel_core.domain.decisions import FinalDecision, Verdict
+from flenwheel_core.domain.decisions import DecisionSet, FinalDecision
 from flenwheel_core.domain.images import ImageRecord
 from flenwheel_core.domain.triplets import Triplet, TripletSet
-from flenwheel_core.ids import derive_seed
-from flenwheel_core.review.session import Reviews
+from flenwheel_core.ids import Digest, derive_seed
+from flenwheel_core.review.session import Reviews, ReviewSession
 from flenwheel_core.store import Journal, Store
 
 _ONE = 2**63
@@ -20,13 +20,17 @@ def imported_triplets(store: Store) -> Journal[Triplet]:
 def collect_triplets(store: Store) -> TripletSet:
     """Every lesson a person gave: approved edits and corrected ones, of all characters and turns, in the order of gates.
 
-    What a policy decided without anybody looking is no lesson.
+    What a policy decided without anybody looking is no lesson. A lesson that was corrected at gate C stays corrected.
     """
     reviews = Reviews(store)
     found: list[Triplet] = []
+    at_gate_c: list[tuple[ReviewSession, DecisionSet]] = []
     for gate in reviews.gates():
         session, closed = reviews.get(gate), reviews.closed(gate)
-        if session.kind != "enriched" or closed is None:
+        if closed is None or session.kind == "synthetic":
+            continue
+        if session.kind == "triplets":
+            at_gate_c.append((session, reviews.decisions(closed)))
             continue
         records = {record.digest: record for record in store.get_images(session.images)}
         for decision in reviews.decisions(closed).decisions:
@@ -34,20 +38,47 @@ def collect_triplets(store: Store) -> TripletSet:
             if triplet is not None:
                 found.append(triplet)
     found += imported_triplets(store).read()
+    for _, decisions in sorted(at_gate_c, key=lambda item: (item[0].turn, item[0].round)):
+        found = corrected_lessons(found, decisions)
     return TripletSet(triplets=tuple({(t.source, t.prompt, t.target): t for t in found}.values()))
 
 
+def corrected_lessons(triplets: Iterable[Triplet], decisions: DecisionSet) -> list[Triplet]:
+    """The lessons with the corrected pictures of a gate C in place of the targets they correct."""
+    corrections = {decision.image: decision for decision in decisions.decisions if decision.corrected}
+    return [
+        triplet if triplet.target not in corrections else _with_correction(triplet, corrections[triplet.target])
+        for triplet in triplets
+    ]
+
+
+def _with_correction(triplet: Triplet, decision: FinalDecision) -> Triplet:
+    """What the editor made stays the rejected picture, also if it was corrected once before."""
+    return triplet.model_copy(
+        update={
+            "target": decision.usable,
+            "kind": "corrected",
+            "rejected": triplet.rejected or triplet.target,
+            "author": decision.author,
+        }
+    )
+
+
+def lesson_of(triplet: Triplet) -> tuple[Digest, str, Digest]:
+    """Which lesson a triplet is: the same one before and after a person corrected its target at gate C."""
+    return triplet.source, triplet.prompt, triplet.rejected or triplet.target
+
+
 def _triplet(decision: FinalDecision, record: ImageRecord, *, gate: str, character: str) -> Triplet | None:
-    corrected = decision.verdict is Verdict.NEEDS_CORRECTION and decision.correction is not None
-    approved = decision.verdict is Verdict.GOOD
-    if decision.by_policy or not (corrected or approved) or not record.parents or record.prompt is None:
+    target = decision.usable
+    if decision.by_policy or target is None or not record.parents or record.prompt is None:
         return None
     return Triplet(
         source=record.parents[0],
         prompt=record.prompt,
-        target=decision.correction if corrected and decision.correction else record.digest,
-        kind="corrected" if corrected else "approved",
-        rejected=record.digest if corrected else None,
+        target=target,
+        kind="corrected" if decision.corrected else "approved",
+        rejected=record.digest if decision.corrected else None,
         character=character,
         turn=record.turn,
         gate=gate,

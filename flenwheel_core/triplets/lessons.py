@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from flenwheel_core.domain.base import Document
-from flenwheel_core.domain.decisions import DecisionSet, Verdict
+from flenwheel_core.domain.decisions import DecisionSet
 from flenwheel_core.domain.images import ImageKind, ImageRecord
 from flenwheel_core.domain.scores import ReasonCode, Screening, ScreenReason
 from flenwheel_core.domain.triplets import Triplet, TripletCheck
@@ -13,7 +13,7 @@ from flenwheel_core.ids import Digest
 from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import load_picture
 from flenwheel_core.triplets.checks import check_triplets
-from flenwheel_core.triplets.collect import collect_triplets, get_triplets, put_triplets
+from flenwheel_core.triplets.collect import collect_triplets, corrected_lessons, get_triplets, put_triplets
 
 _REASONS: dict[str, ReasonCode] = {"shifted": "misaligned", "zoomed": "misaligned"}
 _CHECKER = "triplet-checks"
@@ -63,9 +63,10 @@ def gather_lessons(store: Store, character: str | None) -> Lessons:
 
 
 def approved_lessons(store: Store, lessons: Lessons, decisions: DecisionSet) -> tuple[Triplet, ...]:
-    """The lessons whose target a person, or the policy they chose, let through at gate C."""
-    good = set(decisions.images(Verdict.GOOD))
-    return tuple(triplet for triplet in get_triplets(store, lessons.usable).triplets if triplet.target in good)
+    """The lessons that a person, or the policy they chose, let through at gate C, with the corrections given there."""
+    usable = {decision.usable for decision in decisions.decisions} - {None}
+    triplets = corrected_lessons(get_triplets(store, lessons.usable).triplets, decisions)
+    return tuple(triplet for triplet in triplets if triplet.target in usable)
 
 
 def characters_of(triplets: Sequence[Triplet]) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from flenwheel_core.domain.decisions import DecisionSet, FinalDecision, Verdict
 from flenwheel_core.domain.images import ImageKind, ImageRecord, Labels
 from flenwheel_core.domain.loras import LoraRecord
 from flenwheel_core.domain.scores import Comparison, Fingerprint, Scorecard
@@ -13,6 +14,7 @@ from flenwheel_core.errors import InputError
 from flenwheel_core.library import Character, Library
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.store import Store
+from flows.rounds import EnrichedRounds
 from flows.turn import Turn
 
 SOME = "a" * 64
@@ -168,3 +170,17 @@ def test_a_turn_ends_once(turn: Turn) -> None:
     turn.end("stopped", None, "report")
     turn.end("promoted", None, "another")
     assert [ended.outcome for ended in turn.library.ended_turns("mira")] == ["stopped"]
+
+
+def test_only_usable_pictures_enter_the_pool(turn: Turn) -> None:
+    records = {digest(number): record(number, ImageKind.ENRICHED) for number in (4, 5, 6, 7)}
+    verdicts = [(4, Verdict.GOOD, None), (5, Verdict.NEEDS_CORRECTION, digest(9)), (6, Verdict.REJECT, digest(9))]
+    decisions = DecisionSet(
+        gate="g",
+        decisions=tuple(
+            FinalDecision(image=digest(n), verdict=verdict, correction=correction, author="me")
+            for n, verdict, correction in [*verdicts, (7, Verdict.NEEDS_CORRECTION, None)]
+        ),
+    )
+    entries = EnrichedRounds(turn)._good("g", decisions, records)
+    assert [entry.image.digest for entry in entries] == [digest(4), digest(9)]

@@ -1,5 +1,7 @@
 """What training would get from a gate."""
 
+import pytest
+
 from flenwheel_core.domain.prompts import CARD_CELLS
 from flenwheel_core.library import Library
 from flenwheel_core.review.session import Reviews, ReviewSession
@@ -64,3 +66,30 @@ def test_triplets_are_counted_as_lessons_not_as_training_pictures(
     summary = summarise(reviews.gate(gate.gate), Library(reviews.store).pool("mira"), "leave_out")
     assert (summary.triplets, summary.training_pictures) == (1, 4)
     assert any("least to train an editor on" in text for text in summary.warnings)
+
+
+@pytest.mark.parametrize("verdict", ["reject", "good"])
+def test_a_correction_beside_another_verdict_counts_for_nothing(
+    reviews: Reviews, session: ReviewSession, line: Line, verdict: str
+) -> None:
+    image = reviews.images(session)[0].digest
+    reviews.decide(session.gate, line(image, verdict, correction="c" * 64, better_prompt="look up"))
+    summary = summarise(reviews.gate(session.gate), (), "leave_out")
+    good = int(verdict == "good")
+    assert (summary.usable, summary.triplets, summary.corrections, summary.better_prompts) == (good, good, 0, 0)
+    closed = reviews.close(session.gate, "approve", "leave_out", override_minimum=False, reviewer="ana")
+    (final,) = reviews.decisions(closed).decisions
+    assert (final.usable, final.corrected, final.again_with) == (image if good else None, False, None)
+
+
+def test_corrected_lessons_count_and_synthetic_pictures_are_no_lessons(
+    reviews: Reviews, session: ReviewSession, line: Line
+) -> None:
+    images = [record.digest for record in reviews.images(session)]
+    for kind, triplets in {"triplets": 10, "synthetic": 0}.items():
+        gate = reviews.open(session.model_copy(update={"gate": f"mira-{kind}", "kind": kind}))
+        reviews.decide(gate.gate, *[line(image, "good") for image in images[1:10]])
+        reviews.decide(gate.gate, line(images[0], "needs_correction", correction="c" * 64))
+        summary = summarise(reviews.gate(gate.gate), (), "leave_out")
+        assert (summary.triplets, summary.usable) == (triplets, 10)
+        assert not any("least to train an editor on" in text for text in summary.warnings)

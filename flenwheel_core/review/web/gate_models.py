@@ -1,9 +1,9 @@
 """What the gate API takes and gives."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from fastapi import Path
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 
 from flenwheel_core.domain.base import Document
 from flenwheel_core.domain.decisions import ClosedGate, Decision, GateVerdict, UndecidedPolicy, Verdict
@@ -36,6 +36,12 @@ class DecideRequest(Document):
     better_prompt: str | None = Field(default=None, min_length=1, max_length=4000)
     correction: Digest | None = Field(default=None, description="a corrected picture that was uploaded at this gate")
     over: tuple[RequestId, ...] = Field(default=(), max_length=50, description="decisions this one settles")
+
+    @model_validator(mode="after")
+    def _corrections_go_with_their_verdict(self) -> Self:
+        if self.verdict is not Verdict.NEEDS_CORRECTION and (self.correction or self.better_prompt):
+            raise ValueError("a corrected picture or a better prompt goes with the verdict needs_correction only")
+        return self
 
 
 class BulkRequest(Document):

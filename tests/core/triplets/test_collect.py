@@ -13,7 +13,7 @@ from flenwheel_core.domain.triplets import Triplet
 from flenwheel_core.review.session import Reviews, ReviewSession
 from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import save_picture
-from flenwheel_core.triplets.collect import collect_triplets, compared, get_triplets, imported_triplets
+from flenwheel_core.triplets.collect import collect_triplets, compared, get_triplets, imported_triplets, lesson_of
 from flenwheel_core.triplets.lessons import approved_lessons, characters_of, gather_lessons
 
 GATE = "ann-t1-gate-a-r1"
@@ -54,16 +54,16 @@ def opened(store: Store, gate: str = GATE, kind: str = "enriched") -> list[Image
     return edits
 
 
-def decide(store: Store, image: str, verdict: Verdict, correction: str | None = None) -> None:
+def decide(store: Store, image: str, verdict: Verdict, correction: str | None = None, gate: str = GATE) -> None:
     line = Decision(
-        id=f"{image[:8]}-{verdict}",
+        id=f"{image}-{verdict}",
         at=datetime.now(UTC),
         author="me",
         image=image,
         verdict=verdict,
         correction=correction,
     )
-    Reviews(store).decide(GATE, line)
+    Reviews(store).decide(gate, line)
 
 
 def close(store: Store, undecided: str = "leave_out") -> None:
@@ -75,7 +75,7 @@ def test_approved_and_corrected_edits_become_triplets(store: Store) -> None:
     fixed = drawn(store, "darkgreen", kind=ImageKind.CORRECTED)
     decide(store, red.digest, Verdict.GOOD)
     decide(store, green.digest, Verdict.NEEDS_CORRECTION, fixed.digest)
-    decide(store, blue.digest, Verdict.REJECT)
+    decide(store, blue.digest, Verdict.REJECT, fixed.digest)
     assert collect_triplets(store).triplets == (), "an open gate teaches nothing yet"
     close(store, "take_passed")
     approved, corrected = collect_triplets(store).triplets
@@ -130,6 +130,39 @@ def test_lessons_are_checked_and_what_gate_c_lets_through_is_trained_on(store: S
     chosen = approved_lessons(store, lessons, reviews.decisions(closed))
     assert [triplet.prompt for triplet in chosen] == ["make it red", "wide"]
     assert gather_lessons(store, "ben").total == 1
+
+
+def test_a_correction_given_at_gate_c_is_trained_on_and_stays(store: Store) -> None:
+    red, green, blue, white = opened(store)
+    first_fix, fixed, fixed_again = (
+        drawn(store, colour, kind=ImageKind.CORRECTED) for colour in ("navy", "pink", "tan")
+    )
+    for edit in (red, blue, white):
+        decide(store, edit.digest, Verdict.GOOD)
+    decide(store, green.digest, Verdict.NEEDS_CORRECTION, first_fix.digest)
+    close(store)
+    before = {lesson_of(triplet) for triplet in collect_triplets(store).triplets}
+    lessons = gather_lessons(store, None)
+    gate_c = (
+        Reviews(store)
+        .get(GATE)
+        .model_copy(update={"gate": "editor-gate-c", "kind": "triplets", "images": lessons.images, "screenings": None})
+    )
+    Reviews(store).open(gate_c)
+    decide(store, red.digest, Verdict.NEEDS_CORRECTION, fixed.digest, gate_c.gate)
+    decide(store, first_fix.digest, Verdict.NEEDS_CORRECTION, fixed_again.digest, gate_c.gate)
+    decide(store, blue.digest, Verdict.REJECT, fixed.digest, gate_c.gate)
+    decide(store, white.digest, Verdict.GOOD, None, gate_c.gate)
+    closed = Reviews(store).close(gate_c.gate, "approve", "leave_out", override_minimum=False, reviewer="me")
+    chosen = approved_lessons(store, lessons, Reviews(store).decisions(closed))
+    assert {(lesson.target, lesson.kind, lesson.rejected) for lesson in chosen} == {
+        (fixed.digest, "corrected", red.digest),
+        (fixed_again.digest, "corrected", green.digest),
+        (white.digest, "approved", None),
+    }
+    later = collect_triplets(store).triplets
+    assert set(chosen) <= set(later) and len(later) == 4
+    assert {lesson_of(triplet) for triplet in later} == before, "the same lessons, better targets"
 
 
 def test_the_comparison_is_spread_over_all_held_out_lessons() -> None:

@@ -242,3 +242,11 @@ def test_gates_are_listed_open_ones_first(client: TestClient, reviews: Reviews, 
     reviews.open(session.model_copy(update={"gate": "mira-t2-gate-a-r1", "turn": 2}))
     reviews.close(session.gate, "approve", "leave_out", override_minimum=True, reviewer="ana")
     assert [gate["gate"] for gate in client.get("/api/v1/gates").json()] == ["mira-t2-gate-a-r1", session.gate]
+
+
+@pytest.mark.parametrize("verdict", ["good", "reject", None])
+def test_a_better_prompt_or_correction_goes_with_needs_correction_only(client: TestClient, verdict: str | None) -> None:
+    for more in ({"correction": "a" * 64}, {"better_prompt": "look up"}):
+        body = {"id": "ana-00001", "author": "ana", "verdict": verdict, **more}
+        answer = client.post(f"{GATE}/pictures/{images(client)[0]}/decision", json=body)
+        assert answer.status_code == 422 and "needs_correction only" in answer.text
