@@ -10,7 +10,7 @@ from typing import TypeVar, cast
 from flenwheel_core.domain.decisions import DecisionSet, Verdict
 from flenwheel_core.domain.images import ImageRecord, LoraUse
 from flenwheel_core.domain.loras import LoraRecord
-from flenwheel_core.domain.stages import EnrichRequest, GenerateRequest, SourceFile, StageRequest, StageResult
+from flenwheel_core.domain.stages import EnrichRequest, GenerateRequest, StageRequest, StageResult
 from flenwheel_core.editor_library import EditorLibrary
 from flenwheel_core.images.folder import find_sources
 from flenwheel_core.library import Character, Library, PoolEntry
@@ -23,6 +23,7 @@ from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.review.session import GateKind, Reviews, ReviewSession
 from flenwheel_core.settings import Settings
+from flenwheel_core.sources import keep_files
 from flenwheel_core.stages import base
 from flenwheel_core.stages.base import Stage
 from flenwheel_core.store import Store
@@ -157,11 +158,7 @@ def add_character(world: World, seed: int) -> None:
     library.create_character(
         Character(name=world.name, trigger=trigger, class_word=class_word, kind="subject", recipe="nano")
     )
-    files = [
-        SourceFile(name=file.name, digest=world.store.put_blob(file.path.read_bytes()), caption=file.caption)
-        for file in find_sources(folder).files
-    ]
-    library.add_sources(world.name, tuple(files))
+    library.add_sources(world.name, keep_files(world.store, find_sources(folder)).files)
 
 
 def run_turn(world: World, number: int) -> TurnOutcome:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from cyclopts import App
 from pydantic import ValidationError
-from rich.console import Console
+from rich.text import Text
 
 from deployments import (
     commands_demo,
@@ -18,7 +18,9 @@ from deployments import (
     commands_search,
     commands_workspace,
 )
+from deployments.terminal import plain_console
 from flenwheel_core.errors import FlenwheelError
+from flenwheel_core.images.names import written_name
 
 app = App(
     name="flenwheel",
@@ -58,12 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _say_error(message: str) -> None:
-    Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {_escape(message)}")
-
-
-def _escape(text: str) -> str:
-    """Square brackets are not markup here."""
-    return text.replace("[", "\\[")
+    plain_console(stderr=True).print(Text.assemble(("error:", "bold red"), " ", written_name(message)))
 
 
 if __name__ == "__main__":

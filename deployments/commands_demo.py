@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Literal
 
 from cyclopts import App
-from rich.console import Console
+from rich.text import Text
 
 from deployments.demo import Demo, Reviewer
 from deployments.demo_results import editor_board, scoreboard
+from deployments.terminal import plain_console
 from flenwheel_core.settings import Settings
 
-console = Console(soft_wrap=True, highlight=False)
+console = plain_console()
 
 
 def add_to(app: App) -> None:
@@ -51,32 +52,36 @@ def demo(
     settings = Settings(
         workspace=place / "workspace", store=None, gpu="cpu", slot="demo", threads=os.cpu_count(), host="127.0.0.1"
     )
-    console.print(f"[bold]FLENwheel demo[/] in {place}")
+    console.print(Text.assemble(("FLENwheel demo", "bold"), f" in {place}"))
     if reviewer == "simulated":
         console.print(
-            "[yellow]The gates are answered by a SIMULATED REVIEWER[/], not by a person; --reviewer human leaves them to you."
+            Text.assemble(
+                ("The gates are answered by a SIMULATED REVIEWER", "yellow"),
+                ", not by a person; --reviewer human leaves them to you.",
+            )
         )
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, lambda *_: stop.set())
     results = Demo(place, settings, reviewer, recipe, seed, _say, flywheel).run(stop)
-    console.print(f"\nThe turn ended: [bold]{results.outcome}[/] after {time.monotonic() - began:.0f} s.")
+    took = f" after {time.monotonic() - began:.0f} s."
+    console.print(Text.assemble("\nThe turn ended: ", (results.outcome, "bold"), took))
     if results.score is not None:
         console.print(scoreboard(results.score))
         if results.score.comparison is not None:
             for reason in results.score.comparison.reasons:
-                console.print(f"  {reason}", markup=False)
+                console.print(f"  {reason}")
     if results.editor is not None:
         console.print(editor_board(results.editor))
-        console.print(results.editor.summary(), markup=False)
-    console.print(f"report          {results.report}", markup=False)
+        console.print(results.editor.summary())
+    console.print(f"report          {results.report}")
     for path in results.pictures:
-        console.print(f"contact sheet   {path}", markup=False)
+        console.print(f"contact sheet   {path}")
     if results.exported is not None:
         for path in sorted(results.exported.iterdir()):
-            console.print(f"exported        {path}", markup=False)
-    console.print(f"Look around: FLENWHEEL_WORKSPACE={settings.root} flenwheel up", markup=False)
+            console.print(f"exported        {path}")
+    console.print(f"Look around: FLENWHEEL_WORKSPACE={settings.root} flenwheel up")
 
 
 def _say(line: str) -> None:
-    console.print(line, markup=False)
+    console.print(line)

@@ -1,12 +1,13 @@
 """The command `doctor`."""
 
 from cyclopts import App
-from rich.console import Console
+from rich.text import Text
 
 from deployments.doctor import examine
+from deployments.terminal import plain_console
 from flenwheel_core.settings import Settings
 
-console = Console(soft_wrap=True, highlight=False)
+console = plain_console()
 
 
 def add_to(app: App) -> None:
@@ -27,14 +28,14 @@ def doctor(*, recipe: str | None = None, repair: bool = False) -> int:
     problems = 0
     for finding in examine(Settings(), recipe):
         if finding.ok:
-            console.print("[green]ok[/]      ", end="")
+            console.print(Text("ok      ", style="green"), end="")
         elif repair and finding.repair is not None:
             finding.repair()
-            console.print("[green]repaired[/]", end="")
+            console.print(Text("repaired", style="green"), end="")
         else:
             problems += 1
-            console.print("[red]problem[/] ", end="")
-        console.print(f" {finding.text}", markup=False)
+            console.print(Text("problem ", style="red"), end="")
+        console.print(f" {finding.text}")
     if problems and not repair:
         console.print("`flenwheel doctor --repair` puts right what it can.")
     return 1 if problems else 0

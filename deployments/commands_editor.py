@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from cyclopts import App
-from rich.console import Console
 
+from deployments.terminal import plain_console
 from flenwheel_core.editor_library import EditorLibrary
 from flenwheel_core.settings import Settings
 from flenwheel_core.store import Store
@@ -12,7 +12,7 @@ from flenwheel_core.triplets.checks import check_triplets
 from flenwheel_core.triplets.collect import collect_triplets, imported_triplets
 from flenwheel_core.triplets.folders import export_triplets, import_triplets
 
-console = Console(soft_wrap=True, highlight=False, markup=False)
+console = plain_console()
 
 editor = App(
     name="editor", help="What the editor has learned from approved and corrected edits, and its lessons as folders."

@@ -1,11 +1,11 @@
 """Commands about recipes: show, check, diff."""
 
 from cyclopts import App
-from rich.console import Console
 
+from deployments.terminal import plain_console
 from flenwheel_core.recipes.loading import describe_fields, diff_recipes, find_recipe, list_recipes, load_recipe
 
-console = Console(soft_wrap=True, highlight=False, markup=False)
+console = plain_console()
 
 
 def add_to(app: App) -> None:

@@ -3,9 +3,8 @@
 from pathlib import Path
 
 from cyclopts import App
-from rich.console import Console
 
-from deployments.terminal import progress_sink
+from deployments.terminal import plain_console, progress_sink
 from flenwheel_core.domain.stages import ExportResult
 from flenwheel_core.errors import InputError, NotFoundError
 from flenwheel_core.library import Library
@@ -14,7 +13,7 @@ from flenwheel_core.provenance import reproduce as reproduce_record
 from flenwheel_core.settings import Settings
 from flenwheel_core.store import Store
 
-console = Console(soft_wrap=True, highlight=False, markup=False)
+console = plain_console()
 
 
 def add_to(app: App) -> None:

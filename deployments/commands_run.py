@@ -3,10 +3,11 @@
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
-from rich.console import Console
+from rich.text import Text
 
 from deployments.prefect_api import FlowRun, PrefectApi, open_api
 from deployments.prefect_gates import resume_gate, waiting_runs
+from deployments.terminal import plain_console
 from deployments.up import is_running, run_workspace
 from flenwheel_core.errors import GateError, NotFoundError, ServerError
 from flenwheel_core.library import Library
@@ -17,7 +18,7 @@ from flenwheel_core.services import Services, load_services
 from flenwheel_core.settings import Settings
 from flenwheel_core.store import Store
 
-console = Console(soft_wrap=True, highlight=False)
+console = plain_console()
 
 
 def add_to(app: App) -> None:
@@ -41,7 +42,7 @@ def up() -> None:
             "Ready. Ctrl-C stops everything; suspended turns stay suspended, a running one goes on next time."
         )
 
-    run_workspace(settings, lambda line: console.print(line, markup=False), ready)
+    run_workspace(settings, lambda line: console.print(line), ready)
     console.print("Stopped.")
 
 
@@ -91,9 +92,9 @@ def _characters(library: Library) -> None:
         pool, champion = library.pool(name), library.champion(name)
         ended = {turn.number: turn.outcome for turn in library.ended_turns(name)}
         turns = ", ".join(f"{turn.number} {ended.get(turn.number, 'open')}" for turn in library.turns(name)) or "none"
-        text = f"[bold]{name}[/]: {len(pool)} pictures in the pool; turns: {turns}"
+        text = Text.assemble((name, "bold"), f": {len(pool)} pictures in the pool; turns: {turns}")
         if champion is not None:
-            text += f"; champion {champion.lora.name}, pass rate {champion.scorecard.pass_rate:.0%}"
+            text.append(f"; champion {champion.lora.name}, pass rate {champion.scorecard.pass_rate:.0%}")
         console.print(text)
 
 
@@ -102,17 +103,15 @@ def _gates(reviews: Reviews, services: Services | None) -> None:
         if reviews.closed(gate) is None:
             counts = summarise(reviews.gate(gate), (), "leave_out")
             where = (services.gate_address(gate) if services is not None else None) or f"flenwheel approve {gate}"
-            console.print(
-                f"[yellow]waits[/] {gate}: {counts.good} good of {counts.minimum} asked for, "
-                f"{counts.undecided} undecided: {where}"
-            )
+            how = f" {gate}: {counts.good} good of {counts.minimum} asked for, {counts.undecided} undecided: {where}"
+            console.print(Text.assemble(("waits", "yellow"), how))
 
 
 def _runs(api: PrefectApi) -> None:
     for found in api.runs(states=["RUNNING", "PENDING", "SCHEDULED", "FAILED", "CRASHED"], limit=20):
         if found.state is not None:
             first = (found.state.message or "").splitlines()[:1]
-            console.print(f"  {found.state.name:<12} {found.name} ({found.id[:8]}) {''.join(first)}", markup=False)
+            console.print(f"  {found.state.name:<12} {found.name} ({found.id[:8]}) {''.join(first)}")
 
 
 def approve(

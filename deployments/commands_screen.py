@@ -1,8 +1,8 @@
 """Commands about screening: calibrate its identity limits by people's verdicts."""
 
 from cyclopts import App
-from rich.console import Console
 
+from deployments.terminal import plain_console
 from flenwheel_core.domain.decisions import FinalDecision
 from flenwheel_core.domain.scores import Screening
 from flenwheel_core.errors import InputError
@@ -14,7 +14,7 @@ from flenwheel_core.review.session import Reviews
 from flenwheel_core.settings import Settings
 from flenwheel_core.store import Store
 
-console = Console(soft_wrap=True, highlight=False, markup=False)
+console = plain_console()
 
 
 def add_to(app: App) -> None:

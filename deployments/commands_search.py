@@ -3,9 +3,8 @@
 from functools import partial
 
 from cyclopts import App
-from rich.console import Console
 
-from deployments.terminal import progress_sink
+from deployments.terminal import plain_console, progress_sink
 from flenwheel_core.domain.stages import BenchmarkRequest, TrainRequest, TrainResult
 from flenwheel_core.errors import InputError
 from flenwheel_core.evaluation.card import plan_card
@@ -19,7 +18,7 @@ from flenwheel_core.settings import Settings
 from flenwheel_core.stages.base import BENCHMARK, TRAIN
 from flenwheel_core.store import Store
 
-console = Console(soft_wrap=True, highlight=False, markup=False)
+console = plain_console()
 
 IDENTITY_WEIGHT = 0.01
 """Identity only decides between settings of the same first-try pass rate."""

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
-from rich.console import Console
+from rich.text import Text
 
-from deployments.terminal import human_size, progress_sink
-from flenwheel_core.domain.stages import IngestRequest, SourceFile
+from deployments.terminal import human_size, plain_console, progress_sink
+from flenwheel_core.domain.stages import IngestRequest
 from flenwheel_core.errors import InputError
 from flenwheel_core.gc import find_garbage, remove_garbage
 from flenwheel_core.ids import slugify
@@ -17,10 +17,11 @@ from flenwheel_core.library import Character, Library
 from flenwheel_core.pinning import pin_recipe
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.settings import Settings
+from flenwheel_core.sources import keep_files
 from flenwheel_core.stages.base import INGEST
 from flenwheel_core.store import Store
 
-console = Console(soft_wrap=True, highlight=False)
+console = plain_console()
 
 LONGEST_NAME = 40
 """A gate's name holds the character's, and is itself at most 63 characters long."""
@@ -115,13 +116,12 @@ def ingest(
         }
     )
     choices = load_recipe(new.recipe)
-    found = find_sources(folder)
+    kept = keep_files(store, find_sources(folder))
+    if not kept.files:
+        _print_notes(kept.notes)
+        raise InputError(f"{folder} holds no pictures that can be read.", remedy="Give a folder with 10 to 20 of them.")
     library.create_character(new)
-    files = tuple(
-        SourceFile(name=file.name[:300], digest=store.put_blob(file.path.read_bytes()), caption=file.caption)
-        for file in found.files
-    )
-    library.add_sources(character, files)
+    library.add_sources(character, kept.files)
     pinned = pin_recipe(choices, settings)
     request = IngestRequest(
         character=new.ref(),
@@ -135,17 +135,21 @@ def ingest(
     )
     with progress_sink() as sink:
         result = run_in_child(INGEST, request, settings, sink)
-    for note in found.notes:
-        console.print(f"  {note}")
+    _print_notes(kept.notes)
     for problem in result.problems:
         mark = "left out" if problem.dropped else "kept, but"
         console.print(f"  {problem.file}: {mark}: {problem.message}")
-    console.print(f"[bold]{character}[/]: {result.summary()}.")
+    console.print(Text.assemble((character, "bold"), f": {result.summary()}."))
     if result.missing:
         console.print("A turn cannot start yet. Missing:\n  " + "\n  ".join(result.missing))
         return 1
     console.print(f"Next: flenwheel up, then flenwheel run {character}.")
     return 0
+
+
+def _print_notes(notes: tuple[str, ...]) -> None:
+    for note in notes:
+        console.print(f"  {note}")
 
 
 def gc(*, yes: Annotated[bool, Parameter(help="remove without asking")] = False) -> None:
@@ -160,7 +164,7 @@ def gc(*, yes: Annotated[bool, Parameter(help="remove without asking")] = False)
     for folder in garbage.folders:
         console.print(f"  {folder}")
     console.print(f"{len(garbage.files) + len(garbage.folders)} things, {human_size(garbage.size_bytes)}.")
-    if yes or console.input("Remove them? [y/N] ").strip().lower() == "y":
+    if yes or console.input("Remove them? [y/N] ", markup=False).strip().lower() == "y":
         remove_garbage(settings, garbage)
         console.print("Removed.")
 

@@ -12,7 +12,6 @@ from deployments.prefect_api import FlowRun
 from deployments.prefect_gates import resume_gate, waiting_runs
 from deployments.up import Workspace, sole_owner
 from flenwheel_core.domain.decisions import GateVerdict
-from flenwheel_core.domain.stages import SourceFile
 from flenwheel_core.errors import FlenwheelError
 from flenwheel_core.images.folder import find_sources
 from flenwheel_core.library import Character, Library
@@ -20,6 +19,7 @@ from flenwheel_core.nano.reviewer import Truth
 from flenwheel_core.review.session import Reviews
 from flenwheel_core.review.summary import summarise
 from flenwheel_core.settings import Settings
+from flenwheel_core.sources import keep_files
 from flenwheel_core.stages.records import StageRun, stage_runs
 from flenwheel_core.store import Store
 
@@ -83,14 +83,7 @@ class Demo:
         library.create_character(
             Character(name=NAME, trigger=TRIGGER, class_word=CLASS_WORD, kind="subject", recipe=self.recipe)
         )
-        found = find_sources(self.folder / "sources")
-        library.add_sources(
-            NAME,
-            tuple(
-                SourceFile(name=file.name, digest=self.store.put_blob(file.path.read_bytes()), caption=file.caption)
-                for file in found.files
-            ),
-        )
+        library.add_sources(NAME, keep_files(self.store, find_sources(self.folder / "sources")).files)
 
     def _follow(self, workspace: Workspace, run: FlowRun, truth: Truth, stop: threading.Event) -> None:
         """A run to its end, its gates answered."""

@@ -9,21 +9,32 @@ from rich.progress import BarColumn, Progress, TextColumn
 from flenwheel_core.progress import ProgressEvent, Sink
 
 
+def plain_console(*, stderr: bool = False) -> Console:
+    """A console that prints names and messages as they are: brackets are no markup, `:word:` is no picture.
+
+    What should stand out is a rich Text.
+    """
+    return Console(stderr=stderr, soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+
 @contextmanager
 def progress_sink() -> Iterator[Sink]:
     """A progress bar per stage on a terminal; plain lines elsewhere."""
-    console = Console(stderr=True, highlight=False)
+    console = plain_console(stderr=True)
     if not console.is_terminal:
-        yield lambda event: console.print(event.line(), markup=False)
+        yield lambda event: console.print(event.line())
         return
     with Progress(
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[line]}"), console=console
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[line]}", markup=False),
+        console=console,
     ) as bars:
         tasks: dict[str, int] = {}
 
         def show(event: ProgressEvent) -> None:
             if event.kind == "note":
-                bars.console.print(event.line(), markup=False)
+                bars.console.print(event.line())
                 return
             if event.stage not in tasks:
                 tasks[event.stage] = bars.add_task(event.stage, total=event.total or None, line="")

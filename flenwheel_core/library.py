@@ -123,6 +123,8 @@ class Library:
 
     def add_sources(self, character: str, files: tuple[SourceFile, ...]) -> None:
         """Adds files that a user gave. Ingest decides later which are usable."""
+        if not files:
+            return
         journal = self.store.journal(f"characters/{character}/sources", SourceBatch)
         journal.append(SourceBatch(at=datetime.now(UTC), files=files))
 

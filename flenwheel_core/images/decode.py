@@ -14,6 +14,7 @@ from pathlib import PurePath
 from PIL import Image, ImageCms, ImageOps
 
 from flenwheel_core.errors import InputError, MissingWeightsError
+from flenwheel_core.images.names import NAME_LENGTH, printable_name
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 """Formats that may be opened. A short list keeps the rare decoders, and their bugs, out of reach."""
@@ -29,7 +30,6 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
     "HEIF": (".heic", ".heif"),
 }
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"heim", b"heis")
-NAME_LENGTH = 80
 BACKGROUND = (255, 255, 255)
 
 
@@ -51,13 +51,6 @@ class Decoded:
     format: str
     notes: tuple[str, ...]
     """Plain sentences; empty for an ordinary picture."""
-
-
-def printable_name(name: str) -> str:
-    """A file name that is safe in one line of a log: last path part, no control characters, at most 80 characters."""
-    last = PurePath(name.replace("\\", "/")).name or name
-    clean = "".join(character if character.isprintable() else "?" for character in last)
-    return clean if len(clean) <= NAME_LENGTH else f"{clean[: NAME_LENGTH - 10]}...{clean[-7:]}"
 
 
 def decode(data: bytes, name: str, limits: Limits = Limits()) -> Decoded:

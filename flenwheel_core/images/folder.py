@@ -1,13 +1,14 @@
 """Folders of source pictures as people keep them: pictures, `.txt` captions beside them, Hugging Face `metadata.jsonl`."""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from flenwheel_core.errors import InputError
-from flenwheel_core.images.decode import SUFFIXES, printable_name
+from flenwheel_core.images.entries import PICTURE_SUFFIXES, is_file, list_entries, read_entry
+from flenwheel_core.images.names import printable_name, printable_path, written_name
 
-PICTURE_SUFFIXES = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in suffixes) | {".avif"}
 CAPTION_KEYS = ("text", "caption", "prompt", "additional_feature")
 NAME_KEYS = ("file_name", "image", "file")
 METADATA = "metadata.jsonl"
@@ -38,50 +39,53 @@ def find_sources(place: Path) -> FoundFolder:
 
     Hidden files and links that lead out of the folder are left alone. Raises InputError if there is no such place.
     """
-    if place.is_file():
-        return FoundFolder((FoundFile(place.name, place, _sidecar(place, [])),), ())
-    if not place.is_dir():
-        raise InputError(f"There is no folder {place}.", remedy="Give a folder of pictures, or a picture.")
-    notes: list[str] = []
+    if is_file(place):
+        notes: list[str] = []
+        caption = _sidecar(place, notes)
+        return FoundFolder((FoundFile(written_name(place.name), place, caption),), tuple(notes))
+    entries = list_entries(place)
+    notes = [*entries.notes]
     captions = _metadata_captions(place, notes)
     found = []
-    root = place.resolve()
-    for path in sorted(place.rglob("*")):
-        name = path.relative_to(place).as_posix()
-        if path.is_dir() or any(part.startswith(".") for part in Path(name).parts):
+    for entry in entries.files:
+        suffix = entry.path.suffix.lower()
+        if suffix in IGNORED:
             continue
-        if not path.resolve().is_relative_to(root):
-            notes.append(f"{printable_name(name)}: left out, it is a link that leads out of the folder.")
+        if suffix not in PICTURE_SUFFIXES and suffix:
+            notes.append(f"{printable_path(entry.name)}: left out, it is no picture by its name.")
             continue
-        if path.suffix.lower() in IGNORED:
-            continue
-        if path.suffix.lower() not in PICTURE_SUFFIXES and path.suffix:
-            notes.append(f"{printable_name(name)}: left out, it is no picture by its name.")
-            continue
-        found.append(FoundFile(name, path, captions.pop(name, None) or _sidecar(path, notes)))
-    notes += [f"{METADATA} names {printable_name(name)}, which is not there." for name in sorted(captions)]
+        found.append(FoundFile(entry.name, entry.path, captions.pop(entry.name, None) or _sidecar(entry.path, notes)))
+    notes += [f"{METADATA} names {printable_path(name)}, which is not there." for name in sorted(captions)]
     return FoundFolder(tuple(found), tuple(notes))
 
 
 def _sidecar(path: Path, notes: list[str]) -> str | None:
     """The text of `picture.txt` or `picture.png.txt`, if there is one."""
     for candidate in (path.with_suffix(".txt"), path.with_name(f"{path.name}.txt")):
-        if candidate.is_file():
-            data = candidate.read_bytes()[:CAPTION_BYTES]
-            try:
-                return " ".join(data.decode("utf-8-sig").split()) or None
-            except UnicodeDecodeError:
-                notes.append(f"{printable_name(candidate.name)}: no UTF-8 text; its caption is not used.")
+        if not os.path.lexists(candidate):
+            continue
+        try:
+            data = read_entry(candidate)[:CAPTION_BYTES]
+            return " ".join(data.decode("utf-8-sig").split()) or None
+        except InputError as error:
+            notes.append(f"{error.what} Its caption is not used.")
+        except UnicodeDecodeError:
+            notes.append(f"{printable_name(candidate.name)}: no UTF-8 text; its caption is not used.")
     return None
 
 
 def _metadata_captions(folder: Path, notes: list[str]) -> dict[str, str]:
     """Captions by file name out of the folder's metadata.jsonl."""
     path = folder / METADATA
-    if not path.is_file():
+    if not os.path.lexists(path):
         return {}
     captions: dict[str, str] = {}
-    for number, line in enumerate(path.read_text("utf-8", errors="replace").splitlines(), start=1):
+    try:
+        text = read_entry(path).decode("utf-8", "replace")
+    except InputError as error:
+        notes.append(f"{error.what} Its captions are not used.")
+        return {}
+    for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
         try:

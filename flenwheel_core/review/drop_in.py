@@ -10,7 +10,8 @@ from flenwheel_core.domain.base import Document
 from flenwheel_core.domain.stages import IngestRequest, IngestResult, SourceFile
 from flenwheel_core.errors import FlenwheelError, GateError, InputError
 from flenwheel_core.ids import Digest
-from flenwheel_core.images.decode import Limits, decode, printable_name
+from flenwheel_core.images.decode import Limits, decode
+from flenwheel_core.images.names import printable_name
 from flenwheel_core.launch import run_in_child
 from flenwheel_core.library import Character, Library
 from flenwheel_core.pinning import pin_recipe

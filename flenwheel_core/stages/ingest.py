@@ -21,7 +21,8 @@ from flenwheel_core.identity.duplicates import CopyFinder
 from flenwheel_core.identity.fingerprint import make_fingerprint, outlying_sources
 from flenwheel_core.identity.quality import Measures, measure
 from flenwheel_core.identity.verifiers import separate_reader
-from flenwheel_core.images.decode import Limits, decode, printable_name
+from flenwheel_core.images.decode import Limits, decode
+from flenwheel_core.images.names import printable_path
 from flenwheel_core.stages.base import StageContext
 from flenwheel_core.store.pictures import load_picture, save_picture
 from flenwheel_core.wording import fill
@@ -57,7 +58,7 @@ class Problems:
         self._add(file, code, message, dropped=False)
 
     def _add(self, file: SourceFile, code: str, message: str, *, dropped: bool) -> None:
-        name = printable_name(file.name)
+        name = printable_path(file.name)
         self.found.append(IngestProblem(file=name, code=code, message=message, dropped=dropped))
 
 
@@ -92,7 +93,7 @@ def _read_files(request: IngestRequest, context: StageContext, problems: Problem
         context.check_stop()
         context.progress.step(number, len(request.files), "files")
         if file.digest in seen:
-            problems.drop(file, "duplicate", f"It is the same file as {printable_name(seen[file.digest])}.")
+            problems.drop(file, "duplicate", f"It is the same file as {printable_path(seen[file.digest])}.")
             continue
         seen[file.digest] = file.name
         try:
@@ -109,7 +110,7 @@ def _read_files(request: IngestRequest, context: StageContext, problems: Problem
         measures = measure(decoded.image)
         match = copies.find(measures)
         if match is not None:
-            other = printable_name(sources[match.index].file.name)
+            other = printable_path(sources[match.index].file.name)
             problems.drop(file, "duplicate", f"It shows the same picture as {other}{', mirrored' * match.mirrored}.")
             continue
         copies.add(measures)

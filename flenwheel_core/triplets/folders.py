@@ -13,7 +13,7 @@ from flenwheel_core.domain.triplets import Triplet, TripletSet
 from flenwheel_core.errors import InputError
 from flenwheel_core.ids import digest_bytes
 from flenwheel_core.images.decode import Limits, decode
-from flenwheel_core.images.folder import PICTURE_SUFFIXES
+from flenwheel_core.images.entries import PICTURE_SUFFIXES
 from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import save_picture
 

@@ -1,10 +1,12 @@
 """The command line: help helps, and mistakes get an answer instead of a stack trace."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from deployments.cli import main
 from flenwheel_core.settings import Settings
@@ -97,7 +99,7 @@ def test_a_full_disk_is_a_clear_error_and_the_workspace_stays_whole(
         code, _, err = run(capsys, "ingest", "mira", str(pictures), "--recipe", "nano")
         assert code == 1 and "The disk is full" in err and "flenwheel gc" in err
         code, out, _ = run(capsys, "status")
-        assert code == 0 and "mira" in out
+        assert code == 0 and "No characters yet" in out
     finally:
         subprocess.run(["umount", str(small)], check=True)
 
@@ -135,8 +137,7 @@ def test_more_pictures_of_a_known_character_need_only_its_name(
         Character(name="mira", trigger="mira_x", class_word="robot", kind="subject", recipe="nano")
     )
     (tmp_path / "more").mkdir()
-    run(capsys, "ingest", "mira", str(tmp_path / "more"))
-    assert library.character("mira").trigger == "mira_x"
+    (tmp_path / "more" / "a.png").write_bytes(b"x")
     code, _, err = run(capsys, "ingest", "mira", str(tmp_path / "more"), "--trigger", "other_x")
     assert code == 1 and "There is a character mira already" in err
 
@@ -154,3 +155,57 @@ def test_impossible_names_are_explained(
 ) -> None:
     code, _, err = run(capsys, *arguments)
     assert code == 1 and said in err and "Traceback" not in err
+
+
+def test_a_folder_without_a_readable_picture_makes_no_character(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    (pictures / "[red]gone :smile:.png").symlink_to("nothing")
+    code, out, err = run(capsys, "ingest", "mira", str(pictures), "--trigger", "typo_char", "--recipe", "nano")
+    assert code == 1 and "no pictures that can be read" in err
+    assert "[red]gone :smile:.png: left out, it is a link to nothing." in out
+    code, out, _ = run(capsys, "status")
+    assert "No characters yet" in out
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_odd_entries_are_one_line_each_and_the_pictures_beside_them_are_read(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    pictures = tmp_path / "pictures"
+    (pictures / "sub").mkdir(parents=True)
+    Image.effect_noise((200, 200), 60).convert("RGB").save(pictures / "good.png")
+    Image.new("RGB", (30, 30)).save(pictures / "sub" / "mira [final].png")
+    (pictures / "gone.png").symlink_to("nothing")
+    os.mkfifo(pictures / "pipe.png")
+    with (pictures / "huge.png").open("wb") as huge:
+        huge.truncate(2**40)
+    latin = os.fsencode(pictures) + b"/caf\xe9.png"
+    Path(os.fsdecode(latin)).write_bytes((pictures / "good.png").read_bytes())
+    code, out, err = run(capsys, "ingest", "mira", str(pictures), "--recipe", "nano", "--kind", "subject")
+    assert code == 1 and "Missing" in out and "Traceback" not in out + err
+    for line in (
+        "gone.png: left out, it is a link to nothing.",
+        "pipe.png: left out, it is a pipe, not a file.",
+        "huge.png: left out. huge.png is too large.",
+        "sub/mira [final].png: left out: Its shorter side is 30 px",
+        "good.png: left out: It is the same file as caf\N{REPLACEMENT CHARACTER}.png.",
+        "1 usable sources",
+    ):
+        assert line in out
+
+
+def test_names_that_no_terminal_can_show_are_no_stack_trace(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, _, err = run(capsys, "ingest", "mira", os.fsdecode(b"gone[/x]\xe9"), "--recipe", "nano")
+    assert code == 1 and "gone[/x]" in err
+
+
+def test_a_folder_whose_name_looks_like_markup_can_be_made_ready_twice(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for _ in range(2):
+        code, out, _ = run(capsys, "init", str(tmp_path / "dir[/x]"))
+        assert code == 0 and "dir[/x]" in out

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from flenwheel_core.errors import FlenwheelError, InputError
-from flenwheel_core.images.decode import Limits, decode, encode_png, printable_name
+from flenwheel_core.images.decode import Limits, decode, encode_png
+from flenwheel_core.images.names import printable_name
 
 
 def gradient(width: int = 48, height: int = 32) -> Image.Image:
