@@ -4,20 +4,17 @@ A pinned reference is `nano@DIGEST`, `/folder@DIGEST` or `hub-id@COMMIT`. Reques
 changes gives another request, never a silent mixture.
 """
 
-import hashlib
-import json
 import re
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flenwheel_core.errors import MissingWeightsError, RecipeError
+from flenwheel_core.families.digests import all_files_digest, folder_digest, pin_of
+from flenwheel_core.families.model_files import require_loadable
 
 if TYPE_CHECKING:
     from flenwheel_core.settings import Settings
-
-_PIN_LENGTH = 12
-_WEIGHTS = {".safetensors", ".json", ".txt", ".model", ".jinja"}
 
 
 class ModelRole(StrEnum):
@@ -35,7 +32,7 @@ def pin_model(reference: str, role: ModelRole, settings: "Settings") -> str:
     name, _, revision = _split(reference)
     folder = resolve_model(reference, role, settings)
     if name == "nano" or not _is_hub_id(name):
-        return f"{name}@{revision or folder_digest(folder, settings)}"
+        return f"{name}@{revision or pin_of(folder_digest(folder, digest_memory(settings)))}"
     return f"{name}@{folder.name}" if re.fullmatch(r"[0-9a-f]{40}", folder.name) else reference
 
 
@@ -65,22 +62,9 @@ def resolve_model(reference: str, role: ModelRole, settings: "Settings") -> Path
     return _fetch(name, revision, settings)
 
 
-def folder_digest(folder: Path, settings: "Settings") -> str:
-    """A digest of a model folder's weights and configuration. Large folders are hashed once and remembered by size and time."""
-    files = sorted(path for path in folder.rglob("*") if path.suffix in _WEIGHTS and path.is_file())
-    stamp = [(str(path.relative_to(folder)), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    key = hashlib.sha256(json.dumps([str(folder.resolve()), stamp]).encode()).hexdigest()
-    remembered = settings.models / "digests" / key
-    if remembered.is_file():
-        return remembered.read_text()
-    total = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as file:
-            total.update(f"{path.relative_to(folder)} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
-    digest = total.hexdigest()[:_PIN_LENGTH]
-    remembered.parent.mkdir(parents=True, exist_ok=True)
-    remembered.write_text(digest)
-    return digest
+def digest_memory(settings: "Settings") -> Path:
+    """Where this machine remembers what files of weights hash to."""
+    return settings.models / "digests"
 
 
 def _split(reference: str) -> tuple[str, str, str]:
@@ -95,14 +79,17 @@ def _is_hub_id(name: str) -> bool:
 
 
 def _checked(folder: Path, revision: str, reference: str, settings: "Settings") -> Path:
-    if revision:
-        found = folder_digest(folder, settings)
-        if found != revision:
-            raise MissingWeightsError(
-                f"The model {reference} is not the one in {folder}.",
-                why=f"its files have the digest {found} now: they were replaced since this was made.",
-                remedy="Bring the old files back to reproduce it, or start a new turn with the new ones.",
-            )
+    require_loadable(folder, reference)
+    if not revision:
+        return folder
+    memory = digest_memory(settings)
+    found = pin_of(folder_digest(folder, memory))
+    if revision != found and revision != pin_of(all_files_digest(folder, memory)):
+        raise MissingWeightsError(
+            f"The model {reference} is not the one in {folder}.",
+            why=f"its files have the digest {found} now: they were replaced since this was made.",
+            remedy="Bring the old files back to reproduce it, or start a new turn with the new ones.",
+        )
     return folder
 
 

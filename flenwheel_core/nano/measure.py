@@ -30,7 +30,7 @@ class NanoEyes:
     def __init__(self, folder: Path, device: str = "cpu") -> None:
         self._device = device
         self._processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
-        model = Dinov2ForImageClassification.from_pretrained(folder, local_files_only=True)
+        model = Dinov2ForImageClassification.from_pretrained(folder, local_files_only=True, use_safetensors=True)
         self._model = model.float().eval().to(device)
         self.names: dict[int, str] = self._model.config.id2label
 

@@ -7,10 +7,8 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 
-from flenwheel_core.ids import Json, digest_bytes, digest_json
+from flenwheel_core.ids import Json, digest_json
 from flenwheel_core.training.tensor_file import read_tensors, tensor_bytes, write_atomically
-
-_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -38,20 +36,3 @@ class TensorCache:
     def _file(self, key: Json) -> Path:
         name = digest_json(key)
         return self.folder / name[:2] / f"{name}.safetensors"
-
-
-def folder_digest(folder: Path) -> str:
-    """Names the weights in a folder: every file's name and size, small files whole, large ones by three blocks."""
-    parts: list[Json] = []
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            if size <= 3 * _BLOCK_BYTES:
-                blocks = [file.read()]
-            else:
-                blocks = []
-                for start in (0, size // 2, size - _BLOCK_BYTES):
-                    file.seek(start)
-                    blocks.append(file.read(_BLOCK_BYTES))
-        parts.append([path.relative_to(folder).as_posix(), size, *(digest_bytes(block) for block in blocks)])
-    return digest_json(parts)

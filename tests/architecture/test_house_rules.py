@@ -71,6 +71,22 @@ def test_no_settings_object_at_module_level() -> None:
     assert found == []
 
 
+def test_weights_are_loaded_from_safetensors_only() -> None:
+    """A pickle can run code, and its bytes are not what a reference is pinned to."""
+    weightless = re.compile(r"Tokenizer|Processor|Scheduler")
+    found = []
+    for path in sources():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+                continue
+            if node.func.attr != "from_pretrained" or weightless.search(ast.unparse(node.func.value)):
+                continue
+            given = {keyword.arg for keyword in node.keywords}
+            if not given & {"use_safetensors", None}:
+                found.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert found == []
+
+
 def test_every_package_says_what_it_is() -> None:
     nameless = [
         str(path.relative_to(ROOT))

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from flenwheel_core.families.digests import folder_digest
+from flenwheel_core.families.references import digest_memory
 from flenwheel_core.settings import Settings
-from flenwheel_core.training.cache import folder_digest
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, FluxPipeline, FluxTransformer2DModel
@@ -28,10 +29,12 @@ class FluxModel:
     dtype: torch.dtype
     budget_gib: float | None = None
     """Video memory to stay within; None on a CPU."""
+    digests: Path | None = None
+    """Where this machine remembers what files of weights hash to."""
 
     def revision(self, part: str) -> str:
         """Digest of a part's weights and configuration."""
-        return folder_digest(self.folder / part)
+        return folder_digest(self.folder / part, self.digests)
 
     @contextmanager
     def text_encoders(self, storage: TextFormat = "bf16") -> "Iterator[FluxPipeline]":
@@ -40,7 +43,13 @@ class FluxModel:
 
         quantised = _quantised_text_encoder(self, storage) if self.device.type == "cuda" else {}
         pipeline = FluxPipeline.from_pretrained(
-            self.folder, transformer=None, vae=None, dtype=self.dtype, local_files_only=True, **quantised
+            self.folder,
+            transformer=None,
+            vae=None,
+            dtype=self.dtype,
+            local_files_only=True,
+            use_safetensors=True,
+            **quantised,
         )
         pipeline.set_progress_bar_config(disable=True)
         for encoder in (pipeline.text_encoder, pipeline.text_encoder_2):
@@ -58,7 +67,9 @@ class FluxModel:
         from diffusers import AutoencoderKL
 
         dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
-        vae = AutoencoderKL.from_pretrained(self.folder / "vae", dtype=dtype, local_files_only=True)
+        vae = AutoencoderKL.from_pretrained(
+            self.folder / "vae", dtype=dtype, local_files_only=True, use_safetensors=True
+        )
         vae.requires_grad_(False).eval()
         if self.device.type == "cuda":
             vae.enable_tiling()
@@ -69,7 +80,7 @@ class FluxModel:
         from diffusers import FluxTransformer2DModel
 
         transformer = FluxTransformer2DModel.from_pretrained(
-            self.folder / "transformer", dtype=self.dtype, local_files_only=True
+            self.folder / "transformer", dtype=self.dtype, local_files_only=True, use_safetensors=True
         )
         transformer.requires_grad_(False).eval()
         return transformer.to(self.device)
@@ -78,11 +89,11 @@ class FluxModel:
 def find_model(folder: Path, reference: str, settings: Settings) -> FluxModel:
     """The model in `folder`, on the card of the settings: bfloat16 there, float32 on a CPU."""
     if settings.gpu == "cpu" or not torch.cuda.is_available():
-        return FluxModel(folder, reference, torch.device("cpu"), torch.float32)
+        return FluxModel(folder, reference, torch.device("cpu"), torch.float32, digests=digest_memory(settings))
     total = torch.cuda.get_device_properties(0).total_memory / 2**30
     budget = min(total, settings.vram_gib) if settings.vram_gib is not None else total
     torch.cuda.set_per_process_memory_fraction(budget / total)
-    return FluxModel(folder, reference, torch.device("cuda", 0), torch.bfloat16, budget)
+    return FluxModel(folder, reference, torch.device("cuda", 0), torch.bfloat16, budget, digest_memory(settings))
 
 
 def free_memory() -> None:
@@ -103,6 +114,11 @@ def _quantised_text_encoder(model: FluxModel, storage: TextFormat) -> dict[str, 
         else BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=model.dtype)
     )
     encoder = T5EncoderModel.from_pretrained(
-        model.folder / "text_encoder_2", quantization_config=config, dtype=model.dtype, device_map={"": 0}
+        model.folder / "text_encoder_2",
+        quantization_config=config,
+        dtype=model.dtype,
+        device_map={"": 0},
+        local_files_only=True,
+        use_safetensors=True,
     )
     return {"text_encoder_2": encoder}

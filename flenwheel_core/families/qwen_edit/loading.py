@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from flenwheel_core.errors import InputError
+from flenwheel_core.families.digests import folder_digest
 from flenwheel_core.families.qwen_edit.conditioning import Revision
 from flenwheel_core.families.qwen_edit.room import SHARE_OF_BF16, check_room, choose_storage, free_memory_gib
 from flenwheel_core.settings import Settings
-from flenwheel_core.training.cache import folder_digest
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKLQwenImage, FlowMatchEulerDiscreteScheduler, QwenImageTransformer2DModel
@@ -87,7 +87,7 @@ class QwenEditModel:
 
     def part_digest(self, part: str) -> str:
         """Digest of a part's weights and configuration."""
-        return folder_digest(self.folder / part)
+        return folder_digest(self.folder / part, self.quantised.with_name("digests"))
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -119,7 +119,9 @@ class QwenEditModel:
         """The autoencoder, on this model's device; float32 off the card."""
         from diffusers import AutoencoderKLQwenImage
 
-        vae = AutoencoderKLQwenImage.from_pretrained(self.folder / "vae", torch_dtype=self.dtype, local_files_only=True)
+        vae = AutoencoderKLQwenImage.from_pretrained(
+            self.folder / "vae", torch_dtype=self.dtype, local_files_only=True, use_safetensors=True
+        )
         vae.requires_grad_(False).eval()
         on_device: AutoencoderKLQwenImage = vae.to(self.device)
         return on_device
@@ -140,7 +142,10 @@ class QwenEditModel:
         return scheduler
 
     def _load(self, kind: Any, part: str, dtype_name: str) -> Any:
-        source, options = self.folder / part, {dtype_name: self.dtype, "local_files_only": True}
+        source, options = (
+            self.folder / part,
+            {dtype_name: self.dtype, "local_files_only": True, "use_safetensors": True},
+        )
         storage = self.diffusers_storage if part == "transformer" else self.encoder_storage
         if self.device.type != "cuda":
             return kind.from_pretrained(source, **options).requires_grad_(False).eval()

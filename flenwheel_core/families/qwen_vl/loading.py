@@ -62,7 +62,7 @@ def open_model(folder: Path, reference: str, settings: Settings) -> Iterator[Vis
     """
     from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
-    options: dict[str, Any] = {"local_files_only": True}
+    options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True}
     if settings.gpu == "cpu" or not torch.cuda.is_available():
         options["dtype"] = torch.float32
     else:

@@ -52,7 +52,9 @@ def run(run: Run) -> None:
     if run.init is None:
         transformer = build_transformer(WIDTH)
     else:
-        transformer = QwenImageTransformer2DModel.from_pretrained(run.init / "transformer", torch_dtype=torch.float32)
+        transformer = QwenImageTransformer2DModel.from_pretrained(
+            run.init / "transformer", torch_dtype=torch.float32, use_safetensors=True
+        )
         plan = replace(plan, learning_rate=FURTHER_LEARNING_RATE)
     model = EditorModel(transformer.to(run.device).train(), CONDITION_TOKENS, run.device)
     training = Training(
@@ -71,7 +73,9 @@ def run(run: Run) -> None:
 
     wait_for(run.work / "vlm.json")
     vlm = (
-        Qwen2_5_VLForConditionalGeneration.from_pretrained(run.work / "vlm", dtype=torch.float32).to(run.device).eval()
+        Qwen2_5_VLForConditionalGeneration.from_pretrained(run.work / "vlm", dtype=torch.float32, use_safetensors=True)
+        .to(run.device)
+        .eval()
     )
     condition, lengths = encode_edits(run, vlm, pictures, edits[:, 0], instructions)
     data.condition.copy_(condition)

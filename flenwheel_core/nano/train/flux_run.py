@@ -67,9 +67,11 @@ def _models(run: Run, tokenizers: Path) -> FluxModels:
         models = FluxModels(build_transformer(), build_clip(clip), build_t5(t5))
     else:
         models = FluxModels(
-            FluxTransformer2DModel.from_pretrained(run.init / "transformer", torch_dtype=torch.float32),
-            CLIPTextModel.from_pretrained(run.init / "text_encoder", dtype=torch.float32),
-            T5EncoderModel.from_pretrained(run.init / "text_encoder_2", dtype=torch.float32),
+            FluxTransformer2DModel.from_pretrained(
+                run.init / "transformer", torch_dtype=torch.float32, use_safetensors=True
+            ),
+            CLIPTextModel.from_pretrained(run.init / "text_encoder", dtype=torch.float32, use_safetensors=True),
+            T5EncoderModel.from_pretrained(run.init / "text_encoder_2", dtype=torch.float32, use_safetensors=True),
         )
     for module in models.modules().values():
         module.to(run.device).train()

@@ -75,7 +75,9 @@ def reconstruct(codec: QwenCodec, pixels: Tensor) -> Tensor:
 
 def load_trained(folder: Path, device: torch.device) -> AutoencoderKLQwenImage:
     """The trained autoencoder in fp32."""
-    vae: AutoencoderKLQwenImage = AutoencoderKLQwenImage.from_pretrained(folder, torch_dtype=torch.float32)
+    vae: AutoencoderKLQwenImage = AutoencoderKLQwenImage.from_pretrained(
+        folder, torch_dtype=torch.float32, use_safetensors=True
+    )
     return vae.to(device).eval()
 
 

@@ -54,7 +54,7 @@ def reconstruct(codec: FluxCodec, pixels: Tensor) -> Tensor:
 
 def load_trained(folder: Path, device: torch.device) -> AutoencoderKL:
     """The trained autoencoder in fp32."""
-    vae: AutoencoderKL = AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32)
+    vae: AutoencoderKL = AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32, use_safetensors=True)
     return vae.to(device).eval()
 
 

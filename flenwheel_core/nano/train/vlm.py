@@ -215,7 +215,10 @@ def run(run: Run) -> None:
     else:
         tokenizer = AutoProcessor.from_pretrained(run.init).tokenizer
         model = build_vlm(tokenizer)
-        load_what_fits(model, Qwen2_5_VLForConditionalGeneration.from_pretrained(run.init, dtype=torch.float32))
+        load_what_fits(
+            model,
+            Qwen2_5_VLForConditionalGeneration.from_pretrained(run.init, dtype=torch.float32, use_safetensors=True),
+        )
     # The rows depend on seeds only, so they are made while the pictures are still being rendered.
     characters = len(np.load(wait_for(run.data / "characters.npy"))) // PICTURES_PER_CHARACTER
     captions, same = caption_rows(tokenizer, characters, run.seed, run.workers), same_rows(tokenizer, run.seed)

@@ -7,7 +7,7 @@ from flenwheel_core.errors import MissingWeightsError
 from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.training import optimizers, trackers
 from flenwheel_core.training.buckets import bucket_report, bucket_sides, place
-from flenwheel_core.training.cache import TensorCache, folder_digest
+from flenwheel_core.training.cache import TensorCache
 from flenwheel_core.training.job import class_caption
 from flenwheel_core.training.optimizers import make_optimizer, require_optimizer
 from flenwheel_core.training.schedules import learning_rate_factor
@@ -65,17 +65,6 @@ def test_a_cache_entry_belongs_to_its_content(tmp_path: Path) -> None:
     for file in tmp_path.rglob("*.safetensors"):
         file.write_bytes(b"torn")
     assert cache.get_or_make(key, lambda: make("repaired", 4.0))["x"].item() == 4.0
-
-
-def test_a_folders_digest_follows_its_weights(tmp_path: Path) -> None:
-    weights = tmp_path / "model.safetensors"
-    weights.write_bytes(bytes(4 << 20))
-    before = folder_digest(tmp_path)
-    assert folder_digest(tmp_path) == before
-    data = bytearray(4 << 20)
-    data[2 << 20] = 1
-    weights.write_bytes(bytes(data))
-    assert folder_digest(tmp_path) != before
 
 
 @pytest.mark.parametrize(
