@@ -1,7 +1,7 @@
 """Which files make up a model: those that `model_index.json` or `config.json` stand for, and no others.
 
-Repositories also hold single-file copies of all weights, other precisions and pickles: these are neither fetched, hashed nor loaded. Weights are
-safetensors only.
+Repositories also hold single-file copies of all weights, other precisions and pickles: these are neither fetched, hashed nor loaded.
+Weights are safetensors only.
 """
 
 import json
