@@ -27,6 +27,7 @@ def settings_environment(settings: Settings) -> dict[str, str]:
         "AUTHOR": settings.author,
         "STAGE_MODULES": json.dumps(settings.stage_modules),
         "HOST": settings.host,
+        "TRUSTED_PROXIES": json.dumps(settings.trusted_proxies),
         "NOTIFY": json.dumps([address.get_secret_value() for address in settings.notify]),
     }
     if settings.vram_gib is not None:
@@ -35,19 +36,35 @@ def settings_environment(settings: Settings) -> dict[str, str]:
         found["THREADS"] = str(settings.threads)
     if settings.token is not None:
         found["TOKEN"] = settings.token.get_secret_value()
+    if settings.studio_url is not None:
+        found["STUDIO_URL"] = settings.studio_url
+    if settings.prefect_url is not None:
+        found["PREFECT_URL"] = settings.prefect_url
     return {f"FLENWHEEL_{name}": value for name, value in found.items()}
+
+
+def local_url(settings: Settings, port: int) -> str:
+    """The address of a port of this workspace, for processes of this machine."""
+    every = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
+    host = every.get(settings.host, settings.host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def prefect_environment(settings: Settings, port: int) -> dict[str, str]:
     """Settings of the workspace's own Prefect; nothing of the user's other Prefect profiles is read or changed."""
     home = settings.root / "prefect"
-    shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - compared, not bound
+    here = local_url(settings, port)
     found = {
         "PREFECT_HOME": str(home),
         "PREFECT_PROFILES_PATH": str(home / "profiles.toml"),
-        "PREFECT_API_URL": f"http://{shown}:{port}/api",
+        "PREFECT_API_URL": f"{here}/api",
         "PREFECT_SERVER_API_HOST": settings.host,
         "PREFECT_SERVER_API_PORT": str(port),
+        # The interface asks the address it was opened at, whatever this machine is called elsewhere.
+        "PREFECT_SERVER_UI_API_URL": "/api",
+        "PREFECT_UI_URL": settings.prefect_url or here,
+        # The default invites the pages of every site.
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": settings.prefect_url or here,
         # The default keeps leases in the server's memory: a restart would crash every holder and leak its slot.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

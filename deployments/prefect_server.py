@@ -2,21 +2,20 @@
 
 SQLite refuses a transaction that has read before another one wrote. The server then answers 503, and its clients come back after two
 seconds or more, although the database is free again within milliseconds. A `Retry-After` header on such an answer brings them back at once.
+Before all of it stands the guard that keeps other sites' pages out (`prefect_guard.py`).
 """
 
 import sys
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import MutableMapping
 from typing import Any
 
 import uvicorn
 
+from deployments.prefect_guard import App, Message, PrefectGuard, Receive, Send
+from flenwheel_core.settings import Settings
+
 RETRY_AFTER_SECONDS = "0.15"
 BUSY = 503
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 
 class RetrySoon:
@@ -41,13 +40,14 @@ def main(host: str, port: int) -> None:
 
     api = get_current_settings().server.api
     uvicorn.run(
-        RetrySoon(create_app(final=True)),
+        PrefectGuard(RetrySoon(create_app(final=True)), Settings()),
         host=host,
         port=port,
         timeout_keep_alive=api.keepalive_timeout,
         ws_ping_interval=api.websocket_ping_interval,
         ws_ping_timeout=api.websocket_ping_timeout,
         log_level="warning",
+        proxy_headers=False,
     )
 
 

@@ -19,7 +19,7 @@ from deployments.prefect_api import PrefectApi
 from deployments.processes import Child
 from deployments.reconciler import reconcile, take_up_again
 from flenwheel_core.errors import FlenwheelError, ServerError, UserError
-from flenwheel_core.review.web.security import check_binding
+from flenwheel_core.review.web.door import check_binding
 from flenwheel_core.services import Services, load_services, save_services
 from flenwheel_core.settings import Settings
 
@@ -61,13 +61,12 @@ class Workspace:
 
     def _services(self) -> Services:
         api_url = environment.prefect_environment(self.settings, self._port)["PREFECT_API_URL"]
-        base = api_url.removesuffix("/api")
         return Services(
             pid=os.getpid(),
             started=datetime.now(UTC),
             api_url=api_url,
-            interface_url=base,
-            studio_url=f"{base.rpartition(':')[0]}:{self._studio_port}",
+            interface_url=self.settings.prefect_url or environment.local_url(self.settings, self._port),
+            studio_url=self.settings.studio_url or environment.local_url(self.settings, self._studio_port),
             logs=str(self._logs),
         )
 
@@ -96,7 +95,7 @@ class Workspace:
 
     def _studio_answers(self) -> bool:
         try:
-            httpx.get(f"{self.services.studio_url}/api/v1/session", timeout=5)
+            httpx.get(f"{environment.local_url(self.settings, self._studio_port)}/api/v1/session", timeout=5)
         except httpx.TransportError:
             return False
         return True

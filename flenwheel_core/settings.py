@@ -1,12 +1,16 @@
 """Facts of this machine, read from the environment (`FLENWHEEL_*`), `.env` and `flenwheel.toml`."""
 
 import getpass
+import ipaddress
+import json
+import re
 import socket
 import tempfile
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, ModelWrapValidatorHandler, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import Field, ModelWrapValidatorHandler, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from flenwheel_core.settings_sources import (
     PREFIX,
@@ -51,8 +55,23 @@ class Settings(BaseSettings):
     stage_modules: tuple[str, ...] = Field(
         default=(), description="Python modules that register further stages when imported."
     )
-    host: str = Field(default="127.0.0.1", description="Address the server and the studio listen on.")
-    token: SecretStr | None = Field(default=None, description="Secret that is required when listening beyond loopback.")
+    host: str = Field(
+        default="127.0.0.1",
+        description="Address the server and the studio listen on: one of this machine, 0.0.0.0 or ::",
+    )
+    token: SecretStr | None = Field(
+        default=None,
+        description="Secret that everybody needs who is not on this machine, of 16 characters or more: flenwheel token",
+    )
+    studio_url: str | None = Field(
+        default=None, description="Address people open the studio at, if it is another, such as https://studio.example"
+    )
+    prefect_url: str | None = Field(
+        default=None, description="Address people open the Prefect interface at, such as https://prefect.example"
+    )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Proxies whose X-Forwarded-For, -Proto and -Host are believed, such as 127.0.0.1"
+    )
     notify: tuple[SecretStr, ...] = Field(default=(), description="Apprise URLs that are told when a gate opens.")
 
     @classmethod
@@ -79,6 +98,45 @@ class Settings(BaseSettings):
             return handler(values)
         except ValidationError as error:
             raise describe_mistakes(error, cls) from None
+
+    @field_validator("host")
+    @classmethod
+    def _without_brackets(cls, host: str) -> str:
+        return host.strip().strip("[]") or "127.0.0.1"
+
+    @field_validator("token")
+    @classmethod
+    def _token_or_none(cls, token: SecretStr | None) -> SecretStr | None:
+        text = token.get_secret_value().strip() if token is not None else ""
+        if not text.isascii() or not text.isprintable():
+            raise ValueError("a token holds letters, digits and signs of ASCII only; `flenwheel token` makes one")
+        return SecretStr(text) if text else None
+
+    @field_validator("studio_url", "prefect_url")
+    @classmethod
+    def _whole_address(cls, url: str | None) -> str | None:
+        if url is None or not url.strip():
+            return None
+        match = re.fullmatch(r"(https?)://([a-z0-9_.-]+|\[[0-9a-f:]+\])(:\d{1,5})?/?", url.strip().lower())
+        if match is None:
+            raise ValueError("an address is http:// or https://, a host name and perhaps a port; it has no path")
+        scheme, host, port = match.groups()
+        return f"{scheme}://{host}{'' if port in (None, {'http': ':80', 'https': ':443'}[scheme]) else port}"
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _separated(cls, proxies: object) -> object:
+        if not isinstance(proxies, str):
+            return proxies
+        return json.loads(proxies) if proxies.lstrip().startswith("[") else re.split(r"[,\s]+", proxies.strip())
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _addresses(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        found = tuple(proxy for proxy in proxies if proxy)
+        for proxy in found:
+            ipaddress.ip_network(proxy, strict=False)
+        return found
 
     @property
     def root(self) -> Path:

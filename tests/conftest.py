@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
+# Names of other sites, which point at this machine.
+CHROMIUM_FLAGS.append("--host-resolver-rules=MAP *.test 127.0.0.1")
 
 
 @pytest.fixture(scope="session")
