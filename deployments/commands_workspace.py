@@ -1,5 +1,6 @@
 """Commands that work on the workspace without a server: init, ingest, gc, nano."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from flenwheel_core.launch import run_in_child
 from flenwheel_core.library import Character, Library
 from flenwheel_core.pinning import pin_recipe
 from flenwheel_core.recipes.loading import load_recipe
+from flenwheel_core.review.web.sessions import new_token
 from flenwheel_core.settings import Settings
 from flenwheel_core.sources import keep_files
 from flenwheel_core.stages.base import INGEST
@@ -23,6 +25,15 @@ from flenwheel_core.store import Store
 
 console = plain_console()
 
+EXAMPLES: dict[str, object] = {
+    "store": "s3://bucket/prefix",
+    "slot": "myhost:0",
+    "vram_gib": 16.0,
+    "threads": 4,
+    "studio_url": "https://studio.example",
+    "prefect_url": "https://prefect.example",
+}
+"""What the file of `flenwheel init` shows for settings that are unset."""
 LONGEST_NAME = 40
 """A gate's name holds the character's, and is itself at most 63 characters long."""
 
@@ -30,6 +41,7 @@ LONGEST_NAME = 40
 def add_to(app: App) -> None:
     """Adds these commands to the `flenwheel` command."""
     app.command(init)
+    app.command(token)
     app.command(ingest)
     app.command(gc)
     nano = App(name="nano", help="The nano world: drawn characters with known truth.")
@@ -52,19 +64,26 @@ def init(folder: Path = Path()) -> None:
         return
     lines = ["# Facts of this machine. Every line is optional; FLENWHEEL_NAME in the environment wins over it.", ""]
     for name, field in Settings.model_fields.items():
-        lines += [f"# {field.description}", f"# {name} = {_toml(field.get_default(call_default_factory=True))}", ""]
+        value = field.get_default(call_default_factory=True)
+        example = new_token() if name == "token" else EXAMPLES[name] if value is None else value
+        lines += [f"# {field.description}", f"# {name} = {_toml(example)}", ""]
+    # It may hold the token, and the store's keys.
+    path.touch(mode=0o600)
     path.write_text("\n".join(lines))
     console.print(f"Wrote {path}. Next: flenwheel ingest NAME FOLDER, then flenwheel up.")
 
 
+def token() -> None:
+    """Print a new token: a secret for `FLENWHEEL_TOKEN` that nobody can guess. It is kept nowhere."""
+    console.print(new_token(), markup=False)
+
+
 def _toml(value: object) -> str:
-    if value is None:
-        return '""'
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple | dict):
         return "[]" if isinstance(value, tuple) else "{}"
-    return str(value) if isinstance(value, int | float) else f'"{value}"'
+    return str(value) if isinstance(value, int | float) else json.dumps(str(value), ensure_ascii=False)
 
 
 def ingest(

@@ -13,7 +13,10 @@ def main(port: int) -> None:
     """Listens until it is told to stop."""
     settings = Settings()
     app = create_app(settings, PrefectFlowServer(settings))
-    uvicorn.run(app, host=settings.host, port=port, log_level="warning", timeout_graceful_shutdown=3)
+    # Whether a proxy is believed is the guard's matter (`trusted_proxies`), not uvicorn's, which believes everybody on this machine.
+    uvicorn.run(
+        app, host=settings.host, port=port, log_level="warning", timeout_graceful_shutdown=3, proxy_headers=False
+    )
 
 
 if __name__ == "__main__":

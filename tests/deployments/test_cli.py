@@ -1,6 +1,7 @@
 """The command line: help helps, and mistakes get an answer instead of a stack trace."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from deployments.cli import main
+from flenwheel_core.review.web.door import check_binding
 from flenwheel_core.settings import Settings
 
 
@@ -57,6 +59,25 @@ def test_a_wrong_setting_stops_a_command_in_words(
     (tmp_path / ".env").write_text("HF_TOKEN=hf_x\nFLENWHEEL_HOSTS=::\n")
     code, _, err = run(capsys, "status")
     assert code == 1 and "Did you mean FLENWHEEL_HOST?" in err and "Traceback" not in err
+
+
+def test_every_line_of_a_fresh_settings_file_may_be_uncommented(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(capsys, "init", ".")[0] == 0
+    path = tmp_path / "flenwheel.toml"
+    assert path.stat().st_mode & 0o077 == 0
+    assert Settings().token is None, "nothing is set yet"
+    path.write_text(re.sub(r"^# (\w+ = )", r"\1", path.read_text(), flags=re.MULTILINE))
+    found = Settings()
+    assert found.token is not None and len(found.token.get_secret_value()) >= 16
+    check_binding(found.model_copy(update={"host": "0.0.0.0"}))
+
+
+def test_a_new_token_is_long_and_always_another(capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = (run(capsys, "token")[1].strip() for _ in range(2))
+    assert first != second and len(first) >= 32
 
 
 def test_status_of_a_fresh_workspace(capsys: pytest.CaptureFixture[str]) -> None:

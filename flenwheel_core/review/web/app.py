@@ -10,8 +10,9 @@ from flenwheel_core.domain.base import Document
 from flenwheel_core.errors import FlenwheelError
 from flenwheel_core.review.flow_server import FlowServer
 from flenwheel_core.review.web import gate_api, library_api, pages, picture_api, record_api
+from flenwheel_core.review.web.door import check_binding
 from flenwheel_core.review.web.problems import Problem, add_problem_handlers
-from flenwheel_core.review.web.security import Guard, check_binding, csrf_token
+from flenwheel_core.review.web.security import Guard, csrf_token
 from flenwheel_core.review.web.static_files import static_router
 from flenwheel_core.review.web.studio import TheStudio, open_studio
 from flenwheel_core.settings import Settings
@@ -60,7 +61,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 def create_app(settings: Settings, prefect: FlowServer | None) -> FastAPI:
-    """The studio of a workspace. Raises UserError if it would listen beyond loopback without a token."""
+    """The studio of a workspace. Raises UserError if others could reach it without a token."""
     check_binding(settings)
     studio = open_studio(settings, prefect)
     app = FastAPI(
@@ -78,5 +79,5 @@ def create_app(settings: Settings, prefect: FlowServer | None) -> FastAPI:
         app.include_router(router, prefix="/api/v1", responses=PROBLEMS)
     app.include_router(pages.router, include_in_schema=False)
     app.include_router(static_router())
-    app.add_middleware(Guard, settings=settings, secret=studio.secret)
+    app.add_middleware(Guard, settings=settings, secret=studio.secret, logins=studio.logins)
     return app

@@ -1,6 +1,5 @@
 """The pages: Jinja templates that show what the API gives, and scripts that use it."""
 
-import hmac
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlencode
@@ -15,6 +14,7 @@ from flenwheel_core.domain.prompts import CARD_CELLS
 from flenwheel_core.evaluation.statistics import wilson
 from flenwheel_core.ids import short
 from flenwheel_core.review.records import LoraView
+from flenwheel_core.review.web.door import Caller
 from flenwheel_core.review.web.gate_api import gate_view, list_gates
 from flenwheel_core.review.web.gate_models import GateName, ImageDigest
 from flenwheel_core.review.web.library_api import (
@@ -28,7 +28,8 @@ from flenwheel_core.review.web.library_api import (
     run_statuses,
 )
 from flenwheel_core.review.web.record_api import lineage_view
-from flenwheel_core.review.web.security import COOKIE, csrf_token, session_cookie
+from flenwheel_core.review.web.security import csrf_token
+from flenwheel_core.review.web.sessions import LIFETIME_SECONDS
 from flenwheel_core.review.web.studio import Studio, TheStudio
 
 router = APIRouter()
@@ -57,7 +58,8 @@ _TEMPLATES = _environment()
 def render(studio: Studio, template: str, *, status: int = 200, **values: object) -> HTMLResponse:
     """A page."""
     page = _TEMPLATES.get_template(template)
-    text = page.render({"csrf": csrf_token(studio.secret), "author": studio.settings.author, "section": "", **values})
+    standing = {"csrf": csrf_token(studio.secret), "author": studio.settings.author, "logins": studio.logins.needed}
+    text = page.render({**standing, "section": "", **values})
     return HTMLResponse(text, status_code=status)
 
 
@@ -200,19 +202,41 @@ def api(request: Request, studio: TheStudio) -> Response:
 @router.get("/login")
 def login_form(studio: TheStudio, wrong: bool = False) -> Response:
     """Asks for the token."""
-    return render(studio, "login.html", wrong=wrong)
+    return render(studio, "login.html", logins=False, problem="That is not the token." if wrong else "")
 
 
 @router.post("/login")
 def login(request: Request, studio: TheStudio, token: Annotated[str, Form(max_length=500)]) -> Response:
     """Trades the token for a cookie."""
-    wanted = studio.settings.token.get_secret_value() if studio.settings.token is not None else ""
-    if not hmac.compare_digest(token.encode("utf-8", "replace"), wanted.encode()):
+    caller: Caller = request.state.caller
+    refusal = studio.logins.check(token, caller.client)
+    if refusal is not None and refusal.retry_seconds:
+        problem = f"{refusal.what} {refusal.remedy}"
+        answer = render(studio, "login.html", status=refusal.status, logins=False, problem=problem)
+        answer.headers["retry-after"] = str(refusal.retry_seconds)
+        return answer
+    if refusal is not None:
         return RedirectResponse("/login?wrong=true", status_code=303)
-    answer = RedirectResponse("/", status_code=303)
-    secure = request.url.scheme == "https"
-    cookie = session_cookie(studio.secret, wanted)
-    answer.set_cookie(COOKIE, cookie, httponly=True, samesite="strict", secure=secure, max_age=30 * 86400)
+    opened = RedirectResponse("/", status_code=303)
+    secure = caller.scheme == "https" or (caller.origin or "").startswith("https:")
+    opened.set_cookie(
+        studio.logins.cookie,
+        studio.logins.sessions.open(),
+        httponly=True,
+        samesite="strict",
+        secure=secure,
+        max_age=LIFETIME_SECONDS,
+    )
+    return opened
+
+
+@router.post("/logout")
+def logout(request: Request, studio: TheStudio, everywhere: Annotated[bool, Form()] = False) -> Response:
+    """Ends this browser's session, or every browser's."""
+    sessions = studio.logins.sessions
+    sessions.end_all() if everywhere else sessions.end(studio.logins.session_of(request.headers))
+    answer = RedirectResponse("/login", status_code=303)
+    answer.delete_cookie(studio.logins.cookie)
     return answer
 
 

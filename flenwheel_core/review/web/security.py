@@ -1,29 +1,29 @@
-"""Who may talk to the studio: host check, token, CSRF, request size, and the headers of every answer.
+"""Who may talk to the studio: token, logins, CSRF, request size and pace, and the headers of every answer.
 
-* Bound to loopback, only requests for a loopback host name are served: a foreign page cannot reach it through DNS rebinding.
+* `door.py` looks at where a request comes from: this machine or the studio's own address, never another site's page.
 * With a token set (mandatory beyond loopback), every request needs it: as a bearer token, or as the cookie that the login page gives.
 * Whatever changes something needs the CSRF token in a header, which another site can neither read nor send; bearer requests do not.
+* Whoever sends wrong tokens is slowed down (`brake.py`).
 """
 
-import hashlib
 import hmac
-import ipaddress
-from http.cookies import CookieError, SimpleCookie
-from urllib.parse import urlsplit
+import math
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from flenwheel_core.errors import UserError
+from flenwheel_core.review.web.bodies import GRACE_SECONDS, Body
+from flenwheel_core.review.web.brake import Brake
+from flenwheel_core.review.web.door import SAFE_METHODS, Door, Refusal
+from flenwheel_core.review.web.sessions import Sessions, sign
 from flenwheel_core.settings import Settings
 
 CSRF_HEADER = "x-csrf-token"
-COOKIE = "flenwheel_session"
-SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 OPEN_PATHS = ("/login", "/static/")
-MAXIMUM_JSON_BYTES = 4 * 2**20
-MAXIMUM_UPLOAD_BYTES = 80 * 2**20
+FORM_PATHS = ("/login", "/logout")
+"""Plain forms, which can send no header: their origin and the cookie's own rule (SameSite) guard them."""
 
 CONTENT_POLICY = "; ".join(
     (
@@ -47,54 +47,62 @@ HEADERS = {
 }
 
 
-def check_binding(settings: Settings) -> None:
-    """Raises UserError if the studio would listen beyond loopback without a token."""
-    if not is_loopback(settings.host) and settings.token is None:
-        raise UserError(
-            f"The studio will not listen on {settings.host} without a token.",
-            why="everybody in that network could decide about your pictures.",
-            remedy="Set FLENWHEEL_TOKEN to a long secret, or leave FLENWHEEL_HOST at 127.0.0.1.",
-        )
-
-
-def is_loopback(host: str) -> bool:
-    """True for localhost and loopback addresses."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-def sign(secret: bytes, text: str) -> str:
-    """A keyed digest of a text."""
-    return hmac.new(secret, text.encode(), hashlib.sha256).hexdigest()
-
-
 def csrf_token(secret: bytes) -> str:
     """The token that the studio's own pages send with every change."""
     return sign(secret, "csrf")
 
 
-def session_cookie(secret: bytes, token: str) -> str:
-    """What the browser keeps after a login: proves that the token was known, without holding it."""
-    return sign(secret, f"session {token}")
+class Logins:
+    """Who knows the token: bearer requests, and browsers that logged in."""
+
+    def __init__(self, settings: Settings, secret: bytes) -> None:
+        token = settings.token.get_secret_value() if settings.token is not None else ""
+        self.needed = bool(token)
+        self._token = token.encode()
+        self._brake = Brake()
+        self.sessions = Sessions(settings.root / "studio-sessions.json", secret, token)
+        # Cookies know no ports: two studios of one machine must not overwrite each other's.
+        self.cookie = f"flenwheel_session_{sign(secret, 'cookie')[:8]}"
+
+    def session_of(self, headers: Headers) -> str:
+        """The session id that a browser sends; empty if it sends none."""
+        return cookie_parser(headers.get("cookie", "")).get(self.cookie, "")
+
+    def check(self, token: str, client: str) -> Refusal | None:
+        """None for the right token. A client that guesses is not listened to for a while."""
+        wait = self._brake.wait_seconds(client)
+        if wait > 0:
+            seconds = math.ceil(wait)
+            return Refusal(
+                429, "Too many wrong tokens.", "somebody may be guessing.", f"Try again in {seconds} s.", seconds
+            )
+        if self.needed and hmac.compare_digest(token.encode("utf-8", "replace"), self._token):
+            self._brake.right(client)
+            return None
+        self._brake.wrong(client)
+        return Refusal(401, "That is not the token.", remedy="It is what FLENWHEEL_TOKEN was set to.")
 
 
 class Guard:
     """The middleware that enforces all of this."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, secret: bytes) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: Settings, secret: bytes, logins: Logins, grace_seconds: float = GRACE_SECONDS
+    ) -> None:
         self._app = app
+        self._grace_seconds = grace_seconds
         self._secret = secret
-        self._token = settings.token.get_secret_value() if settings.token is not None else None
-        self._loopback_only = is_loopback(settings.host)
+        self._logins = logins
+        self._door = Door(settings, settings.studio_url, "the studio")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        body = Body(scope, receive, self._grace_seconds)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -104,86 +112,71 @@ class Guard:
                 headers.setdefault("cache-control", "no-store")
             await send(message)
 
+        async def answer(message: Message) -> None:
+            # What the app says of a body that was broken off is beside the point.
+            if body.refusal is None:
+                await send_with_headers(message)
+            elif message["type"] == "http.response.start":
+                await _answer(body.refusal, close=True)(scope, receive, send_with_headers)
+
         refusal = self._refusal(scope)
+        if refusal is None and (large := body.announced_too_large()) is not None:
+            refusal = _answer(large)
         if refusal is not None:
             await refusal(scope, receive, send_with_headers)
             return
-        limit = MAXIMUM_UPLOAD_BYTES if _is_upload(scope) else MAXIMUM_JSON_BYTES
-        await self._app(scope, _limited(receive, limit), send_with_headers)
+        await self._app(scope, body.receive, answer)
 
     def _refusal(self, scope: Scope) -> Response | None:
+        caller = self._door.caller(scope)
+        foreign = self._door.refusal(scope, caller)
+        if foreign is not None:
+            return _answer(foreign)
+        scope.setdefault("state", {})["caller"] = caller
         headers = Headers(scope=scope)
-        host = urlsplit(f"//{headers.get('host', '')}")
-        if self._loopback_only and not is_loopback(_hostname(host.netloc)):
-            return _problem(403, "This studio answers on this machine only.", "Open it as http://127.0.0.1:PORT.")
-        bearer = headers.get("authorization", "").removeprefix("Bearer ")
-        by_token = self._token is not None and hmac.compare_digest(bearer.encode(), self._token.encode())
-        path = scope["path"]
-        if (
-            self._token is not None
-            and not by_token
-            and not path.startswith(OPEN_PATHS)
-            and not self._has_cookie(headers)
-        ):
-            if path.startswith("/api/") or scope["method"] not in SAFE_METHODS:
-                return _problem(
-                    401, "A token is needed.", "Send it as `Authorization: Bearer TOKEN`, or log in at /login."
-                )
-            return RedirectResponse("/login", status_code=303)
-        if scope["method"] in SAFE_METHODS or by_token:
-            return _too_large(scope, headers)
-        origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != headers.get("host"):
-            return _problem(403, "This request comes from another site.", "Use the studio's own pages.")
+        by_token = False
+        if self._logins.needed and not scope["path"].startswith(OPEN_PATHS):
+            if (bearer := _bearer(headers)) is not None:
+                unknown = self._logins.check(bearer, caller.client)
+                by_token = unknown is None
+            else:
+                known = self._logins.sessions.is_open(self._logins.session_of(headers))
+                unknown = None if known else NO_TOKEN
+            if unknown is not None:
+                return _stranger(scope, unknown)
+        if scope["method"] in SAFE_METHODS or by_token or scope["path"] in FORM_PATHS:
+            return None
         given = headers.get(CSRF_HEADER, "").encode()
-        if path != "/login" and not hmac.compare_digest(given, csrf_token(self._secret).encode()):
-            return _problem(
-                403, "The CSRF token is missing or wrong.", "Reload the page; scripts read it from /api/v1/session."
+        if not hmac.compare_digest(given, csrf_token(self._secret).encode()):
+            return _answer(
+                Refusal(
+                    403,
+                    "The CSRF token is missing or wrong.",
+                    remedy="Reload the page; scripts read it from /api/v1/session.",
+                )
             )
-        return _too_large(scope, headers)
-
-    def _has_cookie(self, headers: Headers) -> bool:
-        try:
-            cookies = SimpleCookie(headers.get("cookie", ""))
-        except CookieError:
-            return False
-        given = cookies[COOKIE].value if COOKIE in cookies else ""
-        return hmac.compare_digest(given.encode(), session_cookie(self._secret, self._token or "").encode())
+        return None
 
 
-def _hostname(netloc: str) -> str:
-    """The host name of a Host header, without its port."""
-    if netloc.startswith("["):
-        return netloc[1 : netloc.find("]")]
-    return netloc.rpartition(":")[0] or netloc
+NO_TOKEN = Refusal(401, "A token is needed.", remedy="Send it as `Authorization: Bearer TOKEN`, or log in at /login.")
 
 
-def _is_upload(scope: Scope) -> bool:
-    return Headers(scope=scope).get("content-type", "").startswith("multipart/form-data")
+def _bearer(headers: Headers) -> str | None:
+    """The token of a bearer request. Other schemes are somebody else's: a proxy's own password, for one."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
 
 
-def _too_large(scope: Scope, headers: Headers) -> Response | None:
-    length = headers.get("content-length", "0")
-    limit = MAXIMUM_UPLOAD_BYTES if _is_upload(scope) else MAXIMUM_JSON_BYTES
-    if length.isascii() and length.isdigit() and int(length[:20]) > limit:
-        return _problem(413, "This request is too large.", f"Up to {limit // 2**20} MiB are taken at once.")
-    return None
+def _stranger(scope: Scope, refusal: Refusal) -> Response:
+    """Programs are told; people are shown the login page."""
+    if scope["path"].startswith("/api/") or scope["method"] not in SAFE_METHODS:
+        return _answer(refusal)
+    return RedirectResponse("/login", status_code=303)
 
 
-def _limited(receive: Receive, limit: int) -> Receive:
-    """Ends a body that goes on beyond the limit, whatever its header said."""
-    taken = 0
-
-    async def limited() -> Message:
-        nonlocal taken
-        message = await receive()
-        taken += len(message.get("body", b""))
-        if taken > limit:
-            return {"type": "http.disconnect"}
-        return message
-
-    return limited
-
-
-def _problem(status: int, what: str, remedy: str) -> JSONResponse:
-    return JSONResponse({"what": what, "why": "", "remedy": remedy}, status_code=status)
+def _answer(refusal: Refusal, *, close: bool = False) -> JSONResponse:
+    content = {"what": refusal.what, "why": refusal.why, "remedy": refusal.remedy}
+    headers = {"connection": "close"} if close else {}
+    if refusal.retry_seconds:
+        headers["retry-after"] = str(refusal.retry_seconds)
+    return JSONResponse(content, status_code=refusal.status, headers=headers)

@@ -14,6 +14,7 @@ from flenwheel_core.review.records import Records
 from flenwheel_core.review.session import Reviews
 from flenwheel_core.review.thumbnails import Thumbnails
 from flenwheel_core.review.turns import Turns
+from flenwheel_core.review.web.security import Logins
 from flenwheel_core.settings import Settings
 from flenwheel_core.store import Store
 
@@ -32,12 +33,14 @@ class Studio:
     drop_in: DropIn
     flows: FlowServer | None
     secret: bytes = field(repr=False)
+    logins: Logins = field(repr=False)
 
 
 def open_studio(settings: Settings, flows: FlowServer | None) -> Studio:
     """The studio of a workspace. `flows` is None where no flow server runs: decisions are kept, nothing is resumed."""
     store = Store(settings.store_url, settings.store_options)
     reviews = Reviews(store)
+    secret = _secret(settings.root / "studio-secret")
     return Studio(
         settings=settings,
         store=store,
@@ -48,7 +51,8 @@ def open_studio(settings: Settings, flows: FlowServer | None) -> Studio:
         turns=Turns(store, settings, reviews),
         drop_in=DropIn(store, settings),
         flows=flows,
-        secret=_secret(settings.root / "studio-secret"),
+        secret=secret,
+        logins=Logins(settings, secret),
     )
 
 

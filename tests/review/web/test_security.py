@@ -9,10 +9,11 @@ from fastapi.testclient import TestClient
 
 from flenwheel_core.errors import UserError
 from flenwheel_core.review.web.app import create_app
-from flenwheel_core.review.web.security import MAXIMUM_JSON_BYTES
+from flenwheel_core.review.web.bodies import MAXIMUM_JSON_BYTES
 from flenwheel_core.store import Store
 from tests.review.world import open_gate, settings_in
 
+TOKEN = "a long secret of ours"
 GATE = "/api/v1/gates/mira-t1-gate-a-r1"
 UNDO = {"id": "undo-0001", "author": "ana"}
 
@@ -48,27 +49,137 @@ def test_the_csrf_token_outlives_a_restart(client: TestClient, tmp_path: Path) -
 
 
 def test_with_a_token_everything_needs_it(tmp_path: Path) -> None:
-    settings = settings_in(tmp_path, host="0.0.0.0", token="long secret")
+    settings = settings_in(tmp_path, host="0.0.0.0", token=TOKEN)
     open_gate(Store(settings.store_url), 2, side=64)
     client = TestClient(create_app(settings, None), base_url="http://studio.example", follow_redirects=False)
     assert client.get("/api/v1/gates").status_code == 401
     assert client.post(f"{GATE}/undo", json=UNDO).status_code == 401
     assert client.get("/").headers["location"] == "/login"
     assert client.get("/static/base.css").status_code == 200
-    bearer = {"authorization": "Bearer long secret"}
+    bearer = {"authorization": f"Bearer {TOKEN}"}
     assert client.get("/api/v1/gates", headers=bearer).status_code == 200
     assert client.post(f"{GATE}/undo", json=UNDO, headers=bearer).status_code == 200
     assert client.get("/api/v1/gates", headers={"authorization": "Bearer wrong"}).status_code == 401
 
 
+@pytest.mark.parametrize("token", ["", "   "])
+def test_a_blank_token_is_none_and_switches_nothing_off(tmp_path: Path, token: str) -> None:
+    with pytest.raises(UserError, match="without a token"):
+        create_app(settings_in(tmp_path, host="0.0.0.0", token=token), None)
+    client = TestClient(create_app(settings_in(tmp_path, token=token), None), base_url="http://127.0.0.1")
+    assert client.post("/api/v1/characters/mira/ingest").json()["what"] == "The CSRF token is missing or wrong."
+    for given in ("Bearer ", "Bearer", "bearer ", ""):
+        assert client.post("/api/v1/characters/mira/ingest", headers={"authorization": given}).status_code == 403
+    client.headers["x-csrf-token"] = client.get("/api/v1/session").json()["csrf"]
+    assert client.post("/api/v1/characters/mira/ingest").status_code == 404
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> TestClient:
+    """A studio with a token; nobody is logged in."""
+    settings = settings_in(tmp_path, host="0.0.0.0", token=TOKEN)
+    return TestClient(create_app(settings, None), base_url="http://studio.example", follow_redirects=False)
+
+
+def test_a_bearer_token_names_its_scheme(guarded: TestClient) -> None:
+    for given, status in (
+        (f"Bearer {TOKEN}", 200),
+        (f"bearer {TOKEN}", 200),
+        (f"BEARER  {TOKEN} ", 200),
+        (TOKEN, 401),
+        (f"Token {TOKEN}", 401),
+        (f"Bearer{TOKEN}", 401),
+        ("Bearer", 401),
+    ):
+        assert guarded.get("/api/v1/gates", headers={"authorization": given}).status_code == status, given
+
+
+def test_guessing_is_slowed_and_a_login_is_not_held_up_by_it(guarded: TestClient) -> None:
+    assert guarded.post("/login", data={"token": TOKEN}).headers["location"] == "/"
+    session = dict(guarded.cookies)
+    guarded.cookies.clear()
+    seen = [guarded.post("/login", data={"token": f"guess {number}"}) for number in range(8)]
+    assert [answer.status_code for answer in seen[:5]] == [303] * 5
+    assert seen[-1].status_code == 429 and "Too many wrong tokens" in seen[-1].text
+    assert int(seen[-1].headers["retry-after"]) >= 1
+    for known in (TOKEN, "wrong"):
+        answer = guarded.get("/api/v1/gates", headers={"authorization": f"Bearer {known}"})
+        assert answer.status_code == 429 and "retry-after" in answer.headers, "a right one is not looked at either"
+    guarded.cookies.update(session)
+    assert guarded.get("/api/v1/gates").status_code == 200
+
+
+def test_logging_out_ends_the_session_at_the_server(guarded: TestClient) -> None:
+    def login() -> dict[str, str]:
+        guarded.cookies.clear()
+        guarded.post("/login", data={"token": TOKEN})
+        return dict(guarded.cookies)
+
+    def is_in(session: dict[str, str]) -> bool:
+        guarded.cookies.clear()
+        guarded.cookies.update(session)
+        return guarded.get("/").status_code == 200
+
+    first, second, third = login(), login(), login()
+    assert first != second and is_in(first) and "Log out" in guarded.get("/").text
+    assert guarded.post("/logout", headers={"origin": "http://evil.example"}).status_code == 403
+    assert is_in(first), "another site logs nobody out"
+    assert guarded.post("/logout").headers["location"] == "/login"
+    assert not is_in(first) and is_in(second)
+    assert guarded.post("/logout", data={"everywhere": "true"}).status_code == 303
+    assert not is_in(second) and not is_in(third)
+
+
+def test_a_new_token_ends_every_session(guarded: TestClient, tmp_path: Path) -> None:
+    guarded.post("/login", data={"token": TOKEN})
+    for token, status in ((TOKEN, 200), ("another long secret", 303)):
+        settings = settings_in(tmp_path, host="0.0.0.0", token=token)
+        again = TestClient(create_app(settings, None), base_url="http://studio.example", follow_redirects=False)
+        again.cookies.update(dict(guarded.cookies))
+        assert again.get("/").status_code == status
+
+
+def test_two_studios_of_one_machine_keep_their_own_cookies(tmp_path: Path) -> None:
+    names = set()
+    for number in range(2):
+        settings = settings_in(tmp_path / str(number), host="0.0.0.0", token=TOKEN)
+        client = TestClient(create_app(settings, None), base_url="http://studio.example", follow_redirects=False)
+        client.post("/login", data={"token": TOKEN})
+        names |= set(client.cookies.keys())
+    assert len(names) == 2
+
+
+def test_odd_cookies_of_others_lock_nobody_out(guarded: TestClient) -> None:
+    guarded.post("/login", data={"token": TOKEN})
+    ours = "; ".join(f"{name}={value}" for name, value in guarded.cookies.items())
+    guarded.cookies.clear()
+    for odd in ('a="b;c', "[x]=1", "{}", "=;;", "bl\u00e4"):
+        headers = {"cookie": f"{odd}; {ours}".encode()}
+        assert guarded.get("/", headers=headers).status_code == 200, odd  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("https", [True, False])
+def test_the_cookie_is_secure_where_the_browser_sees_https(tmp_path: Path, https: bool) -> None:
+    settings = settings_in(tmp_path, token=TOKEN, studio_url="https://studio.example")
+    client = TestClient(create_app(settings, None), base_url="http://127.0.0.1:4300", follow_redirects=False)
+    origin = "https://studio.example" if https else "http://127.0.0.1:4300"
+    given = client.post("/login", data={"token": TOKEN}, headers={"origin": origin})
+    assert ("Secure" in given.headers["set-cookie"]) is https
+
+
+@pytest.mark.parametrize("host", ["[::1", "[evil.test", "][", "127.0.0.1:4300@evil.test", "127.0.0.1/evil"])
+def test_an_odd_host_header_is_refused_not_stumbled_over(client: TestClient, host: str) -> None:
+    assert client.get("/api/v1/session", headers={"host": host}).status_code == 400
+
+
 def test_the_login_trades_the_token_for_a_cookie(tmp_path: Path) -> None:
-    settings = settings_in(tmp_path, host="0.0.0.0", token="long secret")
+    settings = settings_in(tmp_path, host="0.0.0.0", token=TOKEN)
     client = TestClient(create_app(settings, None), base_url="http://studio.example", follow_redirects=False)
     assert client.post("/login", data={"token": "wrong"}).headers["location"].endswith("wrong=true")
     assert client.get("/").status_code == 303
-    given = client.post("/login", data={"token": "long secret"})
+    given = client.post("/login", data={"token": TOKEN})
     cookie = given.headers["set-cookie"].lower()
-    assert "httponly" in cookie and "samesite=strict" in cookie and "long secret" not in cookie
+    assert "httponly" in cookie and "samesite=strict" in cookie and TOKEN not in cookie
     assert client.get("/").status_code == 200
 
 
