@@ -6,6 +6,7 @@ from cyclopts import App
 
 from deployments.terminal import plain_console
 from flenwheel_core.editor_library import EditorLibrary
+from flenwheel_core.names import CHARACTER
 from flenwheel_core.settings import Settings
 from flenwheel_core.store import Store
 from flenwheel_core.triplets.checks import check_triplets
@@ -73,6 +74,7 @@ def import_lessons(folder: Path, *, character: str = "imported") -> None:
         The name the lessons are filed under.
     """
     store, settings = _store(), Settings()
+    CHARACTER.check(character)
     imported = import_triplets(store, folder, character=character, author=settings.author)
     known = {(triplet.source, triplet.prompt, triplet.target) for triplet in imported_triplets(store).read()}
     fresh = [t for t in imported.triplets if (t.source, t.prompt, t.target) not in known]

@@ -57,7 +57,7 @@ def run(character: str, *, recipe: str | None = None) -> None:
         A recipe's name or path; the character's own if not given.
     """
     settings = Settings()
-    known = Library(Store(settings.store_url, settings.store_options)).character(character)
+    known = Library(Store(settings.store_url, settings.store_options)).usable_character(character)
     load_recipe(recipe or known.recipe)
     started = open_api(settings).start("flywheel-1/turn", {"character": character, "recipe": recipe})
     services = load_services(settings)

@@ -11,10 +11,10 @@ from deployments.terminal import human_size, plain_console, progress_sink
 from flenwheel_core.domain.stages import IngestRequest
 from flenwheel_core.errors import InputError
 from flenwheel_core.gc import find_garbage, remove_garbage
-from flenwheel_core.ids import slugify
 from flenwheel_core.images.folder import find_sources
 from flenwheel_core.launch import run_in_child
 from flenwheel_core.library import Character, Library
+from flenwheel_core.names import CHARACTER, CLASS_WORD, TRIGGER
 from flenwheel_core.pinning import pin_recipe
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.review.web.sessions import new_token
@@ -34,8 +34,6 @@ EXAMPLES: dict[str, object] = {
     "prefect_url": "https://prefect.example",
 }
 """What the file of `flenwheel init` shows for settings that are unset."""
-LONGEST_NAME = 40
-"""A gate's name holds the character's, and is itself at most 63 characters long."""
 
 
 def add_to(app: App) -> None:
@@ -112,13 +110,11 @@ def ingest(
     recipe
         The recipe its turns use by default; flux_character_24gb if not given.
     """
-    if slugify(character) != character or not 0 < len(character) <= LONGEST_NAME:
-        raise InputError(
-            f"{character!r} cannot be a character's name.",
-            why="it becomes part of paths and links.",
-            remedy=f"Use at most {LONGEST_NAME} lowercase letters, digits and dashes, such as "
-            f"{slugify(character)[:LONGEST_NAME].strip('-') or 'mira'}.",
-        )
+    CHARACTER.check(character)
+    if trigger is not None:
+        TRIGGER.check(trigger)
+    if class_word is not None:
+        CLASS_WORD.check(class_word)
     if kind not in (None, "person", "subject"):
         raise InputError(f"--kind is person or subject, not {kind!r}.")
     settings = Settings()

@@ -1,5 +1,6 @@
 """The library: characters, their turns, their training pools and champions. All of it is journals folded into the present state."""
 
+import re
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -12,6 +13,7 @@ from flenwheel_core.domain.scores import Fingerprint, Scorecard
 from flenwheel_core.domain.stages import CharacterRef, SourceFile
 from flenwheel_core.errors import InputError, NotFoundError
 from flenwheel_core.ids import Digest, Slug
+from flenwheel_core.names import CHARACTER, ClassWord, Trigger
 from flenwheel_core.store import Store
 
 
@@ -19,8 +21,8 @@ class Character(Document):
     """A character. Written once: trigger and class word never change under a trained LoRA."""
 
     name: Slug
-    trigger: str = Field(pattern=r"^[a-z0-9][a-z0-9_]{1,39}$", description="The instance token, such as ohwx_char.")
-    class_word: str = Field(pattern=r"^[a-z][a-z ]{0,39}$", description="What the character is: person, dog, robot ...")
+    trigger: Trigger
+    class_word: ClassWord
     kind: Literal["person", "subject"] = Field(description="person: a human face; subject: everything else.")
     recipe: str = Field(description="Name of the recipe its turns use by default.")
 
@@ -93,7 +95,8 @@ class Library:
     # characters
 
     def create_character(self, character: Character) -> None:
-        """Adds a character; the same one again is fine, another of the same name raises InputError."""
+        """Adds a character; the same one again is fine. Another of the same name, or an impossible name, raises InputError."""
+        CHARACTER.check(character.name)
         name = f"characters/{character.name}/character"
         if not self.store.put_document(name, character) and self.store.get_document(name, Character) != character:
             raise InputError(
@@ -104,14 +107,21 @@ class Library:
 
     def character(self, name: str) -> Character:
         """The character of that name; raises NotFoundError."""
-        found = self.store.get_document(f"characters/{name}/character", Character) if name else None
+        possible = re.fullmatch(r"[a-z0-9-]{1,63}", name) is not None
+        found = self.store.get_document(f"characters/{name}/character", Character) if possible else None
         if found is None:
             known = ", ".join(self.characters()) or "none yet"
             raise NotFoundError(
-                f"There is no character {name!r}.",
+                f"There is no character {name[:80]!r}.",
                 why=f"characters here: {known}.",
                 remedy="Create it: flenwheel ingest NAME FOLDER.",
             )
+        return found
+
+    def usable_character(self, name: str) -> Character:
+        """The character of that name, for a turn; raises InputError if an older version gave it a name that gates cannot hold."""
+        found = self.character(name)
+        CHARACTER.check(name)
         return found
 
     def characters(self) -> list[str]:

@@ -8,6 +8,7 @@ from prefect.runtime import flow_run
 from flenwheel_core.domain.editor_stages import EditCompareResult
 from flenwheel_core.editor_report import editor_report
 from flenwheel_core.library import Library
+from flenwheel_core.names import CHARACTER
 from flenwheel_core.pinning import pin_recipe
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.recipes.model import Recipe
@@ -27,6 +28,8 @@ def open_editor_turn(character: str | None, recipe: str | None) -> Recipe:
     store, place = open_store(), f"editor/runs/{flow_run.id}/recipe"
     if store.get_document(place, Recipe) is None:
         library = Library(store)
+        if character:
+            CHARACTER.check(character)
         names = [character] if character else library.characters()
         chosen = recipe or (library.character(names[0]).recipe if names else DEFAULT_RECIPE)
         store.put_document(place, pin_recipe(load_recipe(chosen), Settings()))

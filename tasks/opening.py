@@ -17,7 +17,7 @@ def open_turn(character: str, recipe: str | None) -> TurnOpened:
     """The turn of this flow run. A replay gets the number and the recipe it began with, whatever the recipe's file says now."""
     store = open_store()
     library = Library(store)
-    known = library.character(character)
+    known = library.usable_character(character)
     standing = next((turn for turn in library.turns(character) if turn.flow_run == flow_run.id), None)
     if standing is not None:
         return standing
@@ -31,7 +31,7 @@ def open_alone(character: str, recipe: str | None) -> Recipe:
     """The recipe of a step on its own; a retry gets the one it began with."""
     store, place = open_store(), f"runs/{flow_run.id}/recipe"
     if store.get_document(place, Recipe) is None:
-        chosen = load_recipe(recipe or Library(store).character(character).recipe)
+        chosen = load_recipe(recipe or Library(store).usable_character(character).recipe)
         store.put_document(place, pin_recipe(chosen, Settings()))
     found = store.get_document(place, Recipe)
     assert found is not None

@@ -166,9 +166,13 @@ def test_more_pictures_of_a_known_character_need_only_its_name(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("ingest", "mira", ".", "--trigger", "Bad Trigger"), "trigger"),
+        (("ingest", "mira", ".", "--trigger", "Bad Trigger"), "digits and underscores, such as bad_trigger"),
+        (("ingest", "mira", ".", "--trigger", "TOK"), "such as tok"),
+        (("ingest", "mira", ".", "--class-word", "Robot-Dog"), "lowercase letters and spaces, such as robot dog"),
+        (("editor", "import-triplets", ".", "--character", "Mira Moon"), "such as mira-moon"),
+        (("run", "../mira"), "There is no character"),
         (("ingest", "Mira Moon", "."), "such as mira-moon"),
-        (("ingest", "m" * 50, "."), "at most 40"),
+        (("ingest", "m" * 50, "."), "1 to 40 lowercase letters"),
     ],
 )
 def test_impossible_names_are_explained(

@@ -9,6 +9,7 @@ from flenwheel_core.domain.base import Document
 from flenwheel_core.errors import GateError, ServerError
 from flenwheel_core.ids import Digest, Slug
 from flenwheel_core.library import Character
+from flenwheel_core.names import NewName
 from flenwheel_core.recipes.loading import list_recipes, load_recipe
 from flenwheel_core.review.drop_in import IngestReport
 from flenwheel_core.review.flow_server import Flywheel, RunStatus
@@ -24,6 +25,7 @@ TurnNumber = Annotated[int, Path(ge=1, le=1_000_000)]
 class NewCharacter(Character):
     """A character to create. Its recipe is one that comes with the project: a browser names no files."""
 
+    name: NewName
     recipe: str = Field(max_length=80, pattern=r"^[a-z0-9][a-z0-9_-]*$")
 
 
@@ -133,7 +135,7 @@ def get_ingest(studio: TheStudio, name: CharacterName) -> IngestReport:
 @router.post("/characters/{name}/turns")
 def start_turn(studio: TheStudio, name: CharacterName, request: StartTurn) -> RunStatus:
     """Starts a turn of a flywheel."""
-    character = studio.library.character(name)
+    character = studio.library.usable_character(name)
     if studio.flows is None:
         raise GateError("This studio runs without a flow server.", remedy="Start the workspace with `flenwheel up`.")
     return studio.flows.start_turn(request.flywheel, name, request.recipe or character.recipe)

@@ -54,7 +54,10 @@ def add_problem_handlers(app: FastAPI, page: Callable[[Request, int, str, str, s
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> Response:
-        wrong = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()[:5]]
+        wrong = [
+            f"{'.'.join(str(part) for part in item['loc'])}: {item['msg'].removeprefix('Value error, ')}"
+            for item in error.errors()[:5]
+        ]
         return answer(request, 422, "The request is not valid.", "; ".join(wrong), "See /api for what is asked for.")
 
     @app.exception_handler(HTTPException)
