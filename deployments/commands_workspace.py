@@ -7,8 +7,8 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from rich.text import Text
 
+from deployments.ingest_preview import preview
 from deployments.terminal import human_size, plain_console, progress_sink
-from flenwheel_core.domain.stages import IngestRequest
 from flenwheel_core.errors import InputError
 from flenwheel_core.gc import find_garbage, remove_garbage
 from flenwheel_core.images.folder import find_sources
@@ -16,6 +16,7 @@ from flenwheel_core.launch import run_in_child
 from flenwheel_core.library import Character, Library
 from flenwheel_core.names import CHARACTER, CLASS_WORD, TRIGGER
 from flenwheel_core.pinning import pin_recipe
+from flenwheel_core.planning import ingest_request
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.review.web.sessions import new_token
 from flenwheel_core.settings import Settings
@@ -92,6 +93,7 @@ def ingest(
     class_word: str | None = None,
     kind: Annotated[str | None, Parameter(help="person (a human face) or subject (everything else)")] = None,
     recipe: str | None = None,
+    dry_run: bool = False,
 ) -> int:
     """Add pictures of a character and report which are usable and what is missing.
 
@@ -102,13 +104,16 @@ def ingest(
     character
         The character's name: lowercase letters, digits and dashes.
     folder
-        A folder of pictures (PNG, JPEG, WebP), with `.txt` captions beside them or a `metadata.jsonl`; or one picture.
+        A folder of pictures (PNG, JPEG, WebP), with captions beside them (`.txt`, `.caption`) or in a table
+        (`metadata.jsonl`, `metadata.csv`, kohya's `meta.json`); or one picture.
     trigger
         The instance token that will mean this character in prompts; ohwx_char if not given.
     class_word
         What the character is: person, dog, robot ...; person if not given.
     recipe
         The recipe its turns use by default; flux_character_24gb if not given.
+    dry_run
+        Only show which pictures would be taken, with which captions. Nothing is changed.
     """
     CHARACTER.check(character)
     if trigger is not None:
@@ -131,23 +136,19 @@ def ingest(
         }
     )
     choices = load_recipe(new.recipe)
-    kept = keep_files(store, find_sources(folder))
+    found = find_sources(folder)
+    if dry_run:
+        for line in preview(found, new.ref(), choices):
+            console.print(f"  {line}")
+        return 0
+    kept = keep_files(store, found)
     if not kept.files:
         _print_notes(kept.notes)
         raise InputError(f"{folder} holds no pictures that can be read.", remedy="Give a folder with 10 to 20 of them.")
     library.create_character(new)
     library.add_sources(character, kept.files)
     pinned = pin_recipe(choices, settings)
-    request = IngestRequest(
-        character=new.ref(),
-        files=library.sources(character),
-        recipe=pinned.ingest,
-        verifier=pinned.models.verifier,
-        captioner=pinned.models.captioner,
-        reader=pinned.models.reader,
-        caption_template=pinned.caption_template,
-        phrases=pinned.phrases,
-    )
+    request = ingest_request(new, library.sources(character), pinned)
     with progress_sink() as sink:
         result = run_in_child(INGEST, request, settings, sink)
     _print_notes(kept.notes)

@@ -139,13 +139,25 @@ class Library:
         journal.append(SourceBatch(at=datetime.now(UTC), files=files))
 
     def sources(self, character: str) -> tuple[SourceFile, ...]:
-        """All files given so far, each content once, in the order given."""
+        """All files given so far, in the order given.
+
+        A content that was given again has the names and the caption of the last time; without a caption it keeps the one it had.
+        Two names for one content that were given together both stay: ingest says which of them it takes.
+        """
         journal = self.store.journal(f"characters/{character}/sources", SourceBatch)
-        found: dict[tuple[str, str], SourceFile] = {}
+        found: dict[Digest, dict[str, SourceFile]] = {}
         for batch in journal.read():
+            given: dict[Digest, dict[str, SourceFile]] = {}
             for file in batch.files:
-                found[(file.digest, file.name)] = file
-        return tuple(found.values())
+                given.setdefault(file.digest, {})[file.name] = file
+            for digest, files in given.items():
+                known = (*files.values(), *found.get(digest, {}).values())
+                caption = next((file.caption for file in known if file.caption), None)
+                found[digest] = {
+                    name: file if file.caption else file.model_copy(update={"caption": caption})
+                    for name, file in files.items()
+                }
+        return tuple(file for files in found.values() for file in files.values())
 
     # turns
 

@@ -20,7 +20,7 @@ _MOST_FOREIGN = 0.3
 
 @dataclass(frozen=True)
 class PlainText:
-    """Text without a byte order mark, and a sentence for the reader if the encoding was guessed."""
+    """Text without a byte order mark, and what to say after the file's name if its encoding was guessed."""
 
     text: str
     note: str = ""
@@ -40,7 +40,7 @@ def decode_text(data: bytes) -> PlainText:
         try:
             text = data.decode("utf-8")
         except UnicodeDecodeError:
-            return PlainText(_windows_text(data), "It is no UTF-8 text; read as Windows-1252.")
+            return PlainText(_windows_text(data), "read as Windows-1252, it is no UTF-8 text.")
     if "\0" in text:
         raise ValueError("it is no text")
     return PlainText(text)

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 
 from flenwheel_core.domain.images import ImageRecord, Labels
 from flenwheel_core.domain.prompts import CARD_CELLS, Cell, EditItem, GenerateItem, PromptTemplate, cell_of
-from flenwheel_core.domain.stages import CharacterRef, TrainItem
+from flenwheel_core.domain.stages import CharacterRef, IngestRequest, SourceFile, TrainItem
 from flenwheel_core.errors import RecipeError
 from flenwheel_core.ids import derive_seed
-from flenwheel_core.library import PoolEntry
+from flenwheel_core.library import Character, PoolEntry
 from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.wording import fill, template_fields
 
@@ -21,6 +21,21 @@ ENOUGH_PER_CELL = 2
 
 Weights = Mapping[str, float]
 """How often a template's pictures were good, by template id; 1 for templates without statistics."""
+
+
+def ingest_request(character: Character, files: tuple[SourceFile, ...], recipe: Recipe) -> IngestRequest:
+    """What reading a character's pictures asks for. The recipe is a pinned one."""
+    return IngestRequest(
+        character=character.ref(),
+        files=files,
+        recipe=recipe.ingest,
+        verifier=recipe.models.verifier,
+        captioner=recipe.models.captioner,
+        reader=recipe.models.reader,
+        caption_template=recipe.caption_template,
+        phrases=recipe.phrases,
+        text_tokens=recipe.train.text_tokens,
+    )
 
 
 def coverage(pool: Sequence[PoolEntry]) -> Counter[str]:

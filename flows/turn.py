@@ -29,7 +29,7 @@ from flenwheel_core.errors import InputError
 from flenwheel_core.evaluation.card import plan_card
 from flenwheel_core.ids import derive_seed
 from flenwheel_core.library import Character, CharacterFacts, Library, PoolEntry, Promotion, TurnEnded
-from flenwheel_core.planning import made_caption, sample_prompts, training_items
+from flenwheel_core.planning import ingest_request, made_caption, sample_prompts, training_items
 from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.review.session import Reviews
 from flenwheel_core.store import Store
@@ -92,16 +92,7 @@ class Turn:
                 f"{self.character.name} has no pictures yet.",
                 remedy=f"Give some: flenwheel ingest {self.character.name} FOLDER.",
             )
-        return IngestRequest(
-            character=self.character.ref(),
-            files=files,
-            recipe=self.recipe.ingest,
-            verifier=self.recipe.models.verifier,
-            captioner=self.recipe.models.captioner,
-            reader=self.recipe.models.reader,
-            caption_template=self.recipe.caption_template,
-            phrases=self.recipe.phrases,
-        )
+        return ingest_request(self.character, files, self.recipe)
 
     def take_in(self, request: IngestRequest, result: IngestResult) -> None:
         """The sources enter the pool; the facts are frozen with the first turn. Raises InputError that lists what is missing."""

@@ -57,6 +57,7 @@ class SourceFile(Document):
 
 class IngestRequest(StageRequest):
     stage = "ingest"
+    version = 2  # since then captions of other tools are put into the project's form
 
     character: CharacterRef
     files: tuple[SourceFile, ...]
@@ -66,6 +67,9 @@ class IngestRequest(StageRequest):
     reader: str | None = Field(default=None, description="reads angle and expression; None: the verifier's own hint")
     caption_template: str = "{shot} {trigger} {class_word}, {shown}"
     phrases: dict[str, str] = Field(default_factory=dict, description="the recipe's words for labels")
+    text_tokens: int | None = Field(
+        default=None, exclude_if=is_unset, description="how much of a caption training reads; None: all of it"
+    )
 
 
 class IngestProblem(Document):

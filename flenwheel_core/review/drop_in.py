@@ -15,6 +15,7 @@ from flenwheel_core.images.names import printable_name
 from flenwheel_core.launch import run_in_child
 from flenwheel_core.library import Character, Library
 from flenwheel_core.pinning import pin_recipe
+from flenwheel_core.planning import ingest_request
 from flenwheel_core.progress import ProgressEvent
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.settings import Settings
@@ -123,16 +124,7 @@ class DropIn:
 
     def _request(self, character: Character) -> IngestRequest:
         recipe = pin_recipe(load_recipe(character.recipe), self._settings)
-        return IngestRequest(
-            character=character.ref(),
-            files=self._library.sources(character.name),
-            recipe=recipe.ingest,
-            verifier=recipe.models.verifier,
-            captioner=recipe.models.captioner,
-            reader=recipe.models.reader,
-            caption_template=recipe.caption_template,
-            phrases=recipe.phrases,
-        )
+        return ingest_request(character, self._library.sources(character.name), recipe)
 
     def _journal(self, character: str) -> Journal[IngestAsked]:
         return self._store.journal(f"characters/{character}/ingests", IngestAsked)

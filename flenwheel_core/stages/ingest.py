@@ -16,9 +16,10 @@ from flenwheel_core.domain.stages import IngestProblem, IngestRequest, IngestRes
 from flenwheel_core.errors import InputError, MissingWeightsError, NotFoundError
 from flenwheel_core.families.protocols import Embedded, Verifier
 from flenwheel_core.families.registry import open_captioner, open_reader, open_verifier
-from flenwheel_core.identity.captions import labels_in, merged, permanent_traits, with_trigger
+from flenwheel_core.identity.captions import labels_in, merged, permanent_traits
 from flenwheel_core.identity.duplicates import CopyFinder
 from flenwheel_core.identity.fingerprint import make_fingerprint, outlying_sources
+from flenwheel_core.identity.given_captions import training_caption
 from flenwheel_core.identity.quality import Measures, measure
 from flenwheel_core.identity.verifiers import separate_reader
 from flenwheel_core.images.decode import Limits, decode
@@ -214,7 +215,12 @@ def _described(source: Source, request: IngestRequest, problems: Problems) -> Im
     if traits:
         message = f"Its caption describes what never changes ({', '.join(traits)}): the trigger cannot learn that."
         problems.doubt(source.file, "permanent_traits", message)
-    caption = with_trigger(given, request.character) if given else template
+    caption = template
+    if given:
+        made = training_caption(given, request.character, request.text_tokens)
+        caption = made.text
+        for doubt in made.doubts:
+            problems.doubt(source.file, doubt.code, doubt.message)
     return source.record.model_copy(update={"caption": caption, "labels": source.labels})
 
 

@@ -87,6 +87,21 @@ def test_sources_are_listed_once_in_order(library: Library) -> None:
     assert library.sources("mira") == (first, second)
 
 
+def test_a_caption_given_later_wins_whatever_the_file_is_called_by_then(library: Library) -> None:
+    digest, other = f"{1:064x}", f"{2:064x}"
+    library.add_sources("mira", (SourceFile(name="a.png", digest=digest), SourceFile(name="b.png", digest=other)))
+    library.add_sources("mira", (SourceFile(name="sub/a.png", digest=digest, caption="first"),))
+    library.add_sources("mira", (SourceFile(name="c.png", digest=digest, caption="second"),))
+    library.add_sources("mira", (SourceFile(name="c.png", digest=digest),))
+    assert [(file.name, file.caption) for file in library.sources("mira")] == [("c.png", "second"), ("b.png", None)]
+
+
+def test_two_names_for_one_content_given_together_both_stay_for_ingest_to_tell(library: Library) -> None:
+    files = tuple(SourceFile(name=name, digest=f"{1:064x}") for name in ("a.png", "b.png"))
+    library.add_sources("mira", files)
+    assert library.sources("mira") == files
+
+
 def test_a_turn_belongs_to_its_flow_run(library: Library) -> None:
     assert library.open_turn("mira", "run-a", ZERO).number == 1
     assert library.open_turn("mira", "run-b", ZERO).number == 2

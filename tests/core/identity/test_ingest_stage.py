@@ -87,6 +87,18 @@ def test_doubtful_sources_are_kept_and_named(stage: StageContext, model: str) ->
     assert caption == "ohwx_char person with red hair, front view"
 
 
+def test_captions_of_other_tools_are_learned_in_the_form_of_the_project(stage: StageContext, model: str) -> None:
+    given = ("[trigger] in the rain", "OHWX_CHAR person, <lora:x:0.8>, front view", "words " * 40 + "ohwx_char")
+    files = tuple(file.model_copy(update={"caption": text}) for file, text in zip(sources(stage), given, strict=False))
+    request = IngestRequest(character=HERO, files=files, recipe=IngestRecipe(), verifier=model, text_tokens=30)
+    result = ingest(request, stage)
+    first, second, third = (record.caption or "" for record in stage.store.get_images(result.sources))
+    assert first == "ohwx_char in the rain" and second == "ohwx_char person, front view"
+    assert third.startswith("photo of ohwx_char person, words")
+    assert codes(result, "01.png") == {("prompt_syntax", False), ("trigger_spelling", False)}
+    assert codes(result, "02.png") == {("long_caption", False)}
+
+
 def test_what_is_missing_is_said(stage: StageContext, model: str) -> None:
     one_angle = [file for file, view in zip(sources(stage, 45), views(45), strict=True) if view.angle == "front"]
     result = ingested(stage, model, tuple(one_angle[:4]))

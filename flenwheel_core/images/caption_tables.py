@@ -1,0 +1,165 @@
+"""Files that hold the captions of many pictures: Hugging Face's metadata, kohya's meta.json, tables of a spreadsheet.
+
+Which picture a row means is told from its name as written, below the table's own folder or below the top one, with or without suffix;
+an absolute path of another machine by its last part, if only one picture has it.
+"""
+
+import csv
+import io
+import json
+import posixpath
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
+
+from flenwheel_core.images.folder_notes import FolderNotes
+from flenwheel_core.images.names import printable_path
+from flenwheel_core.plain_text import lines_of, one_line
+
+TABLE_SUFFIXES = frozenset({".jsonl", ".json", ".csv", ".tsv"})
+CAPTION_KEYS = ("text", "caption", "prompt", "additional_feature", "description", "image_caption")
+NAME_KEYS = ("file_name", "image_file_name", "image", "image_path", "file", "filename", "path", "name")
+_PAIR_KEYS = frozenset({"control_file_name", "control_path"})
+_SEPARATORS = ",;\t"
+_MOST_LINES_NAMED = 3
+
+Row = Mapping[str, object]
+
+
+class PictureNames:
+    """Finds the picture that a table means."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._known: dict[str, list[str]] = {}
+        for name in names:
+            path = PurePosixPath(name.lower())
+            for key in {str(path), str(path.with_suffix("")), path.name, path.stem}:
+                self._known.setdefault(key, []).append(name)
+        self._exact = frozenset(names)
+
+    def find(self, written: str, folder: str) -> str | None:
+        """The picture that a table in `folder` calls `written`; None if there is none, or more than one."""
+        plain = written.replace("\\", "/")
+        for place in (posixpath.normpath(posixpath.join(folder, plain)), posixpath.normpath(plain)):
+            if place in self._exact:
+                return place
+            found = self._known.get(place.lower(), [])
+            if len(found) == 1 and (PurePosixPath(found[0].lower()).parent == PurePosixPath(place.lower()).parent):
+                return found[0]
+        found = self._known.get(PurePosixPath(plain.lower()).name, [])
+        return found[0] if len(found) == 1 and posixpath.isabs(plain.partition(":")[2] or plain) else None
+
+
+def captions_in_table(
+    name: str, text: str, pictures: PictureNames, left_out: PictureNames, notes: FolderNotes
+) -> dict[str, str]:
+    """The captions of a table by picture, and a line for each row that is not used. A file of another kind holds none."""
+    folder = posixpath.dirname(name)
+    suffix = PurePosixPath(name.lower()).suffix
+    if suffix == ".json":
+        rows = list(_json_rows(text))
+    elif suffix == ".jsonl":
+        rows = list(_jsonl_rows(name, text, notes))
+    else:
+        rows = _csv_rows(name, text, notes)
+    captions: dict[str, str] = {}
+    unnamed: list[int] = []
+    for number, row in rows:
+        written, caption = _first(row, NAME_KEYS), _caption_of(row)
+        if written is None or caption is None:
+            unnamed.append(number)
+            continue
+        picture = pictures.find(written, folder)
+        if picture is not None:
+            captions[picture] = caption
+        elif left_out.find(written, folder) is None:
+            notes.about(written, f"named in {printable_path(name)}, but not there.")
+    if suffix == ".json" and not captions:
+        return captions
+    _say_unnamed(name, unnamed, notes)
+    if any(_PAIR_KEYS & row.keys() for _, row in rows):
+        notes.say(
+            f"{printable_path(name)} describes edits, each with its source: `flenwheel editor import-triplets` teaches the editor by them."
+        )
+    return captions
+
+
+def caption_in_json(text: str) -> str | None:
+    """The caption in a JSON file that belongs to one picture."""
+    content = _parsed(text)
+    return _caption_of(content) if isinstance(content, dict) else None
+
+
+def _say_unnamed(name: str, numbers: Sequence[int], notes: FolderNotes) -> None:
+    shown = printable_path(name)
+    for number in numbers[:_MOST_LINES_NAMED]:
+        notes.say(f"{shown} line {number}: needs a file_name and a text; not used.")
+    if len(numbers) > _MOST_LINES_NAMED:
+        notes.say(f"{shown}: the same holds for {len(numbers) - _MOST_LINES_NAMED} more lines.")
+
+
+def _jsonl_rows(name: str, text: str, notes: FolderNotes) -> Iterator[tuple[int, Row]]:
+    broken = 0
+    for number, line in enumerate(lines_of(text), start=1):
+        if not line.strip():
+            continue
+        row = _parsed(line)
+        if isinstance(row, dict):
+            yield number, row
+            continue
+        broken += 1
+        if broken <= _MOST_LINES_NAMED:
+            notes.say(f"{printable_path(name)} line {number}: no JSON object; not used.")
+    if broken > _MOST_LINES_NAMED:
+        notes.say(f"{printable_path(name)}: the same holds for {broken - _MOST_LINES_NAMED} more lines.")
+
+
+def _json_rows(text: str) -> Iterator[tuple[int, Row]]:
+    """Rows of a list of objects, or of an object that has an object for each picture."""
+    content = _parsed(text)
+    if isinstance(content, list):
+        yield from ((number, row) for number, row in enumerate(content, start=1) if isinstance(row, dict))
+    elif isinstance(content, dict):
+        for number, (key, value) in enumerate(content.items(), start=1):
+            if isinstance(value, dict):
+                yield number, {**value, "file_name": key}
+            elif isinstance(value, str):
+                yield number, {"file_name": key, "text": value}
+
+
+def _csv_rows(name: str, text: str, notes: FolderNotes) -> list[tuple[int, Row]]:
+    head = text.partition("\n")[0]
+    separator = max(_SEPARATORS, key=head.count)
+    try:
+        # Line ends stay as they are: a caption in quotes may have some.
+        lines = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+        columns = {(column or "").strip().lower() for column in lines.fieldnames or ()}
+        if not columns & set(NAME_KEYS) or not columns & {*CAPTION_KEYS, "tags"}:
+            notes.say(f"{printable_path(name)}: it has no columns file_name and text; not used.")
+            return []
+        return [(lines.line_num, {str(key).strip().lower(): value for key, value in row.items()}) for row in lines]
+    except csv.Error as error:
+        notes.say(f"{printable_path(name)}: no table that can be read ({error}); not used.")
+        return []
+
+
+def _caption_of(row: Row) -> str | None:
+    """The row's caption; kohya keeps the tags of a picture apart, and reads them after it."""
+    caption, tags = _first(row, CAPTION_KEYS), _first(row, ("tags",))
+    return ", ".join(part for part in (caption, tags) if part) or None
+
+
+def _first(row: Row, keys: Sequence[str]) -> str | None:
+    for key in keys:
+        value = row.get(key)
+        if isinstance(value, list):
+            value = next((one for one in value if isinstance(one, str)), None)
+        if isinstance(value, str) and one_line(value):
+            return one_line(value)
+    return None
+
+
+def _parsed(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
