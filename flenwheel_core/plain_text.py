@@ -41,7 +41,7 @@ def decode_text(data: bytes) -> PlainText:
             text = data.decode("utf-8")
         except UnicodeDecodeError:
             return PlainText(_windows_text(data), "read as Windows-1252, it is no UTF-8 text.")
-    if "\0" in text:
+    if any(character < " " and not character.isspace() for character in text):
         raise ValueError("it is no text")
     return PlainText(text)
 

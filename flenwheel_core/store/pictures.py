@@ -41,6 +41,17 @@ def load_picture(store: "Store", digest: str) -> "Image":
         return image.convert("RGB")
 
 
+def carries_facts(data: bytes) -> bool:
+    """True for a picture that `save_picture` wrote."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+            return "flenwheel.request" in image.info
+    except (OSError, SyntaxError, ValueError):
+        return False
+
+
 def picture_facts(record: ImageRecord) -> dict[str, str]:
     """The facts that go into the PNG's text chunks."""
     facts = {"flenwheel.request": record.request, "flenwheel.item": record.item, "flenwheel.stage": record.stage}
