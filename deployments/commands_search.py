@@ -10,12 +10,13 @@ from flenwheel_core.errors import InputError
 from flenwheel_core.evaluation.card import plan_card
 from flenwheel_core.launch import run_in_child
 from flenwheel_core.library import Library
+from flenwheel_core.pinning import BENCHMARK, pin_recipe
 from flenwheel_core.planning import sample_prompts, training_items
 from flenwheel_core.progress import Sink
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.search import SearchSpace, Trial, search
 from flenwheel_core.settings import Settings
-from flenwheel_core.stages.base import BENCHMARK, TRAIN
+from flenwheel_core.stages import base
 from flenwheel_core.store import Store
 
 console = plain_console()
@@ -53,7 +54,7 @@ def search_settings(character: str, *, trials: int = 6, recipe: str | None = Non
         raise InputError(
             f"{character} has no training pool yet.", remedy=f"Start a turn first: flenwheel run {character}."
         )
-    chosen = load_recipe(recipe or known.recipe)
+    chosen = pin_recipe(load_recipe(recipe or known.recipe), settings, BENCHMARK)
     request = TrainRequest(
         character=known.ref(),
         name=f"{character}-search",
@@ -90,12 +91,12 @@ def search_settings(character: str, *, trials: int = 6, recipe: str | None = Non
 
 
 def _train(request: TrainRequest, *, settings: Settings, sink: Sink) -> TrainResult:
-    return run_in_child(TRAIN, request, settings, sink)
+    return run_in_child(base.TRAIN, request, settings, sink)
 
 
 def _score(trained: TrainResult, strength: float, *, card: BenchmarkRequest, settings: Settings, sink: Sink) -> float:
     request = card.model_copy(update={"challenger": trained.lora.digest, "lora_weight": strength})
-    score = run_in_child(BENCHMARK, request, settings, sink).challenger
+    score = run_in_child(base.BENCHMARK, request, settings, sink).challenger
     return score.pass_rate + IDENTITY_WEIGHT * score.identity
 
 

@@ -12,11 +12,10 @@ from deployments.terminal import human_size, plain_console, progress_sink
 from flenwheel_core.errors import InputError
 from flenwheel_core.gc import find_garbage, remove_garbage
 from flenwheel_core.images.folder import find_sources
+from flenwheel_core.ingest_request import pinned_ingest_request
 from flenwheel_core.launch import run_in_child
 from flenwheel_core.library import Character, Library
 from flenwheel_core.names import CHARACTER, CLASS_WORD, TRIGGER
-from flenwheel_core.pinning import pin_recipe
-from flenwheel_core.planning import ingest_request
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.review.web.sessions import new_token
 from flenwheel_core.settings import Settings
@@ -147,8 +146,7 @@ def ingest(
         raise InputError(f"{folder} holds no pictures that can be read.", remedy="Give a folder with 10 to 20 of them.")
     library.create_character(new)
     library.add_sources(character, kept.files)
-    pinned = pin_recipe(choices, settings)
-    request = ingest_request(new, library.sources(character), pinned)
+    request = pinned_ingest_request(new, library.sources(character), choices, settings)
     with progress_sink() as sink:
         result = run_in_child(INGEST, request, settings, sink)
     _print_notes(kept.notes)

@@ -1,7 +1,6 @@
 """What is wrong with this machine or workspace, and what puts it right."""
 
 import importlib.metadata
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from deployments.prefect_api import PrefectApi, open_api
 from deployments.reconciler import reconcile
 from deployments.up import is_running
 from flenwheel_core.errors import FlenwheelError
-from flenwheel_core.pinning import pin_recipe
+from flenwheel_core.model_needs import model_needs
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.settings import Settings
 
@@ -116,10 +115,13 @@ def _clear(api: PrefectApi, name: str) -> Callable[[], None]:
 
 def _weights(settings: Settings, recipe: str) -> Finding:
     try:
-        pinned = pin_recipe(load_recipe(recipe), settings)
+        needs = model_needs(load_recipe(recipe), settings, ask=False)
     except FlenwheelError as error:
         return Finding(False, error.message)
-    return Finding(True, "weights: " + json.dumps(pinned.models.model_dump(exclude_none=True)))
+    missing = [need.reference + (f" ({need.note})" if need.note else "") for need in needs if not need.is_here]
+    if missing:
+        return Finding(False, f"weights not here: {', '.join(missing)}: flenwheel models fetch {recipe}")
+    return Finding(True, "weights: " + ", ".join(f"{need.reference} as {' and '.join(need.uses)}" for need in needs))
 
 
 def _leftovers(settings: Settings) -> list[Finding]:

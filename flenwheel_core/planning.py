@@ -23,14 +23,19 @@ Weights = Mapping[str, float]
 """How often a template's pictures were good, by template id; 1 for templates without statistics."""
 
 
+def uses_captioner(recipe: Recipe, files: Sequence[SourceFile]) -> bool:
+    """True if a picture has no caption and the captioner is to write one."""
+    return recipe.ingest.describe_with_captioner and any(not file.caption for file in files)
+
+
 def ingest_request(character: Character, files: tuple[SourceFile, ...], recipe: Recipe) -> IngestRequest:
-    """What reading a character's pictures asks for. The recipe is a pinned one."""
+    """What reading a character's pictures asks for. The recipe's models are pinned, as far as reading uses them."""
     return IngestRequest(
         character=character.ref(),
         files=files,
         recipe=recipe.ingest,
         verifier=recipe.models.verifier,
-        captioner=recipe.models.captioner,
+        captioner=recipe.models.captioner if uses_captioner(recipe, files) else None,
         reader=recipe.models.reader,
         caption_template=recipe.caption_template,
         phrases=recipe.phrases,

@@ -1,8 +1,10 @@
 """Progress of a stage: one source for the terminal, the Prefect logs and the progress artifact."""
 
 import json
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 from flenwheel_core.domain.base import Document
@@ -108,3 +110,26 @@ def parse_event(line: str) -> ProgressEvent | None:
         return ProgressEvent.model_validate(json.loads(line))
     except ValueError:
         return None
+
+
+@contextmanager
+def hearing(say: Callable[[str], None]) -> Iterator[None]:
+    """Hands what parts of the core log at INFO (long hashing, fetching, what a LoRA file leaves out) to `say`, line by line."""
+    logger, handler = logging.getLogger("flenwheel_core"), _Listener(say)
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+
+
+class _Listener(logging.Handler):
+    def __init__(self, say: Callable[[str], None]) -> None:
+        super().__init__(logging.INFO)
+        self._say = say
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._say(record.getMessage())

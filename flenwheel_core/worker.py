@@ -37,7 +37,7 @@ from flenwheel_core.errors import (
     InterruptedStageError,
     OutOfMemoryError,
 )
-from flenwheel_core.progress import Progress, ProgressEvent
+from flenwheel_core.progress import Progress, ProgressEvent, hearing
 from flenwheel_core.settings import Settings
 from flenwheel_core.stages.base import Stage, StageContext, find_stage
 from flenwheel_core.stages.records import StageRun, stage_runs
@@ -192,7 +192,8 @@ def main(argv: list[str] | None = None) -> int:
         stage = find_stage(arguments.stage)
         request = _read_request(stage, arguments.request)
         progress = Progress(stage.name, print_event)
-        result = run_stage(stage, request, settings, progress, memory_level=arguments.memory_level, stop=stop)
+        with hearing(progress.note):
+            result = run_stage(stage, request, settings, progress, memory_level=arguments.memory_level, stop=stop)
         arguments.result.write_bytes(result.to_bytes())
         return EXIT_DONE
     except Exception as error:

@@ -10,6 +10,7 @@ from prefect.states import Failed
 
 from flenwheel_core.errors import FlenwheelError
 from flenwheel_core.library import Library
+from flenwheel_core.pinning import ModelUse
 from flows.turn import Turn
 from tasks.opening import open_alone, open_store, open_turn, recipe_of
 
@@ -32,9 +33,9 @@ def start_turn(character: str, recipe: str | None) -> Turn:
     )
 
 
-def start_alone(character: str, recipe: str | None) -> Turn:
-    """A step on its own: outside of the turns, with documents of its own run."""
-    chosen, store = open_alone(character, recipe or None), open_store()
+def start_alone(character: str, recipe: str | None, uses: tuple[ModelUse, ...]) -> Turn:
+    """A step on its own, with the models it uses: outside of the turns, with documents of its own run."""
+    chosen, store = open_alone(character, recipe or None, uses), open_store()
     return Turn(
         store=store,
         character=Library(store).character(character),

@@ -9,7 +9,7 @@ from flenwheel_core.domain.editor_stages import EditCompareResult
 from flenwheel_core.editor_report import editor_report
 from flenwheel_core.library import Library
 from flenwheel_core.names import CHARACTER
-from flenwheel_core.pinning import pin_recipe
+from flenwheel_core.pinning import EDITOR_TURN, pin_recipe
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.settings import Settings
@@ -32,7 +32,7 @@ def open_editor_turn(character: str | None, recipe: str | None) -> Recipe:
             CHARACTER.check(character)
         names = [character] if character else library.characters()
         chosen = recipe or (library.character(names[0]).recipe if names else DEFAULT_RECIPE)
-        store.put_document(place, pin_recipe(load_recipe(chosen), Settings()))
+        store.put_document(place, pin_recipe(load_recipe(chosen), Settings(), EDITOR_TURN))
     found = store.get_document(place, Recipe)
     assert found is not None
     return found

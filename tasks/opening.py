@@ -4,8 +4,9 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
+from flenwheel_core.ingest_request import ingest_models
 from flenwheel_core.library import Library, TurnOpened
-from flenwheel_core.pinning import pin_recipe
+from flenwheel_core.pinning import ROLES, ModelUse, pin_recipe
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.settings import Settings
@@ -22,17 +23,18 @@ def open_turn(character: str, recipe: str | None) -> TurnOpened:
     if standing is not None:
         return standing
     chosen = load_recipe(recipe or known.recipe)
-    snapshot = store.put_blob(pin_recipe(chosen, Settings()).to_bytes())
+    uses = {*ROLES} - {"captioner"} | {*ingest_models(chosen, library.sources(character))}
+    snapshot = store.put_blob(pin_recipe(chosen, Settings(), uses).to_bytes())
     return library.open_turn(character, flow_run.id, snapshot)
 
 
 @task(name="open", task_run_name="open {character}", cache_policy=NO_CACHE, persist_result=False)
-def open_alone(character: str, recipe: str | None) -> Recipe:
-    """The recipe of a step on its own; a retry gets the one it began with."""
+def open_alone(character: str, recipe: str | None, uses: tuple[ModelUse, ...]) -> Recipe:
+    """The recipe of a step on its own, with the models that it uses pinned; a retry gets the one it began with."""
     store, place = open_store(), f"runs/{flow_run.id}/recipe"
     if store.get_document(place, Recipe) is None:
         chosen = load_recipe(recipe or Library(store).usable_character(character).recipe)
-        store.put_document(place, pin_recipe(chosen, Settings()))
+        store.put_document(place, pin_recipe(chosen, Settings(), uses))
     found = store.get_document(place, Recipe)
     assert found is not None
     return found

@@ -58,12 +58,20 @@ def model_files(present: Collection[str], read: Callable[[str], bytes]) -> Model
 
 def folder_files(folder: Path) -> ModelFiles:
     """The files of a model in a folder of this machine, or of one part of a pipeline."""
-    present = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    present = [
+        path.relative_to(folder).as_posix() for path in (*folder.glob("*"), *folder.glob("*/*")) if path.is_file()
+    ]
     return model_files(present, lambda name: (folder / name).read_bytes())
 
 
 def require_loadable(folder: Path, name: str) -> None:
-    """Raises MissingWeightsError, in one sentence, for a model that cannot be loaded: nothing is loaded to find out."""
+    """Raises MissingWeightsError or InputError for a model that cannot be loaded; nothing is loaded to find out."""
+    if not any((folder / index).is_file() for index in (PIPELINE_INDEX, "config.json")):
+        raise InputError(
+            f"{folder} is not a model folder.",
+            why=f"it has neither {PIPELINE_INDEX} nor config.json.",
+            remedy="Give a folder in diffusers or transformers format, or hub-id@revision.",
+        )
     files = folder_files(folder)
     if files.pickled:
         raise MissingWeightsError(

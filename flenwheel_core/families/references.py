@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from flenwheel_core.errors import MissingWeightsError, RecipeError
 from flenwheel_core.families.digests import all_files_digest, folder_digest, pin_of
+from flenwheel_core.families.hub import HubUnreachableError, ask_hub, fetch, find_here, find_without_network
 from flenwheel_core.families.model_files import require_loadable
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def pin_model(reference: str, role: ModelRole, settings: "Settings") -> str:
     folder = resolve_model(reference, role, settings)
     if name == "nano" or not _is_hub_id(name):
         return f"{name}@{revision or pin_of(folder_digest(folder, digest_memory(settings)))}"
-    return f"{name}@{folder.name}" if re.fullmatch(r"[0-9a-f]{40}", folder.name) else reference
+    return f"{name}@{folder.name}" if is_commit(folder.name) else reference
 
 
 def resolve_model(reference: str, role: ModelRole, settings: "Settings") -> Path:
@@ -60,6 +61,17 @@ def resolve_model(reference: str, role: ModelRole, settings: "Settings") -> Path
             remedy=f"Write {reference}@main to take what is there now, or {reference}@<commit>.",
         )
     return _fetch(name, revision, settings)
+
+
+def hub_reference(reference: str) -> tuple[str, str] | None:
+    """Hub id and revision of a reference to the Hub; None for folders, `nano`, and ids without a revision."""
+    name, _, revision = _split(reference)
+    return (name, revision) if revision and name != "nano" and _is_hub_id(name) else None
+
+
+def is_commit(revision: str) -> bool:
+    """True for a revision that can never mean anything else."""
+    return re.fullmatch(r"[0-9a-f]{40}", revision) is not None
 
 
 def digest_memory(settings: "Settings") -> Path:
@@ -94,20 +106,15 @@ def _checked(folder: Path, revision: str, reference: str, settings: "Settings") 
 
 
 def _fetch(hub_id: str, revision: str, settings: "Settings") -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
+    """What is here and pinned by a commit is taken without asking; a branch is asked for while the Hub answers."""
+    pinned = is_commit(revision)
+    standing = find_here(hub_id, revision, settings)
+    if pinned and standing is not None:
+        return standing
     try:
-        path = snapshot_download(
-            hub_id,
-            revision=revision,
-            cache_dir=settings.models / "hub",
-            ignore_patterns=["*.bin", "*.pt", "*.pth", "*.ckpt", "*.msgpack", "*.onnx", "*.py"],
-        )
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise MissingWeightsError(
-            f"The model {hub_id}@{revision} is not on this machine and could not be fetched.",
-            why=str(error).splitlines()[0] if str(error) else type(error).__name__,
-            remedy="Check the name and the network; gated models need `hf auth login`. `nano` needs neither.",
-        ) from error
-    return Path(path)
+        return fetch(ask_hub(hub_id, revision, settings), settings)
+    except HubUnreachableError:
+        here = standing or find_without_network(hub_id, revision, settings)
+        if here is None:
+            raise
+        return here

@@ -12,10 +12,9 @@ from flenwheel_core.errors import FlenwheelError, GateError, InputError
 from flenwheel_core.ids import Digest
 from flenwheel_core.images.decode import Limits, decode
 from flenwheel_core.images.names import printable_name
+from flenwheel_core.ingest_request import pinned_ingest_request
 from flenwheel_core.launch import run_in_child
 from flenwheel_core.library import Character, Library
-from flenwheel_core.pinning import pin_recipe
-from flenwheel_core.planning import ingest_request
 from flenwheel_core.progress import ProgressEvent
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.settings import Settings
@@ -123,8 +122,8 @@ class DropIn:
             self._running.pop(character.name, None)
 
     def _request(self, character: Character) -> IngestRequest:
-        recipe = pin_recipe(load_recipe(character.recipe), self._settings)
-        return ingest_request(character, self._library.sources(character.name), recipe)
+        files = self._library.sources(character.name)
+        return pinned_ingest_request(character, files, load_recipe(character.recipe), self._settings)
 
     def _journal(self, character: str) -> Journal[IngestAsked]:
         return self._store.journal(f"characters/{character}/ingests", IngestAsked)

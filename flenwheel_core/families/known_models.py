@@ -1,0 +1,24 @@
+"""What is known of the models that the shipped recipes name, for when the Hub cannot be asked. The Hub's own word goes first."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class KnownModel:
+    """Size, licence and gate of a model on the Hub."""
+
+    size_bytes: int
+    """Of the files that are fetched: parameters times two bytes, and its tokenizers."""
+    licence: str
+    gated: bool
+
+
+KNOWN_MODELS: dict[str, KnownModel] = {
+    # 11.90 B transformer, 4.76 B T5, CLIP and the autoencoder; the single-file copies beside them are left out.
+    "black-forest-labs/FLUX.1-dev": KnownModel(33_740_000_000, "FLUX.1 [dev] Non-Commercial License", gated=True),
+    # 20.43 B transformer, 8.29 B text encoder, autoencoder.
+    "Qwen/Qwen-Image-Edit-2509": KnownModel(57_710_000_000, "Apache-2.0", gated=False),
+    "Qwen/Qwen2.5-VL-7B-Instruct": KnownModel(16_590_000_000, "Apache-2.0", gated=False),
+}
+SHIPPED_LICENCE = "Apache-2.0, comes with FLENwheel"
+FACE_LICENCE = "CC0, comes with face_recognition_models"
