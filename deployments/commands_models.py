@@ -41,7 +41,7 @@ def show(recipe: str) -> int:
 
 
 def fetch_models(recipe: str) -> None:
-    """Fetch the models that a recipe needs and that are not here yet. What broke off goes on where it stopped.
+    """Fetch the models that a recipe needs and that are not here yet. Files that arrived are kept when it breaks off.
 
     Access and disk are looked at before the first byte.
 

@@ -1,7 +1,7 @@
 """Models on the Hub: what one needs, what of it is here, and fetching the rest.
 
 Only the files that belong to the model are fetched (model_files). Size, gate and disk are looked at before the first byte of weights;
-what broke off goes on where it stopped; what arrived is compared with the digests that the Hub names.
+files that arrived stay when a fetch breaks off; what arrived is compared with the digests that the Hub names.
 """
 
 import glob
@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flenwheel_core.errors import MissingWeightsError, ResourceError
+from flenwheel_core.errors import FlenwheelError, MissingWeightsError, ResourceError
 from flenwheel_core.families.digests import file_digests
-from flenwheel_core.families.model_files import ModelFiles, model_files, require_loadable
+from flenwheel_core.families.model_files import PIPELINE_INDEX, ModelFiles, model_files, require_loadable
 
 if TYPE_CHECKING:
     from flenwheel_core.settings import Settings
@@ -88,6 +88,12 @@ def ask_hub(hub_id: str, revision: str, settings: "Settings") -> HubModel:
         info = HfApi().model_info(hub_id, revision=revision, files_metadata=True)
         commit = str(info.sha)
         listed = {file.rfilename: file for file in info.siblings or []}
+        if not {PIPELINE_INDEX, "config.json"} & set(listed):
+            raise MissingWeightsError(
+                f"{hub_id} holds no model in diffusers or transformers format.",
+                why=f"it has neither {PIPELINE_INDEX} nor config.json.",
+                remedy="Name the repository that single-file copies were made from.",
+            )
 
         def read(name: str) -> bytes:
             return Path(hf_hub_download(hub_id, name, revision=commit, cache_dir=_cache(settings))).read_bytes()
@@ -101,8 +107,7 @@ def ask_hub(hub_id: str, revision: str, settings: "Settings") -> HubModel:
     folder = _folder(hub_id, settings)
     here = {name for name in files.names if (folder / "snapshots" / commit / name).is_file()}
     missing = sum(size for name, size in sizes.items() if name not in here)
-    begun = sum(path.stat().st_size for path in folder.glob("blobs/*.incomplete"))
-    return HubModel(hub_id, revision, commit, licence, bool(info.gated), sizes, digests, max(0, missing - begun))
+    return HubModel(hub_id, revision, commit, licence, bool(info.gated), sizes, digests, missing)
 
 
 def require_access(model: HubModel) -> None:
@@ -133,7 +138,7 @@ def free_disk_bytes(settings: "Settings") -> int:
 
 
 def fetch(model: HubModel, settings: "Settings") -> Path:
-    """Fetches what is missing of a model; goes on where it broke off. Raises MissingWeightsError, ResourceError."""
+    """Fetches what is missing of a model; files that arrived before are kept. Raises MissingWeightsError, ResourceError."""
     from huggingface_hub import snapshot_download
 
     require_access(model)
@@ -233,6 +238,8 @@ def _explained(hub_id: str, revision: str) -> Iterator[None]:
     name = f"{hub_id}@{revision}"
     try:
         yield
+    except FlenwheelError:
+        raise
     except GatedRepoError as error:
         raise MissingWeightsError(
             f"The model {hub_id} is gated, and you have no access to it yet.",
@@ -261,5 +268,5 @@ def _unreachable(name: str, error: Exception) -> HubUnreachableError:
     return HubUnreachableError(
         f"The model {name} is not on this machine and could not be fetched.",
         why=(str(error).splitlines() or [""])[0] or type(error).__name__,
-        remedy="Check the network, then try again: it goes on where it stopped. `nano` needs no network.",
+        remedy="Check the network, then try again: what arrived is kept. `nano` needs no network.",
     )
