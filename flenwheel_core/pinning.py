@@ -31,7 +31,7 @@ def pin_recipe(recipe: Recipe, settings: Settings, uses: Collection[ModelUse] = 
     """
     references = {use: reference for use in uses if (reference := chosen(recipe, use)) is not None}
     _look_ahead(references.values(), settings)
-    pinned = {use: pin_model(reference, ROLES[use], settings) for use, reference in references.items()}
+    pinned: dict[str, str] = {use: pin_model(reference, ROLES[use], settings) for use, reference in references.items()}
     return recipe.model_copy(update={"models": recipe.models.model_copy(update=pinned)})
 
 
