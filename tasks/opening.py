@@ -29,7 +29,7 @@ def open_turn(character: str, recipe: str | None) -> TurnOpened:
 
 
 @task(name="open", task_run_name="open {character}", cache_policy=NO_CACHE, persist_result=False)
-def open_alone(character: str, recipe: str | None, uses: tuple[ModelUse, ...]) -> Recipe:
+def open_alone(character: str, recipe: str | None, uses: tuple[ModelUse, ...] = tuple(ROLES)) -> Recipe:
     """The recipe of a step on its own, with the models that it uses pinned; a retry gets the one it began with."""
     store, place = open_store(), f"runs/{flow_run.id}/recipe"
     if store.get_document(place, Recipe) is None:
