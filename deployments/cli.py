@@ -20,6 +20,7 @@ from deployments import (
     commands_workspace,
 )
 from deployments.terminal import plain_console
+from flenwheel_core.disk import disk_error
 from flenwheel_core.errors import FlenwheelError
 from flenwheel_core.images.names import written_name
 
@@ -55,6 +56,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     except ValidationError as error:
         problems = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()]
         _say_error(f"This is not a possible {error.title}.\nWhy: " + "; ".join(problems))
+        raise SystemExit(1) from None
+    except OSError as error:
+        problem = disk_error(error, str(error.filename or "a file"))
+        if problem is None:
+            raise
+        _say_error(problem.message)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None

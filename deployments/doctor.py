@@ -15,8 +15,10 @@ from flenwheel_core.errors import FlenwheelError
 from flenwheel_core.model_needs import model_needs
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.settings import Settings
+from flenwheel_core.store import Store
 
 LEAST_DISK_GIB = 5.0
+PROBE = ".tmp-doctor"
 WANTED = ("prefect", "torch", "diffusers", "transformers", "peft", "bitsandbytes", "polars", "deepface")
 
 
@@ -31,7 +33,7 @@ class Finding:
 
 def examine(settings: Settings, recipe: str | None) -> list[Finding]:
     """Everything that was looked at."""
-    found = [_versions(), _disk(settings), *_cards(), _slot(settings)]
+    found = [_versions(), _disk(settings), *_writable(settings), *_cards(), _slot(settings)]
     if recipe is not None:
         found.append(_weights(settings, recipe))
     found += _leftovers(settings)
@@ -60,6 +62,23 @@ def _disk(settings: Settings) -> Finding:
     place = next(path for path in (settings.root, *settings.root.parents) if path.exists())
     free = shutil.disk_usage(place).free / 2**30
     return Finding(free >= LEAST_DISK_GIB, f"{free:.0f} GiB free at {place}")
+
+
+def _writable(settings: Settings) -> list[Finding]:
+    """Whether the workspace and the store take a file. What is not there yet is made when it is needed."""
+    found = []
+    for name, url in (("workspace", settings.root.as_uri()), ("store", settings.store_url)):
+        try:
+            files = Store(url, settings.store_options if name == "store" else {}).files
+            if files.local is not None and not files.local.exists():
+                continue
+            files.write(PROBE, b"x")
+            files.delete(PROBE)
+        except FlenwheelError as error:
+            found.append(Finding(False, f"the {name} cannot be written to: {error.message}"))
+        else:
+            found.append(Finding(True, f"the {name} can be written to: {url}"))
+    return found
 
 
 def _cards() -> list[Finding]:

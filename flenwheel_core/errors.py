@@ -10,7 +10,8 @@ FlenwheelError
 │   └── GateError           a gate cannot be answered this way
 ├── StoreError              exit 202: the workspace holds something damaged
 │   ├── CorruptBlobError    bytes do not match their digest
-│   └── CorruptManifestError a manifest or journal cannot be read
+│   ├── CorruptManifestError a manifest or journal cannot be read
+│   └── ReadOnlyError       the store or the workspace may not be written to
 ├── RetryableError          exit 203: trying again makes sense
 │   ├── InterruptedStageError  the stage was told to stop and saved its progress
 │   └── ServerError         the Prefect server or the object store does not answer
@@ -93,6 +94,10 @@ class CorruptManifestError(StoreError):
     """A manifest or a journal cannot be read."""
 
 
+class ReadOnlyError(StoreError):
+    """The store or the workspace may not be written to."""
+
+
 class RetryableError(FlenwheelError):
     """Trying again makes sense."""
 
@@ -127,6 +132,7 @@ BY_NAME: dict[str, type[FlenwheelError]] = {
         StoreError,
         CorruptBlobError,
         CorruptManifestError,
+        ReadOnlyError,
         RetryableError,
         InterruptedStageError,
         ServerError,

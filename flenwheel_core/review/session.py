@@ -240,9 +240,14 @@ class Reviews:
         if local is None:
             yield
             return
-        path = local / f"journals/reviews/{gate}/lock"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a") as file:
+        name = f"journals/reviews/{gate}/lock"
+        path = local / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("a")
+        except OSError as error:
+            raise self.store.files.failed("write", name, error) from error
+        with file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 

@@ -4,6 +4,7 @@ import io
 import os
 import threading
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 from PIL import Image
@@ -27,26 +28,37 @@ class Thumbnails:
         self._folder = folder
         self._decoders = threading.Semaphore(max(1, (os.cpu_count() or 2) - 1))
 
-    def path(self, digest: Digest, side_px: int) -> Path:
-        """The WebP file of a picture; made now if it is not there. Raises NotFoundError, or InputError for what is no picture."""
+    def webp(self, digest: Digest, side_px: int) -> bytes:
+        """The WebP copy of a picture; made now if it is not there. Raises NotFoundError, or InputError for what is no picture."""
         if side_px not in SIZES_PX:
             raise InputError(f"There are no thumbnails of {side_px} pixels.", remedy=f"Sizes are {SIZES_PX}.")
         path = self._folder / str(side_px) / digest[:2] / f"{digest}.webp"
-        if path.exists():
-            return path
+        with suppress(FileNotFoundError):
+            return path.read_bytes()
         with self._decoders:
-            if not path.exists():
-                self._make(digest, side_px, path)
-        return path
+            with suppress(FileNotFoundError):
+                return path.read_bytes()
+            made = self._made(digest, side_px)
+        _keep(path, made)
+        return made
 
-    def _make(self, digest: Digest, side_px: int, path: Path) -> None:
+    def _made(self, digest: Digest, side_px: int) -> bytes:
         data = self._store.get_blob(digest)
         image = decode(data, digest[:12], Limits(maximum_bytes=MAXIMUM_BYTES)).image
         if max(image.size) > side_px:
             image.thumbnail((side_px, side_px), Image.Resampling.LANCZOS, reducing_gap=3.0)
         buffer = io.BytesIO()
         image.save(buffer, "WEBP", quality=82, method=2)
+        return buffer.getvalue()
+
+
+def _keep(path: Path, data: bytes) -> None:
+    """A disk that cannot be written to costs time only: the picture is shown all the same, and leaves nothing behind."""
+    temporary = path.parent / f".tmp-{uuid.uuid4().hex}"
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.parent / f".tmp-{uuid.uuid4().hex}"
-        temporary.write_bytes(buffer.getvalue())
+        temporary.write_bytes(data)
         temporary.replace(path)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)

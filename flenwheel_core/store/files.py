@@ -1,14 +1,15 @@
 """One small layer over fsspec: atomic writes, reads, listings, for `file://` and `s3://` alike."""
 
-import errno
 import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 from urllib.parse import unquote, urlparse
 
 import fsspec
 
+from flenwheel_core.disk import disk_error
 from flenwheel_core.errors import ResourceError, RetryableError, ServerError, StoreError
 
 
@@ -34,7 +35,7 @@ class Files:
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise self._failed("read", path, error) from error
+            raise self.failed("read", path, error) from error
 
     def write(self, path: str, data: bytes) -> None:
         """Puts the whole file there at once, or nothing: a reader never sees a part of it."""
@@ -45,7 +46,7 @@ class Files:
             else:
                 _write_local(Path(full), data)
         except OSError as error:
-            raise self._failed("write", path, error) from error
+            raise self.failed("write", path, error) from error
 
     def create(self, path: str, data: bytes) -> bool:
         """Like write, but leaves a file that is already there alone and says False."""
@@ -60,7 +61,7 @@ class Files:
         except FileExistsError:
             return False
         except OSError as error:
-            raise self._failed("write", path, error) from error
+            raise self.failed("write", path, error) from error
 
     def exists(self, path: str) -> bool:
         """True if there is such a file."""
@@ -107,14 +108,14 @@ class Files:
         if self.local is None:
             self._fs.invalidate_cache()
 
-    def _failed(self, verb: str, path: str, error: OSError) -> ResourceError | StoreError | RetryableError:
+    def failed(
+        self, verb: Literal["read", "write"], path: str, error: OSError
+    ) -> ResourceError | StoreError | RetryableError:
+        """The error for a file that could not be read or written."""
         where = f"{self.url}/{path}"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return ResourceError(
-                f"The disk is full: {where} could not be written.",
-                why="nothing was lost; the file before it is intact.",
-                remedy="Free some space (`flenwheel gc` shows what nothing needs any more), then run it again.",
-            )
+        known = disk_error(error, where) if verb == "write" else None
+        if known is not None:
+            return known
         if self.local is None:
             return ServerError(
                 f"Could not {verb} {where}.", why=str(error), remedy="Check the object store and try again."

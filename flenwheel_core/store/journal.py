@@ -38,7 +38,7 @@ class Journal(Generic[Line]):
             try:
                 _append_local(self._files.local / f"{self.name}.jsonl", data)
             except OSError as error:
-                raise self._files._failed("write", f"{self.name}.jsonl", error) from error
+                raise self._files.failed("write", f"{self.name}.jsonl", error) from error
             return
         for item in data:
             number = sum(1 for _ in self._files.list(self.name))

@@ -12,6 +12,7 @@ from PIL import Image
 from deployments.cli import main
 from flenwheel_core.review.web.door import check_binding
 from flenwheel_core.settings import Settings
+from tests.disks import small_disk
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -94,6 +95,23 @@ def test_doctor_reports_a_leftover_and_removes_it(capsys: pytest.CaptureFixture[
     assert code == 0 and not folder.exists()
 
 
+def test_doctor_names_a_store_that_cannot_be_written_to(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with small_disk(tmp_path / "store") as disk:
+        monkeypatch.setenv("FLENWHEEL_STORE", disk.folder.as_uri())
+        code, out, _ = run(capsys, "doctor")
+        assert f"the store can be written to: {disk.folder.as_uri()}" in out
+        disk.lock()
+        code, out, _ = run(capsys, "doctor")
+        assert code == 1 and "the store cannot be written to" in out and "read-only" in out
+        disk.unlock()
+        disk.fill()
+        code, out, _ = run(capsys, "doctor")
+        assert code == 1 and "The disk is full" in out
+        assert not list(disk.folder.glob(".tmp*"))
+
+
 def test_up_refuses_to_listen_to_the_world_without_a_token(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,15 +123,8 @@ def test_up_refuses_to_listen_to_the_world_without_a_token(
 def test_a_full_disk_is_a_clear_error_and_the_workspace_stays_whole(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small = tmp_path / "small"
-    small.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(small)], capture_output=True, check=False
-    )
-    if mounted.returncode != 0:
-        pytest.skip("mounting a tmpfs needs root")
-    try:
-        monkeypatch.setenv("FLENWHEEL_STORE", small.as_uri())
+    with small_disk(tmp_path / "small") as disk:
+        monkeypatch.setenv("FLENWHEEL_STORE", disk.folder.as_uri())
         pictures = tmp_path / "pictures"
         pictures.mkdir()
         (pictures / "large.png").write_bytes(bytes(3 * 2**20))
@@ -121,8 +132,16 @@ def test_a_full_disk_is_a_clear_error_and_the_workspace_stays_whole(
         assert code == 1 and "The disk is full" in err and "flenwheel gc" in err
         code, out, _ = run(capsys, "status")
         assert code == 0 and "No characters yet" in out
-    finally:
-        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_a_workspace_that_cannot_be_written_to_is_a_clear_error(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with small_disk(tmp_path / "workspace") as disk:
+        monkeypatch.setenv("FLENWHEEL_WORKSPACE", str(disk.folder))
+        disk.lock()
+        code, _, err = run(capsys, "up")
+        assert code == 1 and "read-only" in err and "Traceback" not in err
 
 
 def test_a_damaged_journal_is_a_clear_error(capsys: pytest.CaptureFixture[str], settings: Settings) -> None:

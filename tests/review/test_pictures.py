@@ -16,12 +16,13 @@ from tests.review.world import fill_library
 def test_a_thumbnail_is_made_once_and_is_small(store: Store, settings: Settings) -> None:
     source = fill_library(store, 1, side=400)[0]
     thumbnails = Thumbnails(store, settings.root / "thumbnails")
-    path = thumbnails.path(source.digest, 160)
-    with Image.open(path) as image:
+    made = thumbnails.webp(source.digest, 160)
+    with Image.open(io.BytesIO(made)) as image:
         assert image.format == "WEBP" and image.size == (160, 160)
-    made = path.stat().st_mtime_ns
-    assert thumbnails.path(source.digest, 160).stat().st_mtime_ns == made
-    with Image.open(thumbnails.path(source.digest, 1280)) as image:
+    (kept,) = (path for path in (settings.root / "thumbnails").rglob("*") if path.is_file())
+    kept.write_bytes(b"kept")
+    assert thumbnails.webp(source.digest, 160) == b"kept"
+    with Image.open(io.BytesIO(thumbnails.webp(source.digest, 1280))) as image:
         assert image.size == (400, 400), "never larger than the picture"
 
 
@@ -29,15 +30,15 @@ def test_sizes_and_contents_are_checked(store: Store, settings: Settings) -> Non
     thumbnails = Thumbnails(store, settings.root / "thumbnails")
     source = fill_library(store, 1, side=64)[0]
     with pytest.raises(InputError, match="no thumbnails of 161"):
-        thumbnails.path(source.digest, 161)
+        thumbnails.webp(source.digest, 161)
     with pytest.raises(NotFoundError):
-        thumbnails.path("0" * 64, 160)
+        thumbnails.webp("0" * 64, 160)
     with pytest.raises(InputError, match="no picture"):
-        thumbnails.path(store.put_blob(b"not a picture"), 160)
+        thumbnails.webp(store.put_blob(b"not a picture"), 160)
     bomb = io.BytesIO()
     Image.new("1", (12000, 12000)).save(bomb, "PNG")
     with pytest.raises(InputError, match="too large"):
-        thumbnails.path(store.put_blob(bomb.getvalue()), 160)
+        thumbnails.webp(store.put_blob(bomb.getvalue()), 160)
 
 
 @pytest.mark.parametrize("corner", [(20, 30), (130, 40), (60, 120)])

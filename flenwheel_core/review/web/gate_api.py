@@ -256,8 +256,7 @@ def columns_json(opened: OpenedGate) -> str:
 
 
 def _subject(studio: Studio, opened: OpenedGate, image: str) -> SubjectBox:
-    small = studio.thumbnails.path(image, 160)
-    picture = decode(small.read_bytes(), small.name).image
+    picture = decode(studio.thumbnails.webp(image, 160), image).image
     return find_subject(picture, person=is_person(studio, opened.session.character))
 
 

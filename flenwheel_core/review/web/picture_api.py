@@ -6,7 +6,7 @@ from enum import IntEnum
 from typing import Annotated
 
 from fastapi import APIRouter, File, Form, Query, UploadFile
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import Response
 
 from flenwheel_core.domain.decisions import Decision, Verdict
 from flenwheel_core.errors import NotFoundError
@@ -50,10 +50,10 @@ def get_file(studio: TheStudio, image: ImageDigest) -> Response:
     return Response(data, media_type=kind, headers=FOREVER)
 
 
-@router.get("/pictures/{image}/thumbnail/{side_px}", response_class=FileResponse, responses={200: PICTURE})
-def get_thumbnail(studio: TheStudio, image: ImageDigest, side_px: Side) -> FileResponse:
+@router.get("/pictures/{image}/thumbnail/{side_px}", response_class=Response, responses={200: PICTURE})
+def get_thumbnail(studio: TheStudio, image: ImageDigest, side_px: Side) -> Response:
     """A small WebP copy of the picture."""
-    return FileResponse(studio.thumbnails.path(image, side_px.value), media_type="image/webp", headers=FOREVER)
+    return Response(studio.thumbnails.webp(image, side_px.value), media_type="image/webp", headers=FOREVER)
 
 
 @router.post("/gates/{gate}/pictures/{image}/correction")

@@ -7,6 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
+from flenwheel_core.disk import disk_error
 from flenwheel_core.domain.base import Document
 from flenwheel_core.errors import (
     FlenwheelError,
@@ -14,6 +15,7 @@ from flenwheel_core.errors import (
     InputError,
     MissingWeightsError,
     NotFoundError,
+    ReadOnlyError,
     RecipeError,
     ResourceError,
     ServerError,
@@ -28,6 +30,7 @@ STATUSES: tuple[tuple[type[FlenwheelError], int], ...] = (
     (MissingWeightsError, 409),
     (ResourceError, 507),
     (ServerError, 503),
+    (ReadOnlyError, 503),
     (UserError, 400),
 )
 
@@ -60,8 +63,17 @@ def add_problem_handlers(app: FastAPI, page: Callable[[Request, int, str, str, s
         ]
         return answer(request, 422, "The request is not valid.", "; ".join(wrong), "See /api for what is asked for.")
 
+    @app.exception_handler(OSError)
+    def disk(request: Request, error: OSError) -> Response:
+        problem = disk_error(error, str(error.filename or "a file"))
+        if problem is None:
+            raise error
+        return known(request, problem)
+
     @app.exception_handler(HTTPException)
     def plain(request: Request, error: HTTPException) -> Response:
+        if isinstance(error.__cause__, OSError) and disk_error(error.__cause__, "") is not None:
+            return disk(request, error.__cause__)
         what = "There is nothing at this address." if error.status_code == 404 else str(error.detail)
         return answer(request, error.status_code, what, "", "", error.headers)
 

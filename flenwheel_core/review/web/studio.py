@@ -1,6 +1,8 @@
 """What every request handler of the studio works with."""
 
+import os
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, cast
@@ -57,14 +59,26 @@ def open_studio(settings: Settings, flows: FlowServer | None) -> Studio:
 
 
 def _secret(path: Path) -> bytes:
-    """The workspace's own secret: pages that are open stay valid when the server starts again."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """The workspace's own secret: pages that are open stay valid when the server starts again.
+
+    Where nothing can be written it lasts until then.
+    """
+    made, temporary = secrets.token_hex(32), path.with_name(f".{path.name}-{os.getpid()}")
     try:
-        path.touch(mode=0o600, exist_ok=False)
-        path.write_text(secrets.token_hex(32))
-    except FileExistsError:
-        pass
-    return path.read_text().strip().encode() or secrets.token_bytes(32)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.read_text().strip():
+            path.unlink()
+        if not path.exists():
+            temporary.touch(mode=0o600)
+            temporary.write_text(made)
+            with suppress(FileExistsError):
+                path.hardlink_to(temporary)
+        return path.read_text().strip().encode()
+    except OSError:
+        return made.encode()
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _studio_of(request: Request) -> Studio:
