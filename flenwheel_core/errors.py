@@ -14,6 +14,7 @@ FlenwheelError
 │   └── ReadOnlyError       the store or the workspace may not be written to
 ├── RetryableError          exit 203: trying again makes sense
 │   ├── InterruptedStageError  the stage was told to stop and saved its progress
+│   ├── BusyError           too much is asked for at once
 │   └── ServerError         the Prefect server or the object store does not answer
 └── OutOfMemoryError        exit 210: tried again once with a tighter memory plan
 """
@@ -108,6 +109,10 @@ class InterruptedStageError(RetryableError):
     """The stage was told to stop and saved its progress."""
 
 
+class BusyError(RetryableError):
+    """Too much is asked for at once."""
+
+
 class ServerError(RetryableError):
     """The Prefect server or the object store does not answer."""
 
@@ -135,6 +140,7 @@ BY_NAME: dict[str, type[FlenwheelError]] = {
         ReadOnlyError,
         RetryableError,
         InterruptedStageError,
+        BusyError,
         ServerError,
         OutOfMemoryError,
     )

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flenwheel_core.errors import InputError
-from flenwheel_core.images.decode import SUFFIXES
 from flenwheel_core.images.names import printable_name, printable_path, written_name
+from flenwheel_core.images.reading import SUFFIXES
 
 PICTURE_SUFFIXES = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in suffixes) | {".avif"}
 MAXIMUM_BYTES = 400 * 2**20

@@ -4,6 +4,7 @@ A correction replaces an edit, so it must have the edit's shape, lie on it pixel
 Not covered: whether it is better. That is what the person says by giving it.
 """
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -11,7 +12,7 @@ from pydantic import Field
 from flenwheel_core.domain.base import Document
 from flenwheel_core.domain.images import ImageKind, ImageRecord
 from flenwheel_core.errors import InputError
-from flenwheel_core.images.decode import Limits, decode
+from flenwheel_core.images.decode import Limits, check_picture, decode
 from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import load_picture, save_picture
 
@@ -50,8 +51,9 @@ def accept_correction(
     store: Store, data: bytes, name: str, edit: ImageRecord, *, gate: str, request: str
 ) -> tuple[ImageRecord, CorrectionCheck]:
     """Checks, re-encodes and keeps a corrected picture. Raises InputError that says which check failed and by how much."""
-    decoded = decode(data, name, UPLOAD_LIMITS)
-    corrected, resized = _fit(decoded.image, edit)
+    found = check_picture(data, name, UPLOAD_LIMITS)
+    resized = _must_be_resized(found.size, edit)
+    corrected = decode(data, name, replace(UPLOAD_LIMITS, size_px=(edit.width, edit.height))).image
     original = load_picture(store, edit.digest)
     changed = _changed_share(original, corrected)
     if changed == 0:
@@ -96,24 +98,24 @@ def accept_correction(
         shift_share=round(shift, 4),
         correlation=round(correlation, 4),
         changed_share=round(changed, 4),
-        notes=decoded.notes,
+        notes=found.notes,
     )
     return save_picture(store, corrected, record), check
 
 
-def _fit(image: "Image", edit: ImageRecord) -> "tuple[Image, bool]":
-    from PIL import Image
-
-    if image.size == (edit.width, edit.height):
-        return image, False
-    aspect, wanted = image.width / image.height, edit.width / edit.height
+def _must_be_resized(size: tuple[int, int], edit: ImageRecord) -> bool:
+    """Raises InputError if the correction has another aspect than the edit."""
+    width, height = size
+    if size == (edit.width, edit.height):
+        return False
+    aspect, wanted = width / height, edit.width / edit.height
     if abs(aspect / wanted - 1) > ASPECT_TOLERANCE:
         raise InputError(
-            f"The corrected picture is {image.width}x{image.height}; the edit is {edit.width}x{edit.height}.",
+            f"The corrected picture is {width}x{height}; the edit is {edit.width}x{edit.height}.",
             why="it has another aspect, so it cannot lie on the edit pixel for pixel.",
             remedy="Export it in the edit's size, uncropped.",
         )
-    return image.resize((edit.width, edit.height), Image.Resampling.LANCZOS), True
+    return True
 
 
 def _changed_share(first: "Image", second: "Image") -> float:

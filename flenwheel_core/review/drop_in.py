@@ -10,7 +10,7 @@ from flenwheel_core.domain.base import Document
 from flenwheel_core.domain.stages import IngestRequest, IngestResult, SourceFile
 from flenwheel_core.errors import FlenwheelError, GateError, InputError
 from flenwheel_core.ids import Digest
-from flenwheel_core.images.decode import Limits, decode
+from flenwheel_core.images.decode import Limits, check_picture
 from flenwheel_core.images.names import printable_name
 from flenwheel_core.ingest_request import pinned_ingest_request
 from flenwheel_core.launch import run_in_child
@@ -64,7 +64,7 @@ class DropIn:
         self._library.character(character)
         if len(self._library.sources(character)) >= MOST_FILES:
             raise InputError(f"{character} has {MOST_FILES} pictures already.", remedy="10 to 20 good ones are enough.")
-        decode(data, name, SOURCE_LIMITS)
+        check_picture(data, name, SOURCE_LIMITS)
         file = SourceFile(name=printable_name(name), digest=self._store.put_blob(data), caption=caption or None)
         self._library.add_sources(character, (file,))
         return file

@@ -1,13 +1,9 @@
 """Small WebP copies of stored pictures, made once and kept on the local disk."""
 
 import io
-import os
-import threading
 import uuid
 from contextlib import suppress
 from pathlib import Path
-
-from PIL import Image
 
 from flenwheel_core.errors import InputError
 from flenwheel_core.ids import Digest
@@ -26,7 +22,6 @@ class Thumbnails:
     def __init__(self, store: Store, folder: Path) -> None:
         self._store = store
         self._folder = folder
-        self._decoders = threading.Semaphore(max(1, (os.cpu_count() or 2) - 1))
 
     def webp(self, digest: Digest, side_px: int) -> bytes:
         """The WebP copy of a picture; made now if it is not there. Raises NotFoundError, or InputError for what is no picture."""
@@ -35,18 +30,15 @@ class Thumbnails:
         path = self._folder / str(side_px) / digest[:2] / f"{digest}.webp"
         with suppress(FileNotFoundError):
             return path.read_bytes()
-        with self._decoders:
-            with suppress(FileNotFoundError):
-                return path.read_bytes()
-            made = self._made(digest, side_px)
+        made = self._made(digest, side_px)
         _keep(path, made)
         return made
 
     def _made(self, digest: Digest, side_px: int) -> bytes:
         data = self._store.get_blob(digest)
-        image = decode(data, digest[:12], Limits(maximum_bytes=MAXIMUM_BYTES)).image
-        if max(image.size) > side_px:
-            image.thumbnail((side_px, side_px), Image.Resampling.LANCZOS, reducing_gap=3.0)
+        image = decode(
+            data, digest[:12], Limits(maximum_bytes=MAXIMUM_BYTES, maximum_side_px=side_px, quick=True)
+        ).image
         buffer = io.BytesIO()
         image.save(buffer, "WEBP", quality=82, method=2)
         return buffer.getvalue()

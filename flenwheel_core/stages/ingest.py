@@ -3,7 +3,9 @@
 Nothing is dropped silently: every file that is left out, and every doubt about one that is kept, is a problem with its file's name.
 """
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
@@ -13,7 +15,7 @@ from PIL import Image
 from flenwheel_core.domain.images import ImageKind, ImageRecord, Labels
 from flenwheel_core.domain.scores import Fingerprint
 from flenwheel_core.domain.stages import IngestProblem, IngestRequest, IngestResult, SourceFile
-from flenwheel_core.errors import InputError, MissingWeightsError, NotFoundError
+from flenwheel_core.errors import FlenwheelError, InputError, MissingWeightsError, NotFoundError
 from flenwheel_core.families.protocols import Embedded, Verifier
 from flenwheel_core.families.registry import open_captioner, open_reader, open_verifier
 from flenwheel_core.identity.captions import labels_in, merged, permanent_traits
@@ -22,8 +24,10 @@ from flenwheel_core.identity.fingerprint import make_fingerprint, outlying_sourc
 from flenwheel_core.identity.given_captions import training_caption
 from flenwheel_core.identity.quality import Measures, measure
 from flenwheel_core.identity.verifiers import separate_reader
-from flenwheel_core.images.decode import Limits, decode
+from flenwheel_core.images.decode import Decoded, Limits, decode
+from flenwheel_core.images.decoders import close_decoders
 from flenwheel_core.images.names import printable_path
+from flenwheel_core.recipes.screening import IngestRecipe
 from flenwheel_core.stages.base import StageContext
 from flenwheel_core.store.pictures import load_picture, save_picture
 from flenwheel_core.wording import fill
@@ -31,6 +35,8 @@ from flenwheel_core.wording import fill
 UNKNOWN_DIGEST = "0" * 64
 CHUNK = 16
 """Pictures held in memory at once."""
+AHEAD = 2
+"""Pictures that are read while one is looked at."""
 MINIMUM_EMBEDDED = 3
 """Fewer embedded sources give no spread to set a threshold by."""
 
@@ -86,27 +92,25 @@ def ingest(request: IngestRequest, context: StageContext) -> IngestResult:
 def _read_files(request: IngestRequest, context: StageContext, problems: Problems) -> list[Source]:
     """Decodes every file; leaves out what is unreadable, too small, or there already."""
     recipe = request.recipe
-    limits = Limits(maximum_megapixels=recipe.maximum_megapixels, maximum_side_px=recipe.maximum_side_px)
     copies = CopyFinder(recipe.duplicate_bits)
     sources: list[Source] = []
     seen: dict[str, str] = {}
-    for number, file in enumerate(request.files, start=1):
-        context.check_stop()
-        context.progress.step(number, len(request.files), "files")
+    fresh: list[SourceFile] = []
+    for file in request.files:
         if file.digest in seen:
             problems.drop(file, "duplicate", f"It is the same file as {printable_path(seen[file.digest])}.")
             continue
         seen[file.digest] = file.name
-        try:
-            decoded = decode(context.store.get_blob(file.digest), file.name, limits)
-        except (InputError, MissingWeightsError, NotFoundError) as error:
-            problems.drop(file, "unreadable", " ".join(error.message.split("\n")))
+        fresh.append(file)
+    for number, (file, decoded) in enumerate(_decoded(fresh, request, context), start=1):
+        context.check_stop()
+        context.progress.step(number, len(fresh), "files")
+        if isinstance(decoded, FlenwheelError):
+            problems.drop(file, "unreadable", " ".join(decoded.message.split("\n")))
             continue
         for note in decoded.notes:
             problems.doubt(file, "converted", note)
-        side = min(decoded.image.size)
-        if side < recipe.minimum_side_px:
-            problems.drop(file, "too_small", f"Its shorter side is {side} px; {recipe.minimum_side_px} are needed.")
+        if _too_small(file, decoded, recipe, problems):
             continue
         measures = measure(decoded.image)
         match = copies.find(measures)
@@ -118,6 +122,59 @@ def _read_files(request: IngestRequest, context: StageContext, problems: Problem
         record = _store(decoded.image, file, request, context)
         sources.append(Source(file, record, measures, Labels(), Embedded(None)))
     return sources
+
+
+def _decoded(
+    files: Sequence[SourceFile], request: IngestRequest, context: StageContext
+) -> Iterator[tuple[SourceFile, Decoded | FlenwheelError]]:
+    """Every file with its picture, or with what is wrong with it, in their order; the next few are read meanwhile."""
+    limits = Limits(
+        maximum_megapixels=request.recipe.maximum_megapixels,
+        maximum_side_px=request.recipe.maximum_side_px,
+        least_side_px=request.recipe.minimum_side_px,
+    )
+
+    def read(file: SourceFile) -> Decoded | FlenwheelError:
+        try:
+            return decode(context.store.get_blob(file.digest), file.name, limits)
+        except (InputError, MissingWeightsError, NotFoundError) as error:
+            return error
+
+    with ThreadPoolExecutor(AHEAD) as threads:
+        reading: deque[tuple[SourceFile, Future[Decoded | FlenwheelError]]] = deque()
+        try:
+            for file in files:
+                reading.append((file, threads.submit(read, file)))
+                if len(reading) > AHEAD:
+                    yield _next(reading, context)
+            while reading:
+                yield _next(reading, context)
+        except BaseException:
+            threads.shutdown(wait=False, cancel_futures=True)
+            close_decoders()
+            raise
+
+
+def _next(
+    reading: "deque[tuple[SourceFile, Future[Decoded | FlenwheelError]]]", context: StageContext
+) -> tuple[SourceFile, Decoded | FlenwheelError]:
+    file, future = reading.popleft()
+    while not future.done():
+        context.check_stop()
+        wait([future], timeout=0.2)
+    return file, future.result()
+
+
+def _too_small(file: SourceFile, decoded: Decoded, recipe: IngestRecipe, problems: Problems) -> bool:
+    """A picture is judged by its own size, not by what scaling down left of it."""
+    side, kept = min(decoded.size), min(decoded.image.size)
+    if side < recipe.minimum_side_px:
+        problems.drop(file, "too_small", f"Its shorter side is {side} px; {recipe.minimum_side_px} are needed.")
+    elif kept < recipe.minimum_side_px:
+        times = max(decoded.size) / side
+        message = f"It is {times:.0f} times as long as it is high or wide; cut out the part that shows the character."
+        problems.drop(file, "too_long", message)
+    return kept < recipe.minimum_side_px
 
 
 def _store(image: Image.Image, file: SourceFile, request: IngestRequest, context: StageContext) -> ImageRecord:

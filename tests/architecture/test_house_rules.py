@@ -58,6 +58,11 @@ def test_only_gates_suspends() -> None:
     assert users == ["flows/gates.py"]
 
 
+def test_only_the_decoder_process_reads_pictures_of_strangers() -> None:
+    users = [path.relative_to(ROOT).as_posix() for path in sources() if "read_picture(" in path.read_text()]
+    assert users == ["flenwheel_core/images/decoder.py", "flenwheel_core/images/reading.py"]
+
+
 def test_no_settings_object_at_module_level() -> None:
     found = []
     for path in sources():

@@ -17,13 +17,12 @@ from flenwheel_core.domain.stages import (
     TrainResult,
 )
 from flenwheel_core.evaluation.grid import draw_grid
-from flenwheel_core.images.decode import encode_png
 from flenwheel_core.library import Library, Promotion, TurnEnded
 from flenwheel_core.recipes.benchmark import BenchmarkRecipe
 from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.stages.records import StageRun, stage_runs
 from flenwheel_core.store import Store
-from flenwheel_core.store.pictures import load_picture
+from flenwheel_core.store.pictures import encode_png, load_picture
 from tests.review.world import CHARACTER, NOW, draw
 
 FINGERPRINT = Fingerprint(
@@ -62,7 +61,10 @@ def _train(store: Store, sources: list[ImageRecord], number: int, flow_run: str)
     losses = tuple(LossPoint(step=s, loss=0.4 * math.exp(-s / 120) + 0.05) for s in range(10, 401, 10))
     samples = tuple(
         SampleImage(
-            step=step, prompt=prompt, seed=7, image=store.put_blob(encode_png(draw(sources[0].labels, step + i, 128)))
+            step=step,
+            prompt=prompt,
+            seed=7,
+            image=store.put_blob(encode_png(draw(sources[0].labels, step + i, 128), {})),
         )
         for i, prompt in enumerate(("photo of ohwx_mira person", "ohwx_mira person smiling, profile"))
         for step in (100, 200, 400)
@@ -94,7 +96,7 @@ def _benchmark(
     grid = draw_grid(card, card, lambda digest: load_picture(store, digest), tile_px=64)
     result = BenchmarkResult(
         challenger=card, champion=card, comparison=comparison, images=store.put_images(sources),
-        grid=store.put_blob(encode_png(grid)),
+        grid=store.put_blob(encode_png(grid, {})),
     )  # fmt: skip
     _record(store, "benchmark", number, request, result, flow_run)
     return card, comparison

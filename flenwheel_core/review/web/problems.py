@@ -18,7 +18,7 @@ from flenwheel_core.errors import (
     ReadOnlyError,
     RecipeError,
     ResourceError,
-    ServerError,
+    RetryableError,
     UserError,
 )
 
@@ -29,8 +29,8 @@ STATUSES: tuple[tuple[type[FlenwheelError], int], ...] = (
     (RecipeError, 422),
     (MissingWeightsError, 409),
     (ResourceError, 507),
-    (ServerError, 503),
     (ReadOnlyError, 503),
+    (RetryableError, 503),
     (UserError, 400),
 )
 

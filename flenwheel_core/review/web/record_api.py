@@ -1,16 +1,14 @@
 """The API of records: the gallery, lineage, LoRA versions, edit-prompt statistics."""
 
-import io
 from typing import Annotated
 
 from fastapi import APIRouter, File, Query, UploadFile
-from PIL import Image
 
 from flenwheel_core.domain.base import Document
 from flenwheel_core.domain.images import ImageKind, ImageRecord
 from flenwheel_core.errors import NotFoundError
 from flenwheel_core.ids import Digest, digest_bytes, short
-from flenwheel_core.images.decode import Limits, decode
+from flenwheel_core.images.decode import Limits, check_picture
 from flenwheel_core.provenance import Lineage
 from flenwheel_core.review.records import GalleryPage, LoraView, PromptStatistics, TurnScore
 from flenwheel_core.review.web.gate_models import ImageDigest
@@ -62,12 +60,12 @@ def get_lineage(studio: TheStudio, image: ImageDigest) -> LineageView:
 def find_record(studio: TheStudio, file: Annotated[UploadFile, File(description="a picture")]) -> RecordFound:
     """The record of a picture: by its bytes, or, if it was saved again, by what is written in its PNG text."""
     data = file.file.read()
-    decode(data, file.filename or "picture", DROP_LIMITS)
+    written = dict(check_picture(data, file.filename or "picture", DROP_LIMITS).written)
     images = studio.records.provenance().images()
     record = images.get(digest_bytes(data))
     if record is not None:
         return _found(record, "the very file")
-    request, item = _written(data)
+    request, item = written.get("flenwheel.request"), written.get("flenwheel.item")
     for candidate in images.values():
         if request is not None and (candidate.request, candidate.item) == (request, item):
             return _found(candidate, "the text in the PNG; its pixels or text were changed since")
@@ -112,13 +110,3 @@ def lineage_view(lineage: Lineage) -> LineageView:
 def _found(record: ImageRecord, how: str) -> RecordFound:
     title = f"{record.kind.value} image {short(record.digest)}, turn {record.turn}"
     return RecordFound(digest=record.digest, title=title, how=how)
-
-
-def _written(data: bytes) -> tuple[str | None, str | None]:
-    """The request and item that a PNG says it is."""
-    if not data.startswith(b"\x89PNG"):
-        return None, None
-    with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
-        image.load()
-        info = image.info
-    return info.get("flenwheel.request"), info.get("flenwheel.item")

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from flenwheel_core.errors import FlenwheelError, InputError
-from flenwheel_core.images.decode import Limits, decode, encode_png
+from flenwheel_core.images.decode import Limits, decode
 from flenwheel_core.images.names import printable_name
+from flenwheel_core.store.pictures import encode_png
 
 
 def gradient(width: int = 48, height: int = 32) -> Image.Image:
@@ -56,7 +57,7 @@ def test_exif_rotation_is_applied_and_metadata_is_gone() -> None:
     assert result.image.size == (32, 48)
     top_right = np.asarray(result.image)[0, -1].astype(int)
     assert abs(top_right - np.asarray(gradient())[0, 0].astype(int)).max() < 12
-    stored = encode_png(result.image)
+    stored = encode_png(result.image, {})
     assert b"camera" not in stored and b"secret" not in stored and b"eXIf" not in stored
     assert Image.open(io.BytesIO(stored)).info == {}
 
@@ -170,3 +171,103 @@ def test_damaged_bytes_never_raise_anything_but_our_errors(seed: int, kind: str)
     except FlenwheelError:
         return
     assert result.image.mode == "RGB"
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("exif", [b"Exif\0\0NOTATIFF" + b"x" * 40, b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0MM"])
+def test_broken_exif_is_a_note_and_the_picture_is_kept(kind: str, exif: bytes) -> None:
+    # With a density in the JFIF header Pillow does not look at the EXIF of a JPEG when it opens it.
+    options = {"dpi": (72, 72)} if kind == "JPEG" else {}
+    result = decode(saved(gradient(), kind, exif=exif, **options), f"a.{kind.lower()}")
+    assert result.image.size == (48, 32)
+    assert all("EXIF" in note for note in result.notes)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_orientation_is_taken_from_exif_whose_other_entries_are_broken(order: str) -> None:
+    magic = b"II*\0" if order == "<" else b"MM\0*"
+    directory = struct.pack(f"{order}H", 2) + struct.pack(f"{order}HHLHH", 0x0112, 3, 1, 6, 0)
+    broken = b"Exif\0\0" + magic + struct.pack(f"{order}L", 8) + directory + b"\x01"
+    result = decode(saved(gradient(), "PNG", exif=broken), "a.png")
+    assert result.image.size == (32, 48)
+
+
+def test_gps_numbers_that_cannot_be_written_back_do_not_stop_the_turning() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = bytearray(exif.tobytes())
+    tiff = data.index(b"MM" if b"MM\0*" in data else b"II")
+    order = ">" if data[tiff : tiff + 2] == b"MM" else "<"
+    gps = struct.pack(f"{order}HHHLLLHL", 1, 0x0002, 10, 1, 60, 0, 0, 0)
+    whole = bytes(data) + gps
+    result = decode(saved(gradient(), "JPEG", exif=whole, dpi=(72, 72)), "a.jpg")
+    assert result.image.size == (32, 48)
+
+
+def two_pages(tag: int, value: int) -> bytes:
+    """A TIFF of two pages; `tag` of the second page says `value`."""
+    data = bytearray(saved(gradient(), "TIFF", save_all=True, append_images=[gradient()]))
+    (first,) = struct.unpack_from("<L", data, 4)
+    (count,) = struct.unpack_from("<H", data, first)
+    (second,) = struct.unpack_from("<L", data, first + 2 + 12 * count)
+    (count,) = struct.unpack_from("<H", data, second)
+    for number in range(count):
+        entry = second + 2 + 12 * number
+        if struct.unpack_from("<H", data, entry)[0] == tag:
+            struct.pack_into("<H", data, entry + 8, value)
+    return bytes(data)
+
+
+@pytest.mark.parametrize(("tag", "value"), [(259, 34712), (256, 0), (257, 0), (258, 77), (262, 99), (273, 65535)])
+def test_a_bad_later_page_leaves_the_first_one_alone(tag: int, value: int) -> None:
+    result = decode(two_pages(tag, value), "scan.tif")
+    np.testing.assert_array_equal(np.asarray(result.image), np.asarray(gradient()))
+    assert len(result.notes) == 1 and "the first" in result.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("size", "kept"),
+    [
+        ((800, 150), (683, 128)),  # as high as the widest bucket of 320 px can use
+        ((150, 800), (128, 683)),
+        ((400, 300), (320, 240)),  # as before
+        ((800, 90), (320, 36)),  # too small by itself
+        ((2000, 100), (320, 16)),  # a strip
+        ((330, 101), (330, 101)),
+    ],
+)
+def test_a_wide_picture_keeps_the_pixels_that_training_can_use(size: tuple[int, int], kept: tuple[int, int]) -> None:
+    data = saved(Image.new("RGB", size), "PNG")
+    result = decode(data, "pano.png", Limits(maximum_side_px=320, least_side_px=100))
+    assert (result.size, result.image.size) == (size, kept)
+
+
+def test_a_picture_can_be_fitted_to_a_size() -> None:
+    assert decode(saved(gradient(), "PNG"), "a.png", Limits(size_px=(24, 16))).image.size == (24, 16)
+
+
+def test_only_what_this_project_wrote_is_read_out_of_a_png() -> None:
+    written = decode(encode_png(gradient(), {"flenwheel.item": "a", "parameters": "steps"}), "a.png").written
+    assert written == (("flenwheel.item", "a"),)
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "LAB", "1", "I", "F", "I;16", "LA", "P", "YCbCr"])
+def test_every_colour_mode_ends_in_rgb(mode: str) -> None:
+    grey = np.arange(48 * 32, dtype=np.float32).reshape(32, 48)
+    if mode == "LAB":
+        image = gradient().convert("RGB")
+        profile = ImageCms.createProfile
+        image = ImageCms.profileToProfile(image, profile("sRGB"), profile("LAB"), outputMode="LAB")
+    elif mode in ("I", "F", "I;16"):
+        image = Image.fromarray(grey.astype({"I": np.int32, "F": np.float32, "I;16": np.uint16}[mode]))
+    else:
+        image = gradient().convert(mode)
+    result = decode(saved(image, "TIFF"), "a.tif")
+    assert (result.image.mode, result.image.size) == ("RGB", (48, 32))
+
+
+def test_floats_that_are_no_numbers_are_black_and_infinite_ones_white() -> None:
+    values = np.full((600, 8), 0.5, dtype=np.float32)
+    values[0], values[500], values[599] = np.nan, np.inf, -np.inf
+    pixels = np.asarray(decode(saved(Image.fromarray(values), "TIFF"), "a.tif").image)[:, 0, 0]
+    assert (pixels[0], pixels[500], pixels[599]) == (0, 255, 0)
