@@ -1,12 +1,12 @@
 """Folders of source pictures as people and other trainers keep them: pictures, and captions beside them or in tables."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from flenwheel_core.errors import InputError
 from flenwheel_core.images.caption_tables import TABLE_SUFFIXES, PictureNames, caption_in_json, captions_in_table
-from flenwheel_core.images.entries import PICTURE_SUFFIXES, Entry, is_file, list_entries, read_entry
+from flenwheel_core.images.entries import PICTURE_SUFFIXES, is_file, list_entries, read_entry
 from flenwheel_core.images.folder_notes import FolderNotes, listed
 from flenwheel_core.images.folder_shapes import CACHE_SUFFIXES, WHY, role_of, shape_of, stem_of
 from flenwheel_core.images.names import written_name
@@ -16,7 +16,7 @@ SIDECARS = (".txt", ".caption", ".cap", ".json")
 """Suffixes of a caption beside its picture; the first that is there counts."""
 IGNORED = frozenset({".md", ".toml", ".yaml", ".yml", ".ini", ".db", ".log"})
 CAPTION_BYTES = 20_000
-_TEXT_BYTES = 64 * 2**20
+TEXT_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -44,52 +44,79 @@ def find_sources(place: Path) -> FoundFolder:
     """
     notes = FolderNotes()
     if is_file(place):
-        picture = Entry(written_name(place.name), place)
+        name = written_name(place.name)
         beside = [
-            Entry(written_name(path.name), path)
+            path
             for path in sorted(place.parent.glob("*"))
             if path.suffix.lower() in SIDECARS and path.stem in (place.stem, place.name) and is_file(path)
         ]
-        captions = _Captions([picture], [], beside, notes)
-        return FoundFolder((FoundFile(picture.name, place, captions.of(picture.name)),), notes.lines())
+        texts = {written_name(path.name): path for path in beside}
+        captions = _Captions([name], [], list(texts), lambda text: read_entry(texts[text], TEXT_BYTES), notes)
+        return FoundFolder((FoundFile(name, place, captions.of(name)),), notes.lines())
     entries = list_entries(place)
-    for line in entries.notes:
-        notes.say(line)
-    pictures, others = _pictures_of(entries.files, notes)
-    tables = [entry for entry in others if entry.path.suffix.lower() in TABLE_SUFFIXES]
-    shape = shape_of([entry.name for entry in entries.files], [entry.name for entry in tables])
-    taken = {entry.name for entry in pictures}
-    left_out = [entry for entry in entries.files if _may_be_picture(entry) and entry.name not in taken]
-    captions = _Captions(pictures, left_out, others, notes)
-    files = tuple(FoundFile(entry.name, entry.path, captions.of(entry.name)) for entry in pictures)
+    paths: dict[str, Path] = {}
+    for entry in entries.files:
+        name = entry.name
+        while name in paths:  # bytes that are no UTF-8 all look the same
+            name = str(PurePosixPath(name).with_stem(f"{PurePosixPath(name).stem}~"))
+        paths[name] = entry.path
+    sorted_ = sort_folder(tuple(paths), lambda name: read_entry(paths[name], TEXT_BYTES))
+    files = tuple(FoundFile(name, paths[name], caption) for name, caption in sorted_.captions.items())
+    return FoundFolder(files, (*entries.notes, *sorted_.notes))
+
+
+@dataclass(frozen=True)
+class SortedFolder:
+    """The pictures of the character by name, each with its caption or None, and what is said about the rest."""
+
+    captions: dict[str, str | None]
+    notes: tuple[str, ...]
+
+
+def sort_folder(names: Sequence[str], read: Callable[[str], bytes]) -> SortedFolder:
+    """What the files of a folder are, by their names; only texts that may hold captions are read.
+
+    `read` gives the bytes of a file and raises InputError if it cannot.
+    """
+    notes = FolderNotes()
+    pictures, others = _pictures_of(names, notes)
+    taken = set(pictures)
+    left_out = [name for name in names if _may_be_picture(name) and name not in taken]
+    captions = _Captions(pictures, left_out, others, read, notes)
+    found = {name: captions.of(name) for name in pictures}
     captions.say_unused()
-    return FoundFolder(files, (*shape, *notes.lines()))
+    shape = shape_of(names, [name for name in others if _suffix(name) in TABLE_SUFFIXES])
+    return SortedFolder(found, (*shape, *notes.lines()))
 
 
-def _may_be_picture(entry: Entry) -> bool:
-    return entry.path.suffix.lower() in PICTURE_SUFFIXES or not entry.path.suffix
+def _suffix(name: str) -> str:
+    return PurePosixPath(name).suffix.lower()
 
 
-def _pictures_of(files: Sequence[Entry], notes: FolderNotes) -> tuple[list[Entry], list[Entry]]:
+def _may_be_picture(name: str) -> bool:
+    return _suffix(name) in PICTURE_SUFFIXES or not _suffix(name)
+
+
+def _pictures_of(names: Sequence[str], notes: FolderNotes) -> tuple[list[str], list[str]]:
     """The pictures of the character, and the files that may hold captions. What is neither is named."""
-    stems = frozenset(stem_of(entry.name) for entry in files if _may_be_picture(entry))
+    stems = frozenset(stem_of(name) for name in names if _may_be_picture(name))
     pictures, others = [], []
-    for entry in files:
-        suffix = entry.path.suffix.lower()
-        if _may_be_picture(entry):
-            role = role_of(entry.name, stems)
+    for name in names:
+        suffix = _suffix(name)
+        if _may_be_picture(name):
+            role = role_of(name, stems)
             if role is None:
-                pictures.append(entry)
+                pictures.append(name)
             else:
-                notes.about(entry.name, WHY[role])
+                notes.about(name, WHY[role])
         elif suffix in SIDECARS or suffix in TABLE_SUFFIXES:
-            others.append(entry)
+            others.append(name)
         elif suffix in CACHE_SUFFIXES:
-            notes.about(entry.name, "left out: what another trainer computed from the pictures.")
+            notes.about(name, "left out: what another trainer computed from the pictures.")
         elif suffix == ".parquet":
-            notes.about(entry.name, "captions in Parquet are not read; save them as metadata.csv.")
+            notes.about(name, "captions in Parquet are not read; save them as metadata.csv.")
         elif suffix not in IGNORED:
-            notes.about(entry.name, "left out, it is no picture by its name.")
+            notes.about(name, "left out, it is no picture by its name.")
     return pictures, others
 
 
@@ -97,44 +124,48 @@ class _Captions:
     """The captions of a folder: what a table says of a picture counts before the file beside it."""
 
     def __init__(
-        self, pictures: Sequence[Entry], left_out: Sequence[Entry], texts: Sequence[Entry], notes: FolderNotes
+        self,
+        pictures: Sequence[str],
+        left_out: Sequence[str],
+        texts: Sequence[str],
+        read: Callable[[str], bytes],
+        notes: FolderNotes,
     ) -> None:
+        self._read_bytes = read
         self._notes = notes
-        self._beside: dict[str, list[Entry]] = {}
+        self._beside: dict[str, list[str]] = {}
         self._used: set[str] = set()
-        named = [entry.name for entry in (*pictures, *left_out)]
+        named = (*pictures, *left_out)
         self._known_stems = {stem_of(name) for name in named} | {name.lower() for name in named}
-        known, others = (PictureNames([entry.name for entry in group]) for group in (pictures, left_out))
-        self._texts = []
+        known, others = PictureNames(pictures), PictureNames(left_out)
         self._table: dict[str, str] = {}
-        for entry in texts:
-            suffix = entry.path.suffix.lower()
-            if suffix in SIDECARS and (stem_of(entry.name) in self._known_stems or suffix not in TABLE_SUFFIXES):
-                self._texts.append(entry)
-                self._beside.setdefault(stem_of(entry.name), []).append(entry)
-            elif (text := self._read(entry)) is not None:
-                self._table.update(captions_in_table(entry.name, text, known, others, notes))
+        for name in texts:
+            suffix = _suffix(name)
+            if suffix in SIDECARS and (stem_of(name) in self._known_stems or suffix not in TABLE_SUFFIXES):
+                self._beside.setdefault(stem_of(name), []).append(name)
+            elif (text := self._read(name)) is not None:
+                self._table.update(captions_in_table(name, text, known, others, notes))
 
     def of(self, name: str) -> str | None:
         """The caption of a picture, in one line."""
         caption = self._table.get(name)
         keys = dict.fromkeys((stem_of(name), name.lower()))
-        found = [entry for key in keys for entry in self._beside.get(key, ())]
-        for entry in sorted(found, key=lambda entry: _order(entry, name)):
-            self._used.add(entry.name)
+        found = [text for key in keys for text in self._beside.get(key, ())]
+        for beside in sorted(found, key=lambda text: _order(text, name)):
+            self._used.add(beside)
             if caption is not None:
-                self._notes.about(entry.name, "not used: the picture has another caption already.")
+                self._notes.about(beside, "not used: the picture has another caption already.")
                 continue
-            text = self._read(entry)
+            text = self._read(beside)
             if text is None:
                 continue
-            json = entry.path.suffix.lower() == ".json"
-            caption = one_line((caption_in_json(text) or "") if json else text) or None
+            caption = one_line((caption_in_json(text) or "") if _suffix(beside) == ".json" else text) or None
         return None if caption is None else self._cut(name, caption)
 
     def say_unused(self) -> None:
         """A line about texts that belong to no picture."""
-        stray = [e.name for e in self._texts if e.name not in self._used and stem_of(e.name) not in self._known_stems]
+        texts = [name for found in self._beside.values() for name in found if name not in self._used]
+        stray = [name for name in texts if stem_of(name) not in self._known_stems]
         if stray:
             self._notes.say(f"{listed(stray)}: not used, no picture has this name.")
 
@@ -145,21 +176,21 @@ class _Captions:
             self._notes.about(name, f"its caption has {size} bytes; the first {CAPTION_BYTES} are used.")
         return cut
 
-    def _read(self, entry: Entry) -> str | None:
+    def _read(self, name: str) -> str | None:
         try:
-            text = decode_text(read_entry(entry.path, _TEXT_BYTES))
+            text = decode_text(self._read_bytes(name))
         except InputError as error:
-            self._notes.about(entry.name, f"not used. {error.what} {error.why}".strip())
+            self._notes.about(name, f"not used. {error.what} {error.why}".strip())
             return None
         except ValueError as error:
-            self._notes.about(entry.name, f"not used, {error}.")
+            self._notes.about(name, f"not used, {error}.")
             return None
         if text.note:
-            self._notes.about(entry.name, text.note)
+            self._notes.about(name, text.note)
         return text.text
 
 
-def _order(entry: Entry, name: str) -> tuple[bool, int, str]:
+def _order(beside: str, name: str) -> tuple[bool, int, str]:
     """The file of exactly the picture's own name first, then by suffix."""
-    exact = PurePosixPath(entry.name).stem in (PurePosixPath(name).stem, PurePosixPath(name).name)
-    return not exact, SIDECARS.index(entry.path.suffix.lower()), entry.name
+    exact = PurePosixPath(beside).stem in (PurePosixPath(name).stem, PurePosixPath(name).name)
+    return not exact, SIDECARS.index(_suffix(beside)), beside

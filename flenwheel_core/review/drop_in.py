@@ -11,10 +11,12 @@ from flenwheel_core.domain.stages import IngestRequest, IngestResult, SourceFile
 from flenwheel_core.errors import FlenwheelError, GateError, InputError
 from flenwheel_core.ids import Digest
 from flenwheel_core.images.decode import Limits, check_picture
-from flenwheel_core.images.names import printable_name
+from flenwheel_core.images.folder import CAPTION_BYTES
+from flenwheel_core.images.names import printable_path
 from flenwheel_core.ingest_request import pinned_ingest_request
 from flenwheel_core.launch import run_in_child
 from flenwheel_core.library import Character, Library
+from flenwheel_core.plain_text import cut_to_bytes, one_line
 from flenwheel_core.progress import ProgressEvent
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.settings import Settings
@@ -65,7 +67,8 @@ class DropIn:
         if len(self._library.sources(character)) >= MOST_FILES:
             raise InputError(f"{character} has {MOST_FILES} pictures already.", remedy="10 to 20 good ones are enough.")
         check_picture(data, name, SOURCE_LIMITS)
-        file = SourceFile(name=printable_name(name), digest=self._store.put_blob(data), caption=caption or None)
+        words = cut_to_bytes(one_line(caption or ""), CAPTION_BYTES) or None
+        file = SourceFile(name=_kept_name(name), digest=self._store.put_blob(data), caption=words)
         self._library.add_sources(character, (file,))
         return file
 
@@ -127,3 +130,9 @@ class DropIn:
 
     def _journal(self, character: str) -> Journal[IngestAsked]:
         return self._store.journal(f"characters/{character}/ingests", IngestAsked)
+
+
+def _kept_name(name: str) -> str:
+    """A name that a browser sent, with its folders: two pictures of one name in two folders stay apart."""
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    return printable_path("/".join(parts)) or "picture"

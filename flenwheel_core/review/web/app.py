@@ -9,7 +9,7 @@ from fastapi import APIRouter, FastAPI
 from flenwheel_core.domain.base import Document
 from flenwheel_core.errors import FlenwheelError
 from flenwheel_core.review.flow_server import FlowServer
-from flenwheel_core.review.web import gate_api, library_api, pages, picture_api, record_api
+from flenwheel_core.review.web import folder_api, gate_api, library_api, pages, picture_api, record_api
 from flenwheel_core.review.web.door import check_binding
 from flenwheel_core.review.web.problems import Problem, add_problem_handlers
 from flenwheel_core.review.web.security import Guard, csrf_token
@@ -75,7 +75,14 @@ def create_app(settings: Settings, prefect: FlowServer | None) -> FastAPI:
     )
     app.state.studio = studio
     add_problem_handlers(app, pages.problem_page)
-    for router in (session_router, gate_api.router, picture_api.router, library_api.router, record_api.router):
+    for router in (
+        session_router,
+        gate_api.router,
+        picture_api.router,
+        library_api.router,
+        folder_api.router,
+        record_api.router,
+    ):
         app.include_router(router, prefix="/api/v1", responses=PROBLEMS)
     app.include_router(pages.router, include_in_schema=False)
     app.include_router(static_router())

@@ -8,6 +8,7 @@ from pydantic import Field
 from flenwheel_core.domain.base import Document
 from flenwheel_core.errors import GateError, ServerError
 from flenwheel_core.ids import Digest, Slug
+from flenwheel_core.images.folder import CAPTION_BYTES
 from flenwheel_core.library import Character
 from flenwheel_core.names import NewName
 from flenwheel_core.recipes.loading import list_recipes, load_recipe
@@ -49,6 +50,9 @@ class SourceTaken(Document):
     digest: Digest
     name: str
     sources: int
+    note: str = Field(
+        default="", description="what a person should know, such as that the same picture was there already"
+    )
 
 
 class RecipeView(Document):
@@ -112,11 +116,15 @@ def add_source(
     studio: TheStudio,
     name: CharacterName,
     file: Annotated[UploadFile, File(description="PNG, JPEG, WebP, GIF, BMP, TIFF, or HEIC with the plug-in")],
-    caption: Annotated[str | None, Form(max_length=4000)] = None,
+    caption: Annotated[str | None, Form(max_length=CAPTION_BYTES)] = None,
 ) -> SourceTaken:
     """Adds one source picture."""
+    before = {source.digest: source.name for source in studio.library.sources(name)}
     taken = studio.drop_in.add_picture(name, file.file.read(), file.filename or "picture", caption)
-    return SourceTaken(digest=taken.digest, name=taken.name, sources=len(studio.library.sources(name)))
+    there = before.get(taken.digest, taken.name)
+    note = f"the same picture was there already, as {there}; it counts once." if there != taken.name else ""
+    sources = len(studio.library.sources(name))
+    return SourceTaken(digest=taken.digest, name=taken.name, sources=sources, note=note)
 
 
 @router.post("/characters/{name}/ingest")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from flenwheel_core.domain.images import Labels
-from flenwheel_core.library import Library
+from flenwheel_core.library import Character, Library
 from flenwheel_core.review.web.app import create_app
 from flenwheel_core.settings import Settings
 from flenwheel_core.store import Store
@@ -68,8 +68,61 @@ def test_from_dropped_pictures_to_a_started_turn(chromium: Browser, address: str
         assert "Missing: 10 usable pictures" in page.inner_text("#ingest-report")
         sources = Library(Store(stand_in.store_url)).sources("nova")
         assert len(sources) == 9 and sources[0].caption == "a photo in the park"
+        reviewer.see("#drop-notes", "broken.png: not taken.")
         page.set_input_files("#files", [files(12)[10]])  # type: ignore[list-item]
         page.wait_for_selector("text=Ready for a turn", timeout=90_000)
         page.click("#start-turn button")
         reviewer.see("#turn-state", "in the queue")
         assert reviewer.complaints == []
+
+
+def drop(context: BrowserContext, page: Page, *paths: Path) -> None:
+    """Drops real files and folders from this machine, as a file manager does."""
+    box = page.locator("#drop").bounding_box()
+    assert box is not None
+    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+    session = context.new_cdp_session(page)
+    for event in ("dragEnter", "dragOver", "drop"):
+        place = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+        session.send("Input.dispatchDragEvent", {"type": event, **place, "data": data})
+
+
+def test_dropped_folders_are_walked_and_one_refusal_stops_nothing(
+    chromium: Browser, address: str, stand_in: Settings, tmp_path: Path
+) -> None:
+    library = Library(Store(stand_in.store_url))
+    library.create_character(
+        Character(name="nova", trigger="ohwx_nova", class_word="person", kind="person", recipe="nano")
+    )
+    for number, found in enumerate(files(12)):
+        folder = tmp_path / "drop" / ("a" if number < 6 else "b")
+        folder.mkdir(parents=True, exist_ok=True)
+        data = found["buffer"]
+        assert isinstance(data, bytes)
+        (folder / f"{number % 6:02}.png").write_bytes(data)
+    (tmp_path / "drop/a/00.TXT").write_bytes("in the park’s shade".encode("utf-16"))
+    (tmp_path / "drop/b/metadata.csv").write_text("file_name,text\n00.png,at sea\n")
+    (tmp_path / "drop/a/03b.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(64))
+    with (tmp_path / "drop/a/04b.png").open("wb") as large:
+        large.truncate(85 * 2**20)
+    (tmp_path / "drop/a/05b.jpg").write_bytes(b"no picture")
+    (tmp_path / "drop/reg").mkdir()
+    (tmp_path / "drop/reg/1.png").write_bytes((tmp_path / "drop/a/00.png").read_bytes())
+    with chromium.new_context(viewport={"width": 1440, "height": 900}) as context:
+        reviewer = Reviewer(context, address)
+        reviewer.page.goto(f"{address}/characters/nova")
+        drop(context, reviewer.page, tmp_path / "drop")
+        reviewer.page.wait_for_selector("[data-testid=ingest-summary]", timeout=120_000)
+        assert "12 usable sources" in reviewer.text("[data-testid=ingest-summary]")
+        said = reviewer.text("#drop-notes")
+        for part in (
+            "drop/a/03b.heic: not taken. 03b.heic is a HEIC picture",
+            "drop/a/04b.png: not taken. It is larger than 64 MiB.",
+            "drop/a/05b.jpg: not taken. 05b.jpg is no picture",
+            "drop/reg/1.png: left out: class pictures",
+        ):
+            assert part in said, said
+        assert reviewer.complaints == []
+    captions = {source.name: source.caption for source in library.sources("nova")}
+    assert len(captions) == 12
+    assert captions["drop/a/00.png"] == "in the park’s shade" and captions["drop/b/00.png"] == "at sea"

@@ -1,41 +1,98 @@
 // Dropping pictures: a new character, more pictures for one, and the start of a turn.
-import { get, post, showProblem, toast, upload } from "./api.js";
+import { el, get, post, showProblem, upload } from "./api.js";
+import { TEXTS, chosenFiles, droppedFiles } from "./drop_files.js";
 
 const $ = (id) => document.getElementById(id);
 const zone = $("drop");
 const input = $("files");
-const chosen = new Map();
 const character = $("character")?.dataset.name ?? null;
+const stopping = [401, 403, 404];
+const MOST_TEXT_BYTES = 8 * 2 ** 20;
 
-function take(files) {
-  for (const file of files) chosen.set(file.name, file);
-  const pictures = [...chosen.values()].filter((file) => !file.name.endsWith(".txt"));
-  const captions = chosen.size - pictures.length;
-  $("chosen").textContent = `${pictures.length} pictures${captions ? `, ${captions} captions` : ""} chosen`;
-  if (character && pictures.length) send(character).then(read).catch(showProblem);
+// What was chosen at once: the pictures with their captions, as the server sorted them, and what was not taken.
+let batches = [];
+let queue = Promise.resolve();
+
+function take(collecting) {
+  queue = queue.then(async () => {
+    const files = await collecting;
+    if (!files.size && !files.unread?.length) return;
+    batches.push(await sorted(files));
+    const pictures = batches.flatMap((batch) => batch.pictures);
+    const captions = pictures.filter((picture) => picture.caption).length;
+    $("chosen").textContent = `${pictures.length} pictures${captions ? `, ${captions} captions` : ""} chosen`;
+    tell(batches.flatMap((batch) => batch.notes));
+    if (character) await add();
+  }).catch(showProblem);
 }
 
+async function add() {
+  const taken = await send(character);
+  if (taken) await read();
+}
+
+async function sorted(files) {
+  const form = new FormData();
+  form.append("names", JSON.stringify([...files.keys()]));
+  for (const [path, file] of files) if (TEXTS.test(path) && file.size <= MOST_TEXT_BYTES) form.append("texts", file, path);
+  const found = await upload("/folders/sorted", form);
+  const pictures = found.pictures.map(({ name, caption }) => ({ name, caption, file: files.get(name) }));
+  const unread = (files.unread ?? []).map((path) => `${path}: not taken. It cannot be read.`);
+  return { pictures, notes: [...found.notes, ...unread], mostBytes: found.most_bytes };
+}
+
+// Sends everything that was chosen. What is refused is listed, and the others are sent.
 async function send(name) {
-  const pictures = [...chosen.values()].filter((file) => !file.name.endsWith(".txt"));
-  const refused = [];
-  let done = 0;
-  for (const file of pictures) {
-    $("drop-state").textContent = `uploading ${done + 1} of ${pictures.length}: ${file.name}`;
-    const form = new FormData();
-    form.append("file", file);
-    const caption = chosen.get(file.name.replace(/\.[^.]*$/, ".txt"));
-    if (caption) form.append("caption", (await caption.text()).trim().slice(0, 4000));
-    try {
-      await upload(`/characters/${name}/sources`, form);
-    } catch (problem) {
-      if (problem.status !== 422) throw problem;
-      refused.push(problem.message);
+  const sending = batches;
+  batches = [];
+  const told = sending.flatMap((batch) => batch.notes);
+  const total = sending.reduce((sum, batch) => sum + batch.pictures.length, 0);
+  let done = 0, taken = 0;
+  try {
+    for (const { pictures, mostBytes } of sending) {
+      for (const picture of pictures) {
+        $("drop-state").textContent = `uploading ${done + 1} of ${total}: ${picture.name}`;
+        try {
+          const answer = await sendOne(name, picture, mostBytes);
+          taken += 1;
+          if (answer.note) told.push(`${picture.name}: ${answer.note}`);
+        } catch (problem) {
+          if (stopping.includes(problem.status) || problem.offline) throw problem;
+          told.push(`${picture.name}: not taken. ${[problem.message, problem.remedy].filter(Boolean).join(" ")}`);
+        }
+        done += 1;
+      }
     }
-    done += 1;
+  } finally {
+    if (done < total) told.push(`${total - done} pictures were not sent. Drop them again.`);
+    $("drop-state").textContent = total ? `${taken} of ${total} pictures uploaded` : "no pictures among these files";
+    remember(name, told);
+    tell(told);
   }
-  chosen.clear();
-  $("drop-state").textContent = refused.length ? `Not taken: ${refused.join(" ")}` : `${done} pictures uploaded`;
-  for (const text of refused) toast(text, { bad: true, seconds: 9 });
+  return taken;
+}
+
+async function sendOne(name, { name: path, caption, file }, mostBytes) {
+  if (file.size > mostBytes) throw { message: `It is larger than ${Math.round(mostBytes / 2 ** 20)} MiB.`, remedy: "Export it smaller." };
+  const form = new FormData();
+  form.append("file", file, path);
+  if (caption) form.append("caption", caption);
+  try {
+    return await upload(`/characters/${name}/sources`, form);
+  } catch (problem) {
+    if (!problem.offline) throw problem;
+    await get("/session"); // If the studio answers this, it was the file.
+    throw { message: "It could not be sent.", remedy: "Was it moved or changed? Drop it again." };
+  }
+}
+
+// The lines survive the reload that shows what was read.
+function remember(name, lines) {
+  sessionStorage.setItem(`flenwheel-dropped-${name}`, JSON.stringify(lines));
+}
+
+function tell(lines) {
+  $("drop-notes")?.replaceChildren(...lines.map((line) => el("li", { class: "warning" }, line)));
 }
 
 async function read() {
@@ -60,14 +117,14 @@ async function follow() {
 
 zone.addEventListener("click", (event) => { if (event.target !== input) input.click(); });
 zone.addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); input.click(); } });
-input.addEventListener("change", () => take(input.files));
+input.addEventListener("change", () => { take(Promise.resolve(chosenFiles(input.files))); input.value = ""; });
 zone.addEventListener("dragover", () => zone.classList.add("over"));
 zone.addEventListener("dragleave", () => zone.classList.remove("over"));
 zone.addEventListener("drop", (event) => {
   event.preventDefault();
   event.stopPropagation();
   zone.classList.remove("over");
-  take(event.dataTransfer.files);
+  take(droppedFiles(event.dataTransfer));
 });
 
 const creating = $("new-character");
@@ -76,9 +133,9 @@ creating?.addEventListener("submit", async (event) => {
   const data = new FormData(creating);
   const body = Object.fromEntries(["name", "trigger", "class_word", "kind", "recipe"].map((name) => [name, data.get(name)]));
   try {
+    await queue;
     await post("/characters", body);
-    await send(body.name);
-    if (chosen.size === 0) await post(`/characters/${body.name}/ingest`).catch(showProblem);
+    if (await send(body.name)) await post(`/characters/${body.name}/ingest`).catch(showProblem);
     location.assign(`/characters/${body.name}`);
   } catch (problem) {
     showProblem(problem);
@@ -90,6 +147,7 @@ function tellRecipe() {
 if (creating) { creating.recipe.addEventListener("change", tellRecipe); tellRecipe(); }
 
 $("read-again")?.addEventListener("click", read);
+if (character) tell(JSON.parse(sessionStorage.getItem(`flenwheel-dropped-${character}`) ?? "[]"));
 if ($("character")?.dataset.ingest === "running") follow();
 
 $("start-turn")?.addEventListener("submit", async (event) => {
