@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from rich.text import Text
 
 from deployments import (
+    commands_characters,
     commands_demo,
     commands_doctor,
     commands_editor,
@@ -33,6 +34,7 @@ app = App(
 
 for part in (
     commands_workspace,
+    commands_characters,
     commands_run,
     commands_records,
     commands_recipe,

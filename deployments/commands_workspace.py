@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 from rich.text import Text
 
 from deployments.ingest_preview import preview
-from deployments.terminal import human_size, plain_console, progress_sink
+from deployments.terminal import changes_of, human_size, plain_console, progress_sink
 from flenwheel_core.errors import InputError
 from flenwheel_core.gc import find_garbage, remove_garbage
 from flenwheel_core.images.folder import find_sources
@@ -97,6 +97,7 @@ def ingest(
     """Add pictures of a character and report which are usable and what is missing.
 
     A character that is there already keeps its trigger, class word, kind and recipe: only its name and the folder are needed.
+    Until its first turn they can be changed, and pictures taken back: see `flenwheel character`.
 
     Parameters
     ----------
@@ -144,11 +145,16 @@ def ingest(
     if not kept.files:
         _print_notes(kept.notes)
         raise InputError(f"{folder} holds no pictures that can be read.", remedy="Give a folder with 10 to 20 of them.")
-    library.create_character(new)
+    if standing is None:
+        library.create_character(new)
+    else:
+        library.change_character(new)
     library.add_sources(character, kept.files)
     request = pinned_ingest_request(new, library.sources(character), choices, settings)
     with progress_sink() as sink:
         result = run_in_child(INGEST, request, settings, sink)
+    if standing is not None and standing != new:
+        console.print(f"  {character} was changed: {changes_of(standing, new)}.")
     _print_notes(kept.notes)
     for problem in result.problems:
         mark = "left out" if problem.dropped else "kept, but"

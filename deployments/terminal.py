@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from flenwheel_core.domain.base import Document
 from flenwheel_core.progress import ProgressEvent, Sink
 
 
@@ -42,6 +43,15 @@ def progress_sink() -> Iterator[Sink]:
             bars.update(tasks[event.stage], completed=event.done, total=event.total or None, line=line)  # type: ignore[arg-type]
 
         yield show
+
+
+def changes_of(before: Document, after: Document) -> str:
+    """What differs between two documents of one kind, in words."""
+    new = after.model_dump(mode="json")
+    changed = {key: value for key, value in before.model_dump(mode="json").items() if value != new[key]}
+    return (
+        ", ".join(f"{key.replace('_', ' ')} {value} is now {new[key]}" for key, value in changed.items()) or "no change"
+    )
 
 
 def human_size(size_bytes: int) -> str:

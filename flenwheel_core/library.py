@@ -10,15 +10,16 @@ from flenwheel_core.domain.base import Document
 from flenwheel_core.domain.images import ImageRecord
 from flenwheel_core.domain.loras import LoraRecord
 from flenwheel_core.domain.scores import Fingerprint, Scorecard
-from flenwheel_core.domain.stages import CharacterRef, SourceFile
+from flenwheel_core.domain.stages import CharacterRef, IngestRequest, SourceFile
 from flenwheel_core.errors import InputError, NotFoundError
-from flenwheel_core.ids import Digest, Slug
+from flenwheel_core.ids import Digest, Slug, short
+from flenwheel_core.images.names import printable_path
 from flenwheel_core.names import CHARACTER, ClassWord, Trigger
-from flenwheel_core.store import Store
+from flenwheel_core.store import Journal, Store
 
 
 class Character(Document):
-    """A character. Written once: trigger and class word never change under a trained LoRA."""
+    """A character. Fixed with its first turn: trigger and class word never change under a trained LoRA."""
 
     name: Slug
     trigger: Trigger
@@ -30,11 +31,19 @@ class Character(Document):
         return CharacterRef(name=self.name, trigger=self.trigger, class_word=self.class_word, kind=self.kind)
 
 
+class CharacterChange(Document):
+    """What a character became before its first turn."""
+
+    at: AwareDatetime
+    character: Character | None = Field(description="None: it was removed")
+
+
 class SourceBatch(Document):
-    """Files a user gave for a character."""
+    """Files a user gave for a character, or took back."""
 
     at: AwareDatetime
     files: tuple[SourceFile, ...]
+    taken_back: tuple[Digest, ...] = Field(default=(), description="files that count no more, unless given again later")
 
 
 class TurnOpened(Document):
@@ -97,18 +106,64 @@ class Library:
     def create_character(self, character: Character) -> None:
         """Adds a character; the same one again is fine. Another of the same name, or an impossible name, raises InputError."""
         CHARACTER.check(character.name)
-        name = f"characters/{character.name}/character"
-        if not self.store.put_document(name, character) and self.store.get_document(name, Character) != character:
+        standing = self._standing(character.name)
+        if standing is None:
+            if not self.store.put_document(f"characters/{character.name}/character", character):
+                self._change(character.name, character)
+        elif standing != character:
             raise InputError(
                 f"There is a character {character.name} already, with another trigger, class word, kind or recipe.",
-                why="these are fixed at creation: trained LoRAs depend on them.",
+                remedy=f"Choose another name, or change it before its first turn: flenwheel character change {character.name}.",
+            )
+
+    def change_character(self, character: Character) -> None:
+        """Gives a character another trigger, class word, kind or recipe. Raises InputError once it has had a turn."""
+        if self.character(character.name) == character:
+            return
+        if self.has_begun(character.name):
+            raise InputError(
+                f"There is a character {character.name} already, with another trigger, class word, kind or recipe.",
+                why="these are fixed with its first turn: trained LoRAs depend on them.",
                 remedy="Choose another name.",
             )
+        self._change(character.name, character)
+
+    def remove_character(self, name: str) -> None:
+        """Takes back all pictures of a character and the character itself. Raises InputError once it has had a turn."""
+        self.character(name)
+        if self.has_begun(name):
+            raise InputError(
+                f"{name} has had a turn, and stays.",
+                why="pictures, LoRAs and decisions of it are what others were made from.",
+                remedy="Let it rest: a character that nobody starts a turn for costs nothing.",
+            )
+        self._take_back(name, tuple(dict.fromkeys(file.digest for file in self.sources(name))))
+        self._change(name, None)
+
+    def has_begun(self, name: str) -> bool:
+        """True once anything was made of the character's pictures."""
+        return bool(self.turns(name) or self.pool(name) or self.facts(name))
+
+    def removed_at(self, name: str) -> datetime | None:
+        """When a character of this name was last removed."""
+        return max((change.at for change in self._changes(name).read() if change.character is None), default=None)
+
+    def _standing(self, name: str) -> Character | None:
+        found = self.store.get_document(f"characters/{name}/character", Character)
+        for change in self._changes(name).read():
+            found = change.character
+        return found
+
+    def _change(self, name: str, character: Character | None) -> None:
+        self._changes(name).append(CharacterChange(at=datetime.now(UTC), character=character))
+
+    def _changes(self, name: str) -> Journal[CharacterChange]:
+        return self.store.journal(f"characters/{name}/changes", CharacterChange)
 
     def character(self, name: str) -> Character:
         """The character of that name; raises NotFoundError."""
         possible = re.fullmatch(r"[a-z0-9-]{1,63}", name) is not None
-        found = self.store.get_document(f"characters/{name}/character", Character) if possible else None
+        found = self._standing(name) if possible else None
         if found is None:
             known = ", ".join(self.characters()) or "none yet"
             raise NotFoundError(
@@ -127,7 +182,8 @@ class Library:
     def characters(self) -> list[str]:
         """Names of all characters."""
         names = self.store.list_documents("characters")
-        return sorted(name.split("/")[1] for name in names if name.endswith("/character"))
+        made = (name.split("/")[1] for name in names if name.endswith("/character"))
+        return sorted(name for name in made if self._standing(name) is not None)
 
     # sources
 
@@ -138,6 +194,39 @@ class Library:
         journal = self.store.journal(f"characters/{character}/sources", SourceBatch)
         journal.append(SourceBatch(at=datetime.now(UTC), files=files))
 
+    def take_back(self, character: str, digests: tuple[Digest, ...]) -> None:
+        """Files that count no more. Raises NotFoundError for one that was not given, InputError for one that is in the training pool."""
+        given = {file.digest: file for file in self.sources(character)}
+        pooled = self._pooled_sources(character)
+        for digest in digests:
+            if digest not in given:
+                raise NotFoundError(
+                    f"{character} has no source {short(digest)}.", remedy=f"See: flenwheel character show {character}."
+                )
+            if digest in pooled:
+                raise InputError(
+                    f"{printable_path(given[digest].name)} cannot be taken back.",
+                    why="it is in the training pool, which only grows: LoRAs may have learned from it.",
+                    remedy="Give the other pictures to a character of another name.",
+                )
+        self._take_back(character, digests)
+
+    def _take_back(self, character: str, digests: tuple[Digest, ...]) -> None:
+        if digests:
+            journal = self.store.journal(f"characters/{character}/sources", SourceBatch)
+            journal.append(SourceBatch(at=datetime.now(UTC), files=(), taken_back=digests))
+
+    def _pooled_sources(self, character: str) -> frozenset[Digest]:
+        """The files that pictures in the pool were read from."""
+        found: set[Digest] = set()
+        real = [entry.image for entry in self.pool(character) if entry.real]
+        for key in dict.fromkeys(image.request for image in real):
+            request = self.store.get_request(IngestRequest, key)
+            names = {image.item for image in real if image.request == key}
+            files = self.sources(character) if request is None else request.files
+            found |= {file.digest for file in files if file.name in names}
+        return frozenset(found)
+
     def sources(self, character: str) -> tuple[SourceFile, ...]:
         """All files given so far, in the order given.
 
@@ -147,6 +236,8 @@ class Library:
         journal = self.store.journal(f"characters/{character}/sources", SourceBatch)
         found: dict[Digest, dict[str, SourceFile]] = {}
         for batch in journal.read():
+            for digest in batch.taken_back:
+                found.pop(digest, None)
             given: dict[Digest, dict[str, SourceFile]] = {}
             for file in batch.files:
                 given.setdefault(file.digest, {})[file.name] = file

@@ -61,6 +61,29 @@ class DropIn:
         self._library.create_character(character)
         return character
 
+    def change(self, character: Character) -> Character:
+        """Gives a character another trigger, class word, kind or recipe, before its first turn."""
+        load_recipe(character.recipe)
+        self._not_while_reading(character.name)
+        self._library.change_character(character)
+        return character
+
+    def remove(self, character: str) -> None:
+        """Removes a character that has had no turn, with its pictures."""
+        self._not_while_reading(character)
+        self._library.remove_character(character)
+        self._failed.pop(character, None)
+
+    def take_back(self, character: str, digest: Digest) -> None:
+        """A picture that was given counts no more. Raises InputError if it is in the training pool."""
+        self._library.character(character)
+        self._not_while_reading(character)
+        self._library.take_back(character, (digest,))
+
+    def _not_while_reading(self, character: str) -> None:
+        if character in self._running:
+            raise GateError(f"The pictures of {character} are being read.", remedy="Wait until that is done.")
+
     def add_picture(self, character: str, data: bytes, name: str, caption: str | None) -> SourceFile:
         """Keeps a picture a user gave. Raises InputError if it cannot be decoded: nothing unreadable enters the library."""
         self._library.character(character)
@@ -93,7 +116,10 @@ class DropIn:
         if character in self._failed:
             return IngestReport(state="failed", error=self._failed[character], files=files)
         result = None
+        removed = self._library.removed_at(character)
         for line in self._journal(character).read():
+            if removed is not None and line.at < removed:
+                continue
             path = f"stages/ingest/{line.request}/manifest.json"
             if self._store.files.exists(path):
                 result = IngestResult.from_bytes(self._store.files.read(path), where=path)

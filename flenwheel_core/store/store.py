@@ -21,6 +21,7 @@ from flenwheel_core.store.journal import Journal
 from flenwheel_core.store.tables import from_parquet, table_digest, to_parquet
 
 Kind = TypeVar("Kind", bound=Document)
+Asked = TypeVar("Asked", bound=StageRequest)
 Result = TypeVar("Result", bound=StageResult)
 
 
@@ -106,6 +107,15 @@ class Store:
 
     def put_request(self, request: StageRequest) -> None:
         self.files.create(f"{self.stage_folder(request)}/request.json", request.to_bytes())
+
+    def get_request(self, kind: type[Asked], key: str) -> Asked | None:
+        """The request of that key, if it was ever run here."""
+        path = f"stages/{kind.stage}/{key}/request.json"
+        try:
+            data = self.files.read(path)
+        except FileNotFoundError:
+            return None
+        return kind.from_bytes(data, where=f"{self.files.url}/{path}")
 
     def put_result(self, request: StageRequest, result: StageResult) -> None:
         """Marks a stage as done. Call it last."""

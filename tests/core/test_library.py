@@ -8,9 +8,10 @@ import pytest
 from flenwheel_core.domain.images import ImageKind, ImageRecord
 from flenwheel_core.domain.loras import LoraRecord
 from flenwheel_core.domain.scores import Scorecard
-from flenwheel_core.domain.stages import SourceFile
+from flenwheel_core.domain.stages import IngestRequest, SourceFile
 from flenwheel_core.errors import InputError, NotFoundError
-from flenwheel_core.library import Character, Library, PoolEntry, Promotion, TurnEnded
+from flenwheel_core.library import Character, Library, PoolEntry, Promotion, SourceBatch, TurnEnded
+from flenwheel_core.recipes.screening import IngestRecipe
 from flenwheel_core.settings import Settings
 from flenwheel_core.store import Store
 
@@ -148,3 +149,65 @@ def test_a_turn_ends_once(library: Library) -> None:
             TurnEnded(at=datetime.now(UTC), number=1, flow_run="run-a", outcome=outcome),  # type: ignore[arg-type]
         )
     assert [line.outcome for line in library.ended_turns("mira")] == ["promoted"]
+
+
+def test_a_mistyped_character_can_be_changed_until_its_first_turn(library: Library) -> None:
+    library.change_character(mira(trigger="other_char"))
+    assert library.character("mira").trigger == "other_char"
+    library.change_character(mira())
+    library.create_character(mira())
+    library.open_turn("mira", "run-1", f"{1:064x}")
+    library.change_character(mira())
+    with pytest.raises(InputError, match="fixed with its first turn"):
+        library.change_character(mira(trigger="other"))
+    assert library.character("mira") == mira()
+
+
+def test_sources_taken_back_count_no_more_until_they_are_given_again(library: Library) -> None:
+    first, second = (SourceFile(name=f"{name}.png", digest=f"{number:064x}") for number, name in enumerate("ab"))
+    library.add_sources("mira", (first, second))
+    library.take_back("mira", (first.digest,))
+    assert library.sources("mira") == (second,)
+    with pytest.raises(NotFoundError, match="no source"):
+        library.take_back("mira", (first.digest,))
+    library.add_sources("mira", (first,))
+    assert library.sources("mira") == (second, first)
+    lines = list(library.store.journal("characters/mira/sources", SourceBatch).read())
+    assert [(len(line.files), line.taken_back) for line in lines] == [(2, ()), (0, (first.digest,)), (1, ())]
+
+
+def test_a_source_in_the_pool_cannot_be_taken_back(library: Library) -> None:
+    used, unread = (SourceFile(name=name, digest=f"{number:064x}") for number, name in enumerate(("a.png", "b.png")))
+    request = IngestRequest(character=mira().ref(), files=(used, unread), recipe=IngestRecipe(), verifier="nano")
+    library.store.put_request(request)
+    library.add_sources("mira", (used, unread))
+    image = ImageRecord(
+        digest="c" * 64,
+        width=1,
+        height=1,
+        kind=ImageKind.SOURCE,
+        stage="ingest",
+        request=request.key(),
+        item="a.png",
+    )
+    library.add_to_pool("mira", [PoolEntry(image=image, caption="", real=True, turn=1, gate=None)])
+    library.take_back("mira", (unread.digest,))
+    with pytest.raises(InputError, match=r"a\.png cannot be taken back"):
+        library.take_back("mira", (used.digest,))
+    assert library.sources("mira") == (used,)
+
+
+def test_a_character_without_turns_can_be_removed_and_made_anew(library: Library) -> None:
+    library.add_sources("mira", (SourceFile(name="a.png", digest="a" * 64),))
+    library.remove_character("mira")
+    assert library.characters() == []
+    with pytest.raises(NotFoundError):
+        library.character("mira")
+    with pytest.raises(NotFoundError):
+        library.remove_character("mira")
+    again = mira(trigger="other_char")
+    library.create_character(again)
+    assert (library.characters(), library.character("mira"), library.sources("mira")) == (["mira"], again, ())
+    library.open_turn("mira", "run-1", f"{1:064x}")
+    with pytest.raises(InputError, match="has had a turn"):
+        library.remove_character("mira")

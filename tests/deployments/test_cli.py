@@ -178,8 +178,39 @@ def test_more_pictures_of_a_known_character_need_only_its_name(
     )
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "a.png").write_bytes(b"x")
+    library.open_turn("mira", "run-1", "0" * 64)
     code, _, err = run(capsys, "ingest", "mira", str(tmp_path / "more"), "--trigger", "other_x")
     assert code == 1 and "There is a character mira already" in err
+    assert library.sources("mira") == ()
+
+
+def test_what_was_given_wrongly_is_put_right_before_the_first_turn(
+    capsys: pytest.CaptureFixture[str], settings: Settings
+) -> None:
+    from flenwheel_core.domain.stages import SourceFile
+    from flenwheel_core.library import Character, Library
+    from flenwheel_core.store import Store
+
+    library = Library(Store(settings.store_url))
+    library.create_character(
+        Character(name="mira", trigger="typo_char", class_word="robot", kind="subject", recipe="nano")
+    )
+    names = ("a [1].png", "sub/scan.tif", "b.png")
+    library.add_sources("mira", tuple(SourceFile(name=name, digest=f"{i:04x}" * 16) for i, name in enumerate(names, 1)))
+    code, out, _ = run(capsys, "character", "change", "mira", "--trigger", "ohwx_char")
+    assert code == 0 and "trigger typo_char is now ohwx_char" in out
+    code, out, _ = run(capsys, "character", "show", "mira")
+    assert code == 0 and "trigger ohwx_char, class word robot" in out and all(name in out for name in names)
+    code, out, _ = run(capsys, "character", "take-back", "mira", "a [1].png", "sub/scan.tif")
+    assert code == 0 and "2 taken back, 1 left" in out
+    code, _, err = run(capsys, "character", "take-back", "mira", "sub/scan.tif")
+    assert code == 1 and "no picture sub/scan.tif" in err and "flenwheel character show mira" in err
+    code, out, _ = run(capsys, "character", "take-back", "mira", "00030003")
+    assert code == 0 and library.sources("mira") == ()
+    code, out, _ = run(capsys, "character", "remove", "mira")
+    assert code == 0 and library.characters() == []
+    code, _, err = run(capsys, "character", "show", "mira")
+    assert code == 1 and "There is no character 'mira'" in err
 
 
 @pytest.mark.parametrize(

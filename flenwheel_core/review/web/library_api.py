@@ -1,6 +1,6 @@
 """The API of characters and turns: the drop-in start, and how turns go."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, File, Form, Path, UploadFile
 from pydantic import Field
@@ -10,12 +10,13 @@ from flenwheel_core.errors import GateError, ServerError
 from flenwheel_core.ids import Digest, Slug
 from flenwheel_core.images.folder import CAPTION_BYTES
 from flenwheel_core.library import Character
-from flenwheel_core.names import NewName
+from flenwheel_core.names import ClassWord, NewName, Trigger
 from flenwheel_core.recipes.loading import list_recipes, load_recipe
 from flenwheel_core.review.drop_in import IngestReport
 from flenwheel_core.review.flow_server import Flywheel, RunStatus
 from flenwheel_core.review.summary import CellCoverage, coverage_of
 from flenwheel_core.review.turns import TurnDetail, TurnView
+from flenwheel_core.review.web.gate_models import ImageDigest
 from flenwheel_core.review.web.studio import Studio, TheStudio
 
 router = APIRouter(tags=["characters and turns"])
@@ -28,6 +29,15 @@ class NewCharacter(Character):
 
     name: NewName
     recipe: str = Field(max_length=80, pattern=r"^[a-z0-9][a-z0-9_-]*$")
+
+
+class ChangeCharacter(Document):
+    """What to change about a character that has had no turn; what is left out stays."""
+
+    trigger: Trigger | None = None
+    class_word: ClassWord | None = None
+    kind: Literal["person", "subject"] | None = None
+    recipe: str | None = Field(default=None, max_length=80, pattern=r"^[a-z0-9][a-z0-9_-]*$")
 
 
 class CharacterView(Document):
@@ -100,7 +110,7 @@ def list_characters(studio: TheStudio) -> list[CharacterView]:
 
 @router.post("/characters")
 def create_character(studio: TheStudio, character: NewCharacter) -> CharacterView:
-    """Creates a character. Trigger and class word never change afterwards."""
+    """Creates a character. Trigger and class word never change after its first turn."""
     studio.drop_in.create(Character.model_validate(character.model_dump()))
     return character_view(studio, character.name)
 
@@ -109,6 +119,26 @@ def create_character(studio: TheStudio, character: NewCharacter) -> CharacterVie
 def get_character(studio: TheStudio, name: CharacterName) -> CharacterView:
     """One character with its ingest report."""
     return character_view(studio, name)
+
+
+@router.patch("/characters/{name}")
+def change_character(studio: TheStudio, name: CharacterName, change: ChangeCharacter) -> CharacterView:
+    """Changes a character. Trigger, class word, kind and recipe are fixed with its first turn."""
+    standing = studio.library.character(name)
+    studio.drop_in.change(standing.model_copy(update=change.model_dump(exclude_none=True)))
+    return character_view(studio, name)
+
+
+@router.delete("/characters/{name}", status_code=204)
+def remove_character(studio: TheStudio, name: CharacterName) -> None:
+    """Removes a character that has had no turn, with its pictures."""
+    studio.drop_in.remove(name)
+
+
+@router.delete("/characters/{name}/sources/{image}", status_code=204)
+def take_back_source(studio: TheStudio, name: CharacterName, image: ImageDigest) -> None:
+    """Takes back a picture that was given, unless it is in the training pool."""
+    studio.drop_in.take_back(name, image)
 
 
 @router.post("/characters/{name}/sources")

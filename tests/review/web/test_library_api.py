@@ -1,9 +1,12 @@
-"""Characters through the studio's API: what may be called how."""
+"""Characters through the studio's API: what may be called how, and what can be put right before the first turn."""
+
+import io
 
 import pytest
 from fastapi.testclient import TestClient
+from PIL import Image
 
-from flenwheel_core.library import Character
+from flenwheel_core.library import Character, Library
 from flenwheel_core.store import Store
 
 FIELDS = {"name": "rex", "trigger": "ohwx_rex", "class_word": "dog", "kind": "subject", "recipe": "nano"}
@@ -35,3 +38,36 @@ def test_an_older_characters_long_name_is_shown_but_starts_no_turn(client: TestC
     assert client.get(f"/characters/{name}").status_code == 200
     answer = client.post(f"/api/v1/characters/{name}/turns", json={})
     assert answer.status_code == 422 and "cannot be a character's name" in answer.json()["what"]
+
+
+def given(client: TestClient, colour: str, name: str) -> str:
+    buffer = io.BytesIO()
+    Image.new("RGB", (9, 9), colour).save(buffer, "PNG")
+    answer = client.post("/api/v1/characters/rex/sources", files={"file": (name, buffer.getvalue())})
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["digest"])
+
+
+def test_what_was_given_wrongly_is_put_right_before_the_first_turn(client: TestClient, store: Store) -> None:
+    client.post("/api/v1/characters", json={**FIELDS, "trigger": "typo_rex"})
+    here = "/api/v1/characters/rex"
+    assert client.patch(here, json={"trigger": "ohwx_rex"}).json()["character"] == FIELDS
+    assert client.patch(here, json={"trigger": "No!"}).status_code == 422
+    assert client.patch(here, json={"recipe": "no-such-recipe"}).status_code in (404, 422)
+    red, blue = given(client, "red", "red.png"), given(client, "blue", "blue.png")
+    assert client.delete(f"{here}/sources/{red}").status_code == 204
+    assert client.delete(f"{here}/sources/{red}").status_code == 404
+    assert client.get(here).json()["sources"] == [blue]
+    assert client.delete(here).status_code == 204
+    assert client.get(here).status_code == 404
+    assert client.post("/api/v1/characters", json=FIELDS).json()["sources"] == []
+    Library(store).open_turn("rex", "run-1", "0" * 64)
+    assert client.patch(here, json={"trigger": "other_rex"}).status_code == 422
+    refused = client.delete(here)
+    assert refused.status_code == 422 and "has had a turn" in refused.json()["what"]
+
+
+def test_taking_back_needs_the_csrf_token(client: TestClient) -> None:
+    client.post("/api/v1/characters", json=FIELDS)
+    for method in ("DELETE", "PATCH"):
+        assert client.request(method, "/api/v1/characters/rex", headers={"x-csrf-token": ""}).status_code == 403

@@ -33,6 +33,7 @@ async function call(method, path, { json, form, signal } = {}) {
 
 export const get = (path, options) => call("GET", path, options);
 export const post = (path, json) => call("POST", path, { json: json ?? {} });
+export const remove = (path) => call("DELETE", path);
 export const upload = (path, form) => call("POST", path, { form });
 export const newId = () => Array.from(crypto.getRandomValues(new Uint8Array(12)), (b) => b.toString(16).padStart(2, "0")).join("");
 

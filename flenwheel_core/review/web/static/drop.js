@@ -1,5 +1,5 @@
 // Dropping pictures: a new character, more pictures for one, and the start of a turn.
-import { el, get, post, showProblem, upload } from "./api.js";
+import { el, get, post, remove, showProblem, upload } from "./api.js";
 import { TEXTS, chosenFiles, droppedFiles } from "./drop_files.js";
 
 const $ = (id) => document.getElementById(id);
@@ -148,6 +148,25 @@ if (creating) { creating.recipe.addEventListener("change", tellRecipe); tellReci
 
 $("read-again")?.addEventListener("click", read);
 if (character) tell(JSON.parse(sessionStorage.getItem(`flenwheel-dropped-${character}`) ?? "[]"));
+for (const button of document.querySelectorAll(".take-back")) {
+  button.addEventListener("click", async () => {
+    try {
+      await remove(`/characters/${character}/sources/${button.dataset.digest}`);
+      location.reload();
+    } catch (problem) {
+      showProblem(problem);
+    }
+  });
+}
+$("remove-character")?.addEventListener("click", async () => {
+  if (!confirm(`Remove ${character} with all its pictures?`)) return;
+  try {
+    await remove(`/characters/${character}`);
+    location.assign("/characters");
+  } catch (problem) {
+    showProblem(problem);
+  }
+});
 if ($("character")?.dataset.ingest === "running") follow();
 
 $("start-turn")?.addEventListener("submit", async (event) => {
