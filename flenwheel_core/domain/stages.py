@@ -125,6 +125,7 @@ class EnrichResult(StageResult):
 
 class ScreenRequest(StageRequest):
     stage = "screen"
+    version = 2  # since then edits that leave their source's frame are pointed out
 
     character: CharacterRef
     images: Digest = Field(description="image set of the candidates")

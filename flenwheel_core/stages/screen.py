@@ -16,6 +16,7 @@ from flenwheel_core.errors import FlenwheelError, InputError
 from flenwheel_core.families.protocols import Embedded
 from flenwheel_core.families.registry import open_reader, open_verifier
 from flenwheel_core.identity.duplicates import CopyFinder, Match, embedding_copies
+from flenwheel_core.identity.framing import Frames
 from flenwheel_core.identity.quality import Measures, measure
 from flenwheel_core.identity.screening import (
     RANK,
@@ -51,6 +52,7 @@ class Seen:
     """Without its embedding, which is large: `identity` says where it lay."""
     identity: Identity | None
     read: Labels
+    moved: ScreenReason | None = None
     problem: str = ""
 
 
@@ -126,6 +128,7 @@ def _look(
     seen: list[Seen] = []
     vectors: list[NDArray[np.float32] | None] = []
     space = FingerprintSpace(request.fingerprint)
+    frames = Frames(context.store, context.store.get_images(request.references))
     with ExitStack() as stack:
         context.progress.loading(f"verifier {request.verifier}")
         verifier = stack.enter_context(open_verifier(request.verifier, context.settings))
@@ -149,7 +152,8 @@ def _look(
                 one, labels = next(embedded), next(reads)
                 identity = space.locate(one.embedding) if one.embedding is not None else None
                 small = replace(one, embedding=None)
-                seen.append(Seen(record, measure(image), small, identity, labels or one.labels or Labels()))
+                shown = labels or one.labels or Labels()
+                seen.append(Seen(record, measure(image), small, identity, shown, frames.moved(record, image)))
                 keep = verifier.sees_whole_picture and one.embedding is not None
                 vectors.append(np.asarray(one.embedding, dtype=np.float32) if keep else None)
             context.progress.step(len(seen), len(records), "images")
@@ -180,6 +184,9 @@ def _judge(seen: Seen, limits: Limits, references: Known, pool: Known, request: 
         known = pool.copied_by(seen)
         if known is not None:
             findings.append(("fail", _duplicate(known[1], known[0].bits, limits)))
+    if seen.moved is not None:
+        # A hint: the picture may be good for the LoRA and still teach the editor to move everything.
+        findings.append(("pass", seen.moved))
     if request.recipe.check_labels:
         person = request.character.kind == "person"
         findings += judge_labels(asked, seen.read, person=person, strict=request.strict)

@@ -81,7 +81,7 @@ def check_pair(pair: Pair) -> list[TripletProblem]:
     changed = _largest_difference(_small(pair.source), _small(pair.target))
     if changed < UNCHANGED_BELOW:
         return [*problems, TripletProblem(code="unchanged", value=changed, limit=UNCHANGED_BELOW)]
-    return problems + _moves(pair)
+    return problems + moves(pair)
 
 
 def changed_region(source: Image.Image, target: Image.Image, rows: int, columns: int) -> NDArray[np.float32]:
@@ -100,7 +100,7 @@ def _prompt_problems(triplet: Triplet) -> list[TripletProblem]:
     return [] if triplet.prompt.strip() else [TripletProblem(code="no_prompt")]
 
 
-def _moves(pair: Pair) -> list[TripletProblem]:
+def moves(pair: Pair) -> list[TripletProblem]:
     """Shift and zoom between two pictures of the same scene."""
     shift, aligned = align(pair.source, pair.target)
     if aligned >= SAME_SCENE and shift > SHIFT_TOLERANCE:

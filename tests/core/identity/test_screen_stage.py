@@ -15,6 +15,7 @@ from flenwheel_core.recipes.screening import ScreeningRecipe
 from flenwheel_core.settings import Settings
 from flenwheel_core.stages.base import StageContext
 from flenwheel_core.stages.screen import screen
+from flenwheel_core.store.pictures import load_picture
 from tests.core.identity.stage_world import HERO, candidate, context, hero, ingested, sources, tiny_vision_model, views
 
 RECIPE = ScreeningRecipe(duplicate_similarity=0.99999)
@@ -62,6 +63,23 @@ def new_view(number: int) -> View:
 
 def codes(row: Screening) -> list[str]:
     return [reason.code for reason in row.reasons]
+
+
+def test_an_edit_that_zooms_its_source_passes_with_a_hint(stage: StageContext, known: IngestResult, model: str) -> None:
+    source = stage.store.get_images(known.sources)[0]
+    picture = load_picture(stage.store, source.digest)
+    side = picture.width
+    inner = (side * 0.04, side * 0.04, side * 0.96, side * 0.96)
+    edits = [picture.resize(picture.size, box=inner), picture]
+    candidates = []
+    for number, edit in enumerate(edits):
+        darker = edit.point(lambda value: int(value * 0.9))
+        record = candidate(stage, darker, f"edit-{number}", source.labels)
+        candidates.append(record.model_copy(update={"parents": (source.digest,)}))
+    recipe = RECIPE.model_copy(update={"near_copy_bits": 0})
+    zoomed, kept = rows_of(stage, screen(request_for(stage, known, model, candidates, recipe=recipe), stage))
+    assert (zoomed.outcome, codes(zoomed)) == ("pass", ["identity_ok", "misaligned"])
+    assert "misaligned" not in codes(kept)
 
 
 def test_right_ones_pass_and_every_fault_has_its_reason(stage: StageContext, known: IngestResult, model: str) -> None:
