@@ -7,6 +7,7 @@ because it would silently do nothing.
 import difflib
 import io
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,8 @@ from flenwheel_core.plain_text import decode_text
 PREFIX = "FLENWHEEL_"
 OWN_VARIABLES = frozenset({"FLENWHEEL_FLOW_RUN", "FLENWHEEL_PROJECT"})
 """What a running workspace tells its processes: no settings, but no mistakes either."""
+_PLATFORM = re.compile(r"\w+_(?:SERVICE_HOST|SERVICE_PORT\w*|PORT|PORT_\d+_(?:TCP|UDP|SCTP)(?:_\w+)?)")
+"""Container platforms put the address of each service into the environment, under the service's name."""
 _NEAR = 0.65
 
 
@@ -105,11 +108,16 @@ def _variables(path: Path) -> Mapping[str, str | None]:
 def check_environment(settings_cls: type[BaseSettings]) -> None:
     """Raises RecipeError for a variable that looks like a misspelt setting.
 
-    Container platforms add variables of their own, such as FLENWHEEL_SERVICE_PORT: what resembles no setting is left alone.
+    What resembles no setting, or is what a container platform adds, is left alone.
     """
     for given in sorted(os.environ):
         bare = _bare(given)
-        if _is_ours(given) and bare not in settings_cls.model_fields and _nearest(bare, settings_cls):
+        if (
+            _is_ours(given)
+            and not _PLATFORM.fullmatch(given)
+            and bare not in settings_cls.model_fields
+            and _nearest(bare, settings_cls)
+        ):
             raise _unknown(given, settings_cls, "the environment")
 
 

@@ -27,6 +27,7 @@ from flenwheel_core.domain.stages import (
 from flenwheel_core.editor_library import EditorLibrary
 from flenwheel_core.errors import InputError
 from flenwheel_core.evaluation.card import plan_card
+from flenwheel_core.identity.given_captions import training_caption
 from flenwheel_core.ids import derive_seed
 from flenwheel_core.library import Character, CharacterFacts, Library, PoolEntry, Promotion, TurnEnded
 from flenwheel_core.planning import ingest_request, made_caption, sample_prompts, training_items
@@ -110,8 +111,11 @@ class Turn:
         self.add_to_pool([self.entry(record, record.caption, gate=None) for record in records])
 
     def entry(self, record: ImageRecord, caption: str | None, *, gate: str | None) -> PoolEntry:
-        """A picture on its way into the pool."""
-        words = caption or made_caption(record.labels, self.character.ref(), self.recipe)
+        """A picture on its way into the pool. A caption that a person typed at a gate is learned as a given one is."""
+        character = self.character.ref()
+        words = caption or made_caption(record.labels, character, self.recipe)
+        if caption and gate is not None:
+            words = training_caption(caption, character, self.recipe.train.text_tokens).text
         return PoolEntry(image=record, caption=words, real=gate is None, turn=self.number, gate=gate)
 
     def add_to_pool(self, entries: Sequence[PoolEntry]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from flenwheel_core.domain.stages import CharacterRef
 from flenwheel_core.identity.captions import with_trigger
+from flenwheel_core.plain_text import one_line
 
 _PLACEHOLDER = re.compile(r"\[\s*(?:trigger|name)\s*\]", re.IGNORECASE)
 _TAG = re.compile(r"<(?:lora|lyco|lycoris|hypernet|embedding):[^<>]*>", re.IGNORECASE)
@@ -37,7 +38,7 @@ class TrainingCaption:
 def training_caption(given: str, character: CharacterRef, tokens_read: int | None) -> TrainingCaption:
     """The given caption with the trigger in it once, in its own spelling, where it is read; without the syntax of interfaces."""
     doubts = []
-    text = _PLACEHOLDER.sub(character.trigger, given)
+    text = _PLACEHOLDER.sub(character.trigger, one_line(given))
     text, syntax = _without_syntax(text)
     if syntax:
         doubts.append(

@@ -50,7 +50,18 @@ def test_a_misspelt_setting_is_named_with_the_right_one(place: Path, monkeypatch
 
 
 def test_variables_that_container_platforms_add_are_no_mistakes(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SERVICE_HOST", "SERVICE_PORT", "PORT", "PORT_4300_TCP", "PORT_4300_TCP_ADDR", "FLOW_RUN", "PROJECT"):
+    for name in (
+        "STUDIO_PORT",
+        "PREFECT_PORT",
+        "PREFECT_SERVICE_PORT_HTTP",
+        "SERVICE_HOST",
+        "SERVICE_PORT",
+        "PORT",
+        "PORT_4300_TCP",
+        "PORT_4300_TCP_ADDR",
+        "FLOW_RUN",
+        "PROJECT",
+    ):
         monkeypatch.setenv(f"FLENWHEEL_{name}", "x")
     Settings()
 

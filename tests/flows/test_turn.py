@@ -184,3 +184,16 @@ def test_only_usable_pictures_enter_the_pool(turn: Turn) -> None:
     )
     entries = EnrichedRounds(turn)._good("g", decisions, records)
     assert [entry.image.digest for entry in entries] == [digest(4), digest(9)]
+
+
+@pytest.mark.parametrize(
+    ("typed", "learned"),
+    [
+        ("[trigger] in the\nrain", "ohwx_char in the rain"),
+        ("smiling, OHWX_CHAR", "smiling, ohwx_char"),
+        ("in the rain", "photo of ohwx_char person, in the rain"),
+    ],
+)
+def test_a_caption_typed_at_a_gate_is_learned_with_the_trigger(turn: Turn, typed: str, learned: str) -> None:
+    assert turn.entry(record(1), typed, gate="gate").caption == learned
+    assert turn.entry(record(1), "as ingest made it", gate=None).caption == "as ingest made it"
