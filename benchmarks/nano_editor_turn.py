@@ -98,7 +98,7 @@ def lend_editor(world: World, other: Path, number: int) -> bool:
 
 
 def _turn(world: World, number: int) -> EditorTurn:
-    return EditorTurn(world.store, world.recipe, None, f"{number:08d}-{world.arm.name}")
+    return EditorTurn(world.store, world.recipe, None, f"{number:08d}-{world.arm.name}", number)
 
 
 def _compare(world: World, number: int, trained: TrainedEditor) -> EditCompareRequest:

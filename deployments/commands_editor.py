@@ -4,6 +4,7 @@ from pathlib import Path
 
 from cyclopts import App
 
+from deployments.commands_run import end_open_turn
 from deployments.terminal import plain_console
 from flenwheel_core.editor_library import EditorLibrary
 from flenwheel_core.names import CHARACTER
@@ -42,10 +43,23 @@ def status() -> None:
         console.print(
             f"{line.at:%Y-%m-%d %H:%M}  {line.lora.name}  {line.lora.images} triplets  {line.lora.base_model}"
         )
+    numbers = {turn.flow_run: f"turn {turn.number}" for turn in library.turns()}
     for run in library.ended_runs():
-        console.print(
-            f"{run.at:%Y-%m-%d %H:%M}  run {run.flow_run[:8]}: {run.outcome}, {run.collected} triplets collected"
-        )
+        name = numbers.get(run.flow_run, f"run {run.flow_run}")
+        console.print(f"{run.at:%Y-%m-%d %H:%M}  {name}: {run.outcome}, {run.collected} triplets collected")
+
+
+@editor.command
+def end(number: int | None = None) -> None:
+    """End an open turn of the editor, also one whose run failed, crashed, was cancelled or deleted in Prefect.
+
+    Parameters
+    ----------
+    number
+        The turn's number; the newest open turn if not given.
+    """
+    settings = Settings()
+    console.print(end_open_turn(settings, _store(), None, number))
 
 
 @editor.command(name="export-triplets")

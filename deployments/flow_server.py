@@ -44,9 +44,19 @@ class PrefectFlowServer:
             )
         return found
 
-    def start_turn(self, flywheel: Flywheel, character: str, recipe: str | None) -> RunStatus:
+    def cancel_run(self, flow_run_id: str) -> None:
+        """Cancels a run; its worker ends its process."""
+        self._api().cancel(flow_run_id)
+
+    def start_turn(
+        self, flywheel: Flywheel, character: str, recipe: str | None, *, beside_open_turn: bool = False
+    ) -> RunStatus:
         """Schedules a turn and returns its run."""
-        parameters: dict[str, Json] = {"character": character, "recipe": recipe}
+        parameters: dict[str, Json] = {
+            "character": character,
+            "recipe": recipe,
+            "beside_open_turn": beside_open_turn,
+        }
         run = self._api().start(DEPLOYMENTS[flywheel], parameters)
         return RunStatus(flow_run=run.id, state="SCHEDULED", name="Scheduled")
 

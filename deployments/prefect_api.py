@@ -160,6 +160,14 @@ class PrefectApi:
         """What the Retry button does: schedules the run again; what it finished is not made again."""
         return self.set_state(id_, "SCHEDULED", "AwaitingRetry", "retried", force=force)
 
+    def cancel(self, id_: str) -> None:
+        """What the Cancel button does: a worker ends the process of a run that works; any other run is cancelled at once."""
+        state = self.run(id_).state
+        if state is not None and state.type == "RUNNING":
+            self.set_state(id_, "CANCELLING", "Cancelling", "A person ended the turn.")
+        else:
+            self.set_state(id_, "CANCELLED", "Cancelled", "A person ended the turn.")
+
     # inputs, limits
 
     def read_input(self, id_: str, key: str) -> str | None:

@@ -11,13 +11,11 @@ from deployments.prefect_api import FlowRun, PrefectApi
 from flenwheel_core.domain.decisions import ClosedGate
 from flenwheel_core.errors import NotFoundError, ServerError
 from flenwheel_core.ids import Json
-from flenwheel_core.review.flow_server import ResumeResult
+from flenwheel_core.review.flow_server import GOES_ON, ResumeResult
 
 SCHEMA_SECONDS = 4.0
 """A run is Suspended a moment before the form of its gate is stored; after this long its process must have died in between."""
 NO_SCHEMA = "Run input schema not found."
-GOES_ON = ("SCHEDULED", "PENDING", "RUNNING")
-"""A run in such a state takes the outcome from the store when it comes to the gate, or has taken it already."""
 NOT_WAITING = "Cannot resume a flow run that is not paused."
 
 
@@ -60,6 +58,7 @@ def resume_gate(api: PrefectApi, flow_run_id: str, outcome: ClosedGate) -> Resum
         gate = gate_of(run)
         if gate is None or run.state is None:
             if run.state is not None and run.state.type in GOES_ON:
+                # It takes the outcome from the store when it comes to the gate, or has taken it already.
                 return ResumeResult(accepted=True)
             state = run.state.name if run.state is not None else "unknown"
             return ResumeResult(accepted=False, reason=f"The run does not wait any more; it is {state}.")

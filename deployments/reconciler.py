@@ -85,10 +85,10 @@ def hand_over_answers(api: PrefectApi, store: Store) -> list[str]:
     done, reviews = [], Reviews(store)
     for gate, run in waiting_runs(api).items():
         try:
-            closed = reviews.closed(gate)
+            session, closed = reviews.get(gate), reviews.closed(gate)
         except NotFoundError:
             continue
-        if closed is not None:
+        if closed is not None and session.flow_run == run.id:
             result = resume_gate(api, run.id, closed)
             done.append(f"{gate}: its answer reached the run" if result.accepted else f"{gate}: {result.reason}")
     return done

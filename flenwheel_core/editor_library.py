@@ -10,11 +10,16 @@ from flenwheel_core.domain.base import Document
 from flenwheel_core.domain.editor_stages import EditorScorecard
 from flenwheel_core.domain.images import LoraUse
 from flenwheel_core.domain.loras import LoraRecord
+from flenwheel_core.domain.triplets import Triplet
 from flenwheel_core.errors import InputError
 from flenwheel_core.ids import Digest
 from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.store import Store
-from flenwheel_core.triplets.collect import collect_triplets
+from flenwheel_core.triplets.collect import collect_triplets, get_triplets, lesson_of
+from flenwheel_core.triplets.lessons import Lessons
+from flenwheel_core.turn_numbers import Look, TurnOpened, claim_number, opened_turns
+
+TURNS = "editor/turns"
 
 
 class EditorPromotion(Document):
@@ -28,15 +33,22 @@ class EditorPromotion(Document):
     reasons: tuple[str, ...] = ()
 
 
+EditorOutcome = Literal["promoted", "kept", "stopped", "too few", "ended"]
+ANSWERED = ("promoted", "kept", "stopped")
+"""Ends of runs whose lessons a person answered for, one way or the other."""
+
+
 class EditorRunEnded(Document):
     """How a run of Flywheel 2 ended."""
 
     at: AwareDatetime
     flow_run: str
-    outcome: Literal["promoted", "kept", "stopped", "too few"]
+    outcome: EditorOutcome
     triplets: Digest
     """The set that was collected, before checks."""
     collected: int
+    by: str = ""
+    """Who ended it, if the run did not."""
 
 
 class EditorLibrary:
@@ -90,27 +102,59 @@ class EditorLibrary:
             found.append(LoraUse(digest=self.store.put_blob(path.read_bytes()), weight=lora.weight))
         return tuple(found)
 
-    def end_run(
-        self,
-        flow_run: str,
-        outcome: Literal["promoted", "kept", "stopped", "too few"],
-        triplets: Digest,
-        collected: int,
-    ) -> None:
+    # turns
+
+    def open_turn(self, flow_run: str, recipe: Digest, look: Look | None = None) -> TurnOpened:
+        """The turn of this flow run: the one it opened before, or the next number; `look` may refuse a further one."""
+        return claim_number(self.store, TURNS, flow_run, recipe, look)
+
+    def turns(self) -> list[TurnOpened]:
+        """All turns of the editor, in order."""
+        return list(opened_turns(self.store, TURNS))
+
+    def end_run(self, flow_run: str, outcome: EditorOutcome, triplets: Digest, collected: int, *, by: str = "") -> None:
         """Records how a run ended; a second record of the same flow run changes nothing."""
         journal = self.store.journal("editor/ended", EditorRunEnded)
         if all(line.flow_run != flow_run for line in journal.read()):
             journal.append(
                 EditorRunEnded(
-                    at=datetime.now(UTC), flow_run=flow_run, outcome=outcome, triplets=triplets, collected=collected
+                    at=datetime.now(UTC),
+                    flow_run=flow_run,
+                    outcome=outcome,
+                    triplets=triplets,
+                    collected=collected,
+                    by=by,
                 )
             )
+
+    def offered(self, flow_run: str) -> tuple[Triplet, ...]:
+        """The lessons that a run offered at gate C; none if it did not come so far."""
+        found: tuple[Triplet, ...] = ()
+        for name in self.store.list_documents(f"editor/runs/{flow_run}"):
+            if name.rpartition("/")[2].startswith("lessons-"):
+                lessons = self.store.get_document(name, Lessons)
+                found = get_triplets(self.store, lessons.collected).triplets if lessons is not None else found
+        return found
 
     def ended_runs(self) -> list[EditorRunEnded]:
         """How the ended runs ended, oldest first."""
         return list(self.store.journal("editor/ended", EditorRunEnded).read())
 
-    def waiting_triplets(self) -> int:
-        """Triplets that came since the last run that used them."""
-        used = [run.collected for run in self.ended_runs() if run.outcome in ("promoted", "kept")]
-        return max(0, len(collect_triplets(self.store).triplets) - (used[-1] if used else 0))
+    def waiting_triplets(self, character: str | None = None) -> int:
+        """Lessons, of a character or of all, that no run offered to a person who answered: learned from, or stopped."""
+        answered = {
+            lesson_of(triplet)
+            for run in self.ended_runs()
+            if run.outcome in ANSWERED
+            for triplet in get_triplets(self.store, run.triplets).triplets
+        }
+        return sum(
+            lesson_of(triplet) not in answered
+            for triplet in collect_triplets(self.store).triplets
+            if character is None or triplet.character == character
+        )
+
+    def was_stopped(self) -> bool:
+        """True if a person stopped the last turn at gate C."""
+        answers = [run.outcome for run in self.ended_runs() if run.outcome in ANSWERED]
+        return answers[-1:] == ["stopped"]

@@ -7,7 +7,8 @@ FlenwheelError
 │   ├── MissingWeightsError model weights or an optional package are not on this machine
 │   ├── ResourceError       too little video memory, memory or disk; found before the work begins
 │   ├── NotFoundError       no such character, image, LoRA, gate or run
-│   └── GateError           a gate cannot be answered this way
+│   ├── GateError           a gate cannot be answered this way
+│   └── TurnError           a turn cannot be begun or ended: another one is open, or it is over
 ├── StoreError              exit 202: the workspace holds something damaged
 │   ├── CorruptBlobError    bytes do not match their digest
 │   ├── CorruptManifestError a manifest or journal cannot be read
@@ -83,6 +84,10 @@ class GateError(UserError):
     """A gate cannot be answered this way."""
 
 
+class TurnError(UserError):
+    """A turn cannot be begun or ended: another one is open, or it is over."""
+
+
 class StoreError(FlenwheelError):
     """The workspace holds something damaged."""
 
@@ -134,6 +139,7 @@ BY_NAME: dict[str, type[FlenwheelError]] = {
         ResourceError,
         NotFoundError,
         GateError,
+        TurnError,
         StoreError,
         CorruptBlobError,
         CorruptManifestError,

@@ -16,6 +16,7 @@ from flenwheel_core.ids import Digest, Slug, short
 from flenwheel_core.images.names import printable_path
 from flenwheel_core.names import CHARACTER, ClassWord, Trigger
 from flenwheel_core.store import Journal, Store
+from flenwheel_core.turn_numbers import Look, TurnOpened, claim_number, opened_turns
 
 
 class Character(Document):
@@ -46,15 +47,6 @@ class SourceBatch(Document):
     taken_back: tuple[Digest, ...] = Field(default=(), description="files that count no more, unless given again later")
 
 
-class TurnOpened(Document):
-    """A turn of a flywheel: its number belongs to the flow run that opened it, also after a retry."""
-
-    at: AwareDatetime
-    number: int = Field(ge=1)
-    flow_run: str
-    recipe: Digest = Field(description="digest of the recipe snapshot, a blob")
-
-
 class PoolEntry(Document):
     """A picture that entered the training pool. Entries are only ever added."""
 
@@ -82,7 +74,10 @@ class TurnEnded(Document):
     at: AwareDatetime
     number: int
     flow_run: str
-    outcome: Literal["promoted", "kept", "stopped", "finished"]
+    outcome: Literal["promoted", "kept", "stopped", "finished", "ended"] = Field(
+        description="stopped: a person answered a gate so; ended: a person ended a turn whose run does not go on"
+    )
+    by: str = Field(default="", description="who ended it, if its run did not")
     challenger: Scorecard | None = None
     report: Digest | None = Field(default=None, description="blob: the report, markdown")
 
@@ -252,23 +247,21 @@ class Library:
 
     # turns
 
-    def open_turn(self, character: str, flow_run: str, recipe: Digest) -> TurnOpened:
-        """The turn of this flow run: the one it opened before, or the next number."""
-        while True:
-            turns = self.turns(character)
-            for turn in turns:
-                if turn.flow_run == flow_run:
-                    return turn
-            number = len(turns) + 1
-            opened = TurnOpened(at=datetime.now(UTC), number=number, flow_run=flow_run, recipe=recipe)
-            # Only one run can create the document of a number; who comes second looks again.
-            if self.store.put_document(f"characters/{character}/turns/{number:05d}", opened):
-                return opened
+    def open_turn(self, character: str, flow_run: str, recipe: Digest, look: Look | None = None) -> TurnOpened:
+        """The turn of this flow run: the one it opened before, or the next number; `look` may refuse a further one."""
+        return claim_number(self.store, f"characters/{character}/turns", flow_run, recipe, look)
+
+    def open_step(self, character: str, flow_run: str, recipe: Digest) -> TurnOpened:
+        """The number of a step on its own, such as a training without a turn."""
+        return claim_number(self.store, f"characters/{character}/steps", flow_run, recipe)
 
     def turns(self, character: str) -> list[TurnOpened]:
         """All turns of a character, in order."""
-        names = self.store.list_documents(f"characters/{character}/turns")
-        return [turn for name in names if (turn := self.store.get_document(name, TurnOpened)) is not None]
+        return list(opened_turns(self.store, f"characters/{character}/turns"))
+
+    def steps(self, character: str) -> list[TurnOpened]:
+        """All steps on their own, in order."""
+        return list(opened_turns(self.store, f"characters/{character}/steps"))
 
     def end_turn(self, character: str, ended: TurnEnded) -> None:
         """Records how a turn ended; a second record of the same flow run changes nothing."""

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
 
 from flenwheel_core.domain.base import Document
 from flenwheel_core.domain.decisions import ClosedGate
@@ -18,7 +17,7 @@ from flenwheel_core.domain.images import ImageRecord, LoraUse
 from flenwheel_core.domain.loras import LoraRecord
 from flenwheel_core.domain.scores import Fingerprint
 from flenwheel_core.domain.triplets import Triplet
-from flenwheel_core.editor_library import EditorLibrary, EditorPromotion
+from flenwheel_core.editor_library import EditorLibrary, EditorOutcome, EditorPromotion
 from flenwheel_core.ids import Digest, derive_seed
 from flenwheel_core.library import Library
 from flenwheel_core.recipes.model import Recipe
@@ -27,12 +26,6 @@ from flenwheel_core.store import Store
 from flenwheel_core.triplets.collect import compared, get_triplets, put_triplets, split
 from flenwheel_core.triplets.lessons import Lessons, approved_lessons, characters_of
 from flows.written import Kind, written
-
-
-class Waiting(Document):
-    """New triplets when the run began."""
-
-    triplets: int
 
 
 class ChosenLessons(Document):
@@ -50,11 +43,12 @@ class EditorTurn:
     recipe: Recipe
     character: str | None
     flow_run: str
+    number: int
 
     @property
     def name(self) -> str:
-        """Such as editor-1a2b3c4d: names the LoRA, the gate and the task runs."""
-        return f"editor-{self.flow_run[:8]}"
+        """Such as editor-turn-3: names the LoRA, the gate and the task runs. No turn of a character has such a name."""
+        return f"editor-turn-{self.number}"
 
     @property
     def library(self) -> EditorLibrary:
@@ -67,11 +61,6 @@ class EditorTurn:
     def frozen(self, step: str, kind: type[Kind], build: Callable[[], Kind]) -> Kind:
         """The document of a step: what was written down at the first call, whatever `build` would give now."""
         return written(self.store, f"editor/runs/{self.flow_run}/{step}", kind, build)
-
-    def waiting(self) -> int:
-        """New triplets when the run began: a replay after the gate must not find that there are too few now."""
-        found = self.frozen("waiting", Waiting, lambda: Waiting(triplets=self.library.waiting_triplets()))
-        return found.triplets
 
     # gate C
 
@@ -86,7 +75,7 @@ class EditorTurn:
             gate=f"{self.name}-gate-c-r{round_}",
             kind="triplets",
             character=characters_of(triplets)[0],
-            turn=len(self.library.ended_runs()) + 1,
+            turn=self.number,
             round=round_,
             images=lessons.images,
             screenings=lessons.screenings,
@@ -170,7 +159,7 @@ class EditorTurn:
             )
         )
 
-    def end(self, outcome: Literal["promoted", "kept", "stopped", "too few"], lessons: Lessons) -> None:
+    def end(self, outcome: EditorOutcome, lessons: Lessons) -> None:
         """Records how the run ended."""
         self.library.end_run(self.flow_run, outcome, lessons.collected, lessons.total)
 

@@ -17,14 +17,15 @@ from tasks.stages import benchmark, export, ingest, train
 
 @flow(name="flywheel-1", flow_run_name="{character} turn", description=__doc__, persist_result=False)
 @plain_errors
-def flywheel1(character: str, recipe: str | None = None) -> str:
+def flywheel1(character: str, recipe: str | None = None, beside_open_turn: bool = False) -> str:
     """One turn of Flywheel 1.
 
     Args:
         character: Name of the character, as given to `flenwheel ingest`.
         recipe: Recipe of this turn; the character's own recipe if left empty.
+        beside_open_turn: Begin although an earlier turn of the character still waits at a gate or works; otherwise this run ends at once.
     """
-    turn = start_turn(character, recipe)
+    turn = start_turn(character, recipe, beside_open_turn=beside_open_turn)
     asked = turn.ingest_request()
     sources = ingest(asked, f"ingest {character}")
     turn.take_in(asked, sources)

@@ -4,31 +4,44 @@ The run suspends at gate C until a person approves the lessons. The next turn of
 """
 
 from prefect import flow
-from prefect.runtime import flow_run
 
 from flenwheel_core.ids import slugify
 from flenwheel_core.triplets.lessons import Lessons
 from flows.editor_turn import EditorTurn
 from flows.gates import await_gate
-from flows.opening import plain_errors
-from tasks.editor import gather, open_editor_turn, publish_editor_report
-from tasks.opening import open_store
+from flows.opening import NothingToDo, plain_errors
+from tasks.editor import EditorTurnAsked, gather, open_editor_turn, publish_editor_report
+from tasks.opening import NotBegun, open_store, recipe_of
 from tasks.stages import edit_compare, edit_train
 
 
 @flow(name="flywheel-2", flow_run_name="editor turn", description=__doc__, persist_result=False)
 @plain_errors
-def flywheel2(character: str | None = None, recipe: str | None = None, only_when_waiting: bool = False) -> str:
+def flywheel2(
+    character: str | None = None,
+    recipe: str | None = None,
+    only_when_waiting: bool = False,
+    offer_stopped: bool = False,
+    beside_open_turn: bool = False,
+) -> str:
     """One turn of Flywheel 2.
 
     Args:
         character: Learn from this character's edits only; from everybody's if left empty.
         recipe: Recipe with the editor and its training; the character's own if left empty.
         only_when_waiting: End at once unless as many new triplets wait as the recipe's editor.train_after says.
+        offer_stopped: Offer lessons again that a person stopped at gate C, although no new ones came since.
+        beside_open_turn: Begin although an earlier turn of the editor still waits at gate C or works; otherwise this run ends at once.
     """
-    turn = start_editor_turn(character, recipe)
-    if only_when_waiting and turn.waiting() < turn.recipe.editor.train_after:
-        return f"not enough new triplets yet: {turn.waiting()} of {turn.recipe.editor.train_after}"
+    turn = start_editor_turn(
+        EditorTurnAsked(
+            character=character or None,
+            recipe=recipe or None,
+            only_when_waiting=only_when_waiting,
+            offer_stopped=offer_stopped,
+            beside_open_turn=beside_open_turn,
+        )
+    )
     for round_ in range(1, turn.recipe.gates.rounds + 1):
         lessons = turn.lessons(round_, gather)
         if lessons.passed + lessons.doubtful < turn.recipe.editor.minimum_triplets:
@@ -54,14 +67,20 @@ def learn(turn: EditorTurn, lessons: Lessons, round_: int) -> str:
     if score.comparison.promote:
         turn.promote(trained.lora, score)
     turn.end("promoted" if score.comparison.promote else "kept", lessons)
-    return score.summary()
+    later = turn.library.waiting_triplets(turn.character)
+    return score.summary() + (f"; {later} lessons came after gate C opened and wait for the next turn" if later else "")
 
 
-def start_editor_turn(character: str | None, recipe: str | None) -> EditorTurn:
-    """The turn of this flow run, the same one at every replay."""
+def start_editor_turn(asked: EditorTurnAsked) -> EditorTurn:
+    """The turn of this flow run, the same one at every replay. Raises NothingToDo if none is to begin."""
+    opened = open_editor_turn(asked)
+    if isinstance(opened, NotBegun):
+        raise NothingToDo(opened.reason)
+    store = open_store()
     return EditorTurn(
-        store=open_store(),
-        recipe=open_editor_turn(character or None, recipe or None),
-        character=character or None,
-        flow_run=flow_run.id,
+        store=store,
+        recipe=recipe_of(store, opened),
+        character=asked.character,
+        flow_run=opened.flow_run,
+        number=opened.number,
     )

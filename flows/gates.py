@@ -9,12 +9,16 @@ from typing import Literal
 from prefect.flow_runs import suspend_flow_run
 from prefect.input import RunInput, read_flow_run_input
 from prefect.input.run_input import keyset_from_base_key
+from prefect.logging import get_run_logger
 from pydantic import Field
 
 from flenwheel_core.domain.decisions import ClosedGate
 from flenwheel_core.review.session import Reviews, ReviewSession
 from flenwheel_core.review.summary import summarise
 from tasks.gate_notice import announce_gate
+
+FORM = "Prefect interface"
+"""Who answered, if the form was left without a name."""
 
 
 class GateOutcome(RunInput):
@@ -44,6 +48,7 @@ def await_gate(reviews: Reviews, session: ReviewSession) -> ClosedGate:
     attempt, answer = _last_answer(session.gate)
     closed = reviews.closed(session.gate)
     if closed is not None:
+        _note_second(reviews, closed, answer)
         return closed
     refusal = "" if answer is None else _refusal(reviews, session, answer)
     if answer is None or refusal:
@@ -53,7 +58,17 @@ def await_gate(reviews: Reviews, session: ReviewSession) -> ClosedGate:
         answer.verdict,
         answer.undecided,
         override_minimum=answer.override_minimum,
-        reviewer=answer.reviewer or "Prefect interface",
+        reviewer=answer.reviewer or FORM,
+    )
+
+
+def _note_second(reviews: Reviews, closed: ClosedGate, answer: GateOutcome | None) -> None:
+    """The form of the interface takes an answer although another one stands: the log and the studio say so."""
+    if answer is None or not reviews.note_late_answer(closed.gate, answer.verdict, answer.reviewer or FORM):
+        return
+    get_run_logger().warning(
+        f"{closed.gate} was answered twice. {closed.verdict} by {closed.reviewer or 'somebody'} came first and stands; "
+        f"{answer.verdict} by {answer.reviewer or FORM} did not count."
     )
 
 

@@ -5,37 +5,78 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
+from flenwheel_core.domain.base import Document
 from flenwheel_core.domain.editor_stages import EditCompareResult
+from flenwheel_core.editor_library import EditorLibrary
 from flenwheel_core.editor_report import editor_report
+from flenwheel_core.errors import TurnError
 from flenwheel_core.library import Library
 from flenwheel_core.names import CHARACTER
+from flenwheel_core.open_turns import only_one
 from flenwheel_core.pinning import EDITOR_TURN, pin_recipe
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.settings import Settings
 from flenwheel_core.triplets.lessons import Lessons, gather_lessons
-from tasks.opening import open_store
+from flenwheel_core.turn_numbers import TurnOpened
+from tasks.opening import NotBegun, open_store, run_states, turn_of_this_run
 
 DEFAULT_RECIPE = "nano"
 
 
-@task(name="open", task_run_name="open an editor turn", cache_policy=NO_CACHE, persist_result=False)
-def open_editor_turn(character: str | None, recipe: str | None) -> Recipe:
-    """The recipe of this run, every model pinned; a replay gets the one it began with.
+class EditorTurnAsked(Document):
+    """What a run of Flywheel 2 was asked for."""
 
-    Without a name it is the recipe of the character, or of the first one there is.
+    character: str | None
+    recipe: str | None
+    only_when_waiting: bool
+    offer_stopped: bool
+    beside_open_turn: bool
+
+
+@task(name="open", task_run_name="open an editor turn", cache_policy=NO_CACHE, persist_result=False)
+def open_editor_turn(asked: EditorTurnAsked) -> TurnOpened | NotBegun:
+    """The editor's turn of this flow run, every model pinned; a replay gets the one it began with.
+
+    Without a name its recipe is that of the character, or of the first one there is.
     """
-    store, place = open_store(), f"editor/runs/{flow_run.id}/recipe"
-    if store.get_document(place, Recipe) is None:
-        library = Library(store)
-        if character:
-            CHARACTER.check(character)
-        names = [character] if character else library.characters()
-        chosen = recipe or (library.character(names[0]).recipe if names else DEFAULT_RECIPE)
-        store.put_document(place, pin_recipe(load_recipe(chosen), Settings(), EDITOR_TURN))
-    found = store.get_document(place, Recipe)
-    assert found is not None
-    return found
+    store = open_store()
+    library, characters = EditorLibrary(store), Library(store)
+    turns = tuple(library.turns())
+    standing = turn_of_this_run(store, None, turns)
+    if standing is not None:
+        return standing
+    if asked.character:
+        CHARACTER.check(asked.character)
+    names = [asked.character] if asked.character else characters.characters()
+    recipe = load_recipe(asked.recipe or (characters.character(names[0]).recipe if names else DEFAULT_RECIPE))
+    look = None if asked.beside_open_turn else only_one(store, None, run_states)
+    try:
+        if look is not None:
+            look(turns)
+        reason = _nothing_to_learn(library, recipe, asked)
+        if reason:
+            return NotBegun(reason=reason)
+        return library.open_turn(
+            flow_run.id, store.put_blob(pin_recipe(recipe, Settings(), EDITOR_TURN).to_bytes()), look
+        )
+    except TurnError as error:
+        return NotBegun(reason=error.message)
+
+
+def _nothing_to_learn(library: EditorLibrary, recipe: Recipe, asked: EditorTurnAsked) -> str:
+    """Why no turn is begun for the lessons there are; empty if one is."""
+    fresh = library.waiting_triplets(asked.character)
+    if asked.only_when_waiting and fresh < recipe.editor.train_after:
+        return (
+            f"Not enough new lessons yet: {fresh} of the {recipe.editor.train_after} that editor.train_after asks for."
+        )
+    if library.was_stopped() and fresh == 0 and not asked.offer_stopped:
+        return (
+            "A person stopped these lessons at gate C, and no new ones came since. "
+            "They are offered again with new ones, or at once with offer_stopped."
+        )
+    return ""
 
 
 @task(name="gather lessons", task_run_name="gather lessons", cache_policy=NO_CACHE, persist_result=False)

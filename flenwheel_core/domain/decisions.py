@@ -102,6 +102,14 @@ GateVerdict = Literal["approve", "redo", "stop"]
 UndecidedPolicy = Literal["leave_out", "take_passed"]
 
 
+class LateAnswer(Document):
+    """An answer that reached a gate which was answered already. It did not count, and is shown."""
+
+    at: AwareDatetime
+    verdict: GateVerdict
+    reviewer: str
+
+
 class ClosedGate(Document):
     """The small outcome of a gate that the flow goes on with."""
 

@@ -21,6 +21,7 @@ from flenwheel_core.domain.decisions import (
     DecisionSet,
     FinalDecision,
     GateVerdict,
+    LateAnswer,
     UndecidedPolicy,
     Verdict,
 )
@@ -93,9 +94,19 @@ class Reviews:
         self._lock = threading.Lock()
 
     def open(self, session: ReviewSession) -> ReviewSession:
-        """Opens a gate; opening the same gate again changes nothing and returns what is there."""
+        """Opens a gate; opening the same gate again changes nothing and returns what is there.
+
+        Raises GateError for a gate that another run opened: its decisions and its answer are that run's.
+        """
         self.store.put_document(f"reviews/{session.gate}/session", session)
-        return self.get(session.gate)
+        standing = self.get(session.gate)
+        if standing.flow_run != session.flow_run:
+            raise GateError(
+                f"The gate {session.gate} belongs to another run.",
+                why=f"it was opened by {standing.flow_run or 'no run'}; an answer belongs to one run.",
+                remedy="Start another turn.",
+            )
+        return standing
 
     def get(self, gate: str) -> ReviewSession:
         """The session of a gate; raises NotFoundError."""
@@ -219,6 +230,20 @@ class Reviews:
     def closed(self, gate: str) -> ClosedGate | None:
         """How the gate was closed, or None while it is open."""
         return self.store.get_document(f"reviews/{gate}/outcome", ClosedGate)
+
+    def note_late_answer(self, gate: str, verdict: GateVerdict, reviewer: str) -> bool:
+        """Keeps an answer that came second, so that people see that it did not count; False if it says what stands, or was kept."""
+        closed = self.closed(gate)
+        known = {(answer.verdict, answer.reviewer) for answer in self.late_answers(gate)}
+        if closed is None or closed.verdict == verdict or (verdict, reviewer) in known:
+            return False
+        line = LateAnswer(at=datetime.now(UTC), verdict=verdict, reviewer=reviewer)
+        self.store.journal(f"reviews/{gate}/late", LateAnswer).append(line)
+        return True
+
+    def late_answers(self, gate: str) -> tuple[LateAnswer, ...]:
+        """Answers that came second and did not count."""
+        return tuple(self.store.journal(f"reviews/{gate}/late", LateAnswer).read())
 
     def decisions(self, closed: ClosedGate) -> DecisionSet:
         """The frozen decisions of a closed gate."""

@@ -13,12 +13,13 @@ from flenwheel_core.domain.scores import Comparison
 from flenwheel_core.domain.stages import BenchmarkResult, StageRequest, TrainResult
 from flenwheel_core.errors import FlenwheelError, NotFoundError
 from flenwheel_core.ids import Digest
-from flenwheel_core.library import Library, TurnEnded, TurnOpened
-from flenwheel_core.review.session import Reviews
+from flenwheel_core.library import Library, TurnEnded
+from flenwheel_core.review.session import Reviews, ReviewSession
 from flenwheel_core.settings import Settings
 from flenwheel_core.stages.base import STAGES, find_stage
 from flenwheel_core.stages.records import StageRun, stage_runs
 from flenwheel_core.store import Store
+from flenwheel_core.turn_numbers import TurnOpened
 
 StepState = Literal["asked", "running", "stopped", "failed", "done"]
 
@@ -94,7 +95,7 @@ class Turns:
         for name in names:
             ended = {line.number: line for line in self._library.ended_turns(name)}
             for turn in self._library.turns(name):
-                own = [gate.gate for gate in gates if gate.character == name and gate.turn == turn.number]
+                own = [gate.gate for gate in gates if _belongs(gate, name, turn)]
                 found.append(self._view(name, turn, ended.get(turn.number), own))
         return sorted(found, key=lambda view: view.opened, reverse=True)
 
@@ -200,6 +201,11 @@ class Turns:
                 if result is not None and result.comparison is not None:
                     return result.comparison
         return None
+
+
+def _belongs(gate: ReviewSession, character: str, turn: TurnOpened) -> bool:
+    """Gate C shows characters, too, but its turn is the editor's."""
+    return gate.kind != "triplets" and gate.character == character and gate.turn == turn.number
 
 
 def _loss_point(line: str) -> LossPoint | None:

@@ -10,7 +10,7 @@ from flenwheel_core.domain.editor_stages import EditorScorecard, EditTrainReques
 from flenwheel_core.domain.images import ImageKind, ImageRecord, LoraUse
 from flenwheel_core.domain.loras import LoraRecord
 from flenwheel_core.domain.triplets import Triplet
-from flenwheel_core.editor_library import EditorLibrary, EditorPromotion
+from flenwheel_core.editor_library import EditorLibrary, EditorOutcome, EditorPromotion
 from flenwheel_core.errors import InputError
 from flenwheel_core.provenance import Provenance
 from flenwheel_core.recipes.loading import load_recipe
@@ -18,7 +18,7 @@ from flenwheel_core.recipes.model import EditorLora, Recipe
 from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import save_picture
-from flenwheel_core.triplets.collect import put_triplets
+from flenwheel_core.triplets.collect import imported_triplets, put_triplets
 
 
 @pytest.fixture
@@ -82,12 +82,45 @@ def test_a_missing_lora_is_refused(library: EditorLibrary, tmp_path: Path) -> No
         library.worn(with_loras(tmp_path / "gone.safetensors"))
 
 
-def test_waiting_triplets_count_from_the_last_run_that_used_them(library: EditorLibrary) -> None:
-    library.end_run("one", "kept", "d" * 64, 5)
-    library.end_run("one", "promoted", "d" * 64, 9)
-    library.end_run("two", "too few", "d" * 64, 7)
-    assert [run.outcome for run in library.ended_runs()] == ["kept", "too few"]
-    assert library.waiting_triplets() == 0
+def lesson(number: int, character: str = "ann") -> Triplet:
+    return Triplet(
+        source="a" * 64,
+        prompt=f"smile {number}",
+        target="c" * 64,
+        kind="approved",
+        character=character,
+        turn=1,
+        gate="g",
+        author="me",
+    )
+
+
+def end(library: EditorLibrary, run: str, outcome: EditorOutcome, *lessons: Triplet) -> None:
+    library.end_run(run, outcome, put_triplets(library.store, lessons), len(lessons))
+
+
+def test_a_run_ends_once(library: EditorLibrary) -> None:
+    end(library, "one", "kept", lesson(1))
+    end(library, "one", "promoted")
+    assert [run.outcome for run in library.ended_runs()] == ["kept"]
+
+
+def test_lessons_wait_until_a_person_answered_for_them(library: EditorLibrary) -> None:
+    imported_triplets(library.store).extend([lesson(1), lesson(2), lesson(3, "ben")])
+    assert library.waiting_triplets() == 3
+    for run, outcome in {"one": "too few", "two": "ended"}.items():
+        end(library, run, outcome, lesson(1), lesson(2), lesson(3, "ben"))  # type: ignore[arg-type]
+    assert library.waiting_triplets() == 3 and not library.was_stopped()
+    end(library, "three", "kept", lesson(3, "ben"))
+    assert (library.waiting_triplets(), library.waiting_triplets("ben"), library.waiting_triplets("ann")) == (2, 0, 2)
+    end(library, "four", "stopped", lesson(1), lesson(2))
+    end(library, "five", "too few", lesson(1))
+    assert library.waiting_triplets() == 0 and library.was_stopped()
+    imported_triplets(library.store).append(lesson(4))
+    assert library.waiting_triplets() == 1
+    corrected = lesson(1).model_copy(update={"target": "d" * 64, "rejected": "c" * 64, "kind": "corrected"})
+    imported_triplets(library.store).append(corrected)
+    assert library.waiting_triplets() == 1, "the same lesson with a better target"
 
 
 def test_lineage_of_an_editors_lora_leads_to_its_triplets(library: EditorLibrary) -> None:

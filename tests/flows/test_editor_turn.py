@@ -34,7 +34,7 @@ def test_training_takes_the_choices_of_the_recipe(tmp_path: Path) -> None:
     recipe = recipe.model_copy(update={"editor": editor})
     store = Store((tmp_path / "store").as_uri())
     trained = put_triplets(store, lessons("a", "b"))
-    request = EditorTurn(store, recipe, None, "0123456789").train_request(
+    request = EditorTurn(store, recipe, None, "0123456789", 1).train_request(
         ChosenLessons(trained=trained, held_out=put_triplets(store, lessons("d")))
     )
     assert (request.triplets, request.editor) == (trained, recipe.models.editor)
@@ -50,7 +50,7 @@ def test_held_out_edits_are_repeated_with_seeds_of_their_own(tmp_path: Path) -> 
     )
     store = Store((tmp_path / "store").as_uri())
     triplets = lessons("a", "b", refused="e" * 64)
-    turn = EditorTurn(store, recipe, None, "0123456789")
+    turn = EditorTurn(store, recipe, None, "0123456789", 1)
     chosen = ChosenLessons(trained=put_triplets(store, triplets), held_out=put_triplets(store, triplets))
     lora = LoraRecord.model_construct(digest="d" * 64)
     request = turn.compare_request(chosen, lora)

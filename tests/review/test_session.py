@@ -165,3 +165,22 @@ def test_only_a_few_gates_stay_in_memory(reviews: Reviews, session: ReviewSessio
 
 def test_opening_a_gate_again_changes_nothing(reviews: Reviews, session: ReviewSession) -> None:
     assert reviews.open(session.model_copy(update={"minimum": 99})) == session
+
+
+def test_an_answer_belongs_to_one_run(reviews: Reviews, session: ReviewSession) -> None:
+    gate = session.model_copy(update={"gate": "mira-t9-gate-a-r1", "flow_run": "one"})
+    reviews.open(gate)
+    reviews.close(gate.gate, "approve", "leave_out", override_minimum=True, reviewer="ana")
+    assert reviews.open(gate) == gate, "a replay of the same run"
+    with pytest.raises(GateError, match="belongs to another run"):
+        reviews.open(gate.model_copy(update={"flow_run": "two"}))
+
+
+def test_a_second_answer_is_kept_and_does_not_count(reviews: Reviews, session: ReviewSession) -> None:
+    assert not reviews.note_late_answer(session.gate, "stop", "tom"), "nothing stands yet"
+    reviews.close(session.gate, "approve", "leave_out", override_minimum=True, reviewer="ana")
+    assert reviews.note_late_answer(session.gate, "stop", "tom")
+    assert not reviews.note_late_answer(session.gate, "stop", "tom"), "a replay"
+    assert not reviews.note_late_answer(session.gate, "approve", "tom"), "it says the same"
+    assert [(late.verdict, late.reviewer) for late in reviews.late_answers(session.gate)] == [("stop", "tom")]
+    assert reviews.closed(session.gate).verdict == "approve"  # type: ignore[union-attr]

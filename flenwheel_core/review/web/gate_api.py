@@ -10,8 +10,9 @@ from flenwheel_core.domain.images import ImageRecord
 from flenwheel_core.errors import GateError, NotFoundError, ServerError
 from flenwheel_core.ids import short
 from flenwheel_core.images.decode import decode
+from flenwheel_core.open_turns import end_turn, open_turns
 from flenwheel_core.review.bulk import BulkRule, matching
-from flenwheel_core.review.flow_server import ResumeResult, RunStatus
+from flenwheel_core.review.flow_server import GOES_ON, ResumeResult, RunStatus, deleted_run
 from flenwheel_core.review.session import OpenedGate
 from flenwheel_core.review.subject import SubjectBox, find_subject
 from flenwheel_core.review.summary import FinishSummary, picture_cell, summarise
@@ -48,7 +49,7 @@ Revision = Annotated[int, Query(ge=0, le=2**53, description="the revision the cl
 def list_gates(studio: TheStudio, character: Annotated[str | None, Query(max_length=63)] = None) -> list[GateSummary]:
     """Every gate, open ones first, the newest turn first."""
     summaries = [gate_summary(studio, name) for name in studio.reviews.gates()]
-    wanted = [gate for gate in summaries if character is None or gate.character == character]
+    wanted = _with_runs(studio, [gate for gate in summaries if character is None or gate.character == character])
     return sorted(wanted, key=lambda gate: (gate.closed is not None, -gate.turn, gate.gate))
 
 
@@ -153,6 +154,9 @@ def finish(studio: TheStudio, gate: GateName, request: FinishRequest) -> Finishe
     standing = studio.reviews.closed(gate)
     if standing is None:
         _check_finish(studio, opened, request)
+        ended = _end_without_run(studio, opened, request)
+        if ended is not None:
+            return ended
         standing = studio.reviews.close(
             gate,
             request.verdict,
@@ -214,6 +218,7 @@ def gate_view(studio: Studio, gate: str, *, ask_server: bool) -> GateView:
             "person": is_person(studio, session.character),
             "counts": counts(opened, opened.state()).model_dump(),
             "closed": studio.reviews.closed(gate),
+            "late_answers": studio.reviews.late_answers(gate),
             "run": run,
             "run_address": address,
             "server": server,
@@ -293,17 +298,46 @@ def _check_finish(studio: Studio, opened: OpenedGate, request: FinishRequest) ->
     if flow_run is None or studio.flows is None:
         return
     status = _run_status(studio, flow_run)
-    if status is not None and status.state in ("COMPLETED", "FAILED", "CANCELLED", "CRASHED"):
+    if status.state not in GOES_ON and request.verdict != "stop":
         raise GateError(
             f"The run of this gate has ended: {status.name or status.state}.",
             why="nothing waits for this gate any more.",
-            remedy="Retry the run in the Prefect interface, or start another turn.",
+            remedy="Retry the run in the Prefect interface, or choose stop to end the turn: what was decided is kept.",
         )
 
 
-def _run_status(studio: Studio, flow_run: str) -> RunStatus | None:
+def _end_without_run(studio: Studio, opened: OpenedGate, request: FinishRequest) -> Finished | None:
+    """Ends the turn if its run does not go on, so that nobody would hear the answer; None if it does."""
+    session = opened.session
+    if session.flow_run is None or studio.flows is None or _run_status(studio, session.flow_run).state in GOES_ON:
+        return None
+    whose = None if session.kind == "triplets" else session.character
+    turn = next((turn for turn in open_turns(studio.store, whose) if turn.flow_run == session.flow_run), None)
+    if turn is None:
+        return None
+    _, said = end_turn(studio.store, whose, turn.number, author=request.author, runs=studio.flows)
+    closed = studio.reviews.closed(session.gate)
+    assert closed is not None
+    return Finished(closed=closed, first=True, resumed=ResumeResult(accepted=True, reason=said))
+
+
+def _run_status(studio: Studio, flow_run: str) -> RunStatus:
     assert studio.flows is not None
-    return studio.flows.run_statuses((flow_run,)).get(flow_run)
+    return studio.flows.run_statuses((flow_run,)).get(flow_run) or deleted_run(flow_run)
+
+
+def _with_runs(studio: Studio, gates: list[GateSummary]) -> list[GateSummary]:
+    """The open gates with the state of the run that opened each, if the server answers: nobody may wait at one any more."""
+    opened = {gate.gate: studio.reviews.get(gate.gate).flow_run for gate in gates if gate.closed is None}
+    runs = tuple(run for run in opened.values() if run is not None)
+    if studio.flows is None or not runs:
+        return gates
+    try:
+        known = studio.flows.run_statuses(runs)
+    except ServerError:
+        return gates
+    states = {gate: known.get(run) or deleted_run(run) for gate, run in opened.items() if run is not None}
+    return [gate.model_copy(update={"run": states.get(gate.gate)}) for gate in gates]
 
 
 def _resume(studio: Studio, opened: OpenedGate) -> ResumeResult:

@@ -6,7 +6,7 @@ from fastapi import Path
 from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 
 from flenwheel_core.domain.base import Document
-from flenwheel_core.domain.decisions import ClosedGate, Decision, GateVerdict, UndecidedPolicy, Verdict
+from flenwheel_core.domain.decisions import ClosedGate, Decision, GateVerdict, LateAnswer, UndecidedPolicy, Verdict
 from flenwheel_core.domain.images import ImageRecord
 from flenwheel_core.domain.scores import Screening
 from flenwheel_core.ids import Digest, Slug
@@ -151,6 +151,9 @@ class GateSummary(Document):
     minimum: int
     counts: Counts
     closed: ClosedGate | None
+    run: RunStatus | None = Field(
+        default=None, description="how the waiting run stands, if the server was asked and answered"
+    )
 
 
 class GateView(GateSummary):
@@ -158,7 +161,7 @@ class GateView(GateSummary):
 
     opened_by: str | None = Field(description="the flow run that waits")
     person: bool
-    run: RunStatus | None = Field(default=None, description="how the waiting run stands, if the server answers")
+    late_answers: tuple[LateAnswer, ...] = Field(default=(), description="answers that came second and did not count")
     run_address: str | None = None
     server: Literal["none", "up", "down"] = "none"
     server_message: str = ""

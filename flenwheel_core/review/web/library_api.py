@@ -11,12 +11,13 @@ from flenwheel_core.ids import Digest, Slug
 from flenwheel_core.images.folder import CAPTION_BYTES
 from flenwheel_core.library import Character
 from flenwheel_core.names import ClassWord, NewName, Trigger
+from flenwheel_core.open_turns import end_turn, only_one
 from flenwheel_core.recipes.loading import list_recipes, load_recipe
 from flenwheel_core.review.drop_in import IngestReport
-from flenwheel_core.review.flow_server import Flywheel, RunStatus
+from flenwheel_core.review.flow_server import Flywheel, RunStatus, deleted_run
 from flenwheel_core.review.summary import CellCoverage, coverage_of
 from flenwheel_core.review.turns import TurnDetail, TurnView
-from flenwheel_core.review.web.gate_models import ImageDigest
+from flenwheel_core.review.web.gate_models import Author, ImageDigest
 from flenwheel_core.review.web.studio import Studio, TheStudio
 
 router = APIRouter(tags=["characters and turns"])
@@ -77,6 +78,19 @@ class StartTurn(Document):
 
     flywheel: Flywheel = "character"
     recipe: str | None = Field(default=None, max_length=80, pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    beside_open_turn: bool = Field(default=False, description="begin although an earlier turn still waits or works")
+
+
+class EndTurn(Document):
+    """Who ends a turn."""
+
+    author: Author
+
+
+class TurnEnding(Document):
+    """What became of a turn that a person ended."""
+
+    said: str
 
 
 class TurnWithRun(Document):
@@ -176,7 +190,20 @@ def start_turn(studio: TheStudio, name: CharacterName, request: StartTurn) -> Ru
     character = studio.library.usable_character(name)
     if studio.flows is None:
         raise GateError("This studio runs without a flow server.", remedy="Start the workspace with `flenwheel up`.")
-    return studio.flows.start_turn(request.flywheel, name, request.recipe or character.recipe)
+    whose = name if request.flywheel == "character" else None
+    if not request.beside_open_turn:
+        only_one(studio.store, whose, studio.flows.run_statuses)(())
+    return studio.flows.start_turn(
+        request.flywheel, name, request.recipe or character.recipe, beside_open_turn=request.beside_open_turn
+    )
+
+
+@router.post("/turns/{name}/{number}/end")
+def end_open_turn(studio: TheStudio, name: CharacterName, number: TurnNumber, request: EndTurn) -> TurnEnding:
+    """Ends a turn, also one whose run failed, crashed, was cancelled or deleted. What was decided is kept."""
+    studio.library.character(name)
+    _, said = end_turn(studio.store, name, number, author=request.author, runs=studio.flows)
+    return TurnEnding(said=said)
 
 
 @router.get("/turns")
@@ -201,7 +228,8 @@ def run_statuses(studio: Studio, flow_runs: tuple[str, ...]) -> tuple[dict[str, 
     if studio.flows is None or not flow_runs:
         return {}, ""
     try:
-        return studio.flows.run_statuses(flow_runs), ""
+        known = studio.flows.run_statuses(flow_runs)
+        return {id_: known.get(id_) or deleted_run(id_) for id_ in flow_runs}, ""
     except ServerError as error:
         return {}, error.what
 

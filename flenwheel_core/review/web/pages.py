@@ -13,6 +13,7 @@ from flenwheel_core.domain.images import ImageKind
 from flenwheel_core.domain.prompts import CARD_CELLS
 from flenwheel_core.evaluation.statistics import wilson
 from flenwheel_core.ids import short
+from flenwheel_core.review.flow_server import GOES_ON
 from flenwheel_core.review.records import LoraView
 from flenwheel_core.review.web.door import Caller
 from flenwheel_core.review.web.gate_api import gate_view, list_gates
@@ -72,7 +73,7 @@ def problem_page(request: Request, status: int, what: str, why: str, remedy: str
 @router.get("/")
 def home(studio: TheStudio) -> Response:
     """Open gates first: they are what waits for a person."""
-    return render(studio, "home.html", section="Gates", gates=list_gates(studio), kinds=KINDS)
+    return render(studio, "home.html", section="Gates", gates=list_gates(studio), kinds=KINDS, goes_on=GOES_ON)
 
 
 @router.get("/gates/{gate}")

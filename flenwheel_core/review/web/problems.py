@@ -19,12 +19,14 @@ from flenwheel_core.errors import (
     RecipeError,
     ResourceError,
     RetryableError,
+    TurnError,
     UserError,
 )
 
 STATUSES: tuple[tuple[type[FlenwheelError], int], ...] = (
     (NotFoundError, 404),
     (GateError, 409),
+    (TurnError, 409),
     (InputError, 422),
     (RecipeError, 422),
     (MissingWeightsError, 409),

@@ -35,7 +35,13 @@ class Server:
         self._answer()
         return {id_: RunStatus(flow_run=id_, state=self.state, name="Suspended") for id_ in flow_run_ids}
 
-    def start_turn(self, flywheel: Flywheel, character: str, recipe: str | None) -> RunStatus:
+    def cancel_run(self, flow_run_id: str) -> None:
+        self._answer()
+        self.state = "CANCELLED"
+
+    def start_turn(
+        self, flywheel: Flywheel, character: str, recipe: str | None, *, beside_open_turn: bool = False
+    ) -> RunStatus:
         self._answer()
         return RunStatus(flow_run=f"{flywheel}-{character}-{recipe}", state="SCHEDULED", name="Scheduled")
 

@@ -147,6 +147,7 @@ function tellSaving() {
   $("save-state").className = store.offline ? "save error" : "save";
 }
 
+const GOES_ON = ["SCHEDULED", "PENDING", "RUNNING", "PAUSED"];
 let view = null;
 async function tellGate() {
   try { view = await get(store.path); } catch { return; }
@@ -158,11 +159,13 @@ function banner() {
   const closed = store.closed;
   const box = $("banner");
   const finishing = $("finish-button");
-  box.hidden = !closed && view?.server !== "down";
+  const over = view?.run && !GOES_ON.includes(view.run.state);
+  box.hidden = !closed && view?.server !== "down" && !over;
   finishing.disabled = Boolean(closed);
   if (closed) {
     const waits = view?.run?.state === "PAUSED";
     box.textContent = `Answered: ${closed.verdict} by ${closed.reviewer || "somebody"}; ${closed.good} good, ${closed.needs_correction} to correct, ${closed.reject} rejected. `;
+    for (const late of view?.late_answers ?? []) box.textContent += `A later answer (${late.verdict} by ${late.reviewer}) did not count. `;
     if (waits || (view?.server === "down" && view?.opened_by)) {
       box.append(waits ? "The run still waits. " : "The server does not answer, so the run may still wait. ");
       const again = document.createElement("button");
@@ -171,6 +174,8 @@ function banner() {
       again.addEventListener("click", resumeAgain);
       box.append(again);
     }
+  } else if (over) {
+    box.textContent = `Nobody waits for this gate any more: its run is ${view.run.name.toLowerCase()}. Retry the run in Prefect, or finish with "Stop the turn": what was decided is kept.`;
   } else if (view?.server === "down") box.textContent = `The flow server does not answer (${view.server_message}). Review on: decisions are kept; finish when it is back.`;
 }
 
