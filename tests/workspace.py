@@ -153,6 +153,17 @@ class Running:
         wait_for(lambda: gate in waiting_runs(self.api), seconds, lambda: f"{gate}: {self.worker_log()}")
         return waiting_runs(self.api)[gate]
 
+    def wait_editor_gate(self, run: str, seconds: float = 120) -> str:
+        """The gate that this run of Flywheel 2 waits at."""
+        found: list[str] = []
+
+        def there() -> bool:
+            found[:] = [gate for gate, waiting in waiting_runs(self.api).items() if waiting.id == run]
+            return bool(found)
+
+        wait_for(there, seconds, self.worker_log)
+        return found[0]
+
     def answer(self, gate: str, verdict: str = "approve") -> ResumeResult:
         """Answers a gate as the studio does: decisions frozen in the store, then the run resumed."""
         reviews = Reviews(self.store)

@@ -5,6 +5,7 @@ from fastapi.testclient import TestClient
 
 from flenwheel_core.domain.decisions import ClosedGate
 from flenwheel_core.errors import ServerError
+from flenwheel_core.library import Library
 from flenwheel_core.review.flow_server import Flywheel, ResumeResult, RunStatus
 from flenwheel_core.review.session import Reviews, ReviewSession
 from flenwheel_core.review.web.app import create_app
@@ -21,6 +22,7 @@ class Server:
     def __init__(self) -> None:
         self.state = "PAUSED"
         self.down = False
+        self.deleted = False
         self.resumed: list[ClosedGate] = []
         self.refusal = ""
 
@@ -33,6 +35,8 @@ class Server:
 
     def run_statuses(self, flow_run_ids: tuple[str, ...]) -> dict[str, RunStatus]:
         self._answer()
+        if self.deleted:
+            return {}
         return {id_: RunStatus(flow_run=id_, state=self.state, name="Suspended") for id_ in flow_run_ids}
 
     def cancel_run(self, flow_run_id: str) -> None:
@@ -54,6 +58,11 @@ class Server:
 
 
 Served = tuple[TestClient, Server]
+
+
+def begin_turn(client: TestClient) -> None:
+    """The gate's run opened a turn."""
+    Library(client.app.state.studio.store).open_turn("mira", "run-1", "0" * 64)  # type: ignore[attr-defined]
 
 
 @pytest.fixture
@@ -256,3 +265,47 @@ def test_a_better_prompt_or_correction_goes_with_needs_correction_only(client: T
         body = {"id": "ana-00001", "author": "ana", "verdict": verdict, **more}
         answer = client.post(f"{GATE}/pictures/{images(client)[0]}/decision", json=body)
         assert answer.status_code == 422 and "needs_correction only" in answer.text
+
+
+def test_a_gate_whose_run_is_gone_says_so_and_stop_ends_its_turn(served: Served) -> None:
+    client, server = served
+    begin_turn(client)
+    assert "Nobody waits" not in client.get("/").text
+    server.state = "CANCELLED"
+    assert "Nobody waits" in client.get("/").text
+    body = {"author": "ana", "verdict": "approve", "override_minimum": True}
+    refused = client.post(f"{GATE}/finish", json=body)
+    assert refused.status_code == 409 and "choose stop" in refused.json()["remedy"]
+    done = client.post(f"{GATE}/finish", json={"author": "ana", "verdict": "stop"}).json()
+    assert done["first"] and "is ended" in done["resumed"]["reason"] and server.resumed == []
+    assert client.get("/api/v1/turns/mira/1").json()["turn"]["outcome"] == "stopped"
+
+
+def test_a_deleted_run_is_called_deleted(served: Served) -> None:
+    client, server = served
+    begin_turn(client)
+    server.deleted = True
+    assert client.get(GATE).json()["run"]["state"] == "DELETED"
+    assert "Deleted" in client.get("/turns").text and "Nobody waits" in client.get("/").text
+    ended = client.post("/api/v1/turns/mira/1/end", json={"author": "ana"})
+    assert ended.status_code == 200 and "is ended" in ended.json()["said"]
+    assert client.get(GATE).json()["closed"]["verdict"] == "stop"
+    assert client.post("/api/v1/turns/mira/1/end", json={"author": "ana"}).status_code == 409
+
+
+def test_a_second_turn_is_refused_with_the_gate_that_waits(served: Served) -> None:
+    client, server = served
+    begin_turn(client)
+    refused = client.post("/api/v1/characters/mira/turns", json={})
+    assert refused.status_code == 409 and "mira-t1-gate-a-r1" in refused.json()["why"]
+    assert client.post("/api/v1/characters/mira/turns", json={"beside_open_turn": True}).status_code == 200
+    server.state = "FAILED"
+    assert client.post("/api/v1/characters/mira/turns", json={}).status_code == 200
+
+
+def test_a_late_answer_is_shown(served: Served) -> None:
+    client, _ = served
+    reviews = Reviews(client.app.state.studio.store)  # type: ignore[attr-defined]
+    client.post(f"{GATE}/finish", json={"author": "ana", "verdict": "redo"})
+    reviews.note_late_answer("mira-t1-gate-a-r1", "stop", "tom")
+    assert [late["reviewer"] for late in client.get(GATE).json()["late_answers"]] == ["tom"]
