@@ -46,7 +46,8 @@ def adapter_config(ranks: Mapping[str, int], recipe: LoraRecipe) -> "LoraConfig"
         lora_dropout=recipe.dropout,
         use_rslora=recipe.rslora,
         use_dora=recipe.dora,
-        target_modules=sorted(ranks),
+        # One pattern: a name in a list would also take every longer one that ends with it (proj_out).
+        target_modules="|".join(_escape(name) for name in sorted(ranks)),
         rank_pattern=other,
         alpha_pattern={} if recipe.rslora else {name: alpha * rank / recipe.rank for name, rank in other.items()},
     )

@@ -22,12 +22,21 @@ def transformer_config(model: FluxModel) -> dict[str, object]:
 
 
 def linear_names_of(config: Mapping[str, object]) -> list[str]:
-    """Names of all linears of a transformer with this configuration, without loading it."""
+    """Names of all linears of a transformer with this configuration."""
+    return list(linear_shapes_of(config))
+
+
+def linear_shapes_of(config: Mapping[str, object]) -> dict[str, tuple[int, int]]:
+    """Outputs and inputs of all linears of a transformer with this configuration, by name, without loading it."""
     from diffusers import FluxTransformer2DModel
 
     with torch.device("meta"):
         model = FluxTransformer2DModel.from_config(dict(config))
-    return [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
+    return {
+        name: (module.out_features, module.in_features)
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear)
+    }
 
 
 def can_be_fast(ranks: Mapping[str, int], recipe: LoraRecipe) -> bool:

@@ -5,12 +5,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flenwheel_core.errors import InputError
 from flenwheel_core.families.flux.drawing import draw, drawing_pipeline
 from flenwheel_core.families.flux.encoding import encode_captions
 from flenwheel_core.families.flux.loading import FluxModel, find_model, free_memory
-from flenwheel_core.families.flux.lora_load import load_with_loras
+from flenwheel_core.families.flux.lora_host import flux_host
+from flenwheel_core.families.flux.lora_load import load_with_loras, require_fast
 from flenwheel_core.families.flux.memory import plan_drawing
+from flenwheel_core.families.lora_reading import read_loras
+from flenwheel_core.families.lora_wearing import wear
 from flenwheel_core.families.protocols import GenerateJob, LoraFile, Made
 from flenwheel_core.settings import Settings
 from flenwheel_core.training.cache import TensorCache
@@ -22,11 +24,16 @@ TEXT_TOKENS = 512
 
 
 class FluxGenerator:
-    """Prompts are encoded first, then the transformer is loaded: the two never share the card."""
+    """Prompts are encoded first, then the transformer is loaded: the two never share the card.
+
+    LoRA files are read at once: one that does not fit raises InputError before anything is loaded.
+    """
 
     def __init__(self, model: FluxModel, loras: tuple[LoraFile, ...], cache: TensorCache) -> None:
         self._model = model
-        self._loras = loras
+        self._loras = read_loras(loras, flux_host(model.folder)) if loras else ()
+        if plan_drawing(model) is not None:
+            require_fast(self._loras)
         self._cache = cache
         self._pipeline: FluxPipeline | None = None
 
@@ -53,27 +60,12 @@ class FluxGenerator:
             adapted = load_with_loras(self._model, plan, self._loras, cache=self._cache)
             return drawing_pipeline(self._model, adapted.transformer, self._model.load_vae())
         pipeline = drawing_pipeline(self._model, self._model.load_transformer(), self._model.load_vae())
-        names = [f"lora{index}" for index in range(len(self._loras))]
-        for name, lora in zip(names, self._loras, strict=True):
-            _load_lora(pipeline, lora, name)
-        if names:
-            pipeline.set_adapters(names, [lora.weight for lora in self._loras])
+        wear(pipeline.transformer, self._loras)
         return pipeline
 
     def close(self) -> None:
         self._pipeline = None
         free_memory()
-
-
-def _load_lora(pipeline: "FluxPipeline", lora: LoraFile, name: str) -> None:
-    try:
-        pipeline.load_lora_weights(lora.path, adapter_name=name)
-    except (ValueError, KeyError, RuntimeError, OSError) as error:
-        raise InputError(
-            f"{lora.path.name} cannot be loaded as a LoRA of this FLUX model.",
-            why=str(error).splitlines()[0],
-            remedy="Check that it was trained for the same base model.",
-        ) from error
 
 
 @contextmanager

@@ -81,7 +81,7 @@ def ui_facts(
 
 # The original layout of Black Forest Labs, as kohya's trainer names it: fused qkv, and linear1/linear2 in single blocks.
 
-_DOUBLE = {
+DOUBLE = {
     "attn.to_out.0": "img_attn_proj",
     "attn.to_add_out": "txt_attn_proj",
     "ff.net.0.proj": "img_mlp_0",
@@ -91,12 +91,12 @@ _DOUBLE = {
     "norm1.linear": "img_mod_lin",
     "norm1_context.linear": "txt_mod_lin",
 }
-_DOUBLE_FUSED = {
+DOUBLE_FUSED = {
     "img_attn_qkv": ("attn.to_q", "attn.to_k", "attn.to_v"),
     "txt_attn_qkv": ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"),
 }
-_SINGLE = {"proj_out": "linear2", "norm.linear": "modulation_lin"}
-_SINGLE_FUSED = {"linear1": ("attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp")}
+SINGLE = {"proj_out": "linear2", "norm.linear": "modulation_lin"}
+SINGLE_FUSED = {"linear1": ("attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp")}
 _NAME = re.compile(r"^(single_)?transformer_blocks\.(\d+)\.(.+)$")
 
 
@@ -127,10 +127,10 @@ def kohya_tensors(
     for (single, index), parts in blocks.items():
         stem = f"{'single_' if single else ''}transformer_blocks.{index}."
         prefix = f"lora_unet_{'single' if single else 'double'}_blocks_{index}_"
-        for part, target in (_SINGLE if single else _DOUBLE).items():
+        for part, target in (SINGLE if single else DOUBLE).items():
             if part in parts:
                 put(prefix + target, downs[stem + part], ups[stem + part], scales[stem + part])
-        for target, members in (_SINGLE_FUSED if single else _DOUBLE_FUSED).items():
+        for target, members in (SINGLE_FUSED if single else DOUBLE_FUSED).items():
             present = [member for member in members if member in parts]
             if not present:
                 continue

@@ -44,7 +44,7 @@ def adapt(model: QwenEditModel, recipe: TrainingRecipe, *, seed: int, memory_lev
     The fast one recomputes what the card's memory asks for; diffusers' own recomputes every block if its weights are quantised.
     """
     config = json.loads((model.folder / "transformer" / "config.json").read_text())
-    linears = _linears(config)
+    linears = linear_shapes(config)
     ranks = lora_ranks(list(linears), _with_names(recipe.lora))
     covered = all(name.endswith(fast_names()) for name in ranks) and not recipe.lora.dora and recipe.lora.dropout == 0
     if model.budget_gib is not None and covered and recipe.batch_size == 1 and model.storage in _FAST_STORAGE:
@@ -97,7 +97,7 @@ def _with_names(recipe: LoraRecipe) -> LoraRecipe:
     return recipe.model_copy(update={"include": include})
 
 
-def _linears(config: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+def linear_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
     """Names of all linears of a transformer with this configuration, with their outputs and inputs, without loading it."""
     from diffusers import QwenImageTransformer2DModel
 

@@ -1,6 +1,5 @@
 """Qwen-Image-Edit as an image editor."""
 
-import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,13 +11,14 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from flenwheel_core.errors import InputError
+from flenwheel_core.families.lora_wearing import wear
 from flenwheel_core.families.protocols import EditJob, LoraFile, Made
 from flenwheel_core.families.qwen_edit.conditioning import NO_PROMPT, EditSizes, decode_latents, to_picture
 from flenwheel_core.families.qwen_edit.drawing import draw
 from flenwheel_core.families.qwen_edit.encoding import Instruction, encode_instructions, encode_pictures
 from flenwheel_core.families.qwen_edit.fast_drawing import drawing_order, fast_plan, load_fast
 from flenwheel_core.families.qwen_edit.loading import Phase, QwenEditModel, find_model, free_memory
+from flenwheel_core.families.qwen_edit.lora_host import read_editor_loras
 from flenwheel_core.settings import Settings
 from flenwheel_core.training.cache import TensorCache
 
@@ -29,11 +29,14 @@ if TYPE_CHECKING:
 
 
 class QwenEditor:
-    """Prompts are encoded first, then pictures, then the transformer is loaded: encoder and transformer never share the card."""
+    """Prompts are encoded first, then pictures, then the transformer is loaded: encoder and transformer never share the card.
+
+    LoRA files are read at once: one that does not fit raises InputError before anything is loaded.
+    """
 
     def __init__(self, model: QwenEditModel, loras: tuple[LoraFile, ...], cache: TensorCache) -> None:
         self._model = model
-        self._loras = loras
+        self._loras = read_editor_loras(loras, model.folder)
         self._cache = cache
         self._storage = model.storage
         self._parts: (
@@ -108,41 +111,12 @@ class QwenEditor:
         if transformer is None:
             self._storage = self._model.diffusers_storage
             transformer = self._model.load_transformer()
-            load_loras(transformer, self._loras)
+            wear(transformer, self._loras)
         return transformer, self._model.load_scheduler(), self._model.load_vae()
 
     def close(self) -> None:
         self._parts = None
         free_memory()
-
-
-def load_loras(transformer: "QwenImageTransformer2DModel", loras: Sequence[LoraFile]) -> None:
-    """Puts LoRAs on, each with its weight: ours, diffusers' and the layouts of other trainers that diffusers converts."""
-    from diffusers.loaders.lora_pipeline import QwenImageLoraLoaderMixin
-
-    names = [f"lora{index}" for index in range(len(loras))]
-    for name, lora in zip(names, loras, strict=True):
-        try:
-            weights, metadata = QwenImageLoraLoaderMixin.lora_state_dict(lora.path, return_lora_metadata=True)
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "Already found a `peft_config`")  # a stack of LoRAs is what is wanted
-                QwenImageLoraLoaderMixin.load_lora_into_transformer(
-                    weights, transformer=transformer, adapter_name=name, metadata=metadata
-                )
-        except (ValueError, LookupError, RuntimeError, OSError) as error:
-            raise InputError(
-                f"{lora.path.name} cannot be loaded as a LoRA of this editor.",
-                why=str(error).splitlines()[0],
-                remedy="Check that it was trained for the same editor.",
-            ) from error
-        if name not in getattr(transformer, "peft_config", {}):
-            raise InputError(
-                f"{lora.path.name} cannot be loaded as a LoRA of this editor.",
-                why="it holds no weights for the editor's transformer.",
-                remedy="Check that it was trained for the same editor.",
-            )
-    if names:
-        transformer.set_adapters(names, [lora.weight for lora in loras])
 
 
 def _instruction(job: EditJob, prompt: str) -> Instruction:

@@ -3,14 +3,21 @@ from pathlib import Path
 import pytest
 import torch
 
-from flenwheel_core.families.flux.adapter import adapt_reference
+from flenwheel_core.errors import InputError
+from flenwheel_core.families.flux.adapter import AdaptedFlux, adapt_reference
 from flenwheel_core.families.flux.fast import FastPlan
+from flenwheel_core.families.flux.generator import FluxGenerator
 from flenwheel_core.families.flux.loading import FluxModel
 from flenwheel_core.families.flux.lora_file import lora_bytes
-from flenwheel_core.families.flux.lora_load import load_with_loras
+from flenwheel_core.families.flux.lora_host import flux_host
+from flenwheel_core.families.flux.lora_load import load_with_loras, require_fast
+from flenwheel_core.families.lora_reading import read_loras
+from flenwheel_core.families.lora_wearing import wear
 from flenwheel_core.families.protocols import LoraFile
 from flenwheel_core.recipes.train import LoraRecipe
 from flenwheel_core.training.cache import TensorCache
+from flenwheel_core.training.tensor_file import tensor_bytes
+from tests.core.families.flux.test_lora_file import trained
 from tests.core.families.flux.tiny import tiny_inputs, tiny_transformer
 
 PLAN = FastPlan(compile=False, cudnn=False)
@@ -37,7 +44,8 @@ def test_several_loras_at_their_weights_draw_as_diffusers_draws(tmp_path: Path) 
     for index, lora in enumerate(loras):
         expected.load_lora_adapter(str(lora.path), prefix="transformer", adapter_name=f"lora{index}")
     expected.set_adapters(["lora0", "lora1"], [0.7, 0.7])
-    adapted = load_with_loras(model, PLAN, loras, cache=TensorCache(tmp_path / "cache"))
+    worn = read_loras(loras, flux_host(model.folder))
+    adapted = load_with_loras(model, PLAN, worn, cache=TensorCache(tmp_path / "cache"))
     got = adapted.transformer(**tiny_inputs())[0]
     torch.testing.assert_close(got, expected(**tiny_inputs(), return_dict=False)[0], atol=2e-5, rtol=1e-4)
 
@@ -53,3 +61,81 @@ def test_quantised_weights_are_kept_and_read_again(tmp_path: Path) -> None:
         again = load_with_loras(model, plan, [], cache=cache).transformer(**tiny_inputs())[0]
         assert files and sorted((tmp_path / "cache").rglob("*.safetensors")) == files
         assert torch.equal(first, again)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("model")
+    tiny_transformer().save_pretrained(place / "transformer")
+    return place
+
+
+def written(folder: Path, adapted: AdaptedFlux) -> LoraFile:
+    """The file of a trained LoRA, in the names of training."""
+    path = folder / "lora.safetensors"
+    path.write_bytes(lora_bytes(adapted.parameters, adapted, {}))
+    return LoraFile(path, 1.0)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"alpha": 8.0, "block_ranks": {"single:1": 6, "double:0": 2}},
+        {"dora": True},
+        {"dora": True, "rslora": True, "alpha": 6.0},
+        {"targets": ["modulation", "embedders"]},
+        {"include": ["proj_out", "transformer_blocks.1.ff.net.2"]},
+    ],
+)
+def test_a_lora_is_worn_as_it_was_trained(folder: Path, tmp_path: Path, changes: dict[str, object]) -> None:
+    adapted = trained(LoraRecipe.model_validate({"rank": 4, **changes}))
+    worn = read_loras([written(tmp_path, adapted)], flux_host(folder))
+    fresh = tiny_transformer()
+    wear(fresh, worn)
+    expected = adapted.transformer(**tiny_inputs(), return_dict=False)[0]
+    torch.testing.assert_close(fresh(**tiny_inputs(), return_dict=False)[0], expected, atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(tiny_transformer()(**tiny_inputs(), return_dict=False)[0], expected, atol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore:Already found a `peft_config`")
+def test_loras_of_several_kinds_are_worn_together(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    files = [
+        written(tmp_path, trained(LoraRecipe(rank=4, dora=True))),
+        write_lora(tmp_path / "other" / "b.safetensors", 2),
+    ]
+    together, alone = tiny_transformer(), tiny_transformer()
+    wear(together, read_loras(files, flux_host(folder)))
+    wear(alone, read_loras(files[:1], flux_host(folder)))
+    one, two = (model(**tiny_inputs(), return_dict=False)[0] for model in (together, alone))
+    assert not torch.allclose(one, two, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"), [({"dora": True}, "is a DoRA"), ({"targets": ["mlp", "modulation"]}, "changes modules")]
+)
+def test_what_quantised_weights_cannot_wear_is_refused_by_its_names(
+    folder: Path, tmp_path: Path, changes: dict[str, object], said: str
+) -> None:
+    adapted = trained(LoraRecipe.model_validate({"rank": 4, **changes}))
+    with pytest.raises(InputError, match=said):
+        require_fast(read_loras([written(tmp_path, adapted)], flux_host(folder)))
+
+
+def test_xlabs_names_are_known(folder: Path, tmp_path: Path) -> None:
+    width = 32
+    tensors = {
+        f"double_blocks.0.processor.qkv_lora1.{part}.weight": torch.randn(shape)
+        for part, shape in (("down", (2, width)), ("up", (3 * width, 2)))
+    }
+    (tmp_path / "x.safetensors").write_bytes(tensor_bytes(tensors))
+    (worn,) = read_loras([LoraFile(tmp_path / "x.safetensors", 1.0)], flux_host(folder))
+    assert sorted(worn.modules) == [f"transformer_blocks.0.attn.to_{part}" for part in "kqv"]
+
+
+def test_a_generator_refuses_a_lora_before_it_loads_anything(folder: Path, tmp_path: Path) -> None:
+    """The folder has no text encoders and no autoencoder: loading anything would end otherwise."""
+    (tmp_path / "x.safetensors").write_bytes(tensor_bytes({"nothing.lora_A.weight": torch.zeros(2, 2)}))
+    model = FluxModel(folder, "tiny", torch.device("cpu"), torch.float32)
+    with pytest.raises(InputError, match=r"x\.safetensors cannot be used"):
+        FluxGenerator(model, (LoraFile(tmp_path / "x.safetensors", 1.0),), TensorCache(tmp_path))

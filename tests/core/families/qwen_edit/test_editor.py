@@ -14,12 +14,14 @@ from safetensors.torch import save_file
 from flenwheel_core.domain.images import Sampler
 from flenwheel_core.errors import InputError, ResourceError
 from flenwheel_core.families.flux.fast import FastPlan
+from flenwheel_core.families.lora_wearing import wear
 from flenwheel_core.families.protocols import EditJob, LoraFile
 from flenwheel_core.families.qwen_edit.conditioning import shift_of
 from flenwheel_core.families.qwen_edit.drawing import few_step_scheduler
-from flenwheel_core.families.qwen_edit.editor import load_loras, open_editor
+from flenwheel_core.families.qwen_edit.editor import open_editor
 from flenwheel_core.families.qwen_edit.fast_drawing import load_fast
 from flenwheel_core.families.qwen_edit.loading import QwenEditModel, find_model
+from flenwheel_core.families.qwen_edit.lora_host import read_editor_loras
 from flenwheel_core.families.qwen_edit.room import check_room, choose_storage
 from flenwheel_core.settings import Settings
 from tests.core.families.qwen_edit.tiny import picture
@@ -109,10 +111,13 @@ def test_several_loras_with_weights(editor_folder: Path, settings: Settings, lor
     np.testing.assert_array_equal(drawn(1.0), drawn(1.0, 0.0))
 
 
-def test_a_lora_of_another_model_is_refused(editor_folder: Path, settings: Settings, tmp_path: Path) -> None:
+def test_a_lora_of_another_model_is_refused_before_anything_loads(
+    editor_folder: Path, settings: Settings, tmp_path: Path
+) -> None:
     save_file({"transformer.nothing.lora_A.weight": torch.zeros(4, 8)}, tmp_path / "wrong.safetensors")
-    with pytest.raises(InputError, match=r"wrong\.safetensors"):
-        made(editor_folder, settings, [job("a")], (LoraFile(tmp_path / "wrong.safetensors", 1.0),))
+    files = (LoraFile(tmp_path / "wrong.safetensors", 1.0),)
+    with pytest.raises(InputError, match=r"wrong\.safetensors"), open_editor(editor_folder, "tiny", settings, files):
+        pass
 
 
 def test_phases_are_measured(editor_folder: Path, settings: Settings) -> None:
@@ -147,10 +152,10 @@ def test_the_fast_transformer_wears_loras_as_diffusers_does(
     editor_folder: Path, settings: Settings, lora: Callable[[int], Path]
 ) -> None:
     model = find_model(editor_folder, "tiny", settings)
-    worn = [LoraFile(lora(1), 0.7), LoraFile(lora(2), 1.3)]
+    worn = read_editor_loras([LoraFile(lora(1), 0.7), LoraFile(lora(2), 1.3)], editor_folder)
     fast = load_fast(model, FastPlan(compile=False, cudnn=False, compact=False), worn)
     slow = model.load_transformer()
-    load_loras(slow, worn)
+    wear(slow, worn)
     assert fast is not None
     width = int(slow.config["joint_attention_dim"])
     inputs = {
@@ -170,7 +175,8 @@ def test_loras_elsewhere_are_left_to_diffusers(editor_folder: Path, settings: Se
     save_file(weights, tmp_path / "img_in.safetensors")
     model = find_model(editor_folder, "tiny", settings)
     plan = FastPlan(compile=False, cudnn=False)
-    assert load_fast(model, plan, [LoraFile(tmp_path / "img_in.safetensors", 1.0)]) is None
+    worn = read_editor_loras([LoraFile(tmp_path / "img_in.safetensors", 1.0)], editor_folder)
+    assert list(worn[0].modules) == ["img_in"] and load_fast(model, plan, worn) is None
 
 
 def test_few_steps_take_the_schedule_they_were_distilled_with() -> None:
