@@ -1,7 +1,7 @@
 """Checkpoints of a training run: one file each, written atomically, read back before older ones go."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,16 @@ class Checkpoint:
     step: int
     tensors: Mapping[str, torch.Tensor]
     facts: Mapping[str, object]
+
+    def is_finite(self) -> bool:
+        """False if any weight, moment or waiting loss is no number: nothing can go on from it. Waits for the device once."""
+        return are_finite(tensor for tensor in self.tensors.values())
+
+
+def are_finite(tensors: Iterable[torch.Tensor]) -> bool:
+    """True if every floating-point number in them is finite."""
+    found = [torch.isfinite(tensor).all() for tensor in tensors if tensor.is_floating_point()]
+    return not found or bool(torch.stack([one.to(found[0].device) for one in found]).all())
 
 
 @dataclass(frozen=True)
@@ -47,7 +57,7 @@ class CheckpointFolder:
             old.unlink()
 
     def latest(self) -> Checkpoint | None:
-        """The newest checkpoint of this run that can be read, or None."""
+        """The newest checkpoint of this run that can be read and holds numbers only, or None."""
         for file in reversed(self._files()):
             try:
                 tensors, metadata = read_tensors(file)
@@ -55,7 +65,9 @@ class CheckpointFolder:
             except (SafetensorError, OSError, KeyError, ValueError):
                 continue
             if facts.pop("run") == self.run:
-                return Checkpoint(step=facts.pop("step"), tensors=tensors, facts=facts)
+                found = Checkpoint(step=facts.pop("step"), tensors=tensors, facts=facts)
+                if found.is_finite():
+                    return found
         return None
 
     def clear(self) -> None:

@@ -15,7 +15,13 @@ import torch
 from flenwheel_core.domain.loras import LossPoint
 from flenwheel_core.errors import InterruptedStageError, OutOfMemoryError, UserError
 from flenwheel_core.recipes.train import TrainingRecipe
-from flenwheel_core.training.checkpoint import Checkpoint, CheckpointFolder, optimizer_tensors, restore_optimizer
+from flenwheel_core.training.checkpoint import (
+    Checkpoint,
+    CheckpointFolder,
+    are_finite,
+    optimizer_tensors,
+    restore_optimizer,
+)
 from flenwheel_core.training.ema import WeightAverage
 from flenwheel_core.training.optimizers import make_optimizer
 from flenwheel_core.training.schedules import learning_rate_factor
@@ -60,9 +66,9 @@ def run_loop(
 ) -> LoopOutcome:
     """Train from the newest checkpoint, or from the start, to the end.
 
-    Raises InterruptedStageError after saving when told to stop, OutOfMemoryError when the card is full, and UserError
-    when the loss is no longer a number. The outcome does not depend on how often the run was interrupted. In a team every
-    process runs this; only the first one writes, and all agree on when to stop.
+    Raises InterruptedStageError after saving when told to stop, OutOfMemoryError when the card is full, and UserError when loss or
+    weights are no longer numbers: no checkpoint is written of such. The outcome does not depend on how often the run was interrupted.
+    In a team every process runs this; only the first one writes, and all agree on when to stop.
     """
     team = team or Alone()
     first = team.rank == 0
@@ -85,8 +91,7 @@ def run_loop(
     try:
         for step in range(start, recipe.steps):
             if _told_to_stop(team, should_stop, step, recipe):
-                if first:
-                    checkpoints.save(_snapshot(step, parameters, optimizer, average, points, pending))
+                _save(checkpoints, _snapshot(step, parameters, optimizer, average, points, pending), write=first)
                 raise InterruptedStageError(
                     f"Training stopped after step {step} and saved its state.", remedy="Start it again to go on."
                 )
@@ -103,8 +108,8 @@ def run_loop(
                 for tracker in writers:
                     tracker.log(done, {"loss": points[-1].loss})
                 on_step(done, points[-1].loss)
-            if first and done % recipe.checkpoint_every == 0 and done < recipe.steps:
-                checkpoints.save(_snapshot(done, parameters, optimizer, average, points, pending))
+            if done % recipe.checkpoint_every == 0 and done < recipe.steps:
+                _save(checkpoints, _snapshot(done, parameters, optimizer, average, points, pending), write=first)
         if first and recipe.sampling.every_steps:
             sample(recipe.steps)
     except torch.cuda.OutOfMemoryError as error:
@@ -117,6 +122,8 @@ def run_loop(
         for tracker in writers:
             tracker.close()
     final = average.average if average is not None else parameters
+    if not are_finite(final.values()):
+        raise _diverged("weights are no numbers any more", recipe.steps)
     return LoopOutcome({name: tensor.detach() for name, tensor in final.items()}, tuple(points))
 
 
@@ -160,12 +167,24 @@ def _set_learning_rate(optimizer: torch.optim.Optimizer, recipe: TrainingRecipe,
 def _log_point(step: int, pending: list[torch.Tensor]) -> LossPoint:
     loss = torch.stack(pending).double().mean().item()  # the only wait for the device
     if not math.isfinite(loss):
-        raise UserError(
-            f"The training loss is {loss} before step {step}.",
-            why="The adapter diverged, most often because of the learning rate.",
-            remedy="Lower learning_rate, or raise warmup_steps; the checkpoints before it are intact.",
-        )
+        raise _diverged(f"loss is {loss}", step)
     return LossPoint(step=step, loss=loss)
+
+
+def _save(checkpoints: CheckpointFolder, snapshot: Checkpoint, *, write: bool) -> None:
+    """Never keeps what nothing can go on from; every process of a team finds the same, the first one writes."""
+    if not snapshot.is_finite():
+        raise _diverged("weights are no numbers any more", snapshot.step)
+    if write:
+        checkpoints.save(snapshot)
+
+
+def _diverged(what: str, step: int) -> UserError:
+    return UserError(
+        f"The training {what} before step {step}.",
+        why="The adapter diverged, most often because of the learning rate.",
+        remedy="Lower learning_rate, or raise warmup_steps; the checkpoints before it are intact.",
+    )
 
 
 def _snapshot(

@@ -110,3 +110,14 @@ def test_files_are_the_same_bytes_for_the_same_content_and_read_by_the_library(t
     read, facts = read_tensors(path)
     assert facts == metadata
     assert all(torch.equal(read[name], tensor) and read[name].dtype == tensor.dtype for name, tensor in tensors.items())
+
+
+def test_a_checkpoint_of_no_numbers_is_passed_over(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path, "run", keep=3)
+    folder.save(at(5))
+    for step, value in ((10, float("nan")), (15, float("inf"))):
+        folder.save(
+            Checkpoint(step, {"weight": torch.tensor([1.0, value]), "count": torch.tensor([1])}, {"losses": []})
+        )
+    found = folder.latest()
+    assert found is not None and found.step == 5

@@ -141,3 +141,34 @@ def test_accumulation_is_one_step_on_the_mean(tmp_path: Path) -> None:
 def test_a_loss_that_is_no_number_ends_the_run_with_a_remedy(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="learning_rate"):
         go(tmp_path, Line(poison_at=20), recipe())
+
+
+class Poisoned(Line):
+    """In one pass the loss is a number and its gradient is none: the slope of a root at zero."""
+
+    def loss(self, index: int) -> torch.Tensor:
+        return torch.sqrt((self.weight * 0).sum()) if index == self.poison_at else super().loss(index)
+
+
+@pytest.mark.parametrize("every", [1, 3, 5])
+def test_no_checkpoint_is_written_of_weights_that_are_no_numbers(tmp_path: Path, every: int) -> None:
+    chosen = recipe(checkpoint_every=every, log_every=23, keep_checkpoints=1, gradient_accumulation=1)
+    whole = go(tmp_path / "whole", Line(), chosen)
+    with pytest.raises(UserError, match="weights are no numbers"):
+        go(tmp_path / "run", Poisoned(poison_at=11), chosen)
+    kept = CheckpointFolder(tmp_path / "run" / "checkpoints", "run", 1).latest()
+    assert kept is not None and kept.step == 11 // every * every and kept.is_finite()
+    assert content(go(tmp_path / "run", Line(), chosen)) == content(whole)
+
+
+def test_a_stop_after_the_numbers_broke_saves_nothing(tmp_path: Path) -> None:
+    chosen = recipe(checkpoint_every=5, log_every=23, gradient_accumulation=1)
+    with pytest.raises(UserError, match="weights are no numbers"):
+        go(tmp_path, Poisoned(poison_at=6), chosen, stop_after=8)
+    kept = CheckpointFolder(tmp_path / "checkpoints", "run", 1).latest()
+    assert kept is not None and kept.step == 5
+
+
+def test_weights_that_break_in_the_last_step_are_no_result(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="weights are no numbers"):
+        go(tmp_path, Poisoned(poison_at=22), recipe(gradient_accumulation=1, ema_decay=None))
