@@ -248,6 +248,7 @@ class ExportedFile(Document):
 
 class ExportRequest(StageRequest):
     stage = "export"
+    version = 2  # since then a DoRA's magnitudes are in the file for other tools
 
     character: CharacterRef
     lora: LoraRecord

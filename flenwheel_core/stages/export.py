@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from flenwheel_core.domain.scores import Scorecard
 from flenwheel_core.domain.stages import ExportedFile, ExportRequest, ExportResult
+from flenwheel_core.errors import InputError
 from flenwheel_core.ids import canonical_json, short
 from flenwheel_core.stages.base import StageContext
 from flenwheel_core.store.pictures import load_picture
@@ -19,10 +20,15 @@ def export(request: ExportRequest, context: StageContext) -> ExportResult:
     store, lora = context.store, request.lora
     stem = lora.name
     files = {f"{stem}.safetensors": store.get_blob(lora.digest)}
+    kohya_note = None
     if lora.target == "generator":
         from flenwheel_core.families.flux.kohya import to_kohya
 
-        files[f"{stem}.kohya.safetensors"] = to_kohya(files[f"{stem}.safetensors"])
+        try:
+            files[f"{stem}.kohya.safetensors"] = to_kohya(files[f"{stem}.safetensors"])
+        except InputError as error:
+            kohya_note = f"There is no file in the layout of kohya's trainer. {error.what} {error.why}"
+            context.progress.note(kohya_note)
     cover = request.grid or (request.samples[-1].image if request.samples else None)
     if cover is not None:
         files[f"{stem}.png"] = store.get_blob(cover)
@@ -31,14 +37,14 @@ def export(request: ExportRequest, context: StageContext) -> ExportResult:
     files[f"{stem}.json"] = canonical_json(
         {"activation text": f"{lora.trigger} {lora.class_word}", "preferred weight": 1.0}
     )
-    files["README.md"] = str(model_card(request)).encode()
+    files["README.md"] = str(model_card(request, kohya_note)).encode()
     files["provenance.json"] = _provenance(request)
     exported = tuple(ExportedFile(name=name, digest=store.put_blob(data)) for name, data in sorted(files.items()))
     return ExportResult(files=exported)
 
 
-def model_card(request: ExportRequest) -> "ModelCard":
-    """A model card in the Hub's form, with the benchmark's figures."""
+def model_card(request: ExportRequest, kohya_note: str | None = None) -> "ModelCard":
+    """A model card in the Hub's form, with the benchmark's figures; `kohya_note` says why a file is not there."""
     from huggingface_hub import ModelCard, ModelCardData
 
     lora, card = request.lora, request.scorecard
@@ -78,7 +84,8 @@ def model_card(request: ExportRequest) -> "ModelCard":
         f'pipeline("photo of {lora.trigger} {lora.class_word}, smiling, front view").images[0]',
         "```",
         "",
-        f"`{lora.name}.kohya.safetensors` is the same LoRA in the layout of kohya's trainer, for ComfyUI and other tools.",
+        kohya_note
+        or f"`{lora.name}.kohya.safetensors` is the same LoRA in the layout of kohya's trainer, for ComfyUI and other tools.",
         "`provenance.json` names every picture and decision it was made from.",
     ]
     return ModelCard("\n".join(lines) + "\n", ignore_metadata_errors=True)

@@ -10,10 +10,14 @@ from flenwheel_core.families.flux.lora_file import PREFIX, kohya_tensors
 from flenwheel_core.training.tensor_file import tensor_bytes
 
 _MLP_RATIO = 4
+_FROM_STREAM = ("to_q", "to_k", "to_v", "add_q_proj", "add_k_proj", "add_v_proj")
 
 
 def to_kohya(data: bytes) -> bytes:
-    """The same LoRA with fused qkv and BFL's block names. `data` is a file in diffusers/PEFT names, as training writes it."""
+    """The same LoRA with fused qkv and BFL's block names. `data` is a file in diffusers/PEFT names, as training writes it.
+
+    Raises InputError for a LoRA that this layout cannot hold.
+    """
     tensors = load(data)
     metadata = _metadata(data)
     adapter = {key.removeprefix(PREFIX): value for key, value in json.loads(metadata["lora_adapter_metadata"]).items()}
@@ -66,7 +70,7 @@ def _widths(weights: dict[str, torch.Tensor]) -> _Widths:
     """The stream's width, read off any adapter that takes the stream as its input."""
     for name, tensor in weights.items():
         if ".lora_A." in name and name.split(".lora_A.")[0].endswith(
-            ("attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp", "ff.net.0.proj")
+            (*(f"attn.{name}" for name in _FROM_STREAM), "proj_mlp", "ff.net.0.proj", "ff_context.net.0.proj")
         ):
             return _Widths(tensor.shape[1])
     outs = [
@@ -76,4 +80,4 @@ def _widths(weights: dict[str, torch.Tensor]) -> _Widths:
     ]
     if outs:
         return _Widths(outs[0])
-    raise ValueError("this LoRA sits on no linear of the blocks")
+    return _Widths(0)  # on no linear of the blocks: nothing is fused

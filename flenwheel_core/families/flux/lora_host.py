@@ -6,21 +6,10 @@ from functools import cache
 from pathlib import Path
 
 from flenwheel_core.families.flux.fast_adapter import linear_shapes_of
-from flenwheel_core.families.flux.lora_file import DOUBLE, DOUBLE_FUSED, SINGLE, SINGLE_FUSED
+from flenwheel_core.families.flux.lora_file import DOUBLE, DOUBLE_FUSED, OUTER, SINGLE, SINGLE_FUSED
 from flenwheel_core.families.lora_reading import LoraHost
 
 FAMILY = "FLUX.1"
-_OUTER = {
-    "img_in": "x_embedder",
-    "txt_in": "context_embedder",
-    "time_in_in_layer": "time_text_embed.timestep_embedder.linear_1",
-    "time_in_out_layer": "time_text_embed.timestep_embedder.linear_2",
-    "vector_in_in_layer": "time_text_embed.text_embedder.linear_1",
-    "vector_in_out_layer": "time_text_embed.text_embedder.linear_2",
-    "guidance_in_in_layer": "time_text_embed.guidance_embedder.linear_1",
-    "guidance_in_out_layer": "time_text_embed.guidance_embedder.linear_2",
-    "final_layer_linear": "proj_out",
-}
 _XLABS_DOUBLE = {
     "processor_qkv_lora1": DOUBLE_FUSED["img_attn_qkv"],
     "processor_qkv_lora2": DOUBLE_FUSED["txt_attn_qkv"],
@@ -43,7 +32,7 @@ def _host(config: str) -> LoraHost:
 
 
 def _fused(linears: Mapping[str, tuple[int, int]]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    yield from ((name, (module,)) for name, module in _OUTER.items())
+    yield from ((name, (module,)) for module, name in OUTER.items())
     double = {**{target: (part,) for part, target in DOUBLE.items()}, **DOUBLE_FUSED, **_XLABS_DOUBLE}
     single = {**{target: (part,) for part, target in SINGLE.items()}, **SINGLE_FUSED, **_XLABS_SINGLE}
     for stem, short, table in (

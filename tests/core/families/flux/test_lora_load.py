@@ -7,6 +7,7 @@ from flenwheel_core.errors import InputError
 from flenwheel_core.families.flux.adapter import AdaptedFlux, adapt_reference
 from flenwheel_core.families.flux.fast import FastPlan
 from flenwheel_core.families.flux.generator import FluxGenerator
+from flenwheel_core.families.flux.kohya import to_kohya
 from flenwheel_core.families.flux.loading import FluxModel
 from flenwheel_core.families.flux.lora_file import lora_bytes
 from flenwheel_core.families.flux.lora_host import flux_host
@@ -16,7 +17,7 @@ from flenwheel_core.families.lora_wearing import wear
 from flenwheel_core.families.protocols import LoraFile
 from flenwheel_core.recipes.train import LoraRecipe
 from flenwheel_core.training.cache import TensorCache
-from flenwheel_core.training.tensor_file import tensor_bytes
+from flenwheel_core.training.tensor_file import read_tensors, tensor_bytes
 from tests.core.families.flux.test_lora_file import trained
 from tests.core.families.flux.tiny import tiny_inputs, tiny_transformer
 
@@ -120,6 +121,45 @@ def test_what_quantised_weights_cannot_wear_is_refused_by_its_names(
     adapted = trained(LoraRecipe.model_validate({"rank": 4, **changes}))
     with pytest.raises(InputError, match=said):
         require_fast(read_loras([written(tmp_path, adapted)], flux_host(folder)))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"alpha": 8.0},
+        {"dora": True, "alpha": 2.0, "rslora": True},
+        {"targets": ["attention", "mlp", "modulation", "embedders"]},
+        {"targets": ["embedders"]},
+        {"include": ["*.add_q_proj", "*.to_v"], "block_ranks": {"double:0": 2}},
+    ],
+)
+def test_the_file_for_other_tools_says_the_same(folder: Path, tmp_path: Path, changes: dict[str, object]) -> None:
+    adapted = trained(LoraRecipe.model_validate({"rank": 4, **changes}))
+    ours = written(tmp_path, adapted)
+    theirs = LoraFile(tmp_path / "kohya.safetensors", 1.0)
+    theirs.path.write_bytes(to_kohya(ours.path.read_bytes()))
+    tensors, _ = read_tensors(theirs.path)
+    assert all(name.startswith("lora_unet_") for name in tensors)
+    assert any(name.endswith(".dora_scale") for name in tensors) == bool(changes.get("dora"))
+    drawn = []
+    for file in (ours, theirs):
+        model = tiny_transformer()
+        wear(model, read_loras([file], flux_host(folder)))
+        drawn.append(model(**tiny_inputs(), return_dict=False)[0])
+    torch.testing.assert_close(drawn[1], drawn[0], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"dora": True, "include": ["*.to_q"]}, "only a part of it has magnitudes"),
+        ({"include": ["norm_out.linear"]}, "norm_out.linear has no name there"),
+    ],
+)
+def test_what_that_layout_cannot_hold_is_said(tmp_path: Path, changes: dict[str, object], said: str) -> None:
+    adapted = trained(LoraRecipe.model_validate({"rank": 4, **changes}))
+    with pytest.raises(InputError, match=said):
+        to_kohya(written(tmp_path, adapted).path.read_bytes())
 
 
 def test_xlabs_names_are_known(folder: Path, tmp_path: Path) -> None:

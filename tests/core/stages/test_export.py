@@ -1,0 +1,47 @@
+"""An export is whole: what cannot be written for other tools is said, and everything else is there."""
+
+from pathlib import Path
+
+import pytest
+
+from flenwheel_core.domain.loras import LoraRecord
+from flenwheel_core.domain.stages import CharacterRef, ExportRequest
+from flenwheel_core.families.flux.lora_file import lora_bytes
+from flenwheel_core.progress import Progress, ProgressEvent
+from flenwheel_core.recipes.train import LoraRecipe
+from flenwheel_core.settings import Settings
+from flenwheel_core.stages.base import StageContext
+from flenwheel_core.stages.export import export
+from flenwheel_core.store import Store
+from tests.core.families.flux.test_lora_file import trained
+
+
+@pytest.mark.parametrize(
+    ("changes", "kohya"), [({}, True), ({"dora": True}, True), ({"dora": True, "include": ["*.to_q"]}, False)]
+)
+def test_the_file_for_other_tools_is_there_or_the_card_says_why_not(
+    settings: Settings, tmp_path: Path, changes: dict[str, object], kohya: bool
+) -> None:
+    store = Store(settings.store_url)
+    adapted = trained(LoraRecipe.model_validate({"rank": 4, **changes}))
+    lora = LoraRecord(
+        digest=store.put_blob(lora_bytes(adapted.parameters, adapted, {})),
+        name="mira-v1",
+        target="generator",
+        base_model="nano@1",
+        trigger="ohwx_char",
+        class_word="person",
+        rank=4,
+        alpha=4.0,
+        steps=1,
+        images=1,
+        dataset="a" * 64,
+        request="b" * 64,
+    )
+    mira = CharacterRef(name="mira", trigger="ohwx_char", class_word="person", kind="person")
+    notes: list[ProgressEvent] = []
+    context = StageContext(store, settings, tmp_path, Progress("export", notes.append))
+    files = {file.name: file.digest for file in export(ExportRequest(character=mira, lora=lora, turn=1), context).files}
+    card = store.get_blob(files["README.md"]).decode()
+    assert ("mira-v1.kohya.safetensors" in files) == kohya == ("mira-v1.kohya.safetensors" in card)
+    assert kohya or ("There is no file in the layout of kohya's trainer" in card and "magnitudes" in notes[0].text)
