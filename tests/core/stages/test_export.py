@@ -39,9 +39,10 @@ def test_the_file_for_other_tools_is_there_or_the_card_says_why_not(
         request="b" * 64,
     )
     mira = CharacterRef(name="mira", trigger="ohwx_char", class_word="person", kind="person")
+    request = ExportRequest(character=mira, lora=lora, sources="c" * 64, pool="d" * 64, turn=1)
     notes: list[ProgressEvent] = []
     context = StageContext(store, settings, tmp_path, Progress("export", notes.append))
-    files = {file.name: file.digest for file in export(ExportRequest(character=mira, lora=lora, turn=1), context).files}
+    files = {file.name: file.digest for file in export(request, context).files}
     card = store.get_blob(files["README.md"]).decode()
     assert ("mira-v1.kohya.safetensors" in files) == kohya == ("mira-v1.kohya.safetensors" in card)
     assert kohya or ("There is no file in the layout of kohya's trainer" in card and "magnitudes" in notes[0].text)
