@@ -19,6 +19,7 @@ from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.review.flow_server import GOES_ON
 from flenwheel_core.review.session import Reviews
 from flenwheel_core.review.summary import summarise
+from flenwheel_core.review.web.door import is_loopback
 from flenwheel_core.services import Services, load_services
 from flenwheel_core.settings import Settings
 from flenwheel_core.store import Store
@@ -45,11 +46,18 @@ def up() -> None:
             f"  pictures  {settings.store_url}\n"
             f"  GPU slot  {settings.slot_name}\n"
             f"  logs      {services.logs}\n"
+            f"{_elsewhere(settings)}"
             "Ready. Ctrl-C stops everything; suspended turns stay suspended, a running one goes on next time."
         )
 
     run_workspace(settings, lambda line: console.print(line), ready)
     console.print("Stopped.")
+
+
+def _elsewhere(settings: Settings) -> str:
+    if is_loopback(settings.host) or settings.studio_url is not None:
+        return ""
+    return "  Messages about gates link to this machine only, until FLENWHEEL_STUDIO_URL and FLENWHEEL_PREFECT_URL are set.\n"
 
 
 def run(character: str, *, recipe: str | None = None, beside_open_turn: bool = False) -> None:

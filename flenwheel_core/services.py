@@ -26,6 +26,14 @@ class Services(Document):
         return None if self.studio_url is None else f"{self.studio_url}/gates/{gate}"
 
 
+def gate_address(settings: Settings, gate: str) -> str | None:
+    """Where people open a gate: at the address that was set, or where this workspace's studio answers; None if neither is known."""
+    if settings.studio_url is not None:
+        return f"{settings.studio_url}/gates/{gate}"
+    services = load_services(settings)
+    return services.gate_address(gate) if services is not None else None
+
+
 def save_services(settings: Settings, services: Services) -> None:
     """Tells other processes of this workspace where everything is."""
     path = settings.root / "services.json"

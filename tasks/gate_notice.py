@@ -8,7 +8,7 @@ from prefect.logging import get_run_logger
 from flenwheel_core.gate_page import gate_page, gate_text
 from flenwheel_core.notify import notify
 from flenwheel_core.review.session import ReviewSession
-from flenwheel_core.services import load_services
+from flenwheel_core.services import gate_address
 from flenwheel_core.settings import Settings
 from flenwheel_core.store import Store
 
@@ -17,9 +17,7 @@ from flenwheel_core.store import Store
 def announce_gate(session: ReviewSession, refusal: str) -> str:
     """Publishes the gate's page and notifies; returns the text for the form. Neither may fail the turn."""
     settings = Settings()
-    services = load_services(settings)
-    address = services.gate_address(session.gate) if services is not None else None
-    text = gate_text(session, address, refusal)
+    text = gate_text(session, gate_address(settings, session.gate), refusal)
     logger = get_run_logger()
     try:
         page = gate_page(Store(settings.store_url, settings.store_options), session, text)

@@ -2,7 +2,9 @@
 
 import shutil
 import socket
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +37,29 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def other_site() -> Iterator[int]:
+    """Another web server of this machine: the port of an empty page, open to everybody."""
+
+    class Empty(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(b"<!doctype html><title>elsewhere</title>")
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    found = ThreadingHTTPServer(("127.0.0.1", 0), Empty)
+    thread = threading.Thread(target=found.serve_forever)
+    thread.start()
+    yield found.server_port
+    found.shutdown()
+    thread.join()
+    found.server_close()
 
 
 @pytest.fixture(scope="session")

@@ -5,11 +5,8 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import cast
 
@@ -18,95 +15,20 @@ import pytest
 from playwright.sync_api import Browser, Page
 from pydantic import SecretStr
 
-from deployments import environment
-from deployments.ports import Port
-from deployments.prefect_api import USER, FlowRun, PrefectApi
-from deployments.processes import end_with_parent
+from deployments.prefect_api import USER
 from flenwheel_core.ids import Json
-from flenwheel_core.settings import Settings
+from tests.deployments.prefect_process import PrefectServer, serve
 from tests.workspace import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 TOKEN = "a-secret-of-the-team"
 
 
-@dataclass
-class PrefectServer:
-    """Only the server of a workspace, with a deployment and a run that waits at a gate."""
-
-    url: str
-    api: PrefectApi
-    deployment: str = ""
-    gate: str = ""
-
-    def furnish(self) -> None:
-        flow = self.made("/flows/", {"name": "flywheel-1"})
-        self.deployment = self.made(
-            "/deployments/", {"name": "turn", "flow_id": flow, "enforce_parameter_schema": False}
-        )
-        self.gate = self.made("/flow_runs/", {"flow_id": flow, "name": "waits", "state": {"type": "RUNNING"}})
-        assert self.api.set_state(self.gate, "PAUSED", "Suspended", force=True) == "ACCEPT"
-
-    def made(self, path: str, body: Json) -> str:
-        return str(cast("dict[str, Json]", self.api.call("POST", path, body))["id"])
-
-    def runs(self) -> list[FlowRun]:
-        return self.api.runs()
-
-
-def serve(folder: Path, **more: object) -> Iterator[PrefectServer]:
-    settings = Settings.model_validate({"workspace": folder, "gpu": "cpu", **more})
-    port = Port(settings.host, 4600)
-    log = folder / "server.log"
-    with log.open("ab") as said:
-        process = subprocess.Popen(
-            environment.server_command(settings, port.number),
-            env=environment.service_environment(settings, port.number),
-            cwd=folder,
-            stdout=said,
-            stderr=said,
-            preexec_fn=end_with_parent(),
-        )
-    url = environment.local_url(settings, port.number)
-    token = settings.token.get_secret_value() if settings.token else None
-    server = PrefectServer(url, PrefectApi(f"{url}/api", token))
-    try:
-        wait_for(server.api.healthy, 240, log.read_text)
-        yield server
-    finally:
-        process.terminate()
-        process.wait(30)
-        port.close()
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
-    for found in serve(tmp_path_factory.mktemp("open")):
+    with serve(tmp_path_factory.mktemp("open")) as found:
         found.furnish()
         yield found
-
-
-@pytest.fixture(scope="module")
-def other_site() -> Iterator[int]:
-    """Another web server of this machine: the port of an empty page, open to everybody."""
-
-    class Empty(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html")
-            self.end_headers()
-            self.wfile.write(b"<!doctype html><title>elsewhere</title>")
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    found = ThreadingHTTPServer(("127.0.0.1", 0), Empty)
-    thread = threading.Thread(target=found.serve_forever)
-    thread.start()
-    yield found.server_port
-    found.shutdown()
-    thread.join()
-    found.server_close()
 
 
 ATTACK = """
@@ -247,7 +169,7 @@ def _told(server: PrefectServer) -> bool:
 
 
 def test_with_a_token_other_machines_names_are_served_and_guessing_is_slowed(tmp_path: Path) -> None:
-    for server in serve(tmp_path, host="::1", token=SecretStr(TOKEN), trusted_proxies=("::1",)):
+    with serve(tmp_path, host="::1", token=SecretStr(TOKEN), trusted_proxies=("::1",)) as server:
         url = f"{server.url}/api/flow_runs/count"
         right = "Basic " + base64.b64encode(f"{USER}:{TOKEN}".encode()).decode()
         wrong = "Basic " + base64.b64encode(f"{USER}:wrong".encode()).decode()

@@ -37,6 +37,10 @@ router = APIRouter()
 
 KINDS = {"enriched": "enriched images", "synthetic": "synthetic images", "triplets": "triplets for the editor"}
 GALLERY_PAGE = 60
+OWN_PATH = r"^/([A-Za-z0-9_-][A-Za-z0-9_/-]*)?$"
+"""Where a login leads back to: a page of the studio, never another site."""
+BackTo = Annotated[str, Query(max_length=300, pattern=OWN_PATH)]
+BackToForm = Annotated[str, Form(max_length=300, pattern=OWN_PATH)]
 Text = Annotated[str, Query(max_length=63)]
 
 
@@ -201,24 +205,28 @@ def api(request: Request, studio: TheStudio) -> Response:
 
 
 @router.get("/login")
-def login_form(studio: TheStudio, wrong: bool = False) -> Response:
+def login_form(studio: TheStudio, wrong: bool = False, back: BackTo = "/") -> Response:
     """Asks for the token."""
-    return render(studio, "login.html", logins=False, problem="That is not the token." if wrong else "")
+    problem = "That is not the token." if wrong else ""
+    return render(studio, "login.html", logins=False, problem=problem, back=back)
 
 
 @router.post("/login")
-def login(request: Request, studio: TheStudio, token: Annotated[str, Form(max_length=500)]) -> Response:
+def login(
+    request: Request, studio: TheStudio, token: Annotated[str, Form(max_length=500)], back: BackToForm = "/"
+) -> Response:
     """Trades the token for a cookie."""
     caller: Caller = request.state.caller
     refusal = studio.logins.check(token, caller.client)
     if refusal is not None and refusal.retry_seconds:
         problem = f"{refusal.what} {refusal.remedy}"
-        answer = render(studio, "login.html", status=refusal.status, logins=False, problem=problem)
+        answer = render(studio, "login.html", status=refusal.status, logins=False, problem=problem, back=back)
         answer.headers["retry-after"] = str(refusal.retry_seconds)
         return answer
     if refusal is not None:
-        return RedirectResponse("/login?wrong=true", status_code=303)
-    opened = RedirectResponse("/", status_code=303)
+        again = {"back": back, "wrong": "true"} if back != "/" else {"wrong": "true"}
+        return RedirectResponse(f"/login?{urlencode(again)}", status_code=303)
+    opened = RedirectResponse(back, status_code=303)
     secure = caller.scheme == "https" or (caller.origin or "").startswith("https:")
     opened.set_cookie(
         studio.logins.cookie,

@@ -8,10 +8,11 @@
 
 import hmac
 import math
+from urllib.parse import urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from flenwheel_core.review.web.bodies import GRACE_SECONDS, Body
@@ -40,7 +41,8 @@ CONTENT_POLICY = "; ".join(
 HEADERS = {
     "content-security-policy": CONTENT_POLICY,
     "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    # Not no-referrer: browsers then send plain forms, the login among them, with `Origin: null`.
+    "referrer-policy": "same-origin",
     "x-frame-options": "DENY",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
@@ -168,10 +170,14 @@ def _bearer(headers: Headers) -> str | None:
 
 
 def _stranger(scope: Scope, refusal: Refusal) -> Response:
-    """Programs are told; people are shown the login page."""
+    """Programs are told; people are shown the login page, and come back from there."""
     if scope["path"].startswith("/api/") or scope["method"] not in SAFE_METHODS:
         return _answer(refusal)
-    return RedirectResponse("/login", status_code=303)
+    if Headers(scope=scope).get("sec-fetch-site") in ("cross-site", "same-site"):
+        # A link in a message: the browser keeps the session's cookie back (SameSite) until the studio's own page asks again.
+        return HTMLResponse('<!doctype html><title>FLENwheel</title><meta http-equiv="refresh" content="0">')
+    back = urlencode({"back": scope["path"]})
+    return RedirectResponse("/login" if scope["path"] == "/" else f"/login?{back}", status_code=303)
 
 
 def _answer(refusal: Refusal, *, close: bool = False) -> JSONResponse:

@@ -130,6 +130,24 @@ def test_logging_out_ends_the_session_at_the_server(guarded: TestClient) -> None
     assert not is_in(second) and not is_in(third)
 
 
+def test_a_login_leads_back_to_the_page_that_was_asked_for_and_nowhere_else(guarded: TestClient) -> None:
+    assert guarded.get("/gates/mira-t1-gate-a-r1").headers["location"] == "/login?back=%2Fgates%2Fmira-t1-gate-a-r1"
+    assert 'value="/gates/x"' in guarded.get("/login?back=/gates/x").text
+    wrong = guarded.post("/login", data={"token": "wrong", "back": "/gates/x"})
+    assert wrong.headers["location"] == "/login?back=%2Fgates%2Fx&wrong=true"
+    for elsewhere in ("//evil.example", "/\\evil.example", "https://evil.example", "javascript:alert(1)", "/a?b"):
+        assert guarded.get("/login", params={"back": elsewhere}).status_code == 422, elsewhere
+        assert guarded.post("/login", data={"token": TOKEN, "back": elsewhere}).status_code == 422, elsewhere
+    assert guarded.post("/login", data={"token": TOKEN, "back": "/gates/x"}).headers["location"] == "/gates/x"
+
+
+def test_a_link_in_a_message_asks_again_from_the_studios_own_page(guarded: TestClient) -> None:
+    link = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+    answer = guarded.get("/gates/mira-t1-gate-a-r1", headers=link)
+    assert answer.status_code == 200 and 'http-equiv="refresh"' in answer.text and "mira" not in answer.text
+    assert guarded.get("/gates/mira-t1-gate-a-r1", headers={"sec-fetch-site": "same-origin"}).status_code == 303
+
+
 def test_a_new_token_ends_every_session(guarded: TestClient, tmp_path: Path) -> None:
     guarded.post("/login", data={"token": TOKEN})
     for token, status in ((TOKEN, 200), ("another long secret", 303)):

@@ -1,0 +1,146 @@
+"""Studio and Prefect behind a real nginx with TLS, set up as the guide says, in a real browser."""
+
+import base64
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import uvicorn
+from playwright.sync_api import Browser
+
+from deployments.prefect_api import USER
+from flenwheel_core.review.session import Reviews
+from flenwheel_core.review.web.app import create_app
+from flenwheel_core.store import Store
+from tests.deployments.prefect_process import serve
+from tests.review.browser.conftest import Reviewer, free_port, until
+from tests.review.world import open_gate, settings_in
+from tests.workspace import PROJECT
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+TOKEN = "a-secret-of-the-team"
+GATE = "mira-t1-gate-a-r1"
+LOGGED_IN = """
+async ([path, secret, body]) => {
+  const headers = {"content-type": "application/json", authorization: "Basic " + secret};
+  return (await fetch(path, {method: "POST", headers, body})).status;
+}
+"""
+LISTEN = """
+(path) => new Promise((done) => {
+  const socket = new WebSocket(location.origin.replace("http", "ws") + path, "prefect");
+  socket.onopen = () => done("open");
+  socket.onerror = () => done("refused");
+})
+"""
+
+
+@dataclass
+class Proxy:
+    """An nginx with the guide's configuration, under other names and ports."""
+
+    folder: Path
+    port: int
+
+    @contextmanager
+    def running(self, studio: int, prefect: int, *, forwarding: bool) -> Iterator[None]:
+        text = (PROJECT / "docs" / "guide.md").read_text()
+        block = re.search(r"```nginx\n(.*?)```", text, re.DOTALL)
+        assert block is not None
+        servers = (
+            block[1]
+            .replace("listen 443", f"listen 127.0.0.1:{self.port}")
+            .replace(".example", ".test")
+            .replace("/etc/ssl/flenwheel", str(self.folder / "tls"))
+            .replace(":4300", f":{studio}")
+            .replace(":4200", f":{prefect}")
+        )
+        if not forwarding:
+            servers = re.sub(r" *proxy_set_header X-Forwarded.*\n", "", servers)
+        temporary = "".join(
+            f"{kind}_temp_path {self.folder};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        configuration = self.folder / "nginx.conf"
+        configuration.write_text(
+            f"daemon off; pid {self.folder}/pid; error_log {self.folder}/error.log;\n"
+            f"events {{}} http {{ access_log off; {temporary}\n{servers}}}"
+        )
+        process = subprocess.Popen(["nginx", "-e", f"{self.folder}/error.log", "-c", str(configuration)])
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+@pytest.fixture
+def proxy(tmp_path: Path) -> Proxy:
+    if shutil.which("nginx") is None:
+        pytest.skip("install Debian's nginx: apt-get install nginx-light")
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=studio.test"
+    files = ["-keyout", str(tmp_path / "tls.key"), "-out", str(tmp_path / "tls.pem")]
+    subprocess.run([*command.split(), *files], check=True, capture_output=True)
+    return Proxy(tmp_path, free_port())
+
+
+@pytest.mark.parametrize("forwarding", [True, False])
+def test_people_log_in_decide_and_look_at_runs_through_the_proxy(
+    proxy: Proxy, tmp_path: Path, chromium: Browser, forwarding: bool
+) -> None:
+    public = f"https://studio.test:{proxy.port}"
+    more: dict[str, object] = {
+        "token": TOKEN,
+        "studio_url": public,
+        "prefect_url": f"https://prefect.test:{proxy.port}",
+        "trusted_proxies": ("127.0.0.1",) if forwarding else (),
+    }
+    settings, port = settings_in(tmp_path / "workspace", **more), free_port()
+    store = Store(settings.store_url)
+    open_gate(store, 3, side=96, minimum=1)
+    config = uvicorn.Config(create_app(settings, None), port=port, log_level="warning", proxy_headers=False)
+    studio = uvicorn.Server(config)
+    thread = threading.Thread(target=studio.run)
+    thread.start()
+    (tmp_path / "prefect").mkdir()
+    try:
+        with (
+            serve(tmp_path / "prefect", **more) as server,
+            proxy.running(port, int(server.url.rpartition(":")[2]), forwarding=forwarding),
+            chromium.new_context(ignore_https_errors=True, viewport={"width": 1440, "height": 900}) as context,
+        ):
+            server.furnish()
+            reviewer = Reviewer(context, public)
+            page = reviewer.page
+            page.goto(f"{public}/gates/{GATE}")
+            page.fill("input[name=token]", TOKEN)
+            page.click("form[action='/login'] button")
+            page.wait_for_selector("#gate[data-ready]")
+            (cookie,) = context.cookies()
+            assert cookie["secure"] and cookie["httpOnly"]
+            reviewer.press("g")
+            reviewer.saved()
+            until(lambda: len(Reviews(store).current(GATE)) == 1, "the decision is kept")
+            page.goto(f"{public}/characters")
+            page.click("form[action='/logout'] button")
+            page.wait_for_url(f"{public}/login")
+            assert reviewer.complaints == []
+
+            asked: list[str] = []
+            page.on("request", lambda request: asked.append(request.url))
+            page.goto(f"https://prefect.test:{proxy.port}/deployments", wait_until="networkidle")
+            assert any("/api/" in url for url in asked)
+            assert all(url.startswith(f"https://prefect.test:{proxy.port}/") for url in asked if "/api" in url), asked
+            secret = base64.b64encode(f"{USER}:{TOKEN}".encode()).decode()
+            path = f"/api/deployments/{server.deployment}/create_flow_run"
+            assert page.evaluate(LOGGED_IN, [path, secret, "{}"]) == 201
+            assert page.evaluate(LOGGED_IN, [path, "bm9ib2R5", "{}"]) == 401
+            assert page.evaluate(LISTEN, "/api/events/out") == "open"
+    finally:
+        studio.should_exit = True
+        thread.join()
