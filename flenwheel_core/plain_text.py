@@ -14,6 +14,7 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _WINDOWS = "cp1252"
+_UNSEEN = dict.fromkeys((0xFEFF, *(code for code in (*range(32), *range(127, 160)) if not chr(code).isspace())))
 _MOST_FOREIGN = 0.3
 """Text of a western language has fewer accents and curly quotes than this share of its letters."""
 
@@ -48,7 +49,12 @@ def decode_text(data: bytes) -> PlainText:
 
 def one_line(text: str) -> str:
     """The words of a text with single spaces between them; marks that nobody sees are gone."""
-    return " ".join(text.replace("\ufeff", "").split())
+    return " ".join(writable(text).translate(_UNSEEN).split())
+
+
+def writable(text: str) -> str:
+    """The text without halves of characters, which JSON may hold and no file can."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def cut_to_bytes(text: str, most_bytes: int) -> str:

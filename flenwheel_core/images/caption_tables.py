@@ -1,7 +1,7 @@
 """Files that hold the captions of many pictures: Hugging Face's metadata, kohya's meta.json, tables of a spreadsheet.
 
-Which picture a row means is told from its name as written, below the table's own folder or below the top one, with or without suffix;
-an absolute path of another machine by its last part, if only one picture has it.
+Which picture a row means is told from its name as written, below the table's own folder or below the top one, with or without suffix.
+A bare name, or an absolute path of another machine, means the one picture whose path ends most like it.
 """
 
 import csv
@@ -9,8 +9,10 @@ import io
 import json
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
 from pathlib import PurePosixPath
 
+from flenwheel_core.images.entries import PICTURE_SUFFIXES
 from flenwheel_core.images.folder_notes import FolderNotes
 from flenwheel_core.images.names import printable_path
 from flenwheel_core.plain_text import lines_of, one_line
@@ -45,8 +47,20 @@ class PictureNames:
             found = self._known.get(place.lower(), [])
             if len(found) == 1 and (PurePosixPath(found[0].lower()).parent == PurePosixPath(place.lower()).parent):
                 return found[0]
-        found = self._known.get(PurePosixPath(plain.lower()).name, [])
-        return found[0] if len(found) == 1 and posixpath.isabs(plain.partition(":")[2] or plain) else None
+        bare = "/" not in plain
+        return self._ends_like(plain.lower()) if bare or posixpath.isabs(plain.partition(":")[2] or plain) else None
+
+    def _ends_like(self, path: str) -> str | None:
+        """The picture with the same last part and the most equal folders before it, if there is one such."""
+        folders = PurePosixPath(path).parts[-2::-1]
+
+        def alike(name: str) -> int:
+            pairs = zip(PurePosixPath(name.lower()).parts[-2::-1], folders, strict=False)
+            return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+        found = sorted(self._known.get(PurePosixPath(path).name, []), key=alike)
+        unique = len(found) == 1 or (len(found) > 1 and alike(found[-1]) > alike(found[-2]))
+        return found[-1] if unique else None
 
 
 def captions_in_table(
@@ -63,6 +77,7 @@ def captions_in_table(
         rows = _csv_rows(name, text, notes)
     captions: dict[str, str] = {}
     unnamed: list[int] = []
+    missing: list[str] = []
     for number, row in rows:
         written, caption = _first(row, NAME_KEYS), _caption_of(row)
         if written is None or caption is None:
@@ -72,9 +87,14 @@ def captions_in_table(
         if picture is not None:
             captions[picture] = caption
         elif left_out.find(written, folder) is None:
-            notes.about(written, f"named in {printable_path(name)}, but not there.")
+            missing.append(written)
     if suffix == ".json" and not captions:
+        # JSON is for anything: only what names pictures is a caption table.
+        if any("/" in written or PurePosixPath(written.lower()).suffix in PICTURE_SUFFIXES for written in missing):
+            notes.say(f"{printable_path(name)}: none of the pictures it names is here; not used.")
         return captions
+    for written in missing:
+        notes.about(written, f"named in {printable_path(name)}, but not there.")
     _say_unnamed(name, unnamed, notes)
     if any(_PAIR_KEYS & row.keys() for _, row in rows):
         notes.say(

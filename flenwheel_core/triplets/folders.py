@@ -19,7 +19,7 @@ from flenwheel_core.images.decode import Limits, decode
 from flenwheel_core.images.entries import PICTURE_SUFFIXES, Entry, list_entries, read_entry
 from flenwheel_core.images.folder_notes import FolderNotes
 from flenwheel_core.images.names import printable_path
-from flenwheel_core.plain_text import cut_to_bytes, decode_text, lines_of, one_line
+from flenwheel_core.plain_text import cut_to_bytes, decode_text, lines_of, one_line, writable
 from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import carries_facts, save_picture
 
@@ -162,7 +162,7 @@ def _row_of(content: Mapping[str, object]) -> _Row | None:
         return None
     kind: Literal["approved", "corrected"] = "approved" if content.get("kind") == "approved" else "corrected"
     place = [name.replace("\\", "/").removeprefix("./") for name in (source, target)]
-    return _Row(place[0], place[1], prompt.removeprefix("\ufeff").strip(), kind, labels)
+    return _Row(place[0], place[1], writable(prompt).removeprefix("\ufeff").strip(), kind, labels)
 
 
 def _first(content: Mapping[str, object], keys: Sequence[str]) -> str | None:

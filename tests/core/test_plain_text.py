@@ -1,6 +1,8 @@
 """Text as editors of all kinds write it: the same words come out, and what is no text is said so."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flenwheel_core.plain_text import cut_to_bytes, decode_text, lines_of, one_line
 
@@ -29,7 +31,8 @@ def test_what_is_no_text_is_refused_in_words(data: bytes) -> None:
 
 
 def test_one_line_has_no_separators_and_no_marks() -> None:
-    assert one_line("\ufeff a red hat\u2028smiling\x85 \r\n at\u00a0night ") == "a red hat smiling at night"
+    assert one_line("\ufeff a red hat\u2028smi\x00ling\x85 \r\n at\u00a0night ") == "a red hat smiling at night"
+    assert one_line("half \ud83d a character") == "half ? a character"
 
 
 def test_a_cut_falls_between_characters() -> None:
@@ -38,3 +41,19 @@ def test_a_cut_falls_between_characters() -> None:
 
 def test_json_lines_are_cut_at_line_ends_only() -> None:
     assert lines_of('{"a": "one\u2028two"}\r\n{"b": "\x85"}\n') == ['{"a": "one\u2028two"}', '{"b": "\x85"}', ""]
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_text_or_refused(data: bytes) -> None:
+    try:
+        found = decode_text(data)
+    except ValueError:
+        return
+    assert "\0" not in found.text
+    assert found.text.encode("utf-8").decode("utf-8") == found.text
+
+
+@given(st.text(max_size=80), st.integers(0, 40))
+def test_any_cut_is_a_beginning(text: str, most: int) -> None:
+    cut = cut_to_bytes(text, most)
+    assert text.startswith(cut) and len(cut.encode()) <= most

@@ -3,13 +3,14 @@
 from typing import Annotated, Literal, Self
 
 from fastapi import Path
-from pydantic import AwareDatetime, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints, model_validator
 
 from flenwheel_core.domain.base import Document
 from flenwheel_core.domain.decisions import ClosedGate, Decision, GateVerdict, LateAnswer, UndecidedPolicy, Verdict
 from flenwheel_core.domain.images import ImageRecord
 from flenwheel_core.domain.scores import Screening
 from flenwheel_core.ids import Digest, Slug
+from flenwheel_core.plain_text import one_line
 from flenwheel_core.review.bulk import BulkRule
 from flenwheel_core.review.corrections import CorrectionCheck
 from flenwheel_core.review.flow_server import ResumeResult, RunStatus
@@ -24,6 +25,17 @@ Author = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, m
 Reason = Literal["identity", "anatomy", "expression", "angle", "background", "artifacts", "style", "duplicate", "other"]
 
 
+def _typed(text: str) -> str:
+    line = one_line(text)
+    if not line:
+        raise ValueError("a blank text says nothing; leave it out")
+    return line
+
+
+TypedLine = Annotated[str, AfterValidator(_typed)]
+"""Words that a person typed or pasted: in one line, without what nobody sees."""
+
+
 class DecideRequest(Document):
     """A verdict about one picture."""
 
@@ -32,8 +44,8 @@ class DecideRequest(Document):
     verdict: Verdict | None = Field(description="null withdraws the author's verdict")
     reasons: tuple[Reason, ...] = Field(default=(), max_length=9)
     note: str = Field(default="", max_length=2000)
-    caption: str | None = Field(default=None, min_length=1, max_length=4000)
-    better_prompt: str | None = Field(default=None, min_length=1, max_length=4000)
+    caption: TypedLine | None = Field(default=None, min_length=1, max_length=4000)
+    better_prompt: TypedLine | None = Field(default=None, min_length=1, max_length=4000)
     correction: Digest | None = Field(default=None, description="a corrected picture that was uploaded at this gate")
     over: tuple[RequestId, ...] = Field(default=(), max_length=50, description="decisions this one settles")
 

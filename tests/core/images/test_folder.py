@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flenwheel_core.errors import InputError
-from flenwheel_core.images.folder import find_sources
+from flenwheel_core.images.folder import find_sources, sort_folder
 
 
 def test_pictures_with_captions_of_either_kind(tmp_path: Path) -> None:
@@ -218,3 +220,52 @@ def test_a_hugging_face_image_folder_is_taken_whole(tmp_path: Path) -> None:
         (tmp_path / split / "metadata.csv").write_text(f"file_name,text\n{name},from {split}\n")
     assert captions(tmp_path) == {"train/01.png": "from train", "validation/02.png": "from validation"}
     assert find_sources(tmp_path).notes == ("It is a Hugging Face image folder: all of train, validation is taken.",)
+
+
+def test_a_table_of_another_machine_means_the_picture_whose_path_ends_most_like_it(tmp_path: Path) -> None:
+    pictures(tmp_path, "front/01.png", "side/01.png", "side/02.png")
+    (tmp_path / "meta.json").write_text(
+        json.dumps(
+            {"/data/set/front/01": {"caption": "a"}, "D:\\set\\side\\01.png": {"caption": "b"}, "02": {"caption": "c"}}
+        )
+    )
+    assert captions(tmp_path) == {"front/01.png": "a", "side/01.png": "b", "side/02.png": "c"}
+    (tmp_path / "meta.json").write_text('{"01": {"caption": "which?"}, "/x/01.png": {"caption": "which?"}}')
+    assert set(captions(tmp_path).values()) == {None}
+    assert find_sources(tmp_path).notes == ("meta.json: none of the pictures it names is here; not used.",)
+
+
+def test_json_files_that_hold_no_captions_are_nobodys_matter(tmp_path: Path) -> None:
+    pictures(tmp_path, "01.png")
+    (tmp_path / "config.json").write_text('{"prompt": "a robot", "model": {"name": "flux", "description": "x"}}')
+    (tmp_path / "workflow.json").write_text('[{"id": 3, "text": "a robot"}]')
+    (tmp_path / "broken.json").write_text("{" * 100_000)
+    assert captions(tmp_path) == {"01.png": None} and find_sources(tmp_path).notes == ()
+
+
+PARTS = st.sampled_from(
+    ["01", "02", "reg", "mask", "10_mira woman", "control", "train", "metadata", "meta", "01-masklabel", "x y"]
+)
+SUFFIXES = st.sampled_from(
+    [".png", ".JPG", "", ".txt", ".caption", ".json", ".jsonl", ".csv", ".tsv", ".npz", ".mp4", ".parquet"]
+)
+NAMES = st.builds(lambda parts, suffix: "/".join(parts) + suffix, st.lists(PARTS, min_size=1, max_size=3), SUFFIXES)
+KEYS = st.sampled_from(["text", "file_name", "caption", "tags", "01"])
+JSONISH = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.integers(), st.text(max_size=8), st.sampled_from(["01.png", "01", "\ud800"])
+    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(KEYS, inner, max_size=3)),
+    max_leaves=8,
+)
+CONTENTS = st.one_of(st.binary(max_size=120), st.builds(lambda value: json.dumps(value).encode(), JSONISH))
+
+
+@given(st.dictionaries(NAMES, CONTENTS, max_size=8))
+def test_whatever_lies_in_a_folder_every_picture_is_taken_or_named(files: dict[str, bytes]) -> None:
+    found = sort_folder(tuple(files), files.__getitem__)
+    said = "\n".join(found.notes)
+    for name in files:
+        if Path(name).suffix.lower() in (".png", ".jpg", ".mp4", ".npz", ".parquet", ""):
+            assert name in found.captions or name in said or " more: " in said
+    assert all(caption is None or caption.encode() for caption in found.captions.values())

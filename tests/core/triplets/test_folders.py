@@ -102,6 +102,14 @@ def test_metadata_in_the_words_of_other_tools(store: Store, pairs: Path) -> None
     assert [t.prompt for t in taken(store, pairs).triplets] == ["turn left", "turn right"]
 
 
+def test_half_a_character_in_a_prompt_can_be_written_down(store: Store, pairs: Path) -> None:
+    row = '{"file_name": "target/001.png", "control_file_name": "control/001.png", "prompt": "a \\ud83d hat"}'
+    (pairs / "metadata.jsonl").write_text(row)
+    found = taken(store, pairs)
+    store.journal("lessons", Triplet).extend(list(found.triplets))
+    assert found.triplets[0].prompt == "a ? hat"
+
+
 def test_metadata_that_cannot_be_read_leaves_the_folders(store: Store, pairs: Path) -> None:
     (pairs / "metadata.jsonl").write_bytes(b"\x00\x01")
     found = taken(store, pairs)

@@ -309,3 +309,19 @@ def test_a_late_answer_is_shown(served: Served) -> None:
     client.post(f"{GATE}/finish", json={"author": "ana", "verdict": "redo"})
     reviews.note_late_answer("mira-t1-gate-a-r1", "stop", "tom")
     assert [late["reviewer"] for late in client.get(GATE).json()["late_answers"]] == ["tom"]
+
+
+def test_typed_words_are_one_line_and_blank_ones_are_refused(client: TestClient) -> None:
+    body = {
+        "id": "ana-00001",
+        "author": "ana",
+        "verdict": "needs_correction",
+        "better_prompt": "\ufeffa red\r\n hat\u2028smiling\x00 ",
+    }
+    answer = client.post(f"{GATE}/pictures/{images(client)[0]}/decision", json=body)
+    assert answer.json()["states"][0]["better_prompt"] == "a red hat smiling"
+    for blank in ("  ", "\ufeff", "\n\u2028"):
+        answer = client.post(
+            f"{GATE}/pictures/{images(client)[0]}/decision", json={**body, "id": "ana-00002", "better_prompt": blank}
+        )
+        assert answer.status_code == 422 and "a blank text says nothing" in answer.json()["why"]

@@ -8,6 +8,7 @@ const input = $("files");
 const character = $("character")?.dataset.name ?? null;
 const stopping = [401, 403, 404];
 const MOST_TEXT_BYTES = 8 * 2 ** 20;
+const MOST_TEXTS = 900; // A request holds no more; the server names those that it misses.
 
 // What was chosen at once: the pictures with their captions, as the server sorted them, and what was not taken.
 let batches = [];
@@ -34,7 +35,8 @@ async function add() {
 async function sorted(files) {
   const form = new FormData();
   form.append("names", JSON.stringify([...files.keys()]));
-  for (const [path, file] of files) if (TEXTS.test(path) && file.size <= MOST_TEXT_BYTES) form.append("texts", file, path);
+  const texts = [...files].filter(([path, file]) => TEXTS.test(path) && file.size <= MOST_TEXT_BYTES);
+  for (const [path, file] of texts.slice(0, MOST_TEXTS)) form.append("texts", file, path);
   const found = await upload("/folders/sorted", form);
   const pictures = found.pictures.map(({ name, caption }) => ({ name, caption, file: files.get(name) }));
   const unread = (files.unread ?? []).map((path) => `${path}: not taken. It cannot be read.`);
