@@ -3,6 +3,7 @@
 A browser knows names; what a name means, and how a text is encoded, is known here, once for the command line and the studio.
 """
 
+from pathlib import PurePosixPath
 from typing import Annotated
 
 from fastapi import APIRouter, File, Form, UploadFile
@@ -63,4 +64,4 @@ def sort_files(
 
 
 def _is_hidden(name: str) -> bool:
-    return any(part.startswith(".") or part in _LEFTOVERS for part in name.split("/"))
+    return not PurePosixPath(name).name or any(part.startswith(".") or part in _LEFTOVERS for part in name.split("/"))

@@ -28,6 +28,8 @@ def test_dropped_files_are_sorted_as_a_folder_is(client: TestClient) -> None:
         "reg/1.png",
         "a/.hidden.png",
         "__MACOSX/x.png",
+        "/",
+        "..",
         "film.mp4",
     ]
     texts = {
