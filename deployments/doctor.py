@@ -15,6 +15,7 @@ from flenwheel_core.errors import FlenwheelError
 from flenwheel_core.model_needs import model_needs
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.settings import Settings
+from flenwheel_core.settings_sources import strange_variables
 from flenwheel_core.store import Store
 
 LEAST_DISK_GIB = 5.0
@@ -33,7 +34,7 @@ class Finding:
 
 def examine(settings: Settings, recipe: str | None) -> list[Finding]:
     """Everything that was looked at."""
-    found = [_versions(), _disk(settings), *_writable(settings), *_cards(), _slot(settings)]
+    found = [_versions(), _disk(settings), *_writable(settings), *_cards(), _slot(settings), *_variables()]
     if recipe is not None:
         found.append(_weights(settings, recipe))
     found += _leftovers(settings)
@@ -56,6 +57,11 @@ def _versions() -> Finding:
         except importlib.metadata.PackageNotFoundError:
             return Finding(False, f"{name} is not installed: pip install -c constraints.txt -e .")
     return Finding(True, ", ".join(known))
+
+
+def _variables() -> list[Finding]:
+    """What looks like a setting in the environment and does nothing."""
+    return [Finding(False, f"{name} in the environment is no setting") for name in strange_variables(Settings)]
 
 
 def _disk(settings: Settings) -> Finding:

@@ -108,17 +108,17 @@ def _variables(path: Path) -> Mapping[str, str | None]:
 def check_environment(settings_cls: type[BaseSettings]) -> None:
     """Raises RecipeError for a variable that looks like a misspelt setting.
 
-    What resembles no setting, or is what a container platform adds, is left alone.
+    What resembles no setting does nothing; `flenwheel doctor` names it.
     """
-    for given in sorted(os.environ):
-        bare = _bare(given)
-        if (
-            _is_ours(given)
-            and not _PLATFORM.fullmatch(given)
-            and bare not in settings_cls.model_fields
-            and _nearest(bare, settings_cls)
-        ):
+    for given in strange_variables(settings_cls):
+        if _nearest(_bare(given), settings_cls):
             raise _unknown(given, settings_cls, "the environment")
+
+
+def strange_variables(settings_cls: type[BaseSettings]) -> tuple[str, ...]:
+    """Variables of the environment that begin like a setting and are none, without those that container platforms add."""
+    ours = (name for name in sorted(os.environ) if _is_ours(name) and not _PLATFORM.fullmatch(name))
+    return tuple(name for name in ours if _bare(name) not in settings_cls.model_fields)
 
 
 def describe_mistakes(error: ValidationError, settings_cls: type[BaseSettings]) -> RecipeError:

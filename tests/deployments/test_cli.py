@@ -86,6 +86,15 @@ def test_status_of_a_fresh_workspace(capsys: pytest.CaptureFixture[str]) -> None
     assert code == 0 and "flenwheel up" in out and "No characters yet" in out
 
 
+def test_doctor_names_a_variable_that_does_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLENWHEEL_CACHE", "x")
+    monkeypatch.setenv("FLENWHEEL_STUDIO_PORT", "tcp://10.0.0.1:4300")
+    code, out, _ = run(capsys, "doctor")
+    assert code == 1 and "FLENWHEEL_CACHE in the environment is no setting" in out and "STUDIO_PORT" not in out
+
+
 def test_doctor_reports_a_leftover_and_removes_it(capsys: pytest.CaptureFixture[str], settings: Settings) -> None:
     folder = settings.root / "stage-killed"
     folder.mkdir(parents=True)
