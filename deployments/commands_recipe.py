@@ -3,7 +3,17 @@
 from cyclopts import App
 
 from deployments.terminal import plain_console
-from flenwheel_core.recipes.loading import describe_fields, diff_recipes, find_recipe, list_recipes, load_recipe
+from flenwheel_core.recipe_check import recipe_notes, recipe_problems
+from flenwheel_core.recipes.loading import (
+    describe_fields,
+    diff_recipes,
+    find_recipe,
+    list_recipes,
+    load_recipe,
+    unusable,
+)
+from flenwheel_core.settings import Settings
+from flenwheel_core.settings_sources import read_settings_text
 
 console = plain_console()
 
@@ -26,7 +36,7 @@ def show(name: str | None = None) -> None:
         A recipe's name, or the path of a .toml file.
     """
     if name is not None:
-        console.print(find_recipe(name).read_text())
+        console.print(read_settings_text(find_recipe(name)))
         return
     for known in list_recipes():
         console.print(f"{known}: {load_recipe(known).description}")
@@ -36,7 +46,7 @@ def show(name: str | None = None) -> None:
 
 
 def check(name: str) -> None:
-    """Check a recipe: unknown keys, wrong types, impossible values.
+    """Check a recipe: unknown and idle keys, wrong types, impossible values, models and LoRA files. Fetches nothing.
 
     Parameters
     ----------
@@ -44,6 +54,11 @@ def check(name: str) -> None:
         A recipe's name, or the path of a .toml file.
     """
     recipe = load_recipe(name)
+    problems = recipe_problems(recipe, Settings())
+    if problems:
+        raise unusable(str(find_recipe(name)), problems)
+    for note in recipe_notes(recipe):
+        console.print(note)
     console.print(f"{recipe.name} is a usable recipe ({recipe.content_digest()[:12]}).")
 
 

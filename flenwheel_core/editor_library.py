@@ -1,7 +1,6 @@
 """The editor's own library: its Flywheel 2 runs and its champions. One editor serves all characters of a workspace."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Literal
 
 from pydantic import AwareDatetime
@@ -12,6 +11,7 @@ from flenwheel_core.domain.images import LoraUse
 from flenwheel_core.domain.loras import LoraRecord
 from flenwheel_core.domain.triplets import Triplet
 from flenwheel_core.errors import InputError
+from flenwheel_core.given_path import given_path, is_file
 from flenwheel_core.ids import Digest
 from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.store import Store
@@ -92,8 +92,8 @@ class EditorLibrary:
         """The LoRAs the recipe names."""
         found = []
         for lora in recipe.enrich.loras:
-            path = Path(lora.file).expanduser()
-            if not path.is_file() or path.suffix != ".safetensors":
+            path = given_path(lora.file)
+            if not is_file(path) or path.suffix != ".safetensors":
                 raise InputError(
                     f"There is no LoRA file {lora.file}.",
                     why="enrich.loras of the recipe names it.",

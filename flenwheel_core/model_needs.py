@@ -49,7 +49,7 @@ def _need(recipe: Recipe, reference: str, uses: tuple[ModelUse, ...], settings: 
         note, size = _faces(reference, settings)
         return ModelNeed(reference, uses, FACE_LICENCE, size_bytes=size, note=note)
     hub = hub_reference(reference)
-    if hub is not None and not Path(reference).expanduser().is_dir():
+    if hub is not None:
         return _on_the_hub(reference, uses, hub, settings, ask)
     shipped = reference.partition("@")[0] == "nano"
     licence = SHIPPED_LICENCE if shipped else "your own folder"

@@ -13,6 +13,7 @@ from flenwheel_core.errors import MissingWeightsError, RecipeError
 from flenwheel_core.families.digests import all_files_digest, folder_digest, pin_of
 from flenwheel_core.families.hub import HubUnreachableError, ask_hub, fetch, find_here, find_without_network
 from flenwheel_core.families.model_files import require_loadable
+from flenwheel_core.given_path import given_path, is_folder
 
 if TYPE_CHECKING:
     from flenwheel_core.settings import Settings
@@ -32,7 +33,7 @@ def pin_model(reference: str, role: ModelRole, settings: "Settings") -> str:
     """The pinned form of a reference. Fetches a hub model if it is not here yet."""
     name, _, revision = _split(reference)
     folder = resolve_model(reference, role, settings)
-    if name == "nano" or not _is_hub_id(name):
+    if name == "nano" or not is_hub_id(name):
         return f"{name}@{revision or pin_of(folder_digest(folder, digest_memory(settings)))}"
     return f"{name}@{folder.name}" if is_commit(folder.name) else reference
 
@@ -47,10 +48,10 @@ def resolve_model(reference: str, role: ModelRole, settings: "Settings") -> Path
         from flenwheel_core.nano import weights_folder
 
         return _checked(weights_folder(role.value), revision, reference, settings)
-    folder = Path(name).expanduser()
-    if folder.is_dir():
+    folder = given_path(name)
+    if name and is_folder(folder):
         return _checked(folder, revision, reference, settings)
-    if not _is_hub_id(name):
+    if not is_hub_id(name):
         raise MissingWeightsError(
             f"There is no model folder {name}.", remedy="Give an existing folder, `nano`, or hub-id@revision."
         )
@@ -66,7 +67,7 @@ def resolve_model(reference: str, role: ModelRole, settings: "Settings") -> Path
 def hub_reference(reference: str) -> tuple[str, str] | None:
     """Hub id and revision of a reference to the Hub; None for folders, `nano`, and ids without a revision."""
     name, _, revision = _split(reference)
-    return (name, revision) if revision and name != "nano" and _is_hub_id(name) else None
+    return (name, revision) if revision and name != "nano" and is_hub_id(name) else None
 
 
 def is_commit(revision: str) -> bool:
@@ -81,12 +82,13 @@ def digest_memory(settings: "Settings") -> Path:
 
 def _split(reference: str) -> tuple[str, str, str]:
     """Name and revision; an @ inside a folder's name is not a revision."""
-    if Path(reference).expanduser().is_dir():
+    if is_folder(given_path(reference)):
         return reference, "", ""
     return reference.rpartition("@") if "@" in reference else (reference, "", "")
 
 
-def _is_hub_id(name: str) -> bool:
+def is_hub_id(name: str) -> bool:
+    """True for what looks like a name on the Hub: owner/name."""
     return re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", name) is not None
 
 

@@ -55,11 +55,15 @@ def _class_of(folder: Path) -> str:
             why=f"{config.name} is missing or no JSON.",
             remedy="Give a folder in diffusers or transformers format, or hub-id@revision.",
         ) from error
-    name = content.get("_class_name") or (content.get("architectures") or [""])[0]
+    name = content.get("_class_name") or (content.get("architectures") or [""])[0] if isinstance(content, dict) else ""
     return str(name)
 
 
 def _pick(table: dict[str, str], folder: Path, what: str) -> Any:
+    return _load(table[_name_in(table, folder, what)])
+
+
+def _name_in(table: dict[str, str], folder: Path, what: str) -> str:
     name = _class_of(folder)
     if name not in table:
         raise InputError(
@@ -67,7 +71,14 @@ def _pick(table: dict[str, str], folder: Path, what: str) -> Any:
             why=f"it holds a {name or 'nameless model'}; known are {', '.join(sorted(table))}.",
             remedy="Name another model in the recipe's [models] table.",
         )
-    return _load(table[name])
+    return name
+
+
+def require_kind(folder: Path, role: ModelRole) -> None:
+    """Raises InputError if the model in `folder` cannot be used so; nothing is loaded. Roles without a table take what they are given."""
+    tables = {ModelRole.GENERATOR: (GENERATORS, "an image generator"), ModelRole.EDITOR: (EDITORS, "an image editor")}
+    if role in tables:
+        _name_in(tables[role][0], folder, tables[role][1])
 
 
 def open_generator(

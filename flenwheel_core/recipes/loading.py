@@ -2,14 +2,18 @@
 
 import difflib
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
 from pydantic import BaseModel, ValidationError
 
 from flenwheel_core.errors import NotFoundError, RecipeError
+from flenwheel_core.given_path import given_path, is_file
 from flenwheel_core.ids import Json
+from flenwheel_core.recipes.idle_keys import idle_keys, is_idle
 from flenwheel_core.recipes.model import Recipe
+from flenwheel_core.recipes.sense import nonsense
 from flenwheel_core.settings_sources import read_settings_text
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
@@ -26,8 +30,8 @@ def find_recipe(name_or_path: str) -> Path:
     known = list_recipes()
     if name_or_path in known:
         return known[name_or_path]
-    path = Path(name_or_path).expanduser()
-    if path.suffix == ".toml" and path.is_file():
+    path = given_path(name_or_path)
+    if path.suffix == ".toml" and is_file(path):
         return path
     near = difflib.get_close_matches(name_or_path, known, n=1)
     raise NotFoundError(
@@ -42,18 +46,30 @@ def load_recipe(name_or_path: str) -> Recipe:
     path = find_recipe(name_or_path)
     try:
         content = tomllib.loads(read_settings_text(path))
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError as error:
+        raise RecipeError(f"{path} is no TOML file.", why="its brackets are nested too deeply.") from error
+    except ValueError as error:  # what TOML says, and a number of thousands of digits
         raise RecipeError(f"{path} is no TOML file.", why=str(error), remedy="Mend the line it names.") from error
     return parse_recipe(content, str(path))
 
 
 def parse_recipe(content: dict[str, Json], where: str) -> Recipe:
-    """The recipe in a parsed TOML document."""
+    """The recipe in a parsed TOML document; raises RecipeError that names every choice that is wrong, idle or impossible."""
+    problems = idle_keys(content)
     try:
-        return Recipe.model_validate(content)
+        recipe = Recipe.model_validate(content)
     except ValidationError as error:
-        problems = [_describe(item["loc"], item["type"], item["msg"]) for item in error.errors()]
-        raise RecipeError(f"{where} is not a usable recipe.", why="\n  ".join(["", *problems]).strip()) from error
+        problems += [_describe(item["loc"], item["type"], item["msg"]) for item in error.errors()]
+        raise unusable(where, problems) from error
+    problems += nonsense(recipe, content)
+    if problems:
+        raise unusable(where, problems)
+    return recipe
+
+
+def unusable(where: str, problems: Sequence[str]) -> RecipeError:
+    """The error that lists all problems of a recipe."""
+    return RecipeError(f"{where} is not a usable recipe.", why="\n  ".join(["", *problems]).strip())
 
 
 def _describe(location: tuple[int | str, ...], kind: str, message: str) -> str:
@@ -109,6 +125,8 @@ def describe_fields(model: type[BaseModel] = Recipe, prefix: str = "") -> list[t
     """Every choice of a recipe: its key, its default and what it means."""
     rows = []
     for name, field in model.model_fields.items():
+        if is_idle(f"{prefix}{name}"):
+            continue
         inner = _model_in(field.annotation)
         if inner is not None and isinstance(field.annotation, type):
             rows += describe_fields(inner, f"{prefix}{name}.")

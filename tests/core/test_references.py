@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flenwheel_core.errors import MissingWeightsError, RecipeError
+from flenwheel_core.errors import FlenwheelError, MissingWeightsError, RecipeError
 from flenwheel_core.families.digests import all_files_digest
 from flenwheel_core.families.references import ModelRole, pin_model, resolve_model
 from flenwheel_core.settings import Settings
@@ -64,3 +64,9 @@ def test_hub_model_without_revision_is_refused(settings: Settings) -> None:
 def test_missing_folder_is_a_clear_error(settings: Settings, reference: str) -> None:
     with pytest.raises(MissingWeightsError, match="no model folder"):
         resolve_model(reference, ModelRole.GENERATOR, settings)
+
+
+@pytest.mark.parametrize("reference", ["", "~nobody-here/model", "\0", "a" * 5_000, "@", "@main"])
+def test_references_that_name_nothing_are_plain_errors(settings: Settings, reference: str) -> None:
+    with pytest.raises(FlenwheelError):
+        pin_model(reference, ModelRole.GENERATOR, settings)
