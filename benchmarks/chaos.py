@@ -22,10 +22,11 @@ from pathlib import Path
 
 from benchmarks.result_file import RESULTS, Row, write_result
 from deployments.prefect_gates import resume_gate, waiting_runs
-from deployments.reconciler import reconcile, run_processes
+from deployments.reconciler import reconcile
 from flenwheel_core.domain.decisions import Decision, Verdict
 from flenwheel_core.errors import FlenwheelError
 from flenwheel_core.review.session import Reviews
+from flenwheel_core.run_process import run_processes
 from flenwheel_core.settings import Settings
 from tests.workspace import FINAL, Running, overlaps, write_recipe
 

@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import sys
+import uuid
 from pathlib import Path
 
 from deployments.prefect_api import USER
@@ -98,8 +99,17 @@ def server_command(settings: Settings, port: int) -> list[str]:
     return [sys.executable, "-m", "deployments.prefect_server", settings.host, str(port)]
 
 
-def worker_command() -> list[str]:
-    name = f"{socket.gethostname()}-worker"
+def worker_name(settings: Settings) -> str:
+    """The name of this workspace's own worker: the same after every restart, and no other worker's."""
+    path = settings.root / "worker-name"
+    if not path.exists():
+        settings.root.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{socket.gethostname()}-{uuid.uuid4()}")
+    return path.read_text()
+
+
+def worker_command(settings: Settings) -> list[str]:
+    name = worker_name(settings)
     return [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process", "--name", name]
 
 

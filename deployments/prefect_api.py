@@ -46,9 +46,15 @@ class FlowRun(BaseModel):
     state: RunState | None = None
     deployment_id: str | None = None
     parameters: dict[str, Any] = {}
+    labels: dict[str, Any] = {}
     run_count: int = 0
     work_pool_name: str | None = None
     start_time: str | None = None
+
+    @property
+    def worker(self) -> str | None:
+        """The worker that took the run last: each writes its name on it before it starts the process."""
+        return self.labels.get("prefect.worker.name")
 
     def waits(self) -> bool:
         """True for a run that is suspended."""

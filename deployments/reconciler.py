@@ -1,17 +1,18 @@
 """Puts right what a crash left: runs whose process is gone, slots they held, and answered gates whose run was never told.
 
-A suspended run has no process and never gets one taken away: only its own gate's answer moves it.
+It judges only runs of this workspace's own worker. A suspended run has no process and never gets one taken away: only its own gate's
+answer moves it.
 """
 
-import os
 from datetime import UTC, datetime
-from pathlib import Path
 
+from deployments.environment import worker_name
 from deployments.leases import held_leases, release
 from deployments.prefect_api import FlowRun, PrefectApi
 from deployments.prefect_gates import resume_gate, waiting_runs
 from flenwheel_core.errors import NotFoundError
 from flenwheel_core.review.session import Reviews
+from flenwheel_core.run_process import lives, run_note
 from flenwheel_core.settings import Settings
 from flenwheel_core.store import Store
 
@@ -38,45 +39,61 @@ def reconcile(
 def mark_crashed(
     api: PrefectApi, settings: Settings, running_grace_seconds: float, pending_grace_seconds: float
 ) -> list[str]:
-    """Marks runs as crashed whose process is not on this machine any more, so that they can be retried."""
+    """Marks runs as crashed whose process is gone, so that they can be retried. Runs of other workers are let alone."""
     done = []
     grace = {"RUNNING": running_grace_seconds, "CANCELLING": running_grace_seconds, "PENDING": pending_grace_seconds}
-    suspects = [run for run in api.runs(states=list(grace)) if run.state and _age_seconds(run) > grace[run.state.type]]
-    alive = run_processes(settings) if suspects else {}
-    for run in suspects:
-        if run.id in alive or run.deployment_id is None:
+    for run in api.runs(states=list(grace)):
+        if run.state is None or _age_seconds(run) <= grace[run.state.type] or not is_lost(run, settings):
             continue
-        status = api.set_state(
-            run.id,
-            "CRASHED",
-            "Crashed",
-            "Its process is gone (killed, or the machine restarted). Retry it: what is done is kept.",
-        )
-        done.append(f"{run.name} ({run.id[:8]}): its process is gone; marked as crashed ({status})")
+        if api.run(run.id).state != run.state:
+            continue
+        if run.state.type == "CANCELLING":
+            status = api.set_state(run.id, "CANCELLED", "Cancelled", "Its process is gone.")
+            done.append(f"{run.name} ({run.id}): its process is gone; marked as cancelled ({status})")
+            continue
+        reason = why_it_ended(settings, run.id)
+        status = api.set_state(run.id, "CRASHED", "Crashed", f"{reason} Retry it: what is done is kept.")
+        done.append(f"{run.name} ({run.id}): {reason} Marked as crashed ({status})")
     return done
 
 
 def take_up_again(api: PrefectApi, settings: Settings) -> list[str]:
-    """Schedules runs again that the last stop, or a power cut, left without a process. Call it before a worker runs."""
+    """Schedules runs again that the last stop, or a power cut, left without a process. Call it before this workspace's worker runs."""
     done = []
-    alive = run_processes(settings)
     for run in api.runs(states=["RUNNING", "PENDING"]):
-        if run.id not in alive and run.deployment_id is not None:
+        if is_lost(run, settings):
             api.set_state(run.id, "CRASHED", "Crashed", "It was interrupted by a stop of the workspace.")
             status = api.retry(run.id, force=False)
-            done.append(f"{run.name} ({run.id[:8]}): was interrupted; goes on where it was ({status})")
+            done.append(f"{run.name} ({run.id}): was interrupted; goes on where it was ({status})")
     return done
+
+
+def is_lost(run: FlowRun, settings: Settings) -> bool:
+    """True for a run that this workspace's own worker took last, and whose process does not live.
+
+    Another machine's worker has another name, and its runs hold their locks elsewhere: of those nothing is known here.
+    """
+    return run.worker == worker_name(settings) and not lives(settings, run.id)
+
+
+def why_it_ended(settings: Settings, flow_run: str) -> str:
+    """A sentence about the end of a run's process, by its own note."""
+    note = run_note(settings, flow_run)
+    if note is None or not note.ended:
+        return "Its process is gone without a word (killed, or the machine restarted)."
+    return f"Its process ended: {note.ended}."
 
 
 def release_lost_leases(api: PrefectApi, settings: Settings) -> list[str]:
     """Gives back slots whose holder was killed, so that the next run need not wait for the lease to expire."""
     done = []
     leases = held_leases(settings, api)
-    alive = run_processes(settings) if leases else {}
+    holders = {run.id: run for run in api.runs(ids=[lease.flow_run for lease in leases])} if leases else {}
     for lease in leases:
-        if lease.flow_run not in alive:
+        holder = holders.get(lease.flow_run)
+        if holder is not None and is_lost(holder, settings):
             release(api, lease)
-            done.append(f"{lease.limit}: its holder {lease.flow_run[:8]} is gone; the slot is free again")
+            done.append(f"{lease.limit}: its holder {holder.name} ({holder.id}) is gone; the slot is free again")
     return done
 
 
@@ -92,28 +109,6 @@ def hand_over_answers(api: PrefectApi, store: Store) -> list[str]:
             result = resume_gate(api, run.id, closed)
             done.append(f"{gate}: its answer reached the run" if result.accepted else f"{gate}: {result.reason}")
     return done
-
-
-def run_processes(settings: Settings) -> dict[str, int]:
-    """Flow runs of this workspace with a living process: run id to process id. The stages' own processes do not count."""
-    found = {}
-    mine = b"FLENWHEEL_WORKSPACE=" + os.fsencode(settings.root)
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit():
-            continue
-        try:
-            environment = (folder / "environ").read_bytes().split(b"\0")
-            command = (folder / "cmdline").read_bytes()
-            gone = (folder / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
-        except OSError:
-            continue
-        if gone or mine not in environment or b"flenwheel_core.worker" in command:
-            continue
-        for item in environment:
-            name, _, value = item.partition(b"=")
-            if name == b"PREFECT__FLOW_RUN_ID":
-                found[value.decode(errors="replace")] = int(folder.name)
-    return found
 
 
 def _age_seconds(run: FlowRun) -> float:

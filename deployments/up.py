@@ -49,7 +49,7 @@ class Workspace:
         self._port, self._studio_port = (port.number for port in self._ports)
         child = self._child
         self.server = child("server", environment.server_command(settings, self._port))
-        self.worker = child("worker", environment.worker_command())
+        self.worker = child("worker", environment.worker_command(settings))
         self.studio = child("studio", environment.studio_command(self._studio_port))
         self.services = self._services()
         token = settings.token.get_secret_value() if settings.token else None

@@ -5,8 +5,9 @@ import signal
 
 import pytest
 
-from deployments.reconciler import reconcile, run_processes
+from deployments.reconciler import reconcile
 from flenwheel_core.library import Library
+from flenwheel_core.run_process import run_processes
 from tests.workspace import Running, overlaps, wait_for, write_recipe
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

@@ -1,0 +1,17 @@
+"""Runs one flow run as Prefect's engine does, and shows that it lives as long as it does: `python -m deployments.engine`."""
+
+import os
+import runpy
+
+from flenwheel_core.run_process import living
+from flenwheel_core.settings import Settings
+
+
+def main() -> None:
+    """The run that a worker named in the environment."""
+    with living(Settings(), os.environ["PREFECT__FLOW_RUN_ID"]):
+        runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()
