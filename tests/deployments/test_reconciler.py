@@ -1,5 +1,6 @@
 """The reconciler judges only runs that this workspace's own worker took: all others are let alone."""
 
+from datetime import UTC, datetime, timedelta
 from typing import cast
 
 import pytest
@@ -17,15 +18,14 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 def run_in_state(running: Running, state: str, worker: str | None) -> str:
     """A run as a worker leaves it on the server: in a state, with that worker's name on it."""
     api = running.api
-    deployment = cast("dict[str, str]", api.call("GET", "/deployments/name/training/training"))
+    deployment = cast("dict[str, str]", api.call("GET", "/deployments/name/training/training"))["id"]
+    never = {"scheduled_time": (datetime.now(UTC) + timedelta(days=365)).isoformat()}
     body: dict[str, Json] = {
-        "name": "imitated",
-        "flow_id": deployment["flow_id"],
-        "deployment_id": deployment["id"],
         "parameters": {"character": "nobody"},
-        "state": {"type": state, "name": state.capitalize()},
+        "state": {"type": "SCHEDULED", "name": "Scheduled", "state_details": never},
     }
-    run = cast("dict[str, str]", api.call("POST", "/flow_runs/", body))["id"]
+    run = cast("dict[str, str]", api.call("POST", f"/deployments/{deployment}/create_flow_run", body))["id"]
+    assert api.set_state(run, state, state.capitalize(), force=True) == "ACCEPT"
     if worker is not None:
         api.call("PATCH", f"/flow_runs/{run}/labels", {"prefect.worker.name": worker})
     return run
