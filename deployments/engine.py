@@ -8,8 +8,8 @@ from flenwheel_core.settings import Settings
 
 
 def main() -> None:
-    """The run that a worker named in the environment."""
-    with living(Settings(), os.environ["PREFECT__FLOW_RUN_ID"]):
+    """The run that a worker named in the environment, beside its own name."""
+    with living(Settings(), os.environ["PREFECT__FLOW_RUN_ID"], os.environ.get("PREFECT__WORKER_NAME", "")):
         runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)
 
 

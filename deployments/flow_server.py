@@ -2,7 +2,7 @@
 
 from typing import cast
 
-from deployments.prefect_api import PrefectApi, open_api
+from deployments.prefect_api import PAGE, PrefectApi, open_api
 from deployments.prefect_gates import resume_gate
 from flenwheel_core.domain.decisions import ClosedGate
 from flenwheel_core.errors import ServerError
@@ -32,7 +32,9 @@ class PrefectFlowServer:
             return {}
         api = self._api()
         found = {}
-        for run in api.runs(ids=flow_run_ids):
+        # The server gives no more than a page at once; what is missing from an answer counts as deleted.
+        pages = [flow_run_ids[start : start + PAGE] for start in range(0, len(flow_run_ids), PAGE)]
+        for run in (run for page in pages for run in api.runs(ids=page)):
             if run.state is None:
                 continue
             found[run.id] = RunStatus(

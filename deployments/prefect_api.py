@@ -16,6 +16,8 @@ from flenwheel_core.settings import Settings
 BUSY = (408, 429, 502, 503, 504)
 """Answers that are worth another try; sqlite answers 503 when two writers meet."""
 PATIENCE_SECONDS = 8.0
+PAGE = 200
+"""Runs that the server gives at once, at most."""
 USER = "flenwheel"
 
 
@@ -137,7 +139,7 @@ class PrefectApi:
         """A flow run; raises NotFoundError."""
         return FlowRun.model_validate(self.call("GET", f"/flow_runs/{id_}"))
 
-    def runs(self, *, states: Sequence[str] = (), ids: Sequence[str] = (), limit: int = 200) -> list[FlowRun]:
+    def runs(self, *, states: Sequence[str] = (), ids: Sequence[str] = (), limit: int = PAGE) -> list[FlowRun]:
         """Flow runs by state type and id, the latest first."""
         wanted: dict[str, Json] = {}
         if states:

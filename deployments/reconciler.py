@@ -1,7 +1,7 @@
 """Puts right what a crash left: runs whose process is gone, slots they held, and answered gates whose run was never told.
 
-It judges only runs of this workspace's own worker. A suspended run has no process and never gets one taken away: only its own gate's
-answer moves it.
+It judges only runs of this workspace's own worker, and of other workers that work in this very workspace on this machine, such as one for
+a second card. A suspended run has no process and never gets one taken away: only its own gate's answer moves it.
 """
 
 from datetime import UTC, datetime
@@ -69,11 +69,16 @@ def take_up_again(api: PrefectApi, settings: Settings) -> list[str]:
 
 
 def is_lost(run: FlowRun, settings: Settings) -> bool:
-    """True for a run that this workspace's own worker took last, and whose process does not live.
+    """True for a run whose process does not live, if that can be known: its last worker is this workspace's own, or left a note here.
 
-    Another machine's worker has another name, and its runs hold their locks elsewhere: of those nothing is known here.
+    The worker of another machine has another name, and its runs hold their locks elsewhere: of those nothing is known here.
     """
-    return run.worker == worker_name(settings) and not lives(settings, run.id)
+    if run.worker is None or lives(settings, run.id):
+        return False
+    if run.worker == worker_name(settings):
+        return True
+    note = run_note(settings, run.id)
+    return note is not None and note.worker == run.worker and note.of_this_machine
 
 
 def why_it_ended(settings: Settings, flow_run: str) -> str:

@@ -28,22 +28,40 @@ class RunNote(Document):
     """What a run's process leaves of itself."""
 
     flow_run: str
+    worker: str
+    """The worker that started it."""
     host: str
+    machine: str
+    boot: str
+    """The kernel's name for this boot: the same in every container of the machine."""
     pid: int
     began: AwareDatetime
     ended: str = ""
     """Why it ended, if that was an error; empty while it lives, after a clean end, and after a kill."""
 
+    @property
+    def of_this_machine(self) -> bool:
+        """True if its lock would be seen here: the same kernel, or the same machine before a restart."""
+        return self.boot == _boot() or (self.host, self.machine) == (socket.gethostname(), _machine())
+
 
 @contextmanager
-def living(settings: Settings, flow_run: str) -> Iterator[None]:
+def living(settings: Settings, flow_run: str, worker: str = "") -> Iterator[None]:
     """Held by the process of a run. A second process of the same run waits here until the first is gone: one runs at a time."""
     path = _path(settings, flow_run)
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        note = RunNote(flow_run=flow_run, host=socket.gethostname(), pid=os.getpid(), began=datetime.now(UTC))
+        note = RunNote(
+            flow_run=flow_run,
+            worker=worker,
+            host=socket.gethostname(),
+            machine=_machine(),
+            boot=_boot(),
+            pid=os.getpid(),
+            began=datetime.now(UTC),
+        )
         _write(descriptor, note)
         try:
             yield
@@ -77,6 +95,22 @@ def run_processes(settings: Settings) -> dict[str, int]:
         if note is not None:
             found[note.flow_run] = note.pid
     return found
+
+
+def _boot() -> str:
+    return _word(Path("/proc/sys/kernel/random/boot_id"))
+
+
+def _machine() -> str:
+    return _word(Path("/etc/machine-id"))
+
+
+def _word(path: Path) -> str:
+    """What a file of the system says; empty where there is none."""
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
 
 
 def _path(settings: Settings, flow_run: str) -> Path:

@@ -22,6 +22,9 @@ from flenwheel_core.settings import Settings
 from flenwheel_core.store import Store
 from flenwheel_core.turn_numbers import TurnOpened
 
+MOST_RUNS = 200
+"""The server gives no more at once."""
+
 
 class NotBegun(Document):
     """Why a run begins no turn: another one is open."""
@@ -72,8 +75,8 @@ def turn_of_this_run(store: Store, character: str | None, turns: tuple[TurnOpene
 
 
 def run_states(flow_runs: tuple[str, ...]) -> Mapping[str, RunStatus]:
-    """How runs stand at the server that this run belongs to."""
-    wanted = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(id_) for id_ in flow_runs]))
+    """How runs, the newest ones of them, stand at the server that this run belongs to."""
+    wanted = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(id_) for id_ in flow_runs[-MOST_RUNS:]]))
     with get_client(sync_client=True) as client:
         found = client.read_flow_runs(flow_run_filter=wanted)
     return {

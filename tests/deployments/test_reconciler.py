@@ -7,6 +7,7 @@ import pytest
 
 from deployments.environment import worker_name
 from deployments.reconciler import is_lost, mark_crashed, take_up_again
+from flenwheel_core import run_process
 from flenwheel_core.ids import Json
 from flenwheel_core.run_process import living
 from tests.core.test_run_process import process_of
@@ -68,6 +69,24 @@ def test_a_run_that_another_worker_took_over_is_not_ours_any_more(running: Runni
     mark_crashed(running.api, running.settings, 0, 0)
     assert state_of(running, run) == "RUNNING"
     running.api.set_state(run, "CANCELLED", "Cancelled", force=True)
+
+
+def test_a_second_worker_in_this_workspace_is_judged_by_its_notes(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as one for a second card; a worker of the same name on another machine is not this one."""
+    settings = running.settings
+    own, elsewhere = (run_in_state(running, "RUNNING", "card-1") for _ in range(2))
+    with living(settings, own, "card-1"):
+        assert not is_lost(running.api.run(own), settings)
+    with monkeypatch.context() as patch:
+        patch.setattr(run_process, "_boot", lambda: "another boot")
+        patch.setattr(run_process, "_machine", lambda: "another machine")
+        with living(settings, elsewhere, "card-1"):
+            pass
+    mark_crashed(running.api, settings, 0, 0)
+    assert (state_of(running, own), state_of(running, elsewhere)) == ("CRASHED", "RUNNING")
+    running.api.set_state(elsewhere, "CANCELLED", "Cancelled", force=True)
 
 
 def test_the_reason_is_what_the_process_said(running: Running) -> None:
