@@ -19,14 +19,16 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 def run_in_state(running: Running, state: str, worker: str | None) -> str:
     """A run as a worker leaves it on the server: in a state, with that worker's name on it."""
     api = running.api
-    deployment = cast("dict[str, str]", api.call("GET", "/deployments/name/training/training"))["id"]
-    never = {"scheduled_time": (datetime.now(UTC) + timedelta(days=365)).isoformat()}
+    deployment = cast("dict[str, str]", api.call("GET", "/deployments/name/training/training"))
+    # Made in no queue, so that the worker of this workspace lets it alone.
     body: dict[str, Json] = {
+        "name": "imitated",
+        "flow_id": deployment["flow_id"],
+        "deployment_id": deployment["id"],
         "parameters": {"character": "nobody"},
-        "state": {"type": "SCHEDULED", "name": "Scheduled", "state_details": never},
+        "state": {"type": state, "name": state.capitalize()},
     }
-    run = cast("dict[str, str]", api.call("POST", f"/deployments/{deployment}/create_flow_run", body))["id"]
-    assert api.set_state(run, state, state.capitalize(), force=True) == "ACCEPT"
+    run = cast("dict[str, str]", api.call("POST", "/flow_runs/", body))["id"]
     if worker is not None:
         api.call("PATCH", f"/flow_runs/{run}/labels", {"prefect.worker.name": worker})
     return run
@@ -105,8 +107,15 @@ def test_an_own_run_whose_cancelling_was_cut_short_is_cancelled(running: Running
 
 
 def test_what_a_stop_interrupted_goes_on_once(running: Running) -> None:
-    run = run_in_state(running, "RUNNING", worker_name(running.settings))
-    assert [line for line in take_up_again(running.api, running.settings) if run in line]
+    api = running.api
+    deployment = cast("dict[str, str]", api.call("GET", "/deployments/name/training/training"))["id"]
+    later = {"scheduled_time": (datetime.now(UTC) + timedelta(days=365)).isoformat()}
+    state: dict[str, Json] = {"type": "SCHEDULED", "name": "Scheduled", "state_details": later}
+    body: dict[str, Json] = {"parameters": {"character": "nobody"}, "state": state}
+    run = cast("dict[str, str]", api.call("POST", f"/deployments/{deployment}/create_flow_run", body))["id"]
+    api.call("PATCH", f"/flow_runs/{run}/labels", {"prefect.worker.name": worker_name(running.settings)})
+    assert api.set_state(run, "RUNNING", "Running", force=True) == "ACCEPT"
+    assert [line for line in take_up_again(api, running.settings) if run in line]
     ended = running.wait_state(run, *FINAL)
     assert ended.state is not None and ended.state.type == "FAILED", "there is no such character"
     assert "no character" in (ended.state.message or "")
