@@ -12,6 +12,7 @@ from typing import Any
 import uvicorn
 
 from deployments.prefect_guard import App, Message, PrefectGuard, Receive, Send
+from flenwheel_core.review.web.door import check_binding
 from flenwheel_core.settings import Settings
 
 RETRY_AFTER_SECONDS = "0.15"
@@ -34,13 +35,19 @@ class RetrySoon:
 
 
 def main(host: str, port: int) -> None:
-    """Serves API, interface and background services until it is told to stop, as `prefect server start` does."""
+    """Serves API, interface and background services until it is told to stop, as `prefect server start` does.
+
+    Raises UserError if others could reach it without a token.
+    """
+    settings = Settings()
+    check_binding(settings.model_copy(update={"host": host}))
+
     from prefect.server.api.server import create_app
     from prefect.settings import get_current_settings
 
     api = get_current_settings().server.api
     uvicorn.run(
-        PrefectGuard(RetrySoon(create_app(final=True)), Settings()),
+        PrefectGuard(RetrySoon(create_app(final=True)), settings),
         host=host,
         port=port,
         timeout_keep_alive=api.keepalive_timeout,

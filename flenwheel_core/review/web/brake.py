@@ -5,6 +5,7 @@ browser that is logged in is never held up.
 """
 
 import ipaddress
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -34,37 +35,41 @@ class Brake:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self._lock = threading.Lock()
         self._clients: OrderedDict[str, _Record] = OrderedDict()
         self._all = float(ALL_TRIES_A_MINUTE)
         self._counted = clock()
 
     def wait_seconds(self, client: str) -> float:
         """How long this client must wait before its next token is looked at; 0 if it need not."""
-        now = self._clock()
-        record = self._clients.get(_group(client))
-        if record is not None and now - record.last > FORGOTTEN_SECONDS:
-            record = None
-        own = 0.0 if record is None else record.wait(now)
-        self._refill(now)
-        shared = 0.0 if self._all >= 1 else (1 - self._all) * 60 / ALL_TRIES_A_MINUTE
-        return max(own, shared)
+        with self._lock:
+            now = self._clock()
+            record = self._clients.get(_group(client))
+            if record is not None and now - record.last > FORGOTTEN_SECONDS:
+                record = None
+            own = 0.0 if record is None else record.wait(now)
+            self._refill(now)
+            shared = 0.0 if self._all >= 1 else (1 - self._all) * 60 / ALL_TRIES_A_MINUTE
+            return max(own, shared)
 
     def wrong(self, client: str) -> None:
         """A token was wrong."""
-        now = self._clock()
-        self._refill(now)
-        self._all = max(0.0, self._all - 1)
-        record = self._clients.setdefault(_group(client), _Record())
-        if now - record.last > FORGOTTEN_SECONDS:
-            record.wrong = 0
-        record.wrong, record.last = record.wrong + 1, now
-        self._clients.move_to_end(_group(client))
-        if len(self._clients) > MOST_CLIENTS:
-            self._clients.popitem(last=False)
+        with self._lock:
+            now = self._clock()
+            self._refill(now)
+            self._all = max(0.0, self._all - 1)
+            record = self._clients.setdefault(_group(client), _Record())
+            if now - record.last > FORGOTTEN_SECONDS:
+                record.wrong = 0
+            record.wrong, record.last = record.wrong + 1, now
+            self._clients.move_to_end(_group(client))
+            if len(self._clients) > MOST_CLIENTS:
+                self._clients.popitem(last=False)
 
     def right(self, client: str) -> None:
         """A token was right: earlier slips of this client are forgotten."""
-        self._clients.pop(_group(client), None)
+        with self._lock:
+            self._clients.pop(_group(client), None)
 
     def _refill(self, now: float) -> None:
         self._all = min(float(ALL_TRIES_A_MINUTE), self._all + (now - self._counted) * ALL_TRIES_A_MINUTE / 60)

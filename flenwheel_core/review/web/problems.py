@@ -22,6 +22,7 @@ from flenwheel_core.errors import (
     TurnError,
     UserError,
 )
+from flenwheel_core.review.web.security import HEADERS
 
 STATUSES: tuple[tuple[type[FlenwheelError], int], ...] = (
     (NotFoundError, 404),
@@ -78,6 +79,18 @@ def add_problem_handlers(app: FastAPI, page: Callable[[Request, int, str, str, s
             return disk(request, error.__cause__)
         what = "There is nothing at this address." if error.status_code == 404 else str(error.detail)
         return answer(request, error.status_code, what, "", "", error.headers)
+
+    @app.exception_handler(Exception)
+    def defect(request: Request, error: Exception) -> Response:
+        found = answer(
+            request,
+            500,
+            "The studio met a defect.",
+            type(error).__name__,
+            "Please report it: logs/studio.log in the workspace says more.",
+        )
+        found.headers.update(HEADERS)  # This answer passes no guard any more.
+        return found
 
     def answer(
         request: Request, status: int, what: str, why: str, remedy: str, headers: Mapping[str, str] | None = None

@@ -209,6 +209,20 @@ def test_every_answer_carries_the_policy(client: TestClient) -> None:
         assert headers["x-content-type-options"] == "nosniff"
 
 
+@pytest.mark.parametrize("path", ["/broken", "/api/v1/broken"])
+def test_a_defect_is_answered_in_words_and_carries_the_policy_too(tmp_path: Path, path: str) -> None:
+    app = create_app(settings_in(tmp_path), None)
+
+    @app.get(path)
+    def broken() -> None:
+        raise KeyError("a secret of the inside")
+
+    client = TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False)
+    answer = client.get(path)
+    assert answer.status_code == 500 and "The studio met a defect." in answer.text
+    assert "secret" not in answer.text and "default-src 'none'" in answer.headers["content-security-policy"]
+
+
 def test_large_bodies_are_refused(client: TestClient) -> None:
     body = b"x" * (MAXIMUM_JSON_BYTES + 1)
     assert client.post(f"{GATE}/undo", content=body, headers={"content-type": "application/json"}).status_code == 413
