@@ -21,6 +21,11 @@ PAGE = 200
 USER = "flenwheel"
 
 
+def basic(token: str) -> str:
+    """The header that tells the Prefect server the token."""
+    return "Basic " + base64.b64encode(f"{USER}:{token}".encode()).decode()
+
+
 class RunState(BaseModel):
     """The state of a flow run, as far as needed here."""
 
@@ -82,7 +87,7 @@ class PrefectApi:
         self._patience = patience_seconds
         headers = {}
         if token is not None:
-            headers["Authorization"] = "Basic " + base64.b64encode(f"{USER}:{token}".encode()).decode()
+            headers["Authorization"] = basic(token)
         # No connection is kept: a client then holds nothing that would have to be closed.
         limits = httpx.Limits(max_keepalive_connections=0)
         self._http = httpx.Client(base_url=url, headers=headers, timeout=20, limits=limits)

@@ -5,6 +5,7 @@ flows, commands: they send no `Origin`), pass as before; the token, if one is se
 """
 
 import asyncio
+import hmac
 import math
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 
+from deployments.prefect_api import basic
 from flenwheel_core.review.web.brake import Brake
 from flenwheel_core.review.web.door import Caller, Door, Refusal, is_loopback
 from flenwheel_core.settings import Settings
@@ -22,7 +24,6 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 POLICY_VIOLATION = 1008
-WRONG_TOKEN = 401
 OWN_DELAY_SECONDS = 0.5
 HEADERS = ((b"x-frame-options", b"SAMEORIGIN"), (b"content-security-policy", b"frame-ancestors 'self'"))
 """No other site may show the interface in a frame and lend its buttons."""
@@ -35,49 +36,53 @@ class PrefectGuard:
         self._app = app
         self._door = Door(settings, settings.prefect_url, "the Prefect server")
         self._brake = Brake()
+        self._password = None if settings.token is None else basic(settings.token.get_secret_value())
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         caller = self._door.caller(scope)
-        refusal = self._door.refusal(scope, caller) or self._guesses(scope, caller)
+        refusal = self._door.refusal(scope, caller) or await self._guess(scope, caller)
         if refusal is None:
-            await self._app(scope, receive, self._watched(scope, caller, send))
+            await self._app(scope, receive, self._watched(caller, send))
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": refusal.what})
         else:
-            content = {"detail": " ".join(filter(None, (refusal.what, f"({refusal.why})", refusal.remedy)))}
+            why = f"({refusal.why})" if refusal.why else ""
+            content = {"detail": " ".join(filter(None, (refusal.what, why, refusal.remedy)))}
             headers = {"retry-after": str(refusal.retry_seconds)} if refusal.retry_seconds else {}
             await JSONResponse(content, status_code=refusal.status, headers=headers)(scope, receive, send)
 
-    def _guesses(self, scope: MutableMapping[str, Any], caller: Caller) -> Refusal | None:
+    async def _guess(self, scope: MutableMapping[str, Any], caller: Caller) -> Refusal | None:
         """A client that sent wrong tokens is not listened to for a while."""
-        if _is_own(caller) or (scope["type"] == "http" and "authorization" not in Headers(scope=scope)):
+        given = Headers(scope=scope).get("authorization", "")
+        if self._password is None or (scope["type"] == "http" and not given):
             return None
-        wait = math.ceil(self._brake.wait_seconds(caller.client))
-        return (
-            Refusal(429, "Too many wrong tokens.", "somebody may be guessing", f"Try again in {wait} s.", wait)
-            if wait
-            else None
-        )
-
-    def _watched(self, scope: MutableMapping[str, Any], caller: Caller, send: Send) -> Send:
-        """Counts wrong tokens by Prefect's own answers to them."""
-        given = scope["type"] == "websocket" or "authorization" in Headers(scope=scope)
-
-        async def answer(message: Message) -> None:
-            kind = message["type"]
-            if kind == "http.response.start":
-                message = {**message, "headers": [*message["headers"], *HEADERS]}
-            refused = message.get("status") == WRONG_TOKEN or message.get("code") == POLICY_VIOLATION
-            if given and refused and _is_own(caller):
+        right = hmac.compare_digest(given.encode(), self._password.encode())
+        if _is_own(caller):
+            if scope["type"] == "http" and not right:
                 # Worker and flows of this machine come from here too: they must not be locked out by somebody else's guesses.
                 await asyncio.sleep(OWN_DELAY_SECONDS)
-            elif given and refused:
-                self._brake.wrong(caller.client)
-            elif given and kind == "http.response.start" and not _is_own(caller):
-                self._brake.right(caller.client)
+            return None
+        wait = math.ceil(self._brake.wait_seconds(caller.client))
+        if wait:
+            return Refusal(429, "Too many wrong tokens.", "somebody may be guessing", f"Try again in {wait} s.", wait)
+        if scope["type"] == "http":
+            (self._brake.right if right else self._brake.wrong)(caller.client)
+        return None
+
+    def _watched(self, caller: Caller, send: Send) -> Send:
+        """Adds our headers. A WebSocket's token comes in a message: by its end we see that it was wrong."""
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], *HEADERS]}
+            if message["type"] == "websocket.close" and message.get("code") == POLICY_VIOLATION:
+                if _is_own(caller):
+                    await asyncio.sleep(OWN_DELAY_SECONDS)
+                else:
+                    self._brake.wrong(caller.client)
             await send(message)
 
         return answer
