@@ -240,10 +240,9 @@ def login(
 
 
 @router.post("/logout")
-def logout(request: Request, studio: TheStudio, everywhere: Annotated[bool, Form()] = False) -> Response:
-    """Ends this browser's session, or every browser's."""
-    sessions = studio.logins.sessions
-    sessions.end_all() if everywhere else sessions.end(studio.logins.session_of(request.headers))
+def logout(request: Request, studio: TheStudio) -> Response:
+    """Ends this browser's session. A new token ends everybody's."""
+    studio.logins.sessions.end(studio.logins.session_of(request.headers))
     answer = RedirectResponse("/login", status_code=303)
     answer.delete_cookie(studio.logins.cookie)
     return answer

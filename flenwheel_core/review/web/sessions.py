@@ -62,12 +62,6 @@ class Sessions:
             if self._ends.pop(self._name(id_), None) is not None:
                 self._save()
 
-    def end_all(self) -> None:
-        """Ends every session."""
-        with self._lock:
-            self._ends = {}
-            self._save()
-
     def _name(self, id_: str) -> str:
         return sign(self._secret, f"session {self._token} {id_}")
 
