@@ -13,10 +13,9 @@ from flenwheel_core.errors import TurnError
 from flenwheel_core.library import Library
 from flenwheel_core.names import CHARACTER
 from flenwheel_core.open_turns import only_one
-from flenwheel_core.pinning import EDITOR_TURN, pin_recipe
+from flenwheel_core.pinning import EDITOR_TURN
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.recipes.model import Recipe
-from flenwheel_core.settings import Settings
 from flenwheel_core.triplets.lessons import Lessons, gather_lessons
 from flenwheel_core.turn_numbers import TurnOpened
 from tasks.opening import NotBegun, open_store, run_states, turn_of_this_run
@@ -57,9 +56,7 @@ def open_editor_turn(asked: EditorTurnAsked) -> TurnOpened | NotBegun:
         reason = _nothing_to_learn(library, recipe, asked)
         if reason:
             return NotBegun(reason=reason)
-        return library.open_turn(
-            flow_run.id, store.put_blob(pin_recipe(recipe, Settings(), EDITOR_TURN).to_bytes()), look
-        )
+        return library.open_turn(flow_run.id, store.put_blob(pinned(recipe, EDITOR_TURN).to_bytes()), look)
     except TurnError as error:
         return NotBegun(reason=error.message)
 

@@ -14,13 +14,14 @@ from flenwheel_core.errors import TurnError
 from flenwheel_core.ingest_request import ingest_models
 from flenwheel_core.library import Library
 from flenwheel_core.open_turns import only_one, refuse_ended
-from flenwheel_core.pinning import ROLES, ModelUse, pin_recipe
+from flenwheel_core.pinning import ROLES, ModelUse
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.review.flow_server import RunStatus
 from flenwheel_core.settings import Settings
 from flenwheel_core.store import Store
 from flenwheel_core.turn_numbers import TurnOpened
+from tasks.pinning import pinned
 
 MOST_RUNS = 200
 """The server gives no more at once."""
@@ -48,7 +49,7 @@ def open_turn(character: str, recipe: str | None, beside_open_turn: bool) -> Tur
             look(turns)
         chosen = load_recipe(recipe or known.recipe)
         uses = {*ROLES} - {"captioner"} | {*ingest_models(chosen, library.sources(character))}
-        snapshot = store.put_blob(pin_recipe(chosen, Settings(), uses).to_bytes())
+        snapshot = store.put_blob(pinned(chosen, uses).to_bytes())
         return library.open_turn(character, flow_run.id, snapshot, look)
     except TurnError as error:
         return NotBegun(reason=error.message)
@@ -63,7 +64,7 @@ def open_alone(character: str, recipe: str | None, uses: tuple[ModelUse, ...] = 
     if standing is not None:
         return standing
     chosen = load_recipe(recipe or library.usable_character(character).recipe)
-    return library.open_step(character, flow_run.id, store.put_blob(pin_recipe(chosen, Settings(), uses).to_bytes()))
+    return library.open_step(character, flow_run.id, store.put_blob(pinned(chosen, uses).to_bytes()))
 
 
 def turn_of_this_run(store: Store, character: str | None, turns: tuple[TurnOpened, ...]) -> TurnOpened | None:

@@ -8,12 +8,22 @@ from contextlib import contextmanager
 from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.exceptions import MissingContextError
 from prefect.logging import get_logger, get_run_logger
 
 from flenwheel_core.progress import ProgressEvent
 
 LOG_SECONDS = 20.0
 ARTIFACT_SECONDS = 1.0
+
+
+def say(line: str) -> None:
+    """A line in the run's log; in the program's own where no run is under way."""
+    try:
+        logger = get_run_logger()
+    except MissingContextError:
+        logger = get_logger(__name__)
+    logger.info(line)
 
 
 class Reporter:
