@@ -19,6 +19,7 @@ from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.triplets.lessons import Lessons, gather_lessons
 from flenwheel_core.turn_numbers import TurnOpened
 from tasks.opening import NotBegun, open_store, run_states, turn_of_this_run
+from tasks.pinning import pinned
 
 DEFAULT_RECIPE = "nano"
 
