@@ -41,6 +41,8 @@ OWN_PATH = r"^/([A-Za-z0-9_-][A-Za-z0-9_/-]*)?$"
 """Where a login leads back to: a page of the studio, never another site."""
 BackTo = Annotated[str, Query(max_length=300, pattern=OWN_PATH)]
 BackToForm = Annotated[str, Form(max_length=300, pattern=OWN_PATH)]
+FOR_STRANGERS: dict[str, object] = {"csrf": "", "author": "", "logins": False}
+"""Nothing of the workspace is on the pages that need no login."""
 Text = Annotated[str, Query(max_length=63)]
 
 
@@ -71,7 +73,8 @@ def render(studio: Studio, template: str, *, status: int = 200, **values: object
 def problem_page(request: Request, status: int, what: str, why: str, remedy: str) -> Response:
     """An error as a page."""
     studio: Studio = request.app.state.studio
-    return render(studio, "problem.html", status=status, what=what, why=why, remedy=remedy)
+    known = FOR_STRANGERS if request.url.path == "/login" else {}
+    return render(studio, "problem.html", status=status, what=what, why=why, remedy=remedy, **known)
 
 
 @router.get("/")
@@ -204,11 +207,15 @@ def api(request: Request, studio: TheStudio) -> Response:
     return render(studio, "api.html", paths=request.app.openapi()["paths"])
 
 
+def login_page(studio: Studio, problem: str, back: str, *, status: int = 200) -> HTMLResponse:
+    """Asks for the token, and says what was wrong with the last one."""
+    return render(studio, "login.html", status=status, problem=problem, back=back, **FOR_STRANGERS)
+
+
 @router.get("/login")
 def login_form(studio: TheStudio, wrong: bool = False, back: BackTo = "/") -> Response:
     """Asks for the token."""
-    problem = "That is not the token." if wrong else ""
-    return render(studio, "login.html", logins=False, problem=problem, back=back)
+    return login_page(studio, "That is not the token." if wrong else "", back)
 
 
 @router.post("/login")
@@ -220,7 +227,7 @@ def login(
     refusal = studio.logins.check(token, caller.client)
     if refusal is not None and refusal.retry_seconds:
         problem = f"{refusal.what} {refusal.remedy}"
-        answer = render(studio, "login.html", status=refusal.status, logins=False, problem=problem, back=back)
+        answer = login_page(studio, problem, back, status=refusal.status)
         answer.headers["retry-after"] = str(refusal.retry_seconds)
         return answer
     if refusal is not None:

@@ -81,6 +81,16 @@ def guarded(tmp_path: Path) -> TestClient:
     return TestClient(create_app(settings, None), base_url="http://studio.example", follow_redirects=False)
 
 
+def test_the_login_page_tells_strangers_nothing(guarded: TestClient) -> None:
+    csrf = guarded.get("/api/v1/session", headers={"authorization": f"Bearer {TOKEN}"}).json()["csrf"]
+    for answer in (
+        guarded.get("/login"),
+        guarded.get("/login?back=//evil.example"),
+        guarded.post("/login", data={"token": "x" * 600}),
+    ):
+        assert csrf not in answer.text and 'name="default-author" content=""' in answer.text
+
+
 def test_a_bearer_token_names_its_scheme(guarded: TestClient) -> None:
     for given, status in (
         (f"Bearer {TOKEN}", 200),
