@@ -1,7 +1,7 @@
 """Slows down whoever guesses tokens: each client for itself, and all of them together.
 
-A client that sent wrong tokens waits ever longer before the next one is looked at, up to a minute. Nobody is locked out for good, and a
-browser that is logged in is never held up.
+A client that sent wrong tokens waits ever longer before the next one is looked at, up to a minute. Nobody is locked out for good: a
+browser that is logged in is never held up, and a client that sent the right token lately is not held up by what others do.
 """
 
 import ipaddress
@@ -15,6 +15,7 @@ FREE_TRIES = 5
 LONGEST_WAIT_SECONDS = 60.0
 FORGOTTEN_SECONDS = 15 * 60.0
 ALL_TRIES_A_MINUTE = 60
+KNOWN_SECONDS = 86400.0
 MOST_CLIENTS = 4096
 
 
@@ -37,6 +38,7 @@ class Brake:
         self._clock = clock
         self._lock = threading.Lock()
         self._clients: OrderedDict[str, _Record] = OrderedDict()
+        self._known: OrderedDict[str, float] = OrderedDict()
         self._all = float(ALL_TRIES_A_MINUTE)
         self._counted = clock()
 
@@ -49,7 +51,8 @@ class Brake:
                 record = None
             own = 0.0 if record is None else record.wait(now)
             self._refill(now)
-            shared = 0.0 if self._all >= 1 else (1 - self._all) * 60 / ALL_TRIES_A_MINUTE
+            known = now - self._known.get(_group(client), -KNOWN_SECONDS) < KNOWN_SECONDS
+            shared = 0.0 if known or self._all >= 1 else (1 - self._all) * 60 / ALL_TRIES_A_MINUTE
             return max(own, shared)
 
     def wrong(self, client: str) -> None:
@@ -70,6 +73,10 @@ class Brake:
         """A token was right: earlier slips of this client are forgotten."""
         with self._lock:
             self._clients.pop(_group(client), None)
+            self._known[_group(client)] = self._clock()
+            self._known.move_to_end(_group(client))
+            if len(self._known) > MOST_CLIENTS:
+                self._known.popitem(last=False)
 
     def _refill(self, now: float) -> None:
         self._all = min(float(ALL_TRIES_A_MINUTE), self._all + (now - self._counted) * ALL_TRIES_A_MINUTE / 60)

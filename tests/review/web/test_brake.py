@@ -8,6 +8,7 @@ from flenwheel_core.review.web.brake import (
     ALL_TRIES_A_MINUTE,
     FORGOTTEN_SECONDS,
     FREE_TRIES,
+    KNOWN_SECONDS,
     LONGEST_WAIT_SECONDS,
     MOST_CLIENTS,
     Brake,
@@ -81,6 +82,19 @@ def test_many_addresses_together_are_slowed_too(brake: Brake, clock: Clock) -> N
     assert tried <= 2 * ALL_TRIES_A_MINUTE + 1, "a minute"
     clock.now += 1
     assert brake.wait_seconds("198.51.100.7") == 0, "somebody else gets a turn within a second"
+
+
+def test_who_knew_the_token_is_not_held_up_by_what_others_do(brake: Brake, clock: Clock) -> None:
+    brake.right("198.51.100.7")
+    for number in range(2 * ALL_TRIES_A_MINUTE):
+        brake.wrong(f"203.0.113.{number}")
+    assert brake.wait_seconds("198.51.100.8") > 0
+    assert brake.wait_seconds("198.51.100.7") == 0
+    assert guesses(brake, clock, "198.51.100.7", 60) < 20, "but by its own guesses"
+    clock.now += KNOWN_SECONDS
+    for number in range(2 * ALL_TRIES_A_MINUTE):
+        brake.wrong(f"203.0.113.{number}")
+    assert brake.wait_seconds("198.51.100.7") > 0
 
 
 def test_an_ipv6_network_is_one_client(brake: Brake) -> None:
