@@ -16,9 +16,13 @@ from flenwheel_core.images.names import printable_path, written_name
 from flenwheel_core.recipes.loading import find_recipe
 
 Random = np.random.Generator
-SIDE = 120
-BATCH = 400
-"""Pictures of one folder, and of one character in the studio, which takes 500."""
+SIDES = (40, 120)
+USABLE = 0.15
+"""Share of pictures that are large enough for a source; looking at those takes most of the time."""
+FOLDER = 1000
+"""Pictures of one folder."""
+CHARACTER = 400
+"""Pictures of one character in the studio, which takes 500."""
 SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "GIF": ".gif", "BMP": ".bmp", "TIFF": ".tif"}
 WIDE_NUMBERS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 
@@ -49,8 +53,8 @@ class IngestCommand:
 
     def give(self, inputs: Sequence[Input]) -> Sequence[Answer]:
         answers: list[Answer] = []
-        for start in range(0, len(inputs), BATCH):
-            answers += self._folder(start // BATCH, inputs[start : start + BATCH])
+        for start in range(0, len(inputs), FOLDER):
+            answers += self._folder(start // FOLDER, inputs[start : start + FOLDER])
         return answers
 
     def _folder(self, number: int, inputs: Sequence[Input]) -> list[Answer]:
@@ -87,8 +91,8 @@ class Upload:
     def give(self, inputs: Sequence[Input]) -> Sequence[Answer]:
         answers = []
         for number, one in enumerate(inputs):
-            character = f"u{number // BATCH}"
-            if number % BATCH == 0:
+            character = f"u{number // CHARACTER}"
+            if number % CHARACTER == 0:
                 fields = {"name": character, "trigger": "ohwx_char", "class_word": "robot", "kind": "subject"}
                 self.room.studio.post("/api/v1/characters", json={**fields, "recipe": "nano"})
             answers.append(self._one(character, one))
@@ -142,7 +146,8 @@ def _ordinary(random: Random) -> tuple[str, bytes]:
 
 def _picture(random: Random, mode: str) -> Image.Image:
     small = random.integers(0, 256, (9, 9, 3), dtype=np.uint8)
-    image = Image.fromarray(small).resize((SIDE, SIDE + int(random.integers(0, 40))), Image.Resampling.BICUBIC)
+    side = SIDES[random.random() < USABLE]
+    image = Image.fromarray(small).resize((side, side + int(random.integers(0, 40))), Image.Resampling.BICUBIC)
     if mode == "I;16":
         return Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
     return image.convert(mode)
