@@ -22,6 +22,7 @@ from flenwheel_core.settings import Settings
 from flenwheel_core.sources import keep_files
 from flenwheel_core.stages.base import INGEST
 from flenwheel_core.store import Store
+from flenwheel_core.training.cuts import cut_notes
 
 console = plain_console()
 
@@ -159,6 +160,7 @@ def ingest(
     for problem in result.problems:
         mark = "left out" if problem.dropped else "kept, but"
         console.print(f"  {problem.file}: {mark}: {problem.message}")
+    _print_notes(cut_notes(store.get_images(result.sources), choices.train))
     console.print(Text.assemble((character, "bold"), f": {result.summary()}."))
     if result.missing:
         console.print("A turn cannot start yet. Missing:\n  " + "\n  ".join(result.missing))

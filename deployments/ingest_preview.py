@@ -3,7 +3,7 @@
 from flenwheel_core.domain.stages import CharacterRef
 from flenwheel_core.errors import InputError, MissingWeightsError
 from flenwheel_core.identity.given_captions import training_caption
-from flenwheel_core.images.decode import Limits, decode
+from flenwheel_core.images.decode import Limits, check_picture
 from flenwheel_core.images.entries import read_entry
 from flenwheel_core.images.folder import FoundFile, FoundFolder
 from flenwheel_core.images.names import printable_path
@@ -33,10 +33,11 @@ def _trouble(file: FoundFile, recipe: Recipe) -> str | None:
     """Why a file is no usable picture; None if it is one."""
     choices = recipe.ingest
     try:
-        picture = decode(read_entry(file.path), file.name, Limits(maximum_megapixels=choices.maximum_megapixels)).image
+        limits = Limits(maximum_megapixels=choices.maximum_megapixels)
+        found = check_picture(read_entry(file.path), file.name, limits)
     except (InputError, MissingWeightsError) as error:
         return error.what
-    side = min(picture.size)
+    side = min(found.size)
     if side < choices.minimum_side_px:
         return f"Its shorter side is {side} px; {choices.minimum_side_px} are needed."
     return None

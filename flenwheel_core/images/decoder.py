@@ -33,8 +33,10 @@ BYTES_PER_PIXEL = 22
 """Further memory; a JPEG takes 8, a WebP 21."""
 LARGE_PIXELS = 40_000_000
 """Pictures with more are read one at a time on a machine: a few at once would take all of its memory."""
-KEPT_BYTES = 700 * 2**20
-"""A decoder that ever took more memory is not kept."""
+KEPT_BYTES = 300 * 2**20
+"""A decoder that holds more memory after a picture is not kept."""
+ADDRESSES, RESIDENT = 0, 1
+"""Fields of /proc/self/statm."""
 
 
 def seconds_for(pixels: int) -> int:
@@ -80,7 +82,8 @@ def _read(connection: socket.socket, job: Job, data: bytes, wait_for_turn: "_Tur
         return False
     finally:
         _limit_memory(None)
-    last = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 > KEPT_BYTES
+    # Not the peak that getrusage tells: that of a new process begins with the memory of the one that started it.
+    last = _memory_bytes(RESIDENT) > KEPT_BYTES
     send(connection, Found.of(decoded, last=last), pixels)
     return not last
 
@@ -123,18 +126,19 @@ def _limit_time(seconds: int) -> None:
 def _limit_memory(more_bytes: int | None) -> None:
     """Allocations beyond what this process has now and `more_bytes` fail; None lifts the limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    limit = resource.RLIM_INFINITY if more_bytes is None else _address_space() + more_bytes
+    limit = resource.RLIM_INFINITY if more_bytes is None else _memory_bytes(ADDRESSES) + more_bytes
     if hard != resource.RLIM_INFINITY:
         limit = hard if limit == resource.RLIM_INFINITY else min(limit, hard)
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
 
 
-def _address_space() -> int:
+def _memory_bytes(field: int) -> int:
+    """Memory of this process as the kernel counts it; 0 where it does not tell."""
     try:
-        pages = Path("/proc/self/statm").read_text().split()[0]
+        pages = Path("/proc/self/statm").read_text().split()[field]
     except OSError:
-        return 2**30
+        return 0
     return int(pages) * resource.getpagesize()
 
 

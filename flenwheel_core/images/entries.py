@@ -8,7 +8,7 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from flenwheel_core.errors import InputError
 from flenwheel_core.images.names import printable_name, printable_path, written_name
@@ -25,6 +25,7 @@ _KINDS = (
     (stat.S_ISBLK, "a device"),
     (stat.S_ISDIR, "a folder"),
 )
+HIDDEN = "its name begins with a dot, which hides it"
 _FORKS = "._"
 """macOS keeps the resource fork of `x.png` as `._x.png` on other disks: never a picture, nothing to tell anybody."""
 
@@ -106,11 +107,17 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
+def is_missed(name: str) -> bool:
+    """True for the name of a hidden file that somebody may take for a picture."""
+    path = PurePosixPath(name)
+    hidden = path.name.startswith(".") and not path.name.startswith(_FORKS)
+    return hidden and path.suffix.lower() in PICTURE_SUFFIXES
+
+
 def _hidden_picture(path: Path, *, is_folder: bool) -> str | None:
     """Why a hidden entry is left out, if it looks like somebody's picture."""
     if not is_folder:
-        wanted = path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(_FORKS)
-        return "its name begins with a dot, which hides it" if wanted else None
+        return HIDDEN if is_missed(path.name) else None
     try:
         holds = any(inner.suffix.lower() in PICTURE_SUFFIXES for inner in path.iterdir() if inner.name[0] != ".")
     except OSError:

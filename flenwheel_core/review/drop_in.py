@@ -4,11 +4,11 @@ import threading
 from datetime import UTC, datetime
 from typing import Literal
 
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, Field
 
 from flenwheel_core.domain.base import Document
 from flenwheel_core.domain.stages import IngestRequest, IngestResult, SourceFile
-from flenwheel_core.errors import FlenwheelError, GateError, InputError
+from flenwheel_core.errors import FlenwheelError, GateError, InputError, UserError
 from flenwheel_core.ids import Digest
 from flenwheel_core.images.decode import Limits, check_picture
 from flenwheel_core.images.folder import CAPTION_BYTES
@@ -22,6 +22,7 @@ from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.settings import Settings
 from flenwheel_core.stages.base import INGEST
 from flenwheel_core.store import Journal, Store
+from flenwheel_core.training.cuts import cut_notes
 
 SOURCE_LIMITS = Limits(maximum_megapixels=120, maximum_bytes=64 * 2**20)
 MOST_FILES = 500
@@ -42,6 +43,7 @@ class IngestReport(Document):
     error: str = ""
     files: int = 0
     result: IngestResult | None = None
+    cuts: tuple[str, ...] = Field(default=(), description="of which pictures training cuts much away")
 
 
 class DropIn:
@@ -124,7 +126,17 @@ class DropIn:
             if self._store.files.exists(path):
                 result = IngestResult.from_bytes(self._store.files.read(path), where=path)
         result = result or self._read_by_a_turn(character)
-        return IngestReport(state="never" if result is None else "done", files=files, result=result)
+        if result is None:
+            return IngestReport(state="never", files=files)
+        return IngestReport(state="done", files=files, result=result, cuts=self._cuts(character, result))
+
+    def _cuts(self, character: str, result: IngestResult) -> tuple[str, ...]:
+        try:
+            recipe = load_recipe(self._library.character(character).recipe)
+            return cut_notes(self._store.get_images(result.sources), recipe.train)
+        except UserError:
+            # The recipe is a file that is gone, or the pictures are: what was read is shown all the same.
+            return ()
 
     def _read_by_a_turn(self, character: str) -> IngestResult | None:
         """What the newest turn found out about pictures that nobody had read here before."""

@@ -11,8 +11,9 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from flenwheel_core.domain.base import Document
 from flenwheel_core.errors import InputError
+from flenwheel_core.images.entries import HIDDEN, is_missed
 from flenwheel_core.images.folder import sort_folder
-from flenwheel_core.images.names import written_name
+from flenwheel_core.images.names import printable_path, written_name
 from flenwheel_core.review.drop_in import SOURCE_LIMITS
 
 router = APIRouter(tags=["characters and turns"])
@@ -60,7 +61,8 @@ def sort_files(
 
     found = sort_folder(visible, read)
     pictures = tuple(SortedPicture(name=name, caption=caption) for name, caption in found.captions.items())
-    return SortedFiles(pictures=pictures, notes=found.notes, most_bytes=SOURCE_LIMITS.maximum_bytes)
+    hidden = tuple(f"{printable_path(name)}: left out, {HIDDEN}." for name in wanted if is_missed(name))
+    return SortedFiles(pictures=pictures, notes=(*hidden, *found.notes), most_bytes=SOURCE_LIMITS.maximum_bytes)
 
 
 def _is_hidden(name: str) -> bool:

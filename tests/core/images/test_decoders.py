@@ -131,6 +131,24 @@ def test_decoders_end_with_the_process_that_started_them() -> None:
     pytest.fail("the decoder lives on")
 
 
+def test_decoders_of_a_large_process_are_kept() -> None:
+    done = python(
+        """
+        import io
+        from PIL import Image
+        from flenwheel_core.images import decode, decoders
+        weights = b"x" * (400 * 2**20)
+        buffer = io.BytesIO()
+        Image.new("RGB", (9, 9)).save(buffer, "PNG")
+        decode.decode(buffer.getvalue(), "a.png")
+        first = decoders.shared_decoders().process_ids
+        decode.decode(buffer.getvalue(), "a.png")
+        assert first and decoders.shared_decoders().process_ids == first, (first, decoders.shared_decoders().process_ids)
+        """
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_forked_process_has_decoders_of_its_own() -> None:
     done = python(
         """

@@ -1,6 +1,7 @@
 """Uploads over HTTP: corrections, dropped pictures, new characters."""
 
 import io
+import struct
 
 import pytest
 from fastapi.testclient import TestClient
@@ -101,3 +102,41 @@ def test_reading_needs_pictures(client: TestClient) -> None:
     answer = client.post("/api/v1/characters/rex/ingest")
     assert answer.status_code == 422 and "no pictures" in answer.json()["what"]
     assert client.get("/api/v1/characters/nobody/ingest").status_code == 404
+
+
+def odd_tiff() -> bytes:
+    """A second page whose compression nobody knows."""
+    page = Image.effect_noise((90, 90), 60).convert("RGB")
+    buffer = io.BytesIO()
+    page.save(buffer, "TIFF", save_all=True, append_images=[page])
+    data = bytearray(buffer.getvalue())
+    (first,) = struct.unpack_from("<L", data, 4)
+    (count,) = struct.unpack_from("<H", data, first)
+    (second,) = struct.unpack_from("<L", data, first + 2 + 12 * count)
+    for number in range(count):
+        entry = second + 2 + 12 * number
+        if struct.unpack_from("<H", data, entry)[0] == 259:
+            struct.pack_into("<H", data, entry + 8, 34712)
+    return bytes(data)
+
+
+def test_a_picture_with_an_odd_later_page_is_an_answer_at_every_door(client: TestClient, image: str) -> None:
+    fields = {"name": "rex", "trigger": "ohwx_rex", "class_word": "dog", "kind": "subject", "recipe": "nano"}
+    client.post("/api/v1/characters", json=fields)
+    scan = {"file": ("scan.tif", odd_tiff())}
+    assert client.post("/api/v1/characters/rex/sources", files=scan).status_code == 200
+    assert client.post("/api/v1/lineage", files=scan).status_code == 404
+    correction = client.post(f"{GATE}/pictures/{image}/correction", data={"author": "ana"}, files=scan)
+    assert correction.status_code == 422 and "does not show the same scene" in correction.json()["what"]
+
+
+def test_a_corrections_of_another_size_is_scaled_and_of_another_shape_refused(
+    client: TestClient, store: Store, image: str
+) -> None:
+    corrected = load_picture(store, image)
+    ImageDraw.Draw(corrected).rectangle([25, 20, 45, 40], fill=(200, 40, 40))
+    where, author = f"{GATE}/pictures/{image}/correction", {"author": "ana"}
+    wide = client.post(where, data=author, files={"file": ("c.png", png(corrected.resize((200, 64))))})
+    assert wide.status_code == 422 and "200x64; the edit is 64x64" in wide.json()["what"]
+    large = client.post(where, data=author, files={"file": ("c.png", png(corrected.resize((128, 128))))})
+    assert large.status_code == 200 and large.json()["check"]["resized"], large.text
