@@ -42,8 +42,9 @@ def test_dropped_files_are_sorted_as_a_folder_is(client: TestClient) -> None:
         {"name": "b/01.png", "caption": "standing"},
     ]
     notes = found["notes"]
-    assert isinstance(notes, list) and len(notes) == 2
-    assert "reg/1.png: left out: class pictures" in notes[0] and "film.mp4: left out" in notes[1]
+    assert isinstance(notes, list) and len(notes) == 3
+    assert notes[0] == "a/.hidden.png: left out, its name begins with a dot, which hides it."
+    assert "reg/1.png: left out: class pictures" in notes[1] and "film.mp4: left out" in notes[2]
 
 
 def test_a_text_that_was_not_sent_is_named(client: TestClient) -> None:
