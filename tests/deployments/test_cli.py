@@ -121,12 +121,18 @@ def test_doctor_names_a_store_that_cannot_be_written_to(
         assert not list(disk.folder.glob(".tmp*"))
 
 
+@pytest.mark.parametrize(
+    ("token", "said"),
+    [(None, "without a token"), ("", "without a token"), ("  ", "without a token"), ("a", "too short")],
+)
 def test_up_refuses_to_listen_to_the_world_without_a_token(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, token: str | None, said: str
 ) -> None:
     monkeypatch.setenv("FLENWHEEL_HOST", "0.0.0.0")
+    if token is not None:
+        monkeypatch.setenv("FLENWHEEL_TOKEN", token)
     code, _, err = run(capsys, "up")
-    assert code == 1 and "without a token" in err
+    assert code == 1 and said in err and "flenwheel token" in err
 
 
 def test_a_full_disk_is_a_clear_error_and_the_workspace_stays_whole(
