@@ -16,11 +16,14 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from deployments.environment import PROJECT
 from deployments.prefect_api import PrefectApi
 from flenwheel_core.domain.base import Document
-from flenwheel_core.errors import FlenwheelError, NotFoundError
+from flenwheel_core.errors import FlenwheelError, NotFoundError, ServerError
 from flenwheel_core.ids import Json
 from flenwheel_core.settings import Settings
 
 Values = dict[str, JsonValue]
+
+MADE = "made"
+AS_IT_WAS = "as it was"
 
 
 class ProgramSchedule(Document):
@@ -210,11 +213,19 @@ def apply(api: PrefectApi, wanted: ProgramDeployment, before: ProgramDeployment 
         standing = StandingDeployment.model_validate(api.call("GET", f"/deployments/name/{place}"))
     except NotFoundError:
         _create(api, wanted)
-        return f"{place}: made"
+        return f"{place}: {MADE}"
     fields, schedules = deployment_changes(wanted, before, standing), schedule_changes(wanted, before, standing)
     path = f"/deployments/{standing.id}"
-    if fields:
-        api.call("PATCH", path, fields)
+    note = ""
+    try:
+        if fields:
+            api.call("PATCH", path, fields)
+    except ServerError:
+        if standing.parameters == wanted.parameters:
+            raise
+        # Values that fitted the old form may not fit the new one, and no run could begin with them.
+        api.call("PATCH", path, {**fields, "parameters": wanted.parameters})
+        note = "; the parameters set there do not fit any more and are the program's again"
     if schedules.added:
         api.call("POST", f"{path}/schedules", [_schedule_body(schedule) for schedule in schedules.added])
     for id_, change in schedules.patched.items():
@@ -222,7 +233,8 @@ def apply(api: PrefectApi, wanted: ProgramDeployment, before: ProgramDeployment 
     for id_ in schedules.removed:
         api.call("DELETE", f"{path}/schedules/{id_}")
     changed = [*fields, *(["schedules"] if schedules != ScheduleChanges() else [])]
-    return f"{place}: {', '.join(changed) or 'as it was'}"
+    said = f"the program changed its {', '.join(changed)}" if changed else AS_IT_WAS
+    return f"{place}: {said}{note}"
 
 
 def _create(api: PrefectApi, wanted: ProgramDeployment) -> None:

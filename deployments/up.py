@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 
 from deployments import environment
+from deployments.deploying import AS_IT_WAS, MADE
 from deployments.ports import Port
 from deployments.prefect_api import PrefectApi
 from deployments.processes import Child
@@ -112,6 +113,9 @@ class Workspace:
         (self._logs / "deploy.log").write_text(done.stdout + done.stderr)
         if done.returncode != 0:
             raise ServerError("The deployments could not be made.", why=(done.stdout + done.stderr)[-1500:])
+        for line in done.stdout.splitlines():
+            if not line.endswith((MADE, AS_IT_WAS)):
+                self._say(line)
 
     def run(self) -> None:
         """Watches until a signal."""

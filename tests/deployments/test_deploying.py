@@ -15,6 +15,7 @@ from deployments.deploying import (
     ScheduleChanges,
     StandingDeployment,
     StandingSchedule,
+    apply,
     deployment_changes,
     merged_values,
     schedule_changes,
@@ -130,6 +131,21 @@ def test_what_an_older_version_made_is_all_a_persons() -> None:
     assert schedule_changes(program(), None, old) == ScheduleChanges()
     later = program(schedules=(NIGHTLY.model_copy(update={"cron": "0 3 * * *"}),))
     assert list(schedule_changes(later, program(), old).patched) == ["nightly"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_values_that_do_not_fit_the_new_form_are_said_to_be_gone(running: Running) -> None:
+    def form(kind: str) -> dict[str, object]:
+        return {"type": "object", "properties": {"rounds": {"type": kind, "title": "rounds"}}}
+
+    words = program(name="typed", parameters={"rounds": "one"}, parameter_form=form("string"))
+    assert apply(running.api, words, None).endswith("made")
+    place = "/deployments/name/flywheel-1/typed"
+    call(running, "PATCH", f"/deployments/{call(running, 'GET', place)['id']}", {"parameters": {"rounds": "two"}})
+    numbers = program(name="typed", parameters={"rounds": 1}, parameter_form=form("integer"))
+    assert "do not fit any more" in apply(running.api, numbers, words)
+    assert call(running, "GET", place)["parameters"] == {"rounds": 1}
 
 
 def call(running: Running, method: str, path: str, body: object = None) -> dict[str, Any]:

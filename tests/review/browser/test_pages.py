@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from flenwheel_core.library import Library
-from tests.review.browser.conftest import Reviewer, Studio
+from tests.review.browser.conftest import Reviewer, Studio, until
 from tests.review.world_turn import fill_turn
 
 pytestmark = pytest.mark.slow
@@ -131,3 +131,17 @@ def test_a_turn_starts_from_the_character_page(reviewer: Reviewer, studio: Studi
     page.goto(f"{studio.address}/characters/mira")
     page.click("#start-turn button")
     reviewer.see("#turn-state", "in the queue")
+
+
+def test_a_turn_whose_run_failed_is_ended_from_its_page(reviewer: Reviewer, studio: Studio) -> None:
+    Library(studio.reviews.store).open_turn("mira", "run-1", "0" * 64)
+    studio.server.state = "FAILED"
+    page = reviewer.page
+    page.goto(studio.address)
+    assert "Nobody waits for it any more" in page.inner_text("#live")
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.goto(f"{studio.address}/turns/mira/1")
+    page.click("#end-turn")
+    until(lambda: studio.reviews.closed(studio.session.gate) is not None, "the gate's answer")
+    page.wait_for_selector("#live:has-text('stopped')")
+    assert page.locator("#end-turn").count() == 0
