@@ -11,6 +11,7 @@ from flenwheel_core.domain.images import LoraUse
 from flenwheel_core.domain.loras import LoraRecord
 from flenwheel_core.domain.triplets import Triplet
 from flenwheel_core.errors import InputError
+from flenwheel_core.families.lora_header import read_header
 from flenwheel_core.given_path import given_path, is_file
 from flenwheel_core.ids import Digest
 from flenwheel_core.recipes.model import Recipe
@@ -84,7 +85,7 @@ class EditorLibrary:
     def worn(self, recipe: Recipe) -> tuple[LoraUse, ...]:
         """All LoRAs of the next edits: the recipe's, then the champion. The files of the recipe are kept in the store.
 
-        Raises InputError for a file that is not there.
+        Raises InputError for a file that is not there, or is no LoRA by its header.
         """
         return (*self.community(recipe), *self.loras(recipe.models.editor))
 
@@ -99,6 +100,7 @@ class EditorLibrary:
                     why="enrich.loras of the recipe names it.",
                     remedy="Give the path of a .safetensors file, or take the entry out.",
                 )
+            read_header(path)
             found.append(LoraUse(digest=self.store.put_blob(path.read_bytes()), weight=lora.weight))
         return tuple(found)
 

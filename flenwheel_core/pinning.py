@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from typing import Literal
 
+from flenwheel_core.errors import MissingWeightsError
 from flenwheel_core.families.hub import HubUnreachableError, ask_hub, find_here, require_access, require_disk
 from flenwheel_core.families.references import ModelRole, hub_reference, is_commit, pin_model
 from flenwheel_core.recipes.model import Recipe
@@ -49,9 +50,12 @@ def _look_ahead(references: Collection[str], settings: Settings) -> None:
             continue
         try:
             model = ask_hub(hub_id, revision, settings)
-            if model.remaining_bytes:
-                require_access(model)
+            require_access(model)
         except HubUnreachableError:
             continue  # what is here is taken; what is not says so when it is pinned
+        except MissingWeightsError:
+            if find_here(hub_id, revision, settings) is None:
+                raise
+            continue
         unfetched.append(model)
     require_disk(unfetched, settings)

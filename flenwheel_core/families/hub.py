@@ -111,8 +111,8 @@ def ask_hub(hub_id: str, revision: str, settings: "Settings") -> HubModel:
 
 
 def require_access(model: HubModel) -> None:
-    """Raises MissingWeightsError for a gated model whose terms you have not accepted."""
-    if not model.gated:
+    """Raises MissingWeightsError for a gated model whose terms you have not accepted. What is here needs no access."""
+    if not (model.gated and model.remaining_bytes):
         return
     from huggingface_hub import HfApi
 

@@ -4,6 +4,7 @@ A pinned reference is `nano@DIGEST`, `/folder@DIGEST` or `hub-id@COMMIT`. Reques
 changes gives another request, never a silent mixture.
 """
 
+import logging
 import re
 from enum import StrEnum
 from pathlib import Path
@@ -17,6 +18,8 @@ from flenwheel_core.given_path import given_path, is_folder
 
 if TYPE_CHECKING:
     from flenwheel_core.settings import Settings
+
+_log = logging.getLogger(__name__)
 
 
 class ModelRole(StrEnum):
@@ -115,8 +118,11 @@ def _fetch(hub_id: str, revision: str, settings: "Settings") -> Path:
         return standing
     try:
         return fetch(ask_hub(hub_id, revision, settings), settings)
-    except HubUnreachableError:
-        here = standing or find_without_network(hub_id, revision, settings)
+    except MissingWeightsError as error:  # the Hub is silent, or has the model no longer, or no longer for you
+        here = standing
+        if here is None and isinstance(error, HubUnreachableError):
+            here = find_without_network(hub_id, revision, settings)
         if here is None:
             raise
+        _log.info("%s: taken as it is here. %s", hub_id, error.what)
         return here

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from flenwheel_core.domain.editor_stages import EditorScorecard, EditTrainRequest, EditTrainResult
@@ -18,6 +19,7 @@ from flenwheel_core.recipes.model import EditorLora, Recipe
 from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import save_picture
+from flenwheel_core.training.tensor_file import tensor_bytes
 from flenwheel_core.triplets.collect import imported_triplets, put_triplets
 
 
@@ -71,15 +73,18 @@ def test_the_newest_champion_of_this_model_is_worn_after_the_recipes_loras(
     library.promote(promotion("f", "two"))
     assert library.loras("nano") == (LoraUse(digest="b" * 64, weight=0.8),)
     file = tmp_path / "relight.safetensors"
-    file.write_bytes(b"weights")
+    file.write_bytes(lora := tensor_bytes({"a.lora_A.weight": torch.ones(1, 2), "a.lora_B.weight": torch.ones(2, 1)}))
     worn = library.worn(with_loras(file))
-    assert [use.weight for use in worn] == [0.5, 0.8] and library.store.get_blob(worn[0].digest) == b"weights"
+    assert [use.weight for use in worn] == [0.5, 0.8] and library.store.get_blob(worn[0].digest) == lora
     assert library.loras("none") == ()
 
 
 def test_a_missing_lora_is_refused(library: EditorLibrary, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"gone\.safetensors"):
         library.worn(with_loras(tmp_path / "gone.safetensors"))
+    (tmp_path / "page.safetensors").write_text("<html>")
+    with pytest.raises(InputError, match=r"page\.safetensors cannot be used as a LoRA"):
+        library.worn(with_loras(tmp_path / "page.safetensors"))
 
 
 def lesson(number: int, character: str = "ann") -> Triplet:

@@ -122,6 +122,14 @@ def test_what_arrived_before_a_break_is_not_fetched_again(hub: Hub, settings: Se
     assert find_here(ID, "main", settings) is not None
 
 
+def test_what_is_here_is_taken_when_the_hub_gives_it_no_longer(hub: Hub, settings: Settings) -> None:
+    pinned = pin_model(f"{ID}@main", ModelRole.GENERATOR, settings)
+    hub.models[ID].gated = True
+    assert pin_model(f"{ID}@main", ModelRole.GENERATOR, settings) == pinned
+    hub.models.clear()
+    assert pin_model(f"{ID}@main", ModelRole.GENERATOR, settings) == pinned
+
+
 def test_a_gated_model_is_refused_before_anything_is_fetched(hub: Hub, settings: Settings) -> None:
     hub.models[ID].gated = True
     with pytest.raises(MissingWeightsError, match="gated") as refused:
