@@ -57,7 +57,7 @@ def resume_gate(api: PrefectApi, flow_run_id: str, outcome: ClosedGate) -> Resum
             return ResumeResult(accepted=False, reason="The server does not know the run that opened this gate.")
         gate = gate_of(run)
         if gate is None or run.state is None:
-            if run.state is not None and run.state.type in GOES_ON:
+            if run.state is not None and run.state.type in GOES_ON and not run.waits():
                 # It takes the outcome from the store when it comes to the gate, or has taken it already.
                 return ResumeResult(accepted=True)
             state = run.state.name if run.state is not None else "unknown"

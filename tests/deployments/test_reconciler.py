@@ -6,8 +6,10 @@ from typing import cast
 import pytest
 
 from deployments.environment import worker_name
+from deployments.prefect_gates import resume_gate
 from deployments.reconciler import is_lost, mark_crashed, take_up_again
 from flenwheel_core import run_process
+from flenwheel_core.domain.decisions import ClosedGate
 from flenwheel_core.ids import Json
 from flenwheel_core.run_process import living
 from tests.core.test_run_process import process_of
@@ -103,6 +105,17 @@ def test_the_reason_is_what_the_process_said(running: Running) -> None:
 def test_an_own_run_whose_cancelling_was_cut_short_is_cancelled(running: Running) -> None:
     run = run_in_state(running, "CANCELLING", worker_name(running.settings))
     mark_crashed(running.api, running.settings, 0, 0)
+    assert state_of(running, run) == "CANCELLED"
+
+
+def test_a_run_that_a_person_suspended_takes_no_gates_answer(running: Running) -> None:
+    run = run_in_state(running, "PAUSED", worker_name(running.settings))
+    outcome = ClosedGate(
+        gate="g", verdict="stop", decisions="0" * 64, good=0, needs_correction=0, reject=0, undecided=0, enough=False
+    )
+    result = resume_gate(running.api, run, outcome)
+    assert not result.accepted and "does not wait" in result.reason
+    running.api.cancel(run)
     assert state_of(running, run) == "CANCELLED"
 
 
