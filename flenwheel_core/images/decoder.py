@@ -52,12 +52,12 @@ def serve(connection: socket.socket, turn: Path) -> None:
         assert isinstance(job, Job)
         data = bytes(block)
         del block
-        with _large_turn(turn) as wait_for_turn:
+        with large_turn(turn) as wait_for_turn:
             if not _read(connection, job, data, wait_for_turn):
                 return
 
 
-def _read(connection: socket.socket, job: Job, data: bytes, wait_for_turn: "_Turn") -> bool:
+def _read(connection: socket.socket, job: Job, data: bytes, wait_for_turn: "Turn") -> bool:
     """Answers a job. False if this was the last one."""
 
     def begin(width: int, height: int) -> None:
@@ -66,11 +66,11 @@ def _read(connection: socket.socket, job: Job, data: bytes, wait_for_turn: "_Tur
             send(connection, Sign(state="waiting", pixels=pixels))
             wait_for_turn.take()
         _limit_time(seconds_for(pixels))
-        _limit_memory(HEADER_BYTES + len(data) + pixels * BYTES_PER_PIXEL)
+        limit_memory(HEADER_BYTES + len(data) + pixels * BYTES_PER_PIXEL)
         send(connection, Sign(state="began", pixels=pixels))
 
     _limit_time(HEADER_SECONDS)
-    _limit_memory(HEADER_BYTES + len(data))
+    limit_memory(HEADER_BYTES + len(data))
     try:
         decoded = read_picture(data, job.name, job.limits, begin)
         pixels = decoded.image.tobytes() if job.pixels else b""
@@ -81,14 +81,14 @@ def _read(connection: socket.socket, job: Job, data: bytes, wait_for_turn: "_Tur
         send(connection, Refused.of(InputError(f"{printable_name(job.name)} needs more memory than a picture may.")))
         return False
     finally:
-        _limit_memory(None)
+        limit_memory(None)
     # Not the peak that getrusage tells: that of a new process begins with the memory of the one that started it.
     last = _memory_bytes(RESIDENT) > KEPT_BYTES
     send(connection, Found.of(decoded, last=last), pixels)
     return not last
 
 
-class _Turn:
+class Turn:
     """The one place for a large picture on this machine: a kernel lock, free again whenever its holder ends."""
 
     def __init__(self, path: Path) -> None:
@@ -108,8 +108,9 @@ class _Turn:
 
 
 @contextmanager
-def _large_turn(path: Path) -> Iterator[_Turn]:
-    turn = _Turn(path)
+def large_turn(path: Path) -> Iterator[Turn]:
+    """A place that can be taken once the picture turns out to be large; given back at the end."""
+    turn = Turn(path)
     try:
         yield turn
     finally:
@@ -123,7 +124,7 @@ def _limit_time(seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (until if hard == resource.RLIM_INFINITY else min(until, hard), hard))
 
 
-def _limit_memory(more_bytes: int | None) -> None:
+def limit_memory(more_bytes: int | None) -> None:
     """Allocations beyond what this process has now and `more_bytes` fail; None lifts the limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     limit = resource.RLIM_INFINITY if more_bytes is None else _memory_bytes(ADDRESSES) + more_bytes

@@ -48,7 +48,7 @@ def carries_facts(data: bytes) -> bool:
     try:
         with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
             return "flenwheel.request" in image.info
-    except (OSError, SyntaxError, ValueError):
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return False
 
 

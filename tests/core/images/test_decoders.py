@@ -18,6 +18,7 @@ from PIL import Image
 
 from flenwheel_core.errors import BusyError, InputError
 from flenwheel_core.images import decoders
+from flenwheel_core.images.decoder import large_turn
 from flenwheel_core.images.decoders import Decoders
 from flenwheel_core.images.messages import Job
 from flenwheel_core.images.reading import Limits
@@ -176,17 +177,39 @@ def test_a_forked_process_has_decoders_of_its_own() -> None:
 def test_memory_beyond_the_limit_is_refused_by_the_kernel() -> None:
     done = python(
         """
-        from flenwheel_core.images.decoder import _limit_memory
-        _limit_memory(64 * 2**20)
+        from flenwheel_core.images.decoder import limit_memory
+        limit_memory(64 * 2**20)
         try:
             bytearray(200 * 2**20)
         except MemoryError:
-            _limit_memory(None)
+            limit_memory(None)
             bytearray(200 * 2**20)
             print("limited, and free again")
         """
     )
     assert done.stdout.strip() == "limited, and free again", done.stderr
+
+
+def test_large_pictures_take_turns(tmp_path: Path) -> None:
+    path, second_began = tmp_path / "locks" / "turn.lock", threading.Event()
+
+    def second() -> None:
+        with large_turn(path) as turn:
+            turn.take()
+            second_began.set()
+
+    thread = threading.Thread(target=second)
+    with large_turn(path) as first:
+        first.take()
+        thread.start()
+        assert not second_began.wait(0.3)
+    assert second_began.wait(30)
+    thread.join()
+
+
+def test_where_nobody_can_lock_nobody_waits() -> None:
+    with large_turn(Path("/proc/none/turn.lock")) as turn:
+        turn.take()
 
 
 @pytest.mark.slow
