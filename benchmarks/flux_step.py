@@ -35,11 +35,11 @@ from benchmarks.flux_world import (
 from benchmarks.result_file import Row, write_result
 from flenwheel_core.families.flux.fast import FastFlux, FastPlan
 from flenwheel_core.families.flux.memory import flux_spec
+from flenwheel_core.memory.training import MemoryPlan, choose_plan
 from flenwheel_core.training.attention import cudnn_attention_works
 from flenwheel_core.training.flow_matching import flow_loss
 from flenwheel_core.training.graphs import Recorder
 from flenwheel_core.training.kernel_check import KERNELS, kernel_works
-from flenwheel_core.training.memory_plan import MemoryPlan, choose_plan
 from flenwheel_core.training.storage import Storage
 
 GIB = 2**30
@@ -223,7 +223,7 @@ def planned(bench: Bench, gib: float, tighter: int) -> MemoryPlan:
     config = CONFIGS[bench.size]
     return choose_plan(
         flux_spec(config),
-        budget_gib=gib,
+        usable_gib=gib,
         tokens=(1024 // 16) ** 2 + TEXT_TOKENS,
         adapter_weights=adapter_weights(config, RANK),
         optimizer="adamw",

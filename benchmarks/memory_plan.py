@@ -17,8 +17,8 @@ from benchmarks.flux_world import CONFIGS, TEXT_TOKENS, adapter_plan, adapter_we
 from benchmarks.result_file import Row, write_result
 from flenwheel_core.families.flux.fast import FastFlux, FastPlan
 from flenwheel_core.families.flux.memory import flux_spec
+from flenwheel_core.memory.training import predict_gib
 from flenwheel_core.training.attention import cudnn_attention_works
-from flenwheel_core.training.memory_plan import predict_gib
 from flenwheel_core.training.storage import Storage
 
 

@@ -6,6 +6,7 @@ FlenwheelError
 │   ├── InputError          a picture, folder or document cannot be used
 │   ├── MissingWeightsError model weights or an optional package are not on this machine
 │   ├── ResourceError       too little video memory, memory or disk; found before the work begins
+│   │   └── NoTighterPlanError  memory ran out, and nothing is left to give up
 │   ├── NotFoundError       no such character, image, LoRA, gate or run
 │   ├── GateError           a gate cannot be answered this way
 │   └── TurnError           a turn cannot be begun or ended: another one is open, or it is over
@@ -17,7 +18,7 @@ FlenwheelError
 │   ├── InterruptedStageError  the stage was told to stop and saved its progress
 │   ├── BusyError           too much is asked for at once
 │   └── ServerError         the Prefect server or the object store does not answer
-└── OutOfMemoryError        exit 210: tried again once with a tighter memory plan
+└── OutOfMemoryError        exit 210: tried again with a tighter memory plan, as long as there is one
 """
 
 from typing import ClassVar
@@ -74,6 +75,10 @@ class MissingWeightsError(UserError):
 
 class ResourceError(UserError):
     """Too little video memory, memory or disk; found before the work begins."""
+
+
+class NoTighterPlanError(ResourceError):
+    """Memory ran out, and nothing is left to give up."""
 
 
 class NotFoundError(UserError):
@@ -137,6 +142,7 @@ BY_NAME: dict[str, type[FlenwheelError]] = {
         InputError,
         MissingWeightsError,
         ResourceError,
+        NoTighterPlanError,
         NotFoundError,
         GateError,
         TurnError,

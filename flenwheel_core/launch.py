@@ -1,5 +1,6 @@
 """Runs a stage in a child process: a clean CUDA context each time, and a crash that takes nothing else down."""
 
+import itertools
 import json
 import os
 import signal
@@ -16,9 +17,9 @@ from flenwheel_core.errors import (
     BY_NAME,
     EXIT_DONE,
     EXIT_MAY_RETRY,
-    EXIT_OUT_OF_MEMORY,
     FlenwheelError,
     InterruptedStageError,
+    OutOfMemoryError,
     RetryableError,
 )
 from flenwheel_core.progress import ProgressEvent, Sink, parse_event
@@ -29,6 +30,8 @@ from flenwheel_core.store import Store
 Request = TypeVar("Request", bound=StageRequest)
 Result = TypeVar("Result", bound=StageResult)
 
+MOST_MEMORY_LEVELS = 6
+"""A guard: families end with NoTighterPlanError before."""
 STOP_SECONDS = 60
 """How long a stage may take to save when it is told to stop."""
 SPINS = 1000
@@ -41,22 +44,23 @@ def run_in_child(
 ) -> Result:
     """The result of a request, made in a child process if it is not there yet.
 
-    A stage that runs out of memory is run once more with a tighter memory plan, from its checkpoint. Raises the stage's own error, or
-    RetryableError if the process was killed.
+    A stage that runs out of memory is run again with a tighter memory plan, as long as there is one, from what it finished. Raises the
+    stage's own error, or RetryableError if the process was killed.
     """
     store = Store(settings.store_url, settings.store_options)
     done = store.get_result(request, stage.result)
     if done is not None:
         return done
-    try:
-        return _run_once(stage, request, settings, sink, flow_run, memory_level=0)
-    except FlenwheelError as error:
-        if error.exit_code != EXIT_OUT_OF_MEMORY:
-            raise
-        sink(
-            ProgressEvent(stage=stage.name, kind="note", text="out of memory: trying again with a tighter memory plan")
-        )
-        return _run_once(stage, request, settings, sink, flow_run, memory_level=1)
+    for memory_level in itertools.count():
+        try:
+            return _run_once(stage, request, settings, sink, flow_run, memory_level=memory_level)
+        except OutOfMemoryError as error:
+            if memory_level == MOST_MEMORY_LEVELS:
+                raise
+            cause = error.why or error.what
+            text = f"out of memory: trying again with tighter memory plan {memory_level + 1} ({cause})"
+            sink(ProgressEvent(stage=stage.name, kind="note", text=text))
+    raise AssertionError("the loop ends with a result or an error")
 
 
 def _run_once(
@@ -96,6 +100,7 @@ def child_environment(settings: Settings, flow_run: str | None) -> dict[str, str
     environment["FLENWHEEL_GPU"] = settings.gpu
     environment["FLENWHEEL_SLOT"] = settings.slot_name
     environment["FLENWHEEL_MODELS"] = str(settings.models)
+    environment.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.models / "compiled"))
     environment["FLENWHEEL_STAGE_MODULES"] = json.dumps(settings.stage_modules)
     if settings.vram_gib is not None:
         environment["FLENWHEEL_VRAM_GIB"] = str(settings.vram_gib)

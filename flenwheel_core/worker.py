@@ -27,7 +27,7 @@ from typing import IO
 
 from pydantic import ValidationError
 
-from flenwheel_core.domain.stages import StageRequest, StageResult
+from flenwheel_core.domain.stages import StageRequest, StageResult, TrainRequest
 from flenwheel_core.errors import (
     EXIT_DO_NOT_RETRY,
     EXIT_DONE,
@@ -37,6 +37,7 @@ from flenwheel_core.errors import (
     InterruptedStageError,
     OutOfMemoryError,
 )
+from flenwheel_core.memory.card import is_out_of_memory, limit_process
 from flenwheel_core.progress import Progress, ProgressEvent, hearing
 from flenwheel_core.settings import Settings
 from flenwheel_core.stages.base import Stage, StageContext, find_stage
@@ -66,7 +67,7 @@ def run_stage(
     scratch = settings.scratch / stage.name / request.key()
     scratch.mkdir(parents=True, exist_ok=True)
     same_work = _alone(scratch / "lock", "another process that makes the same result", progress, stop)
-    with same_work, _card(stage, settings, progress, stop):
+    with same_work, _card(stage, request, settings, progress, stop):
         done = store.get_result(request, stage.result)
         if done is not None:
             return done
@@ -78,8 +79,10 @@ def run_stage(
 
 
 @contextmanager
-def _card(stage: AnyStage, settings: Settings, progress: Progress, stop: threading.Event) -> Iterator[None]:
-    if not stage.uses_gpu:
+def _card(
+    stage: AnyStage, request: StageRequest, settings: Settings, progress: Progress, stop: threading.Event
+) -> Iterator[None]:
+    if not stage.needs_card(request):
         yield
         return
     settings.slot_lock.parent.mkdir(parents=True, exist_ok=True)
@@ -88,6 +91,8 @@ def _card(stage: AnyStage, settings: Settings, progress: Progress, stop: threadi
         holder = {"pid": os.getpid(), "stage": stage.name, "slot": settings.slot_name, "workspace": str(settings.root)}
         lock.write(json.dumps(holder))
         lock.flush()
+        if not (isinstance(request, TrainRequest) and request.recipe.gpus > 1):  # its processes limit themselves
+            limit_process(settings)
         yield
 
 
@@ -117,7 +122,7 @@ def _recorded(stage: AnyStage, request: StageRequest, settings: Settings, store:
         "request": request.key(),
         "host": socket.gethostname(),
         "pid": os.getpid(),
-        "slot": settings.slot_name if stage.uses_gpu else None,
+        "slot": settings.slot_name if stage.needs_card(request) else None,
         "flow_run": os.environ.get("FLENWHEEL_FLOW_RUN"),
     }
     journal.append(StageRun.model_validate({"event": "started", "at": datetime.now(UTC), **facts}))
@@ -176,7 +181,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("stage")
     parser.add_argument("request", type=Path, help="the request, JSON")
     parser.add_argument("result", type=Path, help="where the result, or the error, is written, JSON")
-    parser.add_argument("--memory-level", type=int, default=0, help="1 asks for a tighter memory plan than 0")
+    parser.add_argument("--memory-level", type=int, default=0, help="each level asks for a tighter memory plan")
     parser.add_argument("--with-parent", action="store_true", help="stop when the starting process is gone")
     arguments = parser.parse_args(argv)
     stop = threading.Event()
@@ -219,7 +224,7 @@ def print_event(event: ProgressEvent) -> None:
 
 def report(path: Path, error: Exception) -> int:
     """Writes what went wrong for the parent to raise again, and returns the exit code that says whether to retry."""
-    if not isinstance(error, FlenwheelError) and type(error).__name__ == "OutOfMemoryError":
+    if not isinstance(error, FlenwheelError) and is_out_of_memory(error):
         error = OutOfMemoryError("The card ran out of memory.", why=str(error).splitlines()[0])
     if isinstance(error, FlenwheelError):
         described = {"error": type(error).__name__, "what": error.what, "why": error.why, "remedy": error.remedy}

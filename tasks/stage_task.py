@@ -67,7 +67,8 @@ class StageTask(Generic[Request, Result]):
             if call.result is not None:
                 return Completed(name="Already made", message=call.result.summary())
             with reporting(f"{self.stage.name}-{short(request.key())}") as reporter:
-                slot = gpu_slot(settings.slot_name, self.stage.name, reporter) if self.stage.uses_gpu else nullcontext()
+                needs_card = self.stage.needs_card(request)
+                slot = gpu_slot(settings.slot_name, self.stage.name, reporter) if needs_card else nullcontext()
                 with slot:
                     call.result = run_in_child(self.stage, request, settings, reporter, flow_run=flow_run.id)
         except FlenwheelError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 from flenwheel_core.domain.base import Document
 from flenwheel_core.domain.stages import StageRequest, StageResult
 from flenwheel_core.errors import InputError, OutOfMemoryError
+from flenwheel_core.memory.levels import plan_at_level
 from flenwheel_core.stages.base import Stage, StageContext, register
 
 
@@ -39,7 +40,10 @@ def count(request: CountRequest, context: StageContext) -> CountResult:
         raise InputError("The picture is upside down.", why="it was held so.", remedy="Turn it.")
     if request.fail == "defect":
         raise ZeroDivisionError("a defect")
-    if request.fail == "memory" and context.memory_level == 0:
+    if request.fail == "memory" and context.memory_level < 2:
+        raise OutOfMemoryError("The card ran out of memory.")
+    if request.fail == "always memory":
+        plan_at_level([3.0, 2.0, 1.0], lambda need: need, context.memory_level)
         raise OutOfMemoryError("The card ran out of memory.")
     items = context.store.stage_items(request, Counted)
     done = [item.number for item in items.read()]

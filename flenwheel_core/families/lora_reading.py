@@ -48,6 +48,11 @@ class WornLora:
         return any(change.magnitude is not None for change in self.modules.values())
 
 
+def adapter_weights(loras: "Sequence[WornLora]") -> int:
+    """How many weights LoRAs have, for a plan of the card's memory."""
+    return sum(change.a.numel() + change.b.numel() for lora in loras for change in lora.modules.values())
+
+
 @dataclass(frozen=True)
 class LoraHost:
     """What can wear a LoRA: a family, the linears of its transformer, and what others call them."""

@@ -57,6 +57,23 @@ class Made:
     image: "Image"
 
 
+def _say_nothing(_text: str) -> None:
+    return
+
+
+@dataclass(frozen=True)
+class Working:
+    """How a model is to be opened for a piece of work."""
+
+    memory_level: int = 0
+    """How often the card ran out of memory before: each time a tighter plan is taken."""
+    note: Callable[[str], None] = _say_nothing
+    """Told what was chosen, for the log."""
+
+
+WORKING = Working()
+
+
 class ImageGenerator(Protocol):
     """Draws pictures from text."""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from flenwheel_core.errors import InputError
+from flenwheel_core.families.protocols import WORKING, Working
 from flenwheel_core.families.references import ModelRole, resolve_model
 
 if TYPE_CHECKING:
@@ -82,12 +83,12 @@ def require_kind(folder: Path, role: ModelRole) -> None:
 
 
 def open_generator(
-    reference: str, settings: "Settings", loras: "tuple[LoraFile, ...]" = ()
+    reference: str, settings: "Settings", loras: "tuple[LoraFile, ...]" = (), working: Working = WORKING
 ) -> "AbstractContextManager[ImageGenerator]":
     """A context that holds the loaded generator."""
     folder = resolve_model(reference, ModelRole.GENERATOR, settings)
     opener = _pick(GENERATORS, folder, "an image generator")
-    return cast("AbstractContextManager[ImageGenerator]", opener(folder, reference, settings, loras))
+    return cast("AbstractContextManager[ImageGenerator]", opener(folder, reference, settings, loras, working))
 
 
 def find_trainer(reference: str, settings: "Settings") -> "Callable[[TrainJob, TrainHooks], Trained]":
@@ -102,11 +103,12 @@ def open_editor(
     settings: "Settings",
     loras: "tuple[LoraFile, ...]" = (),
     storage: "EditorStorage | None" = None,
+    working: Working = WORKING,
 ) -> "AbstractContextManager[ImageEditor]":
     """A context that holds the loaded editor."""
     folder = resolve_model(reference, ModelRole.EDITOR, settings)
     opener = _pick(EDITORS, folder, "an image editor")
-    return cast("AbstractContextManager[ImageEditor]", opener(folder, reference, settings, loras, storage))
+    return cast("AbstractContextManager[ImageEditor]", opener(folder, reference, settings, loras, storage, working))
 
 
 def find_edit_trainer(
@@ -118,21 +120,23 @@ def find_edit_trainer(
     return cast("Callable[[EditTrainJob, TrainHooks], EditTrained]", opener(folder, reference, settings, storage))
 
 
-def open_captioner(reference: str, settings: "Settings") -> "AbstractContextManager[Captioner]":
+def open_captioner(
+    reference: str, settings: "Settings", working: Working = WORKING
+) -> "AbstractContextManager[Captioner]":
     """A context that holds the loaded vision-language model as captioner."""
     folder = resolve_model(reference, ModelRole.CAPTIONER, settings)
     return cast(
         "AbstractContextManager[Captioner]",
-        _load("flenwheel_core.families.qwen_vl.captioner:open_captioner")(folder, reference, settings),
+        _load("flenwheel_core.families.qwen_vl.captioner:open_captioner")(folder, reference, settings, working),
     )
 
 
-def open_judge(reference: str, settings: "Settings") -> "AbstractContextManager[Judge]":
+def open_judge(reference: str, settings: "Settings", working: Working = WORKING) -> "AbstractContextManager[Judge]":
     """A context that holds the loaded vision-language model as judge."""
     folder = resolve_model(reference, ModelRole.CAPTIONER, settings)
     return cast(
         "AbstractContextManager[Judge]",
-        _load("flenwheel_core.families.qwen_vl.judge:open_judge")(folder, reference, settings),
+        _load("flenwheel_core.families.qwen_vl.judge:open_judge")(folder, reference, settings, working),
     )
 
 

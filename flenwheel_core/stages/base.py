@@ -15,6 +15,7 @@ from flenwheel_core.settings import Settings
 from flenwheel_core.store import Store
 
 if TYPE_CHECKING:
+    from flenwheel_core.families.protocols import Working
     from flenwheel_core.progress import Progress
 
 Request = TypeVar("Request", bound=StageRequest)
@@ -35,6 +36,13 @@ class StageContext:
     stop: threading.Event = field(default_factory=threading.Event)
     """Set on SIGTERM: save and raise InterruptedStageError at the next safe point."""
 
+    @property
+    def working(self) -> "Working":
+        """How models are to be opened."""
+        from flenwheel_core.families.protocols import Working
+
+        return Working(self.memory_level, self.progress.note)
+
     def check_stop(self) -> None:
         """Raises InterruptedStageError if the stage was told to stop."""
         if self.stop.is_set():
@@ -51,6 +59,12 @@ class Stage(Generic[Request, Result]):
     result: type[Result]
     body: str
     uses_gpu: bool
+    on_card: Callable[[Request], bool] | None = None
+    """Which requests of a GPU stage need the card; None: all."""
+
+    def needs_card(self, request: Request) -> bool:
+        """True if this request must hold the GPU slot."""
+        return self.uses_gpu and (self.on_card is None or self.on_card(request))
 
     @property
     def name(self) -> str:
@@ -61,7 +75,13 @@ class Stage(Generic[Request, Result]):
         return cast("Callable[[Request, StageContext], Result]", getattr(importlib.import_module(module), name))
 
 
-INGEST = Stage(documents.IngestRequest, documents.IngestResult, "flenwheel_core.stages.ingest:ingest", uses_gpu=False)
+INGEST = Stage(
+    documents.IngestRequest,
+    documents.IngestResult,
+    "flenwheel_core.stages.ingest:ingest",
+    uses_gpu=True,
+    on_card=lambda request: request.captioner is not None,
+)
 ENRICH = Stage(documents.EnrichRequest, documents.EnrichResult, "flenwheel_core.stages.enrich:enrich", uses_gpu=True)
 SCREEN = Stage(documents.ScreenRequest, documents.ScreenResult, "flenwheel_core.stages.screen:screen", uses_gpu=False)
 TRAIN = Stage(documents.TrainRequest, documents.TrainResult, "flenwheel_core.stages.train:train", uses_gpu=True)

@@ -24,7 +24,8 @@ def _drawn(
     planned = {item.key: item for item in items}
     jobs = [GenerateJob(item.key, item.prompt, item.seed, request.sampler) for item in items]
     context.progress.loading(request.base)
-    with open_generator(request.base, context.settings, lora_files(request.loras, context)) as generator:
+    loras = lora_files(request.loras, context)
+    with open_generator(request.base, context.settings, loras, context.working) as generator:
         for made in generator.generate(jobs):
             yield made, _record(request, planned[made.key], made, generator.model)
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from flenwheel_core.domain.stages import TrainRequest, TrainResult
 from flenwheel_core.errors import EXIT_DONE, InterruptedStageError, ResourceError
 from flenwheel_core.launch import STOP_SECONDS, child_environment, error_of
+from flenwheel_core.memory.card import limit_process
 from flenwheel_core.progress import Progress, ProgressEvent
 from flenwheel_core.settings import Settings
 from flenwheel_core.stages.base import StageContext
@@ -132,6 +133,7 @@ def main(arguments: list[str]) -> int:
         from flenwheel_core.training.team import Processes
 
         settings = Settings()
+        limit_process(settings)
         team = Processes(cpu=settings.gpu == "cpu")
         progress = Progress("train", print_event if team.rank == 0 else _silent)
         store = Store(settings.store_url, settings.store_options)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from flenwheel_core.errors import FlenwheelError, InputError, InterruptedStageError, RetryableError
+from flenwheel_core.errors import FlenwheelError, InputError, InterruptedStageError, NoTighterPlanError, RetryableError
 from flenwheel_core.launch import SPINS, child_environment, run_in_child
 from flenwheel_core.progress import ProgressEvent
 from flenwheel_core.settings import Settings
@@ -56,8 +56,17 @@ def test_defect_keeps_its_trace(settings: Settings) -> None:
     assert "tests/stages.py" in caught.value.why and not isinstance(caught.value, RetryableError)
 
 
-def test_out_of_memory_is_tried_again_once_with_a_tighter_plan(settings: Settings) -> None:
-    assert run(CountRequest(fail="memory"), settings).memory_level == 1
+def test_out_of_memory_is_tried_again_with_ever_tighter_plans(settings: Settings) -> None:
+    notes: list[str] = []
+    result = run_in_child(COUNT, CountRequest(fail="memory"), settings, lambda event: notes.append(event.text or ""))
+    assert result.memory_level == 2
+    told = [note for note in notes if "out of memory" in note]
+    assert [f"plan {level}" in note for level, note in enumerate(told, start=1)] == [True, True]
+
+
+def test_it_ends_when_there_is_no_tighter_plan(settings: Settings) -> None:
+    with pytest.raises(NoTighterPlanError, match="no tighter plan"):
+        run(CountRequest(fail="always memory"), settings)
 
 
 def test_two_stages_never_hold_the_card_at_once(settings: Settings) -> None:

@@ -38,10 +38,13 @@ def draw(
     sampler: Sampler,
     seed: int,
     negative: Caption | None = None,
+    *,
+    empties: bool = False,
 ) -> Image.Image:
     """The picture of a caption; noise is drawn on the CPU, so that a seed means the same everywhere.
 
-    One picture at a time: a batch would change the last bits with its company.
+    One picture at a time: a batch would change the last bits with its company. With `empties`, memory is given back to the card
+    between the last step and decoding, which then finds room.
     """
     texts: dict[str, object] = {
         "prompt_embeds": _row(caption.sequence, model),
@@ -50,9 +53,10 @@ def draw(
     if negative is not None and sampler.true_cfg > 1:
         texts["negative_prompt_embeds"] = _row(negative.sequence, model)
         texts["negative_pooled_prompt_embeds"] = _row(negative.pooled, model)
-    pipeline.vae.to(model.device)
+    if not empties:
+        pipeline.vae.to(model.device)
     try:
-        images = pipeline(
+        made = pipeline(
             **texts,
             height=sampler.height,
             width=sampler.width,
@@ -60,11 +64,27 @@ def draw(
             guidance_scale=sampler.guidance,
             true_cfg_scale=sampler.true_cfg,
             generator=torch.Generator().manual_seed(seed),
+            output_type="latent" if empties else "pil",
         ).images
+        if empties:
+            torch.cuda.empty_cache()
+            pipeline.vae.to(model.device)
+            made = _decoded(pipeline, made, sampler)
     finally:
         if model.device.type == "cuda":
             pipeline.vae.to("cpu")
-    return cast(Image.Image, images[0])
+        if empties:
+            torch.cuda.empty_cache()
+    return cast(Image.Image, made[0])
+
+
+def _decoded(pipeline: "FluxPipeline", packed: torch.Tensor, sampler: Sampler) -> list[Image.Image]:
+    """What FluxPipeline does after its last step."""
+    vae = pipeline.vae
+    latents = pipeline._unpack_latents(packed, sampler.height, sampler.width, pipeline.vae_scale_factor)
+    latents = latents / vae.config.scaling_factor + vae.config.shift_factor
+    pixels = vae.decode(latents.to(vae.dtype), return_dict=False)[0]
+    return cast(list[Image.Image], pipeline.image_processor.postprocess(pixels, output_type="pil"))
 
 
 def _row(tensor: torch.Tensor, model: FluxModel) -> torch.Tensor:

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from flenwheel_core.families.flux.loading import FluxModel, TextFormat, free_memory
+from flenwheel_core.families.flux.loading import FluxModel, TextFormat
 from flenwheel_core.families.flux.packing import PIXELS_PER_TOKEN, pack
 from flenwheel_core.ids import Json
+from flenwheel_core.memory.card import free_memory
 from flenwheel_core.training.buckets import Placement
 from flenwheel_core.training.cache import TensorCache
 

@@ -20,7 +20,7 @@ from flenwheel_core.families.flux.blocks import (
     double_block,
     single_block,
 )
-from flenwheel_core.families.flux.sources import WeightSource
+from flenwheel_core.families.flux.sources import WeightSource, load_blocks
 from flenwheel_core.training.frozen_product import times_vector
 from flenwheel_core.training.heads import Rope
 from flenwheel_core.training.lora_linear import Adapter
@@ -47,6 +47,7 @@ _DOUBLE_NORMS = ("attn.norm_q", "attn.norm_k", "attn.norm_added_q", "attn.norm_a
 _SINGLE_NORMS = ("attn.norm_q", "attn.norm_k")
 
 
+LoraParameters = dict[str, torch.nn.Parameter]
 FrozenStore = Callable[[str, Storage, Callable[[], FrozenWeight]], FrozenWeight]
 """(name, storage, how to make it): gives a frozen weight, from disk if it is there."""
 
@@ -74,6 +75,8 @@ class AdapterPlan:
 
     ranks: Mapping[str, int]
     scales: Mapping[str, float]
+    dtype: torch.dtype = torch.float32
+    """float32 masters are trained; what is only worn takes half of it."""
 
 
 class FastFlux(torch.nn.Module):
@@ -99,8 +102,12 @@ class FastFlux(torch.nn.Module):
         self._options = block_options(
             int(config["num_attention_heads"]), self.rest.device, cudnn=plan.cudnn, compact=plan.compact
         )
-        self._double = [self._load_double(index) for index in range(self._layers[0])]
-        self._single = [self._load_single(index) for index in range(self._layers[1])]
+        double = load_blocks(self._load_double, self._layers[0], self.rest.device)
+        single = load_blocks(self._load_single, self._layers[1], self.rest.device)
+        self._double = [(weights, modulations) for weights, modulations, _ in double]
+        self._single = [(weights, modulations) for weights, modulations, _ in single]
+        for block in (*double, *single):
+            self.lora |= block[2]
         self._with_adapter = True
         self.recompute = (plan.recompute_double, plan.recompute_single)
         self._run_double = double_block
@@ -207,18 +214,19 @@ class FastFlux(torch.nn.Module):
 
     # loading
 
-    def _load_double(self, index: int) -> tuple[DoubleWeights, tuple[FrozenWeight, ...]]:
-        stem = f"transformer_blocks.{index}."
-        linears = {name: self._load_linear(stem, members) for name, members in DOUBLE_MEMBERS.items()}
+    def _load_double(self, index: int) -> tuple[DoubleWeights, tuple[FrozenWeight, ...], LoraParameters]:
+        stem, lora = f"transformer_blocks.{index}.", LoraParameters()
+        linears = {name: self._load_linear(stem, members, lora) for name, members in DOUBLE_MEMBERS.items()}
         norms = tuple(self._source.tensor(f"{stem}{name}.weight") for name in _DOUBLE_NORMS)
         modulations = tuple(self._load_frozen(f"{stem}{n}.linear") for n in ("norm1", "norm1_context"))
-        return DoubleWeights(**linears, norms=norms), modulations  # type: ignore[arg-type]
+        return DoubleWeights(**linears, norms=norms), modulations, lora  # type: ignore[arg-type]
 
-    def _load_single(self, index: int) -> tuple[SingleWeights, tuple[FrozenWeight, ...]]:
-        stem = f"single_transformer_blocks.{index}."
-        linears = {name: self._load_linear(stem, members) for name, members in SINGLE_MEMBERS.items()}
+    def _load_single(self, index: int) -> tuple[SingleWeights, tuple[FrozenWeight, ...], LoraParameters]:
+        stem, lora = f"single_transformer_blocks.{index}.", LoraParameters()
+        linears = {name: self._load_linear(stem, members, lora) for name, members in SINGLE_MEMBERS.items()}
         norms = tuple(self._source.tensor(f"{stem}{name}.weight") for name in _SINGLE_NORMS)
-        return SingleWeights(**linears, norms=norms), (self._load_frozen(f"{stem}norm.linear"),)  # type: ignore[arg-type]
+        modulations = (self._load_frozen(f"{stem}norm.linear"),)
+        return SingleWeights(**linears, norms=norms), modulations, lora  # type: ignore[arg-type]
 
     def _load_frozen(self, name: str) -> FrozenWeight:
         def make() -> FrozenWeight:
@@ -228,7 +236,7 @@ class FastFlux(torch.nn.Module):
 
         return self._keep(name, self.plan.modulation, make)
 
-    def _load_linear(self, stem: str, members: tuple[str, ...]) -> Linear:
+    def _load_linear(self, stem: str, members: tuple[str, ...], lora: LoraParameters) -> Linear:
         names = [stem + member for member in members]
 
         def make() -> FrozenWeight:
@@ -246,14 +254,16 @@ class FastFlux(torch.nn.Module):
             return Linear(weight, None)
         ranks = [self._adapters.ranks[name] for name in names if name in self._adapters.ranks]
         device = weight.bias.device
-        a = tuple(self._new(names[i], "A", (r, inputs), device) for i, r in zip(present, ranks, strict=True))
-        b = tuple(self._new(names[i], "B", (outputs[i], r), device) for i, r in zip(present, ranks, strict=True))
+        a = tuple(self._new(lora, names[i], "A", (r, inputs), device) for i, r in zip(present, ranks, strict=True))
+        b = tuple(self._new(lora, names[i], "B", (outputs[i], r), device) for i, r in zip(present, ranks, strict=True))
         scale = tuple(self._adapters.scales[names[i]] for i in present)
         return Linear(weight, Adapter(a, b, scale, tuple(sum(outputs[:i]) for i in present)))
 
-    def _new(self, name: str, matrix: str, shape: tuple[int, int], device: torch.device) -> torch.nn.Parameter:
-        parameter = torch.nn.Parameter(torch.zeros(shape, device=device, dtype=torch.float32))
-        self.lora[f"{name}.lora_{matrix}.default.weight"] = parameter
+    def _new(
+        self, lora: LoraParameters, name: str, matrix: str, shape: tuple[int, int], device: torch.device
+    ) -> torch.nn.Parameter:
+        parameter = torch.nn.Parameter(torch.zeros(shape, device=device, dtype=self._adapters.dtype))
+        lora[f"{name}.lora_{matrix}.default.weight"] = parameter
         return parameter
 
 

@@ -47,12 +47,18 @@ def can_be_fast(ranks: Mapping[str, int], recipe: LoraRecipe) -> bool:
 
 
 def adapt_fast(
-    model: FluxModel, plan: FastPlan, ranks: Mapping[str, int], scales: Mapping[str, float], *, cache: TensorCache
+    model: FluxModel,
+    plan: FastPlan,
+    ranks: Mapping[str, int],
+    scales: Mapping[str, float],
+    *,
+    cache: TensorCache,
+    dtype: torch.dtype = torch.float32,
 ) -> AdaptedFlux:
     """The fast transformer with adapters whose matrices are zero: for loading trained ones into it."""
     source = FolderSource(model.folder / "transformer", model.device, model.dtype)
     keep = _on_disk(model, cache) if plan.storage != "dense" else None
-    fast = FastFlux(transformer_config(model), source, plan, AdapterPlan(ranks, scales), keep)
+    fast = FastFlux(transformer_config(model), source, plan, AdapterPlan(ranks, scales, dtype), keep)
     return AdaptedFlux(fast, fast.lora, ranks, scales, fast.without_adapter)
 
 

@@ -1,26 +1,25 @@
 """FLUX as an image generator."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flenwheel_core.families.flux.drawing import draw, drawing_pipeline
 from flenwheel_core.families.flux.encoding import encode_captions
-from flenwheel_core.families.flux.loading import FluxModel, find_model, free_memory
+from flenwheel_core.families.flux.loading import FluxModel, find_model
 from flenwheel_core.families.flux.lora_host import flux_host
 from flenwheel_core.families.flux.lora_load import load_with_loras, require_fast
-from flenwheel_core.families.flux.memory import plan_drawing
-from flenwheel_core.families.lora_reading import read_loras
+from flenwheel_core.families.flux.memory import TEXT_TOKENS, ChosenDrawing, choose_drawing
+from flenwheel_core.families.lora_reading import adapter_weights, read_loras
 from flenwheel_core.families.lora_wearing import wear
-from flenwheel_core.families.protocols import GenerateJob, LoraFile, Made
+from flenwheel_core.families.protocols import WORKING, GenerateJob, LoraFile, Made, Working
+from flenwheel_core.memory.card import free_memory
 from flenwheel_core.settings import Settings
 from flenwheel_core.training.cache import TensorCache
 
 if TYPE_CHECKING:
     from diffusers import FluxPipeline
-
-TEXT_TOKENS = 512
 
 
 class FluxGenerator:
@@ -29,12 +28,14 @@ class FluxGenerator:
     LoRA files are read at once: one that does not fit raises InputError before anything is loaded.
     """
 
-    def __init__(self, model: FluxModel, loras: tuple[LoraFile, ...], cache: TensorCache) -> None:
+    def __init__(
+        self, model: FluxModel, loras: tuple[LoraFile, ...], cache: TensorCache, working: Working = WORKING
+    ) -> None:
         self._model = model
         self._loras = read_loras(loras, flux_host(model.folder)) if loras else ()
-        if plan_drawing(model) is not None:
-            require_fast(self._loras)
         self._cache = cache
+        self._working = working
+        self._chosen: ChosenDrawing | None = None
         self._pipeline: FluxPipeline | None = None
 
     @property
@@ -42,24 +43,48 @@ class FluxGenerator:
         return self._model.reference
 
     def generate(self, jobs: Iterable[GenerateJob]) -> Iterator[Made]:
-        """Yields each picture as it is finished; the same job always gives the same picture."""
+        """Yields each picture as it is finished; the same job always gives the same picture.
+
+        Raises ResourceError before anything loads if the pictures do not fit the card.
+        """
         waiting = list(jobs)
+        if not waiting:
+            return
+        if self._pipeline is None:
+            self._choose([(job.sampler.width, job.sampler.height) for job in waiting])
         negative = "" if any(job.sampler.true_cfg > 1 for job in waiting) else None
         texts = [job.prompt for job in waiting] + ([negative] if negative is not None else [])
-        captions = encode_captions(self._model, texts, tokens=TEXT_TOKENS, cache=self._cache)
+        storage = "bf16" if self._chosen is None else self._chosen.encoders
+        captions = encode_captions(self._model, texts, tokens=TEXT_TOKENS, cache=self._cache, storage=storage)
         if self._pipeline is None:
             self._pipeline = self._load()
+        empties = self._chosen is not None and self._chosen.memory.empties
         for job in waiting:
             opposite = captions[negative] if negative is not None else None
-            image = draw(self._model, self._pipeline, captions[job.prompt], job.sampler, job.seed, opposite)
+            image = draw(
+                self._model, self._pipeline, captions[job.prompt], job.sampler, job.seed, opposite, empties=empties
+            )
             yield Made(job.key, image)
 
+    def _choose(self, sizes: Sequence[tuple[int, int]]) -> None:
+        self._chosen = choose_drawing(
+            self._model, sizes, adapter_weights=adapter_weights(self._loras), memory_level=self._working.memory_level
+        )
+        if self._chosen is not None:
+            if self._chosen.fast is not None:
+                require_fast(self._loras)
+            plan, encoders = self._chosen.memory.describe(), self._chosen.encoders
+            self._working.note(f"memory plan: {plan} of {self._model.budget_gib:.1f} GiB; encoders in {encoders}")
+
     def _load(self) -> "FluxPipeline":
-        plan = plan_drawing(self._model)
-        if plan is not None:
-            adapted = load_with_loras(self._model, plan, self._loras, cache=self._cache)
-            return drawing_pipeline(self._model, adapted.transformer, self._model.load_vae())
-        pipeline = drawing_pipeline(self._model, self._model.load_transformer(), self._model.load_vae())
+        vae = self._model.load_vae()
+        if self._chosen is not None and self._chosen.memory.tile_px is not None:
+            vae.tile_sample_min_size = self._chosen.memory.tile_px
+            vae.tile_latent_min_size = self._chosen.memory.tile_px // 8
+        if self._chosen is not None and self._chosen.fast is not None:
+            adapted = load_with_loras(self._model, self._chosen.fast, self._loras, cache=self._cache)
+            return drawing_pipeline(self._model, adapted.transformer, vae)
+        pipeline = drawing_pipeline(self._model, self._model.load_transformer(), vae)
         wear(pipeline.transformer, self._loras)
         return pipeline
 
@@ -70,12 +95,15 @@ class FluxGenerator:
 
 @contextmanager
 def open_generator(
-    folder: Path, reference: str, settings: Settings, loras: tuple[LoraFile, ...] = ()
+    folder: Path,
+    reference: str,
+    settings: Settings,
+    loras: tuple[LoraFile, ...] = (),
+    working: Working = WORKING,
 ) -> Iterator[FluxGenerator]:
     """The generator in `folder`, with LoRAs; its memory is free again afterwards."""
-    generator = FluxGenerator(
-        find_model(folder, reference, settings), loras, TensorCache(settings.scratch / "cache" / "flux")
-    )
+    cache = TensorCache(settings.scratch / "cache" / "flux")
+    generator = FluxGenerator(find_model(folder, reference, settings), loras, cache, working)
     try:
         yield generator
     finally:

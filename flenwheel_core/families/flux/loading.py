@@ -1,6 +1,5 @@
 """Loading the parts of a FLUX model, each only while it is needed."""
 
-import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import torch
 
 from flenwheel_core.families.digests import folder_digest
 from flenwheel_core.families.references import digest_memory
+from flenwheel_core.memory.card import GIB, free_memory, open_card
 from flenwheel_core.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class FluxModel:
     device: torch.device
     dtype: torch.dtype
     budget_gib: float | None = None
-    """Video memory to stay within; None on a CPU."""
+    """Video memory for tensors; None on a CPU."""
     digests: Path | None = None
     """Where this machine remembers what files of weights hash to."""
 
@@ -88,19 +88,15 @@ class FluxModel:
 
 def find_model(folder: Path, reference: str, settings: Settings) -> FluxModel:
     """The model in `folder`, on the card of the settings: bfloat16 there, float32 on a CPU."""
-    if settings.gpu == "cpu" or not torch.cuda.is_available():
+    card = open_card(settings)
+    if card is None:
         return FluxModel(folder, reference, torch.device("cpu"), torch.float32, digests=digest_memory(settings))
-    total = torch.cuda.get_device_properties(0).total_memory / 2**30
-    budget = min(total, settings.vram_gib) if settings.vram_gib is not None else total
-    torch.cuda.set_per_process_memory_fraction(budget / total)
-    return FluxModel(folder, reference, torch.device("cuda", 0), torch.bfloat16, budget, digest_memory(settings))
+    return FluxModel(folder, reference, card.device, torch.bfloat16, card.usable_gib, digest_memory(settings))
 
 
-def free_memory() -> None:
-    """Give memory that nothing refers to back to the card."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+def weights_gib(folder: Path) -> float:
+    """Size of the weights in a folder, as they are on disk (bfloat16 in every released model)."""
+    return sum(path.stat().st_size for path in folder.glob("*.safetensors")) / GIB
 
 
 def _quantised_text_encoder(model: FluxModel, storage: TextFormat) -> dict[str, object]:

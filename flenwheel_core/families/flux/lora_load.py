@@ -21,7 +21,7 @@ def load_with_loras(model: FluxModel, plan: FastPlan, loras: Sequence[WornLora],
     """
     require_fast(loras)
     ranks = summed_ranks(loras)
-    adapted = adapt_fast(model, plan, ranks, dict.fromkeys(ranks, 1.0), cache=cache)
+    adapted = adapt_fast(model, plan, ranks, dict.fromkeys(ranks, 1.0), cache=cache, dtype=model.dtype)
     fill_stacked(adapted.parameters, loras)
     return adapted
 

@@ -1,6 +1,6 @@
 """FLUX for the memory plan: its sizes, and what one of its blocks keeps."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,20 +9,20 @@ import torch
 from flenwheel_core.errors import RecipeError
 from flenwheel_core.families.flux.fast import FastPlan
 from flenwheel_core.families.flux.fast_adapter import can_be_fast, linear_names_of, transformer_config
-from flenwheel_core.families.flux.loading import FluxModel
+from flenwheel_core.families.flux.loading import FluxModel, TextFormat, weights_gib
 from flenwheel_core.families.flux.packing import PIXELS_PER_TOKEN
 from flenwheel_core.families.flux.targets import lora_ranks
+from flenwheel_core.memory.card import GIB, multiplies_fp8
+from flenwheel_core.memory.drawing import DrawingPlan, DrawingSpec, Largest, plan_drawing
+from flenwheel_core.memory.training import BlockSpec, ModelSpec, choose_plan
 from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.training.attention import cudnn_attention_works
-from flenwheel_core.training.memory_plan import BlockSpec, ModelSpec, choose_plan
 from flenwheel_core.training.storage import Storage
 
-FP8_CAPABILITY = (8, 9)
-"""Ada and later multiply fp8."""
-
-DENSE_DRAWING_GIB = 30.0
-FP8_DRAWING_GIB = 17.0
-"""Transformer, VAE decoder and activations at 1024x1024."""
+TEXT_TOKENS = 512
+"""What is read of a prompt when drawing."""
+_ENCODING_GIB = 0.6
+"""Activations of the text encoders."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def plan_training(model: FluxModel, recipe: TrainingRecipe, *, tighter: int) -> 
     side = recipe.resolution // PIXELS_PER_TOKEN
     chosen = choose_plan(
         spec,
-        budget_gib=model.budget_gib,
+        usable_gib=model.budget_gib,
         tokens=recipe.batch_size * (side * side + recipe.text_tokens),
         adapter_weights=_adapter_weights(config, ranks),
         optimizer=recipe.optimizer,
@@ -101,15 +101,64 @@ def plan_training(model: FluxModel, recipe: TrainingRecipe, *, tighter: int) -> 
     return ChosenPlan(plan, f"{chosen.describe(spec)} of {model.budget_gib:.1f} GiB")
 
 
-def plan_drawing(model: FluxModel) -> FastPlan | None:
-    """How to draw within the model's memory budget; None where diffusers' own bf16 transformer fits (or on a CPU)."""
-    if model.budget_gib is None or model.budget_gib >= DENSE_DRAWING_GIB:
+@dataclass(frozen=True)
+class ChosenDrawing:
+    """How to draw: the fast transformer's plan (None: diffusers' own in bfloat16), the encoders' storage, and the memory plan."""
+
+    fast: FastPlan | None
+    encoders: TextFormat
+    memory: DrawingPlan
+
+
+def drawing_spec(config: Mapping[str, Any]) -> DrawingSpec:
+    """Sizes from the transformer's config.json, for the plan of drawing; coefficients are measured at FLUX.1-dev's size."""
+    channels = int(config["num_attention_heads"]) * int(config["attention_head_dim"])
+    square = channels * channels
+    double, single = int(config["num_layers"]), int(config["num_single_layers"])
+    training = flux_spec(config)
+    return DrawingSpec(
+        weights=(36 * double + 15 * single) * square,
+        largest_linear=7 * square,
+        other_bytes=training.other_bytes + 2.0 * (double * 46 + single * 15) * channels,
+        channels=channels,
+        working_bytes={"dense": 30.0, "fp8": 30.0, "nf4": 28.0},
+        decoding_bytes=2700.0,
+        fixed_bytes=0.25 * GIB,
+    )
+
+
+def choose_drawing(
+    model: FluxModel, sampler_sizes: Sequence[tuple[int, int]], *, adapter_weights: int, memory_level: int
+) -> ChosenDrawing | None:
+    """How to draw pictures of these sizes within the card's memory, or more tightly after memory ran out; None on a CPU.
+
+    Raises ResourceError before anything loads if nothing fits.
+    """
+    if model.budget_gib is None:
         return None
-    quantised: Storage = "nf4"
-    if model.budget_gib >= FP8_DRAWING_GIB and torch.cuda.get_device_capability(model.device) >= FP8_CAPABILITY:
-        quantised = "fp8"
-    works = cudnn_attention_works(model.device, int(str(transformer_config(model)["attention_head_dim"])))
-    return FastPlan(storage=quantised, modulation=quantised, cudnn=works)
+    config = transformer_config(model)
+    pixels = max(width * height for width, height in sampler_sizes)
+    storages: tuple[Storage, ...] = ("dense", "fp8", "nf4") if multiplies_fp8(model.device) else ("dense", "nf4")
+    memory = plan_drawing(
+        drawing_spec(config),
+        Largest(pixels // PIXELS_PER_TOKEN**2 + TEXT_TOKENS, pixels, adapter_weights),
+        usable_gib=model.budget_gib,
+        storages=storages,
+        memory_level=memory_level,
+        what="The base model",
+    )
+    fast = None
+    if memory.storage != "dense":
+        works = cudnn_attention_works(model.device, int(str(config["attention_head_dim"])))
+        fast = FastPlan(storage=memory.storage, modulation=memory.storage, cudnn=works)
+    encoders_gib = sum(weights_gib(model.folder / part) for part in ("text_encoder", "text_encoder_2"))
+    return ChosenDrawing(fast, plan_encoders(encoders_gib, model.budget_gib, memory_level), memory)
+
+
+def plan_encoders(size_gib: float, usable_gib: float, memory_level: int) -> TextFormat:
+    """The text encoders' storage: bfloat16 where it fits, NF4 where it does not, or where memory ran out before."""
+    working = min(_ENCODING_GIB, size_gib / 8)
+    return "bf16" if memory_level == 0 and size_gib + working <= usable_gib else "nf4"
 
 
 def _storages(recipe: TrainingRecipe, device: torch.device) -> tuple[Storage, ...]:
@@ -121,7 +170,7 @@ def _storages(recipe: TrainingRecipe, device: torch.device) -> tuple[Storage, ..
     }
     if recipe.weight_format in by_name:
         return by_name[recipe.weight_format]
-    if torch.cuda.get_device_capability(device) >= FP8_CAPABILITY:
+    if multiplies_fp8(device):
         return ("fp8", "nf4")
     return ("dense", "nf4")
 

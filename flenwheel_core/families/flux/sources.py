@@ -1,14 +1,28 @@
 """Where the frozen weights of a FLUX transformer come from, one tensor at a time."""
 
 import json
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from safetensors import safe_open
 
 from flenwheel_core.errors import MissingWeightsError
+
+Block = TypeVar("Block")
+LOADING_THREADS = 3
+"""More read no faster, and each holds a weight in full size while it is quantised."""
+
+
+def load_blocks(load: Callable[[int], Block], count: int, device: torch.device) -> list[Block]:
+    """`load(index)` of all blocks, in order; on a card several at once, since reading and quantising wait for each other."""
+    if device.type != "cuda":
+        return [load(index) for index in range(count)]
+    with ThreadPoolExecutor(LOADING_THREADS) as pool:
+        return list(pool.map(load, range(count)))
 
 
 class WeightSource(Protocol):
@@ -24,6 +38,7 @@ class FolderSource:
 
     def __init__(self, folder: Path, device: torch.device, dtype: torch.dtype) -> None:
         self._device, self._dtype = device, dtype
+        self._opened = threading.local()
         index = folder / "diffusion_pytorch_model.safetensors.index.json"
         if index.exists():
             table: dict[str, str] = json.loads(index.read_text())["weight_map"]
@@ -36,12 +51,19 @@ class FolderSource:
                 self._files = dict.fromkeys(opened.keys(), file)
 
     def tensor(self, name: str) -> torch.Tensor:
-        with safe_open(self._files[name], framework="pt", device=str(self._device)) as file:
-            return file.get_tensor(name).to(self._dtype)
+        tensor: torch.Tensor = self._file(name).get_tensor(name)
+        return tensor.to(self._device).to(self._dtype)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        with safe_open(self._files[name], framework="pt") as file:
-            return tuple(file.get_slice(name).get_shape())
+        return tuple(self._file(name).get_slice(name).get_shape())
+
+    def _file(self, name: str) -> Any:
+        """Each thread opens each file once: its header names thousands of tensors."""
+        path = self._files[name]
+        files: dict[Path, Any] = self._opened.__dict__.setdefault("files", {})
+        if path not in files:
+            files[path] = safe_open(path, framework="pt")
+        return files[path]
 
 
 class RandomSource:

@@ -74,6 +74,7 @@ class FluxTask:
         self._device = next(iter(adapted.parameters.values())).device
         self._dtype = cast(torch.dtype, adapted.transformer.dtype)
         self._ids: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._prepared = False
 
     def parameters(self) -> Mapping[str, torch.nn.Parameter]:
         return self._adapted.parameters
@@ -84,8 +85,29 @@ class FluxTask:
         return self._sample(step)
 
     def loss(self, index: int) -> torch.Tensor:
-        drawn = self._order.batch(index)
-        chosen, own = self._choose(index, drawn)
+        chosen, own = self._choose(index, self._order.batch(index))
+        if self._recorder is not None:
+            if not self._prepared:
+                self._prepare(self._recorder)
+            return self._recorder.loss("loss", self._loss_of, self._arguments(index, chosen, own))
+        return self._loss_of(**self._arguments(index, chosen, own))
+
+    def _prepare(self, recorder: Recorder) -> None:
+        """Every format of the pictures, each with what it may meet, before the first step: all are then recorded once."""
+        self._prepared = True
+        seen: set[tuple[str, bool, bool]] = set()
+        for item, prior in [*((item, False) for item in self._items), *((item, True) for item in self._prior)]:
+            kind = item.bucket, item.mask is not None, prior
+            if kind not in seen:
+                seen.add(kind)
+                places = list(range(self._recipe.batch_size))
+                arguments = self._arguments(0, [(item, prior)] * len(places), places, only_prepare=True)
+                recorder.prepare_loss("loss", self._loss_of, arguments)
+
+    def _arguments(
+        self, index: int, chosen: Sequence[tuple[FluxItem, bool]], own: list[int], *, only_prepare: bool = False
+    ) -> dict[str, torch.Tensor]:
+        """What `_loss_of` is given for these items, each with whether it is a prior item, at these places of the batch."""
         batch = [item for item, _ in chosen]
         sigma, noise = self._noise(index, batch, own)
         clean = self._stack([item.latents for item in batch])
@@ -103,7 +125,11 @@ class FluxTask:
         prior_rows = [row for row, (_, is_prior) in enumerate(chosen) if is_prior]
         if prior_rows and self._recipe.prior.method == "prediction":
             rows = {name: tensor[prior_rows] for name, tensor in inputs.items()}
-            target[prior_rows] = self._base_prediction({**rows, **places}).float()
+            given = {**rows, **places}
+            if only_prepare and self._recorder is not None:
+                self._recorder.prepare_call("base", self._predict_base, given)
+            else:
+                target[prior_rows] = self._base_prediction(given).float()
         weights: dict[str, torch.Tensor] = {}
         masks = self._masks(batch)
         if masks is not None:
@@ -112,10 +138,7 @@ class FluxTask:
             factor = torch.ones(len(batch))
             factor[prior_rows] = self._recipe.prior.weight
             weights["factor"] = factor.to(self._device, non_blocking=True)
-        arguments = {**inputs, **places, "target": target, **weights}
-        if self._recorder is not None:
-            return self._recorder.loss("loss", self._loss_of, arguments)
-        return self._loss_of(**arguments)
+        return {**inputs, **places, "target": target, **weights}
 
     def _loss_of(
         self,
@@ -128,9 +151,13 @@ class FluxTask:
         return (losses if factor is None else losses * factor).mean()
 
     def _base_prediction(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        with torch.no_grad(), self._adapted.without_adapter():
-            if self._recorder is not None:
-                return self._recorder.call("base", self._predict, inputs)
+        if self._recorder is not None:
+            return self._recorder.call("base", self._predict_base, inputs)
+        return self._predict_base(**inputs)
+
+    @torch.no_grad()
+    def _predict_base(self, **inputs: torch.Tensor) -> torch.Tensor:
+        with self._adapted.without_adapter():
             return self._predict(**inputs)
 
     def _choose(self, index: int, drawn: tuple[int, ...]) -> tuple[list[tuple[FluxItem, bool]], list[int]]:

@@ -12,11 +12,12 @@ from flenwheel_core.families.flux.adapter import AdaptedFlux, adapt_reference
 from flenwheel_core.families.flux.drawing import draw, drawing_pipeline
 from flenwheel_core.families.flux.encoding import Caption, Picture, encode_captions, encode_pictures, mask_tokens
 from flenwheel_core.families.flux.fast_adapter import start_fast
-from flenwheel_core.families.flux.loading import FluxModel, find_model, free_memory
+from flenwheel_core.families.flux.loading import FluxModel, find_model
 from flenwheel_core.families.flux.lora_file import lora_bytes, ui_facts
 from flenwheel_core.families.flux.memory import ChosenPlan, plan_training
 from flenwheel_core.families.flux.task import FluxItem, FluxTask
 from flenwheel_core.ids import Json, derive_seed, digest_bytes
+from flenwheel_core.memory.card import free_memory
 from flenwheel_core.settings import Settings
 from flenwheel_core.store.pictures import encode_png
 from flenwheel_core.training.buckets import bucket_report, bucket_sides, place

@@ -11,9 +11,10 @@ from flenwheel_core.families.flux.fast import AdapterPlan, FastPlan
 from flenwheel_core.families.flux.lora_file import lora_bytes
 from flenwheel_core.families.flux.sources import FolderSource
 from flenwheel_core.families.flux.targets import lora_ranks
+from flenwheel_core.families.protocols import WORKING, Working
 from flenwheel_core.families.qwen_edit.fast import FastQwen, fast_names
 from flenwheel_core.families.qwen_edit.loading import QwenEditModel
-from flenwheel_core.families.qwen_edit.memory import plan_recompute, tokens_of_step
+from flenwheel_core.families.qwen_edit.memory import plan_recompute
 from flenwheel_core.recipes.train import LoraRecipe, LoraTarget, TrainingRecipe
 from flenwheel_core.training.attention import cudnn_attention_works
 from flenwheel_core.training.storage import Storage
@@ -38,10 +39,13 @@ def put_on(transformer: "QwenImageTransformer2DModel", recipe: LoraRecipe, *, se
     return adapt_reference(transformer, _with_names(recipe), seed=seed)
 
 
-def adapt(model: QwenEditModel, recipe: TrainingRecipe, *, seed: int, memory_level: int = 0) -> AdaptedFlux:
+def adapt(
+    model: QwenEditModel, recipe: TrainingRecipe, tokens: int, *, seed: int, working: Working = WORKING
+) -> AdaptedFlux:
     """The model's transformer with a new adapter: the fast one on a card, where it covers the recipe, else diffusers' own.
 
-    The fast one recomputes what the card's memory asks for; diffusers' own recomputes every block if its weights are quantised.
+    `tokens` are those of the largest step: target, references and prompt. The fast one recomputes what the card's memory asks
+    for; diffusers' own recomputes every block if its weights are quantised.
     """
     config = json.loads((model.folder / "transformer" / "config.json").read_text())
     linears = linear_shapes(config)
@@ -52,10 +56,11 @@ def adapt(model: QwenEditModel, recipe: TrainingRecipe, *, seed: int, memory_lev
             config,
             weights_gib=model.weights_gib("transformer"),
             adapter_weights=sum(rank * sum(linears[name]) for name, rank in ranks.items()),
-            tokens=tokens_of_step(recipe.resolution),
-            budget_gib=model.budget_gib,
-            memory_level=memory_level,
+            tokens=tokens,
+            usable_gib=model.budget_gib,
+            memory_level=working.memory_level,
         )
+        working.note(f"memory plan: {model.storage} weights, {recompute.describe()} of {model.budget_gib:.1f} GiB")
         plan = FastPlan(
             storage=_FAST_STORAGE[model.storage],
             modulation=_FAST_STORAGE[model.storage],
@@ -67,7 +72,7 @@ def adapt(model: QwenEditModel, recipe: TrainingRecipe, *, seed: int, memory_lev
         cast(FastQwen, adapted.transformer).keep_attention = recompute.attention_kept
         return adapted
     transformer = model.load_transformer()
-    if model.device.type == "cuda" and (model.storage != "bf16" or memory_level > 0):
+    if model.device.type == "cuda" and (model.storage != "bf16" or working.memory_level > 0):
         transformer.enable_gradient_checkpointing()
     transformer.train()
     return put_on(transformer, recipe.lora, seed=seed)

@@ -44,6 +44,15 @@ Size = tuple[int, int]
 """Width and height in pixels, in this order, as PIL has it."""
 
 
+class Positions(StrEnum):
+    """How the encoder counts the places of picture tokens."""
+
+    THREE_D = "3d"
+    """Time, row and column, as Qwen2.5-VL was made: every released editor."""
+    ONE_D = "1d"
+    """One after the other, like words: editors that were trained without the picture's token types."""
+
+
 class Revision(StrEnum):
     """The two ways of prompting, by the pipeline class of the model's folder."""
 
@@ -68,6 +77,11 @@ class EditSizes:
     @property
     def reference_tokens(self) -> int:
         return sum(tokens_of(size) for size in self.references)
+
+    @property
+    def shown_tokens(self) -> int:
+        """Tokens of the pictures in the prompt: the encoder sees a token for 28 x 28 pixels."""
+        return sum(math.ceil(width / 28) * math.ceil(height / 28) for width, height in self.shown)
 
     def image_shapes(self) -> list[tuple[int, int, int]]:
         """Frames, rows and columns of tokens of the target and of each reference: `img_shapes` of one picture of a batch."""
@@ -118,12 +132,16 @@ def encode_prompt(
     prompt: str,
     shown: Sequence[Image.Image],
     revision: Revision,
+    positions: Positions = Positions.THREE_D,
 ) -> Tensor:
     """Hidden states (tokens, channels) of a prompt with its pictures, which have their `EditSizes.shown` sizes already."""
     inputs: Any = processor(
         text=[prompt_text(prompt, len(shown), revision)], images=list(shown), padding=True, return_tensors="pt"
     ).to(encoder.device)
+    # transformers counts picture tokens in three dimensions only if it is told which tokens are pictures; without, it says nothing.
+    told = {} if positions is Positions.ONE_D else {"mm_token_type_ids": inputs["mm_token_type_ids"]}
     outputs = encoder(
+        **told,
         input_ids=inputs["input_ids"],
         attention_mask=inputs["attention_mask"],
         pixel_values=inputs["pixel_values"],

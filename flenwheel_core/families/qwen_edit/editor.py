@@ -12,13 +12,15 @@ from PIL.Image import Image
 from torch import Tensor
 
 from flenwheel_core.families.lora_wearing import wear
-from flenwheel_core.families.protocols import EditJob, LoraFile, Made
+from flenwheel_core.families.protocols import WORKING, EditJob, LoraFile, Made, Working
 from flenwheel_core.families.qwen_edit.conditioning import NO_PROMPT, EditSizes, decode_latents, to_picture
 from flenwheel_core.families.qwen_edit.drawing import draw
 from flenwheel_core.families.qwen_edit.encoding import Instruction, encode_instructions, encode_pictures
-from flenwheel_core.families.qwen_edit.fast_drawing import drawing_order, fast_plan, load_fast
-from flenwheel_core.families.qwen_edit.loading import Phase, QwenEditModel, find_model, free_memory
+from flenwheel_core.families.qwen_edit.fast_drawing import choose_drawing, fast_plan, load_fast
+from flenwheel_core.families.qwen_edit.loading import Phase, QwenEditModel, check_machine, find_parts
 from flenwheel_core.families.qwen_edit.lora_host import read_editor_loras
+from flenwheel_core.memory.card import free_memory
+from flenwheel_core.memory.drawing import TILE_OVERLAP_PX, DrawingPlan
 from flenwheel_core.settings import Settings
 from flenwheel_core.training.cache import TensorCache
 
@@ -31,14 +33,24 @@ if TYPE_CHECKING:
 class QwenEditor:
     """Prompts are encoded first, then pictures, then the transformer is loaded: encoder and transformer never share the card.
 
-    LoRA files are read at once: one that does not fit raises InputError before anything is loaded.
+    What the first edits need decides the storage, before anything is loaded. LoRA files are read at once: one that does not fit raises
+    InputError.
     """
 
-    def __init__(self, model: QwenEditModel, loras: tuple[LoraFile, ...], cache: TensorCache) -> None:
+    def __init__(
+        self,
+        model: QwenEditModel,
+        loras: tuple[LoraFile, ...],
+        cache: TensorCache,
+        storage: "EditorStorage | None" = None,
+        working: Working = WORKING,
+    ) -> None:
         self._model = model
         self._loras = read_editor_loras(loras, model.folder)
         self._cache = cache
-        self._storage = model.storage
+        self._wanted = storage
+        self._working = working
+        self._plan: DrawingPlan | None = None
         self._parts: (
             tuple[QwenImageTransformer2DModel, FlowMatchEulerDiscreteScheduler, AutoencoderKLQwenImage] | None
         ) = None
@@ -46,7 +58,7 @@ class QwenEditor:
     @property
     def model(self) -> str:
         """The reference with the storage that the transformer really has."""
-        return replace(self._model, storage=self._storage).name
+        return self._model.name
 
     @property
     def phases(self) -> Sequence[Phase]:
@@ -54,17 +66,21 @@ class QwenEditor:
         return tuple(self._model.phases)
 
     def edit(self, jobs: Iterable[EditJob]) -> Iterator[Made]:
-        """Yields each edit as it is finished, grouped by shape; the same job always gives the same picture, in any company."""
+        """Yields each edit as it is finished, grouped by shape; the same job always gives the same picture, in any company.
+
+        Raises ResourceError before anything loads if the edits do not fit the card.
+        """
         waiting = list(jobs)
         if not waiting:
             return
         wanted = [_instruction(job, job.prompt) for job in waiting]
+        sizes = [instruction.sizes(self._model) for instruction in wanted]
+        self._choose(sizes)
         guided = [job.sampler.true_cfg > 1 for job in waiting]
         unwanted = [_instruction(job, NO_PROMPT) for job, needs in zip(waiting, guided, strict=True) if needs]
         texts = encode_instructions(self._model, [*wanted, *unwanted], self._cache)
         negatives = iter(texts[len(wanted) :])
         negative = [next(negatives) if needs else None for needs in guided]
-        sizes = [instruction.sizes(self._model) for instruction in wanted]
         references = self._references(waiting, sizes)
         if self._parts is None:
             with self._model.phase("loading"):
@@ -77,6 +93,16 @@ class QwenEditor:
                 for index in members:
                     image = self._draw(waiting[index], size, references[index], texts[index], negative[index])
                     yield Made(waiting[index].key, image)
+
+    def _choose(self, sizes: Sequence[EditSizes]) -> None:
+        if self._plan is not None or self._model.budget_gib is None:
+            return
+        chosen = choose_drawing(self._model, sizes, self._loras, self._wanted, self._working.memory_level)
+        self._model, self._plan = chosen
+        check_machine(self._model)
+        encoder = self._model.encoder_storage
+        budget = self._model.budget_gib
+        self._working.note(f"memory plan: {self._plan.describe()} of {budget:.1f} GiB; encoder in {encoder}")
 
     def _references(self, jobs: Sequence[EditJob], sizes: Sequence[EditSizes]) -> list[Tensor]:
         """The clean latents (1, tokens, channels) of each job's pictures, one behind the other."""
@@ -103,16 +129,28 @@ class QwenEditor:
             seed=job.seed,
             shift=job.shift,
         )
-        return to_picture(decode_latents(vae, latents, sizes.target))
+        return to_picture(self._decoded(vae, latents, sizes))
+
+    def _decoded(self, vae: "AutoencoderKLQwenImage", latents: Tensor, sizes: EditSizes) -> Tensor:
+        if self._plan is None or not self._plan.empties:
+            return decode_latents(vae, latents, sizes.target)
+        torch.cuda.empty_cache()
+        pixels = decode_latents(vae, latents, sizes.target).cpu()
+        torch.cuda.empty_cache()
+        return pixels
 
     def _load(self) -> "tuple[QwenImageTransformer2DModel, FlowMatchEulerDiscreteScheduler, AutoencoderKLQwenImage]":
         plan = fast_plan(self._model)
         transformer: Any = load_fast(self._model, plan, self._loras) if plan is not None else None
         if transformer is None:
-            self._storage = self._model.diffusers_storage
+            self._model = replace(self._model, storage=self._model.diffusers_storage)
             transformer = self._model.load_transformer()
             wear(transformer, self._loras)
-        return transformer, self._model.load_scheduler(), self._model.load_vae()
+        vae = self._model.load_vae()
+        if self._plan is not None and self._plan.tile_px is not None:
+            tile = self._plan.tile_px
+            vae.enable_tiling(tile, tile, tile - TILE_OVERLAP_PX, tile - TILE_OVERLAP_PX)
+        return transformer, self._model.load_scheduler(), vae
 
     def close(self) -> None:
         self._parts = None
@@ -130,10 +168,11 @@ def open_editor(
     settings: Settings,
     loras: tuple[LoraFile, ...] = (),
     storage: "EditorStorage | None" = None,
+    working: Working = WORKING,
 ) -> Iterator[QwenEditor]:
-    """The editor in `folder`, with LoRAs; its memory is free again afterwards."""
-    model = find_model(folder, reference, settings, storage, order=drawing_order(folder))
-    editor = QwenEditor(model, loras, TensorCache(settings.scratch / "cache" / "qwen_edit"))
+    """The editor in `folder`, with LoRAs; its memory is free again afterwards. `storage` None: the most exact one that fits."""
+    model = find_parts(folder, reference, settings)
+    editor = QwenEditor(model, loras, TensorCache(settings.scratch / "cache" / "qwen_edit"), storage, working)
     try:
         yield editor
     finally:

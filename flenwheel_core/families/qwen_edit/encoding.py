@@ -20,8 +20,9 @@ from flenwheel_core.families.qwen_edit.conditioning import (
     prompt_text,
     resize,
 )
-from flenwheel_core.families.qwen_edit.loading import QwenEditModel, free_memory
+from flenwheel_core.families.qwen_edit.loading import QwenEditModel
 from flenwheel_core.ids import Json, digest_bytes
+from flenwheel_core.memory.card import free_memory
 from flenwheel_core.training.cache import TensorCache
 
 
@@ -45,8 +46,9 @@ class Instruction:
             "text": prompt_text(self.prompt, len(self.pictures), model.revision),
             "pictures": [picture_digest(picture) for picture in self.pictures],
             "shown": [list(size) for size in sizes.shown],
+            "positions": model.positions.value,
             "encoder": encoder,
-            "storage": model.storage if model.device.type == "cuda" else "float32",
+            "storage": model.encoder_storage if model.device.type == "cuda" else "float32",
         }
 
 
@@ -61,7 +63,7 @@ def encode_instructions(model: QwenEditModel, instructions: Sequence[Instruction
     keys = [instruction.key(model, encoder_digest) for instruction in instructions]
     found = [cache.get(key) for key in keys]
     if any(tensors is None for tensors in found):
-        with model.phase("prompts"), model.encoder() as (encoder, processor):
+        with model.phase("prompts"), model.open_encoder() as (encoder, processor):
             for index, instruction in enumerate(instructions):
                 found[index] = found[index] or cache.get(keys[index])
                 if found[index] is None:
@@ -69,7 +71,9 @@ def encode_instructions(model: QwenEditModel, instructions: Sequence[Instruction
                         resize(picture, size)
                         for picture, size in zip(instruction.pictures, instruction.sizes(model).shown, strict=True)
                     ]
-                    hidden = encode_prompt(encoder, processor, instruction.prompt, shown, model.revision)
+                    hidden = encode_prompt(
+                        encoder, processor, instruction.prompt, shown, model.revision, model.positions
+                    )
                     found[index] = {"hidden": hidden.to("cpu").contiguous()}
                     cache.put(keys[index], found[index] or {})
             del encoder, processor

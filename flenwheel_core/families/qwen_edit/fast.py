@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from flenwheel_core.families.flux.blocks import DoubleWeights, Linear, block_options
-from flenwheel_core.families.flux.fast import AdapterPlan, FastPlan
-from flenwheel_core.families.flux.sources import WeightSource
+from flenwheel_core.families.flux.fast import AdapterPlan, FastPlan, LoraParameters
+from flenwheel_core.families.flux.sources import WeightSource, load_blocks
 from flenwheel_core.families.qwen_edit.blocks import Kept, attend, enter, halves, leave
 from flenwheel_core.training.heads import Rope
 from flenwheel_core.training.lora_linear import Adapter
@@ -52,7 +52,10 @@ class FastQwen(torch.nn.Module):
         self.rest = _outer_parts(config, source)
         heads = int(config["num_attention_heads"])
         self._options = block_options(heads, self.rest.device, cudnn=plan.cudnn, compact=plan.compact)
-        self._blocks = [self._load_block(index) for index in range(int(config["num_layers"]))]
+        blocks = load_blocks(self._load_block, int(config["num_layers"]), self.rest.device)
+        self._blocks = [(weights, modulations) for weights, modulations, _ in blocks]
+        for _, _, lora in blocks:
+            self.lora |= lora
         self.recompute = plan.recompute_double
         """So many blocks, from the first, are recomputed in the backward pass."""
         self.keep_attention = 0
@@ -159,18 +162,18 @@ class FastQwen(torch.nn.Module):
 
     # loading
 
-    def _load_block(self, index: int) -> tuple[DoubleWeights, tuple[FrozenWeight, ...]]:
-        stem = f"transformer_blocks.{index}."
-        linears = {name: self._load_linear(stem, members) for name, members in MEMBERS.items()}
+    def _load_block(self, index: int) -> tuple[DoubleWeights, tuple[FrozenWeight, ...], LoraParameters]:
+        stem, lora = f"transformer_blocks.{index}.", LoraParameters()
+        linears = {name: self._load_linear(stem, members, lora) for name, members in MEMBERS.items()}
         norms = tuple(self._source.tensor(f"{stem}{name}.weight") for name in _NORMS)
         modulations = tuple(self._frozen((f"{stem}{name}",), self.plan.modulation) for name in _MODULATIONS)
-        return DoubleWeights(**linears, norms=norms), modulations  # type: ignore[arg-type]
+        return DoubleWeights(**linears, norms=norms), modulations, lora  # type: ignore[arg-type]
 
     def _frozen(self, names: tuple[str, ...], storage: Any) -> FrozenWeight:
         weight = torch.cat([self._source.tensor(f"{name}.weight") for name in names])
         return store(weight, torch.cat([self._source.tensor(f"{name}.bias") for name in names]), storage)
 
-    def _load_linear(self, stem: str, members: tuple[str, ...]) -> Linear:
+    def _load_linear(self, stem: str, members: tuple[str, ...], lora: LoraParameters) -> Linear:
         names = tuple(stem + member for member in members)
         weight = self._frozen(names, self.plan.storage)
         if self.plan.keep_transposed and isinstance(weight, Fp8Weight):
@@ -180,14 +183,16 @@ class FastQwen(torch.nn.Module):
         present = [i for i, name in enumerate(names) if name in self._adapters.ranks]
         if not present:
             return Linear(weight, None)
-        a = tuple(self._new(names[i], "A", (self._adapters.ranks[names[i]], inputs), weight) for i in present)
-        b = tuple(self._new(names[i], "B", (outputs[i], self._adapters.ranks[names[i]]), weight) for i in present)
+        a = tuple(self._new(lora, names[i], "A", (self._adapters.ranks[names[i]], inputs), weight) for i in present)
+        b = tuple(self._new(lora, names[i], "B", (outputs[i], self._adapters.ranks[names[i]]), weight) for i in present)
         scale = tuple(self._adapters.scales[names[i]] for i in present)
         return Linear(weight, Adapter(a, b, scale, tuple(sum(outputs[:i]) for i in present)))
 
-    def _new(self, name: str, matrix: str, shape: tuple[int, int], like: FrozenWeight) -> torch.nn.Parameter:
-        parameter = torch.nn.Parameter(torch.zeros(shape, device=like.bias.device, dtype=torch.float32))
-        self.lora[f"{name}.lora_{matrix}.default.weight"] = parameter
+    def _new(
+        self, lora: LoraParameters, name: str, matrix: str, shape: tuple[int, int], like: FrozenWeight
+    ) -> torch.nn.Parameter:
+        parameter = torch.nn.Parameter(torch.zeros(shape, device=like.bias.device, dtype=self._adapters.dtype))
+        lora[f"{name}.lora_{matrix}.default.weight"] = parameter
         return parameter
 
 

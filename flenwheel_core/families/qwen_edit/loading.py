@@ -1,12 +1,11 @@
 """Loading the parts of a Qwen-Image-Edit folder, each only while it is needed, in the storage that fits the card."""
 
-import gc
 import json
 import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +13,10 @@ import torch
 
 from flenwheel_core.errors import InputError
 from flenwheel_core.families.digests import folder_digest
-from flenwheel_core.families.qwen_edit.conditioning import Revision
+from flenwheel_core.families.qwen_edit.conditioning import Positions, Revision
 from flenwheel_core.families.qwen_edit.room import SHARE_OF_BF16, check_room, choose_storage, free_memory_gib
+from flenwheel_core.memory.card import GIB, free_memory, open_card
+from flenwheel_core.memory.quantising import require_unquantised
 from flenwheel_core.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,13 +25,16 @@ if TYPE_CHECKING:
 
     from flenwheel_core.domain.stages import EditorStorage
 
-_GIB = 2**30
 _PARTS = ("transformer", "text_encoder")
-FP8_CAPABILITY = (8, 9)
-"""Ada and later multiply fp8."""
-_SENSITIVE = ["img_in", "txt_in", "time_text_embed", "norm_out", "proj_out", "lm_head", "visual"]
-"""Linears that lose most in 4 bits: embeddings, the output and the encoder's eyes stay in bfloat16. The modulation is a third of
-all weights: kept in bfloat16 it alone would fill half of a 24 GiB card."""
+_EXACT_PARTS = {
+    "transformer": ("img_in", "txt_in", "time_text_embed", "norm_out", "proj_out"),
+    "text_encoder": ("model.visual", "lm_head"),
+}
+"""Linears that lose most in 4 bits stay in bfloat16: embeddings, the output, and the encoder's eyes with their projector. Whole
+beginnings of names, since transformers 5 compares from the start. The modulation is a third of all weights: kept in bfloat16 it alone
+would fill half of a 24 GiB card."""
+_KEPT_VERSION = 2
+"""Raised when a part is quantised in another way than before: what is kept on disk is then made again."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +60,24 @@ class QwenEditModel:
     device: torch.device
     dtype: torch.dtype
     storage: "EditorStorage"
+    """How the transformer's weights are kept."""
     quantised: Path
     """Folder that keeps quantised weights, so that they are made once."""
     budget_gib: float | None = None
     """Card memory to stay within; None on a CPU."""
+    encoder: "EditorStorage | None" = None
+    """How the encoder's weights are kept, where that was planned apart from the transformer's."""
+    positions: Positions = Positions.THREE_D
     phases: list[Phase] = field(default_factory=list)
 
     @property
     def name(self) -> str:
         """The reference with the storage, if that changes the numbers."""
         return self.reference if self.storage == "bf16" else f"{self.reference}+{self.storage}"
+
+    def sizes_gib(self) -> dict[str, float]:
+        """Sizes of the large parts in bfloat16; they are never on the card together."""
+        return {part: _bf16_gib(self.folder / part) for part in _PARTS}
 
     def weights_gib(self, part: str) -> float:
         """Size of a part's weights in this model's storage."""
@@ -78,12 +90,14 @@ class QwenEditModel:
 
     @property
     def encoder_storage(self) -> "EditorStorage":
-        """The encoder's storage: where an fp8 transformer fits, a bfloat16 encoder does."""
+        """The encoder's storage: as planned; else, where an fp8 transformer fits, a bfloat16 encoder does."""
+        if self.encoder is not None:
+            return self.encoder
         return "bf16" if self.storage == "fp8" else self.storage
 
     def quantised_folder(self, part: str, storage: "EditorStorage") -> Path:
         """Where a part is kept once it is quantised."""
-        return self.quantised / f"{self.part_digest(part)}-{storage}"
+        return self.quantised / f"{self.part_digest(part)}-{storage}-{_KEPT_VERSION}"
 
     def part_digest(self, part: str) -> str:
         """Digest of a part's weights and configuration."""
@@ -99,11 +113,11 @@ class QwenEditModel:
         try:
             yield
         finally:
-            peak = torch.cuda.max_memory_reserved(self.device) / _GIB if cuda else None
+            peak = torch.cuda.max_memory_reserved(self.device) / GIB if cuda else None
             self.phases.append(Phase(name, time.monotonic() - began, peak))
 
     @contextmanager
-    def encoder(self) -> "Iterator[tuple[Qwen2_5_VLForConditionalGeneration, ProcessorMixin]]":
+    def open_encoder(self) -> "Iterator[tuple[Qwen2_5_VLForConditionalGeneration, ProcessorMixin]]":
         """The vision-language encoder and its processor; they leave the card afterwards."""
         from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
@@ -153,28 +167,32 @@ class QwenEditModel:
             return kind.from_pretrained(source, device_map={"": 0}, **options).requires_grad_(False).eval()
         kept = self.quantised_folder(part, storage)
         if (kept / "config.json").is_file():
-            return kind.from_pretrained(kept, device_map={"": 0}, **options).requires_grad_(False).eval()
-        config = quantisation(storage, self.dtype, diffusers=part == "transformer")
+            model = kind.from_pretrained(kept, device_map={"": 0}, **options).requires_grad_(False).eval()
+            require_unquantised(model, _EXACT_PARTS[part])
+            return model
+        config = quantisation(part, storage, self.dtype)
         model = kind.from_pretrained(source, quantization_config=config, device_map={"": 0}, **options)
+        require_unquantised(model, _EXACT_PARTS[part])
         unfinished = kept.with_name(f".{kept.name}")
         model.save_pretrained(unfinished)
         unfinished.rename(kept)
         return model.requires_grad_(False).eval()
 
 
-def quantisation(storage: "EditorStorage", dtype: torch.dtype, *, diffusers: bool) -> Any:
-    """The bitsandbytes configuration of a storage."""
-    if diffusers:
+def quantisation(part: str, storage: "EditorStorage", dtype: torch.dtype) -> Any:
+    """The bitsandbytes configuration of a storage, for the transformer (diffusers) or the encoder (transformers)."""
+    exact = list(_EXACT_PARTS[part])
+    if part == "transformer":
         from diffusers import BitsAndBytesConfig
     else:
         from transformers import BitsAndBytesConfig
     if storage == "int8":
-        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=_SENSITIVE)
+        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=exact)
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_compute_dtype=dtype,
-        llm_int8_skip_modules=_SENSITIVE,
+        llm_int8_skip_modules=exact,
     )
 
 
@@ -191,21 +209,39 @@ def find_model(
     The storage is the one asked for, or the first of `order` that fits. Raises InputError for a folder that is no editor, ResourceError
     if it can't fit the card, the memory or the disk; nothing is loaded before.
     """
-    revision = _revision(folder)
-    quantised = settings.models / "quantised"
-    if settings.gpu == "cpu" or not torch.cuda.is_available():
-        return QwenEditModel(folder, reference, revision, torch.device("cpu"), torch.float32, "bf16", quantised)
-    device = torch.device("cuda", 0)
-    total = torch.cuda.get_device_properties(device).total_memory / _GIB
-    budget = min(total, settings.vram_gib or total)
-    sizes = {part: _bf16_gib(folder / part) for part in _PARTS}
-    chosen = choose_storage(sizes, budget, storage, order)
-    model = QwenEditModel(folder, reference, revision, device, torch.bfloat16, chosen, quantised, budget)
-    _check_machine(model, sizes)
+    model = find_parts(folder, reference, settings)
+    if model.budget_gib is None:
+        return model
+    chosen = choose_storage(model.sizes_gib(), model.budget_gib, storage, order)
+    model = replace(model, storage=chosen)
+    check_machine(model)
     return model
 
 
-def _check_machine(model: QwenEditModel, sizes_gib: dict[str, float]) -> None:
+def find_parts(folder: Path, reference: str, settings: Settings) -> QwenEditModel:
+    """The model in `folder`, on the card of the settings, before its storage is chosen; raises InputError if it is no editor."""
+    facts = _revision(folder), _positions(folder)
+    quantised = settings.models / "quantised"
+    card = open_card(settings)
+    if card is None:
+        cpu = torch.device("cpu")
+        return QwenEditModel(folder, reference, facts[0], cpu, torch.float32, "bf16", quantised, positions=facts[1])
+    return QwenEditModel(
+        folder,
+        reference,
+        facts[0],
+        card.device,
+        torch.bfloat16,
+        "bf16",
+        quantised,
+        budget_gib=card.usable_gib,
+        positions=facts[1],
+    )
+
+
+def check_machine(model: QwenEditModel) -> None:
+    """Raises ResourceError if loading the model's parts needs more memory or disk than there is."""
+    sizes_gib = model.sizes_gib()
     storages = {"transformer": model.diffusers_storage, "text_encoder": model.encoder_storage}
     if model.storage == "fp8":  # quantised while it loads; kept nowhere
         storages["transformer"] = "bf16"
@@ -217,10 +253,10 @@ def _check_machine(model: QwenEditModel, sizes_gib: dict[str, float]) -> None:
     place = next(folder for folder in (model.quantised, *model.quantised.parents) if folder.exists())
     check_room(
         memory_gib=max(path.stat().st_size for part in _PARTS for path in (model.folder / part).glob("*.safetensors"))
-        / _GIB,
+        / GIB,
         free_memory_gib=free_memory_gib(),
         disk_gib=unmade,
-        free_disk_gib=shutil.disk_usage(place).free / _GIB,
+        free_disk_gib=shutil.disk_usage(place).free / GIB,
     )
 
 
@@ -235,13 +271,12 @@ def _revision(folder: Path) -> Revision:
         ) from error
 
 
+def _positions(folder: Path) -> Positions:
+    """What the encoder's config.json says of picture positions: the nano editor was trained with one-dimensional ones."""
+    config = json.loads((folder / "text_encoder" / "config.json").read_text())
+    return Positions(config.get("flenwheel_positions", Positions.THREE_D))
+
+
 def _bf16_gib(folder: Path) -> float:
     """Size of a part in bfloat16, from its files (which are bfloat16 in every released editor)."""
-    return sum(path.stat().st_size for path in folder.glob("*.safetensors")) / _GIB
-
-
-def free_memory() -> None:
-    """Give memory that nothing refers to back to the card."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    return sum(path.stat().st_size for path in folder.glob("*.safetensors")) / GIB

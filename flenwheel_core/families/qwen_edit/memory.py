@@ -1,18 +1,22 @@
-"""What the editor's training keeps in the card's memory, and what it recomputes to stay within it.
+"""What the editor keeps in the card's memory while it draws and while it is trained, and what is given up to stay within it.
 
-The coefficients are measured at Qwen-Image-Edit's full size (benchmarks/results/edit_step.json); they scale with width and depth.
+The coefficients are measured at Qwen-Image-Edit's full size (benchmarks/results/edit_step.json, drawing_memory.json); they scale with
+width and depth.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from flenwheel_core.errors import ResourceError
 from flenwheel_core.families.qwen_edit.conditioning import PIXELS_PER_TOKEN
+from flenwheel_core.memory.card import GIB
+from flenwheel_core.memory.drawing import DrawingSpec
+from flenwheel_core.memory.levels import plan_at_level
 
-GIB = 2**30
 ADAPTER_BYTES = 16
 """A weight, its gradient and Adam's two moments, float32."""
-RESERVE_GIB = 0.7
+RESERVE_GIB = 0.3
 TEXT_TOKENS = 1300
 """A prompt with one picture of 1 MP, as the first revision reads it; a Plus model needs fewer."""
 _BYTES_RECOMPUTED = 2.75
@@ -21,6 +25,45 @@ _BYTES_ATTENTION = 3.35
 """A token and channel of a block whose attention output is kept."""
 _BYTES_KEPT = 33.7
 """A token and channel of a block that is not recomputed."""
+_ENCODING_GIB = 1.5
+"""Activations of the encoder, for a prompt with pictures."""
+
+
+def drawing_spec(config: Mapping[str, Any], *, vae_gib: float) -> DrawingSpec:
+    """Sizes from the transformer's config.json, for the plan of drawing."""
+    channels = int(config["num_attention_heads"]) * int(config["attention_head_dim"])
+    square = channels * channels
+    layers = int(config["num_layers"])
+    biases = layers * 33 * channels
+    outer = channels * (
+        int(config["joint_attention_dim"]) + 256 + 3 * channels + 2 * int(config["in_channels"]) + 4 * 16
+    )
+    return DrawingSpec(
+        weights=layers * 36 * square,
+        largest_linear=18 * square // 3,
+        other_bytes=2.0 * (outer + biases) + vae_gib * GIB,
+        channels=channels,
+        working_bytes={"dense": 26.0, "fp8": 28.0, "nf4": 26.0},
+        decoding_bytes=2600.0,
+        fixed_bytes=0.25 * GIB,
+    )
+
+
+def plan_encoder(size_gib: float, usable_gib: float, memory_level: int = 0) -> bool:
+    """Whether the encoder is quantised: where its bfloat16 weights do not fit, and where memory ran out before.
+
+    Raises ResourceError if even NF4 does not fit.
+    """
+    working = min(_ENCODING_GIB, size_gib / 8)
+    if memory_level == 0 and size_gib + working <= usable_gib:
+        return False
+    if size_gib * 0.40 + working <= usable_gib:
+        return True
+    raise ResourceError(
+        f"The editor's text encoder needs {size_gib * 0.40 + working:.1f} GiB of video memory, and {usable_gib:.1f} GiB may be used.",
+        why="even in 4 bits it does not fit the card.",
+        remedy="Use a card with more memory, raise vram_gib, or name a smaller editor in the recipe's [models].",
+    )
 
 
 @dataclass(frozen=True)
@@ -29,6 +72,12 @@ class Recompute:
 
     blocks: int
     attention_kept: int
+    predicted_gib: float
+    """The peak of reserved memory."""
+
+    def describe(self) -> str:
+        """One line for people."""
+        return f"{self.blocks} blocks recomputed, {self.attention_kept} of them keep attention's output, {self.predicted_gib:.1f} GiB"
 
 
 def tokens_of_step(resolution: int, *, batch_size: int = 1) -> int:
@@ -42,19 +91,31 @@ def plan_recompute(
     weights_gib: float,
     adapter_weights: int,
     tokens: int,
-    budget_gib: float,
+    usable_gib: float,
     memory_level: int = 0,
 ) -> Recompute:
     """Nothing is recomputed where all fits, else everything, with as many attention outputs kept as fit.
 
-    Each out-of-memory error before (`memory_level`) leaves a tenth of the budget unused, and the second one keeps nothing.
+    `memory_level` counts the out-of-memory errors before: each asks for the next plan that needs really less. Raises ResourceError if
+    none fits, or if there is no tighter one.
     """
     layers = int(config["num_layers"])
     channels = int(config["num_attention_heads"]) * int(config["attention_head_dim"])
     line = tokens * channels / GIB
-    free = budget_gib * (1 - 0.1 * memory_level) - RESERVE_GIB - weights_gib - adapter_weights * ADAPTER_BYTES / GIB
-    if free >= line * layers * _BYTES_KEPT:
-        return Recompute(0, 0)
-    free -= line * layers * _BYTES_RECOMPUTED
-    kept = int(free / (line * _BYTES_ATTENTION)) if memory_level < 2 else 0
-    return Recompute(layers, max(0, min(layers, kept)))
+    standing = weights_gib + adapter_weights * ADAPTER_BYTES / GIB
+
+    def plans() -> Iterator[Recompute]:
+        yield Recompute(0, 0, standing + line * layers * _BYTES_KEPT)
+        for kept in range(layers, -1, -1):
+            yield Recompute(layers, kept, standing + line * (layers * _BYTES_RECOMPUTED + kept * _BYTES_ATTENTION))
+
+    fitting = (plan for plan in plans() if plan.predicted_gib <= usable_gib - RESERVE_GIB)
+    chosen = plan_at_level(fitting, lambda plan: plan.predicted_gib, memory_level)
+    if chosen is not None:
+        return chosen
+    least = standing + line * layers * _BYTES_RECOMPUTED + RESERVE_GIB
+    raise ResourceError(
+        f"Training the editor needs {least:.1f} GiB of video memory at least, and {usable_gib:.1f} GiB may be used.",
+        why=f"even with every block recomputed it does not fit {tokens} tokens a step.",
+        remedy="Lower editor.train.resolution or its rank, set editor.storage = 'nf4', or use a card with more memory.",
+    )

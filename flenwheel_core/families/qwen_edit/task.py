@@ -41,6 +41,11 @@ class EditExample:
     weight: float = 1.0
 
     @property
+    def tokens(self) -> int:
+        """Of target, references and the longer of the two prompts."""
+        return len(self.target) + len(self.references) + max(len(self.prompt), len(self.empty))
+
+    @property
     def bucket(self) -> str:
         """Examples of one bucket can share a batch."""
         return "+".join(f"{width}x{height}" for width, height in (self.sizes.target, *self.sizes.references))
@@ -88,6 +93,7 @@ class EditTask:
         self._examples = examples
         self._seed = seed
         self._dtype = dtype
+        self._prepared = False
         self._device = next(iter(parameters.values())).device
         self._order = Order(
             tuple(example.bucket for example in examples),
@@ -105,28 +111,61 @@ class EditTask:
     def loss(self, index: int) -> Tensor:
         """The loss of forward pass `index`: everything random in it derives from (seed, index)."""
         batch = [self._examples[number] for number in self._order.batch(index)]
+        dropped = [self._is_dropped(index, place) for place in range(len(batch))]
+        if self._recorder is None:
+            return self._loss_of(batch)(**self._arguments(index, batch, dropped))
+        if not self._prepared:
+            self._prepare(self._recorder)
+        name, arguments = f"loss {batch[0].bucket}", self._arguments(index, batch, dropped)
+        return self._recorder.loss(name, self._loss_of(batch), arguments)
+
+    def _prepare(self, recorder: Recorder) -> None:
+        """Every shape before the first step: all are then recorded once."""
+        self._prepared = True
+        for example, dropped in shapes_of(self._examples, self._recipe):
+            batch = [example] * self._recipe.batch_size
+            arguments = self._arguments(0, batch, [dropped] * len(batch), only_prepare=True)
+            recorder.prepare_loss(f"loss {example.bucket}", self._loss_of(batch), arguments)
+
+    def _loss_of(self, batch: Sequence[EditExample]) -> Callable[..., Tensor]:
+        predict = self._predictor(batch)
+
+        def loss_of(target: Tensor, region: Tensor | None = None, **given: Tensor) -> Tensor:
+            return flow_loss(predict(**given), target, region).mean()
+
+        return loss_of
+
+    def _arguments(
+        self, index: int, batch: Sequence[EditExample], dropped: Sequence[bool], *, only_prepare: bool = False
+    ) -> dict[str, Tensor]:
+        """What `_loss_of` is given for these examples; with `dropped`, the prompt is left empty."""
         places = range(len(batch))
         clean = self._stack([example.target for example in batch])
         noise = self._stack(
             [normal(tuple(e.target.shape), self._seed, "noise", index, p) for p, e in zip(places, batch, strict=True)]
         )
         sigma = self._sigma(index, batch).to(self._device)
-        dropped = [self._is_dropped(index, place) for place in places]
         prompts = [e.empty if without else e.prompt for without, e in zip(dropped, batch, strict=True)]
         noisy = noisy_input(clean, noise, sigma)
-        target = self._aimed(batch, velocity_target(clean, noise), noisy, sigma, prompts, dropped)
-        inputs = {**self._inputs(batch, noisy, sigma, prompts), "target": target}
+        target = velocity_target(clean, noise)
+        if only_prepare:
+            self._prepare_bare(batch, noisy, sigma, prompts)
+        else:
+            target = self._aimed(batch, target, noisy, sigma, prompts, dropped)
+        arguments = {**self._inputs(batch, noisy, sigma, prompts), "target": target}
         region = self._regions(batch)
         if region is not None:
-            inputs["region"] = region
-        predict = self._predictor(batch)
+            arguments["region"] = region
+        return arguments
 
-        def loss_of(target: Tensor, region: Tensor | None = None, **given: Tensor) -> Tensor:
-            return flow_loss(predict(**given), target, region).mean()
-
-        if self._recorder is None:
-            return loss_of(**inputs)
-        return self._recorder.loss(f"loss {batch[0].bucket}", loss_of, inputs)
+    def _prepare_bare(
+        self, batch: Sequence[EditExample], noisy: Tensor, sigma: Tensor, prompts: Sequence[Tensor]
+    ) -> None:
+        assert self._recorder is not None
+        empties = [[example.empty for example in batch]] if self._aim.guidance != 1.0 else []
+        for texts in [*empties, *([prompts] if self._aim.anchor > 0 else [])]:
+            inputs = self._inputs(batch, noisy, sigma, texts)
+            self._recorder.prepare_call(f"bare {batch[0].bucket}", self._bare_predictor(batch), inputs)
 
     @torch.no_grad()
     def _aimed(
@@ -142,16 +181,15 @@ class EditTask:
         aim = self._aim
         if aim.guidance == 1.0 and aim.anchor == 0.0:
             return target
-        with aim.bare():
-            if aim.guidance != 1.0:
-                empty = self._bare_prediction(batch, noisy, sigma, [example.empty for example in batch])
-                strength = [1.0 if without else aim.guidance for without in dropped]
-                factor = torch.tensor(strength, device=target.device).reshape(-1, 1, 1)
-                target = empty + factor * (target - empty)
-            if aim.anchor > 0:
-                right = 1 - self._stack([_everywhere(e) if e.wrong is None else e.wrong for e in batch])
-                own = self._bare_prediction(batch, noisy, sigma, prompts)
-                target = target + aim.anchor * right * (own - target)
+        if aim.guidance != 1.0:
+            empty = self._bare_prediction(batch, noisy, sigma, [example.empty for example in batch])
+            strength = [1.0 if without else aim.guidance for without in dropped]
+            factor = torch.tensor(strength, device=target.device).reshape(-1, 1, 1)
+            target = empty + factor * (target - empty)
+        if aim.anchor > 0:
+            right = 1 - self._stack([_everywhere(e) if e.wrong is None else e.wrong for e in batch])
+            own = self._bare_prediction(batch, noisy, sigma, prompts)
+            target = target + aim.anchor * right * (own - target)
         return target
 
     def predict(self, batch: Sequence[EditExample], noisy: Tensor, sigma: Tensor, prompts: Sequence[Tensor]) -> Tensor:
@@ -161,11 +199,21 @@ class EditTask:
     def _bare_prediction(
         self, batch: Sequence[EditExample], noisy: Tensor, sigma: Tensor, prompts: Sequence[Tensor]
     ) -> Tensor:
-        """As `predict`, without gradients; to be called where the editor is bare."""
+        """As `predict`, by the editor without the LoRA in training, and without gradients."""
+        predict, inputs = self._bare_predictor(batch), self._inputs(batch, noisy, sigma, prompts)
         if self._recorder is None:
-            return self.predict(batch, noisy, sigma, prompts).float()
-        inputs = self._inputs(batch, noisy, sigma, prompts)
-        return self._recorder.call(f"bare {batch[0].bucket}", self._predictor(batch), inputs).float()
+            return predict(**inputs).float()
+        return self._recorder.call(f"bare {batch[0].bucket}", predict, inputs).float()
+
+    def _bare_predictor(self, batch: Sequence[EditExample]) -> Callable[..., Tensor]:
+        predict = self._predictor(batch)
+
+        @torch.no_grad()
+        def bare(**inputs: Tensor) -> Tensor:
+            with self._aim.bare():
+                return predict(**inputs)
+
+        return bare
 
     def _inputs(
         self, batch: Sequence[EditExample], noisy: Tensor, sigma: Tensor, prompts: Sequence[Tensor]
@@ -215,6 +263,19 @@ class EditTask:
         if self._device.type == "cuda":
             return stacked.pin_memory().to(self._device, non_blocking=True)
         return stacked
+
+
+Shape = tuple[str, int, bool]
+
+
+def shapes_of(examples: Sequence[EditExample], recipe: TrainingRecipe) -> list[tuple[EditExample, bool]]:
+    """One example, and whether its prompt is left out, for each shape that steps will have."""
+    found: dict[Shape, tuple[EditExample, bool]] = {}
+    for example in examples:
+        for dropped in (False, True) if recipe.caption_dropout > 0 else (False,):
+            tokens = len(example.empty if dropped else example.prompt)
+            found.setdefault((example.bucket, tokens, example.region is not None), (example, dropped))
+    return list(found.values())
 
 
 def _everywhere(example: EditExample) -> Tensor:

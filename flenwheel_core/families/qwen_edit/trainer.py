@@ -9,12 +9,13 @@ import torch
 
 from flenwheel_core.domain.loras import LossPoint
 from flenwheel_core.errors import InputError
+from flenwheel_core.families.protocols import Working
 from flenwheel_core.families.qwen_edit.adapter import adapt, lora_file
 from flenwheel_core.families.qwen_edit.conditioning import NO_PROMPT, PIXELS_PER_TOKEN, Size
 from flenwheel_core.families.qwen_edit.encoding import Instruction, encode_instructions, encode_pictures
 from flenwheel_core.families.qwen_edit.fast import FastQwen
 from flenwheel_core.families.qwen_edit.loading import QwenEditModel, find_model
-from flenwheel_core.families.qwen_edit.task import Aim, EditExample, EditTask
+from flenwheel_core.families.qwen_edit.task import Aim, EditExample, EditTask, shapes_of
 from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.settings import Settings
 from flenwheel_core.training.cache import TensorCache
@@ -85,11 +86,13 @@ def train_editor(model: QwenEditModel, job: EditTrainJob, hooks: TrainHooks, cac
     hooks.loading("encoder")
     examples = encode_lessons(model, job, cache)
     hooks.loading("transformer")
-    adapted = adapt(model, job.recipe, seed=job.seed, memory_level=job.memory_level)
+    tokens = job.recipe.batch_size * max(example.tokens for example in examples)
+    adapted = adapt(model, job.recipe, tokens, seed=job.seed, working=Working(job.memory_level, hooks.note))
     recorder = None
     fast = adapted.transformer if isinstance(adapted.transformer, FastQwen) else None
     if fast is not None and model.device.type == "cuda" and records(job.recipe, compiled=fast.plan.compile):
-        recorder = Recorder(list(adapted.parameters.values()), hooks.note)
+        shapes = len(shapes_of(examples, job.recipe)) * (1 + (job.anchor > 0) + (job.distilled_guidance != 1.0))
+        recorder = Recorder(list(adapted.parameters.values()), hooks.note, shapes=shapes)
     task = EditTask(
         adapted.transformer,
         adapted.parameters,

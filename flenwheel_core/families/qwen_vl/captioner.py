@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flenwheel_core.families.protocols import WORKING, Working
 from flenwheel_core.families.qwen_vl.loading import VisionLanguageModel, open_model
 from flenwheel_core.settings import Settings
 
@@ -42,7 +43,9 @@ class QwenCaptioner:
 
 
 @contextmanager
-def open_captioner(folder: Path, reference: str, settings: Settings) -> Iterator[QwenCaptioner]:
+def open_captioner(
+    folder: Path, reference: str, settings: Settings, working: Working = WORKING
+) -> Iterator[QwenCaptioner]:
     """The captioner in `folder`; its memory is free again afterwards."""
-    with open_model(folder, reference, settings) as model:
+    with open_model(folder, reference, settings, working) as model:
         yield QwenCaptioner(model)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from flenwheel_core.families.protocols import WORKING, Working
 from flenwheel_core.families.qwen_vl.loading import VisionLanguageModel, open_model
 from flenwheel_core.settings import Settings
 
@@ -44,7 +45,7 @@ class QwenJudge:
 
 
 @contextmanager
-def open_judge(folder: Path, reference: str, settings: Settings) -> Iterator[QwenJudge]:
+def open_judge(folder: Path, reference: str, settings: Settings, working: Working = WORKING) -> Iterator[QwenJudge]:
     """The judge in `folder`; its memory is free again afterwards."""
-    with open_model(folder, reference, settings) as model:
+    with open_model(folder, reference, settings, working) as model:
         yield QwenJudge(model)

@@ -9,15 +9,33 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from flenwheel_core.errors import ResourceError
+from flenwheel_core.families.protocols import WORKING, Working
+from flenwheel_core.memory.card import GIB, free_memory, open_card
+from flenwheel_core.memory.levels import plan_at_level
+from flenwheel_core.memory.quantising import require_unquantised
 from flenwheel_core.settings import Settings
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_GIB = 2**30
-_NF4_SHARE = 0.35
-"""The eyes and the output stay in bfloat16."""
+EXACT_PARTS = ("model.visual", "lm_head")
+"""Parts that are never quantised, by the whole beginning of their names (transformers 5 compares from the start): the eyes with their
+projector, and the output."""
+_NF4_SHARE = 0.40
+"""Language layers in NF4, eyes, embeddings and output in bfloat16."""
 _WORKING_GIB = 2.0
+"""Activations and the cache of keys and values, for a picture of `_MOST_PIXELS`."""
+_MOST_PIXELS = (2_359_296, 589_824)
+"""What the model sees of a picture, at most: 1536 x 1536, and 768 x 768 where memory ran out before."""
+
+
+@dataclass(frozen=True)
+class AskingPlan:
+    """How the weights are stored, and how large pictures are shown."""
+
+    quantised: bool
+    most_pixels: int
+    predicted_gib: float
 
 
 @dataclass(frozen=True)
@@ -55,7 +73,9 @@ class VisionLanguageModel:
 
 
 @contextmanager
-def open_model(folder: Path, reference: str, settings: Settings) -> Iterator[VisionLanguageModel]:
+def open_model(
+    folder: Path, reference: str, settings: Settings, working: Working = WORKING
+) -> Iterator[VisionLanguageModel]:
     """The model in `folder` on the card of the settings: bfloat16, or NF4 where that does not fit; float32 on a CPU.
 
     Raises ResourceError if it can't fit, before it is loaded.
@@ -63,41 +83,64 @@ def open_model(folder: Path, reference: str, settings: Settings) -> Iterator[Vis
     from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
     options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True}
-    if settings.gpu == "cpu" or not torch.cuda.is_available():
+    card = open_card(settings)
+    plan = None
+    if card is None:
         options["dtype"] = torch.float32
     else:
         options |= {"dtype": torch.bfloat16, "device_map": {"": 0}}
-        if _must_quantise(folder, settings):
+        plan = plan_asking(weights_gib(folder), card.usable_gib, working.memory_level)
+        storage = "nf4" if plan.quantised else "bf16"
+        working.note(f"memory plan: {storage} weights, {plan.predicted_gib:.1f} of {card.usable_gib:.1f} GiB")
+        if plan.quantised:
             from transformers import BitsAndBytesConfig
 
             options["quantization_config"] = BitsAndBytesConfig(
                 load_in_4bit=True,
                 bnb_4bit_quant_type="nf4",
                 bnb_4bit_compute_dtype=torch.bfloat16,
-                llm_int8_skip_modules=["visual", "lm_head"],
+                llm_int8_skip_modules=list(EXACT_PARTS),
             )
     network = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, **options)
     network.requires_grad_(False).eval()
+    require_unquantised(network, EXACT_PARTS)
     processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
+    if plan is not None:
+        size = processor.image_processor.size
+        most = min(int(size["longest_edge"]), plan.most_pixels)  # "edges" are pixels here
+        processor.image_processor.size = {"shortest_edge": min(int(size["shortest_edge"]), most), "longest_edge": most}
     try:
         yield VisionLanguageModel(reference, network, processor)
     finally:
         del network
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        free_memory()
 
 
-def _must_quantise(folder: Path, settings: Settings) -> bool:
-    size = sum(path.stat().st_size for path in folder.glob("*.safetensors")) / _GIB
-    total = torch.cuda.get_device_properties(0).total_memory / _GIB
-    budget = min(total, settings.vram_gib or total)
-    working = min(_WORKING_GIB, size / 4)
-    if size + working <= budget:
-        return False
-    if size * _NF4_SHARE + working <= budget:
-        return True
+def weights_gib(folder: Path) -> float:
+    """Size of the weights in a folder, as they are on disk (bfloat16 in every released model)."""
+    return sum(path.stat().st_size for path in folder.glob("*.safetensors")) / GIB
+
+
+def plan_asking(size_gib: float, usable_gib: float, memory_level: int = 0) -> AskingPlan:
+    """How a model of this size in bfloat16 is opened, the best way that fits, or a tighter one if memory ran out before.
+
+    Raises ResourceError if none fits, or there is no tighter one.
+    """
+    working = min(_WORKING_GIB, size_gib / 4)
+
+    def plans() -> Iterator[AskingPlan]:
+        for quantised, share in ((False, 1.0), (True, _NF4_SHARE)):
+            for pixels in _MOST_PIXELS:
+                need = size_gib * share + working * pixels / _MOST_PIXELS[0]
+                if need <= usable_gib:
+                    yield AskingPlan(quantised, pixels, need)
+
+    chosen = plan_at_level(plans(), lambda plan: plan.predicted_gib, memory_level)
+    if chosen is not None:
+        return chosen
+    least = size_gib * _NF4_SHARE + working * _MOST_PIXELS[-1] / _MOST_PIXELS[0]
     raise ResourceError(
-        f"The vision-language model needs about {size * _NF4_SHARE + working:.0f} GiB, and {budget:.0f} GiB may be used.",
+        f"The vision-language model needs about {least:.0f} GiB, and {usable_gib:.0f} GiB may be used.",
         why="even in 4 bits it does not fit the card.",
         remedy="Name a smaller one as the recipe's captioner, or leave the captioner out and give captions.",
     )

@@ -1,8 +1,15 @@
-"""Every tensor the transformer is given equals the one diffusers' pipelines give it."""
+"""Every tensor the transformer is given equals the one diffusers' pipelines give it.
 
+With one exception: diffusers 0.42 forgets to tell the encoder which tokens are pictures, so that it counts their places in one dimension.
+Equality is tested with positions counted that way; the right ones are compared with the encoder's own `get_rope_index`.
+"""
+
+import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from unittest.mock import patch
 
 import pytest
@@ -13,6 +20,7 @@ from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit, pipeline_qwen
 from flenwheel_core.families.qwen_edit import conditioning
 from flenwheel_core.families.qwen_edit.conditioning import (
     EditSizes,
+    Positions,
     Revision,
     encode_pixels,
     encode_prompt,
@@ -21,6 +29,9 @@ from flenwheel_core.families.qwen_edit.conditioning import (
     resize,
 )
 from flenwheel_core.families.qwen_edit.drawing import draw
+from flenwheel_core.families.qwen_edit.loading import find_parts
+from flenwheel_core.nano import weights_folder
+from flenwheel_core.settings import Settings
 from tests.core.families.qwen_edit.tiny import picture, tiny_pipeline
 
 Pipeline = QwenImageEditPipeline | QwenImageEditPlusPipeline
@@ -81,7 +92,7 @@ def ours(
     sizes = plan_sizes([image.size for image in pictures], revision, area=area)
     shown = [resize(image, size) for image, size in zip(pictures, sizes.shown, strict=True)]
     prompt, negative = (
-        encode_prompt(pipeline.text_encoder, pipeline.processor, text, shown, revision)
+        encode_prompt(pipeline.text_encoder, pipeline.processor, text, shown, revision, Positions.ONE_D)
         for text in (PROMPT, conditioning.NO_PROMPT)
     )
     latents = [
@@ -171,3 +182,38 @@ def test_latents_decode_to_the_pictures_size(first: Pipeline) -> None:
     unpacked = conditioning.unpack(packed, size)
     torch.testing.assert_close(conditioning.pack(unpacked), packed)
     assert conditioning.to_picture(conditioning.decode_latents(first.vae, packed, size)).size == size
+
+
+@pytest.mark.parametrize("revision", list(Revision))
+def test_picture_tokens_have_rows_and_columns(revision: Revision, request: pytest.FixtureRequest) -> None:
+    pipeline: Pipeline = request.getfixturevalue("first" if revision is Revision.FIRST else "plus")
+    shown = [picture(128, 96)]
+    text = conditioning.prompt_text(PROMPT, 1, revision)
+    inputs = pipeline.processor(text=[text], images=shown, padding=True, return_tensors="pt")
+    places, _ = pipeline.text_encoder.model.get_rope_index(
+        inputs["input_ids"], inputs["mm_token_type_ids"], inputs["image_grid_thw"]
+    )
+    assert not torch.equal(places[1], places[2])  # rows are not columns
+    told = {name: inputs[name] for name in ("input_ids", "attention_mask", "pixel_values", "image_grid_thw")}
+    with torch.no_grad():
+        outputs = pipeline.text_encoder(**told, position_ids=places, output_hidden_states=True)
+    wanted = outputs.hidden_states[-1][0, conditioning.DROPPED_TOKENS :]
+    ours_3d, ours_1d = (
+        encode_prompt(pipeline.text_encoder, pipeline.processor, PROMPT, shown, revision, positions)
+        for positions in (Positions.THREE_D, Positions.ONE_D)
+    )
+    torch.testing.assert_close(ours_3d, wanted)
+    assert (ours_1d - wanted).norm() > 0.01 * wanted.norm()
+
+
+def test_the_nano_editor_says_how_it_was_trained_and_every_other_counts_in_three_dimensions(
+    tmp_path: Path, settings: Settings
+) -> None:
+    nano = weights_folder("editor")
+    assert find_parts(nano, "nano", settings).positions is Positions.ONE_D
+    (tmp_path / "text_encoder").mkdir()
+    shutil.copy(nano / "model_index.json", tmp_path)
+    config = json.loads((nano / "text_encoder" / "config.json").read_text())
+    del config["flenwheel_positions"]
+    (tmp_path / "text_encoder" / "config.json").write_text(json.dumps(config))
+    assert find_parts(tmp_path, "other", settings).positions is Positions.THREE_D

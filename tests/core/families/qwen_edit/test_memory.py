@@ -1,8 +1,12 @@
 """How much of the editor's training is recomputed, against what was measured at full size."""
 
+import itertools
 import json
 from pathlib import Path
 
+import pytest
+
+from flenwheel_core.errors import NoTighterPlanError, ResourceError
 from flenwheel_core.families.qwen_edit.memory import Recompute, plan_recompute, tokens_of_step
 
 CONFIG = {"num_layers": 60, "num_attention_heads": 24, "attention_head_dim": 128}
@@ -17,30 +21,41 @@ def plan(budget_gib: float, *, resolution: int = 1024, weights_gib: float = 10.2
         weights_gib=weights_gib,
         adapter_weights=ADAPTER_WEIGHTS,
         tokens=tokens_of_step(resolution),
-        budget_gib=budget_gib,
+        usable_gib=budget_gib,
         memory_level=memory_level,
     )
 
 
+def kept_of(plan: Recompute) -> tuple[int, int]:
+    return plan.blocks, plan.attention_kept
+
+
 def test_a_24_gib_card_recomputes_blocks_but_not_their_attention() -> None:
-    assert plan(24) == Recompute(60, 60)
+    assert kept_of(plan(24)) == (60, 60)
     kept = plan(20).attention_kept
     assert 0 < kept < 60 and plan(16.5).attention_kept == 0
 
 
 def test_a_large_card_recomputes_nothing() -> None:
-    assert plan(140, weights_gib=38) == Recompute(0, 0)
-    assert plan(80, weights_gib=38) == Recompute(60, 60)
+    assert kept_of(plan(140, weights_gib=38)) == (0, 0)
+    assert kept_of(plan(80, weights_gib=38)) == (60, 60)
 
 
 def test_small_pictures_keep_more() -> None:
-    assert plan(16, resolution=512) == Recompute(60, 60)
-    assert plan(48, resolution=512) == Recompute(0, 0)
+    assert kept_of(plan(16, resolution=512)) == (60, 60)
+    assert kept_of(plan(48, resolution=512)) == (0, 0)
 
 
 def test_after_running_out_of_memory_it_is_more_careful() -> None:
-    assert plan(21, memory_level=1).attention_kept < plan(21).attention_kept
-    assert plan(24, memory_level=2) == Recompute(60, 0)
+    needs = [plan(21, memory_level=level).predicted_gib for level in range(4)]
+    assert all(later <= 0.95 * before for before, later in itertools.pairwise(needs))
+    with pytest.raises(NoTighterPlanError, match="no tighter plan"):
+        plan(21, memory_level=9)
+
+
+def test_what_cannot_fit_is_refused_with_what_it_would_take() -> None:
+    with pytest.raises(ResourceError, match="at least, and 12"):
+        plan(12)
 
 
 def test_what_is_planned_within_a_cap_was_seen_to_fit_it() -> None:

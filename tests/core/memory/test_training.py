@@ -7,7 +7,7 @@ import pytest
 from benchmarks.flux_world import CONFIGS
 from flenwheel_core.errors import ResourceError
 from flenwheel_core.families.flux.memory import flux_spec
-from flenwheel_core.training.memory_plan import MemoryPlan, choose_plan, predict_gib, recompute_steps
+from flenwheel_core.memory.training import MemoryPlan, choose_plan, predict_gib, recompute_steps
 
 SPEC = flux_spec(CONFIGS["full"])
 ADAPTER = 65_372_160
@@ -20,7 +20,7 @@ def plan(
 ) -> MemoryPlan:
     return choose_plan(
         SPEC,
-        budget_gib=budget_gib,
+        usable_gib=budget_gib,
         tokens=(pixels // 16) ** 2 + 512,
         adapter_weights=ADAPTER,
         optimizer="adamw",

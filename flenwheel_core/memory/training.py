@@ -5,15 +5,16 @@ block keeps for its backward pass (all of it, or only its input when it is recom
 Coefficients were fitted to measurements at full size (benchmarks/memory_plan.py); nothing here knows a model.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from flenwheel_core.errors import ResourceError
+from flenwheel_core.memory.card import GIB
+from flenwheel_core.memory.levels import plan_at_level
 from flenwheel_core.training.storage import BYTES_PER_WEIGHT, Storage
 
-GIB = 2**30
-RESERVE_GIB = 0.6
-"""Left free for the CUDA context, the display and what other libraries take."""
+RESERVE_GIB = 0.3
+"""Left free for what the prediction misses."""
 ADAPTER_BYTES: Mapping[str, float] = {"adamw": 22.2, "adamw8bit": 16.7, "adafactor": 15.2, "prodigy": 30.2}
 """Bytes a trained weight: float32 master, gradients (their own and the recorded step's) and optimizer state."""
 
@@ -98,7 +99,7 @@ def predict_gib(
 def choose_plan(
     spec: ModelSpec,
     *,
-    budget_gib: float,
+    usable_gib: float,
     tokens: int,
     adapter_weights: int,
     optimizer: str,
@@ -107,32 +108,46 @@ def choose_plan(
 ) -> MemoryPlan:
     """The fastest plan within the budget: storages in the given order, first with everything kept, then recomputing.
 
-    `tighter` leaves a tenth of the budget unused for every out-of-memory error before. Raises ResourceError with the
-    smallest plan's need if none fits.
+    `tighter` counts the out-of-memory errors before: each asks for the next plan that needs really less. Raises ResourceError
+    with the smallest plan's need if none fits, or if there is no tighter one.
     """
-    usable = budget_gib * (1 - 0.1 * tighter) - RESERVE_GIB
+    usable = usable_gib - RESERVE_GIB
     smallest = float("inf")
-    for storage in storages:
-        for transposed in (True, False) if storage == "fp8" else (False,):
-            for recompute in recompute_steps(spec) if not transposed else [tuple(0 for _ in spec.blocks)]:
-                need = predict_gib(
-                    spec,
-                    storage=storage,
-                    modulation=storage,
-                    transposed=transposed,
-                    recompute=recompute,
-                    tokens=tokens,
-                    adapter_weights=adapter_weights,
-                    optimizer=optimizer,
-                )
-                smallest = min(smallest, need)
-                if need <= usable:
-                    return MemoryPlan(storage, storage, transposed, recompute, need)
+
+    def plans() -> Iterator[MemoryPlan]:
+        nonlocal smallest
+        for storage, transposed, recompute in _candidates(spec, storages):
+            need = predict_gib(
+                spec,
+                storage=storage,
+                modulation=storage,
+                transposed=transposed,
+                recompute=recompute,
+                tokens=tokens,
+                adapter_weights=adapter_weights,
+                optimizer=optimizer,
+            )
+            smallest = min(smallest, need)
+            if need <= usable:
+                yield MemoryPlan(storage, storage, transposed, recompute, need)
+
+    chosen = plan_at_level(plans(), lambda plan: plan.predicted_gib, tighter)
+    if chosen is not None:
+        return chosen
     raise ResourceError(
-        f"Training needs {smallest + RESERVE_GIB:.1f} GiB of video memory at least, and there are {budget_gib:.1f} GiB.",
+        f"Training needs {smallest + RESERVE_GIB:.1f} GiB of video memory at least, and {usable_gib:.1f} GiB may be used.",
         why=f"Even with {storages[-1]} weights and every block recomputed it does not fit {tokens} tokens a step.",
         remedy="Lower train.resolution, train.batch_size or train.lora.rank, or take optimizer = 'adamw8bit'.",
     )
+
+
+def _candidates(spec: ModelSpec, storages: Sequence[Storage]) -> Iterator[tuple[Storage, bool, tuple[int, ...]]]:
+    """Storage, whether weights are kept transposed too, and what is recomputed, the fastest first."""
+    for storage in storages:
+        if storage == "fp8":
+            yield storage, True, tuple(0 for _ in spec.blocks)
+        for recompute in recompute_steps(spec):
+            yield storage, False, recompute
 
 
 def recompute_steps(spec: ModelSpec) -> list[tuple[int, ...]]:

@@ -1,0 +1,74 @@
+"""The card of this process: how much of it may be used, asked and enforced in one place."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+    from flenwheel_core.settings import Settings
+
+GIB = 2**30
+CONTEXT_GIB = 0.45
+"""What the driver takes of a card for a process, beside the memory that torch gives out."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """A CUDA card, and what this process may take of its memory."""
+
+    device: "torch.device"
+    total_gib: float
+    usable_gib: float
+    """For tensors: what the settings allow, or what is free if that is less, without the driver's own part."""
+
+
+def open_card(settings: "Settings") -> Card | None:
+    """The card of the settings; None where the work runs on processors.
+
+    What another program (or the desktop) holds of the card counts as gone.
+    """
+    import torch
+
+    if settings.gpu == "cpu" or not torch.cuda.is_available():
+        return None
+    device = torch.device("cuda", 0)
+    total = torch.cuda.get_device_properties(device).total_memory / GIB
+    allowed = min(total, settings.vram_gib or total) - CONTEXT_GIB
+    free = torch.cuda.mem_get_info(device)[0] / GIB + torch.cuda.memory_reserved(device) / GIB
+    return Card(device, total, max(0.0, min(allowed, free)))
+
+
+def limit_process(settings: "Settings") -> Card | None:
+    """Keeps this process within what it may take of the card, whatever it opens: an allocation beyond raises torch's OutOfMemoryError."""
+    card = open_card(settings)
+    if card is not None:
+        import torch
+
+        torch.cuda.set_per_process_memory_fraction(min(1.0, card.usable_gib / card.total_gib), card.device)
+    return card
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """True for every way in which torch and CUDA's libraries say that the card is full."""
+    said = str(error).lower()
+    full = "out of memory" in said and "cuda" in said
+    return type(error).__name__ == "OutOfMemoryError" or full or "cublas_status_alloc_failed" in said
+
+
+def multiplies_fp8(device: "torch.device") -> bool:
+    """True on Ada and later."""
+    import torch
+
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 9)
+
+
+def free_memory() -> None:
+    """Give memory that nothing refers to back to the card."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
