@@ -79,6 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--work", type=Path, required=True, help="folder of weights and workspace, 100 GB")
     parser.add_argument("--disk", type=Path, help="another folder for the editor, if --work has no room for both")
+    parser.add_argument("--workspace", type=Path, help="another folder for what the stages keep, 40 GB")
     parser.add_argument("--card", type=float, default=24.0, help="GiB of the card that stay free")
     parser.add_argument("--recipe", default="flux_character_24gb")
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
@@ -120,8 +121,9 @@ def _workspace(arguments: argparse.Namespace) -> Iterator[tuple[Rehearsal, Setti
         if arguments.edit_2511:
             editor = folders.edit_folder(disk / "qwen-image-edit-2511", zero_cond_t=True, weights_of=editor)
         few_step = folders.few_step_lora(work / "few-step.safetensors", editor)
-    os.environ["FLENWHEEL_WORKSPACE"] = str(work / f"workspace-{arguments.card:g}")
-    os.environ["FLENWHEEL_MODELS"] = str(disk / "models")
+    kept: Path = arguments.workspace or work
+    os.environ["FLENWHEEL_WORKSPACE"] = str(kept / f"workspace-{arguments.card:g}")
+    os.environ["FLENWHEEL_MODELS"] = str(kept / "models")
     settings = Settings()
     store = Store(settings.store_url)
     recipe = load_recipe(arguments.recipe)

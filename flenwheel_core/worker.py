@@ -6,6 +6,7 @@ Exit codes: 0 done, 202 do not retry, 203 may retry, 210 out of memory.
 """
 
 import argparse
+import errno
 import fcntl
 import importlib
 import importlib.metadata
@@ -27,6 +28,7 @@ from typing import IO
 
 from pydantic import ValidationError
 
+from flenwheel_core.domain.editor_stages import EditTrainRequest
 from flenwheel_core.domain.stages import StageRequest, StageResult, TrainRequest
 from flenwheel_core.errors import (
     EXIT_DO_NOT_RETRY,
@@ -36,6 +38,7 @@ from flenwheel_core.errors import (
     InputError,
     InterruptedStageError,
     OutOfMemoryError,
+    RetryableError,
 )
 from flenwheel_core.memory.card import is_out_of_memory, limit_process
 from flenwheel_core.progress import Progress, ProgressEvent, hearing
@@ -92,7 +95,7 @@ def _card(
         lock.write(json.dumps(holder))
         lock.flush()
         if not (isinstance(request, TrainRequest) and request.recipe.gpus > 1):  # its processes limit themselves
-            limit_process(settings)
+            limit_process(settings, records_graphs=isinstance(request, TrainRequest | EditTrainRequest))
         yield
 
 
@@ -226,6 +229,12 @@ def report(path: Path, error: Exception) -> int:
     """Writes what went wrong for the parent to raise again, and returns the exit code that says whether to retry."""
     if not isinstance(error, FlenwheelError) and is_out_of_memory(error):
         error = OutOfMemoryError("The card ran out of memory.", why=str(error).splitlines()[0])
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        error = RetryableError(
+            f"The disk is full{f': {error.filename} could not be written' if error.filename else ''}.",
+            why="what was finished before is kept.",
+            remedy="Free some space (`flenwheel gc` shows what nothing needs any more), then retry the run.",
+        )
     if isinstance(error, FlenwheelError):
         described = {"error": type(error).__name__, "what": error.what, "why": error.why, "remedy": error.remedy}
         code = error.exit_code

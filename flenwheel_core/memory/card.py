@@ -39,8 +39,16 @@ def open_card(settings: "Settings") -> Card | None:
     return Card(device, total, max(0.0, min(allowed, free)))
 
 
-def limit_process(settings: "Settings") -> Card | None:
-    """Keeps this process within what it may take of the card, whatever it opens: an allocation beyond raises torch's OutOfMemoryError."""
+def limit_process(settings: "Settings", *, records_graphs: bool = False) -> Card | None:
+    """Keeps this process within what it may take of the card, whatever it opens: an allocation beyond raises torch's OutOfMemoryError.
+
+    Pictures of several sizes leave gaps between blocks of fixed segments; growing segments have none. CUDA graphs
+    (`records_graphs`) keep to fixed ones, for which the plans of training are measured.
+    """
+    if settings.gpu != "cpu" and not records_graphs:
+        import torch
+
+        torch.cuda.memory._set_allocator_settings("expandable_segments:True")
     card = open_card(settings)
     if card is not None:
         import torch

@@ -32,6 +32,8 @@ class DrawingSpec:
     """Weights of the largest of them: unpacked for a product where they are stored as NF4."""
     other_bytes: float
     """Embedders, norms and biases, always in the compute dtype, and the autoencoder."""
+    loading_bytes: float
+    """Working memory of loading: weights in full size, before they are quantised."""
     channels: int
     working_bytes: Mapping[Storage, float]
     """Working memory of a call of the transformer, in bytes a token and channel."""
@@ -74,20 +76,26 @@ def predict_drawing_gib(
     """The peak of reserved memory while pictures are drawn, in GiB."""
     standing = spec.weights * BYTES_PER_WEIGHT[storage] + spec.other_bytes + spec.fixed_bytes
     standing += largest.adapter_weights * ADAPTER_BYTES
+    loading = 0.0 if storage == "dense" else spec.loading_bytes
     calling = largest.tokens * spec.channels * spec.working_bytes[storage]
     if storage == "nf4":
         calling += 2 * spec.largest_linear
     pixels = largest.pixels if tile_px is None else min(largest.pixels, tile_px**2)
     decoding = pixels * spec.decoding_bytes
-    return (standing + (max(calling, decoding) if empties else calling + decoding)) / GIB
+    drawing = max(calling, decoding) if empties else calling + decoding
+    return (standing + max(loading, drawing)) / GIB
 
 
 def drawing_plans(
     spec: DrawingSpec, largest: Largest, *, usable_gib: float, storages: Sequence[Storage]
 ) -> Iterator[DrawingPlan]:
-    """All plans that fit, the best first: an exacter storage counts for more than the time that tiles take."""
+    """All plans that fit, the best first: an exacter storage counts for more than the time that tiles take.
+
+    Tiles are for quantised weights: where bfloat16 fits with tiles alone, fp8 is as good to look at, and far faster.
+    """
     for storage in storages:
-        for empties, tile_px in ((False, None), (True, None), (True, TILE_PX)):
+        ways = ((False, None), (True, None), (True, TILE_PX))
+        for empties, tile_px in ways[:2] if storage == "dense" and len(storages) > 1 else ways:
             need = predict_drawing_gib(spec, largest, storage, empties=empties, tile_px=tile_px)
             if need <= usable_gib:
                 yield DrawingPlan(storage, need, empties, tile_px)

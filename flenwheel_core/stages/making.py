@@ -1,6 +1,7 @@
 """What the stages that make pictures share: every picture is kept as it is finished, so a run that was killed goes on at the next one."""
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -28,16 +29,32 @@ def make_pictures(
     make: Callable[[Sequence[Item]], Iterator[tuple[Made, ImageRecord]]],
     unit: str,
 ) -> list[ImageRecord]:
-    """The records of all items in the plan's order; `make` is asked for those that are not made yet."""
+    """The records of all items in the plan's order; `make` is asked for those that are not made yet.
+
+    A picture is packed and written while the next one is drawn; it counts as made once that is done.
+    """
     finished = context.store.stage_items(request, ImageRecord)
     records = {record.item: record for record in finished.read()}
     waiting = [item for item in items if item.key not in records]
+
+    def keep(saved: "Future[ImageRecord]", key: str) -> None:
+        records[key] = saved.result()
+        finished.append(records[key])
+        context.progress.step(len(records), len(items), unit)
+
     if waiting:
-        for made, planned in make(waiting):
-            records[made.key] = record = save_picture(context.store, made.image, planned)
-            finished.append(record)
-            context.progress.step(len(records), len(items), unit)
-            context.check_stop()
+        with ThreadPoolExecutor(1) as pool:
+            before: tuple[Future[ImageRecord], str] | None = None
+            try:
+                for made, planned in make(waiting):
+                    saving = pool.submit(save_picture, context.store, made.image, planned)
+                    if before is not None:
+                        keep(*before)
+                    before = saving, made.key
+                    context.check_stop()
+            finally:
+                if before is not None:
+                    keep(*before)
     return [records[item.key] for item in items]
 
 

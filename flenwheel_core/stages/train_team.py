@@ -133,7 +133,7 @@ def main(arguments: list[str]) -> int:
         from flenwheel_core.training.team import Processes
 
         settings = Settings()
-        limit_process(settings)
+        limit_process(settings, records_graphs=True)
         team = Processes(cpu=settings.gpu == "cpu")
         progress = Progress("train", print_event if team.rank == 0 else _silent)
         store = Store(settings.store_url, settings.store_options)

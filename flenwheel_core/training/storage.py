@@ -12,6 +12,8 @@ Storage = Literal["dense", "fp8", "nf4"]
 FP8 = torch.float8_e4m3fn
 FP8_MAX = 448.0
 NF4_BLOCK = 64
+ROWS_AT_ONCE = 2048
+"""Rows that are quantised at a time."""
 BYTES_PER_WEIGHT: dict[Storage, float] = {"dense": 2.0, "fp8": 1.0, "nf4": 0.5 + 2 / NF4_BLOCK}
 
 
@@ -48,8 +50,10 @@ def store(weight: torch.Tensor, bias: torch.Tensor, storage: Storage) -> FrozenW
     if storage == "dense":
         return DenseWeight(weight, bias)
     if storage == "fp8":
-        codes, scale = quantise_rows(weight)
-        return Fp8Weight(codes, scale, None, bias)
+        # In parts: in float32 at once, the largest weights would take more than all that loading has room for.
+        parts = [quantise_rows(rows) for rows in weight.split(ROWS_AT_ONCE)]
+        codes = torch.cat([part.view(torch.uint8) for part, _ in parts]).view(FP8)
+        return Fp8Weight(codes, torch.cat([scale for _, scale in parts]), None, bias)
     import bitsandbytes.functional as bnb
 
     packed, state = bnb.quantize_4bit(weight.contiguous(), blocksize=NF4_BLOCK, quant_type="nf4")

@@ -11,6 +11,7 @@ from flenwheel_core.families.flux.fast import FastPlan
 from flenwheel_core.families.flux.fast_adapter import can_be_fast, linear_names_of, transformer_config
 from flenwheel_core.families.flux.loading import FluxModel, TextFormat, weights_gib
 from flenwheel_core.families.flux.packing import PIXELS_PER_TOKEN
+from flenwheel_core.families.flux.sources import LOADING_THREADS
 from flenwheel_core.families.flux.targets import lora_ranks
 from flenwheel_core.memory.card import GIB, multiplies_fp8
 from flenwheel_core.memory.drawing import DrawingPlan, DrawingSpec, Largest, plan_drawing
@@ -119,10 +120,11 @@ def drawing_spec(config: Mapping[str, Any]) -> DrawingSpec:
     return DrawingSpec(
         weights=(36 * double + 15 * single) * square,
         largest_linear=7 * square,
+        loading_bytes=LOADING_THREADS * 7 * square * 6.0,
         other_bytes=training.other_bytes + 2.0 * (double * 46 + single * 15) * channels,
         channels=channels,
-        working_bytes={"dense": 30.0, "fp8": 30.0, "nf4": 28.0},
-        decoding_bytes=2700.0,
+        working_bytes={"dense": 31.0, "fp8": 36.0, "nf4": 21.0},
+        decoding_bytes=2500.0,
         fixed_bytes=0.25 * GIB,
     )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flenwheel_core.errors import ResourceError
+from flenwheel_core.families.flux.sources import LOADING_THREADS
 from flenwheel_core.families.qwen_edit.conditioning import PIXELS_PER_TOKEN
 from flenwheel_core.memory.card import GIB
 from flenwheel_core.memory.drawing import DrawingSpec
@@ -40,11 +41,12 @@ def drawing_spec(config: Mapping[str, Any], *, vae_gib: float) -> DrawingSpec:
     )
     return DrawingSpec(
         weights=layers * 36 * square,
-        largest_linear=18 * square // 3,
+        largest_linear=6 * square,
+        loading_bytes=LOADING_THREADS * 6 * square * 6.0,
         other_bytes=2.0 * (outer + biases) + vae_gib * GIB,
         channels=channels,
-        working_bytes={"dense": 26.0, "fp8": 28.0, "nf4": 26.0},
-        decoding_bytes=2600.0,
+        working_bytes={"dense": 23.4, "fp8": 31.5, "nf4": 22.0},
+        decoding_bytes=4300.0,
         fixed_bytes=0.25 * GIB,
     )
 

@@ -11,6 +11,7 @@ GIB = 2**30
 SPEC = DrawingSpec(
     weights=10 * GIB,
     largest_linear=GIB // 100,
+    loading_bytes=GIB / 4,
     other_bytes=GIB / 2,
     channels=1024,
     working_bytes={"dense": 20.0, "fp8": 24.0, "nf4": 20.0},
