@@ -55,27 +55,52 @@ def enter(
     rope: Rope,
     w: EntryWeights,
     options: BlockOptions,
+    own: int | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """q, k and v (batch, picture and text tokens, heads, channels of a head), rotated.
 
-    `picture` and `text` are (batch, tokens, channels), each modulation (batch, 6 * channels).
+    `picture` and `text` are (batch, tokens, channels), each modulation (batch, 6 * channels). With `own`, only so many picture tokens
+    are noisy; the others, of clean references, have a modulation of their own, which follows in the batch of the first.
     """
-    shift, scale = modulations[0][:, None].chunk(6, -1)[:2]
     t_shift, t_scale = modulations[1][:, None].chunk(6, -1)[:2]
+    entered = []
+    for part, modulation in _parts(picture, modulations[0], own):
+        shift, scale = modulation[:, None].chunk(6, -1)[:2]
+        entered.append(modulated_linear(part, shift, scale, w.qkv, options))
     streams = (
-        Stream(modulated_linear(picture, shift, scale, w.qkv, options), *w.norms[:2]),
+        Stream(entered[0] if own is None else torch.cat(entered, 1), *w.norms[:2]),
         Stream(modulated_linear(text, t_shift, t_scale, w.text_qkv, options), *w.norms[2:]),
     )
     return joint_heads(streams, rope, options.heads, kernel=options.heads_kernel)
 
 
 def leave(
-    picture: Tensor, text: Tensor, y: Tensor, modulations: tuple[Tensor, Tensor], w: ExitWeights, options: BlockOptions
+    picture: Tensor,
+    text: Tensor,
+    y: Tensor,
+    modulations: tuple[Tensor, Tensor],
+    w: ExitWeights,
+    options: BlockOptions,
+    own: int | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """`picture` and `text`, changed by attention's output `y` (batch, picture and text tokens, channels) and the MLP."""
+    """`picture` and `text`, changed by attention's output `y` (batch, picture and text tokens, channels) and the MLP; `own` as above."""
     picture_y, text_y = y.split([picture.shape[1], text.shape[1]], 1)
-    picture = _stream(picture, picture_y, modulations[0], (w.out, w.up, w.down), options)
+    left = [
+        _stream(part, part_y, modulation, (w.out, w.up, w.down), options)
+        for (part, modulation), (part_y, _) in zip(
+            _parts(picture, modulations[0], own), _parts(picture_y, modulations[0], own), strict=True
+        )
+    ]
+    picture = left[0] if own is None else torch.cat(left, 1)
     return picture, _stream(text, text_y, modulations[1], (w.text_out, w.text_up, w.text_down), options)
+
+
+def _parts(x: Tensor, modulation: Tensor, own: int | None) -> tuple[tuple[Tensor, Tensor], ...]:
+    """The noisy and the clean tokens of (batch, tokens, channels), each with its modulation."""
+    if own is None:
+        return ((x, modulation),)
+    noisy, clean = modulation.chunk(2, 0)
+    return (x[:, :own], noisy), (x[:, own:], clean)
 
 
 def _stream(

@@ -1,9 +1,10 @@
 """The Qwen-Image-Edit transformer for speed: frozen weights in bf16, fp8 or NF4, adapters grouped, blocks compiled, cuDNN attention.
 
 Equality with diffusers is tested. Not covered: padded prompts of different lengths in one batch (a mask costs the fast kernels: train with
-batch size 1) and models with `zero_cond_t`; those run on diffusers' own modules.
+batch size 1); those run on diffusers' own modules.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -107,22 +108,28 @@ class FastQwen(torch.nn.Module):
         with torch.no_grad():
             picture = self.rest.img_in(hidden_states)
             text = self.rest.txt_in(self.rest.txt_norm(encoder_hidden_states))
-            time = self.rest.time_text_embed(timestep.to(picture.dtype), picture)
+            time = timestep.to(picture.dtype)
+            own = None
+            if self.rest.config.zero_cond_t:  # the references are clean: for them it is the end of time
+                own = math.prod(img_shapes[0][0])
+                time = torch.cat([time, torch.zeros_like(time)])
+            time = self.rest.time_text_embed(time, picture)
             tokens = picture.shape[1] + text.shape[1]
             text = torch.nn.functional.pad(text, (0, 0, 0, -text.shape[1] % TEXT_STEP))
             rope = self._rope(img_shapes, text.shape[1], picture.device)
             silu = torch.nn.functional.silu(time)
+            batch = len(hidden_states)
         for index, (weights, modulations) in enumerate(self._blocks):
             with torch.no_grad():
-                shifts = self._run_modulation(silu, modulations[0]), self._run_modulation(silu, modulations[1])
+                shifts = self._run_modulation(silu, modulations[0]), self._run_modulation(silu[:batch], modulations[1])
             recompute = index < self.recompute and torch.is_grad_enabled()
             kept: Kept | None = [] if recompute and index < self.keep_attention else None
-            run = partial(self._block, rope=rope, weights=self._chosen(weights), tokens=tokens, kept=kept)
+            run = partial(self._block, rope=rope, weights=self._chosen(weights), tokens=tokens, own=own, kept=kept)
             if recompute:
                 picture, text = checkpoint(run, picture, text, shifts, use_reentrant=False, preserve_rng_state=False)
             else:
                 picture, text = run(picture, text, shifts)
-        return (self.rest.proj_out(self.rest.norm_out(picture, time)),)
+        return (self.rest.proj_out(self.rest.norm_out(picture, time[:batch])),)
 
     def _block(
         self,
@@ -133,13 +140,14 @@ class FastQwen(torch.nn.Module):
         rope: Rope,
         weights: DoubleWeights,
         tokens: int,
+        own: int | None,
         kept: Kept | None,
     ) -> tuple[Tensor, Tensor]:
-        """`tokens` counts picture and real text; what follows is padding."""
+        """`tokens` counts picture and real text; what follows is padding. `own` counts noisy tokens, where they are told apart."""
         entry, exit_ = halves(weights)
-        q, k, v = self._enter(picture, text, modulations, rope, entry, self._options)
+        q, k, v = self._enter(picture, text, modulations, rope, entry, self._options, own)
         y = attend(q, k, v, tokens, kept, cudnn=self._options.cudnn)
-        changed: tuple[Tensor, Tensor] = self._leave(picture, text, y, modulations, exit_, self._options)
+        changed: tuple[Tensor, Tensor] = self._leave(picture, text, y, modulations, exit_, self._options, own)
         return changed
 
     def _rope(self, shapes: Sequence[Sequence[tuple[int, int, int]]], text_tokens: int, device: torch.device) -> Rope:

@@ -102,4 +102,4 @@ def transformer_config(folder: Path) -> dict[str, Any]:
 
 def _is_covered(config: Mapping[str, Any]) -> bool:
     width = int(config["num_attention_heads"]) * int(config["attention_head_dim"])
-    return width >= _SMALLEST_WIDTH and not config.get("zero_cond_t", False)
+    return width >= _SMALLEST_WIDTH

@@ -41,9 +41,13 @@ def inputs() -> dict[str, object]:
     }
 
 
-def models(recompute: int = 0) -> tuple[torch.nn.Module, FastQwen, dict[str, torch.nn.Parameter]]:
+def models(
+    recompute: int = 0, *, zero_cond_t: bool = False
+) -> tuple[torch.nn.Module, FastQwen, dict[str, torch.nn.Parameter]]:
     torch.manual_seed(0)
     slow = build_transformer(TEXT)
+    if zero_cond_t:
+        slow = type(slow).from_config({**slow.config, "zero_cond_t": True})
     with torch.no_grad():
         for parameter in slow.parameters():
             parameter.normal_(0, 0.08)
@@ -60,11 +64,13 @@ def models(recompute: int = 0) -> tuple[torch.nn.Module, FastQwen, dict[str, tor
     return slow, fast, dict(adapted.parameters)
 
 
-@pytest.mark.parametrize(("recompute", "keep_attention"), [(0, 0), (4, 0), (4, 3)])
+@pytest.mark.parametrize(
+    ("recompute", "keep_attention", "zero_cond_t"), [(0, 0, False), (4, 0, False), (4, 3, False), (4, 3, True)]
+)
 def test_outputs_and_gradients_are_diffusers_own(
-    inputs: dict[str, object], recompute: int, keep_attention: int
+    inputs: dict[str, object], recompute: int, keep_attention: int, zero_cond_t: bool
 ) -> None:
-    slow, fast, parameters = models(recompute)
+    slow, fast, parameters = models(recompute, zero_cond_t=zero_cond_t)
     fast.keep_attention = keep_attention
     expected, got = slow(**inputs, return_dict=False)[0], fast(**inputs)[0]
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
@@ -97,7 +103,7 @@ def test_padded_prompts_are_refused(inputs: dict[str, object]) -> None:
 
 def test_a_new_adapter_starts_as_pefts_does(editor_folder: Path, settings: Settings) -> None:
     model, recipe = find_model(editor_folder, "tiny", settings), LoraRecipe(rank=4)
-    slow = adapt(model, TrainingRecipe(lora=recipe), seed=3)
+    slow = adapt(model, TrainingRecipe(lora=recipe), 100, seed=3)
     config = dict(slow.transformer.config)  # type: ignore[call-overload]
     plan = FastPlan(compile=False, cudnn=False)
     fast = start_fast(model, config, plan, slow.ranks, slow.scales, seed=3)
