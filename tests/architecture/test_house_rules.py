@@ -115,7 +115,18 @@ def test_checkout_stays_light() -> None:
     assert sum(sizes) < 52 * 2**20
 
 
-def test_measurements_page_is_up_to_date() -> None:
-    from benchmarks.tables import PAGE, page
+def test_measurements_are_up_to_date() -> None:
+    from benchmarks.tables import FOLDER, pages
 
-    assert PAGE.read_text() == page(), "run: python -m benchmarks.tables"
+    wanted = pages()
+    assert all(path.read_text() == text for path, text in wanted.items()), "run: python -m benchmarks.tables"
+    assert set(FOLDER.glob("*.md")) <= set(wanted), "run: python -m benchmarks.tables"
+
+
+def test_measurements_can_be_read_by_a_person() -> None:
+    """Every result file is on a page, and no table has more columns than fit a screen."""
+    from benchmarks.pages import PAGES
+    from benchmarks.tables import shown
+
+    assert {path.stem for path in (ROOT / "benchmarks" / "results").glob("*.json")} == shown()
+    assert all(len(table.columns) <= 7 for page in PAGES for table in page.tables)
