@@ -133,6 +133,11 @@ class OutOfMemoryError(FlenwheelError):
     exit_code = EXIT_OUT_OF_MEMORY
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says; its kind if it says nothing."""
+    return (str(error).splitlines() or [""])[0] or type(error).__name__
+
+
 BY_NAME: dict[str, type[FlenwheelError]] = {
     kind.__name__: kind
     for kind in (

@@ -39,6 +39,7 @@ from flenwheel_core.errors import (
     InterruptedStageError,
     OutOfMemoryError,
     RetryableError,
+    first_line,
 )
 from flenwheel_core.memory.card import is_out_of_memory, limit_process
 from flenwheel_core.progress import Progress, ProgressEvent, hearing
@@ -228,7 +229,7 @@ def print_event(event: ProgressEvent) -> None:
 def report(path: Path, error: Exception) -> int:
     """Writes what went wrong for the parent to raise again, and returns the exit code that says whether to retry."""
     if not isinstance(error, FlenwheelError) and is_out_of_memory(error):
-        error = OutOfMemoryError("The card ran out of memory.", why=str(error).splitlines()[0])
+        error = OutOfMemoryError("The card ran out of memory.", why=first_line(error))
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         error = RetryableError(
             f"The disk is full{f': {error.filename} could not be written' if error.filename else ''}.",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from safetensors import SafetensorError, safe_open
 
+from flenwheel_core.errors import first_line
 from flenwheel_core.families.lora_header import LoraHeader, read_header, refused
 from flenwheel_core.families.protocols import LoraFile
 
@@ -90,7 +91,7 @@ def _read(file: LoraFile, header: LoraHeader, host: LoraHost) -> WornLora:
                         raise refused(header.name, f"it changes {name} twice.")
                     modules[name] = change
     except (SafetensorError, OSError) as error:
-        raise refused(header.name, f"it cannot be read: {str(error).splitlines()[0]}.") from error
+        raise refused(header.name, f"it cannot be read: {first_line(error)}.") from error
     worn = WornLora(header.name, modules, file.weight)
     if worn.is_dora and any(change.magnitude is None for change in modules.values()):
         raise refused(header.name, "it is a DoRA, and some of its modules have no magnitudes.")

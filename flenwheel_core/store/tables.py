@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from flenwheel_core.domain.base import Document
 from flenwheel_core.domain.images import ImageRecord
 from flenwheel_core.domain.scores import Screening
-from flenwheel_core.errors import CorruptManifestError
+from flenwheel_core.errors import CorruptManifestError, first_line
 from flenwheel_core.ids import canonical_json, digest_bytes
 
 Row = TypeVar("Row", bound=Document)
@@ -101,6 +101,6 @@ def from_parquet(data: bytes, kind: type[Row], *, where: str) -> tuple[Row, ...]
     except (PolarsError, ValidationError, ValueError, OSError) as error:
         raise CorruptManifestError(
             f"{where} cannot be read.",
-            why=str(error).splitlines()[0],
+            why=first_line(error),
             remedy="Remove it and run the stage again: what it lists is still there and is not made twice.",
         ) from error

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from flenwheel_core.errors import first_line
 from flenwheel_core.memory.card import is_out_of_memory
 from flenwheel_core.recipes.train import TrainingRecipe
 
@@ -160,7 +161,7 @@ class Recorder:
             self._known.clear()
             self.forget()
             full = is_out_of_memory(error)
-            cause = "there is no memory for them" if full else str(error).splitlines()[0]
+            cause = "there is no memory for them" if full else first_line(error)
             self._note(f"training goes on without CUDA graphs: {cause}")
             return None
         return self._recordings[key]

@@ -13,7 +13,7 @@ from typing import Protocol, cast
 import torch
 
 from flenwheel_core.domain.loras import LossPoint
-from flenwheel_core.errors import InterruptedStageError, OutOfMemoryError, UserError
+from flenwheel_core.errors import InterruptedStageError, OutOfMemoryError, UserError, first_line
 from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.training.checkpoint import (
     Checkpoint,
@@ -115,7 +115,7 @@ def run_loop(
     except torch.cuda.OutOfMemoryError as error:
         raise OutOfMemoryError(
             "The card ran out of memory while training.",
-            why=str(error).splitlines()[0],
+            why=first_line(error),
             remedy="It goes on from the last checkpoint with a tighter memory plan; or lower resolution or batch_size.",
         ) from error
     finally:
