@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _SPARE_BYTES = 2**30
 """Free disk that a fetch leaves."""
 
+_TIMEOUT_SECONDS = 30.0
+"""A network that swallows everything is known as none after this."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -85,7 +88,7 @@ def ask_hub(hub_id: str, revision: str, settings: "Settings") -> HubModel:
     from huggingface_hub import HfApi, hf_hub_download
 
     with _explained(hub_id, revision):
-        info = HfApi().model_info(hub_id, revision=revision, files_metadata=True)
+        info = HfApi().model_info(hub_id, revision=revision, files_metadata=True, timeout=_TIMEOUT_SECONDS)
         commit = str(info.sha)
         listed = {file.rfilename: file for file in info.siblings or []}
         if not {PIPELINE_INDEX, "config.json"} & set(listed):

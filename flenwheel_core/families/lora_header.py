@@ -12,6 +12,7 @@ from pathlib import Path
 from flenwheel_core.errors import InputError
 
 LARGEST_HEADER = 16 << 20
+LONGEST_NAME = 1_000
 MOST_TENSORS = 20_000
 """The largest LoRA of a 60-block model has about 5,000, with alphas."""
 
@@ -152,6 +153,8 @@ def _header(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
 
 def _place(name: str, path: Path) -> tuple[str, str]:
     """The module that a tensor belongs to, in the file's words, and which part of its adapter it is."""
+    if len(name) > LONGEST_NAME:
+        raise refused(path.name, f"a tensor's name has {len(name)} letters.")
     if name.endswith(".alpha"):
         return name.removesuffix(".alpha"), "alpha"
     for pattern, kind in _OTHER_KINDS:

@@ -163,6 +163,7 @@ NAN = torch.full((6, 2), float("nan"))
         ({**PLAIN, f"{Q}.lora_down.weight": A}, "twice"),
         ({**PLAIN, "transformer_blocks.60.attn.to_q.lora_A.weight": A, "transformer_blocks.60.attn.to_q.lora_B.weight": B},
          r"1 of its 2 modules are not in this model \(FLUX.1\), such as transformer_blocks.60.attn.to_q"),
+        ({"a" * 2_000 + ".lora_A.weight": A}, "name has 2014 letters"),
         ({}, "no weights"),
     ],
 )  # fmt: skip
