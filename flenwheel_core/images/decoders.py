@@ -39,6 +39,7 @@ class Decoders:
         self._idle: list[_Decoder] = []
         self._busy: set[_Decoder] = set()
         self._waiting = 0
+        self._closings = 0
 
     def read(self, job: Job, data: bytes) -> tuple[Found, bytearray]:
         """What was read, with the pixels. Raises InputError for what cannot be read in its time and memory, BusyError if too many wait."""
@@ -46,12 +47,14 @@ class Decoders:
             if self._waiting >= MOST_WAITING:
                 raise _busy()
             self._waiting += 1
-        place = _Place(self._places, self._large)
+        place, closings = _Place(self._places, self._large), self._closings
         try:
             place.take()
             try:
                 return self._try(job, data, place)
             except _CrashedError:
+                if self._closings != closings:
+                    raise RetryableError("The pictures are read no further: the work was stopped.") from None
                 # A decoder that was kept may have been ended by somebody else; a picture that ends it does so again.
                 return self._try(job, data, place)
         except _CrashedError as crash:
@@ -72,8 +75,9 @@ class Decoders:
             return tuple(decoder.process_id for decoder in (*self._idle, *self._busy))
 
     def close(self) -> None:
-        """Ends all decoders, those that are reading too; later pictures start new ones."""
+        """Ends all decoders. What they were reading raises RetryableError; later pictures start new ones."""
         with self._lock:
+            self._closings += 1
             decoders = [*self._idle, *self._busy]
             self._idle.clear()
         for decoder in decoders:

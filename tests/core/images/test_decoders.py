@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flenwheel_core.errors import BusyError, InputError
+from flenwheel_core.errors import BusyError, InputError, RetryableError
 from flenwheel_core.images import decoders
 from flenwheel_core.images.decoder import large_turn
 from flenwheel_core.images.decoders import Decoders
@@ -188,6 +188,17 @@ def test_memory_beyond_the_limit_is_refused_by_the_kernel() -> None:
         """
     )
     assert done.stdout.strip() == "limited, and free again", done.stderr
+
+
+def test_what_is_being_read_ends_when_the_work_is_stopped(pool: Decoders) -> None:
+    with ThreadPoolExecutor(1) as threads:
+        reading = threads.submit(pool.read, job("endless.jpg"), endless_jpeg())
+        while not pool.process_ids:
+            time.sleep(0.01)
+        pool.close()
+        with pytest.raises(RetryableError, match="stopped"):
+            reading.result()
+    assert pool.process_ids == ()
 
 
 def test_large_pictures_take_turns(tmp_path: Path) -> None:
