@@ -21,12 +21,13 @@ from typing import Literal, Protocol
 
 from fastapi.testclient import TestClient
 
-from benchmarks.result_file import Row, write_result
+from benchmarks.result_file import RESULTS, Row, write_result
 from flenwheel_core.review.web.app import create_app
 from flenwheel_core.settings import Settings
 
 PARTS = {
     "pictures": "benchmarks.first_contact_pictures:Pictures",
+    "bodies": "benchmarks.first_contact_bodies:Bodies",
 }
 COMMAND_SECONDS = 1800
 """A command that takes longer hangs: it reads hundreds of inputs, on a machine that may do much else."""
@@ -148,23 +149,21 @@ def measure(name: str, count: int, seed: int, folder: Path) -> list[Row]:
 
 
 def main() -> int:
-    """Measures, and writes results/first_contact.json if every part was asked for."""
+    """Measures, and writes results/first_contact_PART.json for each part."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--part", choices=tuple(PARTS), action="append", help="only this part; may be given again")
     parser.add_argument("--inputs", type=int, default=3000, help="inputs of each part")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--out", type=Path, help="folder of the result file")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the result files")
     arguments = parser.parse_args()
     rows: list[Row] = []
     for name in arguments.part or PARTS:
         with tempfile.TemporaryDirectory(prefix="first-contact-") as folder:
-            rows += measure(name, arguments.inputs, arguments.seed, Path(folder))
+            measured = measure(name, arguments.inputs, arguments.seed, Path(folder))
+        print(write_result(f"first_contact_{name}", measured, folder=arguments.out))
+        rows += measured
     found = {fault: sum(int(row[f"{fault}s"] or 0) for row in rows) for fault in FAULTS}
     print(f"{sum(int(row['inputs'] or 0) for row in rows)} given, faults: {found}")
-    if arguments.out is not None:
-        print(write_result("first_contact", rows, folder=arguments.out))
-    elif arguments.part is None:
-        print(write_result("first_contact", rows))
     return 1 if any(found.values()) else 0
 
 
