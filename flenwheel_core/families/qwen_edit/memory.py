@@ -17,7 +17,7 @@ from flenwheel_core.memory.levels import plan_at_level
 
 ADAPTER_BYTES = 16
 """A weight, its gradient and Adam's two moments, float32."""
-RESERVE_GIB = 0.3
+RESERVE_GIB = 0.7
 TEXT_TOKENS = 1300
 """A prompt with one picture of 1 MP, as the first revision reads it; a Plus model needs fewer."""
 _BYTES_RECOMPUTED = 2.75
