@@ -2,10 +2,18 @@
 #   make demo    sets everything up and runs one whole turn on the embedded nano models
 #   make test    sets everything up and passes the tests
 
+SHELL := bash
+.SHELLFLAGS := -o pipefail -c
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export TOKENIZERS_PARALLELISM := false
+
+PIP = $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt
+# Says what is fetched, how large it is, and how far it is; pip's own account is longer than a person reads.
+SAY = awk -v all="$$(wc -l < constraints.txt)" '/^Collecting/ { n++ } \
+	/Downloading/ && !/metadata/ { printf "  [package %d of at most %d] %s %s %s\n", n, all, $$2, $$3, $$4; fflush() } \
+	/^Installing collected/ { print "  unpacking"; fflush() } /^(ERROR|Successfully)/ { print substr($$0, 1, 120) }'
 
 .PHONY: demo test test-unit test-gpu lint format types up clean chromium
 
@@ -41,11 +49,13 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e .
+	@echo "Installing FLENwheel's packages: about 3 GB to fetch (torch and its CUDA libraries), 6 GB on disk; some minutes."
+	$(PIP) -e . | $(SAY)
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@echo "Installing what the tests need."
+	$(PIP) -e '.[dev]' | $(SAY)
 	touch $@
 
 # The browser tests drive Debian's Chromium; it is installed if it is not there.
