@@ -50,12 +50,12 @@ $(VENV)/bin/python:
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing FLENwheel's packages: about 3 GB to fetch (torch and its CUDA libraries), 6 GB on disk; some minutes."
-	$(PIP) -e . | $(SAY)
+	@$(PIP) -e . | $(SAY)
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo "Installing what the tests need."
-	$(PIP) -e '.[dev]' | $(SAY)
+	@$(PIP) -e '.[dev]' | $(SAY)
 	touch $@
 
 # The browser tests drive Debian's Chromium; it is installed if it is not there.

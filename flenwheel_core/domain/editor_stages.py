@@ -13,6 +13,7 @@ from flenwheel_core.recipes.train import TrainingRecipe
 
 class EditTrainRequest(StageRequest):
     stage = "edit_train"
+    version = 2  # picture tokens in the prompt are counted in rows and columns
 
     name: str
     triplets: Digest = Field(description="blob: the TripletSet to train on")
@@ -65,6 +66,7 @@ class ComparedEdit(Document):
 
 class EditCompareRequest(StageRequest):
     stage = "edit_compare"
+    version = 2  # as above
 
     items: tuple[ComparedEdit, ...]
     editor: str

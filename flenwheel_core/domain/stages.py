@@ -101,6 +101,7 @@ EditorStorage = Literal["bf16", "fp8", "int8", "nf4"]
 
 class EnrichRequest(StageRequest):
     stage = "enrich"
+    version = 2  # picture tokens in the prompt are counted in rows and columns
 
     character: CharacterRef
     sources: Digest = Field(description="image set that holds the sources of the plan")
