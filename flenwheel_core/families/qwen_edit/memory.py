@@ -10,7 +10,6 @@ from typing import Any
 
 from flenwheel_core.errors import ResourceError
 from flenwheel_core.families.flux.sources import LOADING_THREADS
-from flenwheel_core.families.qwen_edit.conditioning import PIXELS_PER_TOKEN
 from flenwheel_core.memory.card import GIB
 from flenwheel_core.memory.drawing import DrawingSpec
 from flenwheel_core.memory.levels import plan_at_level
@@ -18,8 +17,6 @@ from flenwheel_core.memory.levels import plan_at_level
 ADAPTER_BYTES = 16
 """A weight, its gradient and Adam's two moments, float32."""
 RESERVE_GIB = 0.7
-TEXT_TOKENS = 1300
-"""A prompt with one picture of 1 MP, as the first revision reads it; a Plus model needs fewer."""
 _BYTES_RECOMPUTED = 2.75
 """A token, channel and layer: the inputs of recomputed blocks, and what one block needs at a time."""
 _BYTES_ATTENTION = 3.35
@@ -80,11 +77,6 @@ class Recompute:
     def describe(self) -> str:
         """One line for people."""
         return f"{self.blocks} blocks recomputed, {self.attention_kept} of them keep attention's output, {self.predicted_gib:.1f} GiB"
-
-
-def tokens_of_step(resolution: int, *, batch_size: int = 1) -> int:
-    """Target, one reference of the same size, and the prompt."""
-    return batch_size * (2 * (resolution // PIXELS_PER_TOKEN) ** 2 + TEXT_TOKENS)
 
 
 def plan_recompute(

@@ -12,11 +12,13 @@ from flenwheel_core.errors import NoTighterPlanError, ResourceError
 from flenwheel_core.families.qwen_edit.conditioning import Revision, plan_sizes
 from flenwheel_core.families.qwen_edit.fast_drawing import choose_drawing
 from flenwheel_core.families.qwen_edit.loading import QwenEditModel
-from flenwheel_core.families.qwen_edit.memory import Recompute, plan_recompute, tokens_of_step
+from flenwheel_core.families.qwen_edit.memory import Recompute, plan_recompute
 
 CONFIG = {"num_layers": 60, "num_attention_heads": 24, "attention_head_dim": 128}
 ADAPTER_WEIGHTS = 106_000_000
 """Rank 16 on both streams' attention and MLP."""
+TEXT_TOKENS = 1300
+"""A prompt with one picture of 1 MP, as the first revision reads it."""
 RESULTS = Path(__file__).parents[4] / "benchmarks" / "results" / "edit_step.json"
 
 
@@ -25,7 +27,7 @@ def plan(budget_gib: float, *, resolution: int = 1024, weights_gib: float = 10.2
         CONFIG,
         weights_gib=weights_gib,
         adapter_weights=ADAPTER_WEIGHTS,
-        tokens=tokens_of_step(resolution),
+        tokens=2 * (resolution // 16) ** 2 + TEXT_TOKENS,
         usable_gib=budget_gib,
         memory_level=memory_level,
     )
