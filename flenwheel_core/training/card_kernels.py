@@ -28,7 +28,7 @@ def _quantise_rows(x, columns, codes, scales, width, has_columns: tl.constexpr, 
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _quantise_wide_rows(x, columns, codes, scales, width, has_columns: tl.constexpr, block: tl.constexpr):  # type: ignore[no-untyped-def]
+def _quantise_wide_rows(x, columns, codes, scales, width: tl.constexpr, has_columns: tl.constexpr, block: tl.constexpr):  # type: ignore[no-untyped-def]
     row = tl.program_id(0).to(tl.int64)
     largest = tl.zeros([block], tl.float32)
     for start in range(0, width, block):
@@ -52,7 +52,7 @@ def _quantise_wide_rows(x, columns, codes, scales, width, has_columns: tl.conste
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _gelu_rows(  # type: ignore[no-untyped-def]
-    before, before_stride, pre, pre_stride, x, codes, scales, head, width, block: tl.constexpr
+    before, before_stride, pre, pre_stride, x, codes, scales, head, width: tl.constexpr, block: tl.constexpr
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     largest = tl.zeros([block], tl.float32)
@@ -128,7 +128,7 @@ def _add_product(  # type: ignore[no-untyped-def]
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _times_vector(  # type: ignore[no-untyped-def]
-    vector, codes, scales, bias, result, rows, width, tall: tl.constexpr, wide: tl.constexpr
+    vector, codes, scales, bias, result, rows, width: tl.constexpr, tall: tl.constexpr, wide: tl.constexpr
 ):  # fmt: skip
     r = tl.program_id(0) * tall + tl.arange(0, tall)
     item = tl.program_id(1)

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flenwheel_core.errors import InputError
@@ -261,6 +261,7 @@ JSONISH = st.recursive(
 CONTENTS = st.one_of(st.binary(max_size=120), st.builds(lambda value: json.dumps(value).encode(), JSONISH))
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # the first name draws from tables of all of Unicode
 @given(st.dictionaries(NAMES, CONTENTS, max_size=8))
 def test_whatever_lies_in_a_folder_every_picture_is_taken_or_named(files: dict[str, bytes]) -> None:
     found = sort_folder(tuple(files), files.__getitem__)
