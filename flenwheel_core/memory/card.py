@@ -28,9 +28,11 @@ def open_card(settings: "Settings") -> Card | None:
 
     What another program (or the desktop) holds of the card counts as gone.
     """
+    if settings.gpu == "cpu":  # importing torch takes seconds
+        return None
     import torch
 
-    if settings.gpu == "cpu" or not torch.cuda.is_available():
+    if not torch.cuda.is_available():
         return None
     device = torch.device("cuda", 0)
     total = torch.cuda.get_device_properties(device).total_memory / GIB
