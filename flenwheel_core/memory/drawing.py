@@ -3,7 +3,7 @@
 Prompts and pictures are encoded first, by parts that leave the card again. Then weights, adapters and the autoencoder are on the card, and
 each picture needs memory twice, one after the other: for a call of the transformer, and for decoding. Where the card has no room for what
 both leave in the allocator, that is emptied in between; where decoding does not fit at all, it is done in tiles.
-Coefficients were fitted to measurements at full size (benchmarks/results/drawing_memory.json).
+Coefficients were fitted to measurements at full width, two layers (benchmarks/results/drawing_memory.json).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
