@@ -21,14 +21,14 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.result_file import RESULTS, Row, write_result
-from deployments.prefect_gates import resume_gate, waiting_runs
-from deployments.reconciler import reconcile
-from flenwheel_core.domain.decisions import Decision, Verdict
-from flenwheel_core.errors import FlenwheelError
-from flenwheel_core.review.session import Reviews
-from flenwheel_core.run_process import run_processes
-from flenwheel_core.settings import Settings
-from tests.workspace import FINAL, Running, overlaps, write_recipe
+from deployments.prefect.gates import resume_gate, waiting_runs
+from deployments.workspace.reconciler import reconcile
+from flenwheel_core.base.errors import FlenwheelError
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.documents.decisions import Decision, Verdict
+from flenwheel_core.gates.session import Reviews
+from flenwheel_core.runner.flow_run import run_processes
+from tests.kit.workspace import FINAL, Running, overlaps, write_recipe
 
 NAMES = ("mira", "nora")
 """Their turns are scheduled at the same time, so that they compete for the one GPU slot."""
@@ -211,7 +211,7 @@ def run_chaos(
             workspace=folder / "workspace",
             gpu="cpu",
             author="chaos",
-            stage_modules=("tests.turn_stages",),
+            stage_modules=("tests.kit.turn_stages",),
             models=folder / "models",
         )
         running = Running(settings, write_recipe(folder, steps=30), stage_seconds=STAGE_SECONDS)

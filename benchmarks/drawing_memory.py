@@ -14,10 +14,11 @@ import torch
 
 from benchmarks import edit_world, flux_world
 from benchmarks.result_file import Row, write_result
-from flenwheel_core.families.flux.fast import AdapterPlan, FastFlux, FastPlan
-from flenwheel_core.families.qwen_edit.fast import FastQwen
-from flenwheel_core.training.attention import cudnn_attention_works
-from flenwheel_core.training.storage import Storage
+from flenwheel_core.kernels.attention import cudnn_attention_works
+from flenwheel_core.kernels.frozen_weights import Storage
+from flenwheel_core.models.flux1.fast import FastFlux
+from flenwheel_core.models.qwen_image.fast import FastQwen
+from flenwheel_core.transformer.plan import AdapterPlan, FastPlan
 
 GIB = 2**30
 CHANNELS = 3072

@@ -26,15 +26,17 @@ from benchmarks import rehearsal_folders as folders
 from benchmarks import rehearsal_requests as ask
 from benchmarks.rehearsal_requests import Rehearsal
 from benchmarks.result_file import Row, write_result
-from flenwheel_core.domain.editor_stages import EditTrainResult
-from flenwheel_core.domain.stages import IngestResult, StageRequest, StageResult, TrainResult
-from flenwheel_core.errors import FlenwheelError
-from flenwheel_core.launch import run_in_child
-from flenwheel_core.progress import ProgressEvent
+from flenwheel_core.base.errors import FlenwheelError
+from flenwheel_core.base.progress import ProgressEvent
+from flenwheel_core.base.settings import Settings
 from flenwheel_core.recipes.loading import load_recipe
-from flenwheel_core.settings import Settings
-from flenwheel_core.stages.base import find_stage
-from flenwheel_core.stages.records import stage_runs
+from flenwheel_core.requests.base import StageRequest, StageResult
+from flenwheel_core.requests.edit_train import EditTrainResult
+from flenwheel_core.requests.ingest import IngestResult
+from flenwheel_core.requests.train import TrainResult
+from flenwheel_core.runner.launch import run_in_child
+from flenwheel_core.runner.stage import find_stage
+from flenwheel_core.runner.stage_runs import stage_runs
 from flenwheel_core.store import Store
 
 STAGES = (

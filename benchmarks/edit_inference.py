@@ -30,13 +30,13 @@ from benchmarks.edit_world import (
     text_tokens,
 )
 from benchmarks.result_file import RESULTS, Row, write_result
-from flenwheel_core.families.flux.fast import FastPlan
-from flenwheel_core.families.qwen_edit.conditioning import decode_latents
-from flenwheel_core.families.qwen_edit.drawing import draw
-from flenwheel_core.families.qwen_edit.fast import FastQwen
+from flenwheel_core.kernels.attention import cudnn_attention_works
+from flenwheel_core.kernels.frozen_weights import Storage
+from flenwheel_core.models.qwen_image.conditioning import decode_latents
+from flenwheel_core.models.qwen_image.drawing import draw
+from flenwheel_core.models.qwen_image.fast import FastQwen
 from flenwheel_core.nano.models.editor import build_scheduler
-from flenwheel_core.training.attention import cudnn_attention_works
-from flenwheel_core.training.storage import Storage
+from flenwheel_core.transformer.plan import FastPlan
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKLQwenImage

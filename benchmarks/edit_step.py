@@ -37,17 +37,17 @@ from benchmarks.edit_world import (
     text_tokens,
 )
 from benchmarks.result_file import RESULTS, Row, write_result
-from flenwheel_core.families.flux.fast import FastPlan
-from flenwheel_core.families.qwen_edit.fast import FastQwen
-from flenwheel_core.families.qwen_edit.task import EditExample, EditTask
+from flenwheel_core.engine.checkpoint import CheckpointFolder
+from flenwheel_core.engine.flow_matching import flow_loss
+from flenwheel_core.engine.graphs import Recorder
+from flenwheel_core.engine.loop import run_loop
+from flenwheel_core.kernels.attention import cudnn_attention_works
+from flenwheel_core.kernels.frozen_weights import Storage
+from flenwheel_core.models.qwen_image.fast import FastQwen
+from flenwheel_core.models.qwen_image.task import EditExample, EditTask
 from flenwheel_core.nano.models.editor import build_scheduler
 from flenwheel_core.recipes.train import TrainingRecipe
-from flenwheel_core.training.attention import cudnn_attention_works
-from flenwheel_core.training.checkpoint import CheckpointFolder
-from flenwheel_core.training.flow_matching import flow_loss
-from flenwheel_core.training.graphs import Recorder
-from flenwheel_core.training.loop import run_loop
-from flenwheel_core.training.storage import Storage
+from flenwheel_core.transformer.plan import FastPlan
 
 STEPS, WARMUP = 5, 2
 TRIPLETS = 10
@@ -174,7 +174,7 @@ def run_within(bench: Bench, case: str, model: FastQwen, pixels: int, gib: float
             except torch.cuda.OutOfMemoryError as error:
                 print(f"{case}: does not fit {gib} GiB with attention of {kept} blocks kept: {error}", flush=True)
                 continue
-            facts = {"storage": model.plan.storage, "recomputed_blocks": model.recompute, "attention_kept": kept}
+            facts = {"storage": model.plan.storage, "recomputed_blocks": model.recompute[0], "attention_kept": kept}
             bench.keep(case, row, pixels, cap_gib=gib, cudnn=model.plan.cudnn, **facts)
             return float(row["peak_reserved_gib"])
         return gib
@@ -214,7 +214,7 @@ def ten_triplets(bench: Bench, model: FastQwen, gib: float) -> None:
     row = {"step_seconds": (time.monotonic() - began) / recipe.steps, "peak_reserved_gib": peak_reserved_gib()}
     facts: dict[str, str | int] = {
         "storage": model.plan.storage,
-        "recomputed_blocks": model.recompute,
+        "recomputed_blocks": model.recompute[0],
         "attention_kept": model.keep_attention,
         "triplets": TRIPLETS,
         "steps": recipe.steps,
@@ -232,7 +232,7 @@ def build_nf4(bench: Bench) -> FastQwen:
         storage,
         compile=bench.compile,
         cudnn=cudnn_attention_works(bench.device, 128),
-        recompute_double=int(config["num_layers"]),
+        recompute=(int(config["num_layers"]),),
     )
     set_cap(24.0)
     return build_fast(config, bench.device, plan, adapters=True)
@@ -241,7 +241,7 @@ def build_nf4(bench: Bench) -> FastQwen:
 def ours(bench: Bench) -> None:
     """1 MP within 24 and within 20 GiB, and ten triplets."""
     model = build_nf4(bench)
-    peak = run_within(bench, "ours_24gib_1mp", model, 1024, 24.0, model.recompute)
+    peak = run_within(bench, "ours_24gib_1mp", model, 1024, 24.0, model.recompute[0])
     output_gib = (sizes_of(1024, size=bench.size).target_tokens * 2 + 1408) * 3072 * 2 / GIB
     over = max(0, math.ceil((peak - 19.6) / output_gib))
     fitting = max(0, model.keep_attention - over)
@@ -255,7 +255,7 @@ def smaller(bench: Bench) -> None:
     """768 and 512 pixels."""
     model = build_nf4(bench)
     for pixels in (768, 512):
-        try_(lambda pixels=pixels: run_within(bench, f"ours_{pixels}", model, pixels, 24.0, model.recompute))  # type: ignore[misc]
+        try_(lambda pixels=pixels: run_within(bench, f"ours_{pixels}", model, pixels, 24.0, model.recompute[0]))  # type: ignore[misc]
     try_(lambda: profile_step(bench, model, 512))
 
 
@@ -284,7 +284,7 @@ def free(bench: Bench) -> None:
     plan = FastPlan("fp8", "fp8", compile=bench.compile, cudnn=cudnn_attention_works(bench.device, 128))
     model = build_fast(CONFIGS[bench.size], bench.device, plan, adapters=True)
     for recomputed in (0, 8, 16):
-        model.recompute = recomputed
+        model.recompute = (recomputed,)
         try:
             row = measured(bench, model, 1024)
         except torch.cuda.OutOfMemoryError as error:

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 
 from benchmarks.flux_reference import _quantise
-from flenwheel_core.families.flux.fast import AdapterPlan, FastPlan
-from flenwheel_core.families.flux.sources import RandomSource
-from flenwheel_core.families.qwen_edit.conditioning import EditSizes
-from flenwheel_core.families.qwen_edit.fast import FastQwen, fast_names
+from flenwheel_core.models.qwen_image.conditioning import EditSizes
+from flenwheel_core.models.qwen_image.fast import FAST_NAMES, FastQwen
+from flenwheel_core.transformer.plan import AdapterPlan, FastPlan
+from flenwheel_core.transformer.sources import RandomSource
 
 GIB = 2**30
 RANK = 16
@@ -56,7 +56,7 @@ def source_of(config: Mapping[str, Any], device: torch.device, dtype: torch.dtyp
 def adapter_names(config: Mapping[str, Any]) -> list[str]:
     """The linears of both streams' attention and MLP."""
     return [
-        f"transformer_blocks.{index}{ending}" for index in range(int(config["num_layers"])) for ending in fast_names()
+        f"transformer_blocks.{index}{ending}" for index in range(int(config["num_layers"])) for ending in FAST_NAMES
     ]
 
 

@@ -22,8 +22,8 @@ from typing import Literal, Protocol
 from fastapi.testclient import TestClient
 
 from benchmarks.result_file import RESULTS, Row, write_result
-from flenwheel_core.review.web.app import create_app
-from flenwheel_core.settings import Settings
+from deployments.studio.app import create_app
+from flenwheel_core.base.settings import Settings
 
 PARTS = {
     "pictures": "benchmarks.first_contact_pictures:Pictures",
@@ -73,7 +73,7 @@ class Room:
         environment = {**os.environ, "FLENWHEEL_WORKSPACE": str(self.settings.root), "FLENWHEEL_GPU": "cpu"}
         try:
             return subprocess.run(
-                [sys.executable, "-m", "deployments.cli", *arguments],
+                [sys.executable, "-m", "deployments.cli.app", *arguments],
                 env={**environment, "PYTHONPATH": str(Path(__file__).resolve().parents[1])},
                 cwd=self.folder,
                 capture_output=True,

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 
 from benchmarks.result_file import Row, write_result
-from flenwheel_core.training.attention import attention
-from flenwheel_core.training.storage import FP8, quantise_rows, scaled_product, transposed_codes
+from flenwheel_core.kernels.attention import attention
+from flenwheel_core.kernels.frozen_weights import FP8, quantise_rows, scaled_product, transposed_codes
 
 TOKENS = 4608
 SHAPES = {"qkv_mlp": (21504, 3072), "out": (3072, 15360), "qkv": (9216, 3072), "square": (3072, 3072)}

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from benchmarks.flux_world import RANK, adapter_names, make_batch, random_source
-from flenwheel_core.training.flow_matching import flow_loss
+from flenwheel_core.engine.flow_matching import flow_loss
 
 
 def reference_step(config: Mapping[str, Any], device: torch.device, *, quantised: bool) -> Callable[[], torch.Tensor]:

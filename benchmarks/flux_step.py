@@ -33,14 +33,15 @@ from benchmarks.flux_world import (
     random_source,
 )
 from benchmarks.result_file import Row, write_result
-from flenwheel_core.families.flux.fast import FastFlux, FastPlan
-from flenwheel_core.families.flux.memory import flux_spec
+from flenwheel_core.engine.flow_matching import flow_loss
+from flenwheel_core.engine.graphs import Recorder
+from flenwheel_core.kernels.attention import cudnn_attention_works
+from flenwheel_core.kernels.check import KERNELS, kernel_works
+from flenwheel_core.kernels.frozen_weights import Storage
 from flenwheel_core.memory.training import MemoryPlan, choose_plan
-from flenwheel_core.training.attention import cudnn_attention_works
-from flenwheel_core.training.flow_matching import flow_loss
-from flenwheel_core.training.graphs import Recorder
-from flenwheel_core.training.kernel_check import KERNELS, kernel_works
-from flenwheel_core.training.storage import Storage
+from flenwheel_core.models.flux1.fast import FastFlux
+from flenwheel_core.models.flux1.memory import flux_spec
+from flenwheel_core.transformer.plan import FastPlan
 
 GIB = 2**30
 Figures = dict[str, str | int | float | bool | None]

@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 
-from flenwheel_core.families.flux.fast import AdapterPlan, fast_flux_names
-from flenwheel_core.families.flux.packing import image_ids
-from flenwheel_core.families.flux.sources import RandomSource
+from flenwheel_core.models.flux1.fast import FAST_NAMES
+from flenwheel_core.models.flux1.packing import image_ids
+from flenwheel_core.transformer.plan import AdapterPlan
+from flenwheel_core.transformer.sources import RandomSource
 
 RANK = 16
 TEXT_TOKENS = 512
@@ -63,7 +64,7 @@ def random_source(config: Mapping[str, Any], device: torch.device, dtype: torch.
 
 def adapter_names(config: Mapping[str, Any]) -> list[str]:
     """All linears of the blocks but the modulation."""
-    endings = tuple(f".{name}" for name in fast_flux_names())
+    endings = tuple(f".{name}" for name in FAST_NAMES)
     names = (name.removesuffix(".weight") for name in shapes(config) if name.endswith(".weight"))
     return [name for name in names if "transformer_blocks." in name and name.endswith(endings)]
 

@@ -15,11 +15,12 @@ import torch
 from benchmarks.flux_step import Bench, make_step, measure
 from benchmarks.flux_world import CONFIGS, TEXT_TOKENS, adapter_plan, adapter_weights, make_batch, random_source
 from benchmarks.result_file import Row, write_result
-from flenwheel_core.families.flux.fast import FastFlux, FastPlan
-from flenwheel_core.families.flux.memory import flux_spec
+from flenwheel_core.kernels.attention import cudnn_attention_works
+from flenwheel_core.kernels.frozen_weights import Storage
 from flenwheel_core.memory.training import predict_gib
-from flenwheel_core.training.attention import cudnn_attention_works
-from flenwheel_core.training.storage import Storage
+from flenwheel_core.models.flux1.fast import FastFlux
+from flenwheel_core.models.flux1.memory import flux_spec
+from flenwheel_core.transformer.plan import FastPlan
 
 
 class Case(NamedTuple):

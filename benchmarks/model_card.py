@@ -21,28 +21,23 @@ from itertools import cycle
 from pathlib import Path
 
 from benchmarks.result_file import Row, write_result
-from flenwheel_core.domain.images import ImageRecord, LoraUse
-from flenwheel_core.domain.prompts import GenerateItem
-from flenwheel_core.domain.scores import Fingerprint
-from flenwheel_core.domain.stages import (
-    BenchmarkRequest,
-    BenchmarkResult,
-    CharacterRef,
-    GenerateRequest,
-    IngestRequest,
-    SourceFile,
-    TrainItem,
-    TrainRequest,
-)
+from flenwheel_core.base.ids import derive_seed
+from flenwheel_core.base.progress import Progress
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.documents.characters import CharacterRef
+from flenwheel_core.documents.images import ImageRecord, LoraUse
+from flenwheel_core.documents.prompts import GenerateItem
+from flenwheel_core.documents.scores import Fingerprint
 from flenwheel_core.evaluation.card import plan_card
-from flenwheel_core.ids import derive_seed
 from flenwheel_core.nano.world import HELD_OUT_FROM, caption, make_character, make_view, render
-from flenwheel_core.progress import Progress
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.recipes.train import TrainingRecipe
-from flenwheel_core.settings import Settings
-from flenwheel_core.stages.base import StageContext
+from flenwheel_core.requests.benchmark import BenchmarkRequest, BenchmarkResult
+from flenwheel_core.requests.generate import GenerateRequest
+from flenwheel_core.requests.ingest import IngestRequest, SourceFile
+from flenwheel_core.requests.train import TrainItem, TrainRequest
+from flenwheel_core.runner.stage import StageContext
 from flenwheel_core.stages.benchmark import benchmark
 from flenwheel_core.stages.generate import generate
 from flenwheel_core.stages.ingest import ingest

@@ -21,11 +21,12 @@ import torch
 from benchmarks.flux_step import clip_and_step
 from benchmarks.flux_world import CONFIGS, RANK, FluxBatch, adapter_plan, make_batch, random_source
 from benchmarks.result_file import Row, write_result
-from flenwheel_core.families.flux.fast import FastFlux, FastPlan
-from flenwheel_core.training.attention import cudnn_attention_works
-from flenwheel_core.training.flow_matching import flow_loss
-from flenwheel_core.training.graphs import Recorder
-from flenwheel_core.training.team import Processes
+from flenwheel_core.engine.flow_matching import flow_loss
+from flenwheel_core.engine.graphs import Recorder
+from flenwheel_core.engine.team import Processes
+from flenwheel_core.kernels.attention import cudnn_attention_works
+from flenwheel_core.models.flux1.fast import FastFlux
+from flenwheel_core.transformer.plan import FastPlan
 
 STEPS = 12
 SHARED = ("img_ids", "txt_ids")

@@ -1,6 +1,6 @@
 """The pictures that nano benchmarks ask for."""
 
-from flenwheel_core.domain.images import ANGLES, EXPRESSIONS
+from flenwheel_core.documents.images import ANGLES, EXPRESSIONS
 from flenwheel_core.nano.world import BACKGROUNDS, LIGHTINGS, View
 
 CELLS = [

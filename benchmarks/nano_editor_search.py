@@ -22,21 +22,21 @@ from typing import Any
 
 from benchmarks.nano_turn import ARMS, World, add_character, nano_recipe, open_world, run_turn
 from benchmarks.result_file import RESULTS, Row, write_result
-from flenwheel_core.domain.decisions import Verdict
-from flenwheel_core.domain.editor_stages import EditTrainRequest
-from flenwheel_core.domain.images import LoraUse
-from flenwheel_core.domain.loras import LoraRecord
-from flenwheel_core.domain.prompts import EditItem
-from flenwheel_core.domain.stages import EnrichRequest
-from flenwheel_core.domain.triplets import Triplet
-from flenwheel_core.library import Library
+from flenwheel_core.documents.decisions import Verdict
+from flenwheel_core.documents.images import LoraUse
+from flenwheel_core.documents.loras import LoraRecord
+from flenwheel_core.documents.prompts import EditItem
+from flenwheel_core.documents.triplets import Triplet
+from flenwheel_core.lessons.gather import gather_lessons
+from flenwheel_core.library.characters import Library
 from flenwheel_core.nano.demo import FIRST_HELD_OUT_SEED
 from flenwheel_core.nano.reviewer import judge
-from flenwheel_core.planning import plan_edits
+from flenwheel_core.plans.planning import plan_edits
 from flenwheel_core.recipes.model import Recipe
-from flenwheel_core.stages import base
-from flenwheel_core.triplets.collect import get_triplets, put_triplets
-from flenwheel_core.triplets.lessons import gather_lessons
+from flenwheel_core.requests.edit_train import EditTrainRequest
+from flenwheel_core.requests.enrich import EnrichRequest
+from flenwheel_core.runner.stage import EDIT_TRAIN, ENRICH
+from flenwheel_core.store.triplets import get_triplets, put_triplets
 
 FIRST_SEED = FIRST_HELD_OUT_SEED + 2500
 ARM = ARMS["editor_only"]
@@ -192,7 +192,7 @@ def judged(plan: Plan, index: int, loras: tuple[LoraUse, ...]) -> Counter[str]:
         sampler=plan.recipe.enrich.sampler,
         turn=7,
     )
-    images = store.get_images(world.stage(base.ENRICH, request).images)
+    images = store.get_images(world.stage(ENRICH, request).images)
     found = Counter(edits=len(images))
     for item in judge(store, world.settings, images, world.truth()):
         found["bad"] += item.verdict is not Verdict.GOOD
@@ -229,7 +229,7 @@ def train(plan: Plan, trial: Trial, triplets: str) -> LoraRecord:
         anchor=editor.anchor,
         seed=editor.seed,
     )
-    return plan.world(0).stage(base.EDIT_TRAIN, request).lora
+    return plan.world(0).stage(EDIT_TRAIN, request).lora
 
 
 def train_and_judge(plan: Plan, digest: str, trial: Trial) -> Row:

@@ -7,21 +7,20 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.nano_turn import World
-from flenwheel_core.domain.decisions import Verdict
-from flenwheel_core.domain.editor_stages import ComparedEdit, EditCompareRequest, EditCompareResult
-from flenwheel_core.domain.images import ImageRecord
-from flenwheel_core.domain.loras import LoraRecord
-from flenwheel_core.editor_library import EditorLibrary
+from flenwheel_core.base.progress import Progress
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.documents.decisions import Verdict
+from flenwheel_core.documents.images import ImageRecord
+from flenwheel_core.documents.loras import LoraRecord
+from flenwheel_core.lessons.gather import Lessons, gather_lessons
+from flenwheel_core.library.editors import EditorLibrary
 from flenwheel_core.nano.demo import load_truth
 from flenwheel_core.nano.reviewer import judge
-from flenwheel_core.progress import Progress
-from flenwheel_core.settings import Settings
-from flenwheel_core.stages import base
-from flenwheel_core.stages.base import StageContext
+from flenwheel_core.requests.edit_compare import ComparedEdit, EditCompareRequest, EditCompareResult
+from flenwheel_core.runner.stage import EDIT_COMPARE, EDIT_TRAIN, StageContext
 from flenwheel_core.stages.edit_compare import held_out_edits
 from flenwheel_core.stages.enrich import make_edits
 from flenwheel_core.store import Store
-from flenwheel_core.triplets.lessons import Lessons, gather_lessons
 from flows.editor_turn import ChosenLessons, EditorTurn
 
 
@@ -53,7 +52,7 @@ def train_editor(world: World, number: int) -> TrainedEditor | None:
     session = turn.reviews.open(turn.gate_c(lessons, 1))
     closed = turn.reviews.close(session.gate, "approve", "take_passed", override_minimum=True, reviewer="simulated")
     chosen = turn.chosen(lessons, closed)
-    return TrainedEditor(lessons, chosen, world.stage(base.EDIT_TRAIN, turn.train_request(chosen)).lora)
+    return TrainedEditor(lessons, chosen, world.stage(EDIT_TRAIN, turn.train_request(chosen)).lora)
 
 
 def draw_share(world: World, number: int, trained: TrainedEditor, share: int, shares: int) -> None:
@@ -72,7 +71,7 @@ def conclude(world: World, number: int, trained: TrainedEditor) -> EditorOutcome
     """The comparison, and the promotion if it says so."""
     store, turn = world.store, _turn(world, number)
     request = _compare(world, number, trained)
-    score = world.stage(base.EDIT_COMPARE, request)
+    score = world.stage(EDIT_COMPARE, request)
     if score.comparison.promote:
         turn.promote(trained.lora, score)
     turn.end("promoted" if score.comparison.promote else "kept", trained.lessons)

@@ -16,12 +16,12 @@ from pathlib import Path
 from benchmarks.nano_flywheels import FIRST_SEED, start_process
 from benchmarks.nano_turn import ARMS, add_character, edits_of, nano_recipe, open_turn, open_world
 from benchmarks.result_file import RESULTS, Row, write_result
-from flenwheel_core.domain.decisions import Verdict
-from flenwheel_core.domain.images import LoraUse
-from flenwheel_core.editor_library import EditorLibrary
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.documents.decisions import Verdict
+from flenwheel_core.documents.images import LoraUse
+from flenwheel_core.library.editors import EditorLibrary
 from flenwheel_core.nano.reviewer import judge
-from flenwheel_core.settings import Settings
-from flenwheel_core.stages import base
+from flenwheel_core.runner.stage import ENRICH, INGEST
 from flenwheel_core.store import Store
 
 FIRST_UNSEEN = FIRST_SEED + 100
@@ -35,10 +35,10 @@ def judged(work: Path, editors: Path, index: int) -> list[Row]:
     add_character(world, FIRST_UNSEEN + index)
     turn = open_turn(world, 1)
     ingest = turn.ingest_request()
-    turn.take_in(ingest, world.stage(base.INGEST, ingest))
+    turn.take_in(ingest, world.stage(INGEST, ingest))
     rows: list[Row] = []
     for name, loras in worn(world.store, editors).items():
-        images = world.store.get_images(world.stage(base.ENRICH, edits_of(turn, loras)).images)
+        images = world.store.get_images(world.stage(ENRICH, edits_of(turn, loras)).images)
         found = judge(world.store, world.settings, images, world.truth())
         wrong = sum(item.verdict is not Verdict.GOOD for item in found)
         rows.append(

@@ -19,8 +19,8 @@ import torch
 
 from benchmarks.nano_learning import World, learn, nano_recipe
 from benchmarks.result_file import Row, write_result
-from flenwheel_core.families.flux.loading import FluxModel
-from flenwheel_core.nano import weights_folder
+from flenwheel_core.models.embedded import weights_folder
+from flenwheel_core.models.flux1.loading import FluxModel
 
 REFERENCE = "bf16"
 SETTINGS: dict[str, dict[str, object]] = {

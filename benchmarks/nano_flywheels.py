@@ -33,9 +33,9 @@ from benchmarks.nano_turn import (
     run_turn,
 )
 from benchmarks.result_file import RESULTS, Row, write_result
-from flenwheel_core.domain.editor_stages import EditCompareResult
 from flenwheel_core.nano.demo import FIRST_HELD_OUT_SEED
 from flenwheel_core.recipes.model import Recipe
+from flenwheel_core.requests.edit_compare import EditCompareResult
 
 FIRST_SEED = FIRST_HELD_OUT_SEED + 500
 TARGET_PASS_RATE = 0.8

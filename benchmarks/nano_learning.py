@@ -27,15 +27,18 @@ from PIL import Image
 
 from benchmarks.nano_cells import CELLS
 from benchmarks.result_file import RESULTS, Row, write_result
-from flenwheel_core.domain.images import Sampler
-from flenwheel_core.families.flux.generator import FluxGenerator
-from flenwheel_core.families.flux.loading import FluxModel
-from flenwheel_core.families.flux.trainer import train_lora
-from flenwheel_core.families.protocols import GenerateJob, LoraFile
-from flenwheel_core.ids import digest_bytes
-from flenwheel_core.launch import SPINS
-from flenwheel_core.nano import SAME_CHARACTER, weights_folder
+from flenwheel_core.adapters.lora_file import LoraFile
+from flenwheel_core.base.ids import digest_bytes
+from flenwheel_core.documents.images import Sampler
+from flenwheel_core.engine.job import TrainHooks, TrainJob, TrainPicture
+from flenwheel_core.engine.tensor_cache import TensorCache
+from flenwheel_core.models.embedded import weights_folder
+from flenwheel_core.models.flux1.generator import FluxGenerator
+from flenwheel_core.models.flux1.loading import FluxModel
+from flenwheel_core.models.flux1.trainer import train_lora
+from flenwheel_core.models.protocols import GenerateJob
 from flenwheel_core.nano.measure import NanoEmbedder, NanoReader
+from flenwheel_core.nano.threshold import SAME_CHARACTER
 from flenwheel_core.nano.world import (
     HELD_OUT_FROM,
     Character,
@@ -45,8 +48,7 @@ from flenwheel_core.nano.world import (
     source_views,
 )
 from flenwheel_core.recipes.train import TrainingRecipe
-from flenwheel_core.training.cache import TensorCache
-from flenwheel_core.training.job import TrainHooks, TrainJob, TrainPicture
+from flenwheel_core.runner.launch import SPINS
 
 NAME = "nano_learning"
 FIRST = HELD_OUT_FROM + 77_000

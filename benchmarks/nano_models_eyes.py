@@ -10,7 +10,7 @@ from PIL import Image
 from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
 from benchmarks.result_file import Row
-from flenwheel_core.nano import weights_folder
+from flenwheel_core.models.embedded import weights_folder
 from flenwheel_core.nano.measure import (
     NanoEmbedder,
     NanoReader,

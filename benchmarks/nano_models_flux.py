@@ -18,14 +18,17 @@ from PIL import Image
 
 from benchmarks import nano_learning
 from benchmarks.result_file import RESULTS, Row
-from flenwheel_core.domain.images import Sampler
-from flenwheel_core.families.protocols import EditJob, GenerateJob
-from flenwheel_core.families.qwen_edit.editor import QwenEditor
-from flenwheel_core.families.qwen_edit.loading import find_model
-from flenwheel_core.families.registry import open_editor, open_generator
-from flenwheel_core.nano import SAME_CHARACTER, weights_folder
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.documents.images import Sampler
+from flenwheel_core.engine.tensor_cache import TensorCache
+from flenwheel_core.models.embedded import weights_folder
+from flenwheel_core.models.protocols import EditJob, GenerateJob
+from flenwheel_core.models.qwen_image.editor import QwenEditor
+from flenwheel_core.models.qwen_image.loading import find_model
+from flenwheel_core.models.registry import open_editor, open_generator
 from flenwheel_core.nano.measure import NanoEmbedder, NanoReader, Reading, Vectors, facts_of, shares_right
 from flenwheel_core.nano.models.flux import PICTURE_SIZE, TEXT_TOKENS
+from flenwheel_core.nano.threshold import SAME_CHARACTER
 from flenwheel_core.nano.train.autoencoder import psnr_db
 from flenwheel_core.nano.train.qwen_vae import QwenCodec
 from flenwheel_core.nano.train.qwen_vae import reconstruct as qwen_reconstruct
@@ -44,8 +47,6 @@ from flenwheel_core.nano.world import (
     render,
 )
 from flenwheel_core.nano.world.views import VARIED
-from flenwheel_core.settings import Settings
-from flenwheel_core.training.cache import TensorCache
 
 FIRST = HELD_OUT_FROM + 400_000
 PICTURES = 50

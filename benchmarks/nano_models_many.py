@@ -1,7 +1,7 @@
 """Many LoRAs on one frozen nano FLUX, trained side by side as one batch.
 
 Each run has a character and a recipe of its own (noise levels, prior items, learning rate); runs of a group share targets, rank,
-batch size and steps. The arithmetic is that of `flenwheel_core.families.flux.task`; the random numbers are others.
+batch size and steps. The arithmetic is that of `flenwheel_core.models.flux1.task`; the random numbers are others.
 """
 
 import math
@@ -13,8 +13,9 @@ import torch
 from diffusers import FluxTransformer2DModel
 from torch import Tensor, nn
 
-from flenwheel_core.families.flux.adapter import linear_names
-from flenwheel_core.families.flux.targets import lora_ranks
+from flenwheel_core.adapters.peft_adapter import linear_names
+from flenwheel_core.adapters.targets import lora_ranks
+from flenwheel_core.models.flux1.adapter import TARGETS
 from flenwheel_core.nano.models.flux import TEXT_TOKENS, image_ids
 from flenwheel_core.recipes.train import LoraRecipe
 
@@ -99,7 +100,7 @@ class Many:
         shapes: list[tuple[int, int]] = []
         starts: list[Tensor] = []
         generator = torch.Generator().manual_seed(seed)
-        for name, rank in sorted(lora_ranks(linear_names(transformer), lora).items()):
+        for name, rank in sorted(lora_ranks(linear_names(transformer), lora, TARGETS).items()):
             parent, _, leaf = name.rpartition(".")
             owner = transformer.get_submodule(parent) if parent else transformer
             base = owner.get_submodule(leaf)

@@ -24,8 +24,8 @@ from transformers import Dinov2ForImageClassification
 
 from benchmarks.nano_cells import CELLS
 from benchmarks.nano_models_many import Bank, Many, Run, train
-from flenwheel_core.domain.images import ANGLES, EXPRESSIONS
-from flenwheel_core.nano import weights_folder
+from flenwheel_core.documents.images import ANGLES, EXPRESSIONS
+from flenwheel_core.models.embedded import weights_folder
 from flenwheel_core.nano.models.flux import TEXT_TOKENS, pack, unpack
 from flenwheel_core.nano.train.autoencoder import to_model
 from flenwheel_core.nano.world import (

@@ -7,27 +7,28 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar, cast
 
-from flenwheel_core.domain.decisions import DecisionSet, Verdict
-from flenwheel_core.domain.images import ImageRecord, LoraUse
-from flenwheel_core.domain.loras import LoraRecord
-from flenwheel_core.domain.stages import EnrichRequest, GenerateRequest, StageRequest, StageResult
-from flenwheel_core.editor_library import EditorLibrary
+from flenwheel_core.base.progress import Progress
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.documents.decisions import DecisionSet, Verdict
+from flenwheel_core.documents.images import ImageRecord, LoraUse
+from flenwheel_core.documents.loras import LoraRecord
+from flenwheel_core.gates.session import GateKind, Reviews, ReviewSession
 from flenwheel_core.images.folder import find_sources
-from flenwheel_core.library import Character, Library, PoolEntry
+from flenwheel_core.library.characters import Character, Library, PoolEntry
+from flenwheel_core.library.editors import EditorLibrary
+from flenwheel_core.models.pinning import pin_recipe
 from flenwheel_core.nano.demo import load_truth, save_truth, write_sources
 from flenwheel_core.nano.reviewer import Truth, judge, review_gate
-from flenwheel_core.pinning import pin_recipe
-from flenwheel_core.planning import plan_edits, plan_generation
-from flenwheel_core.progress import Progress
+from flenwheel_core.plans.planning import plan_edits, plan_generation
+from flenwheel_core.plans.source_files import keep_files
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.recipes.model import Recipe
-from flenwheel_core.review.session import GateKind, Reviews, ReviewSession
-from flenwheel_core.settings import Settings
-from flenwheel_core.sources import keep_files
-from flenwheel_core.stages import base
-from flenwheel_core.stages.base import Stage
+from flenwheel_core.requests.base import StageRequest, StageResult
+from flenwheel_core.requests.enrich import EnrichRequest
+from flenwheel_core.requests.generate import GenerateRequest
+from flenwheel_core.runner.stage import BENCHMARK, EDIT_TRAIN, ENRICH, GENERATE, INGEST, SCREEN, TRAIN, Stage
+from flenwheel_core.runner.worker import run_stage
 from flenwheel_core.store import Store
-from flenwheel_core.worker import run_stage
 from flows.turn import Turn, uses
 
 Result = TypeVar("Result", bound=StageResult)
@@ -109,7 +110,7 @@ class World:
     def stage(self, stage: Stage[Request, Result], request: Request) -> Result:
         """The result of a stage, made in this process."""
         progress = Progress(stage.name, lambda event: None)
-        trains = stage.name in (base.TRAIN.name, base.EDIT_TRAIN.name)
+        trains = stage.name in (TRAIN.name, EDIT_TRAIN.name)
         result = run_stage(
             cast("Stage[StageRequest, StageResult]", stage),
             request,
@@ -166,7 +167,7 @@ def run_turn(world: World, number: int) -> TurnOutcome:
     began = time.monotonic()
     turn = open_turn(world, number)
     ingest = turn.ingest_request()
-    turn.take_in(ingest, world.stage(base.INGEST, ingest))
+    turn.take_in(ingest, world.stage(INGEST, ingest))
     decisions, edits = _gate_a(world, turn)
     counts = {verdict: sum(line.verdict is verdict for line in decisions.decisions) for verdict in Verdict}
     outcome = TurnOutcome(
@@ -188,12 +189,12 @@ def _character_flywheel(world: World, turn: Turn, outcome: TurnOutcome) -> TurnO
     champion = turn.champion()
     trained = None
     if champion is None:
-        trained = champion = world.stage(base.TRAIN, turn.train_request("v1")).lora
+        trained = champion = world.stage(TRAIN, turn.train_request("v1")).lora
     drawn = _gate_b(world, turn, champion)
     if not world.arm.real_floor:
         turn = _without_real(turn, drawn)
-    challenger = world.stage(base.TRAIN, turn.train_request("challenger")).lora
-    score = world.stage(base.BENCHMARK, turn.benchmark_request(champion, challenger))
+    challenger = world.stage(TRAIN, turn.train_request("challenger")).lora
+    score = world.stage(BENCHMARK, turn.benchmark_request(champion, challenger))
     same_steps = _same_steps(world, turn, challenger) if trained and world.arm == ARMS["both_flywheels"] else None
     believed = score if world.arm.benchmark_decides else score.model_copy(update={"comparison": None})
     promotion = turn.decide(champion, challenger, believed)
@@ -216,9 +217,9 @@ def _same_steps(world: World, turn: Turn, challenger: LoraRecord) -> float | Non
     if request.recipe.steps == steps:
         return None
     shorter = request.recipe.model_copy(update={"steps": steps})
-    lora = world.stage(base.TRAIN, request.model_copy(update={"recipe": shorter, "name": f"{request.name}-short"})).lora
+    lora = world.stage(TRAIN, request.model_copy(update={"recipe": shorter, "name": f"{request.name}-short"})).lora
     card = turn.benchmark_request(None, challenger).model_copy(update={"challenger": lora.digest, "champion": None})
-    return world.stage(base.BENCHMARK, card).challenger.pass_rate
+    return world.stage(BENCHMARK, card).challenger.pass_rate
 
 
 def open_turn(world: World, number: int) -> Turn:
@@ -256,7 +257,7 @@ def edits_of(turn: Turn, loras: tuple[LoraUse, ...]) -> EnrichRequest:
 def _gate_a(world: World, turn: Turn) -> tuple[DecisionSet, int]:
     loras = EditorLibrary(turn.store).loras(turn.recipe.models.editor) if world.arm.flywheel_2 else ()
     request = edits_of(turn, loras)
-    images = world.stage(base.ENRICH, turn.frozen("enrich-r1", EnrichRequest, lambda: request)).images
+    images = world.stage(ENRICH, turn.frozen("enrich-r1", EnrichRequest, lambda: request)).images
     return _review(world, turn, images, "gate-a", "enriched"), len(request.items)
 
 
@@ -268,7 +269,7 @@ def _bare_corrections(world: World, turn: Turn) -> float | None:
     request = turn.store.get_document(f"{turn.folder}/enrich-r1", EnrichRequest)
     if world.arm.flywheel_1 or request is None or not request.loras:
         return None
-    images = world.stage(base.ENRICH, request.model_copy(update={"loras": ()})).images
+    images = world.stage(ENRICH, request.model_copy(update={"loras": ()})).images
     judged = judge(world.store, world.settings, world.store.get_images(images), world.truth())
     return 100 * sum(item.verdict is not Verdict.GOOD for item in judged) / max(1, len(judged))
 
@@ -283,7 +284,7 @@ def _gate_b(world: World, turn: Turn, champion: object) -> list[ImageRecord]:
         sampler=turn.recipe.generate.sampler,
         turn=turn.number,
     )
-    images = world.stage(base.GENERATE, turn.frozen("generate-r1", GenerateRequest, lambda: request)).images
+    images = world.stage(GENERATE, turn.frozen("generate-r1", GenerateRequest, lambda: request)).images
     _review(world, turn, images, "gate-b", "synthetic")
     return list(turn.store.get_images(images))
 
@@ -293,7 +294,7 @@ def _review(world: World, turn: Turn, images: str, gate: str, kind: GateKind) ->
     screenings = None
     if world.arm.screening:
         request = turn.screen_request(f"{gate}-r1", images, strict=kind == "synthetic")
-        screenings = world.stage(base.SCREEN, request).screenings
+        screenings = world.stage(SCREEN, request).screenings
     reviews = Reviews(turn.store)
     session = reviews.open(
         ReviewSession(

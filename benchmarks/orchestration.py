@@ -14,9 +14,9 @@ from datetime import datetime
 from pathlib import Path
 
 from benchmarks.result_file import RESULTS, Row, write_result
-from deployments.prefect_api import FlowRun
-from flenwheel_core.settings import Settings
-from tests.workspace import Running, write_recipe
+from deployments.prefect.api import FlowRun
+from flenwheel_core.base.settings import Settings
+from tests.kit.workspace import Running, write_recipe
 
 HOUR_SECONDS = 3600
 
@@ -103,7 +103,7 @@ def main() -> None:
             workspace=folder / "workspace",
             gpu="cpu",
             author="benchmark",
-            stage_modules=("tests.turn_stages",),
+            stage_modules=("tests.kit.turn_stages",),
             models=folder / "models",
         )
         running = Running(settings, write_recipe(folder))

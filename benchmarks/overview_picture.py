@@ -5,11 +5,11 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from flenwheel_core.domain.decisions import ClosedGate, Verdict
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.documents.decisions import ClosedGate, Verdict
+from flenwheel_core.gates.session import Reviews
 from flenwheel_core.images.sheets import BAD, GOOD, INK, PAPER
-from flenwheel_core.library import Library
-from flenwheel_core.review.session import Reviews
-from flenwheel_core.settings import Settings
+from flenwheel_core.library.characters import Library
 from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import load_picture
 

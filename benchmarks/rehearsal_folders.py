@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from flenwheel_core.nano import weights_folder
+from flenwheel_core.models.embedded import weights_folder
 
 _SHARD_BYTES = 5_000_000_000
 _GIB = 2**30
@@ -151,7 +151,7 @@ def captioner_folder(root: Path, editor: Path) -> Path:
 
 def few_step_lora(path: Path, editor: Path) -> Path:
     """A LoRA as large as Qwen-Image-Lightning's, on all linears of both streams."""
-    from flenwheel_core.families.qwen_edit.fast import MEMBERS
+    from flenwheel_core.models.qwen_image.fast import MEMBERS
 
     width = 3072
     outputs = {"img_mlp.net.0.proj": 4 * width, "txt_mlp.net.0.proj": 4 * width}

@@ -7,23 +7,20 @@ from pathlib import Path
 
 from PIL import Image
 
-from flenwheel_core.domain.editor_stages import ComparedEdit, EditCompareRequest, EditTrainRequest
-from flenwheel_core.domain.images import ImageKind, ImageRecord, LoraUse, Sampler
-from flenwheel_core.domain.prompts import EditItem, GenerateItem
-from flenwheel_core.domain.scores import Fingerprint
-from flenwheel_core.domain.stages import (
-    BenchmarkRequest,
-    CharacterRef,
-    EnrichRequest,
-    GenerateRequest,
-    IngestRequest,
-    SourceFile,
-    TrainItem,
-    TrainRequest,
-)
-from flenwheel_core.domain.triplets import Triplet, TripletSet
+from flenwheel_core.documents.characters import CharacterRef
+from flenwheel_core.documents.images import ImageKind, ImageRecord, LoraUse, Sampler
+from flenwheel_core.documents.prompts import EditItem, GenerateItem
+from flenwheel_core.documents.scores import Fingerprint
+from flenwheel_core.documents.triplets import Triplet, TripletSet
 from flenwheel_core.nano.world import make_character, render, source_views
 from flenwheel_core.recipes.model import Recipe
+from flenwheel_core.requests.benchmark import BenchmarkRequest
+from flenwheel_core.requests.edit_compare import ComparedEdit, EditCompareRequest
+from flenwheel_core.requests.edit_train import EditTrainRequest
+from flenwheel_core.requests.enrich import EnrichRequest
+from flenwheel_core.requests.generate import GenerateRequest
+from flenwheel_core.requests.ingest import IngestRequest, SourceFile
+from flenwheel_core.requests.train import TrainItem, TrainRequest
 from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import save_picture
 

@@ -20,16 +20,18 @@ import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 
 from benchmarks.result_file import Row, write_result
-from flenwheel_core.domain.images import ImageKind, ImageRecord, Labels
-from flenwheel_core.domain.scores import Screening
-from flenwheel_core.domain.stages import CharacterRef, IngestRequest, ScreenRequest, SourceFile
-from flenwheel_core.evaluation.statistics import wilson
+from flenwheel_core.base.progress import Progress
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.base.statistics import wilson
+from flenwheel_core.documents.characters import CharacterRef
+from flenwheel_core.documents.images import ImageKind, ImageRecord, Labels
+from flenwheel_core.documents.scores import Screening
 from flenwheel_core.identity.calibration import equal_error_rate
 from flenwheel_core.nano.world import HELD_OUT_FROM, SPOIL_KINDS, View, make_character, make_view, render, spoil
-from flenwheel_core.progress import Progress
 from flenwheel_core.recipes.screening import IngestRecipe, ScreeningRecipe
-from flenwheel_core.settings import Settings
-from flenwheel_core.stages.base import StageContext
+from flenwheel_core.requests.ingest import IngestRequest, SourceFile
+from flenwheel_core.requests.screen import ScreenRequest
+from flenwheel_core.runner.stage import StageContext
 from flenwheel_core.stages.ingest import ingest
 from flenwheel_core.stages.screen import screen
 from flenwheel_core.store import Store

@@ -25,11 +25,11 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks.result_file import write_result
-from flenwheel_core.domain.images import ANGLES, EXPRESSIONS, ImageKind, ImageRecord, Labels
-from flenwheel_core.domain.scores import Screening
-from flenwheel_core.library import Character, Library
-from flenwheel_core.review.session import Reviews, ReviewSession
-from flenwheel_core.settings import Settings
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.documents.images import ANGLES, EXPRESSIONS, ImageKind, ImageRecord, Labels
+from flenwheel_core.documents.scores import Screening
+from flenwheel_core.gates.session import Reviews, ReviewSession
+from flenwheel_core.library.characters import Character, Library
 from flenwheel_core.store import Store
 
 CHROMIUM = "/usr/bin/chromium"
@@ -194,8 +194,8 @@ SERVE = """
 import sys
 from pathlib import Path
 import uvicorn
-from flenwheel_core.review.web.app import create_app
-from flenwheel_core.settings import Settings
+from deployments.studio.app import create_app
+from flenwheel_core.base.settings import Settings
 app = create_app(Settings(workspace=Path(sys.argv[1])), None)
 uvicorn.run(app, port=int(sys.argv[2]), log_level="warning")
 """

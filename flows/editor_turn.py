@@ -4,27 +4,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from flenwheel_core.domain.base import Document
-from flenwheel_core.domain.decisions import ClosedGate
-from flenwheel_core.domain.editor_stages import (
-    REPEAT,
-    ComparedEdit,
-    EditCompareRequest,
-    EditCompareResult,
-    EditTrainRequest,
-)
-from flenwheel_core.domain.images import ImageRecord, LoraUse
-from flenwheel_core.domain.loras import LoraRecord
-from flenwheel_core.domain.scores import Fingerprint
-from flenwheel_core.domain.triplets import Triplet
-from flenwheel_core.editor_library import EditorLibrary, EditorOutcome, EditorPromotion
-from flenwheel_core.ids import Digest, derive_seed
-from flenwheel_core.library import Library
+from flenwheel_core.base.document import Document
+from flenwheel_core.base.ids import Digest, derive_seed
+from flenwheel_core.documents.decisions import ClosedGate
+from flenwheel_core.documents.images import ImageRecord, LoraUse
+from flenwheel_core.documents.loras import LoraRecord
+from flenwheel_core.documents.scores import Fingerprint
+from flenwheel_core.documents.triplets import Triplet
+from flenwheel_core.gates.session import Reviews, ReviewSession
+from flenwheel_core.lessons.collect import compared, split
+from flenwheel_core.lessons.gather import Lessons, approved_lessons, characters_of
+from flenwheel_core.library.characters import Library
+from flenwheel_core.library.editors import EditorLibrary, EditorOutcome, EditorPromotion
 from flenwheel_core.recipes.model import Recipe
-from flenwheel_core.review.session import Reviews, ReviewSession
+from flenwheel_core.requests.edit_compare import REPEAT, ComparedEdit, EditCompareRequest, EditCompareResult
+from flenwheel_core.requests.edit_train import EditTrainRequest
 from flenwheel_core.store import Store
-from flenwheel_core.triplets.collect import compared, get_triplets, put_triplets, split
-from flenwheel_core.triplets.lessons import Lessons, approved_lessons, characters_of
+from flenwheel_core.store.triplets import get_triplets, put_triplets
 from flows.written import Kind, written
 
 

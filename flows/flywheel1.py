@@ -6,8 +6,9 @@ again, and finds what it did before.
 
 from prefect import flow
 
-from flenwheel_core.domain.loras import LoraRecord
-from flenwheel_core.domain.stages import ExportResult, TrainResult
+from flenwheel_core.documents.loras import LoraRecord
+from flenwheel_core.requests.export import ExportResult
+from flenwheel_core.requests.train import TrainResult
 from flows.opening import plain_errors, start_turn
 from flows.rounds import EnrichedRounds, Rounds, SyntheticRounds
 from flows.turn import Turn

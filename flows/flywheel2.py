@@ -5,8 +5,9 @@ The run suspends at gate C until a person approves the lessons. The next turn of
 
 from prefect import flow
 
-from flenwheel_core.ids import slugify
-from flenwheel_core.triplets.lessons import Lessons
+from flenwheel_core.base.ids import slugify
+from flenwheel_core.lessons.gather import Lessons
+from flenwheel_core.lessons.waiting import waiting_triplets
 from flows.editor_turn import EditorTurn
 from flows.gates import await_gate
 from flows.opening import NothingToDo, plain_errors
@@ -67,7 +68,7 @@ def learn(turn: EditorTurn, lessons: Lessons, round_: int) -> str:
     if score.comparison.promote:
         turn.promote(trained.lora, score)
     turn.end("promoted" if score.comparison.promote else "kept", lessons)
-    later = turn.library.waiting_triplets(turn.character)
+    later = waiting_triplets(turn.library.store, turn.character)
     return score.summary() + (f"; {later} lessons came after gate C opened and wait for the next turn" if later else "")
 
 

@@ -12,9 +12,9 @@ from prefect.input.run_input import keyset_from_base_key
 from prefect.logging import get_run_logger
 from pydantic import Field
 
-from flenwheel_core.domain.decisions import ClosedGate
-from flenwheel_core.review.session import Reviews, ReviewSession
-from flenwheel_core.review.summary import summarise
+from flenwheel_core.documents.decisions import ClosedGate
+from flenwheel_core.gates.session import Reviews, ReviewSession
+from flenwheel_core.gates.summary import summarise
 from tasks.gate_notice import announce_gate
 
 FORM = "Prefect interface"

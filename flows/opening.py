@@ -7,9 +7,9 @@ from typing import ParamSpec
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flenwheel_core.errors import FlenwheelError
-from flenwheel_core.library import Library
-from flenwheel_core.pinning import ModelUse
+from flenwheel_core.base.errors import FlenwheelError
+from flenwheel_core.library.characters import Library
+from flenwheel_core.models.pinning import ModelUse
 from flows.turn import Turn
 from tasks.opening import NotBegun, open_alone, open_store, open_turn, recipe_of
 

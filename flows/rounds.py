@@ -4,16 +4,17 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from flenwheel_core.domain.decisions import ClosedGate, DecisionSet, FinalDecision
-from flenwheel_core.domain.images import ImageKind, ImageRecord
-from flenwheel_core.domain.loras import LoraRecord
-from flenwheel_core.domain.prompts import EditItem, GenerateItem
-from flenwheel_core.domain.stages import EnrichRequest, GenerateRequest
-from flenwheel_core.ids import derive_seed
-from flenwheel_core.library import PoolEntry
-from flenwheel_core.planning import Weights, plan_edits, plan_generation
-from flenwheel_core.review.history import template_success
-from flenwheel_core.review.session import GateKind, ReviewSession
+from flenwheel_core.base.ids import derive_seed
+from flenwheel_core.documents.decisions import ClosedGate, DecisionSet, FinalDecision
+from flenwheel_core.documents.images import ImageKind, ImageRecord
+from flenwheel_core.documents.loras import LoraRecord
+from flenwheel_core.documents.prompts import EditItem, GenerateItem
+from flenwheel_core.gates.session import GateKind, ReviewSession
+from flenwheel_core.library.characters import PoolEntry
+from flenwheel_core.plans.planning import Weights, plan_edits, plan_generation
+from flenwheel_core.records.prompt_history import template_success
+from flenwheel_core.requests.enrich import EnrichRequest
+from flenwheel_core.requests.generate import GenerateRequest
 from flows.gates import await_gate
 from flows.turn import Turn, uses
 from tasks.stages import enrich, generate, screen

@@ -2,10 +2,10 @@
 
 from prefect import flow
 
-from flenwheel_core.domain.loras import LoraRecord
-from flenwheel_core.errors import InputError, NotFoundError
-from flenwheel_core.pinning import BENCHMARK, TRAINING
-from flenwheel_core.provenance import Provenance
+from flenwheel_core.base.errors import InputError, NotFoundError
+from flenwheel_core.documents.loras import LoraRecord
+from flenwheel_core.models.pinning import BENCHMARK_MODELS, TRAINING_MODELS
+from flenwheel_core.records.provenance import Provenance
 from flows.opening import plain_errors, start_alone
 from flows.turn import Turn
 from tasks.reporting import publish_benchmark
@@ -25,7 +25,7 @@ def benchmark_alone(
         against: First characters of the digest of a LoRA to compare with; none if left empty.
         recipe: Recipe with the prompts and seeds; the character's own if left empty.
     """
-    turn = start_alone(character, recipe, BENCHMARK)
+    turn = start_alone(character, recipe, BENCHMARK_MODELS)
     measured = _lora(turn, lora) if lora else _champion(turn)
     champion = _lora(turn, against) if against else None
     score = benchmark(turn.benchmark_request(champion, measured), f"benchmark {measured.name}")
@@ -42,7 +42,7 @@ def train_alone(character: str, recipe: str | None = None) -> str:
         character: Name of the character.
         recipe: Recipe of the training; the character's own if left empty.
     """
-    turn = start_alone(character, recipe, TRAINING)
+    turn = start_alone(character, recipe, TRAINING_MODELS)
     return train(turn.train_request("alone"), f"train {turn.name}").summary()
 
 

@@ -9,32 +9,34 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from flenwheel_core.domain.base import Document
-from flenwheel_core.domain.decisions import ClosedGate
-from flenwheel_core.domain.images import ImageRecord, LoraUse
-from flenwheel_core.domain.loras import LoraRecord
-from flenwheel_core.domain.scores import Fingerprint, Scorecard
-from flenwheel_core.domain.stages import (
-    BenchmarkRequest,
-    BenchmarkResult,
-    ExportRequest,
-    IngestRequest,
-    IngestResult,
-    ScreenRequest,
-    TrainRequest,
-    TrainResult,
-)
-from flenwheel_core.editor_library import EditorLibrary
-from flenwheel_core.errors import InputError
+from flenwheel_core.base.document import Document
+from flenwheel_core.base.errors import InputError
+from flenwheel_core.base.ids import derive_seed
+from flenwheel_core.documents.decisions import ClosedGate
+from flenwheel_core.documents.images import ImageRecord, LoraUse
+from flenwheel_core.documents.loras import LoraRecord
+from flenwheel_core.documents.scores import Fingerprint, Scorecard
 from flenwheel_core.evaluation.card import plan_card
+from flenwheel_core.gates.session import Reviews
 from flenwheel_core.identity.given_captions import training_caption
-from flenwheel_core.ids import derive_seed
-from flenwheel_core.library import Character, CharacterFacts, Library, PoolEntry, Promotion, TurnEnded
-from flenwheel_core.planning import ingest_request, made_caption, sample_prompts, training_items
+from flenwheel_core.library.characters import (
+    Character,
+    CharacterFacts,
+    Library,
+    PoolEntry,
+    Promotion,
+    TurnEnded,
+)
+from flenwheel_core.library.editors import EditorLibrary
+from flenwheel_core.plans.planning import ingest_request, made_caption, sample_prompts, training_items
 from flenwheel_core.recipes.model import Recipe
-from flenwheel_core.review.session import Reviews
+from flenwheel_core.reports.turn_report import TurnFacts
+from flenwheel_core.requests.benchmark import BenchmarkRequest, BenchmarkResult
+from flenwheel_core.requests.export import ExportRequest
+from flenwheel_core.requests.ingest import IngestRequest, IngestResult
+from flenwheel_core.requests.screen import ScreenRequest
+from flenwheel_core.requests.train import TrainRequest, TrainResult
 from flenwheel_core.store import Store
-from flenwheel_core.turn_report import TurnFacts
 from flows.written import Kind, written
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from flenwheel_core.domain.base import Document
+from flenwheel_core.base.document import Document
 from flenwheel_core.store import Store
 
 Kind = TypeVar("Kind", bound=Document)

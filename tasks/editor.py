@@ -5,19 +5,20 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
-from flenwheel_core.domain.base import Document
-from flenwheel_core.domain.editor_stages import EditCompareResult
-from flenwheel_core.editor_library import EditorLibrary
-from flenwheel_core.editor_report import editor_report
-from flenwheel_core.errors import TurnError
-from flenwheel_core.library import Library
-from flenwheel_core.names import CHARACTER
-from flenwheel_core.open_turns import only_one
-from flenwheel_core.pinning import EDITOR_TURN
+from flenwheel_core.base.document import Document
+from flenwheel_core.base.errors import TurnError
+from flenwheel_core.base.names import CHARACTER
+from flenwheel_core.lessons.gather import Lessons, gather_lessons
+from flenwheel_core.lessons.waiting import waiting_triplets
+from flenwheel_core.library.characters import Library
+from flenwheel_core.library.editors import EditorLibrary
+from flenwheel_core.library.turn_numbers import TurnOpened
+from flenwheel_core.models.pinning import EDITOR_TURN_MODELS
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.recipes.model import Recipe
-from flenwheel_core.triplets.lessons import Lessons, gather_lessons
-from flenwheel_core.turn_numbers import TurnOpened
+from flenwheel_core.records.open_turns import only_one
+from flenwheel_core.reports.editor_report import editor_report
+from flenwheel_core.requests.edit_compare import EditCompareResult
 from tasks.opening import NotBegun, open_store, run_states, turn_of_this_run
 from tasks.pinning import pinned
 
@@ -57,14 +58,14 @@ def open_editor_turn(asked: EditorTurnAsked) -> TurnOpened | NotBegun:
         reason = _nothing_to_learn(library, recipe, asked)
         if reason:
             return NotBegun(reason=reason)
-        return library.open_turn(flow_run.id, store.put_blob(pinned(recipe, EDITOR_TURN).to_bytes()), look)
+        return library.open_turn(flow_run.id, store.put_blob(pinned(recipe, EDITOR_TURN_MODELS).to_bytes()), look)
     except TurnError as error:
         return NotBegun(reason=error.message)
 
 
 def _nothing_to_learn(library: EditorLibrary, recipe: Recipe, asked: EditorTurnAsked) -> str:
     """Why no turn is begun for the lessons there are; empty if one is."""
-    fresh = library.waiting_triplets(asked.character)
+    fresh = waiting_triplets(library.store, asked.character)
     if asked.only_when_waiting and fresh < recipe.editor.train_after:
         return (
             f"Not enough new lessons yet: {fresh} of the {recipe.editor.train_after} that editor.train_after asks for."

@@ -5,11 +5,11 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from flenwheel_core.gate_page import gate_page, gate_text
-from flenwheel_core.notify import notify
-from flenwheel_core.review.session import ReviewSession
-from flenwheel_core.services import gate_address
-from flenwheel_core.settings import Settings
+from flenwheel_core.base.services import gate_address
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.gates.session import ReviewSession
+from flenwheel_core.reports.gate_page import gate_page, gate_text
+from flenwheel_core.reports.notify import notify
 from flenwheel_core.store import Store
 
 

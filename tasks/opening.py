@@ -9,18 +9,18 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.runtime import flow_run
 
-from flenwheel_core.domain.base import Document
-from flenwheel_core.errors import TurnError
-from flenwheel_core.ingest_request import ingest_models
-from flenwheel_core.library import Library
-from flenwheel_core.open_turns import only_one, refuse_ended
-from flenwheel_core.pinning import ROLES, ModelUse
+from flenwheel_core.base.document import Document
+from flenwheel_core.base.errors import TurnError
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.gates.flow_server import RunStatus
+from flenwheel_core.library.characters import Library
+from flenwheel_core.library.turn_numbers import TurnOpened
+from flenwheel_core.models.pinning import ROLES, ModelUse
+from flenwheel_core.plans.ingest_request import ingest_models
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.recipes.model import Recipe
-from flenwheel_core.review.flow_server import RunStatus
-from flenwheel_core.settings import Settings
+from flenwheel_core.records.open_turns import only_one, refuse_ended
 from flenwheel_core.store import Store
-from flenwheel_core.turn_numbers import TurnOpened
 from tasks.pinning import pinned
 
 MOST_RUNS = 200

@@ -2,10 +2,10 @@
 
 from collections.abc import Collection
 
-from flenwheel_core.pinning import ModelUse, pin_recipe
-from flenwheel_core.progress import hearing
+from flenwheel_core.base.progress import hearing
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.models.pinning import ModelUse, pin_recipe
 from flenwheel_core.recipes.model import Recipe
-from flenwheel_core.settings import Settings
 from tasks.progress import say
 
 

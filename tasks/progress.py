@@ -11,7 +11,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_logger, get_run_logger
 
-from flenwheel_core.progress import ProgressEvent
+from flenwheel_core.base.progress import ProgressEvent
 
 LOG_SECONDS = 20.0
 ARTIFACT_SECONDS = 1.0

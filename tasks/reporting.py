@@ -4,9 +4,9 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from flenwheel_core.domain.stages import BenchmarkResult
-from flenwheel_core.ids import slugify
-from flenwheel_core.turn_report import TurnFacts, benchmark_report, turn_report
+from flenwheel_core.base.ids import slugify
+from flenwheel_core.reports.turn_report import TurnFacts, benchmark_report, turn_report
+from flenwheel_core.requests.benchmark import BenchmarkResult
 from tasks.opening import open_store
 
 

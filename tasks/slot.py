@@ -16,7 +16,7 @@ from prefect.client.schemas.objects import ConcurrencyLeaseHolder
 from prefect.concurrency.sync import concurrency
 from prefect.runtime import flow_run
 
-from flenwheel_core.progress import ProgressEvent, Sink
+from flenwheel_core.base.progress import ProgressEvent, Sink
 
 LEASE_SECONDS = 60
 WORTH_A_LINE_SECONDS = 1.0

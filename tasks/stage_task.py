@@ -9,12 +9,12 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from flenwheel_core.domain.stages import StageRequest, StageResult
-from flenwheel_core.errors import FlenwheelError, RetryableError
-from flenwheel_core.ids import short
-from flenwheel_core.launch import run_in_child
-from flenwheel_core.settings import Settings
-from flenwheel_core.stages.base import Stage
+from flenwheel_core.base.errors import FlenwheelError, RetryableError
+from flenwheel_core.base.ids import short
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.requests.base import StageRequest, StageResult
+from flenwheel_core.runner.launch import run_in_child
+from flenwheel_core.runner.stage import Stage
 from flenwheel_core.store import Store
 from tasks.progress import reporting
 from tasks.slot import gpu_slot

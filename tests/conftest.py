@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flenwheel_core.settings import Settings
+from flenwheel_core.base.settings import Settings
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -20,9 +20,10 @@ CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "-
 CHROMIUM_FLAGS.append("--host-resolver-rules=MAP *.test 127.0.0.1")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> "Iterator[Browser]":
-    """One headless Chromium for all tests of a run: playwright allows a process no second one."""
+    """One headless Chromium for the tests of a file. Playwright's event loop runs in this thread as long as it is open,
+    and other tests of the process could start none: so it ends with the file."""
     from playwright.sync_api import sync_playwright
 
     path = shutil.which("chromium")
@@ -85,4 +86,4 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings of a fresh workspace without a card; nothing from the machine's own environment."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[1]))
-    return Settings(workspace=tmp_path / "workspace", gpu="cpu", author="tester", stage_modules=("tests.stages",))
+    return Settings(workspace=tmp_path / "workspace", gpu="cpu", author="tester", stage_modules=("tests.kit.stages",))

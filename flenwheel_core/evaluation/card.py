@@ -1,11 +1,11 @@
 """The model card as data: 23 cells, each with the same prompts and seeds for every LoRA that is ever measured."""
 
-from flenwheel_core.domain.images import Labels
-from flenwheel_core.domain.prompts import CARD_CELLS, GenerateItem
-from flenwheel_core.domain.stages import CharacterRef
-from flenwheel_core.ids import derive_seed
+from flenwheel_core.base.ids import derive_seed
+from flenwheel_core.documents.characters import CharacterRef
+from flenwheel_core.documents.images import Labels
+from flenwheel_core.documents.prompts import CARD_CELLS, GenerateItem
+from flenwheel_core.documents.wording import fill
 from flenwheel_core.recipes.model import Recipe
-from flenwheel_core.wording import fill
 
 
 def plan_card(character: CharacterRef, recipe: Recipe) -> tuple[GenerateItem, ...]:

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from flenwheel_core.domain.scores import CellScore, Comparison, Scorecard
-from flenwheel_core.errors import InputError
-from flenwheel_core.evaluation.statistics import mcnemar, sign_flip_test
+from flenwheel_core.base.errors import InputError
+from flenwheel_core.base.statistics import mcnemar, sign_flip_test
+from flenwheel_core.documents.scores import CellScore, Comparison, Scorecard
 from flenwheel_core.recipes.benchmark import BenchmarkRecipe
 
 

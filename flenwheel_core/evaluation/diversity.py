@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from flenwheel_core.identity.quality import THUMBNAIL_PX
+from flenwheel_core.images.quality import THUMBNAIL_PX
 
 KERNEL_WIDTH = 0.12
 """Pictures whose small copies differ by this much (root mean square, 0 to 1) count as about half different."""

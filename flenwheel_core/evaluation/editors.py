@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from flenwheel_core.domain.editor_stages import REPEAT, EditorComparison, EditorScorecard, EditScore
-from flenwheel_core.domain.images import Labels, LoraUse
-from flenwheel_core.evaluation.statistics import sign_flip_test, wilson
+from flenwheel_core.base.statistics import sign_flip_test, wilson
+from flenwheel_core.documents.images import Labels, LoraUse
+from flenwheel_core.requests.edit_compare import REPEAT, EditorComparison, EditorScorecard, EditScore
 
 SIGNIFICANT = 0.05
 IDENTITY_MARGIN = 0.02

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from PIL import Image
 
-from flenwheel_core.domain.prompts import CARD_CELLS
-from flenwheel_core.domain.scores import CellScore, Scorecard
+from flenwheel_core.documents.prompts import CARD_CELLS
+from flenwheel_core.documents.scores import CellScore, Scorecard
 from flenwheel_core.images.sheets import Tile, contact_sheet
 
 PAIRS_PER_ROW = 4

@@ -4,7 +4,7 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from flenwheel_core.domain.scores import Scorecard
+from flenwheel_core.documents.scores import Scorecard
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

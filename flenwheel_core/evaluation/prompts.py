@@ -7,12 +7,12 @@ templates by these figures.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from flenwheel_core.domain.base import Document
-from flenwheel_core.domain.decisions import FinalDecision, Verdict
-from flenwheel_core.domain.images import ImageRecord
-from flenwheel_core.domain.scores import Screening
-from flenwheel_core.evaluation.statistics import wilson
-from flenwheel_core.ids import short
+from flenwheel_core.base.document import Document
+from flenwheel_core.base.ids import short
+from flenwheel_core.base.statistics import wilson
+from flenwheel_core.documents.decisions import FinalDecision, Verdict
+from flenwheel_core.documents.images import ImageRecord
+from flenwheel_core.documents.scores import Screening
 
 PRIOR_PICTURES = 4
 """A template is believed to be average until about this many pictures say otherwise."""

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from flenwheel_core.domain.prompts import CARD_CELLS
-from flenwheel_core.domain.scores import CellScore, Comparison, Scorecard
-from flenwheel_core.domain.stages import BenchmarkResult
-from flenwheel_core.ids import short
+from flenwheel_core.base.ids import short
+from flenwheel_core.documents.prompts import CARD_CELLS
+from flenwheel_core.documents.scores import CellScore, Comparison, Scorecard
+from flenwheel_core.requests.benchmark import BenchmarkResult
 
 
 def benchmark_markdown(result: BenchmarkResult) -> str:

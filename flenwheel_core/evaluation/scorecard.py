@@ -6,15 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from flenwheel_core.domain.images import ImageRecord, Labels
-from flenwheel_core.domain.prompts import CELLS_BY_ID
-from flenwheel_core.domain.scores import CellScore, Fingerprint, Scorecard, ScreenReason
+from flenwheel_core.base.statistics import wilson
+from flenwheel_core.documents.images import ImageRecord, Labels
+from flenwheel_core.documents.prompts import CELLS_BY_ID
+from flenwheel_core.documents.scores import CellScore, Fingerprint, Scorecard, ScreenReason
 from flenwheel_core.evaluation.diversity import diversity
-from flenwheel_core.evaluation.statistics import wilson
-from flenwheel_core.families.protocols import Embedded
 from flenwheel_core.identity.embedding_math import as_vectors, centroid_of
-from flenwheel_core.identity.quality import Measures
+from flenwheel_core.identity.protocols import Embedded
 from flenwheel_core.identity.screening import FingerprintSpace, Identity, Limits, judge_quality
+from flenwheel_core.images.quality import Measures
 
 COARSE_SIDE = {"half-left": "left", "profile-left": "left", "half-right": "right", "profile-right": "right"}
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
-from flenwheel_core.domain.base import Document
-from flenwheel_core.domain.decisions import FinalDecision, Verdict
-from flenwheel_core.domain.scores import Screening
-from flenwheel_core.errors import InputError
-from flenwheel_core.evaluation.statistics import Interval, wilson
+from flenwheel_core.base.document import Document
+from flenwheel_core.base.errors import InputError
+from flenwheel_core.base.statistics import Interval, wilson
+from flenwheel_core.documents.decisions import FinalDecision, Verdict
+from flenwheel_core.documents.scores import Screening
 
 MINIMUM_SAME = 20
 MINIMUM_OTHER = 5

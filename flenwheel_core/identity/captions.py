@@ -6,8 +6,8 @@ them. So captions name what changes (angle, expression, light, clothes) and neve
 
 import re
 
-from flenwheel_core.domain.images import Angle, Expression, Labels, Pose
-from flenwheel_core.domain.stages import CharacterRef
+from flenwheel_core.documents.characters import CharacterRef
+from flenwheel_core.documents.images import Angle, Expression, Labels, Pose
 
 _TRAITS = (
     r"(?:\w+[- ]){0,2}(?:hair|haired|eyes|eyed|eyebrows?|brows|skin|skinned|complexion)",

@@ -17,8 +17,8 @@ from typing import Any, cast
 import numpy as np
 from PIL import Image
 
-from flenwheel_core.domain.images import Labels
-from flenwheel_core.families.protocols import Embedded
+from flenwheel_core.base.ids import digest_json
+from flenwheel_core.documents.images import Labels
 from flenwheel_core.identity.embedding_math import Distance
 from flenwheel_core.identity.face_weights import (
     FACE_MODELS,
@@ -30,8 +30,8 @@ from flenwheel_core.identity.face_weights import (
 )
 from flenwheel_core.identity.faces import CHIP_PADDING, CHIP_PX, Face, FaceFinder
 from flenwheel_core.identity.fingerprint import ThresholdRule
-from flenwheel_core.identity.quality import sharpness_of
-from flenwheel_core.ids import digest_json
+from flenwheel_core.identity.protocols import Embedded
+from flenwheel_core.images.quality import sharpness_of
 
 MINIMUM_SCORE = 0.3
 EXTRA_FACE_SHARE = 0.5

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from flenwheel_core.errors import MissingWeightsError
+from flenwheel_core.base.errors import MissingWeightsError
 
 RECOGNITION = "dlib_face_recognition_resnet_model_v1.dat"
 LANDMARKS = "shape_predictor_5_face_landmarks.dat"

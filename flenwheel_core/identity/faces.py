@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from flenwheel_core.domain.images import Angle
+from flenwheel_core.documents.images import Angle
 from flenwheel_core.identity.face_weights import LANDMARKS, package_file
 
 CHIP_PX = 150

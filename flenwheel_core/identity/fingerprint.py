@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flenwheel_core.domain.scores import Fingerprint
-from flenwheel_core.errors import InputError
+from flenwheel_core.base.errors import InputError
+from flenwheel_core.documents.scores import Fingerprint
 from flenwheel_core.identity.embedding_math import Distance, Vectors, as_vectors, centroid_of, distances_to
 
 DECIMALS = 6

@@ -9,12 +9,12 @@ from functools import lru_cache
 
 from PIL import Image
 
-from flenwheel_core.domain.images import ImageRecord
-from flenwheel_core.domain.scores import ScreenReason
-from flenwheel_core.errors import FlenwheelError
+from flenwheel_core.base.errors import FlenwheelError
+from flenwheel_core.documents.images import ImageRecord
+from flenwheel_core.documents.scores import ScreenReason
+from flenwheel_core.images.difference import Pair, moves
 from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import load_picture
-from flenwheel_core.triplets.checks import Pair, moves
 
 SIDE_PX = 512
 """Pictures are compared as copies of this long side."""

@@ -7,9 +7,9 @@ beyond what the text encoder reads teaches nothing.
 import re
 from dataclasses import dataclass
 
-from flenwheel_core.domain.stages import CharacterRef
+from flenwheel_core.base.plain_text import one_line
+from flenwheel_core.documents.characters import CharacterRef
 from flenwheel_core.identity.captions import with_trigger
-from flenwheel_core.plain_text import one_line
 
 _PLACEHOLDER = re.compile(r"\[\s*(?:trigger|name)\s*\]", re.IGNORECASE)
 _TAG = re.compile(r"<(?:lora|lyco|lycoris|hypernet|embedding):[^<>]*>", re.IGNORECASE)

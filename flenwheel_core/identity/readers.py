@@ -12,11 +12,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from flenwheel_core.domain.images import Labels
-from flenwheel_core.errors import InputError
-from flenwheel_core.families.protocols import Reader
-from flenwheel_core.families.references import ModelRole, resolve_model
-from flenwheel_core.settings import Settings
+from flenwheel_core.base.errors import InputError
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.documents.images import Labels
+from flenwheel_core.identity.protocols import Reader
+from flenwheel_core.models.references import ModelRole, resolve_model
 
 BATCH = 32
 CERTAIN = 0.5

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flenwheel_core.domain.images import Labels
-from flenwheel_core.domain.scores import Fingerprint, ReasonCode, ScreenOutcome, ScreenReason
-from flenwheel_core.families.protocols import Embedded
-from flenwheel_core.identity.duplicates import Match
+from flenwheel_core.documents.images import Labels
+from flenwheel_core.documents.scores import Fingerprint, ReasonCode, ScreenOutcome, ScreenReason
 from flenwheel_core.identity.embedding_math import as_vectors, centroid_of, cosines_to, distances_to
-from flenwheel_core.identity.quality import Measures
+from flenwheel_core.identity.protocols import Embedded
+from flenwheel_core.images.duplicates import Match
+from flenwheel_core.images.quality import Measures
 from flenwheel_core.recipes.screening import ScreeningRecipe
 
 RANK: dict[ScreenOutcome, int] = {"pass": 0, "unsure": 1, "fail": 2}

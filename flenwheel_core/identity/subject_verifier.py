@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from flenwheel_core.errors import MissingWeightsError
-from flenwheel_core.families.protocols import Embedded
+from flenwheel_core.base.errors import MissingWeightsError
+from flenwheel_core.base.ids import digest_json
 from flenwheel_core.identity.face_weights import file_sha256
 from flenwheel_core.identity.fingerprint import ThresholdRule
-from flenwheel_core.ids import digest_json
+from flenwheel_core.identity.protocols import Embedded
 
 BATCH = 16
 GENERAL_RULE = ThresholdRule(distance="cosine", margin=0.12, floor=0.25, cap=0.55, unsure_margin=0.10)

@@ -3,11 +3,11 @@
 import os
 from contextlib import AbstractContextManager
 
-from flenwheel_core.domain.scores import Fingerprint
-from flenwheel_core.errors import InputError, RecipeError
-from flenwheel_core.families.protocols import Verifier
-from flenwheel_core.families.references import ModelRole, resolve_model
-from flenwheel_core.settings import Settings
+from flenwheel_core.base.errors import InputError, RecipeError
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.documents.scores import Fingerprint
+from flenwheel_core.identity.protocols import Verifier
+from flenwheel_core.models.references import ModelRole, resolve_model
 
 
 def is_face(reference: str) -> bool:

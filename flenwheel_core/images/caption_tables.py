@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import takewhile
 from pathlib import PurePosixPath
 
+from flenwheel_core.base.plain_text import lines_of, one_line
 from flenwheel_core.images.entries import PICTURE_SUFFIXES
 from flenwheel_core.images.folder_notes import FolderNotes
 from flenwheel_core.images.names import printable_path
-from flenwheel_core.plain_text import lines_of, one_line
 
 TABLE_SUFFIXES = frozenset({".jsonl", ".json", ".csv", ".tsv"})
 CAPTION_KEYS = ("text", "caption", "prompt", "additional_feature", "description", "image_caption")

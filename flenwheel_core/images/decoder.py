@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from flenwheel_core.errors import FlenwheelError, InputError
+from flenwheel_core.base.errors import FlenwheelError, InputError
 from flenwheel_core.images.messages import Found, Job, Refused, Sign, receive, send
 from flenwheel_core.images.names import printable_name
 from flenwheel_core.images.reading import read_picture

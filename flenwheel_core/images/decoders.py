@@ -10,7 +10,7 @@ import tempfile
 import threading
 from pathlib import Path
 
-from flenwheel_core.errors import BusyError, FlenwheelError, InputError, RetryableError
+from flenwheel_core.base.errors import BusyError, FlenwheelError, InputError, RetryableError
 from flenwheel_core.images.decoder import HEADER_SECONDS, seconds_for
 from flenwheel_core.images.messages import Found, Job, Message, Refused, Sign, receive, send
 from flenwheel_core.images.names import printable_name

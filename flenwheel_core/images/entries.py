@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from flenwheel_core.errors import InputError
+from flenwheel_core.base.errors import InputError
 from flenwheel_core.images.names import printable_name, printable_path, written_name
 from flenwheel_core.images.reading import SUFFIXES
 

@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from flenwheel_core.errors import InputError
+from flenwheel_core.base.errors import InputError
+from flenwheel_core.base.plain_text import cut_to_bytes, decode_text, one_line
 from flenwheel_core.images.caption_tables import TABLE_SUFFIXES, PictureNames, caption_in_json, captions_in_table
 from flenwheel_core.images.entries import PICTURE_SUFFIXES, is_file, list_entries, read_entry
 from flenwheel_core.images.folder_notes import FolderNotes, listed
 from flenwheel_core.images.folder_shapes import CACHE_SUFFIXES, WHY, role_of, shape_of, stem_of
 from flenwheel_core.images.names import written_name
-from flenwheel_core.plain_text import cut_to_bytes, decode_text, one_line
 
 SIDECARS = (".txt", ".caption", ".cap", ".json")
 """Suffixes of a caption beside its picture; the first that is there counts."""

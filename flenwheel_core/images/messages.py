@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
-from flenwheel_core.domain.base import Document
-from flenwheel_core.errors import BY_NAME, FlenwheelError
+from flenwheel_core.base.document import Document
+from flenwheel_core.base.errors import BY_NAME, FlenwheelError
 from flenwheel_core.images.reading import Decoded, Limits
 
 _LENGTHS = struct.Struct(">IQ")

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageCms
 
-from flenwheel_core.errors import InputError, MissingWeightsError
+from flenwheel_core.base.errors import InputError, MissingWeightsError
+from flenwheel_core.images.buckets import MAX_RATIO
 from flenwheel_core.images.names import NAME_LENGTH, printable_name
-from flenwheel_core.training.buckets import MAX_RATIO
 
 if TYPE_CHECKING:
     import numpy as np

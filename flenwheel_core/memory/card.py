@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-    from flenwheel_core.settings import Settings
+    from flenwheel_core.base.settings import Settings
 
 GIB = 2**30
 CONTEXT_GIB = 0.45

@@ -9,10 +9,10 @@ Coefficients were fitted to measurements at full width, two layers (benchmarks/r
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from flenwheel_core.errors import ResourceError
+from flenwheel_core.base.errors import ResourceError
+from flenwheel_core.kernels.frozen_weights import BYTES_PER_WEIGHT, Storage
 from flenwheel_core.memory.card import GIB
 from flenwheel_core.memory.levels import plan_at_level
-from flenwheel_core.training.storage import BYTES_PER_WEIGHT, Storage
 
 ADAPTER_BYTES = 2
 """A weight of a LoRA that is only worn: bfloat16."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from flenwheel_core.errors import NoTighterPlanError
+from flenwheel_core.base.errors import NoTighterPlanError
 
 Plan = TypeVar("Plan")
 

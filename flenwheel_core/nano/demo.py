@@ -4,7 +4,7 @@ import dataclasses
 import json
 from pathlib import Path
 
-from flenwheel_core.errors import InputError
+from flenwheel_core.base.errors import InputError
 from flenwheel_core.nano.reviewer import Truth
 from flenwheel_core.nano.world import View, caption, make_character, render, source_views
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from transformers import AutoImageProcessor, Dinov2ForImageClassification
 
-from flenwheel_core.nano import weights_folder
+from flenwheel_core.models.embedded import weights_folder
 from flenwheel_core.nano.world import Expectation
 
 BATCH = 32

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flenwheel_core.domain.decisions import Decision, Verdict
-from flenwheel_core.domain.images import ImageKind, ImageRecord, Labels
-from flenwheel_core.families.registry import open_reader, open_verifier
-from flenwheel_core.ids import derive_seed
-from flenwheel_core.nano import SAME_CHARACTER
+from flenwheel_core.base.ids import derive_seed
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.documents.decisions import Decision, Verdict
+from flenwheel_core.documents.images import ImageKind, ImageRecord, Labels
+from flenwheel_core.gates.session import Reviews
+from flenwheel_core.identity.readers import open_reader
+from flenwheel_core.identity.verifiers import open_verifier
+from flenwheel_core.nano.threshold import SAME_CHARACTER
 from flenwheel_core.nano.world import Character, View, apply_instruction, make_character, parse_instruction, render
-from flenwheel_core.review.session import Reviews
-from flenwheel_core.settings import Settings
 from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import encode_png, load_picture
 
@@ -122,7 +123,7 @@ def judge(
 
 
 def _true_renders(character: Character) -> "list[Image]":
-    from flenwheel_core.domain.images import ANGLES, EXPRESSIONS
+    from flenwheel_core.documents.images import ANGLES, EXPRESSIONS
 
     views = [
         View(

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from flenwheel_core.domain.base import Document
+from flenwheel_core.base.document import Document
 
 
 class BenchmarkRecipe(Document):

@@ -4,8 +4,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from flenwheel_core.domain.base import Document
-from flenwheel_core.domain.images import is_one, is_unset
+from flenwheel_core.base.document import Document
+from flenwheel_core.documents.images import is_one, is_unset
 from flenwheel_core.recipes.train import SamplingRecipe, TrainingRecipe
 
 

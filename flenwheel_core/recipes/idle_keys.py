@@ -5,7 +5,7 @@ Recipes of finished turns still hold them, so the documents keep the fields; onl
 
 from collections.abc import Mapping
 
-from flenwheel_core.ids import Json
+from flenwheel_core.base.ids import Json
 
 _FACES = "the face finder's limits are fixed, as a character's fingerprint rests on them; leave it out"
 _ONE_SHAPE = "lessons keep their target's shape; leave it out"

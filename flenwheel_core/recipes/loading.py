@@ -8,13 +8,13 @@ from typing import get_args
 
 from pydantic import BaseModel, ValidationError
 
-from flenwheel_core.errors import NotFoundError, RecipeError
-from flenwheel_core.given_path import given_path, is_file
-from flenwheel_core.ids import Json
+from flenwheel_core.base.errors import NotFoundError, RecipeError
+from flenwheel_core.base.given_path import given_path, is_file
+from flenwheel_core.base.ids import Json
+from flenwheel_core.base.settings_sources import read_settings_text
 from flenwheel_core.recipes.idle_keys import idle_keys, is_idle
 from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.recipes.sense import nonsense
-from flenwheel_core.settings_sources import read_settings_text
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 """The recipes that come with the project."""

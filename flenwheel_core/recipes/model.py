@@ -4,9 +4,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from flenwheel_core.domain.base import Document
-from flenwheel_core.domain.images import Sampler, is_unset
-from flenwheel_core.domain.prompts import PromptTemplate
+from flenwheel_core.base.document import Document
+from flenwheel_core.documents.images import Sampler, is_unset
+from flenwheel_core.documents.prompts import PromptTemplate
 from flenwheel_core.recipes.benchmark import BenchmarkRecipe
 from flenwheel_core.recipes.editor import EditorRecipe
 from flenwheel_core.recipes.screening import IngestRecipe, ScreeningRecipe

@@ -2,7 +2,7 @@
 
 from pydantic import Field, model_validator
 
-from flenwheel_core.domain.base import Document
+from flenwheel_core.base.document import Document
 
 
 class IngestRecipe(Document):

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from flenwheel_core.domain.prompts import PromptTemplate
-from flenwheel_core.ids import Json
+from flenwheel_core.base.ids import Json
+from flenwheel_core.documents.prompts import PromptTemplate
+from flenwheel_core.documents.wording import LABEL_ORDER
 from flenwheel_core.recipes.model import Recipe
-from flenwheel_core.wording import LABEL_ORDER
 
 _LARGEST_SEED = 2**63 - 1
 _SIDE_STEP = 16

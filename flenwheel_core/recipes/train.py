@@ -5,8 +5,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from flenwheel_core.domain.base import Document
-from flenwheel_core.domain.images import is_one, is_unset
+from flenwheel_core.base.document import Document
+from flenwheel_core.documents.images import is_one, is_unset
 
 LoraTarget = Literal["attention", "mlp", "modulation", "embedders"]
 Density = Literal["logit_normal", "uniform", "mode", "cosmap"]

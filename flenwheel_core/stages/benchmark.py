@@ -4,18 +4,19 @@ from collections.abc import Iterator, Sequence
 
 from PIL import Image
 
-from flenwheel_core.domain.images import ImageRecord, Labels, LoraUse
-from flenwheel_core.domain.scores import Scorecard
-from flenwheel_core.domain.stages import BenchmarkRequest, BenchmarkResult, GenerateRequest, GenerateResult
+from flenwheel_core.documents.images import ImageRecord, Labels, LoraUse
+from flenwheel_core.documents.scores import Scorecard
 from flenwheel_core.evaluation.compare import compare
 from flenwheel_core.evaluation.grid import draw_grid
 from flenwheel_core.evaluation.scorecard import Look, score_card
-from flenwheel_core.families.protocols import Embedded
-from flenwheel_core.families.registry import open_reader, open_verifier
-from flenwheel_core.identity.quality import Measures, measure
+from flenwheel_core.identity.protocols import Embedded
+from flenwheel_core.identity.readers import open_reader
 from flenwheel_core.identity.screening import limits_of
-from flenwheel_core.identity.verifiers import require_same_version, separate_reader
-from flenwheel_core.stages.base import StageContext
+from flenwheel_core.identity.verifiers import open_verifier, require_same_version, separate_reader
+from flenwheel_core.images.quality import Measures, measure
+from flenwheel_core.requests.benchmark import BenchmarkRequest, BenchmarkResult
+from flenwheel_core.requests.generate import GenerateRequest, GenerateResult
+from flenwheel_core.runner.stage import StageContext
 from flenwheel_core.stages.generate import generate
 from flenwheel_core.store.pictures import encode_png, load_picture
 

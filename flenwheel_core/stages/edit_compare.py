@@ -4,16 +4,9 @@ from collections.abc import Sequence
 
 from PIL.Image import Image
 
-from flenwheel_core.domain.editor_stages import (
-    ComparedEdit,
-    EditCompareRequest,
-    EditCompareResult,
-    EditorScorecard,
-    EditScore,
-)
-from flenwheel_core.domain.images import ImageKind, ImageRecord, Labels, LoraUse
-from flenwheel_core.domain.prompts import EditItem
-from flenwheel_core.domain.stages import CharacterRef, EnrichRequest, EnrichResult
+from flenwheel_core.documents.characters import CharacterRef
+from flenwheel_core.documents.images import ImageKind, ImageRecord, Labels, LoraUse
+from flenwheel_core.documents.prompts import EditItem
 from flenwheel_core.evaluation.editors import (
     KEPT_MARGIN_DB,
     compare_editors,
@@ -23,12 +16,20 @@ from flenwheel_core.evaluation.editors import (
     nearness,
     readable,
 )
-from flenwheel_core.families.protocols import Embedded
-from flenwheel_core.families.registry import open_reader, open_verifier
+from flenwheel_core.identity.protocols import Embedded
+from flenwheel_core.identity.readers import open_reader
 from flenwheel_core.identity.screening import FingerprintSpace
-from flenwheel_core.identity.verifiers import require_same_version
+from flenwheel_core.identity.verifiers import open_verifier, require_same_version
 from flenwheel_core.images.sheets import Tile, contact_sheet
-from flenwheel_core.stages.base import StageContext
+from flenwheel_core.requests.edit_compare import (
+    ComparedEdit,
+    EditCompareRequest,
+    EditCompareResult,
+    EditorScorecard,
+    EditScore,
+)
+from flenwheel_core.requests.enrich import EnrichRequest, EnrichResult
+from flenwheel_core.runner.stage import StageContext
 from flenwheel_core.stages.enrich import enrich
 from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import encode_png, load_picture

@@ -2,14 +2,14 @@
 
 from functools import partial
 
-from flenwheel_core.domain.editor_stages import EditTrainRequest, EditTrainResult
-from flenwheel_core.domain.loras import LoraRecord
-from flenwheel_core.families.qwen_edit.trainer import EditLesson, EditTrainJob, lesson_weights
-from flenwheel_core.families.registry import find_edit_trainer
-from flenwheel_core.stages.base import StageContext
+from flenwheel_core.documents.loras import LoraRecord
+from flenwheel_core.engine.edit_job import EditLesson, EditTrainJob, lesson_weights
+from flenwheel_core.engine.job import TrainHooks
+from flenwheel_core.models.registry import find_edit_trainer
+from flenwheel_core.requests.edit_train import EditTrainRequest, EditTrainResult
+from flenwheel_core.runner.stage import StageContext
 from flenwheel_core.store.pictures import load_picture
-from flenwheel_core.training.job import TrainHooks
-from flenwheel_core.triplets.collect import get_triplets
+from flenwheel_core.store.triplets import get_triplets
 
 
 def edit_train(request: EditTrainRequest, context: StageContext) -> EditTrainResult:

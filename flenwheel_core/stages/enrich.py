@@ -3,14 +3,14 @@
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from flenwheel_core.domain.images import ImageKind, ImageRecord
-from flenwheel_core.domain.prompts import EditItem
-from flenwheel_core.domain.stages import EnrichRequest, EnrichResult
-from flenwheel_core.errors import InputError
-from flenwheel_core.families.protocols import EditJob, Made
-from flenwheel_core.families.registry import open_editor
-from flenwheel_core.stages.base import StageContext
-from flenwheel_core.stages.making import lora_files, make_pictures
+from flenwheel_core.base.errors import InputError
+from flenwheel_core.documents.images import ImageKind, ImageRecord
+from flenwheel_core.documents.prompts import EditItem
+from flenwheel_core.models.protocols import EditJob, Made
+from flenwheel_core.models.registry import open_editor
+from flenwheel_core.requests.enrich import EnrichRequest, EnrichResult
+from flenwheel_core.runner.stage import StageContext
+from flenwheel_core.stages.picture_making import lora_files, make_pictures
 from flenwheel_core.store.pictures import load_picture
 
 

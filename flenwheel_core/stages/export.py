@@ -4,11 +4,14 @@ import io
 import json
 from typing import TYPE_CHECKING
 
-from flenwheel_core.domain.scores import Scorecard
-from flenwheel_core.domain.stages import ExportedFile, ExportRequest, ExportResult
-from flenwheel_core.errors import InputError
-from flenwheel_core.ids import canonical_json, short
-from flenwheel_core.stages.base import StageContext
+from flenwheel_core.adapters.lora_header import file_metadata
+from flenwheel_core.base.errors import InputError
+from flenwheel_core.base.ids import canonical_json, short
+from flenwheel_core.documents.scores import Scorecard
+from flenwheel_core.models.family import Family
+from flenwheel_core.models.registry import family_of_architecture, load_entry
+from flenwheel_core.requests.export import ExportedFile, ExportRequest, ExportResult
+from flenwheel_core.runner.stage import StageContext
 from flenwheel_core.store.pictures import load_picture
 
 if TYPE_CHECKING:
@@ -20,15 +23,15 @@ def export(request: ExportRequest, context: StageContext) -> ExportResult:
     store, lora = context.store, request.lora
     stem = lora.name
     files = {f"{stem}.safetensors": store.get_blob(lora.digest)}
-    kohya_note = None
-    if lora.target == "generator":
-        from flenwheel_core.families.flux.kohya import to_kohya
-
+    other_file = ""
+    family = _family(files[f"{stem}.safetensors"])
+    for layout, entry in ({} if family is None else family.lora_layouts).items():
         try:
-            files[f"{stem}.kohya.safetensors"] = to_kohya(files[f"{stem}.safetensors"])
+            files[f"{stem}.{layout}.safetensors"] = load_entry(entry)(files[f"{stem}.safetensors"])
+            other_file = f"`{stem}.{layout}.safetensors` is the same LoRA in the layout of {layout}'s trainer, for ComfyUI and other tools."
         except InputError as error:
-            kohya_note = f"There is no file in the layout of kohya's trainer. {error.what} {error.why}"
-            context.progress.note(kohya_note)
+            other_file = f"There is no file in the layout of {layout}'s trainer. {error.what} {error.why}"
+            context.progress.note(other_file)
     cover = request.grid or (request.samples[-1].image if request.samples else None)
     if cover is not None:
         files[f"{stem}.png"] = store.get_blob(cover)
@@ -37,14 +40,18 @@ def export(request: ExportRequest, context: StageContext) -> ExportResult:
     files[f"{stem}.json"] = canonical_json(
         {"activation text": f"{lora.trigger} {lora.class_word}", "preferred weight": 1.0}
     )
-    files["README.md"] = str(model_card(request, kohya_note)).encode()
+    tag = "" if family is None else family.card_tag
+    files["README.md"] = str(model_card(request, tag=tag, other_file=other_file)).encode()
     files["provenance.json"] = _provenance(request)
     exported = tuple(ExportedFile(name=name, digest=store.put_blob(data)) for name, data in sorted(files.items()))
     return ExportResult(files=exported)
 
 
-def model_card(request: ExportRequest, kohya_note: str | None = None) -> "ModelCard":
-    """A model card in the Hub's form, with the benchmark's figures; `kohya_note` says why a file is not there."""
+def model_card(request: ExportRequest, *, tag: str = "", other_file: str = "") -> "ModelCard":
+    """A model card in the Hub's form, with the benchmark's figures.
+
+    `tag` is the family's on the Hub; `other_file` names the file for other programs, or says why there is none.
+    """
     from huggingface_hub import ModelCard, ModelCardData
 
     lora, card = request.lora, request.scorecard
@@ -52,7 +59,7 @@ def model_card(request: ExportRequest, kohya_note: str | None = None) -> "ModelC
         base_model=lora.base_model.partition("@")[0],
         library_name="diffusers",
         pipeline_tag="text-to-image" if lora.target == "generator" else "image-to-image",
-        tags=["lora", "flux", "flenwheel", "character"],
+        tags=["lora", *([tag] if tag else []), "flenwheel", "character"],
         instance_prompt=lora.trigger,
         license="other",
     )
@@ -84,11 +91,15 @@ def model_card(request: ExportRequest, kohya_note: str | None = None) -> "ModelC
         f'pipeline("photo of {lora.trigger} {lora.class_word}, smiling, front view").images[0]',
         "```",
         "",
-        kohya_note
-        or f"`{lora.name}.kohya.safetensors` is the same LoRA in the layout of kohya's trainer, for ComfyUI and other tools.",
+        *([other_file] if other_file else []),
         "`provenance.json` names every picture and decision it was made from.",
     ]
     return ModelCard("\n".join(lines) + "\n", ignore_metadata_errors=True)
+
+
+def _family(lora: bytes) -> Family | None:
+    """The family whose trainer wrote this file; None if the file does not say, or names one that is not known here."""
+    return family_of_architecture(file_metadata(lora).get("modelspec.architecture", ""))
 
 
 def _score_lines(card: Scorecard) -> list[str]:

@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from flenwheel_core.domain.images import ImageKind, ImageRecord
-from flenwheel_core.domain.prompts import GenerateItem
-from flenwheel_core.domain.stages import GenerateRequest, GenerateResult
-from flenwheel_core.families.protocols import GenerateJob, Made
-from flenwheel_core.families.registry import open_generator
-from flenwheel_core.stages.base import StageContext
-from flenwheel_core.stages.making import lora_files, make_pictures
+from flenwheel_core.documents.images import ImageKind, ImageRecord
+from flenwheel_core.documents.prompts import GenerateItem
+from flenwheel_core.models.protocols import GenerateJob, Made
+from flenwheel_core.models.registry import open_generator
+from flenwheel_core.requests.generate import GenerateRequest, GenerateResult
+from flenwheel_core.runner.stage import StageContext
+from flenwheel_core.stages.picture_making import lora_files, make_pictures
 
 
 def generate(request: GenerateRequest, context: StageContext) -> GenerateResult:

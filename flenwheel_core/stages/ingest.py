@@ -12,25 +12,26 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
-from flenwheel_core.domain.images import ImageKind, ImageRecord, Labels
-from flenwheel_core.domain.scores import Fingerprint
-from flenwheel_core.domain.stages import IngestProblem, IngestRequest, IngestResult, SourceFile
-from flenwheel_core.errors import FlenwheelError, InputError, MissingWeightsError, NotFoundError
-from flenwheel_core.families.protocols import Embedded, Verifier
-from flenwheel_core.families.registry import open_captioner, open_reader, open_verifier
+from flenwheel_core.base.errors import FlenwheelError, InputError, MissingWeightsError, NotFoundError
+from flenwheel_core.documents.images import ImageKind, ImageRecord, Labels
+from flenwheel_core.documents.scores import Fingerprint
+from flenwheel_core.documents.wording import fill
 from flenwheel_core.identity.captions import labels_in, merged, permanent_traits
-from flenwheel_core.identity.duplicates import CopyFinder
 from flenwheel_core.identity.fingerprint import make_fingerprint, outlying_sources
 from flenwheel_core.identity.given_captions import training_caption
-from flenwheel_core.identity.quality import Measures, measure
-from flenwheel_core.identity.verifiers import separate_reader
+from flenwheel_core.identity.protocols import Embedded, Verifier
+from flenwheel_core.identity.readers import open_reader
+from flenwheel_core.identity.verifiers import open_verifier, separate_reader
 from flenwheel_core.images.decode import Decoded, Limits, decode
 from flenwheel_core.images.decoders import close_decoders
+from flenwheel_core.images.duplicates import CopyFinder
 from flenwheel_core.images.names import printable_path
+from flenwheel_core.images.quality import Measures, measure
+from flenwheel_core.models.registry import open_captioner
 from flenwheel_core.recipes.screening import IngestRecipe
-from flenwheel_core.stages.base import StageContext
+from flenwheel_core.requests.ingest import IngestProblem, IngestRequest, IngestResult, SourceFile
+from flenwheel_core.runner.stage import StageContext
 from flenwheel_core.store.pictures import load_picture, save_picture
-from flenwheel_core.wording import fill
 
 UNKNOWN_DIGEST = "0" * 64
 CHUNK = 16

@@ -9,15 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from flenwheel_core.domain.images import ImageRecord, Labels
-from flenwheel_core.domain.scores import Fingerprint, ReasonCode, Screening, ScreenReason
-from flenwheel_core.domain.stages import ScreenRequest, ScreenResult
-from flenwheel_core.errors import FlenwheelError, InputError
-from flenwheel_core.families.protocols import Embedded
-from flenwheel_core.families.registry import open_reader, open_verifier
-from flenwheel_core.identity.duplicates import CopyFinder, Match, embedding_copies
+from flenwheel_core.base.errors import FlenwheelError, InputError
+from flenwheel_core.documents.images import ImageRecord, Labels
+from flenwheel_core.documents.scores import Fingerprint, ReasonCode, Screening, ScreenReason
 from flenwheel_core.identity.framing import Frames
-from flenwheel_core.identity.quality import Measures, measure
+from flenwheel_core.identity.protocols import Embedded
+from flenwheel_core.identity.readers import open_reader
 from flenwheel_core.identity.screening import (
     RANK,
     Finding,
@@ -33,8 +30,11 @@ from flenwheel_core.identity.screening import (
     sorted_reasons,
     subject_sharpness,
 )
-from flenwheel_core.identity.verifiers import require_same_version, separate_reader
-from flenwheel_core.stages.base import StageContext
+from flenwheel_core.identity.verifiers import open_verifier, require_same_version, separate_reader
+from flenwheel_core.images.duplicates import CopyFinder, Match, embedding_copies
+from flenwheel_core.images.quality import Measures, measure
+from flenwheel_core.requests.screen import ScreenRequest, ScreenResult
+from flenwheel_core.runner.stage import StageContext
 from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import load_picture
 

@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flenwheel_core.domain.loras import LoraRecord, SampleImage
-from flenwheel_core.domain.stages import TrainItem, TrainRequest, TrainResult
-from flenwheel_core.families.registry import find_trainer, open_verifier
+from flenwheel_core.base.ids import digest_json
+from flenwheel_core.documents.loras import LoraRecord, SampleImage
+from flenwheel_core.engine.job import TrainHooks, TrainJob, TrainPicture
 from flenwheel_core.identity.embedding_math import as_vectors, cosines_to
-from flenwheel_core.identity.verifiers import require_same_version
-from flenwheel_core.ids import digest_json
-from flenwheel_core.stages.base import StageContext
+from flenwheel_core.identity.verifiers import open_verifier, require_same_version
+from flenwheel_core.models.registry import find_trainer
+from flenwheel_core.requests.train import TrainItem, TrainRequest, TrainResult
+from flenwheel_core.runner.stage import StageContext
 from flenwheel_core.store.pictures import load_picture
-from flenwheel_core.training.job import TrainHooks, TrainJob, TrainPicture
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from flenwheel_core.training.team import Team
+    from flenwheel_core.engine.team import Team
 
 
 def train(request: TrainRequest, context: StageContext) -> TrainResult:

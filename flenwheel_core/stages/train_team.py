@@ -14,16 +14,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from flenwheel_core.domain.stages import TrainRequest, TrainResult
-from flenwheel_core.errors import EXIT_DONE, InterruptedStageError, ResourceError
-from flenwheel_core.launch import STOP_SECONDS, child_environment, error_of
+from flenwheel_core.base.errors import EXIT_DONE, InterruptedStageError, ResourceError
+from flenwheel_core.base.progress import Progress, ProgressEvent
+from flenwheel_core.base.settings import Settings
 from flenwheel_core.memory.card import limit_process
-from flenwheel_core.progress import Progress, ProgressEvent
-from flenwheel_core.settings import Settings
-from flenwheel_core.stages.base import StageContext
+from flenwheel_core.requests.train import TrainRequest, TrainResult
+from flenwheel_core.runner.launch import STOP_SECONDS, child_environment, error_of
+from flenwheel_core.runner.stage import StageContext
+from flenwheel_core.runner.worker import print_event, report, watch_parent
 from flenwheel_core.stages.train import train_here
 from flenwheel_core.store import Store
-from flenwheel_core.worker import print_event, report, watch_parent
 
 _STOP_FILE = "stop"
 
@@ -130,7 +130,7 @@ def main(arguments: list[str]) -> int:
     stop = _StopFile(request_file.with_name(_STOP_FILE))
     watch_parent(stop)
     try:
-        from flenwheel_core.training.team import Processes
+        from flenwheel_core.engine.team import Processes
 
         settings = Settings()
         limit_process(settings, records_graphs=True)

@@ -9,8 +9,8 @@ from urllib.parse import unquote, urlparse
 
 import fsspec
 
-from flenwheel_core.disk import disk_error
-from flenwheel_core.errors import ResourceError, RetryableError, ServerError, StoreError
+from flenwheel_core.base.disk import disk_error
+from flenwheel_core.base.errors import ResourceError, RetryableError, ServerError, StoreError
 
 
 class Files:

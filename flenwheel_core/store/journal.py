@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from flenwheel_core.domain.base import Document
-from flenwheel_core.errors import CorruptManifestError
+from flenwheel_core.base.document import Document
+from flenwheel_core.base.errors import CorruptManifestError
 from flenwheel_core.store.files import Files
 
 Line = TypeVar("Line", bound=Document)

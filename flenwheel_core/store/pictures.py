@@ -3,7 +3,7 @@
 import io
 from typing import TYPE_CHECKING
 
-from flenwheel_core.domain.images import ImageRecord
+from flenwheel_core.documents.images import ImageRecord
 
 if TYPE_CHECKING:
     from PIL.Image import Image

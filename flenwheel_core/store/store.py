@@ -10,12 +10,12 @@ journals: NAME.jsonl, or NAME/000000001.json on an object store
 from collections.abc import Iterator
 from typing import TypeVar
 
-from flenwheel_core.domain.base import Document
-from flenwheel_core.domain.images import ImageRecord
-from flenwheel_core.domain.scores import Screening
-from flenwheel_core.domain.stages import StageRequest, StageResult
-from flenwheel_core.errors import CorruptBlobError, NotFoundError
-from flenwheel_core.ids import digest_bytes, short
+from flenwheel_core.base.document import Document
+from flenwheel_core.base.errors import CorruptBlobError, NotFoundError
+from flenwheel_core.base.ids import digest_bytes, short
+from flenwheel_core.documents.images import ImageRecord
+from flenwheel_core.documents.scores import Screening
+from flenwheel_core.requests.base import StageRequest, StageResult
 from flenwheel_core.store.files import Files
 from flenwheel_core.store.journal import Journal
 from flenwheel_core.store.tables import from_parquet, table_digest, to_parquet

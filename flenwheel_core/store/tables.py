@@ -8,11 +8,11 @@ import polars as pl
 from polars.exceptions import PolarsError
 from pydantic import ValidationError
 
-from flenwheel_core.domain.base import Document
-from flenwheel_core.domain.images import ImageRecord
-from flenwheel_core.domain.scores import Screening
-from flenwheel_core.errors import CorruptManifestError, first_line
-from flenwheel_core.ids import canonical_json, digest_bytes
+from flenwheel_core.base.document import Document
+from flenwheel_core.base.errors import CorruptManifestError, first_line
+from flenwheel_core.base.ids import canonical_json, digest_bytes
+from flenwheel_core.documents.images import ImageRecord
+from flenwheel_core.documents.scores import Screening
 
 Row = TypeVar("Row", bound=Document)
 

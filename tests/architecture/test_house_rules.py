@@ -35,15 +35,15 @@ def test_no_catch_all_modules() -> None:
 @pytest.mark.parametrize(
     "module",
     [
-        "flenwheel_core.domain.stages",
+        "flenwheel_core.requests.train",
         "flenwheel_core.store",
-        "flenwheel_core.library",
-        "flenwheel_core.planning",
+        "flenwheel_core.library.characters",
+        "flenwheel_core.plans.planning",
         "flenwheel_core.recipes.loading",
-        "flenwheel_core.review.session",
-        "flenwheel_core.launch",
-        "flenwheel_core.worker",
-        "flenwheel_core.families.registry",
+        "flenwheel_core.gates.session",
+        "flenwheel_core.runner.launch",
+        "flenwheel_core.runner.worker",
+        "flenwheel_core.models.registry",
     ],
 )
 def test_light_modules_load_nothing_heavy(module: str) -> None:

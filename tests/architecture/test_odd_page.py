@@ -9,7 +9,7 @@ import pytest
 from tests.architecture.test_house_rules import ROOT, sources
 
 PAGE = ROOT / "docs" / "odd.md"
-SCRIPTS = ROOT / "flenwheel_core" / "review" / "web" / "static"
+SCRIPTS = ROOT / "deployments" / "studio" / "static"
 
 
 def _quoted() -> list[str]:

@@ -14,14 +14,14 @@ import pytest
 import uvicorn
 from playwright.sync_api import Browser
 
-from deployments.prefect_api import USER
-from flenwheel_core.review.session import Reviews
-from flenwheel_core.review.web.app import create_app
+from deployments.prefect.api import USER
+from deployments.studio.app import create_app
+from flenwheel_core.gates.session import Reviews
 from flenwheel_core.store import Store
-from tests.deployments.prefect_process import serve
-from tests.review.browser.conftest import Reviewer, free_port, until
-from tests.review.world import open_gate, settings_in
-from tests.workspace import PROJECT
+from tests.deployments.studio.browser.conftest import Reviewer, free_port, until
+from tests.kit.gate_world import open_gate, settings_in
+from tests.kit.prefect_process import serve
+from tests.kit.workspace import PROJECT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 TOKEN = "a-secret-of-the-team"

@@ -4,13 +4,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from flenwheel_core.domain.decisions import Decision, Verdict
-from flenwheel_core.domain.images import LoraUse
-from flenwheel_core.domain.stages import EnrichRequest
-from flenwheel_core.editor_library import EditorLibrary
-from flenwheel_core.library import Library
-from flenwheel_core.review.session import Reviews
-from tests.workspace import Running, wait_for
+from flenwheel_core.documents.decisions import Decision, Verdict
+from flenwheel_core.documents.images import LoraUse
+from flenwheel_core.gates.session import Reviews
+from flenwheel_core.library.characters import Library
+from flenwheel_core.library.editors import EditorLibrary
+from flenwheel_core.requests.enrich import EnrichRequest
+from tests.kit.workspace import Running, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -33,7 +33,8 @@ def test_the_editor_learns_from_a_turn_and_the_next_turn_uses_it(running: Runnin
     running.add_character("vera")
     early = running.wait_state(running.api.start("flywheel-2/turn", {"character": "vera"}).id, "COMPLETED", "FAILED")
     assert early.state is not None and early.state.type == "COMPLETED", running.worker_log()
-    assert [run.outcome for run in EditorLibrary(running.store).ended_runs()][-1] == "too few"
+    ended = {run.flow_run: run.outcome for run in EditorLibrary(running.store).ended_runs()}
+    assert ended[early.id] == "too few"
 
     turn = running.schedule("vera")
     running.wait_gate("vera-t1-gate-a-r1")
@@ -53,7 +54,7 @@ def test_the_editor_learns_from_a_turn_and_the_next_turn_uses_it(running: Runnin
     assert closed is not None and closed.reviewer == "form" and closed.good >= 10
 
     library = EditorLibrary(running.store)
-    assert [line.outcome for line in library.ended_runs()][-1] == "promoted"
+    assert {line.flow_run: line.outcome for line in library.ended_runs()}[run] == "promoted"
     champion = library.champions()[-1]
     assert champion.lora.target == "editor" and champion.flow_run == run
     waiting = running.api.start("flywheel-2/when-lessons-wait", {}).id

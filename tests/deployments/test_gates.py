@@ -5,11 +5,11 @@ import signal
 
 import pytest
 
-from deployments.prefect_gates import resume_gate, waiting_runs
-from deployments.reconciler import reconcile
-from flenwheel_core.library import Library
-from flenwheel_core.review.session import Reviews
-from tests.workspace import Running, wait_for
+from deployments.prefect.gates import resume_gate, waiting_runs
+from deployments.workspace.reconciler import reconcile
+from flenwheel_core.gates.session import Reviews
+from flenwheel_core.library.characters import Library
+from tests.kit.workspace import Running, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -2,14 +2,15 @@
 
 import pytest
 
-from deployments.prefect_api import FlowRun
-from deployments.prefect_gates import waiting_runs
-from flenwheel_core.editor_library import EditorLibrary
-from flenwheel_core.library import Library
-from flenwheel_core.review.session import Reviews
-from flenwheel_core.triplets.collect import collect_triplets, imported_triplets
+from deployments.prefect.api import FlowRun
+from deployments.prefect.gates import waiting_runs
+from flenwheel_core.gates.session import Reviews
+from flenwheel_core.lessons.collect import collect_triplets
+from flenwheel_core.lessons.waiting import waiting_triplets
+from flenwheel_core.library.characters import Library
+from flenwheel_core.store.triplets import imported_triplets
 from tests.deployments.test_flywheel2 import approve_every_picture
-from tests.workspace import FINAL, Running, wait_for
+from tests.kit.workspace import FINAL, Running, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -83,7 +84,7 @@ def test_a_gate_is_answered_for_one_run_only_and_a_stop_is_remembered(running: R
     ended(running, second)
 
     assert "stopped these lessons" in skipped(running, begin())
-    assert EditorLibrary(running.store).waiting_triplets("uma") == 0
+    assert waiting_triplets(running.store, "uma") == 0
     again = begin(offer_stopped=True)
     running.answer(running.wait_editor_gate(again), "stop")
     ended(running, again)

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from flenwheel_core.domain.loras import LoraRecord
-from flenwheel_core.domain.triplets import Triplet
+from flenwheel_core.documents.loras import LoraRecord
+from flenwheel_core.documents.triplets import Triplet
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.store import Store
-from flenwheel_core.triplets.collect import put_triplets
+from flenwheel_core.store.triplets import put_triplets
 from flows.editor_turn import ChosenLessons, EditorTurn
 
 

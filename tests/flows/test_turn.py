@@ -5,14 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from flenwheel_core.domain.decisions import DecisionSet, FinalDecision, Verdict
-from flenwheel_core.domain.images import ImageKind, ImageRecord, Labels
-from flenwheel_core.domain.loras import LoraRecord
-from flenwheel_core.domain.scores import Comparison, Fingerprint, Scorecard
-from flenwheel_core.domain.stages import BenchmarkResult, IngestResult, SourceFile
-from flenwheel_core.errors import InputError
-from flenwheel_core.library import Character, Library
+from flenwheel_core.base.errors import InputError
+from flenwheel_core.documents.decisions import DecisionSet, FinalDecision, Verdict
+from flenwheel_core.documents.images import ImageKind, ImageRecord, Labels
+from flenwheel_core.documents.loras import LoraRecord
+from flenwheel_core.documents.scores import Comparison, Fingerprint, Scorecard
+from flenwheel_core.library.characters import Character, Library
 from flenwheel_core.recipes.loading import load_recipe
+from flenwheel_core.requests.benchmark import BenchmarkResult
+from flenwheel_core.requests.ingest import IngestResult, SourceFile
 from flenwheel_core.store import Store
 from flows.rounds import EnrichedRounds
 from flows.turn import Turn

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.gpu
 TRY = """
 import torch
 from flenwheel_core.memory.card import is_out_of_memory, limit_process
-from flenwheel_core.settings import Settings
+from flenwheel_core.base.settings import Settings
 
 card = limit_process(Settings(vram_gib=4.0))
 assert 3.0 < card.usable_gib < 4.0, card

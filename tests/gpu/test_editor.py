@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from flenwheel_core.families.qwen_edit.loading import find_model
-from flenwheel_core.families.qwen_edit.trainer import EditLesson, EditTrainJob, train_editor
-from flenwheel_core.nano import weights_folder
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.engine.edit_job import EditLesson, EditTrainJob
+from flenwheel_core.engine.job import TrainHooks
+from flenwheel_core.engine.tensor_cache import TensorCache
+from flenwheel_core.models.embedded import weights_folder
+from flenwheel_core.models.qwen_image.loading import find_model
+from flenwheel_core.models.qwen_image.trainer import train_editor
 from flenwheel_core.nano.world import ANGLES, HELD_OUT_FROM, instruction, make_character, make_view, render
 from flenwheel_core.recipes.train import TrainingRecipe
-from flenwheel_core.settings import Settings
-from flenwheel_core.training.cache import TensorCache
-from flenwheel_core.training.job import TrainHooks
 
 RECIPE = TrainingRecipe.model_validate(
     {

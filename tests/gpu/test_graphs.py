@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from flenwheel_core.training.graphs import Recorder
-from tests.gpu.world import ROOT, search_path
+from flenwheel_core.engine.graphs import Recorder
+from tests.kit.gpu_world import ROOT, search_path
 
 
 def setting() -> tuple[list[torch.nn.Parameter], dict[str, torch.Tensor]]:

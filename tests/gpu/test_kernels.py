@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from flenwheel_core.training.attention import attention, cudnn_attention_works
-from flenwheel_core.training.frozen_product import quantise
-from flenwheel_core.training.gelu import gelu
-from flenwheel_core.training.kernel_check import KERNELS, kernel_works
-from flenwheel_core.training.lora_linear import Adapter, lora_linear
-from flenwheel_core.training.storage import Storage, quantise_rows, store, transposed_codes
+from flenwheel_core.adapters.lora_linear import Adapter, lora_linear
+from flenwheel_core.kernels.attention import attention, cudnn_attention_works
+from flenwheel_core.kernels.check import KERNELS, kernel_works
+from flenwheel_core.kernels.frozen_product import quantise
+from flenwheel_core.kernels.frozen_weights import Storage, quantise_rows, store, transposed_codes
+from flenwheel_core.kernels.gelu import gelu
 
 CARD = "cuda"
 

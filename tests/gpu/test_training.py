@@ -8,15 +8,16 @@ import pytest
 import torch
 from PIL import Image
 
-from flenwheel_core.errors import OutOfMemoryError
-from flenwheel_core.families.flux.encoding import encode_captions
-from flenwheel_core.families.flux.generator import FluxGenerator
-from flenwheel_core.families.flux.loading import TextFormat
-from flenwheel_core.families.flux.memory import plan_training
-from flenwheel_core.families.protocols import GenerateJob, LoraFile
-from flenwheel_core.training.cache import TensorCache
-from flenwheel_core.training.tensor_file import read_tensors
-from tests.gpu.world import SAMPLER, card_model, finished, interrupt, job, start, train
+from flenwheel_core.adapters.lora_file import LoraFile
+from flenwheel_core.base.errors import OutOfMemoryError
+from flenwheel_core.engine.tensor_cache import TensorCache
+from flenwheel_core.engine.tensor_file import read_tensors
+from flenwheel_core.models.flux1.encoding import encode_captions
+from flenwheel_core.models.flux1.generator import FluxGenerator
+from flenwheel_core.models.flux1.loading import TextFormat
+from flenwheel_core.models.flux1.memory import plan_training
+from flenwheel_core.models.protocols import GenerateJob
+from tests.kit.gpu_world import SAMPLER, card_model, finished, interrupt, job, start, train
 
 EAGER: dict[str, object] = {"compile": False}
 GIB = 2**30
@@ -142,11 +143,11 @@ def test_out_of_memory_is_told_and_the_tighter_plan_goes_on_from_the_checkpoint(
 
 
 def _recomputed(model: object, recipe: object, level: int) -> int:
-    from flenwheel_core.errors import ResourceError
+    from flenwheel_core.base.errors import ResourceError
 
     try:
         chosen = plan_training(model, recipe, tighter=level)  # type: ignore[arg-type]
     except ResourceError:
         return -1
     assert chosen is not None
-    return chosen.plan.recompute_double + chosen.plan.recompute_single
+    return sum(chosen.plan.recompute)

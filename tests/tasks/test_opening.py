@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from flenwheel_core.errors import InputError
-from flenwheel_core.library import Character
-from flenwheel_core.settings import Settings
+from flenwheel_core.base.errors import InputError
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.library.characters import Character
 from flenwheel_core.store import Store
 from tasks.editor import EditorTurnAsked, open_editor_turn
 from tasks.opening import open_alone, open_turn

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.lib.format import open_memmap
 
-from flenwheel_core.domain.images import ANGLES, EXPRESSIONS, POSES
-from flenwheel_core.ids import derive_seed
+from flenwheel_core.base.ids import derive_seed
+from flenwheel_core.documents.images import ANGLES, EXPRESSIONS, POSES
 from flenwheel_core.nano.world.captions import caption
 from flenwheel_core.nano.world.chance import chance_of
 from flenwheel_core.nano.world.characters import (

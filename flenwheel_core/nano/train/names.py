@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.lib.format import open_memmap
 
-from flenwheel_core.ids import derive_seed
+from flenwheel_core.base.ids import derive_seed
 from flenwheel_core.nano.train.data import CAPTIONS, PICTURE_PX, PORTRAIT_SHARE
 from flenwheel_core.nano.world.captions import CLASS_WORD, caption, rare_name
 from flenwheel_core.nano.world.chance import chance_of

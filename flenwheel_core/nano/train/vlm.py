@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import AutoProcessor, PreTrainedTokenizerBase, Qwen2_5_VLForConditionalGeneration
 
-from flenwheel_core.ids import derive_seed
+from flenwheel_core.base.ids import derive_seed
 from flenwheel_core.nano.models.vlm import IMAGE_TOKENS, WIDTH, build_processor, build_tokenizer, build_vlm
 from flenwheel_core.nano.models.vlm_static import image_features, text_hidden
 from flenwheel_core.nano.train.augment import augmented

@@ -3,7 +3,7 @@
 Everything is a function of seeds: the same character and view give the same picture everywhere.
 """
 
-from flenwheel_core.domain.images import ANGLES, EXPRESSIONS, POSES
+from flenwheel_core.documents.images import ANGLES, EXPRESSIONS, POSES
 from flenwheel_core.nano.world.captions import (
     SYLLABLES,
     Attributes,

@@ -2,7 +2,7 @@
 
 import random
 
-from flenwheel_core.ids import derive_seed
+from flenwheel_core.base.ids import derive_seed
 
 
 def chance_of(seed: int, *parts: str | int) -> random.Random:

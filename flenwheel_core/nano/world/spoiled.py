@@ -7,8 +7,8 @@ from typing import Literal, get_args
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
-from flenwheel_core.domain.images import ANGLES, EXPRESSIONS
-from flenwheel_core.ids import derive_seed
+from flenwheel_core.base.ids import derive_seed
+from flenwheel_core.documents.images import ANGLES, EXPRESSIONS
 from flenwheel_core.nano.world.chance import chance_of
 from flenwheel_core.nano.world.characters import HELD_OUT_FROM, Character, make_character
 from flenwheel_core.nano.world.render import render

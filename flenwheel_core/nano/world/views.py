@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from flenwheel_core.domain.images import ANGLES, EXPRESSIONS, POSES
+from flenwheel_core.documents.images import ANGLES, EXPRESSIONS, POSES
 from flenwheel_core.nano.world.chance import chance_of
 from flenwheel_core.nano.world.characters import CLOTHINGS
 

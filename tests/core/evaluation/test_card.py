@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from flenwheel_core.domain.images import ImageKind, ImageRecord, Labels
-from flenwheel_core.domain.prompts import CARD_CELLS, CELLS_BY_ID
-from flenwheel_core.domain.scores import Fingerprint
-from flenwheel_core.domain.stages import CharacterRef
+from flenwheel_core.documents.characters import CharacterRef
+from flenwheel_core.documents.images import ImageKind, ImageRecord, Labels
+from flenwheel_core.documents.prompts import CARD_CELLS, CELLS_BY_ID
+from flenwheel_core.documents.scores import Fingerprint
 from flenwheel_core.evaluation.card import plan_card
 from flenwheel_core.evaluation.scorecard import Look, score_card
-from flenwheel_core.families.protocols import Embedded
-from flenwheel_core.identity.quality import Measures
+from flenwheel_core.identity.protocols import Embedded
 from flenwheel_core.identity.screening import limits_of
+from flenwheel_core.images.quality import Measures
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.recipes.screening import ScreeningRecipe
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from flenwheel_core.errors import InputError
+from flenwheel_core.base.errors import InputError
 from flenwheel_core.evaluation.compare import collapse_alarm, compare
 from flenwheel_core.recipes.benchmark import BenchmarkRecipe
-from tests.core.evaluation.cards import card
+from tests.kit.scorecards import card
 
 RECIPE = BenchmarkRecipe()
 

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flenwheel_core.domain.editor_stages import EditorScorecard, EditScore
-from flenwheel_core.domain.images import Labels, LoraUse
+from flenwheel_core.documents.images import Labels, LoraUse
 from flenwheel_core.evaluation.editors import (
     compare_editors,
     edit_scorecard,
@@ -14,6 +13,7 @@ from flenwheel_core.evaluation.editors import (
     nearness,
     readable,
 )
+from flenwheel_core.requests.edit_compare import EditorScorecard, EditScore
 
 
 def noise(seed: int) -> Image.Image:

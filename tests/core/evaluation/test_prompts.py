@@ -1,8 +1,8 @@
 """Prompt-pattern statistics: people overrule screening, few pictures prove little, old models are no evidence."""
 
-from flenwheel_core.domain.decisions import FinalDecision, Verdict
-from flenwheel_core.domain.images import ImageKind, ImageRecord, LoraUse
-from flenwheel_core.domain.scores import Screening, ScreenReason
+from flenwheel_core.documents.decisions import FinalDecision, Verdict
+from flenwheel_core.documents.images import ImageKind, ImageRecord, LoraUse
+from flenwheel_core.documents.scores import Screening, ScreenReason
 from flenwheel_core.evaluation.prompts import template_statistics, template_weights
 
 

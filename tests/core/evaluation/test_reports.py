@@ -4,15 +4,15 @@ import io
 
 from PIL import Image
 
-from flenwheel_core.domain.prompts import CARD_CELLS
-from flenwheel_core.domain.stages import BenchmarkResult
+from flenwheel_core.documents.prompts import CARD_CELLS
 from flenwheel_core.evaluation.compare import compare
 from flenwheel_core.evaluation.grid import draw_grid
 from flenwheel_core.evaluation.plots import plot_turns
 from flenwheel_core.evaluation.report import benchmark_markdown
 from flenwheel_core.images.sheets import BAD, GOOD
 from flenwheel_core.recipes.benchmark import BenchmarkRecipe
-from tests.core.evaluation.cards import card
+from flenwheel_core.requests.benchmark import BenchmarkResult
+from tests.kit.scorecards import card
 
 CHAMPION, CHALLENGER = card(passed=10), card(passed=20, identity=0.95, lora="b" * 64)
 

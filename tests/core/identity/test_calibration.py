@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from flenwheel_core.domain.decisions import FinalDecision, Verdict
-from flenwheel_core.domain.scores import Screening
-from flenwheel_core.errors import InputError
+from flenwheel_core.base.errors import InputError
+from flenwheel_core.documents.decisions import FinalDecision, Verdict
+from flenwheel_core.documents.scores import Screening
 from flenwheel_core.identity.calibration import Judged, calibrate, equal_error_rate, judged_pictures
 
 

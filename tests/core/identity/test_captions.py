@@ -2,8 +2,8 @@
 
 import pytest
 
-from flenwheel_core.domain.images import Labels
-from flenwheel_core.domain.stages import CharacterRef
+from flenwheel_core.documents.characters import CharacterRef
+from flenwheel_core.documents.images import Labels
 from flenwheel_core.identity.captions import labels_in, merged, permanent_traits, with_trigger
 
 CHARACTER = CharacterRef(name="hero", trigger="ohwx_char", class_word="person", kind="person")

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from flenwheel_core.errors import MissingWeightsError, RecipeError
+from flenwheel_core.base.errors import MissingWeightsError, RecipeError
+from flenwheel_core.base.settings import Settings
 from flenwheel_core.identity import face_weights
 from flenwheel_core.identity.face_verifier import FaceVerifier
 from flenwheel_core.identity.face_weights import FACE_MODELS, RECOGNITION, package_file, provide_weights
 from flenwheel_core.identity.faces import FaceFinder
 from flenwheel_core.identity.verifiers import open_verifier
-from flenwheel_core.settings import Settings
-from tests.core.identity.faces_fixture import astronaut, honest_variants, without_face
+from tests.kit.faces import astronaut, honest_variants, without_face
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from flenwheel_core.errors import InputError
+from flenwheel_core.base.errors import InputError
 from flenwheel_core.identity.embedding_math import centroid_of, distances_to
 from flenwheel_core.identity.fingerprint import (
     ThresholdRule,

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from flenwheel_core.domain.images import ImageKind, ImageRecord, Labels
-from flenwheel_core.domain.scores import ScreenReason
+from flenwheel_core.documents.images import ImageKind, ImageRecord, Labels
+from flenwheel_core.documents.scores import ScreenReason
 from flenwheel_core.identity.framing import Frames
 from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import save_picture
-from tests.core.triplets.test_checks import relit, scene, with_patch
+from tests.core.lessons.test_checks import relit, scene, with_patch
 
 FRONT = Labels(angle="front")
 

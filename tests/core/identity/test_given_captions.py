@@ -2,7 +2,7 @@
 
 import pytest
 
-from flenwheel_core.domain.stages import CharacterRef
+from flenwheel_core.documents.characters import CharacterRef
 from flenwheel_core.identity.given_captions import about_tokens, training_caption
 
 CHARACTER = CharacterRef(name="hero", trigger="ohwx_char", class_word="person", kind="person")

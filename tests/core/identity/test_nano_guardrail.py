@@ -8,12 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from flenwheel_core.families.protocols import Reader, Verifier
-from flenwheel_core.families.registry import open_reader, open_verifier
+from flenwheel_core.base.settings import Settings
 from flenwheel_core.identity.embedding_math import as_vectors, centroid_of, distances_to
 from flenwheel_core.identity.fingerprint import make_fingerprint
+from flenwheel_core.identity.protocols import Reader, Verifier
+from flenwheel_core.identity.readers import open_reader
+from flenwheel_core.identity.verifiers import open_verifier
 from flenwheel_core.nano.world import HELD_OUT_FROM, Character, make_character, make_view, render
-from flenwheel_core.settings import Settings
 
 pytestmark = pytest.mark.slow
 VIEWS = 8

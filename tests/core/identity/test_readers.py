@@ -7,11 +7,11 @@ import torch
 from PIL import Image
 from transformers import Dinov2Config, Dinov2ForImageClassification, ViTImageProcessor
 
-from flenwheel_core.domain.images import Labels
-from flenwheel_core.errors import InputError
+from flenwheel_core.base.errors import InputError
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.documents.images import Labels
 from flenwheel_core.identity.readers import ClassifierReader, open_reader
-from flenwheel_core.settings import Settings
-from tests.core.identity.faces_fixture import astronaut, without_face
+from tests.kit.faces import astronaut, without_face
 
 NAMES = ("angle=front", "angle=half-left", "expression=sad", "expression=angry", "hair=bald", "hair=short")
 

@@ -18,10 +18,10 @@ from transformers import (
     ViTModel,
 )
 
-from flenwheel_core.errors import MissingWeightsError
+from flenwheel_core.base.errors import MissingWeightsError
 from flenwheel_core.identity.subject_verifier import GENERAL_RULE, IDENTITY_RULE, SubjectVerifier
 from flenwheel_core.nano.world import make_character, make_view, render
-from tests.core.identity.stage_world import tiny_vision_model
+from tests.kit.stage_world import tiny_vision_model
 
 SMALL = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
 VISION = {**SMALL, "image_size": 64, "patch_size": 16}

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from flenwheel_core.errors import FlenwheelError, InputError
+from flenwheel_core.base.errors import FlenwheelError, InputError
 from flenwheel_core.images.decode import Limits, decode
 from flenwheel_core.images.names import printable_name
 from flenwheel_core.store.pictures import encode_png

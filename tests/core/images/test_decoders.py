@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flenwheel_core.errors import BusyError, InputError, RetryableError
+from flenwheel_core.base.errors import BusyError, InputError, RetryableError
 from flenwheel_core.images import decoders
 from flenwheel_core.images.decoder import large_turn
 from flenwheel_core.images.decoders import Decoders

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flenwheel_core.errors import InputError
+from flenwheel_core.base.errors import InputError
 from flenwheel_core.images.entries import is_file, list_entries, read_entry
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flenwheel_core.errors import InputError
+from flenwheel_core.base.errors import InputError
 from flenwheel_core.images.folder import find_sources, sort_folder
 
 

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from flenwheel_core.base.settings import Settings
 from flenwheel_core.memory.card import is_out_of_memory, open_card
-from flenwheel_core.settings import Settings
 
 
 def test_there_is_no_card_where_the_work_runs_on_processors() -> None:

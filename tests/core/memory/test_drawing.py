@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from flenwheel_core.errors import NoTighterPlanError, ResourceError
+from flenwheel_core.base.errors import NoTighterPlanError, ResourceError
 from flenwheel_core.memory.drawing import TILE_PX, DrawingPlan, DrawingSpec, Largest, plan_drawing, predict_drawing_gib
 
 GIB = 2**30

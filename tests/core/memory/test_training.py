@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.flux_world import CONFIGS
-from flenwheel_core.errors import ResourceError
-from flenwheel_core.families.flux.memory import flux_spec
+from flenwheel_core.base.errors import ResourceError
 from flenwheel_core.memory.training import MemoryPlan, choose_plan, predict_gib, recompute_steps
+from flenwheel_core.models.flux1.memory import flux_spec
 
 SPEC = flux_spec(CONFIGS["full"])
 ADAPTER = 65_372_160

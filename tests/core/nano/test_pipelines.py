@@ -8,10 +8,11 @@ import torch
 from diffusers import AutoencoderKL, AutoencoderKLQwenImage, FluxPipeline, QwenImageEditPipeline
 from transformers import CLIPTokenizer, T5TokenizerFast
 
-from flenwheel_core.domain.images import EXPRESSIONS, Sampler
-from flenwheel_core.families.protocols import EditJob
-from flenwheel_core.families.qwen_edit.editor import open_editor
-from flenwheel_core.nano import weights_folder
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.documents.images import EXPRESSIONS, Sampler
+from flenwheel_core.models.embedded import weights_folder
+from flenwheel_core.models.protocols import EditJob
+from flenwheel_core.models.qwen_image.editor import open_editor
 from flenwheel_core.nano.measure import NanoEmbedder, NanoReader
 from flenwheel_core.nano.models.flux import PICTURE_SIZE, TEXT_TOKENS, image_ids
 from flenwheel_core.nano.train.autoencoder import psnr_db
@@ -29,7 +30,6 @@ from flenwheel_core.nano.world import (
     rare_name,
     render,
 )
-from flenwheel_core.settings import Settings
 
 FIRST = HELD_OUT_FROM + 77_000
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flenwheel_core.domain.decisions import Verdict
-from flenwheel_core.domain.images import ImageKind, ImageRecord, Labels
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.documents.decisions import Verdict
+from flenwheel_core.documents.images import ImageKind, ImageRecord, Labels
 from flenwheel_core.nano.reviewer import Judged, Truth, judge
 from flenwheel_core.nano.world import HELD_OUT_FROM, View, make_character, render
-from flenwheel_core.settings import Settings
 from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import encode_png, load_picture
 

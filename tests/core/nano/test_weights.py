@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
-from flenwheel_core.nano import weights_folder
+from flenwheel_core.models.embedded import weights_folder
 from flenwheel_core.nano.measure import NanoEmbedder, NanoReader, facts_of, shares_right, verify_pairs
 from flenwheel_core.nano.models.vlm import CAPTION_QUESTIONS, SAME_QUESTIONS, chat
 from flenwheel_core.nano.train.data import label_values

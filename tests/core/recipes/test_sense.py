@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flenwheel_core.errors import RecipeError
+from flenwheel_core.base.errors import RecipeError
 from flenwheel_core.recipes.idle_keys import IDLE_KEYS
 from flenwheel_core.recipes.loading import describe_fields, find_recipe, load_recipe, parse_recipe
 from flenwheel_core.recipes.model import Recipe
@@ -108,7 +108,7 @@ def test_odd_toml_is_a_plain_error(tmp_path: Path, text: str) -> None:
 
 @pytest.mark.parametrize("name", ["\0.toml", "a" * 5_000 + ".toml", "~nobody-here/x.toml"])
 def test_names_that_no_file_can_have_are_a_plain_error(name: str) -> None:
-    from flenwheel_core.errors import NotFoundError
+    from flenwheel_core.base.errors import NotFoundError
 
     with pytest.raises(NotFoundError):
         load_recipe(name)

@@ -3,15 +3,15 @@
 import threading
 from pathlib import Path
 
-from flenwheel_core.domain.editor_stages import ComparedEdit, EditCompareRequest, EditCompareResult
-from flenwheel_core.domain.images import ANGLES, Labels, Sampler
-from flenwheel_core.domain.scores import Fingerprint
-from flenwheel_core.families.registry import open_verifier
+from flenwheel_core.base.progress import Progress
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.documents.images import ANGLES, Labels, Sampler
+from flenwheel_core.documents.scores import Fingerprint
 from flenwheel_core.identity.fingerprint import make_fingerprint
+from flenwheel_core.identity.verifiers import open_verifier
 from flenwheel_core.nano.world import HELD_OUT_FROM, Character, View, make_character, render
-from flenwheel_core.progress import Progress
-from flenwheel_core.settings import Settings
-from flenwheel_core.stages.base import StageContext
+from flenwheel_core.requests.edit_compare import ComparedEdit, EditCompareRequest, EditCompareResult
+from flenwheel_core.runner.stage import StageContext
 from flenwheel_core.stages.edit_compare import edit_compare
 from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import encode_png

@@ -3,17 +3,17 @@
 import threading
 from pathlib import Path
 
-from flenwheel_core.domain.editor_stages import EditTrainRequest
-from flenwheel_core.domain.triplets import Triplet
+from flenwheel_core.base.progress import Progress
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.documents.triplets import Triplet
 from flenwheel_core.nano.world import HELD_OUT_FROM, View, make_character, render
-from flenwheel_core.progress import Progress
 from flenwheel_core.recipes.train import SamplingRecipe, TrainingRecipe
-from flenwheel_core.settings import Settings
-from flenwheel_core.stages.base import StageContext
+from flenwheel_core.requests.edit_train import EditTrainRequest
+from flenwheel_core.runner.stage import StageContext
 from flenwheel_core.stages.edit_train import edit_train
 from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import encode_png
-from flenwheel_core.triplets.collect import put_triplets
+from flenwheel_core.store.triplets import put_triplets
 
 RECIPE = TrainingRecipe(
     steps=1, resolution=128, caption_dropout=0.0, log_every=1, warmup_steps=0, sampling=SamplingRecipe(every_steps=0)

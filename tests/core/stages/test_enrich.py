@@ -9,18 +9,19 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from flenwheel_core.domain.images import ImageKind, ImageRecord, Sampler
-from flenwheel_core.domain.prompts import EditItem
-from flenwheel_core.domain.stages import CharacterRef, EnrichRequest, EnrichResult
-from flenwheel_core.errors import InputError, InterruptedStageError
-from flenwheel_core.launch import child_environment
-from flenwheel_core.progress import Progress, ProgressEvent
-from flenwheel_core.settings import Settings
-from flenwheel_core.stages.base import StageContext
+from flenwheel_core.base.errors import InputError, InterruptedStageError
+from flenwheel_core.base.progress import Progress, ProgressEvent
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.documents.characters import CharacterRef
+from flenwheel_core.documents.images import ImageKind, ImageRecord, Sampler
+from flenwheel_core.documents.prompts import EditItem
+from flenwheel_core.requests.enrich import EnrichRequest, EnrichResult
+from flenwheel_core.runner.launch import child_environment
+from flenwheel_core.runner.stage import StageContext
 from flenwheel_core.stages.enrich import enrich, make_edits
 from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import save_picture
-from tests.core.families.qwen_edit.tiny import picture, save_tiny
+from tests.kit.tiny_editor import picture, save_tiny
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +105,7 @@ def test_kill_9_in_the_middle_resumes_at_the_next_image(folder: Path, settings: 
     store = open_store(settings)
     request = request_of(store, folder, number=6)
     (tmp_path / "request.json").write_bytes(request.to_bytes())
-    command = [sys.executable, "-m", "flenwheel_core.worker", "enrich", "request.json", "result.json"]
+    command = [sys.executable, "-m", "flenwheel_core.runner.worker", "enrich", "request.json", "result.json"]
     items = store.stage_items(request, ImageRecord)
     with subprocess.Popen(
         command, env=child_environment(settings, None), cwd=tmp_path, stdout=subprocess.DEVNULL

@@ -4,16 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from flenwheel_core.domain.loras import LoraRecord
-from flenwheel_core.domain.stages import CharacterRef, ExportRequest
-from flenwheel_core.families.flux.lora_file import lora_bytes
-from flenwheel_core.progress import Progress, ProgressEvent
+from flenwheel_core.adapters.lora_file import lora_bytes
+from flenwheel_core.base.progress import Progress, ProgressEvent
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.documents.characters import CharacterRef
+from flenwheel_core.documents.loras import LoraRecord
 from flenwheel_core.recipes.train import LoraRecipe
-from flenwheel_core.settings import Settings
-from flenwheel_core.stages.base import StageContext
+from flenwheel_core.requests.export import ExportRequest
+from flenwheel_core.runner.stage import StageContext
 from flenwheel_core.stages.export import export
 from flenwheel_core.store import Store
-from tests.core.families.flux.test_lora_file import trained
+from tests.core.models.flux1.test_lora_file import trained
 
 
 @pytest.mark.parametrize(
@@ -25,7 +26,7 @@ def test_the_file_for_other_tools_is_there_or_the_card_says_why_not(
     store = Store(settings.store_url)
     adapted = trained(LoraRecipe.model_validate({"rank": 4, **changes}))
     lora = LoraRecord(
-        digest=store.put_blob(lora_bytes(adapted.parameters, adapted, {})),
+        digest=store.put_blob(lora_bytes(adapted.parameters, adapted, {"modelspec.architecture": "flux-1-dev/lora"})),
         name="mira-v1",
         target="generator",
         base_model="nano@1",

@@ -7,15 +7,16 @@ from pathlib import Path
 
 from PIL.Image import Image
 
-from flenwheel_core.domain.images import Sampler
-from flenwheel_core.domain.stages import CharacterRef, TrainRequest
-from flenwheel_core.families.registry import open_verifier
+from flenwheel_core.base.progress import Progress, ProgressEvent
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.documents.characters import CharacterRef
+from flenwheel_core.documents.images import Sampler
 from flenwheel_core.identity.fingerprint import make_fingerprint
+from flenwheel_core.identity.verifiers import open_verifier
 from flenwheel_core.nano.world import HELD_OUT_FROM, make_character, make_view, render
-from flenwheel_core.progress import Progress, ProgressEvent
 from flenwheel_core.recipes.train import TrainingRecipe
-from flenwheel_core.settings import Settings
-from flenwheel_core.stages.base import StageContext
+from flenwheel_core.requests.train import TrainRequest
+from flenwheel_core.runner.stage import StageContext
 from flenwheel_core.stages.train import identity_of
 from flenwheel_core.store import Store
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from flenwheel_core.domain.prompts import Cell
-from flenwheel_core.errors import CorruptManifestError
+from flenwheel_core.base.errors import CorruptManifestError
+from flenwheel_core.documents.prompts import Cell
 from flenwheel_core.store import Store
 
 

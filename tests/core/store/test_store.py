@@ -3,11 +3,12 @@
 import pytest
 from PIL import Image
 
-from flenwheel_core.domain.images import ImageKind, ImageRecord, Labels, LoraUse, Sampler
-from flenwheel_core.domain.prompts import Cell
-from flenwheel_core.domain.scores import Screening, ScreenReason
-from flenwheel_core.domain.stages import CharacterRef, EnrichRequest, EnrichResult
-from flenwheel_core.errors import CorruptBlobError, CorruptManifestError, NotFoundError, StoreError
+from flenwheel_core.base.errors import CorruptBlobError, CorruptManifestError, NotFoundError, StoreError
+from flenwheel_core.documents.characters import CharacterRef
+from flenwheel_core.documents.images import ImageKind, ImageRecord, Labels, LoraUse, Sampler
+from flenwheel_core.documents.prompts import Cell
+from flenwheel_core.documents.scores import Screening, ScreenReason
+from flenwheel_core.requests.enrich import EnrichRequest, EnrichResult
 from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import load_picture, save_picture
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flenwheel_core.ids import derive_seed
+from flenwheel_core.base.ids import derive_seed
 from flenwheel_core.nano.train.data import CAPTIONS, PORTRAIT_SHARE
 from flenwheel_core.nano.train.names import make_names
 from flenwheel_core.nano.world import make_character, make_view, parse_caption, rare_name, render

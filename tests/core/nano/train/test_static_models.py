@@ -4,7 +4,7 @@ import torch
 from diffusers import AutoencoderKLQwenImage
 from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
 
-from flenwheel_core.nano import weights_folder
+from flenwheel_core.models.embedded import weights_folder
 from flenwheel_core.nano.models import editor, flux
 from flenwheel_core.nano.train.editor import IMAGE_SHAPES, EditorModel
 from flenwheel_core.nano.train.qwen_vae import QwenCodec

@@ -1,0 +1,76 @@
+"""The `flenwheel` command."""
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App
+from pydantic import ValidationError
+from rich.text import Text
+
+from deployments.cli import characters as commands_characters
+from deployments.cli import demo as commands_demo
+from deployments.cli import doctor as commands_doctor
+from deployments.cli import editor as commands_editor
+from deployments.cli import models as commands_models
+from deployments.cli import recipe as commands_recipe
+from deployments.cli import records as commands_records
+from deployments.cli import run as commands_run
+from deployments.cli import screen as commands_screen
+from deployments.cli import search as commands_search
+from deployments.cli import workspace as commands_workspace
+from deployments.cli.terminal import plain_console
+from flenwheel_core.base.disk import disk_error
+from flenwheel_core.base.errors import FlenwheelError
+from flenwheel_core.images.names import written_name
+
+app = App(
+    name="flenwheel",
+    help="Turns 10-20 pictures of one character into a character LoRA for FLUX, with a human deciding at every gate.",
+    help_format="markdown",
+    version_flags=["--version"],
+)
+
+for part in (
+    commands_workspace,
+    commands_characters,
+    commands_run,
+    commands_records,
+    commands_recipe,
+    commands_models,
+    commands_screen,
+    commands_search,
+    commands_editor,
+    commands_doctor,
+    commands_demo,
+):
+    part.add_to(app)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs a command. A user's mistake prints what, why and remedy, and exits with 1; never a stack trace."""
+    try:
+        code = app(argv if argv is not None else sys.argv[1:], result_action="return_value")
+    except FlenwheelError as error:
+        _say_error(error.message)
+        raise SystemExit(1) from None
+    except ValidationError as error:
+        problems = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()]
+        _say_error(f"This is not a possible {error.title}.\nWhy: " + "; ".join(problems))
+        raise SystemExit(1) from None
+    except OSError as error:
+        problem = disk_error(error, str(error.filename or "a file"))
+        if problem is None:
+            raise
+        _say_error(problem.message)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    raise SystemExit(code if isinstance(code, int) else 0)
+
+
+def _say_error(message: str) -> None:
+    plain_console(stderr=True).print(Text.assemble(("error:", "bold red"), " ", written_name(message)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""Commands about models: what a recipe needs, what is here, fetching the rest."""
+
+from cyclopts import App
+from rich.console import Console
+
+from deployments.cli.terminal import human_size
+from flenwheel_core.base.errors import MissingWeightsError
+from flenwheel_core.base.progress import hearing
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.models.hub import fetch, free_disk_bytes, require_access, require_disk
+from flenwheel_core.plans.model_needs import ModelNeed, model_needs
+from flenwheel_core.recipes.loading import load_recipe
+
+console = Console(soft_wrap=True, highlight=False, markup=False)
+
+
+def add_to(app: App) -> None:
+    """Adds these commands to the `flenwheel` command."""
+    models = App(name="models", help="The models that a recipe needs: size, licence, what is here; and fetching them.")
+    models.default(show)
+    models.command(fetch_models, name="fetch")
+    app.command(models)
+
+
+def show(recipe: str) -> int:
+    """Show the models a recipe needs: role, size, licence, what is here and what is still to be fetched. Exits with 1 if something is.
+
+    Parameters
+    ----------
+    recipe
+        A recipe's name, or the path of a .toml file.
+    """
+    settings = Settings()
+    needs = model_needs(load_recipe(recipe), settings)
+    _print(needs, settings)
+    if all(need.is_here for need in needs):
+        console.print("All of them are here.")
+        return 0
+    console.print(f"Next: flenwheel models fetch {recipe}")
+    return 1
+
+
+def fetch_models(recipe: str) -> None:
+    """Fetch the models that a recipe needs and that are not here yet. Files that arrived are kept when it breaks off.
+
+    Access and disk are looked at before the first byte.
+
+    Parameters
+    ----------
+    recipe
+        A recipe's name, or the path of a .toml file.
+    """
+    settings = Settings()
+    needs = model_needs(load_recipe(recipe), settings)
+    _print(needs, settings)
+    problems = [f"{need.reference}: {need.note}" for need in needs if need.note]
+    if problems:
+        raise MissingWeightsError(
+            "Not all models of this recipe can be fetched.",
+            why="; ".join(problems),
+            remedy="Mend that first: check names, folders and the network.",
+        )
+    waiting = [need.hub for need in needs if need.hub is not None]
+    for model in waiting:
+        require_access(model)
+    require_disk(waiting, settings)
+    with hearing(lambda line: console.print(f"  {line}")):
+        for model in waiting:
+            fetch(model, settings)
+    console.print("All models of this recipe are here.")
+
+
+def _print(needs: list[ModelNeed], settings: Settings) -> None:
+    for need in needs:
+        size = "size not known" if need.size_bytes is None else human_size(need.size_bytes)
+        licence = f"{need.licence or 'licence not known'}{', gated' * need.gated}"
+        console.print(f"{need.reference} ({', '.join(need.uses)})\n    {size}; {licence}; {_rest(need)}")
+    rest, free = sum(need.remaining_bytes or 0 for need in needs), free_disk_bytes(settings)
+    console.print(f"To fetch: {human_size(rest)}. Free disk: {human_size(free)} in {settings.models}.")
+
+
+def _rest(need: ModelNeed) -> str:
+    if need.is_here:
+        return "here"
+    if need.hub is not None and need.remaining_bytes and need.remaining_bytes < (need.size_bytes or 0):
+        return f"{human_size(need.remaining_bytes)} still to fetch"
+    return f"not here: {need.note}" if need.note else "not here"

@@ -1,0 +1,208 @@
+"""Commands that work on the workspace without a server: init, ingest, gc, nano."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from rich.text import Text
+
+from deployments.cli.ingest_preview import preview
+from deployments.cli.terminal import changes_of, human_size, plain_console, progress_sink
+from deployments.studio.sessions import new_token
+from flenwheel_core.base.errors import InputError
+from flenwheel_core.base.names import CHARACTER, CLASS_WORD, TRIGGER
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.images.folder import find_sources
+from flenwheel_core.library.characters import Character, Library
+from flenwheel_core.plans.cuts import cut_notes
+from flenwheel_core.plans.ingest_request import pinned_ingest_request
+from flenwheel_core.plans.source_files import keep_files
+from flenwheel_core.recipes.loading import load_recipe
+from flenwheel_core.runner.launch import run_in_child
+from flenwheel_core.runner.stage import INGEST
+from flenwheel_core.store import Store
+from flenwheel_core.store.garbage import find_garbage, remove_garbage
+
+console = plain_console()
+
+EXAMPLES: dict[str, object] = {
+    "store": "s3://bucket/prefix",
+    "slot": "myhost:0",
+    "vram_gib": 16.0,
+    "threads": 4,
+    "studio_url": "https://studio.example",
+    "prefect_url": "https://prefect.example",
+}
+"""What the file of `flenwheel init` shows for settings that are unset."""
+
+
+def add_to(app: App) -> None:
+    """Adds these commands to the `flenwheel` command."""
+    app.command(init)
+    app.command(token)
+    app.command(ingest)
+    app.command(gc)
+    nano = App(name="nano", help="The nano world: drawn characters with known truth.")
+    nano.command(sheet)
+    app.command(nano)
+
+
+def init(folder: Path = Path()) -> None:
+    """Make a folder ready for FLENwheel: writes a commented `flenwheel.toml`.
+
+    Parameters
+    ----------
+    folder
+        The folder to work in.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "flenwheel.toml"
+    if path.exists():
+        console.print(f"{path} is there already; nothing was changed.")
+        return
+    lines = ["# Facts of this machine. Every line is optional; FLENWHEEL_NAME in the environment wins over it.", ""]
+    for name, field in Settings.model_fields.items():
+        value = field.get_default(call_default_factory=True)
+        example = new_token() if name == "token" else EXAMPLES[name] if value is None else value
+        lines += [f"# {field.description}", f"# {name} = {_toml(example)}", ""]
+    # It may hold the token, and the store's keys.
+    path.touch(mode=0o600)
+    path.write_text("\n".join(lines))
+    console.print(f"Wrote {path}. Next: flenwheel ingest NAME FOLDER, then flenwheel up.")
+
+
+def token() -> None:
+    """Print a new token: a secret for `FLENWHEEL_TOKEN` that nobody can guess. It is kept nowhere."""
+    console.print(new_token(), markup=False)
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple | dict):
+        return "[]" if isinstance(value, tuple) else "{}"
+    return str(value) if isinstance(value, int | float) else json.dumps(str(value), ensure_ascii=False)
+
+
+def ingest(
+    character: str,
+    folder: Path,
+    *,
+    trigger: str | None = None,
+    class_word: str | None = None,
+    kind: Annotated[str | None, Parameter(help="person (a human face) or subject (everything else)")] = None,
+    recipe: str | None = None,
+    dry_run: bool = False,
+) -> int:
+    """Add pictures of a character and report which are usable and what is missing.
+
+    A character that is there already keeps its trigger, class word, kind and recipe: only its name and the folder are needed.
+    Until its first turn they can be changed, and pictures taken back: see `flenwheel character`.
+
+    Parameters
+    ----------
+    character
+        The character's name: lowercase letters, digits and dashes.
+    folder
+        A folder of pictures (PNG, JPEG, WebP), with captions beside them (`.txt`, `.caption`) or in a table
+        (`metadata.jsonl`, `metadata.csv`, kohya's `meta.json`); or one picture.
+    trigger
+        The instance token that will mean this character in prompts; ohwx_char if not given.
+    class_word
+        What the character is: person, dog, robot ...; person if not given.
+    recipe
+        The recipe its turns use by default; flux_character_24gb if not given.
+    dry_run
+        Only show which pictures would be taken, with which captions. Nothing is changed.
+    """
+    CHARACTER.check(character)
+    if trigger is not None:
+        TRIGGER.check(trigger)
+    if class_word is not None:
+        CLASS_WORD.check(class_word)
+    if kind not in (None, "person", "subject"):
+        raise InputError(f"--kind is person or subject, not {kind!r}.")
+    settings = Settings()
+    store = Store(settings.store_url, settings.store_options)
+    library = Library(store)
+    standing = library.character(character) if character in library.characters() else None
+    new = Character.model_validate(
+        {
+            "name": character,
+            "trigger": trigger or (standing.trigger if standing else "ohwx_char"),
+            "class_word": class_word or (standing.class_word if standing else "person"),
+            "kind": kind or (standing.kind if standing else "person"),
+            "recipe": recipe or (standing.recipe if standing else "flux_character_24gb"),
+        }
+    )
+    choices = load_recipe(new.recipe)
+    found = find_sources(folder)
+    if dry_run:
+        for line in preview(found, new.ref(), choices):
+            console.print(f"  {line}")
+        return 0
+    kept = keep_files(store, found)
+    if not kept.files:
+        _print_notes(kept.notes)
+        raise InputError(f"{folder} holds no pictures that can be read.", remedy="Give a folder with 10 to 20 of them.")
+    if standing is None:
+        library.create_character(new)
+    else:
+        library.change_character(new)
+    library.add_sources(character, kept.files)
+    request = pinned_ingest_request(new, library.sources(character), choices, settings)
+    with progress_sink() as sink:
+        result = run_in_child(INGEST, request, settings, sink)
+    if standing is not None and standing != new:
+        console.print(f"  {character} was changed: {changes_of(standing, new)}.")
+    _print_notes(kept.notes)
+    for problem in result.problems:
+        mark = "left out" if problem.dropped else "kept, but"
+        console.print(f"  {problem.file}: {mark}: {problem.message}")
+    _print_notes(cut_notes(store.get_images(result.sources), choices.train))
+    console.print(Text.assemble((character, "bold"), f": {result.summary()}."))
+    if result.missing:
+        console.print("A turn cannot start yet. Missing:\n  " + "\n  ".join(result.missing))
+        return 1
+    console.print(f"Next: flenwheel up, then flenwheel run {character}.")
+    return 0
+
+
+def _print_notes(notes: tuple[str, ...]) -> None:
+    for note in notes:
+        console.print(f"  {note}")
+
+
+def gc(*, yes: Annotated[bool, Parameter(help="remove without asking")] = False) -> None:
+    """Remove what nothing references: orphaned files, unfinished writes, checkpoints of finished training."""
+    settings = Settings()
+    garbage = find_garbage(settings)
+    if not garbage.files and not garbage.folders:
+        console.print("Nothing to remove: everything in the store is referenced.")
+        return
+    for path in garbage.files:
+        console.print(f"  {path}")
+    for folder in garbage.folders:
+        console.print(f"  {folder}")
+    console.print(f"{len(garbage.files) + len(garbage.folders)} things, {human_size(garbage.size_bytes)}.")
+    if yes or console.input("Remove them? [y/N] ", markup=False).strip().lower() == "y":
+        remove_garbage(settings, garbage)
+        console.print("Removed.")
+
+
+def sheet(seed: int = 1_000_003, *, out: Path | None = None) -> None:
+    """Draw a contact sheet of a nano character: every cell of the model card.
+
+    Parameters
+    ----------
+    seed
+        The character; seeds from 1000000 on were never used for training.
+    out
+        Where to write the PNG.
+    """
+    from flenwheel_core.nano.sheets import character_sheet
+
+    path = out or Path(f"nano-{seed}.png")
+    character_sheet(seed).save(path)
+    console.print(str(path))

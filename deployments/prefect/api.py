@@ -1,0 +1,223 @@
+"""The few endpoints of the Prefect server that FLENwheel uses, over plain HTTP: quick to import, and every failure has a remedy."""
+
+import base64
+import time
+from collections.abc import Sequence
+from typing import Any, cast
+
+import httpx
+from pydantic import BaseModel, ConfigDict
+
+from flenwheel_core.base.errors import NotFoundError, ServerError
+from flenwheel_core.base.ids import Json
+from flenwheel_core.base.services import load_services
+from flenwheel_core.base.settings import Settings
+
+BUSY = (408, 429, 502, 503, 504)
+"""Answers that are worth another try; sqlite answers 503 when two writers meet."""
+PATIENCE_SECONDS = 8.0
+PAGE = 200
+"""Runs that the server gives at once, at most."""
+USER = "flenwheel"
+
+
+def basic(token: str) -> str:
+    """The header that tells the Prefect server the token."""
+    return "Basic " + base64.b64encode(f"{USER}:{token}".encode()).decode()
+
+
+class RunState(BaseModel):
+    """The state of a flow run, as far as needed here."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    type: str
+    name: str
+    message: str | None = None
+    timestamp: str = ""
+    state_details: dict[str, Any] = {}
+
+    def input_keys(self) -> dict[str, str] | None:
+        """Keys of the form a suspended run waits with: response, schema, description."""
+        keys = self.state_details.get("run_input_keyset")
+        return cast("dict[str, str] | None", keys)
+
+
+class FlowRun(BaseModel):
+    """A flow run, as far as needed here."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    id: str
+    name: str
+    state: RunState | None = None
+    deployment_id: str | None = None
+    parameters: dict[str, Any] = {}
+    labels: dict[str, Any] = {}
+    run_count: int = 0
+    work_pool_name: str | None = None
+    start_time: str | None = None
+
+    @property
+    def worker(self) -> str | None:
+        """The worker that took the run last: each writes its name on it before it starts the process."""
+        return self.labels.get("prefect.worker.name")
+
+    def waits(self) -> bool:
+        """True for a run that is suspended."""
+        return self.state is not None and self.state.type == "PAUSED"
+
+
+class Limit(BaseModel):
+    """A global concurrency limit."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    id: str
+    name: str
+    limit: int
+    active_slots: int
+
+
+class PrefectApi:
+    """A client of the server. Every method raises ServerError if the server does not answer."""
+
+    def __init__(self, url: str, token: str | None = None, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        self.url = url
+        self._patience = patience_seconds
+        headers = {}
+        if token is not None:
+            headers["Authorization"] = basic(token)
+        # No connection is kept: a client then holds nothing that would have to be closed.
+        limits = httpx.Limits(max_keepalive_connections=0)
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=20, limits=limits)
+
+    def call(self, method: str, path: str, body: Json = None) -> Json:
+        """The JSON of an answer, after as many tries as patience allows. Raises NotFoundError for 404."""
+        answer = self.send(method, path, body)
+        if answer.status_code == 404:
+            raise NotFoundError(f"The Prefect server knows no {path}.")
+        if answer.status_code in (401, 403):
+            raise ServerError(
+                "The Prefect server refused the token.", remedy="Set FLENWHEEL_TOKEN as `flenwheel up` has it."
+            )
+        if answer.status_code >= 400:
+            raise ServerError(f"The Prefect server answered {answer.status_code} to {path}.", why=answer.text[:500])
+        return cast(Json, answer.json()) if answer.content else None
+
+    def send(self, method: str, path: str, body: Json = None) -> httpx.Response:
+        """One answer that is not a passing failure."""
+        end = time.monotonic() + self._patience
+        delay = 0.1
+        while True:
+            problem: str
+            try:
+                answer = (
+                    self._http.request(method, path, json=body)
+                    if body is not None
+                    else self._http.request(method, path)
+                )
+                if answer.status_code not in BUSY:
+                    return answer
+                problem = f"HTTP {answer.status_code}"
+            except httpx.TransportError as error:
+                problem = f"{type(error).__name__}: {error}"
+            if time.monotonic() + delay > end:
+                raise ServerError(
+                    "The Prefect server does not answer.",
+                    why=f"{self.url}: {problem}.",
+                    remedy="Start it with `flenwheel up`; nothing is lost meanwhile.",
+                )
+            time.sleep(delay)
+            delay = min(1.0, delay * 2)
+
+    def healthy(self) -> bool:
+        """True if the server answers right now."""
+        try:
+            return self._http.get("/health").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    # flow runs
+
+    def run(self, id_: str) -> FlowRun:
+        """A flow run; raises NotFoundError."""
+        return FlowRun.model_validate(self.call("GET", f"/flow_runs/{id_}"))
+
+    def runs(self, *, states: Sequence[str] = (), ids: Sequence[str] = (), limit: int = PAGE) -> list[FlowRun]:
+        """Flow runs by state type and id, the latest first."""
+        wanted: dict[str, Json] = {}
+        if states:
+            wanted["state"] = {"type": {"any_": list(states)}}
+        if ids:
+            wanted["id"] = {"any_": list(ids)}
+        found = self.call(
+            "POST", "/flow_runs/filter", {"flow_runs": wanted, "sort": "EXPECTED_START_TIME_DESC", "limit": limit}
+        )
+        return [FlowRun.model_validate(item) for item in cast("list[Json]", found)]
+
+    def start(self, deployment: str, parameters: dict[str, Json]) -> FlowRun:
+        """Schedules a run of a deployment `flow/name` for now."""
+        known = self.call("GET", f"/deployments/name/{deployment}")
+        id_ = cast("dict[str, Json]", known)["id"]
+        body: dict[str, Json] = {"parameters": parameters, "state": {"type": "SCHEDULED", "name": "Scheduled"}}
+        return FlowRun.model_validate(self.call("POST", f"/deployments/{id_}/create_flow_run", body))
+
+    def set_state(self, id_: str, type_: str, name: str, message: str = "", *, force: bool = False) -> str:
+        """Proposes a state; returns ACCEPT, REJECT, ABORT or WAIT."""
+        body: dict[str, Json] = {"state": {"type": type_, "name": name, "message": message}, "force": force}
+        answer = cast("dict[str, Json]", self.call("POST", f"/flow_runs/{id_}/set_state", body))
+        return str(answer["status"])
+
+    def retry(self, id_: str, *, force: bool = True) -> str:
+        """What the Retry button does: schedules the run again; what it finished is not made again."""
+        return self.set_state(id_, "SCHEDULED", "AwaitingRetry", "retried", force=force)
+
+    def cancel(self, id_: str) -> None:
+        """What the Cancel button does: a worker ends the process of a run that works; any other run is cancelled at once."""
+        state = self.run(id_).state
+        if state is not None and state.type == "RUNNING":
+            self.set_state(id_, "CANCELLING", "Cancelling", "A person ended the turn.")
+        else:
+            self.set_state(id_, "CANCELLED", "Cancelled", "A person ended the turn.")
+
+    # inputs, limits
+
+    def read_input(self, id_: str, key: str) -> str | None:
+        """What is stored for a run under a key."""
+        try:
+            return cast("str | None", self.call("GET", f"/flow_runs/{id_}/input/{key}"))
+        except NotFoundError:
+            return None
+
+    def write_input(self, id_: str, key: str, value: str) -> None:
+        self.call("POST", f"/flow_runs/{id_}/input", {"key": key, "value": value})
+
+    def limits(self) -> list[Limit]:
+        """All global concurrency limits."""
+        found = self.call("POST", "/v2/concurrency_limits/filter", {"limit": 200})
+        return [Limit.model_validate(item) for item in cast("list[Json]", found)]
+
+    def ensure_limit(self, name: str, limit: int) -> None:
+        """Creates a global concurrency limit if there is none of that name."""
+        if all(known.name != name for known in self.limits()):
+            answer = self.send("POST", "/v2/concurrency_limits/", {"name": name, "limit": limit, "active": True})
+            if answer.status_code >= 400 and answer.status_code != 409:
+                raise ServerError(f"The limit {name} could not be made.", why=answer.text[:300])
+
+    def clear_limit(self, name: str) -> None:
+        """Sets a limit's active slots to none: only when nothing holds it."""
+        self.call("PATCH", f"/v2/concurrency_limits/{name}", {"active_slots": 0})
+
+
+def open_api(settings: Settings, *, patience_seconds: float = PATIENCE_SECONDS) -> PrefectApi:
+    """The server of this workspace. Raises ServerError if none was ever started."""
+    services = load_services(settings)
+    if services is None:
+        raise ServerError(
+            "No server runs in this workspace.",
+            why=f"the workspace is {settings.root}.",
+            remedy="Start it in another terminal: flenwheel up. Or set FLENWHEEL_WORKSPACE.",
+        )
+    token = settings.token.get_secret_value() if settings.token else None
+    return PrefectApi(services.api_url, token, patience_seconds=patience_seconds)

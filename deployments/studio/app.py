@@ -1,0 +1,90 @@
+"""The studio as a web app: the JSON API under /api/v1 and the pages that use it."""
+
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from fastapi import APIRouter, FastAPI
+
+from deployments.studio import folder_api, gate_api, library_api, pages, picture_api, record_api
+from deployments.studio.door import check_binding
+from deployments.studio.problems import Problem, add_problem_handlers
+from deployments.studio.security import Guard, csrf_token
+from deployments.studio.static_files import static_router
+from deployments.studio.studio import TheStudio, open_studio
+from flenwheel_core.base.document import Document
+from flenwheel_core.base.errors import FlenwheelError
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.gates.flow_server import FlowServer
+
+PROBLEMS: dict[int | str, dict[str, object]] = {
+    400: {"model": Problem, "description": "the body cannot be read"},
+    404: {"model": Problem, "description": "no such thing"},
+    409: {"model": Problem, "description": "not possible as things stand"},
+    422: {"model": Problem, "description": "not valid"},
+}
+
+
+class SessionView(Document):
+    """What a client needs before it can change anything."""
+
+    author: str
+    csrf: str
+    workspace: str
+    flow_server: bool
+
+
+session_router = APIRouter(tags=["session"])
+
+
+@session_router.get("/session")
+def get_session(studio: TheStudio) -> SessionView:
+    """The proposed author name and the token to send as X-CSRF-Token with every change."""
+    return SessionView(
+        author=studio.settings.author,
+        csrf=csrf_token(studio.secret),
+        workspace=str(studio.settings.root),
+        flow_server=studio.flows is not None,
+    )
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """While the server comes up, open gates are read ahead in the background; damage shows when somebody opens the gate."""
+
+    def warm() -> None:
+        with suppress(FlenwheelError):
+            app.state.studio.reviews.warm()
+
+    threading.Thread(target=warm, name="warm", daemon=True).start()
+    yield
+
+
+def create_app(settings: Settings, prefect: FlowServer | None) -> FastAPI:
+    """The studio of a workspace. Raises UserError if others could reach it without a token."""
+    check_binding(settings)
+    studio = open_studio(settings, prefect)
+    app = FastAPI(
+        lifespan=_lifespan,
+        title="FLENwheel studio",
+        version="1",
+        description="Reviews, characters, turns and LoRAs of one workspace. Changes need the X-CSRF-Token of /api/v1/session.",
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.studio = studio
+    add_problem_handlers(app, pages.problem_page)
+    for router in (
+        session_router,
+        gate_api.router,
+        picture_api.router,
+        library_api.router,
+        folder_api.router,
+        record_api.router,
+    ):
+        app.include_router(router, prefix="/api/v1", responses=PROBLEMS)
+    app.include_router(pages.router, include_in_schema=False)
+    app.include_router(static_router())
+    app.add_middleware(Guard, settings=settings, secret=studio.secret, logins=studio.logins)
+    return app

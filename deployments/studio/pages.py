@@ -1,0 +1,266 @@
+"""The pages: Jinja templates that show what the API gives, and scripts that use it."""
+
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Form, Query, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from deployments.studio.door import Caller
+from deployments.studio.gate_api import gate_view, list_gates
+from deployments.studio.gate_models import GateName, ImageDigest
+from deployments.studio.library_api import (
+    CharacterName,
+    TurnNumber,
+    TurnWithRun,
+    character_view,
+    get_recipes,
+    get_turn,
+    list_characters,
+    run_statuses,
+)
+from deployments.studio.record_api import lineage_view
+from deployments.studio.security import csrf_token
+from deployments.studio.sessions import LIFETIME_SECONDS
+from deployments.studio.studio import Studio, TheStudio
+from flenwheel_core.base.ids import short
+from flenwheel_core.base.statistics import wilson
+from flenwheel_core.documents.decisions import REASONS
+from flenwheel_core.documents.images import ImageKind
+from flenwheel_core.documents.prompts import CARD_CELLS
+from flenwheel_core.gates.flow_server import GOES_ON
+from flenwheel_core.records.gallery import LoraView
+
+router = APIRouter()
+
+KINDS = {"enriched": "enriched images", "synthetic": "synthetic images", "triplets": "triplets for the editor"}
+GALLERY_PAGE = 60
+OWN_PATH = r"^/([A-Za-z0-9_-][A-Za-z0-9_/-]*)?$"
+"""Where a login leads back to: a page of the studio, never another site."""
+BackTo = Annotated[str, Query(max_length=300, pattern=OWN_PATH)]
+BackToForm = Annotated[str, Form(max_length=300, pattern=OWN_PATH)]
+FOR_STRANGERS: dict[str, object] = {"csrf": "", "author": "", "logins": False}
+"""Nothing of the workspace is on the pages that need no login."""
+Text = Annotated[str, Query(max_length=63)]
+
+
+def _environment() -> Environment:
+    found = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=select_autoescape(default=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters["short"] = short
+    found.filters["query"] = urlencode
+    return found
+
+
+_TEMPLATES = _environment()
+
+
+def render(studio: Studio, template: str, *, status: int = 200, **values: object) -> HTMLResponse:
+    """A page."""
+    page = _TEMPLATES.get_template(template)
+    standing = {"csrf": csrf_token(studio.secret), "author": studio.settings.author, "logins": studio.logins.needed}
+    text = page.render({**standing, "section": "", **values})
+    return HTMLResponse(text, status_code=status)
+
+
+def problem_page(request: Request, status: int, what: str, why: str, remedy: str) -> Response:
+    """An error as a page."""
+    studio: Studio = request.app.state.studio
+    known = FOR_STRANGERS if request.url.path == "/login" else {}
+    return render(studio, "problem.html", status=status, what=what, why=why, remedy=remedy, **known)
+
+
+@router.get("/")
+def home(studio: TheStudio) -> Response:
+    """Open gates first: they are what waits for a person."""
+    return render(studio, "home.html", section="Gates", gates=list_gates(studio), kinds=KINDS, goes_on=GOES_ON)
+
+
+@router.get("/gates/{gate}")
+def gate(studio: TheStudio, gate: GateName) -> Response:
+    """The review of one gate."""
+    view = gate_view(studio, gate, ask_server=False)
+    return render(studio, "gate.html", section="Gates", kinds=KINDS, gate=view, reasons=REASONS)
+
+
+@router.get("/characters")
+def characters(studio: TheStudio) -> Response:
+    """All characters, and the drop-in start."""
+    views = list_characters(studio)
+    return render(studio, "characters.html", section="Characters", characters=views, recipes=get_recipes(studio))
+
+
+@router.get("/characters/{name}")
+def character(studio: TheStudio, name: CharacterName) -> Response:
+    """One character: ingest report, coverage, turns."""
+    return render(
+        studio,
+        "character.html",
+        section="Characters",
+        view=character_view(studio, name),
+        turns=studio.turns.all(name),
+        recipes=get_recipes(studio),
+        flow_server=studio.flows is not None,
+    )
+
+
+@router.get("/turns")
+def turns(studio: TheStudio) -> Response:
+    """All turns, live."""
+    found = studio.turns.all()
+    runs, message = run_statuses(studio, tuple(turn.flow_run for turn in found))
+    rows = [
+        TurnWithRun(
+            turn=turn,
+            run=runs.get(turn.flow_run),
+            run_address=None if studio.flows is None else studio.flows.run_address(turn.flow_run),
+        )
+        for turn in found
+    ]
+    return render(studio, "turns.html", section="Turns", turns=rows, server_message=message)
+
+
+@router.get("/turns/{name}/{number}")
+def turn(studio: TheStudio, name: CharacterName, number: TurnNumber) -> Response:
+    """One turn, live."""
+    return render(studio, "turn.html", section="Turns", row=get_turn(studio, name, number))
+
+
+@router.get("/gallery")
+def gallery(
+    studio: TheStudio,
+    character: Text = "",
+    kind: Text = "",
+    cell: Text = "",
+    offset: Annotated[int, Query(ge=0, le=10**7)] = 0,
+) -> Response:
+    """Pictures by character, kind and cell."""
+    known = kind if kind in set(ImageKind) else ""
+    page = studio.records.gallery(
+        character=character or None,
+        kind=ImageKind(known) if known else None,
+        cell=cell or None,
+        offset=offset,
+        limit=GALLERY_PAGE,
+    )
+    return render(
+        studio,
+        "gallery.html",
+        section="Gallery",
+        page=page,
+        limit=GALLERY_PAGE,
+        characters=studio.library.characters(),
+        cells=[one.id for one in CARD_CELLS],
+        chosen={"character": character, "kind": known, "cell": cell},
+    )
+
+
+@router.get("/pictures/{image}")
+def picture(studio: TheStudio, image: ImageDigest) -> Response:
+    """One picture with its lineage."""
+    lineage = lineage_view(studio.records.provenance().lineage(image))
+    if lineage.kind == "LoRA":
+        return RedirectResponse(f"/loras/{lineage.digest}", status_code=303)
+    return render(studio, "picture.html", section="Gallery", lineage=lineage)
+
+
+@router.get("/loras")
+def loras(studio: TheStudio) -> Response:
+    """LoRA versions."""
+    names = studio.library.characters()
+    return render(studio, "loras.html", section="LoRAs", loras=studio.records.loras(), characters=names)
+
+
+@router.get("/loras/{image}")
+def lora(studio: TheStudio, image: ImageDigest) -> Response:
+    """One LoRA: samples, loss, benchmarks."""
+    view = studio.records.lora(image)
+    steps = sorted({sample.step for sample in view.samples})
+    return render(studio, "lora.html", section="LoRAs", view=view, steps=steps, strip=_strip(view, steps))
+
+
+@router.get("/edit-prompts")
+def prompts(studio: TheStudio, character: Text = "") -> Response:
+    """Which prompt templates work."""
+    found = studio.records.prompts(character or None)
+    return render(
+        studio,
+        "prompts.html",
+        section="Edit prompts",
+        statistics=found,
+        intervals=[wilson(row.good, row.reviewed + row.screened_out) for row in found.rows],
+        characters=studio.library.characters(),
+        chosen=character,
+    )
+
+
+@router.get("/api")
+def api(request: Request, studio: TheStudio) -> Response:
+    """The API's description for people."""
+    return render(studio, "api.html", paths=request.app.openapi()["paths"])
+
+
+def login_page(studio: Studio, problem: str, back: str, *, status: int = 200) -> HTMLResponse:
+    """Asks for the token, and says what was wrong with the last one."""
+    return render(studio, "login.html", status=status, problem=problem, back=back, **FOR_STRANGERS)
+
+
+@router.get("/login")
+def login_form(studio: TheStudio, wrong: bool = False, back: BackTo = "/") -> Response:
+    """Asks for the token."""
+    return login_page(studio, "That is not the token." if wrong else "", back)
+
+
+@router.post("/login")
+def login(
+    request: Request, studio: TheStudio, token: Annotated[str, Form(max_length=500)], back: BackToForm = "/"
+) -> Response:
+    """Trades the token for a cookie."""
+    caller: Caller = request.state.caller
+    refusal = studio.logins.check(token, caller.client)
+    if refusal is not None and refusal.retry_seconds:
+        problem = f"{refusal.what} {refusal.remedy}"
+        answer = login_page(studio, problem, back, status=refusal.status)
+        answer.headers["retry-after"] = str(refusal.retry_seconds)
+        return answer
+    if refusal is not None:
+        again = {"back": back, "wrong": "true"} if back != "/" else {"wrong": "true"}
+        return RedirectResponse(f"/login?{urlencode(again)}", status_code=303)
+    opened = RedirectResponse(back, status_code=303)
+    secure = caller.scheme == "https" or (caller.origin or "").startswith("https:")
+    opened.set_cookie(
+        studio.logins.cookie,
+        studio.logins.sessions.open(),
+        httponly=True,
+        samesite="strict",
+        secure=secure,
+        max_age=LIFETIME_SECONDS,
+    )
+    return opened
+
+
+@router.post("/logout")
+def logout(request: Request, studio: TheStudio) -> Response:
+    """Ends this browser's session. A new token ends everybody's."""
+    studio.logins.sessions.end(studio.logins.session_of(request.headers))
+    answer = RedirectResponse("/login", status_code=303)
+    answer.delete_cookie(studio.logins.cookie)
+    return answer
+
+
+def _strip(view: LoraView, steps: list[int]) -> list[dict[str, object]]:
+    """Samples by prompt and seed, one place a step."""
+    rows: dict[tuple[str, int], dict[int, str]] = {}
+    for sample in view.samples:
+        rows.setdefault((sample.prompt, sample.seed), {})[sample.step] = sample.image
+    return [
+        {"prompt": prompt, "seed": seed, "images": [found.get(step) for step in steps]}
+        for (prompt, seed), found in rows.items()
+    ]

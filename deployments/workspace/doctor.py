@@ -1,0 +1,174 @@
+"""What is wrong with this machine or workspace, and what puts it right."""
+
+import importlib.metadata
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from deployments.prefect.api import PrefectApi, open_api
+from deployments.workspace.locks import holder_of
+from deployments.workspace.reconciler import reconcile
+from deployments.workspace.up import is_running
+from flenwheel_core.base.errors import FlenwheelError
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.base.settings_sources import strange_variables
+from flenwheel_core.plans.model_needs import model_needs
+from flenwheel_core.recipes.loading import load_recipe
+from flenwheel_core.store import Store
+
+LEAST_DISK_GIB = 5.0
+PROBE = ".tmp-doctor"
+WANTED = ("prefect", "torch", "diffusers", "transformers", "peft", "bitsandbytes", "polars", "deepface")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's report."""
+
+    ok: bool
+    text: str
+    repair: Callable[[], None] | None = None
+
+
+def examine(settings: Settings, recipe: str | None) -> list[Finding]:
+    """Everything that was looked at."""
+    found = [_versions(), _disk(settings), *_writable(settings), *_cards(), _slot(settings), *_variables()]
+    if recipe is not None:
+        found.append(_weights(settings, recipe))
+    found += _leftovers(settings)
+    if not is_running(settings):
+        return [*found, Finding(True, f"no server runs in {settings.root} (flenwheel up starts it)")]
+    try:
+        api = open_api(settings, patience_seconds=3)
+        found += [Finding(True, f"put right: {line}") for line in reconcile(api, settings)]
+        found += _limits(api, settings)
+    except FlenwheelError as error:
+        found.append(Finding(False, error.message))
+    return found
+
+
+def _versions() -> Finding:
+    known = []
+    for name in WANTED:
+        try:
+            known.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            return Finding(False, f"{name} is not installed: pip install -c constraints.txt -e .")
+    return Finding(True, ", ".join(known))
+
+
+def _variables() -> list[Finding]:
+    """What looks like a setting in the environment and does nothing."""
+    return [Finding(False, f"{name} in the environment is no setting") for name in strange_variables(Settings)]
+
+
+def _disk(settings: Settings) -> Finding:
+    place = next(path for path in (settings.root, *settings.root.parents) if path.exists())
+    free = shutil.disk_usage(place).free / 2**30
+    return Finding(free >= LEAST_DISK_GIB, f"{free:.0f} GiB free at {place}")
+
+
+def _writable(settings: Settings) -> list[Finding]:
+    """Whether the workspace and the store take a file. What is not there yet is made when it is needed."""
+    found = []
+    for name, url in (("workspace", settings.root.as_uri()), ("store", settings.store_url)):
+        try:
+            files = Store(url, settings.store_options if name == "store" else {}).files
+            if files.local is not None and not files.local.exists():
+                continue
+            files.write(PROBE, b"x")
+            files.delete(PROBE)
+        except FlenwheelError as error:
+            found.append(Finding(False, f"the {name} cannot be written to: {error.message}"))
+        else:
+            found.append(Finding(True, f"the {name} can be written to: {url}"))
+    return found
+
+
+def _cards() -> list[Finding]:
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return [Finding(True, "no NVIDIA card: stages run on the CPU")]
+    found = []
+    for index in range(pynvml.nvmlDeviceGetCount()):
+        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+        holders = [
+            f"pid {process.pid} {(process.usedGpuMemory or 0) / 2**30:.1f} GiB"
+            for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
+        ]
+        text = f"card {index}: {pynvml.nvmlDeviceGetName(handle)}, {memory.free / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free"
+        found.append(Finding(True, text + (f"; held by {', '.join(holders)}" if holders else "")))
+    pynvml.nvmlShutdown()
+    return found
+
+
+def _slot(settings: Settings) -> Finding:
+    holder = holder_of(settings.slot_lock)
+    if holder is None:
+        return Finding(True, f"GPU slot {settings.slot_name} is free")
+    return Finding(True, f"GPU slot {settings.slot_name} is held by {holder}")
+
+
+def _limits(api: PrefectApi, settings: Settings) -> list[Finding]:
+    """A limit that counts a holder although nothing runs is leaked: the server forgot a lease."""
+    found = []
+    busy = any(run.state is not None for run in api.runs(states=["RUNNING", "PENDING", "CANCELLING"]))
+    for limit in api.limits():
+        if not limit.name.startswith("gpu:"):
+            continue
+        text = f"limit {limit.name}: {limit.active_slots} of {limit.limit} in use"
+        mine = limit.name == f"gpu:{settings.slot_name}"
+        if limit.active_slots and mine and not busy and holder_of(settings.slot_lock) is None:
+            repair = _clear(api, limit.name)
+            found.append(
+                Finding(False, f"{text}, but nothing runs: leaked (it frees itself within about a minute)", repair)
+            )
+        else:
+            found.append(Finding(True, text))
+    return found
+
+
+def _clear(api: PrefectApi, name: str) -> Callable[[], None]:
+    return lambda: api.clear_limit(name)
+
+
+def _weights(settings: Settings, recipe: str) -> Finding:
+    try:
+        needs = model_needs(load_recipe(recipe), settings, ask=False)
+    except FlenwheelError as error:
+        return Finding(False, error.message)
+    missing = [need.reference + (f" ({need.note})" if need.note else "") for need in needs if not need.is_here]
+    if missing:
+        return Finding(False, f"weights not here: {', '.join(missing)}: flenwheel models fetch {recipe}")
+    return Finding(True, "weights: " + ", ".join(f"{need.reference} as {' and '.join(need.uses)}" for need in needs))
+
+
+def _leftovers(settings: Settings) -> list[Finding]:
+    """Hand-over folders of stages whose starter was killed."""
+    found = []
+    for folder in sorted(settings.root.glob("stage-*")):
+        if not _used(folder):
+            found.append(Finding(False, f"left over from a killed run: {folder}", _remover(folder)))
+    return found
+
+
+def _remover(folder: Path) -> Callable[[], None]:
+    return lambda: shutil.rmtree(folder, ignore_errors=True)
+
+
+def _used(folder: Path) -> bool:
+    """True if a living process was started with this folder."""
+    mark = os.fsencode(folder)
+    for process in Path("/proc").iterdir():
+        try:
+            if process.name.isdigit() and mark in (process / "cmdline").read_bytes():
+                return True
+        except OSError:
+            continue
+    return False

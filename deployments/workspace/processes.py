@@ -1,0 +1,93 @@
+"""Child processes of `flenwheel up`: started with a log file, watched, and ended by their own id."""
+
+import ctypes
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from flenwheel_core.base.errors import ServerError
+
+_PR_SET_PDEATHSIG = 1
+TAIL_LINES = 15
+
+
+def end_with_parent() -> Callable[[], None] | None:
+    """Asks the kernel to end a child when its parent is gone, however the parent died. Linux only."""
+    if sys.platform != "linux":
+        return None
+    libc = ctypes.CDLL(None)
+    return lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+
+class Child:
+    """One service process; `start` may be called again after it died."""
+
+    def __init__(
+        self, name: str, command: Sequence[str], environment: Mapping[str, str], folder: Path, log: Path
+    ) -> None:
+        self.name = name
+        self.log = log
+        self._command = list(command)
+        self._environment = dict(environment)
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        self.started = 0.0
+
+    def start(self) -> None:
+        """Starts it in a session of its own: Ctrl-C reaches it only through us."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                env=self._environment,
+                cwd=self._folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=end_with_parent(),
+            )
+        self.started = time.monotonic()
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process is not None else None
+
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def stop(self, seconds: float) -> None:
+        """Asks it to end, and ends it if it does not."""
+        if self._process is None or self._process.poll() is not None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def wait_until(self, ready: Callable[[], bool], seconds: float) -> None:
+        """Returns when it is ready; raises ServerError with the end of its log if it died or took too long."""
+        end = time.monotonic() + seconds
+        while not ready():
+            if not self.alive():
+                raise ServerError(f"The {self.name} ended while starting.", why=self.tail(), remedy=f"See {self.log}.")
+            if time.monotonic() > end:
+                raise ServerError(
+                    f"The {self.name} did not answer within {seconds:.0f} s.",
+                    why=self.tail(),
+                    remedy=f"See {self.log}.",
+                )
+            time.sleep(0.1)
+
+    def tail(self) -> str:
+        """The last lines of its log."""
+        try:
+            lines = self.log.read_text(errors="replace").splitlines()
+        except OSError:
+            return "it left no log."
+        return "\n".join(lines[-TAIL_LINES:]) or "it left no log."

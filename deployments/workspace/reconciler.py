@@ -1,0 +1,123 @@
+"""Puts right what a crash left: runs whose process is gone, slots they held, and answered gates whose run was never told.
+
+It judges only runs of this workspace's own worker, and of other workers that work in this very workspace on this machine, such as one for
+a second card. A suspended run has no process and never gets one taken away: only its own gate's answer moves it.
+"""
+
+from datetime import UTC, datetime
+
+from deployments.prefect.api import FlowRun, PrefectApi
+from deployments.prefect.gates import resume_gate, waiting_runs
+from deployments.prefect.leases import held_leases, release
+from deployments.workspace.environment import worker_name
+from flenwheel_core.base.errors import NotFoundError
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.gates.session import Reviews
+from flenwheel_core.runner.flow_run import lives, run_note
+from flenwheel_core.store import Store
+
+RUNNING_GRACE_SECONDS = 20.0
+PENDING_GRACE_SECONDS = 180.0
+"""A worker takes a run (Pending) some seconds before its process starts; longer means that the worker died in between."""
+
+
+def reconcile(
+    api: PrefectApi,
+    settings: Settings,
+    *,
+    running_grace_seconds: float = RUNNING_GRACE_SECONDS,
+    pending_grace_seconds: float = PENDING_GRACE_SECONDS,
+) -> list[str]:
+    """Does all of it; returns a line for each thing it did. Raises ServerError if the server does not answer."""
+    return [
+        *mark_crashed(api, settings, running_grace_seconds, pending_grace_seconds),
+        *release_lost_leases(api, settings),
+        *hand_over_answers(api, Store(settings.store_url, settings.store_options)),
+    ]
+
+
+def mark_crashed(
+    api: PrefectApi, settings: Settings, running_grace_seconds: float, pending_grace_seconds: float
+) -> list[str]:
+    """Marks runs as crashed whose process is gone, so that they can be retried. Runs of other workers are let alone."""
+    done = []
+    grace = {"RUNNING": running_grace_seconds, "CANCELLING": running_grace_seconds, "PENDING": pending_grace_seconds}
+    for run in api.runs(states=list(grace)):
+        if run.state is None or _age_seconds(run) <= grace[run.state.type] or not is_lost(run, settings):
+            continue
+        if api.run(run.id).state != run.state:
+            continue
+        if run.state.type == "CANCELLING":
+            status = api.set_state(run.id, "CANCELLED", "Cancelled", "Its process is gone.")
+            done.append(f"{run.name} ({run.id}): its process is gone; marked as cancelled ({status})")
+            continue
+        reason = why_it_ended(settings, run.id)
+        status = api.set_state(run.id, "CRASHED", "Crashed", f"{reason} Retry it: what is done is kept.")
+        done.append(f"{run.name} ({run.id}): {reason} Marked as crashed ({status})")
+    return done
+
+
+def take_up_again(api: PrefectApi, settings: Settings) -> list[str]:
+    """Schedules runs again that the last stop, or a power cut, left without a process. Call it before this workspace's worker runs."""
+    done = []
+    for run in api.runs(states=["RUNNING", "PENDING"]):
+        if is_lost(run, settings):
+            api.set_state(run.id, "CRASHED", "Crashed", "It was interrupted by a stop of the workspace.")
+            status = api.retry(run.id, force=False)
+            done.append(f"{run.name} ({run.id}): was interrupted; goes on where it was ({status})")
+    return done
+
+
+def is_lost(run: FlowRun, settings: Settings) -> bool:
+    """True for a run whose process does not live, if that can be known: its last worker is this workspace's own, or left a note here.
+
+    The worker of another machine has another name, and its runs hold their locks elsewhere: of those nothing is known here.
+    """
+    if run.worker is None or lives(settings, run.id):
+        return False
+    if run.worker == worker_name(settings):
+        return True
+    note = run_note(settings, run.id)
+    return note is not None and note.worker == run.worker and note.of_this_machine
+
+
+def why_it_ended(settings: Settings, flow_run: str) -> str:
+    """A sentence about the end of a run's process, by its own note."""
+    note = run_note(settings, flow_run)
+    if note is None or not note.ended:
+        return "Its process is gone without a word (killed, or the machine restarted)."
+    return f"Its process ended: {note.ended}."
+
+
+def release_lost_leases(api: PrefectApi, settings: Settings) -> list[str]:
+    """Gives back slots whose holder was killed, so that the next run need not wait for the lease to expire."""
+    done = []
+    leases = held_leases(settings, api)
+    holders = {run.id: run for run in api.runs(ids=[lease.flow_run for lease in leases])} if leases else {}
+    for lease in leases:
+        holder = holders.get(lease.flow_run)
+        if holder is not None and is_lost(holder, settings):
+            release(api, lease)
+            done.append(f"{lease.limit}: its holder {holder.name} ({holder.id}) is gone; the slot is free again")
+    return done
+
+
+def hand_over_answers(api: PrefectApi, store: Store) -> list[str]:
+    """Resumes runs that wait at a gate which was answered while the server was away."""
+    done, reviews = [], Reviews(store)
+    for gate, run in waiting_runs(api).items():
+        try:
+            session, closed = reviews.get(gate), reviews.closed(gate)
+        except NotFoundError:
+            continue
+        if closed is not None and session.flow_run == run.id:
+            result = resume_gate(api, run.id, closed)
+            done.append(f"{gate}: its answer reached the run" if result.accepted else f"{gate}: {result.reason}")
+    return done
+
+
+def _age_seconds(run: FlowRun) -> float:
+    """How long a run has been in its state."""
+    assert run.state is not None
+    began = datetime.fromisoformat(run.state.timestamp.replace("Z", "+00:00"))
+    return (datetime.now(UTC) - began).total_seconds()

@@ -1,0 +1,220 @@
+"""Runs a workspace: server, limits, work pool, deployments, worker and studio, as one thing that starts, heals and stops together."""
+
+import fcntl
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+
+from deployments.prefect.api import PrefectApi
+from deployments.prefect.deploying import AS_IT_WAS, MADE
+from deployments.studio.door import check_binding
+from deployments.workspace import environment
+from deployments.workspace.ports import Port
+from deployments.workspace.processes import Child
+from deployments.workspace.reconciler import reconcile, take_up_again
+from flenwheel_core.base.errors import FlenwheelError, ServerError, UserError
+from flenwheel_core.base.services import Services, load_services, save_services
+from flenwheel_core.base.settings import Settings
+
+SERVER_PORT = 4200
+STUDIO_PORT = 4300
+START_SECONDS = 600.0
+RECONCILE_SECONDS = 15.0
+STOP_SECONDS = 75.0
+"""Longer than a training needs to save its state."""
+
+Say = Callable[[str], None]
+
+
+class Workspace:
+    """The processes of one workspace."""
+
+    def __init__(self, settings: Settings, say: Say, *, reconcile_seconds: float = RECONCILE_SECONDS) -> None:
+        check_binding(settings)
+        self.settings = settings
+        self._say = say
+        self._reconcile_seconds = reconcile_seconds
+        self._reconciled = 0.0
+        self._started = False
+        self._stop = threading.Event()
+        self._logs = settings.root / "logs"
+        self._ports = (Port(settings.host, SERVER_PORT), Port(settings.host, STUDIO_PORT))
+        self._port, self._studio_port = (port.number for port in self._ports)
+        child = self._child
+        self.server = child("server", environment.server_command(settings, self._port))
+        self.worker = child("worker", environment.worker_command(settings))
+        self.studio = child("studio", environment.studio_command(self._studio_port))
+        self.services = self._services()
+        token = settings.token.get_secret_value() if settings.token else None
+        self.api = PrefectApi(self.services.api_url, token)
+
+    def _child(self, name: str, command: list[str]) -> Child:
+        variables = environment.service_environment(self.settings, self._port)
+        return Child(name, command, variables, environment.PROJECT, self._logs / f"{name}.log")
+
+    def _services(self) -> Services:
+        api_url = environment.prefect_environment(self.settings, self._port)["PREFECT_API_URL"]
+        return Services(
+            pid=os.getpid(),
+            started=datetime.now(UTC),
+            api_url=api_url,
+            interface_url=self.settings.prefect_url or environment.local_url(self.settings, self._port),
+            studio_url=self.settings.studio_url or environment.local_url(self.settings, self._studio_port),
+            logs=str(self._logs),
+        )
+
+    def start(self) -> None:
+        """Starts everything; raises ServerError with the end of a log if something does not come up."""
+        self.settings.root.mkdir(parents=True, exist_ok=True)
+        self._logs.mkdir(exist_ok=True)
+        self.server.start()
+        self.studio.start()
+        self.server.wait_until(self.api.healthy, START_SECONDS)
+        self.api.ensure_limit(f"gpu:{self.settings.slot_name}", 1)
+        self._ensure_pool()
+        for line in take_up_again(self.api, self.settings):
+            self._say(line)
+        self.worker.start()
+        self._deploy()
+        self.studio.wait_until(self._studio_answers, START_SECONDS)
+        save_services(self.settings, self.services)
+        self._reconcile()
+        self._started = True
+
+    def _ensure_pool(self) -> None:
+        """The worker fills in the pool's template; made here, the worker and the deployments start side by side."""
+        if self.api.send("GET", f"/work_pools/{environment.POOL}").status_code == 404:
+            self.api.send("POST", "/work_pools/", {"name": environment.POOL, "type": "process"})
+
+    def _studio_answers(self) -> bool:
+        try:
+            httpx.get(f"{environment.local_url(self.settings, self._studio_port)}/api/v1/session", timeout=5)
+        except httpx.TransportError:
+            return False
+        return True
+
+    def _deploy(self) -> None:
+        done = subprocess.run(
+            environment.deploy_command(),
+            env=environment.service_environment(self.settings, self._port),
+            cwd=environment.PROJECT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        (self._logs / "deploy.log").write_text(done.stdout + done.stderr)
+        if done.returncode != 0:
+            raise ServerError("The deployments could not be made.", why=(done.stdout + done.stderr)[-1500:])
+        for line in done.stdout.splitlines():
+            if not line.endswith((MADE, AS_IT_WAS)):
+                self._say(line)
+
+    def run(self) -> None:
+        """Watches until a signal."""
+        while not self._stop.wait(0.5):
+            self.tend()
+
+    def tend(self) -> None:
+        """One look: a service that died is started again, and now and then what a crash left behind is put right."""
+        for child in (self.server, self.worker, self.studio):
+            if not child.alive():
+                self._restart(child)
+        if time.monotonic() - self._reconciled >= self._reconcile_seconds:
+            self._reconcile()
+
+    def _restart(self, child: Child) -> None:
+        if time.monotonic() - child.started < 2:
+            self._stop.wait(2)
+        self._say(f"The {child.name} ended unexpectedly; starting it again (log: {child.log}).")
+        child.start()
+        if child is self.server:
+            try:
+                child.wait_until(lambda: self._stop.is_set() or self.api.healthy(), START_SECONDS)
+            except ServerError as error:
+                self._say(error.message)
+
+    def _reconcile(self) -> None:
+        self._reconciled = time.monotonic()
+        try:
+            for line in reconcile(self.api, self.settings):
+                self._say(line)
+        except FlenwheelError as error:
+            self._say(error.message)
+
+    def on_signal(self, number: int, frame: object) -> None:
+        """Ends `run` at its next look; a start that is under way is broken off."""
+        starting = not self._started and not self._stop.is_set()
+        self._stop.set()
+        if starting:
+            raise KeyboardInterrupt
+
+    def stop(self) -> None:
+        """Ends every process: first the worker, so that running stages save; the server last, so that it hears of it."""
+        self.worker.stop(STOP_SECONDS)
+        self.studio.stop(5)
+        self.server.stop(15)
+        (self.settings.root / "services.json").unlink(missing_ok=True)
+        for port in self._ports:
+            port.close()
+
+
+@contextmanager
+def sole_owner(settings: Settings) -> Iterator[None]:
+    """Held by the one `flenwheel up` of a workspace; raises UserError that says where the other one is."""
+    settings.root.mkdir(parents=True, exist_ok=True)
+    with (settings.root / "up.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            services = load_services(settings)
+            where = (
+                f"Prefect: {services.interface_url}, studio: {services.studio_url}"
+                if services
+                else "it is just starting"
+            )
+            raise UserError(
+                f"FLENwheel already runs in this workspace ({settings.root}).",
+                why=f"process {services.pid if services else '?'}; {where}.",
+                remedy="Use it as it is, or stop it first with Ctrl-C in its terminal.",
+            ) from None
+        yield
+
+
+def is_running(settings: Settings) -> bool:
+    """True while a `flenwheel up` holds this workspace."""
+    path = settings.root / "up.lock"
+    if not path.exists():
+        return False
+    with path.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def run_workspace(settings: Settings, say: Say, ready: Callable[[Services], None]) -> None:
+    """`flenwheel up`: until Ctrl-C or SIGTERM."""
+    with sole_owner(settings):
+        workspace = Workspace(settings, say)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, workspace.on_signal)
+        try:
+            workspace.start()
+            ready(workspace.services)
+            workspace.run()
+        finally:
+            workspace.stop()
+
+
+def log_folder(settings: Settings) -> Path:
+    """Where the services' logs are."""
+    return settings.root / "logs"

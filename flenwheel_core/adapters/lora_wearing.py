@@ -1,0 +1,52 @@
+"""Putting LoRAs that were read on diffusers' own transformer, by PEFT."""
+
+import re
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from flenwheel_core.adapters.lora_reading import WornLora
+
+if TYPE_CHECKING:
+    import torch
+
+_PREFIX = "transformer"
+
+
+def wear(transformer: Any, loras: Sequence[WornLora]) -> None:
+    """Puts them on, each with its weight."""
+    names = [f"lora{index}" for index in range(len(loras))]
+    for name, lora in zip(names, loras, strict=True):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Already found a `peft_config`")  # a stack of LoRAs is what is wanted
+            transformer.load_lora_adapter(_tensors(lora), prefix=_PREFIX, adapter_name=name, metadata=_described(lora))
+    if names:
+        transformer.set_adapters(names, [lora.weight for lora in loras])
+
+
+def _tensors(lora: WornLora) -> "dict[str, torch.Tensor]":
+    found = {}
+    for name, change in lora.modules.items():
+        found[f"{_PREFIX}.{name}.lora_A.weight"] = change.a
+        found[f"{_PREFIX}.{name}.lora_B.weight"] = change.b
+        if change.magnitude is not None:
+            found[f"{_PREFIX}.{name}.lora_magnitude_vector"] = change.magnitude
+    return found
+
+
+def _described(lora: WornLora) -> dict[str, object]:
+    """PEFT's configuration: the scale is in B, so every alpha is the rank."""
+    ranks = {name: change.a.shape[0] for name, change in lora.modules.items()}
+    rank = Counter(ranks.values()).most_common(1)[0][0]
+    other = {f"^{re.escape(name)}$": value for name, value in ranks.items() if value != rank}
+    described = {
+        "r": rank,
+        "lora_alpha": rank,
+        # As one pattern: a name in a list would also take every longer one that ends with it.
+        "target_modules": "|".join(re.escape(name) for name in sorted(ranks)),
+        "rank_pattern": other,
+        "alpha_pattern": other,
+        "use_dora": lora.is_dora,
+    }
+    return {f"{_PREFIX}.{key}": value for key, value in described.items()}

@@ -1,0 +1,170 @@
+"""Facts of this machine, read from the environment (`FLENWHEEL_*`), `.env` and `flenwheel.toml`."""
+
+import getpass
+import ipaddress
+import json
+import re
+import socket
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ModelWrapValidatorHandler, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from flenwheel_core.base.settings_sources import (
+    PREFIX,
+    DotEnv,
+    Environment,
+    TomlFile,
+    check_environment,
+    describe_mistakes,
+)
+
+ENV_FILE = Path(".env")
+TOML_FILE = Path("flenwheel.toml")
+
+
+class Settings(BaseSettings):
+    """Facts of the machine. Choices of a run are in the recipe.
+
+    Raises RecipeError for a misspelt setting, a value that cannot be used, or a file that cannot be read.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True)
+
+    workspace: Path = Field(
+        default=Path(".flenwheel"), description="Folder of this machine's scratch files, locks, logs and Prefect data."
+    )
+    store: str | None = Field(
+        default=None,
+        description="Where pictures, LoRAs and manifests live: file:// or s3://; the workspace's own folder if unset.",
+    )
+    store_options: dict[str, str] = Field(
+        default_factory=dict, description="Options of the store's file system, such as endpoint_url for S3."
+    )
+    gpu: str = Field(default="auto", description="The card to use: an index, 'cpu', or 'auto' for the first card.")
+    slot: str | None = Field(default=None, description="Name of the GPU slot; host:index of the card if unset.")
+    vram_gib: float | None = Field(default=None, description="Video memory to stay within; all of the card if unset.")
+    threads: int | None = Field(default=None, description="CPU threads of a stage; torch's choice if unset.")
+    models: Path = Field(
+        default=Path.home() / ".cache" / "flenwheel",
+        description="Folder of downloaded, quantised and verifier weights.",
+    )
+    author: str = Field(default_factory=getpass.getuser, description="The name your decisions are signed with.")
+    stage_modules: tuple[str, ...] = Field(
+        default=(), description="Python modules that register further stages when imported."
+    )
+    host: str = Field(
+        default="127.0.0.1",
+        description="Address the server and the studio listen on: one of this machine, 0.0.0.0 or ::",
+    )
+    token: SecretStr | None = Field(
+        default=None,
+        description="Secret that everybody needs who is not on this machine, of 16 characters or more: flenwheel token",
+    )
+    studio_url: str | None = Field(
+        default=None, description="Address people open the studio at, if it is another, such as https://studio.example"
+    )
+    prefect_url: str | None = Field(
+        default=None, description="Address people open the Prefect interface at, such as https://prefect.example"
+    )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Proxies whose X-Forwarded-For, -Proto and -Host are believed, such as 127.0.0.1"
+    )
+    notify: tuple[SecretStr, ...] = Field(default=(), description="Apprise URLs that are told when a gate opens.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        check_environment(settings_cls)
+        return (
+            init_settings,
+            Environment(settings_cls),
+            DotEnv(settings_cls, ENV_FILE),
+            TomlFile(settings_cls, TOML_FILE),
+        )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _in_words(cls, values: object, handler: ModelWrapValidatorHandler["Settings"]) -> "Settings":
+        try:
+            return handler(values)
+        except ValidationError as error:
+            raise describe_mistakes(error, cls) from None
+
+    @field_validator("host")
+    @classmethod
+    def _without_brackets(cls, host: str) -> str:
+        return host.strip().strip("[]") or "127.0.0.1"
+
+    @field_validator("token")
+    @classmethod
+    def _token_or_none(cls, token: SecretStr | None) -> SecretStr | None:
+        text = token.get_secret_value().strip() if token is not None else ""
+        if not text.isascii() or not text.isprintable():
+            raise ValueError("a token holds letters, digits and signs of ASCII only; `flenwheel token` makes one")
+        return SecretStr(text) if text else None
+
+    @field_validator("studio_url", "prefect_url")
+    @classmethod
+    def _whole_address(cls, url: str | None) -> str | None:
+        if url is None or not url.strip():
+            return None
+        match = re.fullmatch(r"(https?)://([a-z0-9_.-]+|\[[0-9a-f:]+\])(:\d{1,5})?/?", url.strip().lower())
+        if match is None:
+            raise ValueError("an address is http:// or https://, a host name and perhaps a port; it has no path")
+        scheme, host, port = match.groups()
+        return f"{scheme}://{host}{'' if port in (None, {'http': ':80', 'https': ':443'}[scheme]) else port}"
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _separated(cls, proxies: object) -> object:
+        if not isinstance(proxies, str):
+            return proxies
+        return json.loads(proxies) if proxies.lstrip().startswith("[") else re.split(r"[,\s]+", proxies.strip())
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _addresses(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        found = tuple(proxy for proxy in proxies if proxy)
+        for proxy in found:
+            ipaddress.ip_network(proxy, strict=False)
+        return found
+
+    @property
+    def root(self) -> Path:
+        """The workspace folder, absolute."""
+        return self.workspace.expanduser().absolute()
+
+    @property
+    def store_url(self) -> str:
+        """Where the store lives."""
+        return self.store or (self.root / "store").as_uri()
+
+    @property
+    def scratch(self) -> Path:
+        """Checkpoints and caches of stages: big, local, safe to delete when nothing runs."""
+        return self.root / "scratch"
+
+    @property
+    def slot_name(self) -> str:
+        """The GPU slot's name, such as `myhost:0`."""
+        index = "0" if self.gpu == "auto" else self.gpu
+        return self.slot or f"{socket.gethostname()}:{index}"
+
+    @property
+    def slot_lock(self) -> Path:
+        """The lock file whose kernel lock guarantees one GPU stage at a time on the card.
+
+        A card's lock is shared by every workspace of the machine; without a card it is the workspace's own.
+        """
+        name = f"gpu-{self.slot_name.replace(':', '-').replace('/', '-')}.lock"
+        folder = self.root / "locks" if self.gpu == "cpu" else Path(tempfile.gettempdir()) / "flenwheel-locks"
+        return folder / name

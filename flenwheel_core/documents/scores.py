@@ -1,0 +1,121 @@
+"""Screening outcomes and benchmark scorecards."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from flenwheel_core.base.document import Document
+from flenwheel_core.base.ids import Digest
+from flenwheel_core.documents.images import Labels
+
+ScreenOutcome = Literal["pass", "unsure", "fail"]
+ReasonCode = Literal[
+    "identity_ok",
+    "wrong_identity",
+    "borderline_identity",
+    "no_face",
+    "face_too_small",
+    "extra_faces",
+    "near_copy",
+    "blurred",
+    "badly_exposed",
+    "too_small",
+    "duplicate_of",
+    "wrong_pose",
+    "wrong_angle",
+    "wrong_expression",
+    "misaligned",
+    "unreadable",
+]
+
+
+class Fingerprint(Document):
+    """Reference embeddings of a character's real sources; frozen at ingest, never re-averaged with made pictures."""
+
+    verifier: str = Field(description="name of the verifier, such as face-dlib or subject")
+    verifier_version: str = Field(description="digest of its weights and preprocessing")
+    images: tuple[Digest, ...] = Field(description="the sources that could be embedded")
+    embeddings: tuple[tuple[float, ...], ...] = Field(description="one a source, same order")
+    centroid: tuple[float, ...]
+    distance: Literal["euclidean", "cosine"]
+    leave_one_out: tuple[float, ...] = Field(description="distance of each source to the centroid of the others")
+    threshold: float = Field(description="a distance up to this is the same character")
+    unsure_above: float = Field(description="distances between the two thresholds are unsure")
+    sharpness: tuple[float, ...] = Field(default=(), description="sharpness of each source, same order")
+
+
+class ScreenReason(Document):
+    """One thing screening found, with the figure and its limit."""
+
+    code: ReasonCode
+    value: float | None = None
+    limit: float | None = None
+    detail: str = ""
+
+
+class Screening(Document):
+    """What screening says of one candidate."""
+
+    image: Digest
+    outcome: ScreenOutcome
+    reasons: tuple[ScreenReason, ...] = ()
+    verifier: str
+    verifier_version: str
+    distance: float | None = Field(default=None, description="identity distance to the fingerprint's centroid")
+    similarity: float | None = Field(default=None, description="the same as a cosine, for people to read")
+    nearest_reference: Digest | None = None
+    nearest_distance: float | None = None
+    sharpness: float | None = None
+    brightness: float | None = None
+    duplicate_of: Digest | None = None
+    read: Labels = Field(default_factory=Labels, description="what the reader saw: advisory")
+
+
+class CellScore(Document):
+    """How one cell of the model card came out."""
+
+    cell: str
+    image: Digest
+    seed: int
+    passed: bool
+    measured: bool = Field(default=True, description="False: nothing could be told, such as no face in a profile")
+    identity: float | None = Field(description="cosine to the fingerprint's centroid")
+    angle_ok: bool | None = None
+    expression_ok: bool | None = None
+    pose_ok: bool | None = None
+    reasons: tuple[ScreenReason, ...] = ()
+
+
+class Scorecard(Document):
+    """The model card of one LoRA (or of the bare base model)."""
+
+    lora: Digest | None
+    cells: tuple[CellScore, ...]
+    pass_rate: float = Field(description="first-try pass rate over cells x seeds, 0 to 1")
+    pass_rate_low: float = Field(description="95 % Wilson interval")
+    pass_rate_high: float
+    identity: float = Field(description="mean cosine to the fingerprint's centroid")
+    identity_p05: float = Field(description="5 % quantile of the same")
+    angle_rate: float | None = None
+    expression_rate: float | None = None
+    pose_rate: float | None = None
+    diversity: float = Field(description="Vendi score: the effective number of different pictures")
+    centroid: tuple[float, ...] = Field(default=(), description="mean direction of the pictures' identity embeddings")
+    drift: float | None = Field(default=None, description="cosine distance of the identity centroid since turn 1")
+    prompt_fidelity: float | None = Field(
+        default=None, description="CLIP-T, if the verifier is a CLIP with its text side"
+    )
+    verifier: str
+    verifier_version: str
+
+
+class Comparison(Document):
+    """Champion against challenger on the same prompts and seeds."""
+
+    promote: bool
+    reasons: tuple[str, ...] = Field(description="plain sentences: why it is promoted or kept back")
+    pass_rate_gain: float
+    identity_gain: float
+    diversity_gain: float
+    p_value: float | None = Field(default=None, description="paired test on the cells that differ")
+    collapse_alarm: bool = False

@@ -1,0 +1,141 @@
+"""Checkpoints of a training run: one file each, written atomically, read back before older ones go."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+
+from flenwheel_core.base.errors import StoreError
+from flenwheel_core.base.ids import digest_bytes
+from flenwheel_core.engine.tensor_file import read_tensors, tensor_bytes, write_atomically
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything a run needs to go on after `step` optimizer steps."""
+
+    step: int
+    tensors: Mapping[str, torch.Tensor]
+    facts: Mapping[str, object]
+
+    def is_finite(self) -> bool:
+        """False if any weight, moment or waiting loss is no number: nothing can go on from it. Waits for the device once."""
+        return are_finite(tensor for tensor in self.tensors.values())
+
+
+def are_finite(tensors: Iterable[torch.Tensor]) -> bool:
+    """True if every floating-point number in them is finite."""
+    found = [torch.isfinite(tensor).all() for tensor in tensors if tensor.is_floating_point()]
+    return not found or bool(torch.stack([one.to(found[0].device) for one in found]).all())
+
+
+@dataclass(frozen=True)
+class CheckpointFolder:
+    """The checkpoints of one run; `run` is the digest of its request, and a checkpoint of another run is refused."""
+
+    path: Path
+    run: str
+    keep: int
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Write, read back, then remove the oldest beyond `keep`; a failure leaves the older checkpoints as they were."""
+        facts = json.dumps({"run": self.run, "step": checkpoint.step, **checkpoint.facts}, sort_keys=True)
+        data = tensor_bytes(checkpoint.tensors, {"flenwheel.checkpoint": facts})
+        file = self._file(checkpoint.step)
+        write_atomically(file, data)
+        if digest_bytes(file.read_bytes()) != digest_bytes(data):
+            file.unlink()
+            raise StoreError(
+                f"Checkpoint {file.name} could not be read back.",
+                why="The disk returned other bytes than were written.",
+                remedy="Check the disk; the checkpoint before it is intact.",
+            )
+        for old in self._files()[: -self.keep]:
+            old.unlink()
+
+    def latest(self) -> Checkpoint | None:
+        """The newest checkpoint of this run that can be read and holds numbers only, or None."""
+        for file in reversed(self._files()):
+            try:
+                tensors, metadata = read_tensors(file)
+                facts = json.loads(metadata["flenwheel.checkpoint"])
+            except (SafetensorError, OSError, KeyError, ValueError):
+                continue
+            if facts.pop("run") == self.run:
+                found = Checkpoint(step=facts.pop("step"), tensors=tensors, facts=facts)
+                if found.is_finite():
+                    return found
+        return None
+
+    def clear(self) -> None:
+        """Remove all checkpoints: the run is done."""
+        for file in self._files():
+            file.unlink()
+
+    def _file(self, step: int) -> Path:
+        return self.path / f"step-{step:08d}.safetensors"
+
+    def _files(self) -> list[Path]:
+        return sorted(self.path.glob("step-*.safetensors"))
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
+    """The optimizer's state as named tensors and plain numbers, without pickle."""
+    state = optimizer.state_dict()
+    tensors: dict[str, torch.Tensor] = {}
+    scalars: dict[str, dict[str, object]] = {}
+    for index, values in state["state"].items():
+        for key, value in _flat(values):
+            if isinstance(value, torch.Tensor):
+                tensors[f"optimizer/{index}/{key}"] = value
+            else:
+                scalars.setdefault(str(index), {})[key] = value
+    groups = [
+        {
+            key: value
+            for key, value in group.items()
+            if isinstance(value, None | bool | int | float | str | tuple | list)
+        }
+        for group in state["param_groups"]
+    ]
+    return tensors, {"optimizer_scalars": scalars, "optimizer_groups": groups}
+
+
+def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Inner mappings (bitsandbytes keeps its 8-bit state in one) by names with a slash."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}/")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _put(values: dict[str, object], name: str, value: object) -> None:
+    key, slash, rest = name.partition("/")
+    if slash:
+        inner = values.setdefault(key, {})
+        assert isinstance(inner, dict)
+        _put(inner, rest, value)
+    else:
+        values[key] = value
+
+
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, object]
+) -> None:
+    """The inverse of `optimizer_tensors`."""
+    state: dict[int, dict[str, object]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("optimizer/"):
+            _, index, key = name.split("/", 2)
+            _put(state.setdefault(int(index), {}), key, tensor)
+    scalars = facts["optimizer_scalars"]
+    groups = facts["optimizer_groups"]
+    assert isinstance(scalars, dict) and isinstance(groups, list)
+    for index, values in scalars.items():
+        for key, value in values.items():
+            _put(state.setdefault(int(index), {}), key, value)
+    optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -1,0 +1,38 @@
+"""A cache of tensors on disk, keyed by digests of what they were made from, shared by all runs."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+
+from flenwheel_core.base.ids import Json, digest_json
+from flenwheel_core.engine.tensor_file import read_tensors, tensor_bytes, write_atomically
+
+
+@dataclass(frozen=True)
+class TensorCache:
+    """Tensors by the digest of everything that determines them; a damaged file counts as absent."""
+
+    folder: Path
+
+    def get(self, key: Json) -> dict[str, torch.Tensor] | None:
+        try:
+            return read_tensors(self._file(key))[0]
+        except (OSError, SafetensorError):
+            return None
+
+    def put(self, key: Json, tensors: Mapping[str, torch.Tensor]) -> None:
+        write_atomically(self._file(key), tensor_bytes(tensors))
+
+    def get_or_make(self, key: Json, make: Callable[[], Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+        found = self.get(key)
+        if found is None:
+            found = dict(make())
+            self.put(key, found)
+        return found
+
+    def _file(self, key: Json) -> Path:
+        name = digest_json(key)
+        return self.folder / name[:2] / f"{name}.safetensors"

@@ -1,0 +1,319 @@
+"""Review sessions: the pictures of a gate, the journal of decisions about them, and how the gate closes.
+
+Nothing here knows of HTTP or Prefect. The present state is a fold over the journal, so undo works after a restart, and other processes
+may append at the same time. On an object store, which has no locks, a decision in the very moment of closing may come too late.
+"""
+
+import fcntl
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Literal
+
+from pydantic import Field
+
+from flenwheel_core.base.document import Document
+from flenwheel_core.base.errors import CorruptManifestError, GateError, InputError, NotFoundError
+from flenwheel_core.base.ids import Digest, Slug, short
+from flenwheel_core.documents.decisions import (
+    ClosedGate,
+    Decision,
+    DecisionSet,
+    FinalDecision,
+    GateVerdict,
+    LateAnswer,
+    UndecidedPolicy,
+    Verdict,
+)
+from flenwheel_core.documents.images import ImageRecord
+from flenwheel_core.documents.scores import Screening
+from flenwheel_core.gates.fold import GateState
+from flenwheel_core.store import Journal, Store
+
+GateKind = Literal["enriched", "synthetic", "triplets"]
+
+KEPT_GATES = 4
+"""Gates whose picture lists stay in memory; the least recently used one goes first."""
+
+
+class ReviewSession(Document):
+    """The pictures of one gate. Written once, when the gate opens."""
+
+    gate: Slug = Field(description="<character>-t<turn>-<gate>-r<round>, such as mira-t1-gate-a-r1")
+    kind: GateKind
+    character: str
+    turn: int
+    round: int
+    images: Digest = Field(description="image set of the candidates")
+    screenings: Digest | None = Field(default=None, description="screening table of the same images")
+    references: Digest | None = Field(default=None, description="image set of the real sources")
+    minimum: int = Field(description="good pictures the gate asks for")
+    flow_run: str | None = Field(default=None, description="the suspended flow run that waits for it")
+
+
+class OpenedGate:
+    """A gate with its pictures in memory and its journal folded as far as it was read."""
+
+    def __init__(self, session: ReviewSession, store: Store) -> None:
+        self.session = session
+        self.images = store.get_images(session.images)
+        rows = () if session.screenings is None else store.get_screenings(session.screenings)
+        self.screenings = {row.image: row for row in rows}
+        self.by_digest = {record.digest: record for record in self.images}
+        self.columns_json: str | None = None
+        """The columns that clients sort and filter by, once somebody asked for them."""
+        self.lock = threading.RLock()
+        self._journal = store.journal(f"reviews/{session.gate}/decisions", Decision)
+        self._state = GateState()
+        self._position = 0
+
+    def state(self) -> GateState:
+        """The state as of now: lines that other processes appended are read first."""
+        with self.lock:
+            try:
+                lines, position = self._journal.read_after(self._position)
+            except CorruptManifestError:
+                if self._position == 0:
+                    raise
+                self._state, self._position = GateState(), 0
+                lines, position = self._journal.read_after(0)
+            for line in lines:
+                self._state.add(line)
+            self._position = position
+            return self._state
+
+
+class Reviews:
+    """All review sessions of a store. Safe to use from several threads, beside other processes."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._opened: OrderedDict[str, OpenedGate] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def open(self, session: ReviewSession) -> ReviewSession:
+        """Opens a gate; opening the same gate again changes nothing and returns what is there.
+
+        Raises GateError for a gate that another run opened: its decisions and its answer are that run's.
+        """
+        self.store.put_document(f"reviews/{session.gate}/session", session)
+        standing = self.get(session.gate)
+        if standing.flow_run != session.flow_run:
+            raise GateError(
+                f"The gate {session.gate} belongs to another run.",
+                why=f"it was opened by {standing.flow_run or 'no run'}; an answer belongs to one run.",
+                remedy="Start another turn.",
+            )
+        return standing
+
+    def get(self, gate: str) -> ReviewSession:
+        """The session of a gate; raises NotFoundError."""
+        found = self.store.get_document(f"reviews/{gate}/session", ReviewSession) if gate else None
+        if found is None:
+            raise NotFoundError(f"There is no gate {gate!r}.", remedy="`flenwheel status` lists the open gates.")
+        return found
+
+    def gates(self) -> list[str]:
+        """Names of all gates, open and closed."""
+        names = self.store.list_documents("reviews")
+        return sorted(name.split("/")[1] for name in names if name.endswith("/session"))
+
+    def gate(self, gate: str) -> OpenedGate:
+        """The gate with its pictures; a gate's picture list never changes, so it is read once."""
+        with self._lock:
+            if gate in self._opened:
+                self._opened.move_to_end(gate)
+                return self._opened[gate]
+        opened = OpenedGate(self.get(gate), self.store)
+        with self._lock:
+            opened = self._opened.setdefault(gate, opened)
+            while len(self._opened) > KEPT_GATES:
+                self._opened.popitem(last=False)
+            return opened
+
+    def warm(self) -> None:
+        """Reads the open gates' pictures ahead, the newest turn first, so that the first page is quick."""
+        open_gates = [self.get(name) for name in self.gates() if self.closed(name) is None]
+        for session in sorted(open_gates, key=lambda session: session.turn)[-KEPT_GATES:]:
+            self.gate(session.gate).state()
+
+    def images(self, session: ReviewSession) -> tuple[ImageRecord, ...]:
+        return self.gate(session.gate).images
+
+    def screenings(self, session: ReviewSession) -> dict[Digest, Screening]:
+        return self.gate(session.gate).screenings
+
+    def journal(self, gate: str) -> Journal[Decision]:
+        return self.store.journal(f"reviews/{gate}/decisions", Decision)
+
+    def keep_correction(self, gate: str, correction: ImageRecord) -> None:
+        """Records an uploaded correction, so that a decision may name it and its lineage is known."""
+        if correction.digest not in self.corrections(gate):
+            self.store.journal(f"reviews/{gate}/corrections", ImageRecord).append(correction)
+
+    def corrections(self, gate: str) -> dict[Digest, ImageRecord]:
+        """The corrected pictures that were uploaded at a gate."""
+        journal = self.store.journal(f"reviews/{gate}/corrections", ImageRecord)
+        return {record.digest: record for record in journal.read()}
+
+    def decide(self, gate: str, *decisions: Decision) -> GateState:
+        """Appends decisions in one go; they are on disk when this returns. A repeated id is the same request and changes nothing.
+
+        Raises GateError for a closed gate and InputError for a picture of another gate.
+        """
+        opened = self.gate(gate)
+        for decision in decisions:
+            if decision.image not in opened.by_digest:
+                raise InputError(f"The picture {short(decision.image)} does not belong to the gate {gate}.")
+        with opened.lock, self._alone(gate):
+            self._refuse_closed(gate)
+            state = opened.state()
+            fresh = [decision for decision in decisions if not state.knows(decision.id)]
+            self.journal(gate).extend(fresh)
+            return opened.state()
+
+    def undo(self, gate: str, author: str, id_: str) -> Decision | None:
+        """Takes back the author's last decision, or last bulk decision, and returns it; None if nothing is left to take back."""
+        opened = self.gate(gate)
+        with opened.lock, self._alone(gate):
+            self._refuse_closed(gate)
+            state = opened.state()
+            last = state.last_action(author)
+            if last is None or state.knows(id_):
+                return None
+            line = Decision(
+                id=id_,
+                at=datetime.now(UTC),
+                author=author,
+                image=last.image,
+                verdict=None,
+                undo_of=last.batch or last.id,
+            )
+            self.journal(gate).append(line)
+            opened.state()
+            return last
+
+    def current(self, gate: str) -> dict[Digest, Decision]:
+        """The standing decision about each decided picture."""
+        return self.gate(gate).state().standing()
+
+    def close(
+        self, gate: str, verdict: GateVerdict, undecided: UndecidedPolicy, *, override_minimum: bool, reviewer: str
+    ) -> ClosedGate:
+        """Freezes the decisions. The first answer stands: closing again returns it unchanged."""
+        closed = self.closed(gate)
+        if closed is not None:
+            return closed
+        opened = self.gate(gate)
+        with opened.lock, self._alone(gate):
+            final = settle(opened.images, opened.screenings, opened.state(), undecided, reviewer)
+            decisions = DecisionSet(gate=gate, decisions=final)
+            counts = {kind: sum(decision.verdict is kind for decision in final) for kind in Verdict}
+            outcome = ClosedGate(
+                gate=gate,
+                verdict=verdict,
+                decisions=self.store.put_blob(decisions.to_bytes()),
+                good=counts[Verdict.GOOD],
+                needs_correction=counts[Verdict.NEEDS_CORRECTION],
+                reject=counts[Verdict.REJECT],
+                undecided=len(opened.images) - len(final),
+                enough=sum(line.usable is not None for line in final) >= opened.session.minimum or override_minimum,
+                reviewer=reviewer,
+            )
+            self.store.put_document(f"reviews/{gate}/outcome", outcome)
+        standing = self.closed(gate)
+        assert standing is not None
+        return standing
+
+    def closed(self, gate: str) -> ClosedGate | None:
+        """How the gate was closed, or None while it is open."""
+        return self.store.get_document(f"reviews/{gate}/outcome", ClosedGate)
+
+    def note_late_answer(self, gate: str, verdict: GateVerdict, reviewer: str) -> bool:
+        """Keeps an answer that came second, so that people see that it did not count; False if it says what stands, or was kept."""
+        closed = self.closed(gate)
+        known = {(answer.verdict, answer.reviewer) for answer in self.late_answers(gate)}
+        if closed is None or closed.verdict == verdict or (verdict, reviewer) in known:
+            return False
+        line = LateAnswer(at=datetime.now(UTC), verdict=verdict, reviewer=reviewer)
+        self.store.journal(f"reviews/{gate}/late", LateAnswer).append(line)
+        return True
+
+    def late_answers(self, gate: str) -> tuple[LateAnswer, ...]:
+        """Answers that came second and did not count."""
+        return tuple(self.store.journal(f"reviews/{gate}/late", LateAnswer).read())
+
+    def decisions(self, closed: ClosedGate) -> DecisionSet:
+        """The frozen decisions of a closed gate."""
+        return DecisionSet.from_bytes(self.store.get_blob(closed.decisions), where=f"The decisions of {closed.gate}")
+
+    def _refuse_closed(self, gate: str) -> None:
+        closed = self.closed(gate)
+        if closed is not None:
+            raise GateError(
+                f"The gate {gate} is closed.",
+                why=f"{closed.reviewer or 'somebody'} answered it with {closed.verdict}.",
+                remedy="Decisions can be changed in another round or another turn.",
+            )
+
+    @contextmanager
+    def _alone(self, gate: str) -> Iterator[None]:
+        """One writer or closer of a gate at a time, across processes: no decision slips in while its gate is being frozen."""
+        local = self.store.files.local
+        if local is None:
+            yield
+            return
+        name = f"journals/reviews/{gate}/lock"
+        path = local / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("a")
+        except OSError as error:
+            raise self.store.files.failed("write", name, error) from error
+        with file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def settle(
+    images: tuple[ImageRecord, ...],
+    screenings: dict[Digest, Screening],
+    state: GateState,
+    undecided: UndecidedPolicy,
+    reviewer: str,
+) -> tuple[FinalDecision, ...]:
+    """The final decision about each picture, in the gate's order; undecided ones as the policy says.
+
+    A picture that authors disagree about is left out whatever the policy: nobody's verdict wins silently.
+    """
+    final = []
+    for record in images:
+        picture = state.picture(record.digest)
+        decision = picture.decision
+        if decision is not None and decision.verdict is not None:
+            final.append(
+                FinalDecision(
+                    image=record.digest,
+                    verdict=decision.verdict,
+                    reasons=decision.reasons,
+                    caption=decision.caption,
+                    correction=decision.correction,
+                    better_prompt=decision.better_prompt,
+                    author=decision.author,
+                )
+            )
+        elif undecided == "take_passed" and not picture.conflict:
+            screening = screenings.get(record.digest)
+            if screening is not None and screening.outcome == "pass":
+                final.append(
+                    FinalDecision(
+                        image=record.digest,
+                        verdict=Verdict.GOOD,
+                        caption=None if decision is None else decision.caption,
+                        author=reviewer,
+                        by_policy=True,
+                    )
+                )
+    return tuple(final)

@@ -1,0 +1,142 @@
+"""What training would get if a gate were approved now: counts, coverage, the share of real pictures, and what is doubtful."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from flenwheel_core.base.document import Document
+from flenwheel_core.documents.decisions import FinalDecision, UndecidedPolicy, Verdict
+from flenwheel_core.documents.images import ImageRecord
+from flenwheel_core.documents.prompts import CARD_CELLS, CELLS_BY_ID, cell_of
+from flenwheel_core.gates.session import OpenedGate, settle
+from flenwheel_core.library.characters import PoolEntry
+
+ADVISED_REAL_SHARE = 0.4
+"""Below this share of real pictures a LoRA trained on its own output drifts; the recipes' default floor."""
+ADVISED_TRIPLETS = 10
+
+
+class CellCoverage(Document):
+    """How full one cell of the model card is."""
+
+    cell: str
+    real: int = Field(description="real sources that show it")
+    made: int = Field(description="made pictures that are in the pool already")
+    new: int = Field(description="good and corrected pictures of this gate")
+
+
+class FinishSummary(Document):
+    """What a gate leaves behind if it is approved now."""
+
+    gate: str
+    undecided_policy: UndecidedPolicy
+    good: int
+    needs_correction: int
+    reject: int
+    undecided: int
+    conflicts: int
+    by_policy: int = Field(description="good ones that nobody looked at")
+    minimum: int
+    enough: bool
+    corrections: int = Field(description="corrected pictures that were given")
+    usable: int = Field(description="good and corrected pictures: what counts towards the minimum")
+    better_prompts: int = Field(description="edits that are made again with a better prompt")
+    triplets: int = Field(description="lessons for the editor: approved and corrected edits")
+    pool_real: int
+    pool_made: int
+    training_pictures: int
+    real_share: float | None
+    coverage: tuple[CellCoverage, ...]
+    covered_cells: int
+    reasons: dict[str, int] = Field(description="how often each reason for a rejection or correction was given")
+    warnings: tuple[str, ...]
+
+
+def summarise(opened: OpenedGate, pool: Sequence[PoolEntry], undecided: UndecidedPolicy) -> FinishSummary:
+    """The summary of a gate as its decisions stand now."""
+    state = opened.state()
+    session = opened.session
+    final = settle(opened.images, opened.screenings, state, undecided, "policy")
+    of = {kind: [line for line in final if line.verdict is kind] for kind in Verdict}
+    good, correct = of[Verdict.GOOD], of[Verdict.NEEDS_CORRECTION]
+    pictures = [] if session.kind == "triplets" else [opened.by_digest[line.image] for line in final if line.usable]
+    coverage = coverage_of(pool, pictures)
+    real = sum(entry.real for entry in pool)
+    made = len(pool) - real
+    total = len(pool) + len(pictures)
+    conflicts = len(state.conflicts())
+    usable, corrections = sum(line.usable is not None for line in final), sum(line.corrected for line in final)
+    summary = FinishSummary(
+        gate=session.gate,
+        undecided_policy=undecided,
+        good=len(good),
+        needs_correction=len(correct),
+        reject=len(of[Verdict.REJECT]),
+        undecided=len(opened.images) - len(final) - conflicts,
+        conflicts=conflicts,
+        by_policy=sum(line.by_policy for line in good),
+        minimum=session.minimum,
+        enough=usable >= session.minimum,
+        corrections=corrections,
+        usable=usable,
+        better_prompts=sum(line.again_with is not None for line in correct),
+        triplets=usable if session.kind != "synthetic" else 0,
+        pool_real=real,
+        pool_made=made,
+        training_pictures=total,
+        real_share=real / total if total else None,
+        coverage=coverage,
+        covered_cells=sum(row.real + row.made + row.new > 0 for row in coverage),
+        reasons=dict(Counter(reason for line in (*of[Verdict.REJECT], *correct) for reason in line.reasons)),
+        warnings=(),
+    )
+    return summary.model_copy(update={"warnings": _warnings(summary, session.kind, good, correct)})
+
+
+def picture_cell(record: ImageRecord) -> str | None:
+    """The model-card cell a picture fills by its labels, or was made for."""
+    found = cell_of(record.labels)
+    if found is not None:
+        return found.id
+    return record.cell if record.cell in CELLS_BY_ID else None
+
+
+def coverage_of(pool: Sequence[PoolEntry], fresh: Sequence[ImageRecord]) -> tuple[CellCoverage, ...]:
+    """How full each cell of the model card is with the pool, and with further pictures."""
+    real = Counter(picture_cell(entry.image) for entry in pool if entry.real)
+    made = Counter(picture_cell(entry.image) for entry in pool if not entry.real)
+    new = Counter(picture_cell(record) for record in fresh)
+    return tuple(
+        CellCoverage(cell=cell.id, real=real[cell.id], made=made[cell.id], new=new[cell.id]) for cell in CARD_CELLS
+    )
+
+
+def _warnings(
+    summary: FinishSummary, kind: str, good: Sequence[FinalDecision], correct: Sequence[FinalDecision]
+) -> tuple[str, ...]:
+    found = []
+    if not summary.enough:
+        found.append(f"Only {summary.usable} good pictures; this gate asks for {summary.minimum}.")
+    if summary.conflicts:
+        found.append(f"{summary.conflicts} pictures are in conflict between reviewers; they will be left out.")
+    if summary.undecided:
+        found.append(f"{summary.undecided} pictures are undecided; they will be left out.")
+    if summary.by_policy:
+        found.append(f"{summary.by_policy} of the good pictures passed screening, but nobody looked at them.")
+    idle = sum(line.usable is None and line.again_with is None for line in correct)
+    if idle:
+        found.append(f"{idle} pictures need correction but have neither a corrected picture nor a better prompt.")
+    if kind == "triplets":
+        if summary.usable < ADVISED_TRIPLETS:
+            found.append(f"{summary.usable} triplets; {ADVISED_TRIPLETS} are the least to train an editor on.")
+        return tuple(found)
+    if summary.pool_real == 0:
+        found.append("The training pool has no real sources yet; the share of real pictures is not known.")
+    elif summary.real_share is not None and summary.real_share < ADVISED_REAL_SHARE:
+        found.append(
+            f"Real pictures are {summary.real_share:.0%} of the pool; below {ADVISED_REAL_SHARE:.0%} training draws real ones more often."
+        )
+    if kind == "enriched" and summary.covered_cells < len(CARD_CELLS):
+        found.append(f"{len(CARD_CELLS) - summary.covered_cells} of {len(CARD_CELLS)} model-card cells stay empty.")
+    return tuple(found)

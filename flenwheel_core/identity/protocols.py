@@ -1,0 +1,68 @@
+"""What tells one character from another (a verifier), and what reads angle, expression and pose (a reader)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from flenwheel_core.documents.images import Labels
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from flenwheel_core.identity.fingerprint import ThresholdRule
+
+
+class Reader(Protocol):
+    """Reads angle, expression and pose from pictures."""
+
+    @property
+    def model(self) -> str: ...
+
+    def read(self, images: "Sequence[Image]") -> list[Labels]:
+        """What each picture shows; None where it cannot tell."""
+        ...
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Identity embedding of one picture, or why there is none."""
+
+    embedding: tuple[float, ...] | None
+    problem: str | None = None
+    """A ReasonCode such as no_face; may come beside an embedding (extra_faces)."""
+    subject_size: int | None = None
+    """Height of the face or subject in pixels."""
+    labels: Labels | None = None
+    """What was read in passing, such as the turn of the head: advisory."""
+    sharpness: float | None = None
+    """Sharpness of the face or subject alone."""
+
+
+class Verifier(Protocol):
+    """Embeds the identity of a character."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> str:
+        """Digest of weights and preprocessing: embeddings of different versions are never compared."""
+        ...
+
+    @property
+    def threshold_rule(self) -> "ThresholdRule":
+        """How a character's own spread becomes its threshold in this verifier's space."""
+        ...
+
+    @property
+    def sees_whole_picture(self) -> bool:
+        """True if embeddings also tell pictures of one character apart, so that nearly equal ones mean a duplicate."""
+        ...
+
+    def embed(self, images: "Sequence[Image]") -> list[Embedded]:
+        """One result a picture, in order."""
+        ...
+
+    def prompt_fidelity(self, embedded: Sequence[Embedded], prompts: Sequence[str]) -> list[float | None]:
+        """How well each embedded picture fits its prompt, as a cosine; None where this verifier knows no text."""
+        ...

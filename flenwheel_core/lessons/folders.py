@@ -1,0 +1,245 @@
+"""Triplets as folders that other trainers read: `control/NAME.png`, `target/NAME.png` with `NAME.txt` beside it, and `metadata.jsonl`.
+
+`metadata.jsonl` has Hugging Face's `file_name` columns, so that `load_dataset("imagefolder", ...)` reads the folder too.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from flenwheel_core.base.errors import InputError, MissingWeightsError
+from flenwheel_core.base.ids import digest_bytes
+from flenwheel_core.base.plain_text import cut_to_bytes, decode_text, lines_of, one_line, writable
+from flenwheel_core.documents.images import ImageKind, ImageRecord, Labels
+from flenwheel_core.documents.triplets import Triplet, TripletSet
+from flenwheel_core.images.decode import Limits, decode
+from flenwheel_core.images.entries import PICTURE_SUFFIXES, Entry, list_entries, read_entry
+from flenwheel_core.images.folder_notes import FolderNotes
+from flenwheel_core.images.names import printable_path
+from flenwheel_core.store import Store
+from flenwheel_core.store.pictures import carries_facts, save_picture
+
+METADATA = "metadata.jsonl"
+CONTROLS = ("control", "source", "input")
+TARGETS = ("target", "output", "edited")
+IMPORT_GATE = "import"
+SOURCE_KEYS = ("control_file_name", "control_path", "control", "source", "input_image", "source_image")
+TARGET_KEYS = ("file_name", "image_path", "target", "edited_image", "target_image", "output_image")
+PROMPT_KEYS = ("prompt", "edit_prompt", "instruction", "caption", "text")
+PROMPT_SUFFIXES = (".txt", ".caption")
+_LIMITS = Limits(maximum_megapixels=64, maximum_bytes=64 * 2**20)
+_PROMPT_BYTES = 20_000
+_SEPARATORS = str.maketrans({mark: f"\\u{ord(mark):04x}" for mark in "\x85\u2028\u2029"})
+"""Readers of JSON lines that cut at every separator Unicode knows would cut inside a prompt."""
+
+
+def export_triplets(store: Store, triplets: TripletSet, folder: Path) -> int:
+    """Writes the folder and returns how many triplets it holds. Raises InputError if it holds something already."""
+    if folder.exists() and any(folder.iterdir()):
+        raise InputError(f"{folder} is not empty.", remedy="Give a new folder: a mixture of two sets would be neither.")
+    rows = []
+    for part in ("control", "target"):
+        (folder / part).mkdir(parents=True)
+    for number, triplet in enumerate(triplets.triplets):
+        name = f"{number:05d}-{triplet.character}"
+        (folder / "control" / f"{name}.png").write_bytes(store.get_blob(triplet.source))
+        (folder / "target" / f"{name}.png").write_bytes(store.get_blob(triplet.target))
+        (folder / "target" / f"{name}.txt").write_text(triplet.prompt + "\n", encoding="utf-8", newline="\n")
+        rows.append(
+            {
+                "file_name": f"target/{name}.png",
+                "control_file_name": f"control/{name}.png",
+                "prompt": triplet.prompt,
+                "kind": triplet.kind,
+                "character": triplet.character,
+                "turn": triplet.turn,
+                "labels": triplet.labels.model_dump(mode="json", exclude_none=True),
+            }
+        )
+    lines = "".join(_line(row) + "\n" for row in rows)
+    (folder / METADATA).write_text(lines, encoding="utf-8", newline="\n")
+    return len(rows)
+
+
+def _line(row: Mapping[str, object]) -> str:
+    return json.dumps(row, ensure_ascii=False).translate(_SEPARATORS)
+
+
+@dataclass(frozen=True)
+class Imported:
+    """The triplets of a folder, and one line about everything in it that was left out."""
+
+    triplets: tuple[Triplet, ...]
+    notes: tuple[str, ...]
+
+
+def import_triplets(store: Store, folder: Path, *, character: str, author: str) -> Imported:
+    """The triplets of a folder in either layout; their pictures are kept in the store.
+
+    Every picture is decoded as untrusted input. Raises InputError if the folder holds no pairs.
+    """
+    notes = FolderNotes()
+    entries = list_entries(folder)
+    for line in entries.notes:
+        notes.say(line)
+    files = {entry.name: entry for entry in entries.files}
+    rows = _from_metadata(files[METADATA], notes) if METADATA in files else []
+    rows = rows or _from_folders(entries.files, notes)
+    triplets = []
+    for row in rows:
+        if not row.prompt:
+            notes.about(row.target, "left out. It has no prompt.")
+            continue
+        try:
+            source, target = (_keep(store, files, name) for name in (row.control, row.target))
+        except (InputError, MissingWeightsError) as error:
+            notes.about(row.target, f"left out. {error.what}")
+            continue
+        triplets.append(
+            Triplet(
+                source=source,
+                prompt=row.prompt,
+                target=target,
+                kind=row.kind,
+                character=character,
+                turn=0,
+                gate=IMPORT_GATE,
+                author=author,
+                labels=row.labels,
+            )
+        )
+    if not triplets:
+        raise InputError(
+            f"{folder} holds no triplets.",
+            why="; ".join(notes.lines()[:3])
+            or "there is neither metadata.jsonl nor control/ and target/ with equal names.",
+            remedy="Put pictures into control/ and target/ under the same names, and NAME.txt with the prompt into target/.",
+        )
+    return Imported(tuple(triplets), notes.lines())
+
+
+@dataclass(frozen=True)
+class _Row:
+    control: str
+    target: str
+    prompt: str
+    kind: Literal["approved", "corrected"] = "corrected"
+    labels: Labels = field(default_factory=Labels)
+
+
+def _from_metadata(entry: Entry, notes: FolderNotes) -> list[_Row]:
+    """The rows of metadata.jsonl. A prompt in it stays letter by letter, so that an exported set comes back as it was."""
+    text = _text_of(entry, notes)
+    rows = []
+    for number, line in enumerate(lines_of(text or ""), start=1):
+        if not line.strip():
+            continue
+        try:
+            content = json.loads(line)
+        except (ValueError, RecursionError):
+            content = None
+        row = _row_of(content) if isinstance(content, dict) else None
+        if row is None:
+            notes.say(
+                f"Line {number} of {METADATA} describes no triplet: it needs file_name, control_file_name, prompt."
+            )
+        else:
+            rows.append(row)
+    return rows
+
+
+def _row_of(content: Mapping[str, object]) -> _Row | None:
+    source, target, prompt = (_first(content, keys) for keys in (SOURCE_KEYS, TARGET_KEYS, PROMPT_KEYS))
+    if source is None or target is None or prompt is None:
+        return None
+    try:
+        labels = Labels.model_validate(content.get("labels") or {})
+    except ValidationError:
+        return None
+    kind: Literal["approved", "corrected"] = "approved" if content.get("kind") == "approved" else "corrected"
+    place = [name.replace("\\", "/").removeprefix("./") for name in (source, target)]
+    return _Row(place[0], place[1], writable(prompt).removeprefix("\ufeff").strip(), kind, labels)
+
+
+def _first(content: Mapping[str, object], keys: Sequence[str]) -> str | None:
+    return next((value for key in keys if isinstance(value := content.get(key), str)), None)
+
+
+def _from_folders(entries: Sequence[Entry], notes: FolderNotes) -> list[_Row]:
+    """The pairs of control/ and target/, with the text beside the target as prompt, in one line."""
+    controls, targets = (_inside(entries, names) for names in (CONTROLS, TARGETS))
+    sources = {entry.path.stem: entry for entry in controls if entry.path.suffix.lower() in PICTURE_SUFFIXES}
+    texts = {
+        (entry.path.stem, entry.path.suffix.lower()): entry
+        for entry in targets
+        if entry.path.suffix.lower() in PROMPT_SUFFIXES
+    }
+    rows = []
+    for entry in targets:
+        if entry.path.suffix.lower() not in PICTURE_SUFFIXES:
+            continue
+        if entry.path.stem not in sources:
+            notes.about(entry.name, "left out. No control picture has its name.")
+            continue
+        beside = (texts.get((entry.path.stem, suffix)) for suffix in PROMPT_SUFFIXES)
+        found = next((text for text in beside if text is not None), None)
+        prompt = one_line(_text_of(found, notes) or "") if found is not None else ""
+        cut = cut_to_bytes(prompt, _PROMPT_BYTES)
+        if cut != prompt:
+            notes.about(entry.name, f"its prompt is too long; the first {_PROMPT_BYTES} bytes are used.")
+        rows.append(_Row(sources[entry.path.stem].name, entry.name, cut))
+    unused = sources.keys() - {entry.path.stem for entry in targets}
+    for stem in sorted(unused):
+        notes.about(sources[stem].name, "left out. No target picture has its name.")
+    return rows
+
+
+def _inside(entries: Sequence[Entry], folders: Sequence[str]) -> list[Entry]:
+    """The files of the first of these folders that is there."""
+    present = {entry.name.split("/", 1)[0] for entry in entries if "/" in entry.name}
+    chosen = next((folder for folder in folders if folder in present), None)
+    return [entry for entry in entries if entry.name.split("/")[:-1] == [chosen]]
+
+
+def _text_of(entry: Entry, notes: FolderNotes) -> str | None:
+    """The words of a text file; a line says why there are none, or what their encoding was taken for."""
+    try:
+        text = decode_text(read_entry(entry.path, _LIMITS.maximum_bytes))
+    except InputError as error:
+        notes.about(entry.name, f"not used. {error.what} {error.why}".rstrip())
+        return None
+    except ValueError as error:
+        notes.about(entry.name, f"not used, {error}.")
+        return None
+    if text.note:
+        notes.about(entry.name, text.note)
+    return text.text
+
+
+def _keep(store: Store, files: Mapping[str, Entry], name: str) -> str:
+    """Decodes and keeps one picture of the folder; raises InputError for one that is not in it or damaged.
+
+    A picture that this store exported is the one that it has.
+    """
+    entry = files.get(name)
+    if entry is None:
+        raise InputError(f"There is no picture {printable_path(name)} in the folder.")
+    data = read_entry(entry.path, _LIMITS.maximum_bytes)
+    image = decode(data, entry.path.name, _LIMITS).image
+    digest = digest_bytes(data)
+    if store.has_blob(digest) and carries_facts(data):
+        return digest
+    record = ImageRecord(
+        digest="0" * 64,
+        width=1,
+        height=1,
+        kind=ImageKind.SOURCE,
+        stage="import",
+        request=digest,
+        item=entry.path.name,
+    )
+    return save_picture(store, image, record).digest

@@ -1,0 +1,37 @@
+"""What a family of models says of itself. Light: reading it imports none of the family's code.
+
+A family is one folder. `models/NAME/family.py` holds a `FAMILY`; the registry finds it there. A family outside of this package calls
+`registry.register(FAMILY)` in a module that the setting `stage_modules` names. models/README.md says what each entry must be.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+Entry = str
+"""`module:function`, imported when it is first called."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """One family of models. Entries are empty where it offers nothing of the kind."""
+
+    name: str
+    """What people call it, such as FLUX.1."""
+    classes: tuple[str, ...]
+    """Class names in `model_index.json` or `config.json` that belong to it."""
+    generator: Entry = ""
+    trainer: Entry = ""
+    editor: Entry = ""
+    edit_trainer: Entry = ""
+    captioner: Entry = ""
+    judge: Entry = ""
+    lora_layouts: Mapping[str, Entry] = field(default_factory=dict)
+    """Further layouts of its LoRA files for other programs, by name: functions from the file's bytes to the other file's."""
+    card_tag: str = ""
+    """How the Hub tags its LoRAs."""
+    architectures: tuple[str, ...] = ()
+    """`modelspec.architecture` of its LoRAs, as the trainers write it."""
+    options: Entry = ""
+    """Document of the recipe's `[train.options]`: choices that this family alone knows. Empty: it knows none."""
+    idle_keys: Mapping[str, str] = field(default_factory=dict)
+    """Keys of `[train]` that its trainer does not read, each with what to do instead: a recipe that sets one is refused."""

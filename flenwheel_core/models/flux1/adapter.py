@@ -1,0 +1,120 @@
+"""A LoRA on FLUX.1: on the fast transformer where it covers the recipe, else on diffusers' own modules."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from flenwheel_core.adapters.lora_file import UiNames
+from flenwheel_core.adapters.lora_reading import WornLora
+from flenwheel_core.adapters.peft_adapter import AdaptedTransformer, adapt_by_peft, adapter_scales, linear_names
+from flenwheel_core.adapters.stacked import fill_stacked, summed_ranks
+from flenwheel_core.adapters.targets import TargetNames, lora_ranks
+from flenwheel_core.base.errors import InputError
+from flenwheel_core.engine.tensor_cache import TensorCache
+from flenwheel_core.models.flux1.fast import FAST_NAMES, FastFlux
+from flenwheel_core.models.flux1.loading import FluxModel
+from flenwheel_core.recipes.train import LoraRecipe
+from flenwheel_core.transformer.adapted import kept_on_disk, start_matrices, with_lora
+from flenwheel_core.transformer.plan import AdapterPlan, FastPlan
+from flenwheel_core.transformer.shell import linear_shapes, transformer_config
+from flenwheel_core.transformer.sources import FolderSource
+
+if TYPE_CHECKING:
+    from diffusers import FluxTransformer2DModel
+
+TARGETS = TargetNames(
+    groups={
+        "attention": ("*transformer_blocks.*.attn.*",),
+        "mlp": (
+            "transformer_blocks.*.ff.net.*",
+            "transformer_blocks.*.ff_context.net.*",
+            "single_transformer_blocks.*.proj_mlp",
+            "single_transformer_blocks.*.proj_out",
+        ),
+        "modulation": ("*transformer_blocks.*.norm*.linear",),
+        "embedders": ("context_embedder", "time_text_embed.text_embedder.*"),
+    },
+    blocks={"double": "transformer_blocks", "single": "single_transformer_blocks"},
+)
+UI_NAMES = UiNames("flux-1-dev/lora", "flux1", "networks.lora_flux")
+
+
+def linear_shapes_of(config: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+    """Outputs and inputs of all linears of a FLUX.1 transformer with this configuration, by name."""
+    from diffusers import FluxTransformer2DModel
+
+    return linear_shapes(FluxTransformer2DModel, config)
+
+
+def put_on(transformer: "FluxTransformer2DModel", recipe: LoraRecipe, *, seed: int) -> AdaptedTransformer:
+    """diffusers' own modules with a new adapter."""
+    return adapt_by_peft(transformer, lora_ranks(linear_names(transformer), recipe, TARGETS), recipe, seed=seed)
+
+
+def can_be_fast(ranks: Mapping[str, int], recipe: LoraRecipe) -> bool:
+    """True if FastFlux covers this adapter."""
+    covered = all("transformer_blocks." in name and name.endswith(FAST_NAMES) for name in ranks)
+    return covered and not recipe.dora and recipe.dropout == 0
+
+
+def adapt_fast(
+    model: FluxModel,
+    plan: FastPlan,
+    ranks: Mapping[str, int],
+    scales: Mapping[str, float],
+    *,
+    cache: TensorCache,
+    dtype: torch.dtype = torch.float32,
+) -> AdaptedTransformer:
+    """The fast transformer with adapters whose matrices are zero: for loading trained ones into it."""
+    source = FolderSource(model.folder / "transformer", model.device, model.dtype)
+    keep = None
+    if plan.storage != "dense":
+        keep = kept_on_disk(cache, revision=model.revision("transformer"), device=model.device, dtype=model.dtype)
+    fast = FastFlux(transformer_config(model.folder), source, plan, AdapterPlan(ranks, scales, dtype), keep)
+    return with_lora(fast, ranks, scales)
+
+
+def start_fast(
+    model: FluxModel, plan: FastPlan, recipe: LoraRecipe, *, seed: int, cache: TensorCache
+) -> AdaptedTransformer:
+    """The fast transformer with a new adapter, started as PEFT's is."""
+    ranks = lora_ranks(linear_shapes_of(transformer_config(model.folder)), recipe, TARGETS)
+    return start_matrices(adapt_fast(model, plan, ranks, adapter_scales(ranks, recipe), cache=cache), seed=seed)
+
+
+def load_with_loras(
+    model: FluxModel, plan: FastPlan, loras: Sequence[WornLora], *, cache: TensorCache
+) -> AdaptedTransformer:
+    """The fast transformer with all LoRAs at their weights; several on one linear become one of the summed rank.
+
+    Raises InputError as `require_fast` does.
+    """
+    require_fast(loras)
+    ranks = summed_ranks(loras)
+    adapted = adapt_fast(model, plan, ranks, dict.fromkeys(ranks, 1.0), cache=cache, dtype=model.dtype)
+    fill_stacked(adapted.parameters, loras)
+    return adapted
+
+
+def require_fast(loras: Sequence[WornLora]) -> None:
+    """Raises InputError for LoRAs that quantised weights cannot be combined with: found by names, before anything loads."""
+    for lora in loras:
+        if lora.is_dora:
+            what, why = (
+                "is a DoRA, which quantised weights cannot be combined with",
+                "It needs the norms of the full weights.",
+            )
+        elif not can_be_fast(summed_ranks([lora]), LoraRecipe()):
+            what, why = (
+                "changes modules that quantised weights cannot be combined with",
+                "They are modulation or embedders.",
+            )
+        else:
+            continue
+        raise InputError(
+            f"{lora.name} {what}.",
+            why=why,
+            remedy="Generate on a card of 30 GiB or more, or retrain a LoRA on attention and mlp.",
+        )

@@ -1,0 +1,115 @@
+"""Captions and pictures as FLUX sees them, kept on disk by the digest of what they were made from."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image
+
+from flenwheel_core.base.ids import Json
+from flenwheel_core.engine.tensor_cache import TensorCache
+from flenwheel_core.images.buckets import Placement
+from flenwheel_core.memory.card import free_memory
+from flenwheel_core.models.flux1.loading import FluxModel, TextFormat
+from flenwheel_core.models.flux1.packing import PIXELS_PER_TOKEN, pack
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
+
+
+@dataclass(frozen=True)
+class Caption:
+    """An encoded caption: sequence (tokens, channels) of T5 and pooled (channels,) of CLIP."""
+
+    sequence: torch.Tensor
+    pooled: torch.Tensor
+
+
+def encode_captions(
+    model: FluxModel, texts: Iterable[str], *, tokens: int, cache: TensorCache, storage: TextFormat = "bf16"
+) -> dict[str, Caption]:
+    """Every distinct text encoded once; encoders are loaded only if something is not in the cache."""
+    unique = list(dict.fromkeys(texts))
+    revision: Json = [model.revision(p) for p in ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")]
+
+    def key(text: str) -> Json:
+        return {"kind": "flux caption", "text": text, "tokens": tokens, "encoders": revision, "storage": storage}
+
+    found = {text: cache.get(key(text)) for text in unique}
+    missing = [text for text, tensors in found.items() if tensors is None]
+    if missing:
+        with model.text_encoders(storage) as pipeline, torch.no_grad():
+            length = min(tokens, pipeline.tokenizer_2.model_max_length)
+            for text in missing:
+                sequence, pooled, _ = pipeline.encode_prompt(
+                    text, prompt_2=None, device=model.device, max_sequence_length=length
+                )
+                found[text] = {"sequence": sequence[0].cpu(), "pooled": pooled[0].cpu()}
+                cache.put(key(text), found[text] or {})
+    return {text: Caption(t["sequence"], t["pooled"]) for text, t in found.items() if t is not None}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture to encode: its digest, where it goes, and how to get its pixels when they are needed."""
+
+    digest: str
+    placement: Placement
+    load: Callable[[], Image.Image]
+
+
+def encode_pictures(model: FluxModel, pictures: Iterable[Picture], *, cache: TensorCache) -> list[torch.Tensor]:
+    """The packed latents (tokens, channels) of each picture, float32, in order: the mode of the VAE's posterior."""
+    revision = model.revision("vae")
+    vae = None
+    result = []
+    for picture in pictures:
+        placement = picture.placement
+        key: Json = {
+            "kind": "flux latents",
+            "image": picture.digest,
+            "scaled": list(placement.scaled),
+            "bucket": placement.bucket,
+            "vae": revision,
+        }
+        tensors = cache.get(key)
+        if tensors is None:
+            vae = vae or model.load_vae().to(model.device)
+            tensors = {"latents": _encode(vae, _pixels(picture.load(), placement).to(model.device, vae.dtype))}
+            cache.put(key, tensors)
+        result.append(tensors["latents"])
+    del vae
+    free_memory()
+    return result
+
+
+@torch.no_grad()
+def _encode(vae: "AutoencoderKL", pixels: torch.Tensor) -> torch.Tensor:
+    latents = vae.encode(pixels).latent_dist.mode().float()
+    latents = (latents - (vae.config.shift_factor or 0.0)) * vae.config.scaling_factor
+    return pack(latents)[0].cpu()
+
+
+def _pixels(image: Image.Image, placement: Placement) -> torch.Tensor:
+    """(1, 3, height, width) in [-1, 1], scaled and cut as `placement` says."""
+    array = np.asarray(fit(image, placement), dtype=np.float32) / 127.5 - 1
+    return torch.from_numpy(array).permute(2, 0, 1)[None]
+
+
+def fit(image: Image.Image, placement: Placement) -> Image.Image:
+    """`image` scaled, and cut from its centre, to its bucket."""
+    if image.size != placement.scaled:
+        image = image.resize(placement.scaled, Image.Resampling.LANCZOS)
+    left = (placement.scaled[0] - placement.width) // 2
+    top = (placement.scaled[1] - placement.height) // 2
+    return image.crop((left, top, left + placement.width, top + placement.height))
+
+
+def mask_tokens(mask: Image.Image, placement: Placement, *, floor: float) -> torch.Tensor:
+    """(tokens, 1) loss weights in [floor, 1] from a picture-sized grey mask (white counts fully)."""
+    rows, columns = placement.height // PIXELS_PER_TOKEN, placement.width // PIXELS_PER_TOKEN
+    small = fit(mask.convert("L").convert("RGB"), placement).convert("L").resize((columns, rows), Image.Resampling.BOX)
+    grey = torch.from_numpy(np.asarray(small, dtype=np.float32) / 255)
+    return (floor + (1 - floor) * grey).reshape(rows * columns, 1)

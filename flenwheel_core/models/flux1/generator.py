@@ -1,0 +1,111 @@
+"""FLUX as an image generator."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flenwheel_core.adapters.lora_file import LoraFile
+from flenwheel_core.adapters.lora_reading import adapter_weights, read_loras
+from flenwheel_core.adapters.lora_wearing import wear
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.engine.tensor_cache import TensorCache
+from flenwheel_core.memory.card import free_memory
+from flenwheel_core.models.flux1.adapter import load_with_loras, require_fast
+from flenwheel_core.models.flux1.drawing import draw, drawing_pipeline
+from flenwheel_core.models.flux1.encoding import encode_captions
+from flenwheel_core.models.flux1.loading import FluxModel, find_model
+from flenwheel_core.models.flux1.lora_host import flux_host
+from flenwheel_core.models.flux1.memory import TEXT_TOKENS, ChosenDrawing, choose_drawing
+from flenwheel_core.models.protocols import WORKING, GenerateJob, Made, Working
+
+if TYPE_CHECKING:
+    from diffusers import FluxPipeline
+
+
+class FluxGenerator:
+    """Prompts are encoded first, then the transformer is loaded: the two never share the card.
+
+    LoRA files are read at once: one that does not fit raises InputError before anything is loaded.
+    """
+
+    def __init__(
+        self, model: FluxModel, loras: tuple[LoraFile, ...], cache: TensorCache, working: Working = WORKING
+    ) -> None:
+        self._model = model
+        self._loras = read_loras(loras, flux_host(model.folder)) if loras else ()
+        self._cache = cache
+        self._working = working
+        self._chosen: ChosenDrawing | None = None
+        self._pipeline: FluxPipeline | None = None
+
+    @property
+    def model(self) -> str:
+        return self._model.reference
+
+    def generate(self, jobs: Iterable[GenerateJob]) -> Iterator[Made]:
+        """Yields each picture as it is finished; the same job always gives the same picture.
+
+        Raises ResourceError before anything loads if the pictures do not fit the card.
+        """
+        waiting = list(jobs)
+        if not waiting:
+            return
+        if self._pipeline is None:
+            self._choose([(job.sampler.width, job.sampler.height) for job in waiting])
+        negative = "" if any(job.sampler.true_cfg > 1 for job in waiting) else None
+        texts = [job.prompt for job in waiting] + ([negative] if negative is not None else [])
+        storage = "bf16" if self._chosen is None else self._chosen.encoders
+        captions = encode_captions(self._model, texts, tokens=TEXT_TOKENS, cache=self._cache, storage=storage)
+        if self._pipeline is None:
+            self._pipeline = self._load()
+        empties = self._chosen is not None and self._chosen.memory.empties
+        for job in waiting:
+            opposite = captions[negative] if negative is not None else None
+            image = draw(
+                self._model, self._pipeline, captions[job.prompt], job.sampler, job.seed, opposite, empties=empties
+            )
+            yield Made(job.key, image)
+
+    def _choose(self, sizes: Sequence[tuple[int, int]]) -> None:
+        self._chosen = choose_drawing(
+            self._model, sizes, adapter_weights=adapter_weights(self._loras), memory_level=self._working.memory_level
+        )
+        if self._chosen is not None:
+            if self._chosen.fast is not None:
+                require_fast(self._loras)
+            plan, encoders = self._chosen.memory.describe(), self._chosen.encoders
+            self._working.note(f"memory plan: {plan} of {self._model.budget_gib:.1f} GiB; encoders in {encoders}")
+
+    def _load(self) -> "FluxPipeline":
+        vae = self._model.load_vae()
+        if self._chosen is not None and self._chosen.memory.tile_px is not None:
+            vae.tile_sample_min_size = self._chosen.memory.tile_px
+            vae.tile_latent_min_size = self._chosen.memory.tile_px // 8
+        if self._chosen is not None and self._chosen.fast is not None:
+            adapted = load_with_loras(self._model, self._chosen.fast, self._loras, cache=self._cache)
+            return drawing_pipeline(self._model, adapted.transformer, vae)
+        pipeline = drawing_pipeline(self._model, self._model.load_transformer(), vae)
+        wear(pipeline.transformer, self._loras)
+        return pipeline
+
+    def close(self) -> None:
+        self._pipeline = None
+        free_memory()
+
+
+@contextmanager
+def open_generator(
+    folder: Path,
+    reference: str,
+    settings: Settings,
+    loras: tuple[LoraFile, ...] = (),
+    working: Working = WORKING,
+) -> Iterator[FluxGenerator]:
+    """The generator in `folder`, with LoRAs; its memory is free again afterwards."""
+    cache = TensorCache(settings.scratch / "cache" / "flux")
+    generator = FluxGenerator(find_model(folder, reference, settings), loras, cache, working)
+    try:
+        yield generator
+    finally:
+        generator.close()

@@ -1,0 +1,182 @@
+"""FLUX for the memory plan: its sizes, and what one of its blocks keeps."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from flenwheel_core.adapters.targets import lora_ranks
+from flenwheel_core.base.errors import RecipeError
+from flenwheel_core.kernels.attention import cudnn_attention_works
+from flenwheel_core.kernels.frozen_weights import Storage
+from flenwheel_core.memory.card import GIB, multiplies_fp8
+from flenwheel_core.memory.drawing import DrawingPlan, DrawingSpec, Largest, plan_drawing
+from flenwheel_core.memory.training import BlockSpec, ModelSpec, choose_plan
+from flenwheel_core.models.flux1.adapter import TARGETS, can_be_fast, linear_shapes_of
+from flenwheel_core.models.flux1.loading import FluxModel, TextFormat, weights_gib
+from flenwheel_core.models.flux1.packing import PIXELS_PER_TOKEN
+from flenwheel_core.recipes.train import TrainingRecipe
+from flenwheel_core.transformer.plan import FastPlan
+from flenwheel_core.transformer.shell import transformer_config
+from flenwheel_core.transformer.sources import LOADING_THREADS
+
+TEXT_TOKENS = 512
+"""What is read of a prompt when drawing."""
+_ENCODING_GIB = 0.6
+"""Activations of the text encoders."""
+
+
+@dataclass(frozen=True)
+class ChosenPlan:
+    """What the fast transformer is built with, and the sentence that says why."""
+
+    plan: FastPlan
+    text: str
+
+
+def flux_spec(config: Mapping[str, Any]) -> ModelSpec:
+    """Sizes from the transformer's config.json; the coefficients are measured at FLUX.1-dev's size."""
+    channels = int(config["num_attention_heads"]) * int(config["attention_head_dim"])
+    square = channels * channels
+    double, single = int(config["num_layers"]), int(config["num_single_layers"])
+    other = channels * (
+        int(config["joint_attention_dim"]) + 6 * channels + 3 * 256 + int(config["pooled_projection_dim"])
+    )
+    kept: dict[Storage, float] = {"dense": 35.6, "fp8": 28.7, "nf4": 34.7}
+    kept_weights: dict[Storage, float] = {"dense": 0.0, "fp8": 0.0, "nf4": 0.0}
+    return ModelSpec(
+        blocks=(
+            BlockSpec(double, 24 * square, channels, kept, kept_weights, 2.0),
+            BlockSpec(single, 12 * square, channels, kept, kept_weights, 2.0),
+        ),
+        modulation_weights=(double * 12 + single * 3) * square,
+        other_bytes=2.0 * other,
+        working_bytes=10.8,
+        working_weight_bytes={"dense": 0.0, "fp8": 0.3, "nf4": 0.6},
+        fixed_bytes=1.52 * 2**30,
+    )
+
+
+def plan_training(model: FluxModel, recipe: TrainingRecipe, *, tighter: int) -> ChosenPlan | None:
+    """How to train within the model's memory budget; None if it goes through diffusers' own modules.
+
+    Raises ResourceError if no plan fits, RecipeError for a storage this adapter cannot have.
+    """
+    config = transformer_config(model.folder)
+    ranks = lora_ranks(linear_shapes_of(config), recipe.lora, TARGETS)
+    if not can_be_fast(ranks, recipe.lora):
+        if recipe.weight_format in ("fp8", "nf4"):
+            raise RecipeError(
+                f"weight_format = {recipe.weight_format!r} cannot be combined with this adapter.",
+                why="DoRA, dropout, and adapters on modulation or embedders train through diffusers' own modules.",
+                remedy="Set weight_format = 'auto', or train attention and mlp only.",
+            )
+        return None
+    if model.device.type != "cuda":
+        if recipe.weight_format in ("auto", "float32", "bf16"):
+            return None
+        storage: Storage = "fp8" if recipe.weight_format == "fp8" else "nf4"
+        plan = FastPlan(storage=storage, modulation=storage, compile=False, cudnn=False)
+        return ChosenPlan(plan, f"{storage} weights, computed as on a card (slow here)")
+    assert model.budget_gib is not None
+    spec = flux_spec(config)
+    side = recipe.resolution // PIXELS_PER_TOKEN
+    chosen = choose_plan(
+        spec,
+        usable_gib=model.budget_gib,
+        tokens=recipe.batch_size * (side * side + recipe.text_tokens),
+        adapter_weights=_adapter_weights(config, ranks),
+        optimizer=recipe.optimizer,
+        storages=_storages(recipe, model.device),
+        tighter=tighter,
+    )
+    plan = FastPlan(
+        storage=chosen.storage,
+        modulation=chosen.modulation,
+        keep_transposed=chosen.transposed,
+        recompute=chosen.recompute,
+        compile=recipe.compile is not False and not recipe.deterministic,
+        cudnn=not recipe.deterministic and cudnn_attention_works(model.device, int(str(config["attention_head_dim"]))),
+    )
+    return ChosenPlan(plan, f"{chosen.describe(spec)} of {model.budget_gib:.1f} GiB")
+
+
+@dataclass(frozen=True)
+class ChosenDrawing:
+    """How to draw: the fast transformer's plan (None: diffusers' own in bfloat16), the encoders' storage, and the memory plan."""
+
+    fast: FastPlan | None
+    encoders: TextFormat
+    memory: DrawingPlan
+
+
+def drawing_spec(config: Mapping[str, Any]) -> DrawingSpec:
+    """Sizes from the transformer's config.json, for the plan of drawing; coefficients are measured at FLUX.1-dev's size."""
+    channels = int(config["num_attention_heads"]) * int(config["attention_head_dim"])
+    square = channels * channels
+    double, single = int(config["num_layers"]), int(config["num_single_layers"])
+    training = flux_spec(config)
+    return DrawingSpec(
+        weights=(36 * double + 15 * single) * square,
+        largest_linear=7 * square,
+        loading_bytes=LOADING_THREADS * 7 * square * 6.0,
+        other_bytes=training.other_bytes + 2.0 * (double * 46 + single * 15) * channels,
+        channels=channels,
+        working_bytes={"dense": 31.0, "fp8": 36.0, "nf4": 21.0},
+        decoding_bytes=2500.0,
+        fixed_bytes=0.25 * GIB,
+    )
+
+
+def choose_drawing(
+    model: FluxModel, sampler_sizes: Sequence[tuple[int, int]], *, adapter_weights: int, memory_level: int
+) -> ChosenDrawing | None:
+    """How to draw pictures of these sizes within the card's memory, or more tightly after memory ran out; None on a CPU.
+
+    Raises ResourceError before anything loads if nothing fits.
+    """
+    if model.budget_gib is None:
+        return None
+    config = transformer_config(model.folder)
+    pixels = max(width * height for width, height in sampler_sizes)
+    storages: tuple[Storage, ...] = ("dense", "fp8", "nf4") if multiplies_fp8(model.device) else ("dense", "nf4")
+    memory = plan_drawing(
+        drawing_spec(config),
+        Largest(pixels // PIXELS_PER_TOKEN**2 + TEXT_TOKENS, pixels, adapter_weights),
+        usable_gib=model.budget_gib,
+        storages=storages,
+        memory_level=memory_level,
+        what="The base model",
+    )
+    fast = None
+    if memory.storage != "dense":
+        works = cudnn_attention_works(model.device, int(str(config["attention_head_dim"])))
+        fast = FastPlan(storage=memory.storage, modulation=memory.storage, cudnn=works)
+    encoders_gib = sum(weights_gib(model.folder / part) for part in ("text_encoder", "text_encoder_2"))
+    return ChosenDrawing(fast, plan_encoders(encoders_gib, model.budget_gib, memory_level), memory)
+
+
+def plan_encoders(size_gib: float, usable_gib: float, memory_level: int) -> TextFormat:
+    """The text encoders' storage: bfloat16 where it fits, NF4 where it does not, or where memory ran out before."""
+    working = min(_ENCODING_GIB, size_gib / 8)
+    return "bf16" if memory_level == 0 and size_gib + working <= usable_gib else "nf4"
+
+
+def _storages(recipe: TrainingRecipe, device: torch.device) -> tuple[Storage, ...]:
+    by_name: dict[str, tuple[Storage, ...]] = {
+        "float32": ("dense",),
+        "bf16": ("dense",),
+        "fp8": ("fp8",),
+        "nf4": ("nf4",),
+    }
+    if recipe.weight_format in by_name:
+        return by_name[recipe.weight_format]
+    if multiplies_fp8(device):
+        return ("fp8", "nf4")
+    return ("dense", "nf4")
+
+
+def _adapter_weights(config: Mapping[str, Any], ranks: Mapping[str, int]) -> int:
+    shapes = linear_shapes_of(config)
+    return sum(rank * sum(shapes[name]) for name, rank in ranks.items())

@@ -1,0 +1,121 @@
+"""What a model family can offer. A family implements what it has; nothing asks for more.
+
+All of these live in a stage's child process and load their weights when entered, once per stage.
+Pictures are `PIL.Image.Image` in RGB.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from flenwheel_core.documents.images import Sampler
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True)
+class GenerateJob:
+    """One picture to draw."""
+
+    key: str
+    prompt: str
+    seed: int
+    sampler: Sampler
+
+
+@dataclass(frozen=True)
+class EditJob:
+    """One edit to make. `images` holds the source first, then further references."""
+
+    key: str
+    prompt: str
+    seed: int
+    sampler: Sampler
+    images: "tuple[Image, ...]"
+    shift: float | None = None
+    """Fixed shift of the noise levels, for few-step LoRAs; None: the model's own schedule."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A finished picture."""
+
+    key: str
+    image: "Image"
+
+
+def _say_nothing(_text: str) -> None:
+    return
+
+
+@dataclass(frozen=True)
+class Working:
+    """How a model is to be opened for a piece of work."""
+
+    memory_level: int = 0
+    """How often the card ran out of memory before: each time a tighter plan is taken."""
+    note: Callable[[str], None] = _say_nothing
+    """Told what was chosen, for the log."""
+
+
+WORKING = Working()
+
+
+class ImageGenerator(Protocol):
+    """Draws pictures from text."""
+
+    @property
+    def model(self) -> str:
+        """The resolved model reference, with revision."""
+        ...
+
+    def generate(self, jobs: Iterable[GenerateJob]) -> Iterator[Made]:
+        """Yields each picture as it is finished; the same job always gives the same picture."""
+        ...
+
+
+class WorkPhase(Protocol):
+    """A part of a model's work that was measured."""
+
+    def line(self) -> str:
+        """Name, seconds and peak card memory, for people."""
+        ...
+
+
+class ImageEditor(Protocol):
+    """Edits pictures by instruction."""
+
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def phases(self) -> Sequence[WorkPhase]:
+        """What each part of the work took so far."""
+        ...
+
+    def edit(self, jobs: Iterable[EditJob]) -> Iterator[Made]:
+        """Yields each edit as it is finished; may go through the jobs in another order, grouped by shape."""
+        ...
+
+
+class Captioner(Protocol):
+    """Describes pictures."""
+
+    @property
+    def model(self) -> str: ...
+
+    def caption(self, images: "Sequence[Image]") -> list[str]:
+        """One caption a picture."""
+        ...
+
+
+class Judge(Protocol):
+    """Says whether two pictures show the same character."""
+
+    @property
+    def model(self) -> str: ...
+
+    def same_character(self, first: "Image", second: "Image") -> float:
+        """Probability between 0 and 1."""
+        ...

@@ -1,0 +1,122 @@
+"""The LoRA on a Qwen-Image-Edit transformer: which linears, and the file it becomes."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+
+from flenwheel_core.adapters.lora_file import UiNames, lora_bytes, ui_facts
+from flenwheel_core.adapters.peft_adapter import AdaptedTransformer, adapt_by_peft, adapter_scales, linear_names
+from flenwheel_core.adapters.targets import TargetNames, lora_ranks
+from flenwheel_core.kernels.attention import cudnn_attention_works
+from flenwheel_core.kernels.frozen_weights import Storage
+from flenwheel_core.models.protocols import WORKING, Working
+from flenwheel_core.models.qwen_image.fast import FAST_NAMES, FastQwen
+from flenwheel_core.models.qwen_image.loading import QwenEditModel
+from flenwheel_core.models.qwen_image.memory import plan_recompute
+from flenwheel_core.recipes.train import LoraRecipe, TrainingRecipe
+from flenwheel_core.transformer.adapted import start_matrices, with_lora
+from flenwheel_core.transformer.plan import AdapterPlan, FastPlan
+from flenwheel_core.transformer.shell import linear_shapes, transformer_config
+from flenwheel_core.transformer.sources import FolderSource
+
+if TYPE_CHECKING:
+    from diffusers import QwenImageTransformer2DModel
+
+    from flenwheel_core.documents.storages import EditorStorage
+
+_FAST_STORAGE: "dict[EditorStorage, Storage]" = {"bf16": "dense", "fp8": "fp8", "nf4": "nf4"}
+TARGETS = TargetNames(
+    groups={
+        "attention": ("transformer_blocks.*.attn.*",),
+        "mlp": ("transformer_blocks.*.img_mlp.net.*", "transformer_blocks.*.txt_mlp.net.*"),
+        "modulation": ("transformer_blocks.*.img_mod.1", "transformer_blocks.*.txt_mod.1"),
+        "embedders": ("img_in", "txt_in"),
+    },
+    blocks={"double": "transformer_blocks"},
+)
+"""Linears of both streams, picture and text."""
+UI_NAMES = UiNames("qwen-image-edit/lora", "qwen_image_edit", "networks.lora_qwen_image")
+
+
+def linear_shapes_of(config: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+    """Outputs and inputs of all linears of a Qwen-Image transformer with this configuration, by name."""
+    from diffusers import QwenImageTransformer2DModel
+
+    return linear_shapes(QwenImageTransformer2DModel, config)
+
+
+def put_on(transformer: "QwenImageTransformer2DModel", recipe: LoraRecipe, *, seed: int) -> AdaptedTransformer:
+    """The transformer with float32 adapters; quantised linears stay as they are."""
+    return adapt_by_peft(transformer, lora_ranks(linear_names(transformer), recipe, TARGETS), recipe, seed=seed)
+
+
+def adapt(
+    model: QwenEditModel, recipe: TrainingRecipe, tokens: int, *, seed: int, working: Working = WORKING
+) -> AdaptedTransformer:
+    """The model's transformer with a new adapter: the fast one on a card, where it covers the recipe, else diffusers' own.
+
+    `tokens` are those of the largest step: target, references and prompt. The fast one recomputes what the card's memory asks
+    for; diffusers' own recomputes every block if its weights are quantised.
+    """
+    config = transformer_config(model.folder)
+    linears = linear_shapes_of(config)
+    ranks = lora_ranks(linears, recipe.lora, TARGETS)
+    covered = all(name.endswith(FAST_NAMES) for name in ranks) and not recipe.lora.dora and recipe.lora.dropout == 0
+    if model.budget_gib is not None and covered and recipe.batch_size == 1 and model.storage in _FAST_STORAGE:
+        recompute = plan_recompute(
+            config,
+            weights_gib=model.weights_gib("transformer"),
+            adapter_weights=sum(rank * sum(linears[name]) for name, rank in ranks.items()),
+            tokens=tokens,
+            usable_gib=model.budget_gib,
+            memory_level=working.memory_level,
+        )
+        working.note(f"memory plan: {model.storage} weights, {recompute.describe()} of {model.budget_gib:.1f} GiB")
+        plan = FastPlan(
+            storage=_FAST_STORAGE[model.storage],
+            modulation=_FAST_STORAGE[model.storage],
+            recompute=(recompute.blocks,),
+            compile=recipe.compile is not False,
+            cudnn=cudnn_attention_works(model.device, int(config["attention_head_dim"])),
+        )
+        adapted = start_fast(model, config, plan, ranks, adapter_scales(ranks, recipe.lora), seed=seed)
+        cast(FastQwen, adapted.transformer).keep_attention = recompute.attention_kept
+        return adapted
+    transformer = model.load_transformer()
+    if model.device.type == "cuda" and (model.storage != "bf16" or working.memory_level > 0):
+        transformer.enable_gradient_checkpointing()
+    transformer.train()
+    return put_on(transformer, recipe.lora, seed=seed)
+
+
+def start_fast(
+    model: QwenEditModel,
+    config: Mapping[str, Any],
+    plan: FastPlan,
+    ranks: Mapping[str, int],
+    scales: Mapping[str, float],
+    *,
+    seed: int,
+) -> AdaptedTransformer:
+    """The fast transformer with a new adapter, started as PEFT's is."""
+    source = FolderSource(model.folder / "transformer", model.device, model.dtype)
+    fast = FastQwen(config, source, plan, AdapterPlan(ranks, scales))
+    return start_matrices(with_lora(fast, ranks, scales), seed=seed)
+
+
+def lora_file(
+    weights: Mapping[str, torch.Tensor],
+    adapted: AdaptedTransformer,
+    *,
+    name: str,
+    base: str,
+    rank: int,
+    steps: int,
+    triplets: int,
+    run: str,
+) -> bytes:
+    """The safetensors file, in diffusers/PEFT names, with the facts that UIs show. Nothing in it is dated."""
+    facts = ui_facts(UI_NAMES, name=name, base=base, rank=rank, steps=steps, images=triplets)
+    facts |= {"flenwheel.request": run, "flenwheel.base": base}
+    return lora_bytes(weights, adapted, facts)

@@ -1,0 +1,109 @@
+"""Prompts and pictures as the editor sees them, kept on disk by the digest of everything they were made from.
+
+An editing prompt's embedding depends on its pictures, so their pixels are part of its key.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from flenwheel_core.base.ids import Json, digest_bytes
+from flenwheel_core.engine.tensor_cache import TensorCache
+from flenwheel_core.memory.card import free_memory
+from flenwheel_core.models.qwen_image.conditioning import (
+    EditSizes,
+    Size,
+    encode_pixels,
+    encode_prompt,
+    pixels_of,
+    plan_sizes,
+    prompt_text,
+    resize,
+)
+from flenwheel_core.models.qwen_image.loading import QwenEditModel
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """A prompt with the pictures it speaks of, source first."""
+
+    prompt: str
+    pictures: tuple[Image.Image, ...]
+    area: int
+    """Pixels of the result, about."""
+
+    def sizes(self, model: QwenEditModel) -> EditSizes:
+        return plan_sizes([picture.size for picture in self.pictures], model.revision, area=self.area)
+
+    def key(self, model: QwenEditModel, encoder: str) -> Json:
+        """Everything its embedding depends on."""
+        sizes = self.sizes(model)
+        return {
+            "kind": "qwen edit prompt",
+            "text": prompt_text(self.prompt, len(self.pictures), model.revision),
+            "pictures": [picture_digest(picture) for picture in self.pictures],
+            "shown": [list(size) for size in sizes.shown],
+            "positions": model.positions.value,
+            "encoder": encoder,
+            "storage": model.encoder_storage if model.device.type == "cuda" else "float32",
+        }
+
+
+def picture_digest(picture: Image.Image) -> str:
+    """Names the pixels of a picture, whatever file they came from."""
+    return digest_bytes(f"{picture.mode} {picture.width}x{picture.height} ".encode() + picture.tobytes())
+
+
+def encode_instructions(model: QwenEditModel, instructions: Sequence[Instruction], cache: TensorCache) -> list[Tensor]:
+    """Hidden states (tokens, channels) of each instruction, on the CPU; the encoder is loaded once, and only if it must be."""
+    encoder_digest = "-".join(model.part_digest(part) for part in ("text_encoder", "processor"))
+    keys = [instruction.key(model, encoder_digest) for instruction in instructions]
+    found = [cache.get(key) for key in keys]
+    if any(tensors is None for tensors in found):
+        with model.phase("prompts"), model.open_encoder() as (encoder, processor):
+            for index, instruction in enumerate(instructions):
+                found[index] = found[index] or cache.get(keys[index])
+                if found[index] is None:
+                    shown = [
+                        resize(picture, size)
+                        for picture, size in zip(instruction.pictures, instruction.sizes(model).shown, strict=True)
+                    ]
+                    hidden = encode_prompt(
+                        encoder, processor, instruction.prompt, shown, model.revision, model.positions
+                    )
+                    found[index] = {"hidden": hidden.to("cpu").contiguous()}
+                    cache.put(keys[index], found[index] or {})
+            del encoder, processor
+    return [tensors["hidden"] for tensors in found if tensors is not None]
+
+
+def encode_pictures(
+    model: QwenEditModel, pictures: Sequence[tuple[Image.Image, Size]], cache: TensorCache
+) -> list[Tensor]:
+    """Clean packed latents (tokens, channels) of pictures at given sizes, float32, on the CPU."""
+    vae_digest = model.part_digest("vae")
+    vae = None
+    result = []
+    with model.phase("pictures"):
+        for picture, size in pictures:
+            key: Json = {
+                "kind": "qwen latents",
+                "picture": picture_digest(picture),
+                "size": list(size),
+                "vae": vae_digest,
+                "dtype": str(model.dtype),
+            }
+            tensors = cache.get(key)
+            if tensors is None:
+                vae = vae or model.load_vae()
+                with torch.no_grad():
+                    packed = encode_pixels(vae, pixels_of(picture, size))
+                tensors = {"latents": packed[0].float().cpu().contiguous()}
+                cache.put(key, tensors)
+            result.append(tensors["latents"])
+        del vae
+        free_memory()
+    return result

@@ -1,0 +1,99 @@
+"""The fast transformer with LoRAs, for drawing on a card: fp8 where it fits, blocks compiled. Equality with diffusers is tested."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from flenwheel_core.adapters.lora_reading import WornLora, adapter_weights
+from flenwheel_core.adapters.stacked import fill_stacked, summed_ranks
+from flenwheel_core.kernels.attention import cudnn_attention_works
+from flenwheel_core.kernels.frozen_weights import Storage
+from flenwheel_core.memory.card import GIB, multiplies_fp8
+from flenwheel_core.memory.drawing import DrawingPlan, Largest, plan_drawing
+from flenwheel_core.models.qwen_image.conditioning import EditSizes
+from flenwheel_core.models.qwen_image.fast import FAST_NAMES, FastQwen
+from flenwheel_core.models.qwen_image.loading import QwenEditModel
+from flenwheel_core.models.qwen_image.memory import drawing_spec, plan_encoder
+from flenwheel_core.transformer.plan import AdapterPlan, FastPlan
+from flenwheel_core.transformer.shell import transformer_config
+from flenwheel_core.transformer.sources import FolderSource
+
+if TYPE_CHECKING:
+    from flenwheel_core.documents.storages import EditorStorage
+
+DRAWING_STORAGE: "dict[EditorStorage, Storage]" = {"bf16": "dense", "fp8": "fp8", "nf4": "nf4"}
+PROMPT_TOKENS = 256
+"""Room for the words of a prompt, beside its pictures."""
+_SMALLEST_WIDTH = 2048
+"""Compiling a narrower transformer takes longer than all of its edits."""
+
+
+def drawing_order(model: QwenEditModel) -> "tuple[EditorStorage, ...]":
+    """Storages for drawing, the best first: fp8 is nearer to the real weights than NF4, and faster, where a card multiplies it."""
+    covered = _is_covered(transformer_config(model.folder))
+    return ("bf16", "fp8", "nf4") if covered and multiplies_fp8(model.device) else ("bf16", "nf4")
+
+
+def choose_drawing(
+    model: QwenEditModel,
+    sizes: Sequence[EditSizes],
+    loras: Sequence[WornLora],
+    wanted: "EditorStorage | None",
+    memory_level: int,
+) -> tuple[QwenEditModel, DrawingPlan]:
+    """The model in the storage that fits the largest of these edits with these LoRAs, and the plan.
+
+    Raises ResourceError before anything loads if none does.
+    """
+    assert model.budget_gib is not None
+    order = (wanted,) if wanted is not None else drawing_order(model)
+    storages = {DRAWING_STORAGE[storage]: storage for storage in order if storage in DRAWING_STORAGE}
+    if not storages:  # int8, which only diffusers' modules have: planned as fp8, which is as large
+        storages = {"fp8": "int8"}
+    vae_gib = sum(path.stat().st_size for path in (model.folder / "vae").glob("*.safetensors")) / GIB
+    plan = plan_drawing(
+        drawing_spec(transformer_config(model.folder), vae_gib=vae_gib),
+        Largest(
+            tokens=max(one.target_tokens + one.reference_tokens + one.shown_tokens for one in sizes) + PROMPT_TOKENS,
+            pixels=max(one.target[0] * one.target[1] for one in sizes),
+            adapter_weights=adapter_weights(loras),
+        ),
+        usable_gib=model.budget_gib,
+        storages=tuple(storages),
+        memory_level=memory_level,
+        what="The editor",
+    )
+    quantised = plan_encoder(model.sizes_gib()["text_encoder"], model.budget_gib, memory_level)
+    return replace(model, storage=storages[plan.storage], encoder="nf4" if quantised else "bf16"), plan
+
+
+def fast_plan(model: QwenEditModel) -> FastPlan | None:
+    """How to draw with the fast transformer; None where diffusers' own is the better choice."""
+    config = transformer_config(model.folder)
+    if model.device.type != "cuda" or model.storage not in DRAWING_STORAGE or not _is_covered(config):
+        return None
+    storage = DRAWING_STORAGE[model.storage]
+    return FastPlan(storage, storage, cudnn=cudnn_attention_works(model.device, int(config["attention_head_dim"])))
+
+
+def load_fast(model: QwenEditModel, plan: FastPlan, loras: Sequence[WornLora]) -> FastQwen | None:
+    """The transformer with all LoRAs at their weights: several on one linear become one of the summed rank.
+
+    None if one is a DoRA, or sits where the fast transformer has no adapters: diffusers' own modules then wear it.
+    """
+    ranks = summed_ranks(loras)
+    if any(lora.is_dora for lora in loras) or not all(name.endswith(FAST_NAMES) for name in ranks):
+        return None
+    source = FolderSource(model.folder / "transformer", model.device, model.dtype)
+    fast = FastQwen(
+        transformer_config(model.folder), source, plan, AdapterPlan(ranks, dict.fromkeys(ranks, 1.0), torch.bfloat16)
+    )
+    fill_stacked(fast.lora, loras)
+    return fast
+
+
+def _is_covered(config: Mapping[str, Any]) -> bool:
+    width = int(config["num_attention_heads"]) * int(config["attention_head_dim"])
+    return width >= _SMALLEST_WIDTH

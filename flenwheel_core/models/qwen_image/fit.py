@@ -1,0 +1,62 @@
+"""Does the editor fit? Its storage on the card, and the memory and disk that loading takes. Nothing is loaded to find out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flenwheel_core.base.errors import ResourceError
+
+if TYPE_CHECKING:
+    from flenwheel_core.documents.storages import EditorStorage
+
+SHARE_OF_BF16: "dict[EditorStorage, float]" = {"bf16": 1.0, "fp8": 0.51, "int8": 0.53, "nf4": 0.29}
+_WORKING_GIB = 3.0
+"""Activations of one call at 1 MP with one reference, and the autoencoder beside it."""
+
+
+def choose_storage(
+    sizes_gib: dict[str, float],
+    budget_gib: float,
+    wanted: "EditorStorage | None" = None,
+    order: "Sequence[EditorStorage]" = ("bf16", "nf4"),
+) -> "EditorStorage":
+    """The storage that was asked for, or the first of `order` whose largest part fits `budget_gib`.
+
+    `sizes_gib` are the parts in bfloat16; they are never on the card together. Raises ResourceError if nothing fits.
+    """
+    possible = (wanted,) if wanted is not None else tuple(order)
+    largest = max(sizes_gib, key=lambda part: sizes_gib[part])
+    need = 0.0
+    for storage in possible:
+        need = sizes_gib[largest] * SHARE_OF_BF16[storage] + min(_WORKING_GIB, sizes_gib[largest] / 4)
+        if need <= budget_gib:
+            return storage
+    raise ResourceError(
+        f"The editor does not fit the card: it needs about {need:.0f} GiB, and {budget_gib:.0f} GiB may be used.",
+        why=f"its {largest} alone is {sizes_gib[largest] * SHARE_OF_BF16[possible[-1]]:.1f} GiB in {possible[-1]}.",
+        remedy="Use a card with more memory, raise vram_gib, "
+        + ("leave the editor's storage to be chosen," if wanted not in (None, "nf4") else "")
+        + " or name a smaller editor in the recipe's [models] table.",
+    )
+
+
+def check_room(*, memory_gib: float, free_memory_gib: float, disk_gib: float, free_disk_gib: float) -> None:
+    """Raises ResourceError if loading needs more memory, or keeping quantised weights more disk, than there is."""
+    if memory_gib > free_memory_gib:
+        raise ResourceError(
+            f"Loading the editor needs {memory_gib:.0f} GiB of memory, and {free_memory_gib:.0f} GiB are free.",
+            why="weights come from disk file by file, and the largest file must fit.",
+            remedy="Close other programs, or add memory or swap.",
+        )
+    if disk_gib > free_disk_gib:
+        raise ResourceError(
+            f"The editor's quantised weights need {disk_gib:.0f} GiB of disk, and {free_disk_gib:.0f} GiB are free.",
+            why="they are made once and kept, so that the next run loads in seconds.",
+            remedy="Free some space (flenwheel gc), or move the models folder: FLENWHEEL_MODELS.",
+        )
+
+
+def free_memory_gib() -> float:
+    """Memory a program can have without swapping, from the kernel's own estimate."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")) / 2**20

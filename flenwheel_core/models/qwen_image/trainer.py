@@ -1,0 +1,144 @@
+"""Training the editor's LoRA: encode, load, put the adapter on, train, write the file."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from flenwheel_core.base.errors import InputError
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.engine.graphs import Recorder, records
+from flenwheel_core.engine.job import TrainHooks
+from flenwheel_core.engine.run_job import run_job
+from flenwheel_core.engine.tensor_cache import TensorCache
+from flenwheel_core.images.difference import changed_region
+from flenwheel_core.models.protocols import Working
+from flenwheel_core.models.qwen_image.adapter import adapt, lora_file
+from flenwheel_core.models.qwen_image.conditioning import NO_PROMPT, PIXELS_PER_TOKEN, Size
+from flenwheel_core.models.qwen_image.encoding import Instruction, encode_instructions, encode_pictures
+from flenwheel_core.models.qwen_image.fast import FastQwen
+from flenwheel_core.models.qwen_image.loading import QwenEditModel, find_model
+from flenwheel_core.models.qwen_image.task import Aim, EditExample, EditTask, shapes_of
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from flenwheel_core.documents.storages import EditorStorage
+from flenwheel_core.engine.edit_job import EditLesson, EditTrained, EditTrainJob
+
+
+def train_editor(model: QwenEditModel, job: EditTrainJob, hooks: TrainHooks, cache: TensorCache) -> EditTrained:
+    """Train from the newest checkpoint in the job's folder, or from the start, and return the finished LoRA.
+
+    Raises InputError before anything loads, InterruptedStageError after saving when told to stop.
+    """
+    if not job.lessons:
+        raise InputError("There are no triplets to train on.", remedy="Close a gate with approved or corrected edits.")
+    hooks.loading("encoder")
+    examples = encode_lessons(model, job, cache)
+    hooks.loading("transformer")
+    tokens = job.recipe.batch_size * max(example.tokens for example in examples)
+    adapted = adapt(model, job.recipe, tokens, seed=job.seed, working=Working(job.memory_level, hooks.note))
+    recorder = None
+    fast = adapted.transformer if isinstance(adapted.transformer, FastQwen) else None
+    if fast is not None and model.device.type == "cuda" and records(job.recipe, compiled=fast.plan.compile):
+        shapes = len(shapes_of(examples, job.recipe)) * (1 + (job.anchor > 0) + (job.distilled_guidance != 1.0))
+        recorder = Recorder(list(adapted.parameters.values()), hooks.note, shapes=shapes)
+    task = EditTask(
+        adapted.transformer,
+        adapted.parameters,
+        model.load_scheduler(),
+        job.recipe,
+        examples,
+        seed=job.seed,
+        dtype=model.dtype,
+        aim=Aim(job.distilled_guidance, job.anchor, adapted.without_adapter),
+        recorder=recorder,
+    )
+    outcome = run_job(task, job, hooks)
+    file = lora_file(
+        outcome.weights,
+        adapted,
+        name=job.name,
+        base=model.reference,
+        rank=job.recipe.lora.rank,
+        steps=job.recipe.steps,
+        triplets=len(job.lessons),
+        run=job.run,
+    )
+    return EditTrained(file, outcome.losses)
+
+
+def encode_lessons(model: QwenEditModel, job: EditTrainJob, cache: TensorCache) -> list[EditExample]:
+    """Every lesson as tensors: prompts with their source, clean latents of source and target, loss weights."""
+    area = job.recipe.resolution**2
+    sources = [lesson.load_source() for lesson in job.lessons]
+    targets = [lesson.load_target() for lesson in job.lessons]
+    wanted = [Instruction(lesson.prompt, (source,), area) for lesson, source in zip(job.lessons, sources, strict=True)]
+    unasked = job.recipe.caption_dropout > 0 or job.distilled_guidance != 1
+    empty = [Instruction(NO_PROMPT, (source,), area) for source in sources] if unasked else []
+    texts = encode_instructions(model, [*wanted, *empty], cache)
+    prompts, empties = texts[: len(wanted)], texts[len(wanted) :] or texts[: len(wanted)]
+    sizes = [instruction.sizes(model) for instruction in wanted]
+    latents = encode_pictures(
+        model,
+        [(source, size.references[0]) for source, size in zip(sources, sizes, strict=True)]
+        + [(target, size.target) for target, size in zip(targets, sizes, strict=True)],
+        cache,
+    )
+    count = len(job.lessons)
+    return [
+        EditExample(
+            sizes=sizes[index],
+            target=latents[count + index],
+            references=latents[index],
+            prompt=prompts[index],
+            empty=empties[index],
+            region=_region(job, job.lessons[index], sources[index], targets[index], sizes[index].target),
+            wrong=_wrong(job, job.lessons[index], targets[index], sizes[index].target),
+            weight=job.lessons[index].weight,
+        )
+        for index in range(count)
+    ]
+
+
+def _region(job: EditTrainJob, lesson: EditLesson, source: "Image", target: "Image", size: Size) -> torch.Tensor | None:
+    """(target tokens, 1) loss weights: where the edit changes the picture, where it must not, and where the editor was wrong."""
+    wrong = lesson.load_rejected if job.mistake_weight != 1 else None
+    if job.changed_weight == job.kept_weight and wrong is None:
+        return None
+    weights = job.kept_weight + (job.changed_weight - job.kept_weight) * _between(source, target, size)
+    if wrong is not None:
+        weights = weights * (1 + (job.mistake_weight - 1) * _mistake(wrong(), target, size))
+    return weights
+
+
+def _wrong(job: EditTrainJob, lesson: EditLesson, target: "Image", size: Size) -> torch.Tensor | None:
+    """(target tokens, 1): where the editor's own answer was wrong; None if its answer is not known, or nobody asks."""
+    if job.anchor == 0 or (lesson.load_rejected is None and not lesson.approved):
+        return None
+    if lesson.load_rejected is None:
+        return torch.zeros(size[1] // PIXELS_PER_TOKEN * (size[0] // PIXELS_PER_TOKEN), 1)
+    return _mistake(lesson.load_rejected(), target, size)
+
+
+def _mistake(rejected: "Image", target: "Image", size: Size) -> torch.Tensor:
+    """(target tokens, 1): where an answer was wrong, 1 where it was most: a small mistake (a mouth) is one as well as a large one."""
+    mistake = _between(rejected, target, size)
+    return mistake / mistake.max().clamp_min(1e-6)
+
+
+def _between(first: "Image", second: "Image", size: Size) -> torch.Tensor:
+    """(target tokens, 1): how much two pictures differ, 0 to 1."""
+    rows, columns = size[1] // PIXELS_PER_TOKEN, size[0] // PIXELS_PER_TOKEN
+    return torch.from_numpy(changed_region(first, second, rows, columns)).reshape(-1, 1)
+
+
+def open_trainer(
+    folder: Path, reference: str, settings: Settings, storage: "EditorStorage | None" = None
+) -> Callable[[EditTrainJob, TrainHooks], EditTrained]:
+    """What trains a LoRA on the editor in `folder`."""
+    model = find_model(folder, reference, settings, storage)
+    cache = TensorCache(settings.scratch / "cache" / "qwen_edit")
+    return lambda job, hooks: train_editor(model, job, hooks, cache)

@@ -1,0 +1,128 @@
+"""Model references: `nano`, a local folder, or `hub-id@revision`; and their pinned forms, which name the very bytes.
+
+A pinned reference is `nano@DIGEST`, `/folder@DIGEST` or `hub-id@COMMIT`. Requests hold pinned references only, so that a model that
+changes gives another request, never a silent mixture.
+"""
+
+import logging
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flenwheel_core.base.errors import MissingWeightsError, RecipeError
+from flenwheel_core.base.given_path import given_path, is_folder
+from flenwheel_core.models.digests import all_files_digest, folder_digest, pin_of
+from flenwheel_core.models.hub import HubUnreachableError, ask_hub, fetch, find_here, find_without_network
+from flenwheel_core.models.model_files import require_loadable
+
+if TYPE_CHECKING:
+    from flenwheel_core.base.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+
+class ModelRole(StrEnum):
+    """What a model is used as; with `nano` it names the folder."""
+
+    GENERATOR = "flux"
+    EDITOR = "editor"
+    CAPTIONER = "vlm"
+    VERIFIER = "embedder"
+    READER = "reader"
+
+
+def pin_model(reference: str, role: ModelRole, settings: "Settings") -> str:
+    """The pinned form of a reference. Fetches a hub model if it is not here yet."""
+    name, _, revision = _split(reference)
+    folder = resolve_model(reference, role, settings)
+    if name == "nano" or not is_hub_id(name):
+        return f"{name}@{revision or pin_of(folder_digest(folder, digest_memory(settings)))}"
+    return f"{name}@{folder.name}" if is_commit(folder.name) else reference
+
+
+def resolve_model(reference: str, role: ModelRole, settings: "Settings") -> Path:
+    """The local folder of a model. Fetches from the Hub only if the reference names a hub model.
+
+    Raises RecipeError for a hub id without a revision, MissingWeightsError if the files are not to be had or are not the pinned ones.
+    """
+    name, _, revision = _split(reference)
+    if name == "nano":
+        from flenwheel_core.models.embedded import weights_folder
+
+        return _checked(weights_folder(role.value), revision, reference, settings)
+    folder = given_path(name)
+    if name and is_folder(folder):
+        return _checked(folder, revision, reference, settings)
+    if not is_hub_id(name):
+        raise MissingWeightsError(
+            f"There is no model folder {name}.", remedy="Give an existing folder, `nano`, or hub-id@revision."
+        )
+    if not revision:
+        raise RecipeError(
+            f"The model reference {reference} names no revision.",
+            why="a model that changes under a recipe cannot be reproduced.",
+            remedy=f"Write {reference}@main to take what is there now, or {reference}@<commit>.",
+        )
+    return _fetch(name, revision, settings)
+
+
+def hub_reference(reference: str) -> tuple[str, str] | None:
+    """Hub id and revision of a reference to the Hub; None for folders, `nano`, and ids without a revision."""
+    name, _, revision = _split(reference)
+    return (name, revision) if revision and name != "nano" and is_hub_id(name) else None
+
+
+def is_commit(revision: str) -> bool:
+    """True for a revision that can never mean anything else."""
+    return re.fullmatch(r"[0-9a-f]{40}", revision) is not None
+
+
+def digest_memory(settings: "Settings") -> Path:
+    """Where this machine remembers what files of weights hash to."""
+    return settings.models / "digests"
+
+
+def _split(reference: str) -> tuple[str, str, str]:
+    """Name and revision; an @ inside a folder's name is not a revision."""
+    if is_folder(given_path(reference)):
+        return reference, "", ""
+    return reference.rpartition("@") if "@" in reference else (reference, "", "")
+
+
+def is_hub_id(name: str) -> bool:
+    """True for what looks like a name on the Hub: owner/name."""
+    return re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", name) is not None
+
+
+def _checked(folder: Path, revision: str, reference: str, settings: "Settings") -> Path:
+    require_loadable(folder, reference)
+    if not revision:
+        return folder
+    memory = digest_memory(settings)
+    found = pin_of(folder_digest(folder, memory))
+    if revision != found and revision != pin_of(all_files_digest(folder, memory)):
+        raise MissingWeightsError(
+            f"The model {reference} is not the one in {folder}.",
+            why=f"its files have the digest {found} now: they were replaced since this was made.",
+            remedy="Bring the old files back to reproduce it, or start a new turn with the new ones.",
+        )
+    return folder
+
+
+def _fetch(hub_id: str, revision: str, settings: "Settings") -> Path:
+    """What is here and pinned by a commit is taken without asking; a branch is asked for while the Hub answers."""
+    pinned = is_commit(revision)
+    standing = find_here(hub_id, revision, settings)
+    if pinned and standing is not None:
+        return standing
+    try:
+        return fetch(ask_hub(hub_id, revision, settings), settings)
+    except MissingWeightsError as error:  # the Hub is silent, or has the model no longer, or no longer for you
+        here = standing
+        if here is None and isinstance(error, HubUnreachableError):
+            here = find_without_network(hub_id, revision, settings)
+        if here is None:
+            raise
+        _log.info("%s: taken as it is here. %s", hub_id, error.what)
+        return here

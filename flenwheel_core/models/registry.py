@@ -1,0 +1,167 @@
+"""Which family opens which model.
+
+The kind of a model is read from its folder (`model_index.json` or `config.json`), never guessed from its name. Families are found by their
+folders beside this file; their code is imported when it is first asked for, so that importing this module costs nothing.
+"""
+
+import importlib
+import json
+import pkgutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from flenwheel_core.base.errors import InputError
+from flenwheel_core.models.family import Entry, Family
+from flenwheel_core.models.protocols import WORKING, Working
+from flenwheel_core.models.references import ModelRole, resolve_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flenwheel_core.adapters.lora_file import LoraFile
+    from flenwheel_core.base.settings import Settings
+    from flenwheel_core.documents.storages import EditorStorage
+    from flenwheel_core.engine.edit_job import EditTrained, EditTrainJob
+    from flenwheel_core.engine.job import Trained, TrainHooks, TrainJob
+    from flenwheel_core.models.protocols import Captioner, ImageEditor, ImageGenerator, Judge
+
+_families: list[Family] = []
+_USES = {
+    "generator": "an image generator",
+    "trainer": "a model to train a LoRA on",
+    "editor": "an image editor",
+    "edit_trainer": "an editor to train a LoRA on",
+    "captioner": "a captioner",
+    "judge": "a judge",
+}
+_USE_OF_ROLE = {ModelRole.GENERATOR: "generator", ModelRole.EDITOR: "editor"}
+
+
+def families() -> tuple[Family, ...]:
+    """All families, those of this package first."""
+    if not _families:
+        _families.extend(_shipped())
+    return tuple(_families)
+
+
+def register(family: Family) -> Family:
+    """Makes a family known that lives outside of this package."""
+    if family not in families():
+        _families.append(family)
+    return family
+
+
+def _shipped() -> Iterator[Family]:
+    package = importlib.import_module("flenwheel_core.models")
+    for found in sorted(pkgutil.iter_modules(package.__path__), key=lambda module: module.name):
+        if found.ispkg:
+            yield importlib.import_module(f"{package.__name__}.{found.name}.family").FAMILY
+
+
+def family_of(folder: Path) -> Family:
+    """The family of a model folder; raises InputError if none knows it."""
+    return _family(folder, "", "used")
+
+
+def family_of_architecture(architecture: str) -> Family | None:
+    """The family whose LoRAs name this `modelspec.architecture`; None if no family does."""
+    return next((family for family in families() if architecture in family.architectures), None)
+
+
+def load_entry(entry: Entry) -> Any:
+    """What an entry names."""
+    module, _, name = entry.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def require_kind(folder: Path, role: ModelRole) -> None:
+    """Raises InputError if the model in `folder` cannot be used so; nothing is loaded. Other roles take what they are given."""
+    if role in _USE_OF_ROLE:
+        use = _USE_OF_ROLE[role]
+        _family(folder, use, f"used as {_USES[use]}")
+
+
+def open_generator(
+    reference: str, settings: "Settings", loras: "tuple[LoraFile, ...]" = (), working: Working = WORKING
+) -> "AbstractContextManager[ImageGenerator]":
+    """A context that holds the loaded generator."""
+    folder, opener = _find(reference, ModelRole.GENERATOR, "generator", settings)
+    return cast("AbstractContextManager[ImageGenerator]", opener(folder, reference, settings, loras, working))
+
+
+def find_trainer(reference: str, settings: "Settings") -> "Callable[[TrainJob, TrainHooks], Trained]":
+    """What trains a LoRA on this model."""
+    folder, opener = _find(reference, ModelRole.GENERATOR, "trainer", settings)
+    return cast("Callable[[TrainJob, TrainHooks], Trained]", opener(folder, reference, settings))
+
+
+def open_editor(
+    reference: str,
+    settings: "Settings",
+    loras: "tuple[LoraFile, ...]" = (),
+    storage: "EditorStorage | None" = None,
+    working: Working = WORKING,
+) -> "AbstractContextManager[ImageEditor]":
+    """A context that holds the loaded editor."""
+    folder, opener = _find(reference, ModelRole.EDITOR, "editor", settings)
+    return cast("AbstractContextManager[ImageEditor]", opener(folder, reference, settings, loras, storage, working))
+
+
+def find_edit_trainer(
+    reference: str, settings: "Settings", storage: "EditorStorage | None" = None
+) -> "Callable[[EditTrainJob, TrainHooks], EditTrained]":
+    """What trains a LoRA on this editor."""
+    folder, opener = _find(reference, ModelRole.EDITOR, "edit_trainer", settings)
+    return cast("Callable[[EditTrainJob, TrainHooks], EditTrained]", opener(folder, reference, settings, storage))
+
+
+def open_captioner(
+    reference: str, settings: "Settings", working: Working = WORKING
+) -> "AbstractContextManager[Captioner]":
+    """A context that holds the loaded vision-language model as captioner."""
+    folder, opener = _find(reference, ModelRole.CAPTIONER, "captioner", settings)
+    return cast("AbstractContextManager[Captioner]", opener(folder, reference, settings, working))
+
+
+def open_judge(reference: str, settings: "Settings", working: Working = WORKING) -> "AbstractContextManager[Judge]":
+    """A context that holds the loaded vision-language model as judge."""
+    folder, opener = _find(reference, ModelRole.CAPTIONER, "judge", settings)
+    return cast("AbstractContextManager[Judge]", opener(folder, reference, settings, working))
+
+
+def _find(reference: str, role: ModelRole, use: str, settings: "Settings") -> tuple[Path, Any]:
+    """The model's folder, and what its family does this with; raises InputError if it cannot."""
+    folder = resolve_model(reference, role, settings)
+    return folder, load_entry(getattr(_family(folder, use, f"used as {_USES[use]}"), use))
+
+
+def _family(folder: Path, use: str, what: str) -> Family:
+    name = _class_of(folder)
+    offering = [family for family in families() if not use or getattr(family, use)]
+    found = next((family for family in offering if name in family.classes), None)
+    if found is not None:
+        return found
+    known = ", ".join(sorted(one for family in offering for one in family.classes))
+    raise InputError(
+        f"{folder} cannot be {what}.",
+        why=f"it holds a {name or 'nameless model'}; known are {known}.",
+        remedy="Name another model in the recipe's [models] table.",
+    )
+
+
+def _class_of(folder: Path) -> str:
+    index = folder / "model_index.json"
+    config = index if index.exists() else folder / "config.json"
+    try:
+        content = json.loads(config.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{folder} is not a model folder.",
+            why=f"{config.name} is missing or no JSON.",
+            remedy="Give a folder in diffusers or transformers format, or hub-id@revision.",
+        ) from error
+    if not isinstance(content, dict):
+        return ""
+    return str(content.get("_class_name") or (content.get("architectures") or [""])[0])

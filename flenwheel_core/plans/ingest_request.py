@@ -1,0 +1,22 @@
+"""The request of an ingest, and the models it uses: looking at pictures needs neither the base model nor the editor."""
+
+from collections.abc import Sequence
+
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.library.characters import Character
+from flenwheel_core.models.pinning import ModelUse, pin_recipe
+from flenwheel_core.plans.planning import ingest_request, uses_captioner
+from flenwheel_core.recipes.model import Recipe
+from flenwheel_core.requests.ingest import IngestRequest, SourceFile
+
+
+def ingest_models(recipe: Recipe, files: Sequence[SourceFile]) -> tuple[ModelUse, ...]:
+    """The models that an ingest of these files uses."""
+    return ("verifier", "reader", "captioner") if uses_captioner(recipe, files) else ("verifier", "reader")
+
+
+def pinned_ingest_request(
+    character: Character, files: tuple[SourceFile, ...], recipe: Recipe, settings: Settings
+) -> IngestRequest:
+    """The request, with the models that it uses pinned; they are fetched if they are not here. Raises MissingWeightsError."""
+    return ingest_request(character, files, pin_recipe(recipe, settings, ingest_models(recipe, files)))

@@ -1,0 +1,105 @@
+"""What models a recipe needs, and what of them is on this machine: looked at, nothing fetched."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from flenwheel_core.base.errors import FlenwheelError, MissingWeightsError
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.models.hub import HubModel, HubUnreachableError, ask_hub, find_here, find_without_network
+from flenwheel_core.models.known_models import FACE_LICENCE, KNOWN_MODELS, SHIPPED_LICENCE
+from flenwheel_core.models.model_files import folder_files
+from flenwheel_core.models.pinning import ROLES, ModelUse, chosen
+from flenwheel_core.models.references import hub_reference, is_commit, resolve_model
+from flenwheel_core.recipes.model import Recipe
+
+
+@dataclass(frozen=True)
+class ModelNeed:
+    """One model of a recipe."""
+
+    reference: str
+    uses: tuple[ModelUse, ...]
+    licence: str = ""
+    gated: bool = False
+    size_bytes: int | None = None
+    """None: nobody knows."""
+    remaining_bytes: int | None = 0
+    """What is still to be fetched; None where the Hub must be asked."""
+    note: str = ""
+    hub: HubModel | None = None
+    """What the Hub says, where it was asked."""
+
+    @property
+    def is_here(self) -> bool:
+        return self.remaining_bytes == 0 and not self.note
+
+
+def model_needs(recipe: Recipe, settings: Settings, *, ask: bool = True) -> list[ModelNeed]:
+    """The models of a recipe, each once. With `ask` the Hub is asked about those that are not here; else the built-in table answers."""
+    uses: dict[str, list[ModelUse]] = {}
+    for use in ROLES:
+        reference = getattr(recipe.models, use)
+        if reference is not None:
+            uses.setdefault(reference, []).append(use)
+    return [_need(recipe, reference, tuple(names), settings, ask) for reference, names in uses.items()]
+
+
+def _need(recipe: Recipe, reference: str, uses: tuple[ModelUse, ...], settings: Settings, ask: bool) -> ModelNeed:
+    if chosen(recipe, uses[0]) is None:
+        note, size = _faces(reference, settings)
+        return ModelNeed(reference, uses, FACE_LICENCE, size_bytes=size, note=note)
+    hub = hub_reference(reference)
+    if hub is not None:
+        return _on_the_hub(reference, uses, hub, settings, ask)
+    shipped = reference.partition("@")[0] == "nano"
+    licence = SHIPPED_LICENCE if shipped else "your own folder"
+    try:
+        folders = {resolve_model(reference, ROLES[use], settings) for use in uses}
+    except FlenwheelError as error:
+        return ModelNeed(reference, uses, licence, note=error.what, remaining_bytes=None)
+    size = sum(_size(folder) for folder in folders)
+    return ModelNeed(reference, uses, licence, size_bytes=size)
+
+
+def _on_the_hub(
+    reference: str, uses: tuple[ModelUse, ...], hub: tuple[str, str], settings: Settings, ask: bool
+) -> ModelNeed:
+    hub_id, revision = hub
+    known = KNOWN_MODELS.get(hub_id)
+    licence, gated = (known.licence, known.gated) if known else ("", False)
+    standing = find_here(hub_id, revision, settings)
+    if standing is not None and (is_commit(revision) or not ask):
+        return ModelNeed(reference, uses, licence, gated, _size(standing))
+    note = ""
+    if ask:
+        try:
+            model = ask_hub(hub_id, revision, settings)
+            return ModelNeed(
+                reference, uses, model.licence, model.gated, model.size_bytes, model.remaining_bytes, hub=model
+            )
+        except HubUnreachableError:
+            note = "the Hub does not answer"
+        except MissingWeightsError as error:
+            note = error.what
+    here = standing or find_without_network(hub_id, revision, settings)
+    if here is not None:
+        return ModelNeed(reference, uses, licence, gated, _size(here))
+    size = known.size_bytes if known else None
+    return ModelNeed(reference, uses, licence, gated, size, size, note)
+
+
+def _faces(reference: str, settings: Settings) -> tuple[str, int | None]:
+    """What keeps the face verifier from being opened (empty if nothing does), and the size of its weights."""
+    from flenwheel_core.identity.face_weights import FACE_MODELS, provide_weights
+
+    model = FACE_MODELS.get(reference.partition(":")[2] or "Dlib")
+    if model is None:
+        return f"There is no face verifier {reference}.", None
+    try:
+        return "", provide_weights(model, settings.models).stat().st_size
+    except FlenwheelError as error:
+        return error.what, None
+
+
+def _size(folder: Path) -> int:
+    return sum((folder / name).stat().st_size for name in folder_files(folder).names)

@@ -1,0 +1,246 @@
+"""Plans: which edits to make, which pictures to generate, what to train on. Pure and deterministic.
+
+Plans aim at the cells of the model card that the pool fills least; statistics of earlier turns say which templates work.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from flenwheel_core.base.errors import RecipeError
+from flenwheel_core.base.ids import derive_seed
+from flenwheel_core.documents.characters import CharacterRef
+from flenwheel_core.documents.images import ImageRecord, Labels
+from flenwheel_core.documents.prompts import CARD_CELLS, Cell, EditItem, GenerateItem, PromptTemplate, cell_of
+from flenwheel_core.documents.wording import fill, template_fields
+from flenwheel_core.library.characters import Character, PoolEntry
+from flenwheel_core.recipes.model import Recipe
+from flenwheel_core.requests.ingest import IngestRequest, SourceFile
+from flenwheel_core.requests.train import TrainItem
+
+ATTRIBUTES = ("background", "lighting", "clothing", "style")
+ENOUGH_PER_CELL = 2
+"""A cell with this many pictures is no longer missing."""
+
+Weights = Mapping[str, float]
+"""How often a template's pictures were good, by template id; 1 for templates without statistics."""
+
+
+def uses_captioner(recipe: Recipe, files: Sequence[SourceFile]) -> bool:
+    """True if a picture has no caption and the captioner is to write one."""
+    return recipe.ingest.describe_with_captioner and any(not file.caption for file in files)
+
+
+def ingest_request(character: Character, files: tuple[SourceFile, ...], recipe: Recipe) -> IngestRequest:
+    """What reading a character's pictures asks for. The recipe's models are pinned, as far as reading uses them."""
+    return IngestRequest(
+        character=character.ref(),
+        files=files,
+        recipe=recipe.ingest,
+        verifier=recipe.models.verifier,
+        captioner=recipe.models.captioner if uses_captioner(recipe, files) else None,
+        reader=recipe.models.reader,
+        caption_template=recipe.caption_template,
+        phrases=recipe.phrases,
+        text_tokens=recipe.train.text_tokens,
+    )
+
+
+def coverage(pool: Sequence[PoolEntry]) -> Counter[str]:
+    """How many pictures of the pool fill each cell."""
+    counts: Counter[str] = Counter({cell.id: 0 for cell in CARD_CELLS})
+    for entry in pool:
+        cell = cell_of(entry.image.labels)
+        if cell is not None:
+            counts[cell.id] += 1
+    return counts
+
+
+def missing_cells(pool: Sequence[PoolEntry]) -> tuple[Cell, ...]:
+    """Cells with too few pictures, emptiest first, in the card's order."""
+    counts = coverage(pool)
+    wanted = [cell for cell in CARD_CELLS if counts[cell.id] < ENOUGH_PER_CELL]
+    return tuple(sorted(wanted, key=lambda cell: counts[cell.id]))
+
+
+def plan_edits(
+    sources: Sequence[ImageRecord],
+    pool: Sequence[PoolEntry],
+    recipe: Recipe,
+    *,
+    turn: int,
+    round_: int = 1,
+    weights: Weights | None = None,
+) -> tuple[EditItem, ...]:
+    """The edits of one enrichment: every source gets a few prompts, the emptiest cells come first.
+
+    Another turn or round gives other seeds and other backgrounds. Empty if no cell is missing.
+    """
+    cells = missing_cells(pool)
+    if not cells or not sources:
+        return ()
+    seed = derive_seed(recipe.enrich.seed, "enrich", turn, round_)
+    number = min(recipe.enrich.target_images, recipe.enrich.edits_per_source * len(sources))
+    templates = recipe.enrich.templates
+    aiming = [
+        template for template in templates if {"angle", "expression", "pose"} & set(template_fields(template.text))
+    ]
+    if not aiming:
+        raise RecipeError(
+            "No edit template can change angle, expression or pose.",
+            why="the plan could not aim at the cells of the model card.",
+            remedy="Add a template with {angle}, {expression} or {pose} to [[enrich.templates]].",
+        )
+    items = []
+    for index in range(number):
+        cell = cells[index % len(cells)]
+        source = _source_for(cell, _possible(cell, sources, recipe), index)
+        template = _template_for(cell, source.labels, aiming, seed, index, weights)
+        labels = _edited(source.labels, cell, template, recipe, seed, index)
+        made_cell = cell_of(labels)
+        items.append(
+            EditItem(
+                key=f"edit-{index:04d}",
+                source=source.digest,
+                prompt=fill(template.text, _named(labels, template), recipe.phrases),
+                seed=derive_seed(seed, "edit", index) % 2**31,
+                template=template.id,
+                cell=made_cell.id if made_cell else None,
+                labels=labels,
+            )
+        )
+    return tuple(items)
+
+
+def _possible(cell: Cell, sources: Sequence[ImageRecord], recipe: Recipe) -> Sequence[ImageRecord]:
+    """Sources that can become the cell by what the recipe can say: a pose without words must be there already."""
+    if recipe.phrases.get(cell.pose) != "":
+        return sources
+    same = [record for record in sources if (record.labels.pose or "portrait") == cell.pose]
+    return same or sources
+
+
+def _source_for(cell: Cell, sources: Sequence[ImageRecord], index: int) -> ImageRecord:
+    """The next source in turn, among those that need the smaller change."""
+
+    def change(record: ImageRecord) -> int:
+        labels = record.labels
+        return (
+            (labels.angle != cell.angle)
+            + (labels.expression != cell.expression)
+            + ((labels.pose or "portrait") != cell.pose)
+        )
+
+    order = sorted(sources, key=lambda record: (change(record), record.digest))
+    nearest = [record for record in order if change(record) <= change(order[0]) + 1]
+    return nearest[index % len(nearest)]
+
+
+def _template_for(
+    cell: Cell, labels: Labels, aiming: Sequence[PromptTemplate], seed: int, index: int, weights: Weights | None
+) -> PromptTemplate:
+    """A template that can make the change, drawn by how well each has worked."""
+    needed = {
+        field
+        for field, wanted in (("angle", cell.angle), ("expression", cell.expression), ("pose", cell.pose))
+        if wanted is not None and wanted != (getattr(labels, field) or ("portrait" if field == "pose" else None))
+    }
+    able = [template for template in aiming if needed <= set(template_fields(template.text))]
+    widest = able or sorted(aiming, key=lambda template: -len(needed & set(template_fields(template.text))))[:1]
+    shares = [max(0.05, (weights or {}).get(template.id, 1.0)) for template in widest]
+    point = derive_seed(seed, "template", index) / 2**63 * sum(shares)
+    for template, share in zip(widest, shares, strict=True):
+        point -= share
+        if point <= 0:
+            return template
+    return widest[-1]
+
+
+def _edited(source: Labels, cell: Cell, template: PromptTemplate, recipe: Recipe, seed: int, index: int) -> Labels:
+    """What the edit must show: the source's labels with the template's fields changed."""
+    changed: dict[str, str | None] = {}
+    for field in template_fields(template.text):
+        if field in ATTRIBUTES:
+            changed[field] = _value(field, recipe, seed, index)
+        else:
+            changed[field] = getattr(cell, field) or getattr(source, field)
+    return source.model_copy(update={key: value for key, value in changed.items() if value is not None})
+
+
+def _named(labels: Labels, template: PromptTemplate) -> Labels:
+    """Only the labels the template names."""
+    return Labels.model_validate({field: getattr(labels, field) for field in template_fields(template.text)})
+
+
+def _value(field: str, recipe: Recipe, seed: int, index: int) -> str:
+    values = recipe.values.get(field, ())
+    if not values:
+        raise RecipeError(
+            f"A template uses {{{field}}}, but the recipe gives no values for it.",
+            remedy=f'Add {field} = ["...", "..."] to [values].',
+        )
+    return values[derive_seed(seed, field, index) % len(values)]
+
+
+def plan_generation(
+    character: CharacterRef,
+    pool: Sequence[PoolEntry],
+    recipe: Recipe,
+    *,
+    turn: int,
+    round_: int = 1,
+    weights: Weights | None = None,
+) -> tuple[GenerateItem, ...]:
+    """The pictures to generate: every cell, emptiest first, several seeds a prompt."""
+    seed = derive_seed(recipe.generate.seed, "generate", turn, round_)
+    counts = coverage(pool)
+    cells = sorted(CARD_CELLS, key=lambda cell: counts[cell.id])
+    prompts = -(-recipe.generate.target_images // recipe.generate.seeds_per_prompt)
+    items: list[GenerateItem] = []
+    for index in range(prompts):
+        cell = cells[index % len(cells)]
+        template = _template_for(cell, Labels(), recipe.generate.templates, seed, index, weights)
+        chosen = {
+            field: _value(field, recipe, seed, index) for field in ATTRIBUTES if field in template_fields(template.text)
+        }
+        labels = Labels.model_validate({**cell.labels().model_dump(), **chosen})
+        prompt = fill(template.text, labels, recipe.phrases, character)
+        for number in range(recipe.generate.seeds_per_prompt):
+            if len(items) == recipe.generate.target_images:
+                break
+            items.append(
+                GenerateItem(
+                    key=f"image-{index:04d}-{number}",
+                    prompt=prompt,
+                    seed=derive_seed(seed, "image", index, number) % 2**31,
+                    template=template.id,
+                    cell=cell.id,
+                    labels=labels,
+                )
+            )
+    return tuple(items)
+
+
+def made_caption(labels: Labels, character: CharacterRef, recipe: Recipe) -> str:
+    """The training caption of an enriched or synthetic image."""
+    return fill(recipe.caption_template, labels, recipe.phrases, character)
+
+
+def training_items(pool: Sequence[PoolEntry], real_share: float) -> tuple[TrainItem, ...]:
+    """The whole pool, with sampling weights that keep the real sources' share at or above `real_share`."""
+    real = sum(entry.real for entry in pool)
+    made = len(pool) - real
+    weight = 1.0
+    if real and made and real / len(pool) < real_share:
+        weight = real_share * made / ((1 - real_share) * real) if real_share < 1 else 1e6
+    return tuple(
+        TrainItem(
+            image=entry.image.digest, caption=entry.caption, real=entry.real, weight=weight if entry.real else 1.0
+        )
+        for entry in pool
+    )
+
+
+def sample_prompts(character: CharacterRef, recipe: Recipe, number: int = 4) -> tuple[str, ...]:
+    """Prompts for the sample grids while training: spread over the card's cells, always the same."""
+    chosen = [CARD_CELLS[index * len(CARD_CELLS) // number] for index in range(number)]
+    return tuple(fill(recipe.caption_template, cell.labels(), recipe.phrases, character) for cell in chosen)

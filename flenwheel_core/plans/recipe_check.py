@@ -1,0 +1,74 @@
+"""Could this recipe run here? Its models and LoRA files are looked at; nothing is fetched and nothing is loaded."""
+
+from collections.abc import Iterator
+
+from flenwheel_core.adapters.lora_header import read_header
+from flenwheel_core.base.errors import FlenwheelError, InputError
+from flenwheel_core.base.given_path import given_path, is_file, is_folder
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.identity.face_weights import FACE_MODELS
+from flenwheel_core.models.pinning import ROLES, ModelUse, chosen
+from flenwheel_core.models.references import hub_reference, is_hub_id, resolve_model
+from flenwheel_core.models.registry import require_kind
+from flenwheel_core.recipes.model import Recipe
+
+_EDITOR_FAMILY = "Qwen-Image"
+
+
+def recipe_problems(recipe: Recipe, settings: Settings) -> list[str]:
+    """A sentence for each model and LoRA file of a recipe that a turn would stumble over."""
+    return [*_models(recipe, settings), *_loras(recipe)]
+
+
+def recipe_notes(recipe: Recipe) -> list[str]:
+    """What a person may want to know of a recipe that is usable."""
+    references = [reference for use in ROLES if (reference := chosen(recipe, use)) and hub_reference(reference)]
+    if not references:
+        return []
+    return [
+        f"{', '.join(references)}: pinned to the commit that is there when a turn begins.",
+        "What is here and what must be fetched: flenwheel models RECIPE.",
+    ]
+
+
+def _models(recipe: Recipe, settings: Settings) -> Iterator[str]:
+    for use, role in ROLES.items():
+        reference = getattr(recipe.models, use)
+        if reference is None or hub_reference(reference):
+            continue
+        if chosen(recipe, use) is None:
+            yield from _faces(use, reference)
+        elif not reference.strip() or reference != reference.strip():
+            yield f"models.{use}: {reference!r} names no model"
+        elif is_hub_id(reference) and not is_folder(given_path(reference)):
+            yield f"models.{use}: {reference} names no revision; write {reference}@main: it is pinned when a turn begins"
+        else:
+            try:
+                require_kind(resolve_model(reference, role, settings), role)
+            except FlenwheelError as error:
+                yield f"models.{use}: {error.what} {error.why}".rstrip()
+
+
+def _faces(use: ModelUse, reference: str) -> Iterator[str]:
+    model = reference.partition(":")[2]
+    if use not in ("verifier", "reader"):
+        yield f"models.{use}: {reference} looks at faces only; name a model"
+    elif model and (use == "reader" or model not in FACE_MODELS):
+        yield f"models.{use}: there is no {reference}; known are face" + (
+            f" and face:{', face:'.join(sorted(FACE_MODELS))}" if use == "verifier" else ""
+        )
+
+
+def _loras(recipe: Recipe) -> Iterator[str]:
+    for lora in recipe.enrich.loras:
+        path = given_path(lora.file)
+        if path.suffix != ".safetensors" or not is_file(path):
+            yield f"enrich.loras: there is no .safetensors file {lora.file}"
+            continue
+        try:
+            family = read_header(path).family
+        except InputError as error:
+            yield f"enrich.loras: {error.what} {error.why}"
+            continue
+        if family not in (None, _EDITOR_FAMILY):
+            yield f"enrich.loras: {path.name} says of itself that it is for {family}, not for the editor"

@@ -1,0 +1,88 @@
+"""A search for training settings: a few trials over rank, learning rate, steps and LoRA strength, best score wins.
+
+Optuna proposes (TPE, Bergstra et al. 2011); trainings and scores are ordinary stages, so that whatever was trained or
+scored before, in this search or another, costs nothing, and a search that was interrupted goes on where it was.
+"""
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from flenwheel_core.base.document import Document
+from flenwheel_core.base.errors import MissingWeightsError
+from flenwheel_core.recipes.train import TrainingRecipe
+from flenwheel_core.requests.train import TrainRequest, TrainResult
+
+if TYPE_CHECKING:
+    import optuna
+
+
+class SearchSpace(Document):
+    """What may vary. A tuple of one value keeps it fixed."""
+
+    ranks: tuple[int, ...] = Field(default=(8, 16, 32), min_length=1, description="Ranks to try.")
+    learning_rates: tuple[float, float] = Field(
+        default=(5e-5, 4e-4), description="Range of the learning rate, log scale."
+    )
+    steps: tuple[int, ...] = Field(default=(800, 1500, 2500), min_length=1, description="Numbers of steps to try.")
+    strengths: tuple[float, ...] = Field(default=(0.8, 1.0), min_length=1, description="LoRA strengths to try.")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One setting and its score."""
+
+    recipe: TrainingRecipe
+    strength: float
+    score: float
+    trained: TrainResult
+
+
+def search(
+    request: TrainRequest,
+    space: SearchSpace,
+    *,
+    trials: int,
+    seed: int,
+    train: Callable[[TrainRequest], TrainResult],
+    score: Callable[[TrainResult, float], float],
+    on_trial: Callable[[Trial], None] = lambda trial: None,
+) -> tuple[Trial, ...]:
+    """All trials, best first. `train` makes a LoRA, `score` says how good it is at a strength (more is better).
+
+    The first trial is the request's own recipe, so that the best is never worse than what there was. Raises
+    MissingWeightsError if optuna is not installed.
+    """
+    if importlib.util.find_spec("optuna") is None:
+        raise MissingWeightsError("The search needs the package optuna.", remedy="pip install 'flenwheel[search]'")
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
+    finished: list[Trial] = []
+
+    def run(recipe: TrainingRecipe, strength: float) -> float:
+        trained = train(request.model_copy(update={"recipe": recipe}))
+        trial = Trial(recipe, strength, score(trained, strength), trained)
+        finished.append(trial)
+        on_trial(trial)
+        return trial.score
+
+    run(request.recipe, 1.0)
+    for _ in range(trials - 1):
+        asked = study.ask()
+        study.tell(asked, run(*_propose(asked, request.recipe, space)))
+    return tuple(sorted(finished, key=lambda trial: -trial.score))
+
+
+def _propose(trial: "optuna.Trial", recipe: TrainingRecipe, space: SearchSpace) -> tuple[TrainingRecipe, float]:
+    rank = trial.suggest_categorical("rank", space.ranks)
+    # Two digits: a rate that differs in the twelfth would train the same LoRA again.
+    rate = float(f"{trial.suggest_float('learning_rate', *space.learning_rates, log=True):.2g}")
+    steps = trial.suggest_categorical("steps", space.steps)
+    changed = recipe.model_dump(mode="json") | {"learning_rate": rate, "steps": steps}
+    changed["lora"] = changed["lora"] | {"rank": rank}
+    return TrainingRecipe.model_validate(changed), trial.suggest_categorical("strength", space.strengths)

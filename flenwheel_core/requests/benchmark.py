@@ -1,0 +1,47 @@
+"""Request and result of the stage `benchmark`."""
+
+from pydantic import Field
+
+from flenwheel_core.base.ids import Digest
+from flenwheel_core.documents.characters import CharacterRef
+from flenwheel_core.documents.images import Sampler
+from flenwheel_core.documents.prompts import GenerateItem
+from flenwheel_core.documents.scores import Comparison, Fingerprint, Scorecard
+from flenwheel_core.recipes.benchmark import BenchmarkRecipe
+from flenwheel_core.recipes.screening import ScreeningRecipe
+from flenwheel_core.requests.base import StageRequest, StageResult
+
+
+class BenchmarkRequest(StageRequest):
+    stage = "benchmark"
+
+    character: CharacterRef
+    base: str
+    challenger: Digest | None = Field(description="LoRA file; None measures the bare base model")
+    champion: Digest | None = Field(default=None, description="LoRA file to compare with")
+    lora_weight: float = 1.0
+    fingerprint: Fingerprint
+    first_turn: Scorecard | None = Field(default=None, description="scorecard of turn 1, for drift")
+    verifier: str
+    reader: str | None = None
+    items: tuple[GenerateItem, ...] = Field(description="prompts and seeds of the cells: evaluation.card.plan_card")
+    screening: ScreeningRecipe = Field(
+        default_factory=ScreeningRecipe, description="limits a picture must hold to pass"
+    )
+    recipe: BenchmarkRecipe
+    sampler: Sampler
+
+
+class BenchmarkResult(StageResult):
+    challenger: Scorecard
+    champion: Scorecard | None
+    comparison: Comparison | None
+    images: Digest = Field(description="image set of all benchmark pictures")
+    grid: Digest = Field(description="picture: 23 cells, champion beside challenger")
+
+    def summary(self) -> str:
+        text = f"first-try pass rate {self.challenger.pass_rate:.0%}, identity {self.challenger.identity:.3f}"
+        if self.champion is not None and self.comparison is not None:
+            text += f" (champion {self.champion.pass_rate:.0%}, {self.champion.identity:.3f}): "
+            text += "promote" if self.comparison.promote else "keep the champion"
+        return text

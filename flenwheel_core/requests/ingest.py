@@ -1,0 +1,59 @@
+"""Request and result of the stage `ingest`."""
+
+from pydantic import Field
+
+from flenwheel_core.base.document import Document
+from flenwheel_core.base.ids import Digest
+from flenwheel_core.documents.characters import CharacterRef
+from flenwheel_core.documents.images import is_unset
+from flenwheel_core.documents.scores import Fingerprint
+from flenwheel_core.recipes.screening import IngestRecipe
+from flenwheel_core.requests.base import StageRequest, StageResult
+
+
+class SourceFile(Document):
+    """A file as the user gave it."""
+
+    name: str = Field(max_length=300)
+    digest: Digest
+    caption: str | None = None
+
+
+class IngestRequest(StageRequest):
+    stage = "ingest"
+    version = 2  # since then captions of other tools are put into the project's form
+
+    character: CharacterRef
+    files: tuple[SourceFile, ...]
+    recipe: IngestRecipe
+    verifier: str
+    captioner: str | None = None
+    reader: str | None = Field(default=None, description="reads angle and expression; None: the verifier's own hint")
+    caption_template: str = "{shot} {trigger} {class_word}, {shown}"
+    phrases: dict[str, str] = Field(default_factory=dict, description="the recipe's words for labels")
+    text_tokens: int | None = Field(
+        default=None, exclude_if=is_unset, description="how much of a caption training reads; None: all of it"
+    )
+
+
+class IngestProblem(Document):
+    """Why a file was left out, or what is doubtful about one that was kept."""
+
+    file: str
+    code: str
+    message: str
+    dropped: bool
+
+
+class IngestResult(StageResult):
+    sources: Digest = Field(description="image set of the usable sources")
+    count: int
+    fingerprint: Fingerprint | None
+    problems: tuple[IngestProblem, ...]
+    missing: tuple[str, ...] = Field(description="what is missing before a turn can start; empty if nothing")
+
+    def summary(self) -> str:
+        dropped = sum(problem.dropped for problem in self.problems)
+        return f"{self.count} usable sources, {dropped} left out" + (
+            f", missing: {'; '.join(self.missing)}" if self.missing else ""
+        )

@@ -1,0 +1,127 @@
+"""What a stage is: a name, a Request, a Result, and a body that is run in a process of its own."""
+
+import importlib
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
+
+from flenwheel_core.base.errors import InterruptedStageError, NotFoundError
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.requests.base import StageRequest, StageResult
+from flenwheel_core.requests.benchmark import BenchmarkRequest, BenchmarkResult
+from flenwheel_core.requests.edit_compare import EditCompareRequest, EditCompareResult
+from flenwheel_core.requests.edit_train import EditTrainRequest, EditTrainResult
+from flenwheel_core.requests.enrich import EnrichRequest, EnrichResult
+from flenwheel_core.requests.export import ExportRequest, ExportResult
+from flenwheel_core.requests.generate import GenerateRequest, GenerateResult
+from flenwheel_core.requests.ingest import IngestRequest, IngestResult
+from flenwheel_core.requests.screen import ScreenRequest, ScreenResult
+from flenwheel_core.requests.train import TrainRequest, TrainResult
+from flenwheel_core.store import Store
+
+if TYPE_CHECKING:
+    from flenwheel_core.base.progress import Progress
+    from flenwheel_core.models.protocols import Working
+
+Request = TypeVar("Request", bound=StageRequest)
+Result = TypeVar("Result", bound=StageResult)
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """What a stage body may use besides its request."""
+
+    store: Store
+    settings: Settings
+    scratch: Path
+    """Local folder of this request: checkpoints live here and survive a crash."""
+    progress: "Progress"
+    memory_level: int = 0
+    """0 at first; raised by one when the run before ran out of memory."""
+    stop: threading.Event = field(default_factory=threading.Event)
+    """Set on SIGTERM: save and raise InterruptedStageError at the next safe point."""
+
+    @property
+    def working(self) -> "Working":
+        """How models are to be opened."""
+        from flenwheel_core.models.protocols import Working
+
+        return Working(self.memory_level, self.progress.note)
+
+    def check_stop(self) -> None:
+        """Raises InterruptedStageError if the stage was told to stop."""
+        if self.stop.is_set():
+            raise InterruptedStageError(
+                "The stage was stopped; what it finished is saved.", remedy="Run it again: it goes on where it stopped."
+            )
+
+
+@dataclass(frozen=True)
+class Stage(Generic[Request, Result]):
+    """One stage. `body` is `module:function`, imported only in the process that runs it."""
+
+    request: type[Request]
+    result: type[Result]
+    body: str
+    uses_gpu: bool
+    on_card: Callable[[Request], bool] | None = None
+    """Which requests of a GPU stage need the card; None: all."""
+
+    def needs_card(self, request: Request) -> bool:
+        """True if this request must hold the GPU slot."""
+        return self.uses_gpu and (self.on_card is None or self.on_card(request))
+
+    @property
+    def name(self) -> str:
+        return self.request.stage
+
+    def load_body(self) -> Callable[[Request, StageContext], Result]:
+        module, _, name = self.body.partition(":")
+        return cast("Callable[[Request, StageContext], Result]", getattr(importlib.import_module(module), name))
+
+
+INGEST = Stage(
+    IngestRequest,
+    IngestResult,
+    "flenwheel_core.stages.ingest:ingest",
+    uses_gpu=True,
+    on_card=lambda request: request.captioner is not None,
+)
+ENRICH = Stage(EnrichRequest, EnrichResult, "flenwheel_core.stages.enrich:enrich", uses_gpu=True)
+SCREEN = Stage(ScreenRequest, ScreenResult, "flenwheel_core.stages.screen:screen", uses_gpu=False)
+TRAIN = Stage(TrainRequest, TrainResult, "flenwheel_core.stages.train:train", uses_gpu=True)
+GENERATE = Stage(GenerateRequest, GenerateResult, "flenwheel_core.stages.generate:generate", uses_gpu=True)
+BENCHMARK = Stage(BenchmarkRequest, BenchmarkResult, "flenwheel_core.stages.benchmark:benchmark", uses_gpu=True)
+EXPORT = Stage(ExportRequest, ExportResult, "flenwheel_core.stages.export:export", uses_gpu=False)
+EDIT_TRAIN = Stage(
+    EditTrainRequest,
+    EditTrainResult,
+    "flenwheel_core.stages.edit_train:edit_train",
+    uses_gpu=True,
+)
+EDIT_COMPARE = Stage(
+    EditCompareRequest,
+    EditCompareResult,
+    "flenwheel_core.stages.edit_compare:edit_compare",
+    uses_gpu=True,
+)
+
+STAGES: dict[str, Stage[StageRequest, StageResult]] = {
+    stage.name: cast("Stage[StageRequest, StageResult]", stage)
+    for stage in (INGEST, ENRICH, SCREEN, TRAIN, GENERATE, BENCHMARK, EXPORT, EDIT_TRAIN, EDIT_COMPARE)
+}
+
+
+def register(stage: Stage[Request, Result]) -> Stage[Request, Result]:
+    """Makes a stage known by its name. Modules named in the setting `stage_modules` call it when imported."""
+    STAGES[stage.name] = cast("Stage[StageRequest, StageResult]", stage)
+    return stage
+
+
+def find_stage(name: str) -> Stage[StageRequest, StageResult]:
+    """The stage of that name; raises NotFoundError that lists the names."""
+    if name not in STAGES:
+        raise NotFoundError(f"There is no stage {name!r}.", remedy=f"Stages are: {', '.join(STAGES)}.")
+    return STAGES[name]

@@ -1,0 +1,119 @@
+"""Settings are read from files that any editor wrote and that other tools share; a misspelt name never does nothing."""
+
+from pathlib import Path
+
+import pytest
+
+from flenwheel_core.base.errors import RecipeError
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.recipes.loading import find_recipe, load_recipe
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"FLENWHEEL_{name.upper()}", raising=False)
+    return tmp_path
+
+
+def test_lines_of_other_tools_in_a_dotenv_file_are_none_of_our_business(place: Path) -> None:
+    (place / ".env").write_text('HF_TOKEN=hf_x\nnot a definition\nFLENWHEEL_GPU=cpu\nexport BROKEN="a\n')
+    assert Settings().gpu == "cpu"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_settings_files_of_any_editor_are_read(place: Path, encoding: str) -> None:
+    (place / ".env").write_bytes("FLENWHEEL_GPU=cpu\r\nFLENWHEEL_AUTHOR='Zoë'\r\n".encode(encoding))
+    (place / "flenwheel.toml").write_bytes('slot = "Büro"\r\nthreads = 2\r\n'.encode(encoding))
+    settings = Settings()
+    assert (settings.gpu, settings.author, settings.slot, settings.threads) == ("cpu", "Zoë", "Büro", 2)
+
+
+def test_a_misspelt_setting_is_named_with_the_right_one(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place / ".env").write_text("FLENWHEEL_GPUS=cpu\n")
+    with pytest.raises(RecipeError, match=r"(?s)FLENWHEEL_GPUS in \.env.*Did you mean FLENWHEEL_GPU\?"):
+        Settings()
+    (place / ".env").unlink()
+    (place / "flenwheel.toml").write_text('vram_gb = "20"\n')
+    with pytest.raises(RecipeError, match=r"(?s)vram_gb in flenwheel\.toml.*Did you mean vram_gib\?"):
+        Settings()
+    (place / "flenwheel.toml").write_text('FLENWHEEL_GPU = "cpu"\n')
+    with pytest.raises(RecipeError, match=r"(?s)Did you mean gpu\?"):
+        Settings()
+    (place / "flenwheel.toml").unlink()
+    monkeypatch.setenv("FLENWHEEL_WORKSPACES", "x")
+    with pytest.raises(
+        RecipeError, match=r"(?s)FLENWHEEL_WORKSPACES in the environment.*Did you mean FLENWHEEL_WORKSPACE\?"
+    ):
+        Settings()
+
+
+def test_variables_that_container_platforms_add_are_no_mistakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (
+        "STUDIO_PORT",
+        "PREFECT_PORT",
+        "PREFECT_SERVICE_PORT_HTTP",
+        "SERVICE_HOST",
+        "SERVICE_PORT",
+        "PORT",
+        "PORT_4300_TCP",
+        "PORT_4300_TCP_ADDR",
+        "FLOW_RUN",
+        "PROJECT",
+    ):
+        monkeypatch.setenv(f"FLENWHEEL_{name}", "x")
+    Settings()
+
+
+def test_an_empty_value_is_unset(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLENWHEEL_VRAM_GIB", "")
+    (place / ".env").write_text("FLENWHEEL_THREADS=\n")
+    (place / "flenwheel.toml").write_text('store = ""\nvram_gib = ""\n')
+    settings = Settings()
+    assert settings.vram_gib is None and settings.threads is None and settings.store is None
+
+
+def test_what_cannot_be_read_is_named(place: Path) -> None:
+    for name, data, said in (
+        (".env", b"FLENWHEEL_GPU=cpu\n\x00\x01\x02", r"\.env cannot be read"),
+        (".env", b"FLENWHEEL_GPU='cpu\n", r"Line 1 of \.env cannot be read"),
+        ("flenwheel.toml", b'gpu = "cpu\n', r"(?s)flenwheel\.toml is no TOML file.*line 1"),
+        ("flenwheel.toml", b"\xff\xfea", r"flenwheel\.toml cannot be read"),
+    ):
+        (place / name).write_bytes(data)
+        with pytest.raises(RecipeError, match=said):
+            Settings()
+        (place / name).unlink()
+
+
+def test_a_virtual_environment_called_dotenv_is_no_settings_file(place: Path) -> None:
+    (place / ".env").mkdir()
+    Settings()
+
+
+def test_a_value_that_cannot_be_used_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLENWHEEL_VRAM_GIB", "much")
+    with pytest.raises(RecipeError, match=r"(?s)vram_gib: .*Video memory.*What to do"):
+        Settings()
+    monkeypatch.delenv("FLENWHEEL_VRAM_GIB")
+    monkeypatch.setenv("FLENWHEEL_NOTIFY", "mailto://me@example.org")
+    with pytest.raises(RecipeError, match=r"(?s)FLENWHEEL_NOTIFY in the environment cannot be read.*NOTIFY='\["):
+        Settings()
+
+
+def test_the_environment_wins_over_dotenv_and_that_over_toml(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place / "flenwheel.toml").write_text('gpu = "2"\nslot = "toml"\nauthor = "toml"\n')
+    (place / ".env").write_text("FLENWHEEL_GPU=1\nFLENWHEEL_SLOT=dotenv\n")
+    monkeypatch.setenv("FLENWHEEL_GPU", "cpu")
+    settings = Settings()
+    assert (settings.gpu, settings.slot, settings.author) == ("cpu", "dotenv", "toml")
+
+
+def test_a_recipe_with_a_byte_order_mark_is_a_recipe(place: Path) -> None:
+    text = find_recipe("nano").read_text("utf-8")
+    (place / "mine.toml").write_bytes(text.replace("\n", "\r\n").encode("utf-8-sig"))
+    assert load_recipe("mine.toml") == load_recipe("nano")
+    (place / "mine.toml").write_bytes(b"\xff\xfea")
+    with pytest.raises(RecipeError, match=r"mine\.toml cannot be read"):
+        load_recipe("mine.toml")

@@ -1,0 +1,126 @@
+"""The card's kernels, run by Triton's interpreter on the CPU: what they address and add up, without a card.
+
+The interpreter rounds fp8 and bfloat16 products otherwise than a card does, so that is left to tests/gpu.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.mark.slow
+def test_the_kernels_compute_what_pytorch_computes() -> None:
+    pytest.importorskip("triton")
+    environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-W", "ignore", "-m", "tests.core.kernels.test_card_kernels"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.split() == ["rows", "transpose", "add", "vector", "heads", "modulated", "gelu"]
+
+
+def random(*shape: int) -> torch.Tensor:
+    return torch.randn(shape)
+
+
+def rows() -> None:
+    from flenwheel_core.kernels.card_kernels import quantise_rows_on_card
+    from flenwheel_core.kernels.frozen_weights import quantise_rows
+
+    for width in (300, 5000):
+        x, columns = random(5, width), random(width).abs()
+        for factor in (None, columns):
+            codes, scale = quantise_rows_on_card(x, factor)
+            expected, expected_scale = quantise_rows(x if factor is None else x * factor)
+            torch.testing.assert_close(scale, expected_scale)
+            assert (codes.view(torch.uint8) == expected.view(torch.uint8)).float().mean() > 0.9
+
+
+def transpose() -> None:
+    from flenwheel_core.kernels.card_kernels import transpose_on_card
+
+    codes = random(200, 300).to(torch.float8_e4m3fn)
+    assert torch.equal(transpose_on_card(codes).view(torch.uint8), codes.view(torch.uint8).t())
+
+
+def add() -> None:
+    from flenwheel_core.kernels.card_kernels import add_product_on_card
+
+    y, left = random(70, 500), random(70, 48)
+    for right in (random(500, 48).t(), random(48, 500)):
+        torch.testing.assert_close(add_product_on_card(y.clone(), left, right, 1, 0), y + left @ right)
+    b = torch.zeros(500, 48)
+    b[:128, :16], b[128:256, 16:32], b[256:, 32:] = random(128, 16), random(128, 16), random(244, 16)
+    torch.testing.assert_close(add_product_on_card(y.clone(), left, b.t(), 3, 128), y + left @ b.t())
+
+
+def vector() -> None:
+    from flenwheel_core.kernels.card_kernels import times_vector_on_card
+    from flenwheel_core.kernels.frozen_product import times_vector
+
+    vectors, codes, scales, bias = random(2, 700), random(90, 700).to(torch.float8_e4m3fn), random(90, 1), random(90)
+    expected = times_vector(vectors, codes, scales, bias)
+    torch.testing.assert_close(times_vector_on_card(vectors, codes, scales, bias), expected, atol=1e-4, rtol=1e-4)
+
+
+def heads() -> None:
+    from flenwheel_core.kernels.heads import Stream, joint_heads
+
+    count, width = 6, 16
+    angles = random(8, width // 2)
+    rope = angles.cos().repeat_interleave(2, 1), angles.sin().repeat_interleave(2, 1)
+    norms = [random(width) for _ in range(4)]
+    whole = random(2, 5, 7 * count * width)
+    parts = [random(2, 3, 3 * count * width), whole[..., : 3 * count * width]]
+    for chosen in (parts, parts[1:]):
+        results = []
+        for kernel in (True, False):
+            inputs = [part.detach().clone().requires_grad_() for part in chosen]
+            streams = [Stream(x, norms[2 * i], norms[2 * i + 1]) for i, x in enumerate(inputs)]
+            tokens = sum(x.shape[1] for x in inputs)
+            made = joint_heads(streams, (rope[0][:tokens], rope[1][:tokens]), count, kernel=kernel)
+            results.append([*made, *torch.autograd.grad(made, inputs, [part.detach() + 1 for part in made])])
+        torch.testing.assert_close(results[0], results[1], atol=1e-4, rtol=1e-4)
+
+
+def modulated() -> None:
+    from flenwheel_core.kernels.modulated import modulated as plain
+    from flenwheel_core.kernels.modulated import modulated_and_quantised
+
+    x, modulation = random(2, 3, 40), random(2, 240)
+    shift, scale, *_ = modulation[:, None].chunk(6, -1)
+    one, other = x.clone().requires_grad_(), x.clone().requires_grad_()
+    y, _, row_scales = modulated_and_quantised(one, shift, scale)
+    expected = plain(other, shift, scale)
+    torch.testing.assert_close(y, expected)
+    torch.testing.assert_close(row_scales.flatten(), expected.detach().abs().amax(-1).flatten() / 448)
+    dy = random(*x.shape)
+    torch.testing.assert_close(torch.autograd.grad(y, one, dy), torch.autograd.grad(expected, other, dy))
+
+
+def gelu() -> None:
+    from flenwheel_core.kernels.gelu import gelu_and_quantised
+
+    wide, before = random(2, 3, 1700).requires_grad_(), random(2, 3, 200).requires_grad_()
+    bent = torch.nn.functional.gelu(wide[..., 200:], approximate="tanh")
+    for first, expected in ((before, torch.cat([before, bent], -1)), (None, bent)):
+        x, _, scales = gelu_and_quantised(first, wide[..., 200:])
+        torch.testing.assert_close(x, expected)
+        torch.testing.assert_close(scales.flatten(), expected.detach().abs().amax(-1).flatten() / 448)
+        inputs, dx = [wide] if first is None else [wide, before], random(*x.shape)
+        got, wanted = (torch.autograd.grad(made, inputs, dx, retain_graph=True) for made in (x, expected))
+        torch.testing.assert_close(got, wanted, atol=1e-5, rtol=1e-4)
+
+
+if __name__ == "__main__":
+    torch.manual_seed(0)
+    torch.cuda.device = lambda device: contextlib.nullcontext()  # type: ignore[assignment,misc]
+    for check in (rows, transpose, add, vector, heads, modulated, gelu):
+        check()
+        sys.stdout.write(check.__name__ + "\n")

@@ -1,0 +1,220 @@
+"""The library: turns belong to flow runs, pools only grow, champions are remembered, nothing is entered twice."""
+
+import threading
+from datetime import UTC, datetime
+
+import pytest
+
+from flenwheel_core.base.errors import InputError, NotFoundError
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.documents.images import ImageKind, ImageRecord
+from flenwheel_core.documents.loras import LoraRecord
+from flenwheel_core.documents.scores import Scorecard
+from flenwheel_core.library.characters import (
+    Character,
+    Library,
+    PoolEntry,
+    Promotion,
+    SourceBatch,
+    TurnEnded,
+)
+from flenwheel_core.recipes.screening import IngestRecipe
+from flenwheel_core.requests.ingest import IngestRequest, SourceFile
+from flenwheel_core.store import Store
+
+ZERO = "0" * 64
+
+
+@pytest.fixture
+def library(settings: Settings) -> Library:
+    library = Library(Store(settings.store_url))
+    library.create_character(mira())
+    return library
+
+
+def mira(trigger: str = "ohwx_char") -> Character:
+    return Character(name="mira", trigger=trigger, class_word="person", kind="subject", recipe="nano")
+
+
+def entry(number: int) -> PoolEntry:
+    image = ImageRecord(
+        digest=f"{number:064x}",
+        width=8,
+        height=8,
+        kind=ImageKind.SOURCE,
+        stage="ingest",
+        request=ZERO,
+        item=f"{number}.png",
+    )
+    return PoolEntry(image=image, caption=f"picture {number}", real=True, turn=1, gate=None)
+
+
+def promotion(turn: int, flow_run: str) -> Promotion:
+    lora = LoraRecord(
+        digest=f"{turn:064x}",
+        name=f"mira-t{turn}",
+        target="generator",
+        base_model="nano@1",
+        trigger="ohwx_char",
+        class_word="person",
+        rank=16,
+        alpha=16,
+        steps=10,
+        images=12,
+        dataset=ZERO,
+        request=ZERO,
+    )
+    card = Scorecard(
+        lora=lora.digest,
+        cells=(),
+        pass_rate=0.5,
+        pass_rate_low=0.4,
+        pass_rate_high=0.6,
+        identity=0.9,
+        identity_p05=0.8,
+        diversity=3,
+        verifier="subject",
+        verifier_version="v",
+    )
+    return Promotion(at=datetime.now(UTC), lora=lora, scorecard=card, turn=turn, flow_run=flow_run)
+
+
+def test_a_character_is_written_once(library: Library) -> None:
+    library.create_character(mira())
+    with pytest.raises(InputError, match="Choose another name"):
+        library.create_character(mira(trigger="other"))
+    assert library.characters() == ["mira"]
+    with pytest.raises(NotFoundError, match="mira"):
+        library.character("mia")
+
+
+def test_sources_are_listed_once_in_order(library: Library) -> None:
+    first, second = (SourceFile(name=f"{name}.png", digest=f"{number:064x}") for number, name in enumerate("ab"))
+    library.add_sources("mira", (first,))
+    library.add_sources("mira", (second, first))
+    assert library.sources("mira") == (first, second)
+
+
+def test_a_caption_given_later_wins_whatever_the_file_is_called_by_then(library: Library) -> None:
+    digest, other = f"{1:064x}", f"{2:064x}"
+    library.add_sources("mira", (SourceFile(name="a.png", digest=digest), SourceFile(name="b.png", digest=other)))
+    library.add_sources("mira", (SourceFile(name="sub/a.png", digest=digest, caption="first"),))
+    library.add_sources("mira", (SourceFile(name="c.png", digest=digest, caption="second"),))
+    library.add_sources("mira", (SourceFile(name="c.png", digest=digest),))
+    assert [(file.name, file.caption) for file in library.sources("mira")] == [("c.png", "second"), ("b.png", None)]
+
+
+def test_two_names_for_one_content_given_together_both_stay_for_ingest_to_tell(library: Library) -> None:
+    files = tuple(SourceFile(name=name, digest=f"{1:064x}") for name in ("a.png", "b.png"))
+    library.add_sources("mira", files)
+    assert library.sources("mira") == files
+
+
+def test_a_turn_belongs_to_its_flow_run(library: Library) -> None:
+    assert library.open_turn("mira", "run-a", ZERO).number == 1
+    assert library.open_turn("mira", "run-b", ZERO).number == 2
+    assert library.open_turn("mira", "run-a", ZERO).number == 1
+    assert [turn.flow_run for turn in library.turns("mira")] == ["run-a", "run-b"]
+
+
+def test_turns_opened_at_once_get_different_numbers(library: Library) -> None:
+    numbers: list[int] = []
+    threads = [
+        threading.Thread(target=lambda name=name: numbers.append(library.open_turn("mira", name, ZERO).number))
+        for name in "abcdef"
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(numbers) == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_pool_only_grows_and_holds_each_picture_once(library: Library) -> None:
+    library.add_to_pool("mira", [entry(1), entry(2)])
+    library.add_to_pool("mira", [entry(2), entry(3), entry(3)])
+    assert [line.image.item for line in library.pool("mira")] == ["1.png", "2.png", "3.png"]
+
+
+def test_the_champion_of_a_turn_is_the_one_before_it(library: Library) -> None:
+    assert library.champion("mira") is None
+    library.promote("mira", promotion(1, "run-a"))
+    library.promote("mira", promotion(1, "run-a"))
+    library.promote("mira", promotion(3, "run-c"))
+    assert len(library.champions("mira")) == 2
+    champion = library.champion("mira")
+    before = library.champion("mira", before_turn=3)
+    assert champion is not None and champion.turn == 3
+    assert before is not None and before.turn == 1
+    assert library.champion("mira", before_turn=1) is None
+
+
+def test_a_turn_ends_once(library: Library) -> None:
+    for outcome in ("promoted", "stopped"):
+        library.end_turn(
+            "mira",
+            TurnEnded(at=datetime.now(UTC), number=1, flow_run="run-a", outcome=outcome),  # type: ignore[arg-type]
+        )
+    assert [line.outcome for line in library.ended_turns("mira")] == ["promoted"]
+
+
+def test_a_mistyped_character_can_be_changed_until_its_first_turn(library: Library) -> None:
+    library.change_character(mira(trigger="other_char"))
+    assert library.character("mira").trigger == "other_char"
+    library.change_character(mira())
+    library.create_character(mira())
+    library.open_turn("mira", "run-1", f"{1:064x}")
+    library.change_character(mira())
+    with pytest.raises(InputError, match="fixed with its first turn"):
+        library.change_character(mira(trigger="other"))
+    assert library.character("mira") == mira()
+
+
+def test_sources_taken_back_count_no_more_until_they_are_given_again(library: Library) -> None:
+    first, second = (SourceFile(name=f"{name}.png", digest=f"{number:064x}") for number, name in enumerate("ab"))
+    library.add_sources("mira", (first, second))
+    library.take_back("mira", (first.digest,))
+    assert library.sources("mira") == (second,)
+    with pytest.raises(NotFoundError, match="no source"):
+        library.take_back("mira", (first.digest,))
+    library.add_sources("mira", (first,))
+    assert library.sources("mira") == (second, first)
+    lines = list(library.store.journal("characters/mira/sources", SourceBatch).read())
+    assert [(len(line.files), line.taken_back) for line in lines] == [(2, ()), (0, (first.digest,)), (1, ())]
+
+
+def test_a_source_in_the_pool_cannot_be_taken_back(library: Library) -> None:
+    used, unread = (SourceFile(name=name, digest=f"{number:064x}") for number, name in enumerate(("a.png", "b.png")))
+    request = IngestRequest(character=mira().ref(), files=(used, unread), recipe=IngestRecipe(), verifier="nano")
+    library.store.put_request(request)
+    library.add_sources("mira", (used, unread))
+    image = ImageRecord(
+        digest="c" * 64,
+        width=1,
+        height=1,
+        kind=ImageKind.SOURCE,
+        stage="ingest",
+        request=request.key(),
+        item="a.png",
+    )
+    library.add_to_pool("mira", [PoolEntry(image=image, caption="", real=True, turn=1, gate=None)])
+    library.take_back("mira", (unread.digest,))
+    with pytest.raises(InputError, match=r"a\.png cannot be taken back"):
+        library.take_back("mira", (used.digest,))
+    assert library.sources("mira") == (used,)
+
+
+def test_a_character_without_turns_can_be_removed_and_made_anew(library: Library) -> None:
+    library.add_sources("mira", (SourceFile(name="a.png", digest="a" * 64),))
+    library.remove_character("mira")
+    assert library.characters() == []
+    with pytest.raises(NotFoundError):
+        library.character("mira")
+    with pytest.raises(NotFoundError):
+        library.remove_character("mira")
+    again = mira(trigger="other_char")
+    library.create_character(again)
+    assert (library.characters(), library.character("mira"), library.sources("mira")) == (["mira"], again, ())
+    library.open_turn("mira", "run-1", f"{1:064x}")
+    with pytest.raises(InputError, match="has had a turn"):
+        library.remove_character("mira")

@@ -1,0 +1,52 @@
+"""How FLUX draws on cards of several sizes: decided by sizes of files, before anything loads."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.flux_world import CONFIGS
+from flenwheel_core.base.errors import NoTighterPlanError, ResourceError
+from flenwheel_core.models.flux1.loading import FluxModel
+from flenwheel_core.models.flux1.memory import choose_drawing
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the sizes of FLUX.1-dev, and nothing in its files."""
+    folder = tmp_path_factory.mktemp("flux")
+    for part, size in {"text_encoder": 246_000_000, "text_encoder_2": 9_525_000_000}.items():
+        (folder / part).mkdir()
+        with (folder / part / "model.safetensors").open("wb") as file:
+            file.truncate(size)  # takes no room on the disk
+    (folder / "transformer").mkdir()
+    (folder / "transformer" / "config.json").write_text(json.dumps(CONFIGS["full"]))
+    return folder
+
+
+def drawn(folder: Path, usable_gib: float, level: int = 0) -> tuple[str, str]:
+    model = FluxModel(folder, "flux", torch.device("cpu"), torch.bfloat16, usable_gib)
+    chosen = choose_drawing(model, [(1024, 1024), (832, 1216)], adapter_weights=22_400_000, memory_level=level)
+    assert chosen is not None and chosen.memory.predicted_gib <= usable_gib
+    return chosen.memory.storage, chosen.encoders
+
+
+def test_on_processors_there_is_nothing_to_plan(released: Path) -> None:
+    model = FluxModel(released, "flux", torch.device("cpu"), torch.float32)
+    assert choose_drawing(model, [(64, 64)], adapter_weights=0, memory_level=0) is None
+
+
+def test_the_storage_that_fits_is_taken(released: Path) -> None:
+    assert drawn(released, 40) == ("dense", "bf16")
+    assert drawn(released, 23.5) == ("nf4", "bf16")  # a card without fp8; bfloat16 would fit in tiles alone
+    assert drawn(released, 11.5) == ("nf4", "bf16")
+    assert drawn(released, 9.0) == ("nf4", "nf4")
+    with pytest.raises(ResourceError, match=r"The base model needs .* 5\.0 GiB may be used"):
+        drawn(released, 5.0)
+
+
+def test_after_running_out_of_memory_encoders_are_quantised_too(released: Path) -> None:
+    assert drawn(released, 40, level=1)[1] == "nf4"
+    with pytest.raises(NoTighterPlanError):
+        drawn(released, 40, level=9)

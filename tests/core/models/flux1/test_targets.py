@@ -1,0 +1,59 @@
+import pytest
+import torch
+from diffusers import FluxPipeline
+
+from flenwheel_core.adapters.targets import lora_ranks
+from flenwheel_core.base.errors import RecipeError
+from flenwheel_core.models.flux1.adapter import TARGETS
+from flenwheel_core.models.flux1.packing import image_ids, pack, unpack
+from flenwheel_core.recipes.train import LoraRecipe
+from tests.kit.tiny_flux import tiny_transformer
+
+NAMES = [name for name, module in tiny_transformer().named_modules() if isinstance(module, torch.nn.Linear)]
+
+
+def test_the_default_covers_attention_and_mlp_of_both_block_kinds_and_nothing_else() -> None:
+    ranks = lora_ranks(NAMES, LoraRecipe(rank=16), TARGETS)
+    assert len(ranks) == 2 * 12 + 3 * 5
+    assert {"single_transformer_blocks.0.proj_mlp", "single_transformer_blocks.2.proj_out"} <= set(ranks)
+    assert not any("norm" in name or name == "proj_out" or "embedder" in name for name in ranks)
+    assert set(ranks.values()) == {16}
+
+
+def test_blocks_limit_and_block_ranks_change() -> None:
+    ranks = lora_ranks(
+        NAMES, LoraRecipe(rank=4, blocks=("single:1-2", "double:0"), block_ranks={"single:2": 8}), TARGETS
+    )
+    assert len(ranks) == 12 + 2 * 5
+    assert ranks["single_transformer_blocks.2.proj_out"] == 8 and ranks["single_transformer_blocks.1.proj_out"] == 4
+
+
+def test_patterns_replace_groups_and_exclude_takes_away() -> None:
+    ranks = lora_ranks(NAMES, LoraRecipe(include=("*.attn.to_q", "*.attn.to_k"), exclude=("single_*",)), TARGETS)
+    assert set(ranks) == {f"transformer_blocks.{i}.attn.to_{part}" for i in range(2) for part in "qk"}
+    modulation = lora_ranks(NAMES, LoraRecipe(targets=("modulation",)), TARGETS)
+    assert len(modulation) == 2 * 2 + 3
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        (LoraRecipe(include=("single_transformer_blocks.0.proj_mpl",)), "single_transformer_blocks.0.proj_mlp"),
+        (LoraRecipe(blocks=("single:1-9",)), "single blocks 0 to 2"),
+        (LoraRecipe(blocks=("triple:1",)), "no block range"),
+        (LoraRecipe(include=("context_embedder",), blocks=("single:0",)), "no module at all"),
+    ],
+)
+def test_what_names_nothing_is_refused_with_what_there_is(recipe: LoraRecipe, message: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        lora_ranks(NAMES, recipe, TARGETS)
+    assert message in caught.value.message
+
+
+def test_packing_is_that_of_the_pipeline() -> None:
+    latents = torch.randn(2, 16, 6, 10)
+    packed = pack(latents)
+    assert torch.equal(packed, FluxPipeline._pack_latents(latents, 2, 16, 6, 10))
+    assert torch.equal(unpack(packed, 3, 5), latents)
+    theirs = FluxPipeline._prepare_latent_image_ids(1, 3, 5, torch.device("cpu"), torch.float32)
+    assert torch.equal(image_ids(3, 5), theirs)

@@ -1,0 +1,67 @@
+"""A recipe is called usable only if its models and LoRA files can be: looked at, not fetched."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.engine.tensor_file import tensor_bytes
+from flenwheel_core.models.embedded import weights_folder
+from flenwheel_core.plans.recipe_check import recipe_notes, recipe_problems
+from flenwheel_core.recipes.loading import list_recipes, load_recipe
+from flenwheel_core.recipes.model import EditorLora, Recipe
+
+
+def recipe(**models: str) -> Recipe:
+    known = load_recipe("nano")
+    return known.model_copy(update={"models": known.models.model_copy(update=models)})
+
+
+@pytest.mark.parametrize("name", sorted(list_recipes()))
+def test_shipped_recipes_are_usable(settings: Settings, name: str) -> None:
+    assert recipe_problems(load_recipe(name), settings) == []
+
+
+def test_what_will_be_pinned_is_said() -> None:
+    assert recipe_notes(load_recipe("nano")) == []
+    assert "FLUX.1-dev@main" in recipe_notes(load_recipe("flux_character_24gb"))[0]
+
+
+@pytest.mark.parametrize(
+    ("models", "said"),
+    [
+        ({"base": ""}, "models.base: '' names no model"),
+        ({"base": " nano"}, "models.base: ' nano' names no model"),
+        ({"base": "/"}, "is not a model folder"),
+        ({"base": "/dev"}, "is not a model folder"),
+        ({"base": "/nowhere"}, "There is no model folder /nowhere"),
+        ({"base": "black-forest-labs/FLUX.1-dev"}, "write black-forest-labs/FLUX.1-dev@main: it is pinned"),
+        ({"editor": str(weights_folder("flux"))}, "cannot be used as an image editor. it holds a FluxPipeline"),
+        ({"base": str(weights_folder("vlm"))}, "cannot be used as an image generator"),
+        ({"base": "nano@000000000000"}, "is not the one in"),
+        ({"editor": "face"}, "models.editor: face looks at faces only"),
+        ({"verifier": "face:Nobody"}, "there is no face:Nobody; known are face and face:ArcFace"),
+        ({"reader": "face:ArcFace"}, "there is no face:ArcFace; known are face"),
+    ],
+)
+def test_models_that_cannot_be_used_are_named(settings: Settings, models: dict[str, str], said: str) -> None:
+    (problem,) = recipe_problems(recipe(**models), settings)
+    assert said in problem
+
+
+def with_lora(file: str) -> Recipe:
+    known = load_recipe("nano")
+    return known.model_copy(update={"enrich": known.enrich.model_copy(update={"loras": (EditorLora(file=file),)})})
+
+
+def test_lora_files_are_looked_at(settings: Settings, tmp_path: Path) -> None:
+    assert "no .safetensors file /nowhere" in recipe_problems(with_lora("/nowhere/x.safetensors"), settings)[0]
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(b"nothing")
+    assert "no safetensors file" in recipe_problems(with_lora(str(path)), settings)[0]
+    tensors = {"a.lora_A.weight": torch.ones(1, 2), "a.lora_B.weight": torch.ones(2, 1)}
+    path.write_bytes(tensor_bytes(tensors, {"modelspec.architecture": "flux-1-dev/lora"}))
+    assert "it is for FLUX.1, not for the editor" in recipe_problems(with_lora(str(path)), settings)[0]
+    path.write_bytes(tensor_bytes(tensors))
+    assert recipe_problems(with_lora(str(path)), settings) == []

@@ -1,0 +1,112 @@
+"""Ingest on real files: nothing dropped silently, a fingerprint from real sources, a clear list of what is missing."""
+
+from pathlib import Path
+
+import pytest
+from PIL import ImageFilter
+
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.nano.world import render
+from flenwheel_core.recipes.screening import IngestRecipe
+from flenwheel_core.requests.ingest import IngestRequest
+from flenwheel_core.runner.stage import StageContext
+from flenwheel_core.stages.ingest import ingest
+from flenwheel_core.store.pictures import load_picture
+from tests.kit.stage_world import HERO, context, hero, ingested, source_file, sources, tiny_vision_model, views
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tiny_vision_model(tmp_path_factory.mktemp("models") / "dino"))
+
+
+@pytest.fixture
+def stage(settings: Settings) -> StageContext:
+    return context(settings)
+
+
+def codes(result, file: str) -> set[tuple[str, bool]]:  # type: ignore[no-untyped-def]
+    return {(problem.code, problem.dropped) for problem in result.problems if problem.file == file}
+
+
+def test_good_sources_are_ready_for_a_turn(stage: StageContext, model: str) -> None:
+    result = ingested(stage, model, sources(stage))
+    records = stage.store.get_images(result.sources)
+    assert (result.count, result.missing, result.problems) == (12, (), ())
+    assert result.fingerprint is not None
+    assert result.fingerprint.images == tuple(record.digest for record in records)
+    assert len(result.fingerprint.leave_one_out) == len(result.fingerprint.sharpness) == 12
+    assert all("ohwx_char" in (record.caption or "") for record in records)
+    assert [record.labels.angle for record in records] == [view.angle for view in views(12)]
+    assert [record.labels.expression for record in records] == [view.expression for view in views(12)]
+
+
+def test_the_same_files_give_the_same_result(settings: Settings, tmp_path: Path, model: str) -> None:
+    here, there = context(settings), context(settings.model_copy(update={"workspace": tmp_path / "other"}))
+    first, second = (ingested(place, model, sources(place)) for place in (here, there))
+    assert first.to_bytes() == second.to_bytes()
+
+
+def test_every_unusable_file_is_named_with_its_reason(stage: StageContext, model: str) -> None:
+    good = sources(stage)
+    picture = load_picture(stage.store, good[0].digest)
+    files = (
+        *good,
+        good[3].model_copy(update={"name": "again.png"}),
+        source_file(stage, picture.resize((256, 256)), "larger.png"),
+        source_file(stage, picture.resize((40, 40)), "tiny.png"),
+        good[0].model_copy(update={"name": "text\n.png", "digest": stage.store.put_blob(b"no picture")}),
+    )
+    result = ingested(stage, model, files)
+    assert result.count == 12
+    assert codes(result, "again.png") == {("duplicate", True)}
+    assert codes(result, "larger.png") == {("duplicate", True)}
+    assert codes(result, "tiny.png") == {("too_small", True)}
+    assert codes(result, "text?.png") == {("unreadable", True)}
+    assert len(files) == result.count + sum(problem.dropped for problem in result.problems)
+
+
+def test_doubtful_sources_are_kept_and_named(stage: StageContext, model: str) -> None:
+    good = sources(stage)
+    soft = render(hero(), views(13)[12]).filter(ImageFilter.GaussianBlur(4))
+    described = source_file(stage, render(hero(), views(14)[13]), "described.png", "a person with red hair, front view")
+    result = ingested(stage, model, (*good, source_file(stage, soft, "soft.png", "front view"), described))
+    assert result.count == 14
+    assert ("blurred", False) in codes(result, "soft.png")
+    assert codes(result, "described.png") == {("permanent_traits", False)}
+    caption = stage.store.get_images(result.sources)[-1].caption
+    assert caption == "ohwx_char person with red hair, front view"
+
+
+def test_captions_of_other_tools_are_learned_in_the_form_of_the_project(stage: StageContext, model: str) -> None:
+    given = ("[trigger] in the rain", "OHWX_CHAR person, <lora:x:0.8>, front view", "words " * 40 + "ohwx_char")
+    files = tuple(file.model_copy(update={"caption": text}) for file, text in zip(sources(stage), given, strict=False))
+    request = IngestRequest(character=HERO, files=files, recipe=IngestRecipe(), verifier=model, text_tokens=30)
+    result = ingest(request, stage)
+    first, second, third = (record.caption or "" for record in stage.store.get_images(result.sources))
+    assert first == "ohwx_char in the rain" and second == "ohwx_char person, front view"
+    assert third.startswith("photo of ohwx_char person, words")
+    assert codes(result, "01.png") == {("prompt_syntax", False), ("trigger_spelling", False)}
+    assert codes(result, "02.png") == {("long_caption", False)}
+
+
+def test_what_is_missing_is_said(stage: StageContext, model: str) -> None:
+    one_angle = [file for file, view in zip(sources(stage, 45), views(45), strict=True) if view.angle == "front"]
+    result = ingested(stage, model, tuple(one_angle[:4]))
+    assert len(result.missing) == 2
+    assert result.missing[0] == "6 more usable pictures (there are 4, 10 are needed)"
+    assert "all show front" in result.missing[1]
+
+
+def test_no_usable_file_is_a_clear_answer(stage: StageContext, model: str) -> None:
+    result = ingested(stage, model, ())
+    assert (result.count, result.fingerprint) == (0, None)
+    assert result.missing == ("10 more usable pictures (there are 0, 10 are needed)",)
+
+
+def test_captions_come_from_labels_where_none_was_given(stage: StageContext, model: str) -> None:
+    bare = tuple(file.model_copy(update={"caption": None}) for file in sources(stage))
+    request = IngestRequest(character=HERO, files=bare, recipe=IngestRecipe(), verifier=model)
+    result = ingest(request, stage)
+    assert {record.caption for record in stage.store.get_images(result.sources)} == {"photo of ohwx_char person"}
+    assert any("camera angles" in text for text in result.missing)

@@ -1,0 +1,132 @@
+"""Ingest and screening of a real person: the face verifier through the stages, in its worker processes too."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.documents.characters import CharacterRef
+from flenwheel_core.documents.images import Labels
+from flenwheel_core.recipes.screening import IngestRecipe, ScreeningRecipe
+from flenwheel_core.requests.ingest import IngestRequest, IngestResult
+from flenwheel_core.requests.screen import ScreenRequest
+from flenwheel_core.runner.stage import StageContext
+from flenwheel_core.stages.ingest import ingest
+from flenwheel_core.stages.screen import screen
+from tests.kit.faces import astronaut, hopper, without_face
+from tests.kit.stage_world import candidate, context, source_file
+
+pytestmark = pytest.mark.slow
+PERSON = CharacterRef(name="eileen", trigger="ohwx_char", class_word="person", kind="person")
+FRONT, PROFILE = Labels(angle="front", pose="portrait"), Labels(angle="profile-left", pose="portrait")
+
+
+@pytest.fixture
+def stage(settings: Settings, tmp_path: Path) -> StageContext:
+    return context(settings.model_copy(update={"models": tmp_path / "models", "threads": 1}))
+
+
+def views(photo: Image.Image, number: int, seed: int = 0) -> list[Image.Image]:
+    """The same photograph cut, turned and toned."""
+    random = np.random.default_rng(seed)
+    made = []
+    for _ in range(number):
+        left, top = (int(value) for value in random.integers(0, 80, size=2))
+        view = photo.crop((left, top // 4, left + 400, top // 4 + 400)).rotate(float(random.uniform(-12, 12)))
+        tone = float(random.uniform(0.7, 1.2))
+        made.append(view.point(lambda value, tone=tone: min(255, int(value * tone))))
+    return made
+
+
+def known(stage: StageContext, images: list[Image.Image]) -> IngestResult:
+    files = tuple(source_file(stage, image, f"{index}.png") for index, image in enumerate(images))
+    recipe = IngestRecipe(duplicate_bits=0, minimum_images=4, minimum_angles=1)
+    return ingest(IngestRequest(character=PERSON, files=files, recipe=recipe, verifier="face", reader="face"), stage)
+
+
+def test_a_person_is_told_from_another_and_profiles_are_left_to_people(stage: StageContext) -> None:
+    found = known(stage, views(astronaut(), 6))
+    assert found.fingerprint is not None and found.missing == ()
+    assert 0.45 <= found.fingerprint.threshold <= 0.6
+    right, other = views(astronaut(), 1, seed=5)[0], views(hopper(), 1, seed=6)[0]
+    candidates = [
+        candidate(stage, right, "right", FRONT),
+        candidate(stage, other, "other", FRONT),
+        candidate(stage, without_face("coffee"), "no face", FRONT),
+        candidate(stage, without_face("rocket"), "no face in profile", PROFILE),
+        candidate(stage, right.filter(ImageFilter.GaussianBlur(2.5)), "soft", FRONT),
+    ]
+    request = ScreenRequest(
+        character=PERSON,
+        images=stage.store.put_images(candidates),
+        references=found.sources,
+        fingerprint=found.fingerprint,
+        verifier="face",
+        reader="face",
+        recipe=ScreeningRecipe(duplicate_bits=0),
+    )
+    result = screen(request, stage)
+    rows = dict(zip([one.item for one in candidates], stage.store.get_screenings(result.screenings), strict=True))
+    assert rows["right"].outcome == "pass" and rows["right"].read.angle == "front"
+    assert rows["other"].outcome == "fail" and rows["other"].reasons[0].code == "wrong_identity"
+    assert rows["no face"].outcome == "fail" and rows["no face"].reasons[0].code == "no_face"
+    assert rows["no face in profile"].outcome == "unsure"
+    assert rows["soft"].outcome in ("unsure", "fail") and "blurred" in {one.code for one in rows["soft"].reasons}
+
+
+def test_a_stranger_among_the_sources_is_pointed_out_and_kept_out_of_the_centre(stage: StageContext) -> None:
+    alone = known(stage, views(astronaut(), 6))
+    mixed = known(stage, [*views(astronaut(), 6), views(hopper(), 1, seed=3)[0]])
+    assert [problem.file for problem in mixed.problems if problem.code == "unlike_the_others"] == ["6.png"]
+    assert alone.fingerprint is not None and mixed.fingerprint is not None
+    np.testing.assert_allclose(alone.fingerprint.centroid, mixed.fingerprint.centroid, atol=1e-5)
+    assert mixed.fingerprint.threshold == alone.fingerprint.threshold
+
+
+def test_sources_without_a_face_are_kept_and_said(stage: StageContext) -> None:
+    found = known(
+        stage, [without_face("coffee"), without_face("chelsea"), without_face("rocket"), *views(astronaut(), 2)]
+    )
+    assert found.count == 5 and found.fingerprint is None
+    assert any("recognisable face: found in 2, 3 are needed" in text for text in found.missing)
+    assert sum(problem.code == "no_face" for problem in found.problems) == 3
+
+
+def test_worker_processes_give_the_same_embeddings(settings: Settings, tmp_path: Path) -> None:
+    from flenwheel_core.identity.verifiers import open_verifier
+
+    images = [*views(astronaut(), 13), without_face("coffee")]
+    one = settings.model_copy(update={"models": tmp_path / "models", "threads": 1})
+    with open_verifier("face", one) as alone, open_verifier("face", one.model_copy(update={"threads": 2})) as several:
+        assert several.embed(images) == alone.embed(images)
+        assert (several.name, several.version) == (alone.name, alone.version)
+
+
+def test_hostile_files_stop_nothing(stage: StageContext) -> None:
+    animated, cmyk = io.BytesIO(), io.BytesIO()
+    frames = views(astronaut(), 2, seed=9)
+    frames[0].save(animated, "GIF", save_all=True, append_images=frames[1:])
+    views(astronaut(), 1, seed=10)[0].convert("CMYK").save(cmyk, "JPEG", quality=95)
+    good = views(astronaut(), 4)
+    named = {
+        "../../etc/passwd.png": b"root:x:0:0",
+        "two\nlines.png": b"",
+        "n" * 296 + ".png": b"\x89PNG\r\n\x1a\n" + b"\0" * 40,
+        "film.gif": animated.getvalue(),
+        "print.jpg": cmyk.getvalue(),
+    }
+    hostile = tuple(
+        source_file(stage, good[0], name).model_copy(update={"digest": stage.store.put_blob(data)})
+        for name, data in named.items()
+    )
+    files = (*hostile, *(source_file(stage, image, f"{index}.png") for index, image in enumerate(good)))
+    recipe = IngestRecipe(duplicate_bits=0, minimum_images=4, minimum_angles=1)
+    found = ingest(IngestRequest(character=PERSON, files=files, recipe=recipe, verifier="face"), stage)
+    assert found.count == 6 and found.missing == ()
+    dropped = [problem for problem in found.problems if problem.dropped]
+    assert len(dropped) == 3
+    assert all("\n" not in problem.file + problem.message and len(problem.file) <= 80 for problem in found.problems)
+    assert {problem.file for problem in found.problems if problem.code == "converted"} == {"film.gif", "print.jpg"}

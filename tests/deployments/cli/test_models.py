@@ -1,0 +1,91 @@
+"""`flenwheel models`: what a recipe needs and what is here; fetching says size, licence and gate first, and takes only what is needed."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flenwheel_core.models.known_models import KNOWN_MODELS
+from flenwheel_core.models.pinning import ROLES
+from flenwheel_core.models.references import hub_reference
+from flenwheel_core.recipes.loading import find_recipe, list_recipes, load_recipe
+from tests.kit.hub import Hub, Repository, running_hub
+
+NO_TENSORS = (2).to_bytes(8, "little") + b"{}"
+WHOLE = {"config.json": b"{}", "model.safetensors": NO_TENSORS, "model.fp16.safetensors": NO_TENSORS, "README.md": b"x"}
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    with running_hub() as found:
+        yield found
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    text = find_recipe("nano").read_text().replace('base = "nano"', 'base = "a/base@main"')
+    path = tmp_path / "mine.toml"
+    path.write_text(text.replace('editor = "nano"', 'editor = "a/editor@main"'))
+    return path
+
+
+def flenwheel(tmp_path: Path, endpoint: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {
+        **os.environ,
+        "FLENWHEEL_WORKSPACE": str(tmp_path / "workspace"),
+        "FLENWHEEL_MODELS": str(tmp_path / "models"),
+        "FLENWHEEL_GPU": "cpu",
+        "HF_ENDPOINT": endpoint,
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "COLUMNS": "200",
+    }
+    command = [sys.executable, "-m", "deployments.cli.app", *arguments]
+    return subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=110)
+
+
+def test_models_are_shown_and_then_fetched(hub: Hub, tmp_path: Path, recipe: Path) -> None:
+    hub.models["a/base"] = Repository(WHOLE, licence="apache-2.0")
+    hub.models["a/editor"] = Repository(WHOLE | {"config.json": b'{"a": 1}'}, gated=True)
+    shown = flenwheel(tmp_path, hub.url, "models", str(recipe))
+    assert shown.returncode == 1 and "a/base@main (base)" in shown.stdout and "apache-2.0; not here" in shown.stdout
+    assert "free disk" in shown.stdout.lower() and f"models fetch {recipe}" in shown.stdout
+
+    refused = flenwheel(tmp_path, hub.url, "models", "fetch", str(recipe))
+    assert refused.returncode == 1 and "gated" in refused.stderr and "hf auth login" in refused.stderr
+    assert "model.safetensors" not in hub.sent
+
+    hub.models["a/editor"].gated = False
+    fetched = flenwheel(tmp_path, hub.url, "models", "fetch", str(recipe))
+    assert fetched.returncode == 0, fetched.stderr
+    assert set(hub.sent) == {"config.json", "model.safetensors"}
+
+    hub.sent.clear()
+    assert flenwheel(tmp_path, hub.url, "models", "fetch", str(recipe)).returncode == 0 and not hub.sent
+    without_network = flenwheel(tmp_path, "http://127.0.0.1:9", "models", str(recipe))
+    assert without_network.returncode == 0 and "All of them are here" in without_network.stdout
+
+
+def test_pictures_are_looked_at_without_network_whatever_the_base_and_editor_are(tmp_path: Path, recipe: Path) -> None:
+    from flenwheel_core.nano.sheets import character_sheet
+
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    character_sheet(1_000_003).save(pictures / "a.png")
+    done = flenwheel(tmp_path, "http://127.0.0.1:9", "ingest", "mira", "pictures", "--recipe", str(recipe))
+    assert "1 usable" in done.stdout and done.returncode == 1 and "error" not in done.stderr, done.stderr
+
+
+def test_every_hub_model_of_a_shipped_recipe_is_known_for_when_the_hub_is_silent() -> None:
+    for name in list_recipes():
+        for use in ROLES:
+            found = hub_reference(getattr(load_recipe(name).models, use) or "")
+            assert found is None or KNOWN_MODELS[found[0]].size_bytes > 10**9
+
+
+def test_doctor_names_models_that_are_not_here_and_fetches_none(hub: Hub, tmp_path: Path, recipe: Path) -> None:
+    hub.models["a/base"] = Repository(WHOLE)
+    found = flenwheel(tmp_path, hub.url, "doctor", "--recipe", str(recipe))
+    assert "weights not here: a/base@main, a/editor@main" in found.stdout and not hub.sent

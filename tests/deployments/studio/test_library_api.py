@@ -1,0 +1,73 @@
+"""Characters through the studio's API: what may be called how, and what can be put right before the first turn."""
+
+import io
+
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from flenwheel_core.library.characters import Character, Library
+from flenwheel_core.store import Store
+
+FIELDS = {"name": "rex", "trigger": "ohwx_rex", "class_word": "dog", "kind": "subject", "recipe": "nano"}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("name", "m" * 41, "Use 1 to 40 lowercase letters and digits, with single dashes between them"),
+        ("name", "rex-", "such as rex."),
+        ("trigger", "TOK", "Use 2 to 40 lowercase letters, digits and underscores, such as tok."),
+        ("trigger", "ohwx rex", "such as ohwx_rex."),
+        ("class_word", "Dog!", "Use 1 to 40 lowercase letters and spaces, such as dog."),
+    ],
+)
+def test_a_refused_name_is_answered_in_words(client: TestClient, field: str, value: str, said: str) -> None:
+    answer = client.post("/api/v1/characters", json={**FIELDS, field: value})
+    assert answer.status_code == 422 and said in answer.json()["why"], answer.text
+    assert "pattern" not in answer.json()["why"] and "Value error" not in answer.json()["why"]
+
+
+def test_the_longest_name_is_taken(client: TestClient) -> None:
+    assert client.post("/api/v1/characters", json={**FIELDS, "name": "m" * 40}).status_code == 200
+
+
+def test_an_older_characters_long_name_is_shown_but_starts_no_turn(client: TestClient, store: Store) -> None:
+    name = "m" * 63
+    store.put_document(f"characters/{name}/character", Character.model_validate({**FIELDS, "name": name}))
+    assert client.get(f"/characters/{name}").status_code == 200
+    answer = client.post(f"/api/v1/characters/{name}/turns", json={})
+    assert answer.status_code == 422 and "cannot be a character's name" in answer.json()["what"]
+
+
+def given(client: TestClient, colour: str, name: str) -> str:
+    buffer = io.BytesIO()
+    Image.new("RGB", (9, 9), colour).save(buffer, "PNG")
+    answer = client.post("/api/v1/characters/rex/sources", files={"file": (name, buffer.getvalue())})
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["digest"])
+
+
+def test_what_was_given_wrongly_is_put_right_before_the_first_turn(client: TestClient, store: Store) -> None:
+    client.post("/api/v1/characters", json={**FIELDS, "trigger": "typo_rex"})
+    here = "/api/v1/characters/rex"
+    assert client.patch(here, json={"trigger": "ohwx_rex"}).json()["character"] == FIELDS
+    assert client.patch(here, json={"trigger": "No!"}).status_code == 422
+    assert client.patch(here, json={"recipe": "no-such-recipe"}).status_code in (404, 422)
+    red, blue = given(client, "red", "red.png"), given(client, "blue", "blue.png")
+    assert client.delete(f"{here}/sources/{red}").status_code == 204
+    assert client.delete(f"{here}/sources/{red}").status_code == 404
+    assert client.get(here).json()["sources"] == [blue]
+    assert client.delete(here).status_code == 204
+    assert client.get(here).status_code == 404
+    assert client.post("/api/v1/characters", json=FIELDS).json()["sources"] == []
+    Library(store).open_turn("rex", "run-1", "0" * 64)
+    assert client.patch(here, json={"trigger": "other_rex"}).status_code == 422
+    refused = client.delete(here)
+    assert refused.status_code == 422 and "has had a turn" in refused.json()["what"]
+
+
+def test_taking_back_needs_the_csrf_token(client: TestClient) -> None:
+    client.post("/api/v1/characters", json=FIELDS)
+    for method in ("DELETE", "PATCH"):
+        assert client.request(method, "/api/v1/characters/rex", headers={"x-csrf-token": ""}).status_code == 403

@@ -1,0 +1,62 @@
+"""What the processes of a workspace are told."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from deployments.prefect import server as prefect_server
+from deployments.workspace.environment import local_url, prefect_environment, settings_environment
+from flenwheel_core.base.errors import UserError
+from flenwheel_core.base.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:4200"),
+        ("0.0.0.0", "http://127.0.0.1:4200"),
+        ("::", "http://[::1]:4200"),
+        ("[::1]", "http://[::1]:4200"),
+        ("myhost", "http://myhost:4200"),
+    ],
+)
+def test_processes_of_this_machine_find_the_server(tmp_path: Path, host: str, url: str) -> None:
+    settings = Settings(workspace=tmp_path, host=host)
+    assert local_url(settings, 4200) == url
+    assert prefect_environment(settings, 4200)["PREFECT_API_URL"] == f"{url}/api"
+
+
+def test_the_interface_asks_where_it_was_opened_and_invites_no_other_site(tmp_path: Path) -> None:
+    told = prefect_environment(Settings(workspace=tmp_path, host="0.0.0.0"), 4200)
+    assert told["PREFECT_SERVER_UI_API_URL"] == "/api"
+    assert told["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] == "http://127.0.0.1:4200"
+    told = prefect_environment(Settings(workspace=tmp_path, prefect_url="https://prefect.example"), 4200)
+    assert told["PREFECT_UI_URL"] == told["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] == "https://prefect.example"
+    assert told["PREFECT_API_URL"] == "http://127.0.0.1:4200/api"
+
+
+def test_children_see_the_same_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(
+        workspace=tmp_path,
+        gpu="cpu",
+        host="::",
+        token=SecretStr("a-secret-of-the-team"),
+        studio_url="https://studio.example",
+        prefect_url="https://prefect.example",
+        trusted_proxies=("127.0.0.1", "10.0.0.0/8"),
+    )
+    monkeypatch.chdir(tmp_path)
+    for name, value in settings_environment(settings).items():
+        monkeypatch.setenv(name, value)
+    again = Settings()
+    for field in ("host", "token", "studio_url", "prefect_url", "trusted_proxies"):
+        assert getattr(again, field) == getattr(settings, field), field
+
+
+def test_the_server_alone_does_not_listen_to_the_world_without_a_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="without a token"):
+        prefect_server.main("0.0.0.0", 4200)

@@ -1,0 +1,134 @@
+"""The reconciler judges only runs that this workspace's own worker took: all others are let alone."""
+
+from datetime import UTC, datetime, timedelta
+from typing import cast
+
+import pytest
+
+from deployments.prefect.gates import resume_gate
+from deployments.workspace.environment import worker_name
+from deployments.workspace.reconciler import is_lost, mark_crashed, take_up_again
+from flenwheel_core.base.ids import Json
+from flenwheel_core.documents.decisions import ClosedGate
+from flenwheel_core.runner import flow_run as run_process
+from flenwheel_core.runner.flow_run import living
+from tests.core.runner.test_flow_run import process_of
+from tests.kit.workspace import FINAL, Running
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+def run_in_state(running: Running, state: str, worker: str | None) -> str:
+    """A run as a worker leaves it on the server: in a state, with that worker's name on it."""
+    api = running.api
+    deployment = cast("dict[str, str]", api.call("GET", "/deployments/name/training/training"))
+    # Made in no queue, so that the worker of this workspace lets it alone.
+    body: dict[str, Json] = {
+        "name": "imitated",
+        "flow_id": deployment["flow_id"],
+        "deployment_id": deployment["id"],
+        "parameters": {"character": "nobody"},
+        "state": {"type": state, "name": state.capitalize()},
+    }
+    run = cast("dict[str, str]", api.call("POST", "/flow_runs/", body))["id"]
+    if worker is not None:
+        api.call("PATCH", f"/flow_runs/{run}/labels", {"prefect.worker.name": worker})
+    return run
+
+
+def state_of(running: Running, run: str) -> str:
+    state = running.api.run(run).state
+    assert state is not None
+    return state.type
+
+
+@pytest.mark.parametrize("worker", ["ProcessWorker 0b1c", "elsewhere-worker", None])
+@pytest.mark.parametrize("state", ["RUNNING", "PENDING", "CANCELLING"])
+def test_runs_of_other_workers_are_let_alone(running: Running, state: str, worker: str | None) -> None:
+    run = run_in_state(running, state, worker)
+    said = [*mark_crashed(running.api, running.settings, 0, 0), *take_up_again(running.api, running.settings)]
+    assert not [line for line in said if run in line]
+    assert state_of(running, run) == state
+    running.api.set_state(run, "CANCELLED", "Cancelled", force=True)
+
+
+def test_an_own_run_with_a_living_process_is_let_alone(running: Running) -> None:
+    run = run_in_state(running, "RUNNING", worker_name(running.settings))
+    with process_of(running.settings, run) as process:
+        mark_crashed(running.api, running.settings, 0, 0)
+        take_up_again(running.api, running.settings)
+        assert state_of(running, run) == "RUNNING"
+        process.kill()
+        process.wait()
+        assert is_lost(running.api.run(run), running.settings)
+    mark_crashed(running.api, running.settings, 0, 0)
+    state = running.api.run(run).state
+    assert state is not None and state.type == "CRASHED" and "without a word" in (state.message or "")
+
+
+def test_a_run_that_another_worker_took_over_is_not_ours_any_more(running: Running) -> None:
+    run = run_in_state(running, "RUNNING", "elsewhere-worker")
+    with living(running.settings, run):
+        pass
+    mark_crashed(running.api, running.settings, 0, 0)
+    assert state_of(running, run) == "RUNNING"
+    running.api.set_state(run, "CANCELLED", "Cancelled", force=True)
+
+
+def test_a_second_worker_in_this_workspace_is_judged_by_its_notes(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as one for a second card; a worker of the same name on another machine is not this one."""
+    settings = running.settings
+    own, elsewhere = (run_in_state(running, "RUNNING", "card-1") for _ in range(2))
+    with living(settings, own, "card-1"):
+        assert not is_lost(running.api.run(own), settings)
+    with monkeypatch.context() as patch:
+        patch.setattr(run_process, "_boot", lambda: "another boot")
+        patch.setattr(run_process, "_machine", lambda: "another machine")
+        with living(settings, elsewhere, "card-1"):
+            pass
+    mark_crashed(running.api, settings, 0, 0)
+    assert (state_of(running, own), state_of(running, elsewhere)) == ("CRASHED", "RUNNING")
+    running.api.set_state(elsewhere, "CANCELLED", "Cancelled", force=True)
+
+
+def test_the_reason_is_what_the_process_said(running: Running) -> None:
+    run = run_in_state(running, "RUNNING", worker_name(running.settings))
+    with pytest.raises(RuntimeError), living(running.settings, run):
+        raise RuntimeError("Server error '500 Internal Server Error'")
+    mark_crashed(running.api, running.settings, 0, 0)
+    state = running.api.run(run).state
+    assert state is not None and "Server error '500 Internal Server Error'" in (state.message or "")
+
+
+def test_an_own_run_whose_cancelling_was_cut_short_is_cancelled(running: Running) -> None:
+    run = run_in_state(running, "CANCELLING", worker_name(running.settings))
+    mark_crashed(running.api, running.settings, 0, 0)
+    assert state_of(running, run) == "CANCELLED"
+
+
+def test_a_run_that_a_person_suspended_takes_no_gates_answer(running: Running) -> None:
+    run = run_in_state(running, "PAUSED", worker_name(running.settings))
+    outcome = ClosedGate(
+        gate="g", verdict="stop", decisions="0" * 64, good=0, needs_correction=0, reject=0, undecided=0, enough=False
+    )
+    result = resume_gate(running.api, run, outcome)
+    assert not result.accepted and "does not wait" in result.reason
+    running.api.cancel(run)
+    assert state_of(running, run) == "CANCELLED"
+
+
+def test_what_a_stop_interrupted_goes_on_once(running: Running) -> None:
+    api = running.api
+    deployment = cast("dict[str, str]", api.call("GET", "/deployments/name/training/training"))["id"]
+    later = {"scheduled_time": (datetime.now(UTC) + timedelta(days=365)).isoformat()}
+    state: dict[str, Json] = {"type": "SCHEDULED", "name": "Scheduled", "state_details": later}
+    body: dict[str, Json] = {"parameters": {"character": "nobody"}, "state": state}
+    run = cast("dict[str, str]", api.call("POST", f"/deployments/{deployment}/create_flow_run", body))["id"]
+    api.call("PATCH", f"/flow_runs/{run}/labels", {"prefect.worker.name": worker_name(running.settings)})
+    assert api.set_state(run, "RUNNING", "Running", force=True) == "ACCEPT"
+    assert [line for line in take_up_again(api, running.settings) if run in line]
+    ended = running.wait_state(run, *FINAL)
+    assert ended.state is not None and ended.state.type == "FAILED", "there is no such character"
+    assert "no character" in (ended.state.message or "")

@@ -1,0 +1,56 @@
+"""A FLUX transformer of the real class with few, random weights."""
+
+from typing import Any
+
+import torch
+from diffusers import FluxTransformer2DModel
+
+from flenwheel_core.models.flux1.packing import image_ids
+
+CONFIG: dict[str, Any] = {
+    "patch_size": 1,
+    "in_channels": 16,
+    "out_channels": None,
+    "num_layers": 2,
+    "num_single_layers": 3,
+    "attention_head_dim": 16,
+    "num_attention_heads": 2,
+    "joint_attention_dim": 24,
+    "pooled_projection_dim": 20,
+    "guidance_embeds": True,
+    "axes_dims_rope": (4, 6, 6),
+}
+
+
+def tiny_transformer(seed: int = 0) -> FluxTransformer2DModel:
+    torch.manual_seed(seed)
+    return FluxTransformer2DModel.from_config(CONFIG).requires_grad_(False).eval()
+
+
+def tiny_inputs(batch: int = 2, rows: int = 3, columns: int = 4) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return {
+        "hidden_states": torch.randn(batch, rows * columns, 16, generator=generator),
+        "encoder_hidden_states": torch.randn(batch, 5, 24, generator=generator),
+        "pooled_projections": torch.randn(batch, 20, generator=generator),
+        "timestep": torch.linspace(0.2, 0.8, batch),
+        "guidance": torch.ones(batch),
+        "img_ids": image_ids(rows, columns),
+        "txt_ids": torch.zeros(5, 3),
+    }
+
+
+class StateSource:
+    """The weights of a module, as FastFlux asks for them."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        self._state = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+    def tensor(self, name: str) -> torch.Tensor:
+        return self._state[name]
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return tuple(self._state[name].shape)
+
+    def has(self, name: str) -> bool:
+        return name in self._state
