@@ -50,7 +50,7 @@ $(VENV)/bin/python:
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing FLENwheel's packages: about 3 GB to fetch (torch and its CUDA libraries), 6 GB on disk; some minutes."
-	@$(PIP) -e . | $(SAY)
+	@$(PIP) -e '.[notify,plots]' | $(SAY)
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

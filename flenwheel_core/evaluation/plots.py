@@ -13,14 +13,17 @@ INK = "#2b4c7e"
 AIM = "#b23a48"
 
 
-def plot_turns(cards: Sequence[tuple[int, Scorecard]], *, target_pass_rate: float) -> bytes:
+def plot_turns(cards: Sequence[tuple[int, Scorecard]], *, target_pass_rate: float) -> bytes | None:
     """A PNG with three panels, one point a turn: pass rate with its interval, identity with its 5 % quantile, diversity.
 
-    The same cards give the same bytes.
+    The same cards give the same bytes. None if matplotlib, an optional package, is not installed.
     """
-    # The object interface draws without a display and without pyplot's global state.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    try:
+        # The object interface draws without a display and without pyplot's global state.
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        return None
 
     figure = Figure(figsize=(11, 3.4), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)

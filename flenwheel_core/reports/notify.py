@@ -10,7 +10,7 @@ def notify(settings: Settings, title: str, body: str) -> str:
     try:
         import apprise
     except ImportError:
-        return "Messages are configured, but apprise is not installed: pip install apprise."
+        return "Messages are configured, but apprise is not installed: pip install 'flenwheel[notify]'."
     sender = apprise.Apprise()
     for address in settings.notify:
         if not sender.add(address.get_secret_value()):

@@ -77,7 +77,10 @@ def _history(store: Store, facts: TurnFacts) -> list[str]:
     if not cards:
         return []
     cards.append((facts.number, facts.score.challenger))
-    with Image.open(io.BytesIO(plot_turns(cards, target_pass_rate=facts.target_pass_rate))) as plot:
+    drawn = plot_turns(cards, target_pass_rate=facts.target_pass_rate)
+    if drawn is None:
+        return ["## Turns so far", "", "No plot: matplotlib is not installed (`pip install 'flenwheel[plots]'`).", ""]
+    with Image.open(io.BytesIO(drawn)) as plot:
         return ["## Turns so far", "", picture_tag(plot, "pass rate, identity and diversity over the turns"), ""]
 
 

@@ -1,7 +1,9 @@
 """What people see of a benchmark: the grid, the page, the plots; and that repeats give the same bytes."""
 
 import io
+import sys
 
+import pytest
 from PIL import Image
 
 from flenwheel_core.documents.prompts import CARD_CELLS
@@ -49,6 +51,12 @@ def test_the_page_says_the_verdict_and_every_cell() -> None:
 def test_plots_are_pictures_and_repeat() -> None:
     cards = [(1, CHAMPION), (2, CHALLENGER)]
     first = plot_turns(cards, target_pass_rate=0.8)
+    assert first is not None
     assert Image.open(io.BytesIO(first)).size == (1100, 340)
     assert first == plot_turns(cards, target_pass_rate=0.8)
     assert first != plot_turns(cards[:1], target_pass_rate=0.8)
+
+
+def test_without_matplotlib_the_report_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert plot_turns([(1, CHAMPION)], target_pass_rate=0.8) is None
