@@ -47,6 +47,7 @@ from flenwheel_core.nano.world import (
     render,
     source_views,
 )
+from flenwheel_core.recipes.loading import RECIPES
 from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.runner.launch import SPINS
 
@@ -61,7 +62,7 @@ READ = ("angle", "expression", "background")
 
 def nano_recipe(changes: dict[str, object]) -> TrainingRecipe:
     """The nano recipe's training part, with some of it changed."""
-    plain = tomllib.loads((ROOT / "recipes" / "nano.toml").read_text())["train"]
+    plain = tomllib.loads((RECIPES / "nano.toml").read_text())["train"]
     plain["sampling"] = {"every_steps": 0}
     for key, value in changes.items():
         plain[key] = {**plain.get(key, {}), **value} if isinstance(value, dict) else value

@@ -16,7 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from deployments.prefect.api import PrefectApi
-from deployments.workspace.environment import PROJECT
+from deployments.workspace.environment import DEPLOYMENTS, PROJECT
 from flenwheel_core.base.document import Document
 from flenwheel_core.base.errors import FlenwheelError, NotFoundError, ServerError
 from flenwheel_core.base.ids import Json
@@ -321,4 +321,4 @@ def main(file: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else PROJECT / "prefect.yaml")
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else DEPLOYMENTS)

@@ -11,7 +11,8 @@ from deployments.prefect.api import USER
 from flenwheel_core.base.settings import Settings
 
 PROJECT = Path(__file__).resolve().parents[2]
-"""Where prefect.yaml and the flows are."""
+"""Where the flows are: the checkout, or where the packages were installed."""
+DEPLOYMENTS = PROJECT / "deployments" / "prefect" / "prefect.yaml"
 POOL = "flenwheel"
 QUERY_SECONDS = 1
 
@@ -117,6 +118,6 @@ def studio_command(port: int) -> list[str]:
     return [sys.executable, "-m", "deployments.studio.serve", str(port)]
 
 
-def deploy_command(file: Path = PROJECT / "prefect.yaml") -> list[str]:
+def deploy_command(file: Path = DEPLOYMENTS) -> list[str]:
     """Applies prefect.yaml."""
     return [sys.executable, "-m", "deployments.prefect.deploying", str(file)]

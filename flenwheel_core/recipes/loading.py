@@ -16,7 +16,7 @@ from flenwheel_core.recipes.idle_keys import idle_keys, is_idle
 from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.recipes.sense import nonsense
 
-RECIPES = Path(__file__).resolve().parents[2] / "recipes"
+RECIPES = Path(__file__).with_name("shipped")
 """The recipes that come with the project."""
 
 

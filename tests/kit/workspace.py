@@ -64,6 +64,8 @@ class Running:
     recipe: Path
     stage_seconds: float = 0.0
     patience_seconds: float = 8.0
+    code: tuple[Path, ...] = (PROJECT,)
+    """Where its processes find the program."""
     process: "subprocess.Popen[bytes] | None" = None
     log: Path = field(init=False)
 
@@ -80,7 +82,11 @@ class Running:
 
     def environment(self) -> dict[str, str]:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "FLENWHEEL_"))}
-        paths = {"PYTHONPATH": str(PROJECT), "TURN_STAGES_SECONDS": str(self.stage_seconds), "OMP_NUM_THREADS": "1"}
+        paths = {
+            "PYTHONPATH": os.pathsep.join(map(str, self.code)),
+            "TURN_STAGES_SECONDS": str(self.stage_seconds),
+            "OMP_NUM_THREADS": "1",
+        }
         return kept | paths | settings_environment(self.settings)
 
     def start(self, seconds: float = 600) -> None:
