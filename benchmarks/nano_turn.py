@@ -12,7 +12,9 @@ from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.decisions import DecisionSet, Verdict
 from flenwheel_core.documents.images import ImageRecord, LoraUse
 from flenwheel_core.documents.loras import LoraRecord
-from flenwheel_core.gates.session import GateKind, Reviews, ReviewSession
+from flenwheel_core.gates.kinds import ENRICHED, SYNTHETIC, KindOfGate
+from flenwheel_core.gates.session import Reviews, ReviewSession
+from flenwheel_core.gates.settle import usable_pictures
 from flenwheel_core.images.folder import find_sources
 from flenwheel_core.library.characters import Character, Library, PoolEntry
 from flenwheel_core.library.editors import EditorLibrary
@@ -258,7 +260,7 @@ def _gate_a(world: World, turn: Turn) -> tuple[DecisionSet, int]:
     loras = EditorLibrary(turn.store).loras(turn.recipe.models.editor) if world.arm.flywheel_2 else ()
     request = edits_of(turn, loras)
     images = world.stage(ENRICH, turn.frozen("enrich-r1", EnrichRequest, lambda: request)).images
-    return _review(world, turn, images, "gate-a", "enriched"), len(request.items)
+    return _review(world, turn, images, ENRICHED), len(request.items)
 
 
 def _bare_corrections(world: World, turn: Turn) -> float | None:
@@ -285,21 +287,21 @@ def _gate_b(world: World, turn: Turn, champion: object) -> list[ImageRecord]:
         turn=turn.number,
     )
     images = world.stage(GENERATE, turn.frozen("generate-r1", GenerateRequest, lambda: request)).images
-    _review(world, turn, images, "gate-b", "synthetic")
+    _review(world, turn, images, SYNTHETIC)
     return list(turn.store.get_images(images))
 
 
-def _review(world: World, turn: Turn, images: str, gate: str, kind: GateKind) -> DecisionSet:
+def _review(world: World, turn: Turn, images: str, kind: KindOfGate) -> DecisionSet:
     """Screens, lets the simulated reviewer decide, and puts what is good into the pool, as the arm says."""
     screenings = None
     if world.arm.screening:
-        request = turn.screen_request(f"{gate}-r1", images, strict=kind == "synthetic")
+        request = turn.screen_request(f"{kind.step}-r1", images, strict=kind.strict)
         screenings = world.stage(SCREEN, request).screenings
     reviews = Reviews(turn.store)
     session = reviews.open(
         ReviewSession(
-            gate=f"{turn.name}-{gate}-r1",
-            kind=kind,
+            gate=f"{turn.name}-{kind.step}-r1",
+            kind=kind.name,
             character=world.name,
             turn=turn.number,
             round=1,
@@ -320,18 +322,9 @@ def _review(world: World, turn: Turn, images: str, gate: str, kind: GateKind) ->
     )
     decisions = reviews.decisions(closed)
     records = {record.digest: record for record in turn.store.get_images(images)}
-    turn.add_to_pool(_entries(turn, decisions, records, session.gate))
+    pictures = usable_pictures(decisions.decisions, records, reviews.corrections(session.gate), session.gate)
+    turn.add_to_pool([turn.entry(record, decision.caption, gate=session.gate) for decision, record in pictures])
     return decisions
-
-
-def _entries(turn: Turn, decisions: DecisionSet, records: dict[str, ImageRecord], gate: str) -> Sequence[PoolEntry]:
-    """Good pictures, and the corrected ones in place of those that needed correction."""
-    entries = []
-    for decision in decisions.decisions:
-        if decision.usable is not None:
-            record = records[decision.image].model_copy(update={"digest": decision.usable})
-            entries.append(turn.entry(record, None, gate=gate))
-    return entries
 
 
 class _SyntheticTurn(Turn):
@@ -344,7 +337,7 @@ class _SyntheticTurn(Turn):
 
 
 def _without_real(turn: Turn, drawn: Sequence[ImageRecord]) -> Turn:
-    entries = tuple(turn.entry(record, None, gate="gate-b") for record in drawn)
+    entries = tuple(turn.entry(record, None, gate=SYNTHETIC.step) for record in drawn)
     kind = type("SyntheticTurn", (_SyntheticTurn,), {"drawn": entries})
     fields = {
         name: getattr(turn, name) for name in ("store", "character", "recipe", "number", "flow_run", "name", "folder")

@@ -11,6 +11,7 @@ from flenwheel_core.documents.images import ImageRecord, LoraUse
 from flenwheel_core.documents.loras import LoraRecord
 from flenwheel_core.documents.scores import Fingerprint
 from flenwheel_core.documents.triplets import Triplet
+from flenwheel_core.gates.kinds import TRIPLETS
 from flenwheel_core.gates.session import Reviews, ReviewSession
 from flenwheel_core.lessons.collect import compared, split
 from flenwheel_core.lessons.gather import Lessons, approved_lessons, characters_of
@@ -68,8 +69,8 @@ class EditorTurn:
         """The session in which a person approves the lessons."""
         triplets = get_triplets(self.store, lessons.usable).triplets
         return ReviewSession(
-            gate=f"{self.name}-gate-c-r{round_}",
-            kind="triplets",
+            gate=f"{self.name}-{TRIPLETS.step}-r{round_}",
+            kind=TRIPLETS.name,
             character=characters_of(triplets)[0],
             turn=self.number,
             round=round_,

@@ -5,11 +5,15 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from flenwheel_core.base.ids import derive_seed
+from flenwheel_core.documents.characters import CharacterRef
 from flenwheel_core.documents.decisions import ClosedGate, DecisionSet, FinalDecision
-from flenwheel_core.documents.images import ImageKind, ImageRecord
+from flenwheel_core.documents.images import ImageRecord
 from flenwheel_core.documents.loras import LoraRecord
 from flenwheel_core.documents.prompts import EditItem, GenerateItem
-from flenwheel_core.gates.session import GateKind, ReviewSession
+from flenwheel_core.gates.kinds import ENRICHED, SYNTHETIC, KindOfGate
+from flenwheel_core.gates.session import ReviewSession
+from flenwheel_core.gates.settle import usable_pictures
+from flenwheel_core.identity.given_captions import training_caption
 from flenwheel_core.library.characters import PoolEntry
 from flenwheel_core.plans.planning import Weights, plan_edits, plan_generation
 from flenwheel_core.records.prompt_history import template_success
@@ -31,9 +35,7 @@ class Rounds(ABC):
     kept: list[PoolEntry] = field(default_factory=list)
     closed: list[ClosedGate] = field(default_factory=list)
 
-    gate: ClassVar[str]
-    kind: ClassVar[GateKind]
-    strict: ClassVar[bool]
+    kind: ClassVar[KindOfGate]
 
     @abstractmethod
     def make(self, round_: int, repeats: tuple[EditItem, ...]) -> str | None:
@@ -67,11 +69,11 @@ class Rounds(ABC):
         return approved
 
     def _review(self, round_: int, images: str, minimum: int) -> ClosedGate:
-        turn, step = self.turn, f"{self.gate}-r{round_}"
-        screened = screen(turn.screen_request(step, images, strict=self.strict), f"screen {turn.name} {step}")
+        turn, step = self.turn, f"{self.kind.step}-r{round_}"
+        screened = screen(turn.screen_request(step, images, strict=self.kind.strict), f"screen {turn.name} {step}")
         session = ReviewSession(
             gate=f"{turn.name}-{step}",
-            kind=self.kind,
+            kind=self.kind.name,
             character=turn.character.name,
             turn=turn.number,
             round=round_,
@@ -84,17 +86,8 @@ class Rounds(ABC):
         return await_gate(turn.reviews, session)
 
     def _good(self, gate: str, decisions: DecisionSet, records: dict[str, ImageRecord]) -> list[PoolEntry]:
-        """Good pictures, and the corrected ones in place of those that needed correction."""
-        corrections = self.turn.reviews.corrections(gate)
-        entries = []
-        for decision in decisions.decisions:
-            record, usable = records[decision.image], decision.usable
-            if usable is None:
-                continue
-            if decision.corrected:
-                record = corrections.get(usable) or _corrected(record, usable, gate)
-            entries.append(self.turn.entry(record, decision.caption, gate=gate))
-        return entries
+        pictures = usable_pictures(decisions.decisions, records, self.turn.reviews.corrections(gate), gate)
+        return [self.turn.entry(record, decision.caption, gate=gate) for decision, record in pictures]
 
     def _better_prompts(self, decisions: DecisionSet, records: dict[str, ImageRecord]) -> tuple[EditItem, ...]:
         """Edits that are made again with the prompt a person wrote."""
@@ -108,9 +101,7 @@ class Rounds(ABC):
 class EnrichedRounds(Rounds):
     """Gate A: edits of the sources, aimed at the cells that are missing."""
 
-    gate = "gate-a"
-    kind: ClassVar[GateKind] = "enriched"
-    strict = False
+    kind = ENRICHED
 
     @property
     def minimum(self) -> int:
@@ -150,9 +141,7 @@ class SyntheticRounds(Rounds):
 
     lora: LoraRecord | None = None
 
-    gate = "gate-b"
-    kind: ClassVar[GateKind] = "synthetic"
-    strict = True
+    kind = SYNTHETIC
 
     @property
     def minimum(self) -> int:
@@ -165,9 +154,7 @@ class SyntheticRounds(Rounds):
 
         def build() -> GenerateRequest:
             character, pool = turn.character.ref(), [*turn.pool(), *self.kept]
-            items = tuple(
-                GenerateItem.model_validate(item.model_dump(exclude={"source", "references"})) for item in repeats
-            )
+            items = tuple(_drawn(item, character, recipe.train.text_tokens) for item in repeats)
             return GenerateRequest(
                 character=character,
                 items=items
@@ -187,17 +174,10 @@ def _weights(turn: Turn) -> Weights:
     return template_success(turn.store, turn.character.name, before_turn=turn.number)
 
 
-def _corrected(edit: ImageRecord, correction: str, gate: str) -> ImageRecord:
-    """The record of a corrected picture that came without one."""
-    return edit.model_copy(
-        update={
-            "digest": correction,
-            "kind": ImageKind.CORRECTED,
-            "parents": (*edit.parents, edit.digest),
-            "stage": "review",
-            "item": f"{gate}-{edit.digest[:12]}",
-        }
-    )
+def _drawn(item: EditItem, character: CharacterRef, tokens: int) -> GenerateItem:
+    """A prompt that a person wrote, drawn: it names the character as a caption does, else the LoRA would draw somebody else."""
+    prompt = training_caption(item.prompt, character, tokens).text
+    return GenerateItem.model_validate(item.model_dump(exclude={"source", "references"}) | {"prompt": prompt})
 
 
 def _again(decision: FinalDecision, record: ImageRecord, round_: int) -> EditItem:

@@ -36,6 +36,7 @@ from flenwheel_core.documents.images import ImageRecord
 from flenwheel_core.gates.bulk import BulkRule, matching
 from flenwheel_core.gates.flow_server import GOES_ON, ResumeResult, RunStatus, deleted_run
 from flenwheel_core.gates.session import OpenedGate
+from flenwheel_core.gates.settle import check_decision
 from flenwheel_core.gates.summary import FinishSummary, picture_cell, summarise
 from flenwheel_core.images.decode import decode
 from flenwheel_core.records.open_turns import end_turn, open_turns
@@ -99,11 +100,13 @@ def decide(
 ) -> Changes:
     """Records a verdict; it is on disk when the answer comes."""
     opened = studio.reviews.gate(gate)
+    decision = to_decision(request, image, datetime.now(UTC))
+    check_decision(decision, opened.session.of_kind)
     if request.correction is not None and request.correction not in studio.reviews.corrections(gate):
         raise NotFoundError(
             f"No correction {short(request.correction)} was uploaded at this gate.", remedy="Upload the picture first."
         )
-    studio.reviews.decide(gate, to_decision(request, image, datetime.now(UTC)))
+    studio.reviews.decide(gate, decision)
     return changes_after(opened, after, None)
 
 
@@ -311,7 +314,7 @@ def _end_without_run(studio: Studio, opened: OpenedGate, request: FinishRequest)
     session = opened.session
     if session.flow_run is None or studio.flows is None or _run_status(studio, session.flow_run).state in GOES_ON:
         return None
-    whose = None if session.kind == "triplets" else session.character
+    whose = None if session.of_kind.of_editor else session.character
     turn = next((turn for turn in open_turns(studio.store, whose) if turn.flow_run == session.flow_run), None)
     if turn is None:
         return None

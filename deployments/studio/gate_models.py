@@ -1,9 +1,9 @@
 """What the gate API takes and gives."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from fastapi import Path
-from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
 
 from flenwheel_core.base.document import Document
 from flenwheel_core.base.ids import Digest, Slug
@@ -15,7 +15,8 @@ from flenwheel_core.gates.bulk import BulkRule
 from flenwheel_core.gates.corrections import CorrectionCheck
 from flenwheel_core.gates.flow_server import ResumeResult, RunStatus
 from flenwheel_core.gates.fold import GateState, PictureState
-from flenwheel_core.gates.session import GateKind, OpenedGate
+from flenwheel_core.gates.kinds import GateKind
+from flenwheel_core.gates.session import OpenedGate
 from flenwheel_core.records.subject_place import SubjectBox
 
 GateName = Annotated[Slug, Path(description="name of the gate")]
@@ -48,12 +49,6 @@ class DecideRequest(Document):
     better_prompt: TypedLine | None = Field(default=None, min_length=1, max_length=4000)
     correction: Digest | None = Field(default=None, description="a corrected picture that was uploaded at this gate")
     over: tuple[RequestId, ...] = Field(default=(), max_length=50, description="decisions this one settles")
-
-    @model_validator(mode="after")
-    def _corrections_go_with_their_verdict(self) -> Self:
-        if self.verdict is not Verdict.NEEDS_CORRECTION and (self.correction or self.better_prompt):
-            raise ValueError("a corrected picture or a better prompt goes with the verdict needs_correction only")
-        return self
 
 
 class BulkRequest(Document):

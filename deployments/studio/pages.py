@@ -31,11 +31,11 @@ from flenwheel_core.documents.decisions import REASONS
 from flenwheel_core.documents.images import ImageKind
 from flenwheel_core.documents.prompts import CARD_CELLS
 from flenwheel_core.gates.flow_server import GOES_ON
+from flenwheel_core.gates.kinds import KINDS
 from flenwheel_core.records.gallery import LoraView
 
 router = APIRouter()
 
-KINDS = {"enriched": "enriched images", "synthetic": "synthetic images", "triplets": "triplets for the editor"}
 GALLERY_PAGE = 60
 OWN_PATH = r"^/([A-Za-z0-9_-][A-Za-z0-9_/-]*)?$"
 """Where a login leads back to: a page of the studio, never another site."""
@@ -87,7 +87,7 @@ def home(studio: TheStudio) -> Response:
 def gate(studio: TheStudio, gate: GateName) -> Response:
     """The review of one gate."""
     view = gate_view(studio, gate, ask_server=False)
-    return render(studio, "gate.html", section="Gates", kinds=KINDS, gate=view, reasons=REASONS)
+    return render(studio, "gate.html", section="Gates", kind=KINDS[view.kind], gate=view, reasons=REASONS)
 
 
 @router.get("/characters")

@@ -10,7 +10,6 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Literal
 
 from pydantic import Field
 
@@ -21,7 +20,6 @@ from flenwheel_core.documents.decisions import (
     ClosedGate,
     Decision,
     DecisionSet,
-    FinalDecision,
     GateVerdict,
     LateAnswer,
     UndecidedPolicy,
@@ -30,9 +28,9 @@ from flenwheel_core.documents.decisions import (
 from flenwheel_core.documents.images import ImageRecord
 from flenwheel_core.documents.scores import Screening
 from flenwheel_core.gates.fold import GateState
+from flenwheel_core.gates.kinds import KINDS, GateKind, KindOfGate
+from flenwheel_core.gates.settle import check_decision, settle, usable
 from flenwheel_core.store import Journal, Store
-
-GateKind = Literal["enriched", "synthetic", "triplets"]
 
 KEPT_GATES = 4
 """Gates whose picture lists stay in memory; the least recently used one goes first."""
@@ -51,6 +49,11 @@ class ReviewSession(Document):
     references: Digest | None = Field(default=None, description="image set of the real sources")
     minimum: int = Field(description="good pictures the gate asks for")
     flow_run: str | None = Field(default=None, description="the suspended flow run that waits for it")
+
+    @property
+    def of_kind(self) -> KindOfGate:
+        """What is particular to gates of its kind."""
+        return KINDS[self.kind]
 
 
 class OpenedGate:
@@ -161,12 +164,13 @@ class Reviews:
     def decide(self, gate: str, *decisions: Decision) -> GateState:
         """Appends decisions in one go; they are on disk when this returns. A repeated id is the same request and changes nothing.
 
-        Raises GateError for a closed gate and InputError for a picture of another gate.
+        Raises GateError for a closed gate, and InputError for a picture of another gate or a decision that this gate cannot follow.
         """
         opened = self.gate(gate)
         for decision in decisions:
             if decision.image not in opened.by_digest:
                 raise InputError(f"The picture {short(decision.image)} does not belong to the gate {gate}.")
+            check_decision(decision, opened.session.of_kind)
         with opened.lock, self._alone(gate):
             self._refuse_closed(gate)
             state = opened.state()
@@ -219,7 +223,7 @@ class Reviews:
                 needs_correction=counts[Verdict.NEEDS_CORRECTION],
                 reject=counts[Verdict.REJECT],
                 undecided=len(opened.images) - len(final),
-                enough=sum(line.usable is not None for line in final) >= opened.session.minimum or override_minimum,
+                enough=len(usable(final)) >= opened.session.minimum or override_minimum,
                 reviewer=reviewer,
             )
             self.store.put_document(f"reviews/{gate}/outcome", outcome)
@@ -275,45 +279,3 @@ class Reviews:
         with file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
-
-
-def settle(
-    images: tuple[ImageRecord, ...],
-    screenings: dict[Digest, Screening],
-    state: GateState,
-    undecided: UndecidedPolicy,
-    reviewer: str,
-) -> tuple[FinalDecision, ...]:
-    """The final decision about each picture, in the gate's order; undecided ones as the policy says.
-
-    A picture that authors disagree about is left out whatever the policy: nobody's verdict wins silently.
-    """
-    final = []
-    for record in images:
-        picture = state.picture(record.digest)
-        decision = picture.decision
-        if decision is not None and decision.verdict is not None:
-            final.append(
-                FinalDecision(
-                    image=record.digest,
-                    verdict=decision.verdict,
-                    reasons=decision.reasons,
-                    caption=decision.caption,
-                    correction=decision.correction,
-                    better_prompt=decision.better_prompt,
-                    author=decision.author,
-                )
-            )
-        elif undecided == "take_passed" and not picture.conflict:
-            screening = screenings.get(record.digest)
-            if screening is not None and screening.outcome == "pass":
-                final.append(
-                    FinalDecision(
-                        image=record.digest,
-                        verdict=Verdict.GOOD,
-                        caption=None if decision is None else decision.caption,
-                        author=reviewer,
-                        by_policy=True,
-                    )
-                )
-    return tuple(final)

@@ -9,7 +9,9 @@ from flenwheel_core.base.document import Document
 from flenwheel_core.documents.decisions import FinalDecision, UndecidedPolicy, Verdict
 from flenwheel_core.documents.images import ImageRecord
 from flenwheel_core.documents.prompts import CARD_CELLS, CELLS_BY_ID, cell_of
-from flenwheel_core.gates.session import OpenedGate, settle
+from flenwheel_core.gates.kinds import KindOfGate
+from flenwheel_core.gates.session import OpenedGate
+from flenwheel_core.gates.settle import lessons, settle, usable
 from flenwheel_core.library.characters import PoolEntry
 
 ADVISED_REAL_SHARE = 0.4
@@ -58,15 +60,15 @@ def summarise(opened: OpenedGate, pool: Sequence[PoolEntry], undecided: Undecide
     state = opened.state()
     session = opened.session
     final = settle(opened.images, opened.screenings, state, undecided, "policy")
-    of = {kind: [line for line in final if line.verdict is kind] for kind in Verdict}
+    of = {verdict: [line for line in final if line.verdict is verdict] for verdict in Verdict}
     good, correct = of[Verdict.GOOD], of[Verdict.NEEDS_CORRECTION]
-    pictures = [] if session.kind == "triplets" else [opened.by_digest[line.image] for line in final if line.usable]
+    kept, kind = usable(final), session.of_kind
+    pictures = [opened.by_digest[line.image] for line in kept] if kind.feeds_pool else []
     coverage = coverage_of(pool, pictures)
     real = sum(entry.real for entry in pool)
     made = len(pool) - real
     total = len(pool) + len(pictures)
     conflicts = len(state.conflicts())
-    usable, corrections = sum(line.usable is not None for line in final), sum(line.corrected for line in final)
     summary = FinishSummary(
         gate=session.gate,
         undecided_policy=undecided,
@@ -77,11 +79,11 @@ def summarise(opened: OpenedGate, pool: Sequence[PoolEntry], undecided: Undecide
         conflicts=conflicts,
         by_policy=sum(line.by_policy for line in good),
         minimum=session.minimum,
-        enough=usable >= session.minimum,
-        corrections=corrections,
-        usable=usable,
+        enough=len(kept) >= session.minimum,
+        corrections=sum(line.corrected for line in kept),
+        usable=len(kept),
         better_prompts=sum(line.again_with is not None for line in correct),
-        triplets=usable if session.kind != "synthetic" else 0,
+        triplets=len(lessons(final, kind)),
         pool_real=real,
         pool_made=made,
         training_pictures=total,
@@ -91,7 +93,7 @@ def summarise(opened: OpenedGate, pool: Sequence[PoolEntry], undecided: Undecide
         reasons=dict(Counter(reason for line in (*of[Verdict.REJECT], *correct) for reason in line.reasons)),
         warnings=(),
     )
-    return summary.model_copy(update={"warnings": _warnings(summary, session.kind, good, correct)})
+    return summary.model_copy(update={"warnings": _warnings(summary, kind, good, correct)})
 
 
 def picture_cell(record: ImageRecord) -> str | None:
@@ -113,7 +115,7 @@ def coverage_of(pool: Sequence[PoolEntry], fresh: Sequence[ImageRecord]) -> tupl
 
 
 def _warnings(
-    summary: FinishSummary, kind: str, good: Sequence[FinalDecision], correct: Sequence[FinalDecision]
+    summary: FinishSummary, kind: KindOfGate, good: Sequence[FinalDecision], correct: Sequence[FinalDecision]
 ) -> tuple[str, ...]:
     found = []
     if not summary.enough:
@@ -127,7 +129,7 @@ def _warnings(
     idle = sum(line.usable is None and line.again_with is None for line in correct)
     if idle:
         found.append(f"{idle} pictures need correction but have neither a corrected picture nor a better prompt.")
-    if kind == "triplets":
+    if not kind.feeds_pool:
         if summary.usable < ADVISED_TRIPLETS:
             found.append(f"{summary.usable} triplets; {ADVISED_TRIPLETS} are the least to train an editor on.")
         return tuple(found)
@@ -137,6 +139,6 @@ def _warnings(
         found.append(
             f"Real pictures are {summary.real_share:.0%} of the pool; below {ADVISED_REAL_SHARE:.0%} training draws real ones more often."
         )
-    if kind == "enriched" and summary.covered_cells < len(CARD_CELLS):
+    if kind.aims_at_cells and summary.covered_cells < len(CARD_CELLS):
         found.append(f"{len(CARD_CELLS) - summary.covered_cells} of {len(CARD_CELLS)} model-card cells stay empty.")
     return tuple(found)

@@ -7,6 +7,7 @@ from flenwheel_core.documents.decisions import DecisionSet, FinalDecision
 from flenwheel_core.documents.images import ImageRecord
 from flenwheel_core.documents.triplets import Triplet, TripletSet
 from flenwheel_core.gates.session import Reviews, ReviewSession
+from flenwheel_core.gates.settle import lessons
 from flenwheel_core.store import Store
 from flenwheel_core.store.triplets import imported_triplets
 
@@ -20,21 +21,21 @@ def collect_triplets(store: Store) -> TripletSet:
     """
     reviews = Reviews(store)
     found: list[Triplet] = []
-    at_gate_c: list[tuple[ReviewSession, DecisionSet]] = []
+    approvals: list[tuple[ReviewSession, DecisionSet]] = []
     for gate in reviews.gates():
         session, closed = reviews.get(gate), reviews.closed(gate)
-        if closed is None or session.kind == "synthetic":
+        if closed is None or session.of_kind.lessons is None:
             continue
-        if session.kind == "triplets":
-            at_gate_c.append((session, reviews.decisions(closed)))
+        if session.of_kind.lessons == "approves":
+            approvals.append((session, reviews.decisions(closed)))
             continue
         records = {record.digest: record for record in store.get_images(session.images)}
-        for decision in reviews.decisions(closed).decisions:
+        for decision in lessons(reviews.decisions(closed).decisions, session.of_kind):
             triplet = _triplet(decision, records[decision.image], gate=gate, character=session.character)
             if triplet is not None:
                 found.append(triplet)
     found += imported_triplets(store).read()
-    for _, decisions in sorted(at_gate_c, key=lambda item: (item[0].turn, item[0].round)):
+    for _, decisions in sorted(approvals, key=lambda item: (item[0].turn, item[0].round)):
         found = corrected_lessons(found, decisions)
     return TripletSet(triplets=tuple({(t.source, t.prompt, t.target): t for t in found}.values()))
 
@@ -67,7 +68,7 @@ def lesson_of(triplet: Triplet) -> tuple[Digest, str, Digest]:
 
 def _triplet(decision: FinalDecision, record: ImageRecord, *, gate: str, character: str) -> Triplet | None:
     target = decision.usable
-    if decision.by_policy or target is None or not record.parents or record.prompt is None:
+    if target is None or not record.parents or record.prompt is None:
         return None
     return Triplet(
         source=record.parents[0],

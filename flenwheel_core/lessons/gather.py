@@ -10,6 +10,8 @@ from flenwheel_core.documents.decisions import DecisionSet
 from flenwheel_core.documents.images import ImageKind, ImageRecord
 from flenwheel_core.documents.scores import ReasonCode, Screening, ScreenReason
 from flenwheel_core.documents.triplets import Triplet, TripletCheck
+from flenwheel_core.gates.kinds import TRIPLETS
+from flenwheel_core.gates.settle import lessons as lessons_of
 from flenwheel_core.lessons.checks import check_triplets
 from flenwheel_core.lessons.collect import collect_triplets, corrected_lessons
 from flenwheel_core.store import Store
@@ -65,9 +67,9 @@ def gather_lessons(store: Store, character: str | None) -> Lessons:
 
 def approved_lessons(store: Store, lessons: Lessons, decisions: DecisionSet) -> tuple[Triplet, ...]:
     """The lessons that a person, or the policy they chose, let through at gate C, with the corrections given there."""
-    usable = {decision.usable for decision in decisions.decisions} - {None}
+    allowed = {decision.usable for decision in lessons_of(decisions.decisions, TRIPLETS)}
     triplets = corrected_lessons(get_triplets(store, lessons.usable).triplets, decisions)
-    return tuple(triplet for triplet in triplets if triplet.target in usable)
+    return tuple(triplet for triplet in triplets if triplet.target in allowed)
 
 
 def characters_of(triplets: Sequence[Triplet]) -> tuple[str, ...]:

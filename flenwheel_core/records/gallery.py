@@ -14,6 +14,7 @@ from flenwheel_core.documents.loras import LoraRecord, LossPoint, SampleImage
 from flenwheel_core.documents.scores import Comparison, Scorecard, Screening
 from flenwheel_core.evaluation.prompts import TemplateStatistics, template_statistics
 from flenwheel_core.gates.session import Reviews
+from flenwheel_core.gates.settle import final
 from flenwheel_core.gates.summary import picture_cell
 from flenwheel_core.library.characters import Library
 from flenwheel_core.records.provenance import Provenance
@@ -168,7 +169,7 @@ class Records:
         decisions: list[FinalDecision] = []
         for name in self._reviews.gates():
             session = self._reviews.get(name)
-            if session.kind == "triplets" or (character is not None and session.character != character):
+            if not session.of_kind.feeds_pool or (character is not None and session.character != character):
                 continue
             records += self._reviews.images(session)
             screenings += self._reviews.screenings(session).values()
@@ -176,11 +177,8 @@ class Records:
             if closed is not None:
                 decisions += self._reviews.decisions(closed).decisions
             else:
-                decisions += [
-                    FinalDecision(image=image, verdict=line.verdict, reasons=line.reasons, author=line.author)
-                    for image, line in self._reviews.current(name).items()
-                    if line.verdict is not None
-                ]
+                standing = map(final, self._reviews.current(name).values())
+                decisions += [line for line in standing if line is not None]
         texts = {record.template: record.prompt or "" for record in records if record.template is not None}
         looked_at = [line for line in decisions if not line.by_policy]
         return PromptStatistics(

@@ -22,7 +22,7 @@ def template_success(store: Store, character: str, *, before_turn: int) -> Mappi
             session.character != character
             or session.turn >= before_turn
             or closed is None
-            or session.kind == "triplets"
+            or not session.of_kind.feeds_pool
         ):
             continue
         records += store.get_images(session.images)

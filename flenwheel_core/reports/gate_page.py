@@ -16,11 +16,6 @@ if TYPE_CHECKING:
 MOST_TILES = 60
 TILE_PX = 88
 COLUMNS = 10
-_KINDS = {
-    "enriched": "edits of the sources",
-    "synthetic": "synthetic pictures",
-    "triplets": "lessons for the editor",
-}
 
 
 def gate_text(session: ReviewSession, address: str | None, refusal: str = "") -> str:
@@ -29,7 +24,7 @@ def gate_text(session: ReviewSession, address: str | None, refusal: str = "") ->
     if refusal:
         lines += [f"> **Asked again.** {refusal}", ""]
     lines.append(
-        f"{session.character}, turn {session.turn}, round {session.round}: {_KINDS[session.kind]} wait for verdicts. "
+        f"{session.character}, turn {session.turn}, round {session.round}: {session.of_kind.asked} wait for verdicts. "
         f"{session.minimum} good ones are asked for."
     )
     if address is not None:

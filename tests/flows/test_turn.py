@@ -9,13 +9,14 @@ from flenwheel_core.base.errors import InputError
 from flenwheel_core.documents.decisions import DecisionSet, FinalDecision, Verdict
 from flenwheel_core.documents.images import ImageKind, ImageRecord, Labels
 from flenwheel_core.documents.loras import LoraRecord
+from flenwheel_core.documents.prompts import EditItem
 from flenwheel_core.documents.scores import Comparison, Fingerprint, Scorecard
 from flenwheel_core.library.characters import Character, Library
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.requests.benchmark import BenchmarkResult
 from flenwheel_core.requests.ingest import IngestResult, SourceFile
 from flenwheel_core.store import Store
-from flows.rounds import EnrichedRounds
+from flows.rounds import EnrichedRounds, _drawn
 from flows.turn import Turn
 
 SOME = "a" * 64
@@ -198,3 +199,16 @@ def test_only_usable_pictures_enter_the_pool(turn: Turn) -> None:
 def test_a_caption_typed_at_a_gate_is_learned_with_the_trigger(turn: Turn, typed: str, learned: str) -> None:
     assert turn.entry(record(1), typed, gate="gate").caption == learned
     assert turn.entry(record(1), "as ingest made it", gate=None).caption == "as ingest made it"
+
+
+@pytest.mark.parametrize(
+    ("typed", "drawn"),
+    [
+        ("from the left", "photo of ohwx_char person, from the left"),
+        ("ohwx_char person, smiling", "ohwx_char person, smiling"),
+    ],
+)
+def test_a_better_prompt_for_a_synthetic_picture_names_the_character(turn: Turn, typed: str, drawn: str) -> None:
+    item = EditItem(key="again-1", source="a" * 64, prompt=typed, seed=3, cell="left-neutral")
+    found = _drawn(item, turn.character.ref(), turn.recipe.train.text_tokens)
+    assert (found.prompt, found.seed, found.cell) == (drawn, 3, "left-neutral")

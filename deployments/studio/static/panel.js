@@ -12,7 +12,7 @@ export class Panel {
     $("caption").addEventListener("change", () => this.saveCaption());
     $("caption").addEventListener("input", () => { $("caption-state").textContent = "edited; leave the field to save"; });
     $("save-prompt")?.addEventListener("click", () => this.savePrompt());
-    $("correction-file").addEventListener("change", () => this.sendCorrection());
+    $("correction-file")?.addEventListener("change", () => this.sendCorrection());
   }
 
   show(digest, detail) {
@@ -38,8 +38,10 @@ export class Panel {
     add("Record", el("a", { href: `/pictures/${digest}` }, digest.slice(0, 12)));
     $("facts").replaceChildren(...rows);
     $("caption-state").textContent = "";
-    $("correction-state").textContent = "";
-    $("correction-file").value = "";
+    if ($("correction-file")) {
+      $("correction-state").textContent = "";
+      $("correction-file").value = "";
+    }
     this.refresh();
   }
 
@@ -94,7 +96,7 @@ export class Panel {
     const text = $("better-prompt").value.trim();
     if (!text) return;
     this.store.decide(this.digest, { verdict: "needs_correction", better_prompt: text });
-    toast("The better prompt is kept; the picture is edited again after the gate.");
+    toast("The better prompt is kept; the picture is made again after the gate.");
   }
 
   async sendCorrection() {

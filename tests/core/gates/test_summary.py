@@ -73,7 +73,8 @@ def test_a_correction_beside_another_verdict_counts_for_nothing(
     reviews: Reviews, session: ReviewSession, line: Line, verdict: str
 ) -> None:
     image = reviews.images(session)[0].digest
-    reviews.decide(session.gate, line(image, verdict, correction="c" * 64, better_prompt="look up"))
+    # Written as journals of earlier versions hold it: such a decision is refused now.
+    reviews.journal(session.gate).append(line(image, verdict, correction="c" * 64, better_prompt="look up"))
     summary = summarise(reviews.gate(session.gate), (), "leave_out")
     good = int(verdict == "good")
     assert (summary.usable, summary.triplets, summary.corrections, summary.better_prompts) == (good, good, 0, 0)
@@ -93,3 +94,12 @@ def test_corrected_lessons_count_and_synthetic_pictures_are_no_lessons(
         summary = summarise(reviews.gate(gate.gate), (), "leave_out")
         assert (summary.triplets, summary.usable) == (triplets, 10)
         assert not any("least to train an editor on" in text for text in summary.warnings)
+
+
+def test_a_summary_promises_no_lessons_that_nobody_looked_at(
+    reviews: Reviews, session: ReviewSession, line: Line
+) -> None:
+    reviews.decide(session.gate, line(reviews.images(session)[0].digest, "good"))
+    summary = summarise(reviews.gate(session.gate), (), "take_passed")
+    assert summary.by_policy > 0 and summary.usable == 1 + summary.by_policy
+    assert summary.triplets == 1

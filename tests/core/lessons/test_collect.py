@@ -64,7 +64,8 @@ def decide(store: Store, image: str, verdict: Verdict, correction: str | None = 
         verdict=verdict,
         correction=correction,
     )
-    Reviews(store).decide(gate, line)
+    # Straight into the journal: earlier versions took lines that are refused now.
+    Reviews(store).journal(gate).append(line)
 
 
 def close(store: Store, undecided: str = "leave_out") -> None:

@@ -325,3 +325,18 @@ def test_typed_words_are_one_line_and_blank_ones_are_refused(client: TestClient)
             f"{GATE}/pictures/{images(client)[0]}/decision", json={**body, "id": "ana-00002", "better_prompt": blank}
         )
         assert answer.status_code == 422 and "a blank text says nothing" in answer.json()["why"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "again"), [("enriched", "edited again"), ("synthetic", "drawn again"), ("triplets", "")]
+)
+def test_a_better_prompt_is_offered_and_taken_where_pictures_are_made_again(
+    client: TestClient, reviews: Reviews, session: ReviewSession, kind: str, again: str
+) -> None:
+    reviews.open(session.model_copy(update={"gate": "mira-x", "kind": kind}))
+    page = client.get("/gates/mira-x").text
+    assert ('id="better-prompt"' in page) is bool(again) and (f"it is {again}" in page or not again)
+    assert 'id="correction-file"' in page
+    body = {"id": "ana-00001", "author": "ana", "verdict": "needs_correction", "better_prompt": "look up"}
+    answer = client.post(f"/api/v1/gates/mira-x/pictures/{images(client)[0]}/decision", json=body)
+    assert answer.status_code == (200 if again else 422), answer.text

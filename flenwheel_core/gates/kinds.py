@@ -1,0 +1,84 @@
+"""The kinds of gates, in one table: what each shows, what it takes, and what its verdicts feed.
+
+At every kind the usable pictures are the good ones, and the corrected ones in place of those that need correction
+(`FinalDecision.usable`). Whatever treats gates differently asks this table; nothing else compares the names of kinds.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+GateKind = Literal["enriched", "synthetic", "triplets"]
+
+
+@dataclass(frozen=True)
+class KindOfGate:
+    """What is particular to the gates of one kind."""
+
+    name: GateKind
+    letter: str
+    title: str
+    """What it shows, in a heading."""
+    asked: str
+    """What waits for verdicts, in a sentence."""
+    feeds_pool: bool
+    """Its usable pictures enter the training pool. If not, it shows pictures again that another gate judged."""
+    lessons: Literal["gives", "approves"] | None
+    """Each usable picture that somebody looked at gives the editor a lesson; or it approves the lessons of other gates; or neither."""
+    aims_at_cells: bool
+    """Its pictures are aimed at the model-card cells that the sources leave open: cells that stay empty are worth a warning."""
+    strict: bool
+    """Screening before it asks for more."""
+    takes_corrections: bool
+    made_again: str | None
+    """What becomes of a picture with a better prompt, such as "edited again"; None where better prompts are not taken."""
+
+    @property
+    def step(self) -> str:
+        """Its name within a turn, such as gate-a."""
+        return f"gate-{self.letter.lower()}"
+
+    @property
+    def of_editor(self) -> bool:
+        """True if its turn is one of the editor, not of the character that it shows."""
+        return self.lessons == "approves"
+
+
+ENRICHED = KindOfGate(
+    name="enriched",
+    letter="A",
+    title="enriched images",
+    asked="edits of the sources",
+    feeds_pool=True,
+    lessons="gives",
+    aims_at_cells=True,
+    strict=False,
+    takes_corrections=True,
+    made_again="edited again",
+)
+SYNTHETIC = KindOfGate(
+    name="synthetic",
+    letter="B",
+    title="synthetic images",
+    asked="synthetic pictures",
+    feeds_pool=True,
+    lessons=None,
+    aims_at_cells=False,
+    strict=True,
+    takes_corrections=True,
+    made_again="drawn again",
+)
+TRIPLETS = KindOfGate(
+    name="triplets",
+    letter="C",
+    title="triplets for the editor",
+    asked="lessons for the editor",
+    feeds_pool=False,
+    lessons="approves",
+    aims_at_cells=False,
+    strict=False,
+    takes_corrections=True,
+    made_again=None,
+)
+
+KINDS: Mapping[GateKind, KindOfGate] = {kind.name: kind for kind in (ENRICHED, SYNTHETIC, TRIPLETS)}
