@@ -199,7 +199,7 @@ def _character_flywheel(world: World, turn: Turn, outcome: TurnOutcome) -> TurnO
     score = world.stage(BENCHMARK, turn.benchmark_request(champion, challenger))
     same_steps = _same_steps(world, turn, challenger) if trained and world.arm == ARMS["both_flywheels"] else None
     believed = score if world.arm.benchmark_decides else score.model_copy(update={"comparison": None})
-    promotion = turn.decide(champion, challenger, believed)
+    promotion = turn.promote(champion, challenger, believed)
     turn.end("promoted" if promotion is not None and promotion.lora != trained else "kept", score, "")
     return replace(
         outcome,

@@ -53,7 +53,7 @@ def finished(turn: Turn, sources: str, champion: LoraRecord, trained: list[Train
     """Benchmark, promote or keep, export, report."""
     challenger = trained[-1].lora
     score = benchmark(turn.benchmark_request(champion, challenger), f"benchmark {turn.name}")
-    promotion = turn.decide(champion, challenger, score)
+    promotion = turn.promote(champion, challenger, score)
     exported: ExportResult | None = None
     if promotion is not None:
         shown = next((result for result in trained if result.lora == promotion.lora), trained[-1])

@@ -17,6 +17,7 @@ from flenwheel_core.documents.images import ImageRecord, LoraUse
 from flenwheel_core.documents.loras import LoraRecord
 from flenwheel_core.documents.scores import Fingerprint, Scorecard
 from flenwheel_core.evaluation.card import plan_card
+from flenwheel_core.evaluation.promotion.rule import winner
 from flenwheel_core.gates.session import Reviews
 from flenwheel_core.identity.given_captions import training_caption
 from flenwheel_core.library.characters import (
@@ -225,12 +226,13 @@ class Turn:
         champions = self.library.champions(self.character.name)
         return champions[0].scorecard if champions and champions[0].turn < self.number else None
 
-    def decide(self, champion: LoraRecord, challenger: LoraRecord, score: BenchmarkResult) -> Promotion | None:
-        """Promotes the challenger if the benchmark says so. In the first turn one of the two becomes champion in any case."""
+    def promote(self, champion: LoraRecord, challenger: LoraRecord, score: BenchmarkResult) -> Promotion | None:
+        """Promotes whom the rule says; None if the champion stays."""
         comparison = score.comparison
-        better = comparison is None or comparison.promote
-        if not better and self.champion() is not None:
+        promoted = winner(comparison, first_turn=self.champion() is None)
+        if promoted is None:
             return None
+        better = promoted == "challenger"
         card = score.challenger if better else score.champion
         assert card is not None
 

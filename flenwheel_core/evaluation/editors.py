@@ -1,4 +1,4 @@
-"""Editors on held-out edits: is the character kept, the instruction followed, the rest left alone; and which editor is better."""
+"""Editors on held-out edits: is the character kept, the instruction followed, the rest left alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,14 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from flenwheel_core.base.statistics import sign_flip_test, wilson
+from flenwheel_core.base.statistics import wilson
 from flenwheel_core.documents.images import Labels, LoraUse
-from flenwheel_core.requests.edit_compare import REPEAT, EditorComparison, EditorScorecard, EditScore
+from flenwheel_core.requests.edit_compare import EditorScorecard, EditScore
 
-SIGNIFICANT = 0.05
-IDENTITY_MARGIN = 0.02
-"""The mean identity may fall by this much, as it does between two runs of the same editor."""
-KEPT_MARGIN_DB = 0.5
 BLOCK_PX = 8
 KEPT_LEVELS = 6.0
 """A block whose pixels the right answer moves by fewer levels of 255 on average is left unchanged by the edit."""
@@ -114,70 +110,6 @@ def edit_scorecard(loras: tuple[LoraUse, ...], edits: Sequence[EditScore]) -> Ed
     )
 
 
-def compare_editors(
-    champion: EditorScorecard, challenger: EditorScorecard, kept_margin_db: float = KEPT_MARGIN_DB
-) -> EditorComparison:
-    """The promotion rule: not worse on anything, and better on edits passed or on nearness to what corrections wanted.
-
-    Held-out corrections are the old editor's own failures, and what is merely random would look nearer: so nearness counts only if no
-    fewer edits are passed. Outside of the edits the mean PSNR may fall by `kept_margin_db`.
-
-    A gain is believed with p below 0.05; without one, the present editor stays. Edits that were made several times count once in the
-    tests, by their mean: what one edit's repeats have in common is not evidence about another.
-    """
-    pairs = list(zip(champion.edits, challenger.edits, strict=True))
-    passes = _by_edit([(a.key, float(b.passed) - float(a.passed)) for a, b in pairs])
-    p_pass = sign_flip_test(passes)
-    leanings = _by_edit(
-        [(a.key, b.nearness - a.nearness) for a, b in pairs if a.nearness is not None and b.nearness is not None]
-    )
-    p_near = sign_flip_test(leanings)
-    pass_gain = challenger.pass_rate - champion.pass_rate
-    nearness_gain = sum(leanings) / len(leanings) if leanings else None
-    identity_gain = _gain(champion.identity, challenger.identity)
-    psnr_gain = _gain(champion.kept_psnr_db, challenger.kept_psnr_db)
-    surely = nearness_gain is not None and p_near < SIGNIFICANT
-    nearer, farther = (surely and (nearness_gain or 0) * sign > 0 for sign in (1, -1))
-    better = (nearer and pass_gain >= 0) or (pass_gain > 0 and p_pass < SIGNIFICANT)
-    figures = f"passed edits {champion.pass_rate:.0%} before, {challenger.pass_rate:.0%} now (p = {p_pass:.3f})"
-    if nearness_gain is not None:
-        figures += f", {nearness_gain:+.1f} levels nearer to {len(leanings)} corrections (p = {p_near:.3f})"
-    verdicts = [
-        (better, f"It is better: {figures}." if better else f"No gain that chance would not explain: {figures}."),
-        (
-            pass_gain >= 0 or p_pass >= SIGNIFICANT,
-            "It does not pass fewer edits." if pass_gain >= 0 else "It passes fewer.",
-        ),
-    ]
-    if farther:
-        verdicts.append((False, "It is farther from what corrections wanted."))
-    if identity_gain is not None:
-        kept = identity_gain >= -IDENTITY_MARGIN
-        verdicts.append((kept, f"Identity changed by {identity_gain:+.3f}; down to {-IDENTITY_MARGIN} is fine."))
-    if psnr_gain is not None:
-        kept = psnr_gain >= -kept_margin_db
-        verdicts.append(
-            (kept, f"Outside of the edits PSNR changed by {psnr_gain:+.2f} dB; down to {-kept_margin_db} is fine.")
-        )
-    return EditorComparison(
-        promote=all(good for good, _ in verdicts),
-        reasons=tuple(text for _, text in verdicts),
-        pass_rate_gain=round(pass_gain, 5),
-        pass_rate_p_value=round(p_pass, 5),
-        identity_gain=None if identity_gain is None else round(identity_gain, 5),
-        nearness_gain=None if nearness_gain is None else round(nearness_gain, 4),
-        nearness_p_value=round(p_near, 5),
-    )
-
-
-def _by_edit(gains: Sequence[tuple[str, float]]) -> list[float]:
-    """The mean gain of each held-out edit over its repeats."""
-    found: dict[str, list[float]] = {}
-    for key, gain in gains:
-        found.setdefault(key.partition(REPEAT)[0], []).append(gain)
-    return [sum(values) / len(values) for values in found.values()]
-
-
 def _pixels(image: Image.Image, size: tuple[int, int]) -> Pixels:
     return np.asarray(image.convert("RGB").resize(size, Image.Resampling.BOX), dtype=np.float64)
 
@@ -203,7 +135,3 @@ def _ssim(first: Pixels, second: Pixels) -> Pixels:
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return round(sum(known) / len(known), 5) if known else None
-
-
-def _gain(before: float | None, now: float | None) -> float | None:
-    return None if before is None or now is None else now - before

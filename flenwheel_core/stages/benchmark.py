@@ -6,8 +6,8 @@ from PIL import Image
 
 from flenwheel_core.documents.images import ImageRecord, Labels, LoraUse
 from flenwheel_core.documents.scores import Scorecard
-from flenwheel_core.evaluation.compare import compare
 from flenwheel_core.evaluation.grid import draw_grid
+from flenwheel_core.evaluation.promotion.characters import compare
 from flenwheel_core.evaluation.scorecard import Look, score_card
 from flenwheel_core.identity.protocols import Embedded
 from flenwheel_core.identity.readers import open_reader

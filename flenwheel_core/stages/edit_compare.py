@@ -8,14 +8,13 @@ from flenwheel_core.documents.characters import CharacterRef
 from flenwheel_core.documents.images import ImageKind, ImageRecord, Labels, LoraUse
 from flenwheel_core.documents.prompts import EditItem
 from flenwheel_core.evaluation.editors import (
-    KEPT_MARGIN_DB,
-    compare_editors,
     edit_scorecard,
     followed,
     measure_edit,
     nearness,
     readable,
 )
+from flenwheel_core.evaluation.promotion.editors import KEPT_MARGIN_DB, compare_editors
 from flenwheel_core.identity.protocols import Embedded
 from flenwheel_core.identity.readers import open_reader
 from flenwheel_core.identity.screening import FingerprintSpace

@@ -150,20 +150,20 @@ def test_once_taken_in_later_files_belong_to_the_next_turn(turn: Turn) -> None:
 
 def test_first_turn_has_a_champion_in_any_case(turn: Turn) -> None:
     v1, challenger = lora(1, "mira-t1-v1"), lora(2, "mira-t1-challenger")
-    promotion = turn.decide(v1, challenger, score(promote=False))
+    promotion = turn.promote(v1, challenger, score(promote=False))
     assert promotion is not None and promotion.lora == v1 and promotion.scorecard.pass_rate == 0.6
-    assert turn.decide(v1, challenger, score(promote=False)) == promotion
+    assert turn.promote(v1, challenger, score(promote=False)) == promotion
     assert len(turn.library.champions("mira")) == 1
 
 
 def test_later_turn_keeps_its_champion_unless_the_challenger_is_better(turn: Turn) -> None:
     v1 = lora(1, "mira-t1-v1")
-    turn.decide(v1, lora(2, "mira-t1-challenger"), score(promote=False))
+    turn.promote(v1, lora(2, "mira-t1-challenger"), score(promote=False))
     second = later(turn)
     assert second.champion() == v1
-    assert second.decide(v1, lora(3, "mira-t2-challenger"), score(promote=False)) is None
+    assert second.promote(v1, lora(3, "mira-t2-challenger"), score(promote=False)) is None
     assert turn.library.champion("mira").lora == v1  # type: ignore[union-attr]
-    better = second.decide(v1, lora(3, "mira-t2-challenger"), score(promote=True))
+    better = second.promote(v1, lora(3, "mira-t2-challenger"), score(promote=True))
     assert better is not None and better.lora.name == "mira-t2-challenger"
     assert second.champion() == v1, "the champion as the turn began"
 

@@ -2,7 +2,8 @@
 
 from flenwheel_core.documents.images import ImageKind, ImageRecord
 from flenwheel_core.documents.loras import LoraRecord, LossPoint
-from flenwheel_core.evaluation.editors import compare_editors, edit_scorecard
+from flenwheel_core.evaluation.editors import edit_scorecard
+from flenwheel_core.evaluation.promotion.editors import compare_editors
 from flenwheel_core.requests.edit_compare import EditCompareRequest, EditCompareResult, EditorScorecard, EditScore
 from flenwheel_core.requests.edit_train import EditTrainRequest, EditTrainResult
 from flenwheel_core.runner.stage import Stage, StageContext, register

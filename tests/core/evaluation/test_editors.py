@@ -1,19 +1,16 @@
-"""Editors on held-out edits: the figures mean what they say, and only a gain beyond chance promotes."""
+"""Editors on held-out edits: the figures mean what they say."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from flenwheel_core.documents.images import Labels, LoraUse
+from flenwheel_core.documents.images import Labels
 from flenwheel_core.evaluation.editors import (
-    compare_editors,
-    edit_scorecard,
     followed,
     measure_edit,
     nearness,
     readable,
 )
-from flenwheel_core.requests.edit_compare import EditorScorecard, EditScore
 
 
 def noise(seed: int) -> Image.Image:
@@ -63,76 +60,3 @@ def test_followed_compares_what_both_know() -> None:
     assert followed(Labels(angle="front", background="forest"), Labels(angle="front", expression="sad")) is True
     assert followed(Labels(angle="front"), Labels(angle="half-left")) is False
     assert followed(Labels(background="forest"), Labels(angle="front")) is None
-
-
-def card(
-    nearnesses: list[float],
-    passed: list[bool],
-    identity: float = 0.8,
-    name: str = "a",
-    repeats: int = 1,
-    kept: float = 30.0,
-) -> EditorScorecard:
-    edits = [
-        EditScore(
-            key=f"{index // repeats}.{index % repeats}",
-            image="0" * 64,
-            passed=good,
-            identity=identity,
-            identity_kept=True,
-            followed=good,
-            target_error=None,
-            nearness=near,
-            kept_psnr_db=kept,
-            kept_ssim=0.9,
-        )
-        for index, (near, good) in enumerate(zip(nearnesses, passed, strict=True))
-    ]
-    return edit_scorecard((LoraUse(digest=name * 64),), edits)
-
-
-def test_a_clear_gain_promotes_and_chance_does_not() -> None:
-    champion = card([10.0 + n % 3 for n in range(12)], [n % 2 == 0 for n in range(12)])
-    better = card([12.0 + n % 3 for n in range(12)], [True] * 12)
-    assert compare_editors(champion, better).promote
-    same = card([10.0 + (n + 1) % 3 for n in range(12)], [n % 2 == 1 for n in range(12)])
-    verdict = compare_editors(champion, same)
-    assert not verdict.promote and "chance" in verdict.reasons[0]
-    worse = compare_editors(better, champion)
-    assert not worse.promote and worse.nearness_gain < 0
-
-
-def test_repeats_of_one_edit_are_not_evidence_about_another() -> None:
-    champion, challenger = card([10.0] * 12, [False] * 12, repeats=3), card([10.0] * 12, [True] * 12, repeats=3)
-    verdict = compare_editors(champion, challenger)
-    assert verdict.pass_rate_p_value == pytest.approx(2 / 2**4) and not verdict.promote
-    alone = compare_editors(card([10.0] * 12, [False] * 12), card([10.0] * 12, [True] * 12))
-    assert alone.pass_rate_p_value == pytest.approx(2 / 2**12, abs=1e-5) and alone.promote
-
-
-def test_lost_identity_keeps_the_challenger_back() -> None:
-    champion, challenger = card([10.0] * 12, [True] * 12), card([15.0] * 12, [True] * 12, identity=0.7)
-    verdict = compare_editors(champion, challenger)
-    assert verdict.nearness_p_value < 0.01 and not verdict.promote
-    assert compare_editors(champion, card([15.0] * 12, [True] * 12)).promote
-
-
-def test_nearness_counts_only_where_no_fewer_edits_pass() -> None:
-    champion = card([-9.0] * 12, [True] * 12)
-    assert not compare_editors(champion, card([0.0] * 12, [True] * 11 + [False])).promote
-    assert not compare_editors(card([0.0] * 12, [False] * 12), card([-9.0] * 12, [True] * 12)).promote
-
-
-def test_the_rest_of_the_picture_may_lose_as_much_as_the_recipe_allows() -> None:
-    champion, challenger = card([10.0] * 12, [False] * 12, kept=34.0), card([10.0] * 12, [True] * 12, kept=32.5)
-    assert not compare_editors(champion, challenger).promote
-    assert compare_editors(champion, challenger, 2.0).promote
-    assert not compare_editors(champion, challenger, 1.0).promote
-
-
-def test_approved_edits_have_no_nearness() -> None:
-    """Their right answer is the old editor's own picture, and nothing was rejected."""
-    champion, challenger = card([None] * 12, [False] * 12), card([None] * 12, [True] * 12)  # type: ignore[list-item]
-    verdict = compare_editors(champion, challenger)
-    assert verdict.nearness_gain is None and verdict.promote
-    assert not compare_editors(champion, champion).promote

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from flenwheel_core.documents.prompts import CARD_CELLS
-from flenwheel_core.evaluation.compare import compare
 from flenwheel_core.evaluation.grid import draw_grid
 from flenwheel_core.evaluation.plots import plot_turns
+from flenwheel_core.evaluation.promotion.characters import compare
 from flenwheel_core.evaluation.report import benchmark_markdown
 from flenwheel_core.images.sheets import BAD, GOOD
 from flenwheel_core.recipes.benchmark import BenchmarkRecipe

@@ -3,7 +3,7 @@
 import pytest
 
 from flenwheel_core.base.errors import InputError
-from flenwheel_core.evaluation.compare import collapse_alarm, compare
+from flenwheel_core.evaluation.promotion.characters import collapse_alarm, compare
 from flenwheel_core.recipes.benchmark import BenchmarkRecipe
 from tests.kit.scorecards import card
 

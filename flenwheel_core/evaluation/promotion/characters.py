@@ -1,10 +1,11 @@
-"""Champion against challenger on the same prompts and seeds, and the rule by which a challenger is promoted."""
+"""The rule for characters: champion against challenger on the same prompts and seeds."""
 
 from dataclasses import dataclass
 
 from flenwheel_core.base.errors import InputError
 from flenwheel_core.base.statistics import mcnemar, sign_flip_test
 from flenwheel_core.documents.scores import CellScore, Comparison, Scorecard
+from flenwheel_core.evaluation.promotion.rule import Part, promotes, reasons
 from flenwheel_core.recipes.benchmark import BenchmarkRecipe
 
 
@@ -39,16 +40,16 @@ def compare(
     alarm = collapse_alarm(champion, challenger, recipe) or (
         first_turn is not None and collapse_alarm(first_turn, challenger, recipe)
     )
-    verdicts = [
-        _pass_rate_verdict(before, after, p_pass),
-        _identity_verdict(identity_gain, p_identity, recipe),
-        _diversity_verdict(champion, challenger, recipe),
+    parts = [
+        _pass_rate(before, after, p_pass),
+        _identity(identity_gain, p_identity, recipe),
+        _diversity(champion, challenger, recipe),
     ]
     if alarm:
-        verdicts.append((False, "Identity does not fall while diversity does: it is collapsing onto a few pictures."))
+        parts.append(Part(False, "Identity does not fall while diversity does: it is collapsing onto a few pictures."))
     return Comparison(
-        promote=all(good for good, _ in verdicts),
-        reasons=tuple(text for _, text in verdicts),
+        promote=promotes(parts),
+        reasons=reasons(parts),
         pass_rate_gain=round(after - before, 5),
         identity_gain=identity_gain,
         diversity_gain=diversity_gain,
@@ -91,30 +92,30 @@ def _rate(outcomes: list[bool]) -> float:
     return sum(outcomes) / len(outcomes) if outcomes else 0.0
 
 
-def _pass_rate_verdict(before: float, after: float, p_value: float) -> tuple[bool, str]:
+def _pass_rate(before: float, after: float, p_value: float) -> Part:
     rates = f"first-try pass rate {after:.0%}, the champion's {before:.0%} (p = {p_value:.2g})"
     if after > before:
-        return True, f"Better: {rates}."
+        return Part(True, f"Better: {rates}.")
     if after == before:
-        return True, f"Equal: {rates}."
-    return False, f"Worse: {rates}."
+        return Part(True, f"Equal: {rates}.")
+    return Part(False, f"Worse: {rates}.")
 
 
-def _identity_verdict(gain: float, p_value: float, recipe: BenchmarkRecipe) -> tuple[bool, str]:
+def _identity(gain: float, p_value: float, recipe: BenchmarkRecipe) -> Part:
     figures = f"identity {gain:+.3f} (p = {p_value:.2g})"
     if gain >= 0:
-        return True, f"Not worse: {figures}."
+        return Part(True, f"Not worse: {figures}.")
     if gain >= -recipe.identity_margin:
-        return True, f"Not worse within the margin of {recipe.identity_margin:g}: {figures}."
+        return Part(True, f"Not worse within the margin of {recipe.identity_margin:g}: {figures}.")
     if p_value >= recipe.significance:
-        return True, f"Not shown to be worse: {figures}."
-    return False, f"Worse: {figures}, the margin is {recipe.identity_margin:g}."
+        return Part(True, f"Not shown to be worse: {figures}.")
+    return Part(False, f"Worse: {figures}, the margin is {recipe.identity_margin:g}.")
 
 
-def _diversity_verdict(champion: Scorecard, challenger: Scorecard, recipe: BenchmarkRecipe) -> tuple[bool, str]:
+def _diversity(champion: Scorecard, challenger: Scorecard, recipe: BenchmarkRecipe) -> Part:
     figures = f"diversity {challenger.diversity:.1f}, the champion's {champion.diversity:.1f}"
     if champion.lora is None:
-        return True, f"Not compared, the base model draws everybody: {figures}."
+        return Part(True, f"Not compared, the base model draws everybody: {figures}.")
     if challenger.diversity >= champion.diversity * (1 - recipe.diversity_margin):
-        return True, f"Not worse: {figures}."
-    return False, f"Worse: {figures}; it may fall by {recipe.diversity_margin:.0%} at most."
+        return Part(True, f"Not worse: {figures}.")
+    return Part(False, f"Worse: {figures}; it may fall by {recipe.diversity_margin:.0%} at most.")
