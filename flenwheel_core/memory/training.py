@@ -2,7 +2,7 @@
 
 The peak is at the end of the forward pass: frozen weights, adapters with their gradients and optimizer state, what each
 block keeps for its backward pass (all of it, or only its input when it is recomputed), and one block's working memory.
-Coefficients were fitted to measurements at full size (benchmarks/memory_plan.py); nothing here knows a model.
+Coefficients were fitted to measurements at full size (benchmarks/speed/memory_plan.py); nothing here knows a model.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

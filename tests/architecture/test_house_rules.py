@@ -63,6 +63,19 @@ def test_only_the_decoder_process_reads_pictures_of_strangers() -> None:
     assert users == ["flenwheel_core/images/decoder.py", "flenwheel_core/images/reading.py"]
 
 
+def test_benchmarks_stand_alone() -> None:
+    """They import nothing from the tests, and nothing that the docs claim rests on the lab's research."""
+    found = {}
+    for path in sorted((ROOT / "benchmarks").rglob("*.py")):
+        text = path.read_text()
+        name = path.relative_to(ROOT).as_posix()
+        if uses := re.findall(r"\btests\.\w+(?:\.\w+)*", text):
+            found[name] = uses
+        if not name.startswith("benchmarks/lab/") and (uses := re.findall(r"\bbenchmarks\.lab\.\w+", text)):
+            found[name] = uses
+    assert found == {}
+
+
 def test_no_settings_object_at_module_level() -> None:
     found = []
     for path in sources():

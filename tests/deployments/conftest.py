@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.kit.workspace import Running, write_recipe
 from flenwheel_core.base.settings import Settings
-from tests.kit.workspace import Running, write_recipe
 
 
 @pytest.fixture(scope="session")
@@ -17,7 +17,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         workspace=folder / "workspace",
         gpu="cpu",
         author="tester",
-        stage_modules=("tests.kit.turn_stages", "tests.kit.editor_stages"),
+        stage_modules=("benchmarks.kit.turn_stages", "tests.kit.editor_stages"),
         models=folder / "models",
     )
     workspace = Running(settings, write_recipe(folder), stage_seconds=0.02)

@@ -5,8 +5,8 @@ import threading
 import httpx
 import pytest
 
+from benchmarks.kit.workspace import FINAL, Running
 from flenwheel_core.base.services import load_services
-from tests.kit.workspace import FINAL, Running
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 NAMES = ("ada", "bea", "cleo", "dora", "elsa")

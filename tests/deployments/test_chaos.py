@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.chaos import run_chaos
+from benchmarks.system.chaos import run_chaos
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 KILLS = 20

@@ -4,13 +4,13 @@ from datetime import UTC, datetime
 
 import pytest
 
+from benchmarks.kit.workspace import Running, wait_for
 from flenwheel_core.documents.decisions import Decision, Verdict
 from flenwheel_core.documents.images import LoraUse
 from flenwheel_core.gates.session import Reviews
 from flenwheel_core.library.characters import Library
 from flenwheel_core.library.editors import EditorLibrary
 from flenwheel_core.requests.enrich import EnrichRequest
-from tests.kit.workspace import Running, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -5,11 +5,11 @@ import signal
 
 import pytest
 
+from benchmarks.kit.workspace import Running, wait_for
 from deployments.prefect.gates import resume_gate, waiting_runs
 from deployments.workspace.reconciler import reconcile
 from flenwheel_core.gates.session import Reviews
 from flenwheel_core.library.characters import Library
-from tests.kit.workspace import Running, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from benchmarks.kit.workspace import Running, write_recipe
 from deployments.prefect.api import USER
 from flenwheel_core.base.services import load_services
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.library.characters import Library
-from tests.kit.workspace import Running, write_recipe
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 TOKEN = "a-secret-of-the-team"
@@ -57,7 +57,7 @@ def test_a_turn_on_s3_behind_a_token_with_messages(
         author="tester",
         token=SecretStr(TOKEN),
         notify=(SecretStr(address),),
-        stage_modules=("tests.kit.turn_stages",),
+        stage_modules=("benchmarks.kit.turn_stages",),
         models=tmp_path / "models",
     )
     running = Running(settings, write_recipe(tmp_path))

@@ -5,10 +5,10 @@ import signal
 
 import pytest
 
+from benchmarks.kit.workspace import Running, overlaps, wait_for, write_recipe
 from deployments.workspace.reconciler import reconcile
 from flenwheel_core.library.characters import Library
 from flenwheel_core.runner.flow_run import run_processes
-from tests.kit.workspace import Running, overlaps, wait_for, write_recipe
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 STEPS = 300

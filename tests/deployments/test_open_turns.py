@@ -2,6 +2,7 @@
 
 import pytest
 
+from benchmarks.kit.workspace import FINAL, Running, wait_for
 from deployments.prefect.api import FlowRun
 from deployments.prefect.gates import waiting_runs
 from flenwheel_core.gates.session import Reviews
@@ -10,7 +11,6 @@ from flenwheel_core.lessons.waiting import waiting_triplets
 from flenwheel_core.library.characters import Library
 from flenwheel_core.store.triplets import imported_triplets
 from tests.deployments.test_flywheel2 import approve_every_picture
-from tests.kit.workspace import FINAL, Running, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 
 import pytest
 
+from benchmarks.kit.turn_stages import picture
+from benchmarks.kit.workspace import Running
 from flenwheel_core.documents.decisions import Decision, Verdict
 from flenwheel_core.documents.images import ImageKind
 from flenwheel_core.gates.session import Reviews
 from flenwheel_core.library.characters import Library
 from flenwheel_core.store.pictures import encode_png
-from tests.kit.turn_stages import picture
-from tests.kit.workspace import Running
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -3,11 +3,11 @@
 import pytest
 from playwright.sync_api import Browser
 
+from benchmarks.kit.workspace import Running
 from deployments.prefect.gates import waiting_runs
 from flenwheel_core.base.services import load_services
 from flenwheel_core.gates.session import Reviews
 from tests.deployments.studio.browser.conftest import Reviewer, until
-from tests.kit.workspace import Running
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -1,5 +1,6 @@
 """Stand-ins for the stages of Flywheel 2 that compute next to nothing; they run in the real worker process."""
 
+from benchmarks.kit.turn_stages import NOBODY, picture
 from flenwheel_core.documents.images import ImageKind, ImageRecord
 from flenwheel_core.documents.loras import LoraRecord, LossPoint
 from flenwheel_core.evaluation.editors import edit_scorecard
@@ -9,7 +10,6 @@ from flenwheel_core.requests.edit_train import EditTrainRequest, EditTrainResult
 from flenwheel_core.runner.stage import Stage, StageContext, register
 from flenwheel_core.store.pictures import save_picture
 from flenwheel_core.store.triplets import get_triplets
-from tests.kit.turn_stages import NOBODY, picture
 
 
 def edit_train(request: EditTrainRequest, context: StageContext) -> EditTrainResult:

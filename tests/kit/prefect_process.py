@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from benchmarks.kit.workspace import wait_for
 from deployments.prefect.api import FlowRun, PrefectApi
 from deployments.workspace import environment
 from deployments.workspace.ports import Port
 from deployments.workspace.processes import end_with_parent
 from flenwheel_core.base.ids import Json
 from flenwheel_core.base.settings import Settings
-from tests.kit.workspace import wait_for
 
 
 @dataclass

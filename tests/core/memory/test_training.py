@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.flux_world import CONFIGS
+from benchmarks.speed.flux_world import CONFIGS
 from flenwheel_core.base.errors import ResourceError
 from flenwheel_core.memory.training import MemoryPlan, choose_plan, predict_gib, recompute_steps
 from flenwheel_core.models.flux1.memory import flux_spec

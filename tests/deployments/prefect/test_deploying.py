@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from benchmarks.kit.workspace import Running
 from deployments.prefect.deploying import (
     ProgramDeployment,
     ProgramSchedule,
@@ -22,7 +23,6 @@ from deployments.prefect.deploying import (
 )
 from deployments.workspace.environment import PROJECT, deploy_command, service_environment
 from flenwheel_core.base.ids import Json
-from tests.kit.workspace import Running
 
 NIGHTLY = ProgramSchedule(slug="nightly", cron="0 1 * * *", timezone="UTC", active=False)
 

@@ -15,10 +15,10 @@ import pytest
 from playwright.sync_api import Browser, Page
 from pydantic import SecretStr
 
+from benchmarks.kit.workspace import wait_for
 from deployments.prefect.api import USER
 from flenwheel_core.base.ids import Json
 from tests.kit.prefect_process import PrefectServer, serve
-from tests.kit.workspace import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 TOKEN = "a-secret-of-the-team"

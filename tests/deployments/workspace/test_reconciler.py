@@ -5,6 +5,7 @@ from typing import cast
 
 import pytest
 
+from benchmarks.kit.workspace import FINAL, Running
 from deployments.prefect.gates import resume_gate
 from deployments.workspace.environment import worker_name
 from deployments.workspace.reconciler import is_lost, mark_crashed, take_up_again
@@ -13,7 +14,6 @@ from flenwheel_core.documents.decisions import ClosedGate
 from flenwheel_core.runner import flow_run as run_process
 from flenwheel_core.runner.flow_run import living
 from tests.core.runner.test_flow_run import process_of
-from tests.kit.workspace import FINAL, Running
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

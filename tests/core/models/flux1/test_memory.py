@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.flux_world import CONFIGS
+from benchmarks.speed.flux_world import CONFIGS
 from flenwheel_core.base.errors import NoTighterPlanError, ResourceError
 from flenwheel_core.models.flux1.loading import FluxModel
 from flenwheel_core.models.flux1.memory import choose_drawing

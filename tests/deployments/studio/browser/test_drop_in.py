@@ -26,7 +26,7 @@ PROJECT = Path(__file__).resolve().parents[4]
 def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings whose ingest computes next to nothing."""
     monkeypatch.setenv("PYTHONPATH", str(PROJECT))
-    return settings_in(tmp_path, stage_modules=("tests.kit.turn_stages",), gpu="cpu")
+    return settings_in(tmp_path, stage_modules=("benchmarks.kit.turn_stages",), gpu="cpu")
 
 
 @pytest.fixture

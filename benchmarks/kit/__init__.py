@@ -1,0 +1,1 @@
+"""What benchmarks and tests share: a running workspace and stand-in stages."""

@@ -1,0 +1,1 @@
+"""What training, editing and drawing cost at full size: seconds and memory, mostly on a card."""
