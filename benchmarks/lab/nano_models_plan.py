@@ -101,7 +101,7 @@ def lean() -> list[Group]:
 
 
 def check() -> list[Group]:
-    """The recipe of `recipes/nano.toml` and its neighbours, for many characters."""
+    """The shipped recipe `nano` and its neighbours, for many characters."""
     recipes = tuple(Run(0, lr=lr, share=share) for lr in (1e-3, 1.5e-3, 2e-3) for share in (0.35, 0.2))
     lora = LoraRecipe.model_validate({"rank": 16, **TARGETS["usual"]})
     return [Group(f"check {steps}", lora, steps, 4, recipes) for steps in (400, 250, 550)]

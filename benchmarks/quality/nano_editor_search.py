@@ -5,7 +5,7 @@ new edits of the characters it learned from and edits of characters it never saw
 `before` for the bare editor.
 
     python -m benchmarks.quality.nano_editor_search --work /tmp/search --workers 56 --out /tmp/search
-    python -m benchmarks.quality.nano_editor_search --work /tmp/search --characters 2 --others 1 --edits 10 --judged 6 --recipes recipe quick
+    python -m benchmarks.quality.nano_editor_search --work /tmp/s --characters 2 --others 1 --edits 10 --judged 6 --recipes recipe quick
 """
 
 import argparse

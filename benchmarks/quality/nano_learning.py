@@ -1,6 +1,6 @@
 """How well a LoRA learns a nano character and leaves the class word alone, on characters no model and no search has seen.
 
-Each character: 12 pictures, the recipe of `recipes/nano.toml`, then the 20 portrait cells of the model card with the trigger and with the
+Each character: 12 pictures, the shipped recipe `nano`, then the 20 portrait cells of the model card with the trigger and with the
 class word, before and after. Identity is the cosine with the mean embedding of the character's own pictures; `class_kept` is the cosine
 between what the class word drew before and after; angle, expression and background are what the reader sees.
 `seconds` are by the clock, `core_seconds` of all cores together: on a busy machine the clock counts other work too.

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.kit.workspace import Running, write_recipe
 from flenwheel_core.base.settings import Settings
-from tests.kit.workspace import Running, write_recipe
 
 ROOT = Path(__file__).resolve().parents[3]
 BUILD = "import sys; from setuptools.build_meta import build_wheel; build_wheel(sys.argv[1])"
@@ -55,13 +55,13 @@ def test_commands_work_from_an_empty_folder(installed: Path, tmp_path: Path) -> 
 
 def test_a_turn_comes_to_its_gate(installed: Path, tmp_path: Path) -> None:
     stand_ins = tmp_path / "stand_ins"
-    shutil.copytree(ROOT / "tests" / "kit", stand_ins / "tests" / "kit")
-    (stand_ins / "tests" / "__init__.py").touch()
+    shutil.copytree(ROOT / "benchmarks" / "kit", stand_ins / "benchmarks" / "kit")
+    (stand_ins / "benchmarks" / "__init__.py").touch()
     settings = Settings(
         workspace=tmp_path / "workspace",
         gpu="cpu",
         author="tester",
-        stage_modules=("tests.kit.turn_stages",),
+        stage_modules=("benchmarks.kit.turn_stages",),
         models=tmp_path / "models",
     )
     workspace = Running(settings, write_recipe(tmp_path), code=(installed, stand_ins))
