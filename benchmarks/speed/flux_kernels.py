@@ -12,7 +12,9 @@ import torch
 
 from benchmarks.result_file import Row, write_result
 from flenwheel_core.kernels.attention import attention
-from flenwheel_core.kernels.frozen_weights import FP8, quantise_rows, scaled_product, transposed_codes
+from flenwheel_core.kernels.frozen_weights import scaled_product
+from flenwheel_core.kernels.quantise import FP8, quantise_rows
+from flenwheel_core.kernels.transpose import transposed_codes
 
 TOKENS = 4608
 SHAPES = {"qkv_mlp": (21504, 3072), "out": (3072, 15360), "qkv": (9216, 3072), "square": (3072, 3072)}

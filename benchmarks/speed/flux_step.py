@@ -36,8 +36,8 @@ from benchmarks.speed.flux_world import (
 from flenwheel_core.engine.flow_matching import flow_loss
 from flenwheel_core.engine.graphs import Recorder
 from flenwheel_core.kernels.attention import cudnn_attention_works
-from flenwheel_core.kernels.check import KERNELS, kernel_works
 from flenwheel_core.kernels.frozen_weights import Storage
+from flenwheel_core.kernels.table import kernel_line
 from flenwheel_core.memory.training import MemoryPlan, choose_plan
 from flenwheel_core.models.flux1.fast import FastFlux
 from flenwheel_core.models.flux1.memory import flux_spec
@@ -335,8 +335,7 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     bench = Bench(arguments.size, device, arguments.out, arguments.seconds, compile=device.type == "cuda")
     bench.cudnn = cudnn_attention_works(device, 128)
-    working = [name for name in KERNELS if kernel_works(name, device)]
-    bench.say(f"cuDNN attention: {bench.cudnn}; kernels of ours: {', '.join(working) or 'none'}")
+    bench.say(kernel_line(device))
     for name, case in CASES.items():
         if bench.seconds() > arguments.seconds:
             bench.say(f"{name}: no time left")

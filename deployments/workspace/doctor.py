@@ -3,6 +3,8 @@
 import importlib.metadata
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +18,12 @@ from flenwheel_core.base.settings import Settings
 from flenwheel_core.base.settings_sources import strange_variables
 from flenwheel_core.plans.model_needs import model_needs
 from flenwheel_core.recipes.loading import load_recipe
+from flenwheel_core.runner.launch import child_environment
 from flenwheel_core.store import Store
 
 LEAST_DISK_GIB = 5.0
 PROBE = ".tmp-doctor"
+_TRYING_SECONDS = 300
 WANTED = ("prefect", "torch", "diffusers", "transformers", "peft", "bitsandbytes", "polars", "deepface")
 
 
@@ -34,7 +38,8 @@ class Finding:
 
 def examine(settings: Settings, recipe: str | None) -> list[Finding]:
     """Everything that was looked at."""
-    found = [_versions(), _disk(settings), *_writable(settings), *_cards(), _slot(settings), *_variables()]
+    found = [_versions(), _disk(settings), *_writable(settings), *_cards(), _slot(settings), _kernels(settings)]
+    found += _variables()
     if recipe is not None:
         found.append(_weights(settings, recipe))
     found += _leftovers(settings)
@@ -106,6 +111,33 @@ def _cards() -> list[Finding]:
         found.append(Finding(True, text + (f"; held by {', '.join(holders)}" if holders else "")))
     pynvml.nvmlShutdown()
     return found
+
+
+def _kernels(settings: Settings) -> Finding:
+    """Which of the card's kernels run, tried in a process of their own: it takes card memory for some seconds."""
+    if settings.gpu == "cpu" or not _has_card():
+        return Finding(True, "kernels: none, PyTorch computes everything (no NVIDIA card is used)")
+    holder = holder_of(settings.slot_lock)
+    if holder is not None:
+        return Finding(True, f"kernels: not tried while the GPU slot is held by {holder}; the stage's log names them")
+    command = [sys.executable, "-m", "flenwheel_core.kernels.report"]
+    environment = child_environment(settings, None)
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_TRYING_SECONDS)
+    except subprocess.TimeoutExpired:
+        return Finding(False, f"kernels: trying them took longer than {_TRYING_SECONDS} s")
+    lines = (done.stdout if done.returncode in (0, 1) and done.stdout else done.stderr).strip().splitlines()
+    return Finding(done.returncode == 0, lines[-1] if lines else f"kernels: trying them ended with {done.returncode}")
+
+
+def _has_card() -> bool:
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        return int(pynvml.nvmlDeviceGetCount()) > 0
+    except pynvml.NVMLError:
+        return False
 
 
 def _slot(settings: Settings) -> Finding:

@@ -25,6 +25,7 @@ def settings_environment(settings: Settings) -> dict[str, str]:
         "STORE_OPTIONS": json.dumps(settings.store_options),
         "GPU": settings.gpu,
         "SLOT": settings.slot_name,
+        "KERNELS_OFF": ",".join(settings.kernels_off),
         "MODELS": str(settings.models.expanduser().absolute()),
         "AUTHOR": settings.author,
         "STAGE_MODULES": json.dumps(settings.stage_modules),

@@ -12,6 +12,7 @@ from typing import Annotated
 from pydantic import Field, ModelWrapValidatorHandler, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from flenwheel_core.base.kernel_names import ALL, KERNEL_NAMES
 from flenwheel_core.base.settings_sources import (
     PREFIX,
     DotEnv,
@@ -47,6 +48,10 @@ class Settings(BaseSettings):
     slot: str | None = Field(default=None, description="Name of the GPU slot; host:index of the card if unset.")
     vram_gib: float | None = Field(default=None, description="Video memory to stay within; all of the card if unset.")
     threads: int | None = Field(default=None, description="CPU threads of a stage; torch's choice if unset.")
+    kernels_off: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description=f"Kernels of the card to leave out, such as modulated,gelu: of {', '.join(KERNEL_NAMES)}; or {ALL}.",
+    )
     models: Path = Field(
         default=Path.home() / ".cache" / "flenwheel",
         description="Folder of downloaded, quantised and verifier weights.",
@@ -123,12 +128,21 @@ class Settings(BaseSettings):
         scheme, host, port = match.groups()
         return f"{scheme}://{host}{'' if port in (None, {'http': ':80', 'https': ':443'}[scheme]) else port}"
 
-    @field_validator("trusted_proxies", mode="before")
+    @field_validator("trusted_proxies", "kernels_off", mode="before")
     @classmethod
-    def _separated(cls, proxies: object) -> object:
-        if not isinstance(proxies, str):
-            return proxies
-        return json.loads(proxies) if proxies.lstrip().startswith("[") else re.split(r"[,\s]+", proxies.strip())
+    def _separated(cls, given: object) -> object:
+        if not isinstance(given, str):
+            return given
+        return json.loads(given) if given.lstrip().startswith("[") else re.split(r"[,\s]+", given.strip())
+
+    @field_validator("kernels_off")
+    @classmethod
+    def _kernels(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        names = tuple(name.lower() for name in given if name)
+        unknown = [name for name in names if name not in (*KERNEL_NAMES, ALL)]
+        if unknown:
+            raise ValueError(f"there is no kernel {', '.join(unknown)}")
+        return names
 
     @field_validator("trusted_proxies")
     @classmethod

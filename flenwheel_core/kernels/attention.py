@@ -1,6 +1,10 @@
 """Attention without mask, by the fastest kernel that is right on this device."""
 
+from functools import lru_cache, partial
+
 import torch
+
+from flenwheel_core.kernels.kernel import Kernel
 
 # cuDNN's backward kernel reads the output's gradient as if it were laid out like the output and crashes when it is a
 # slice of a larger tensor, as it is in FLUX's single blocks: so it is made contiguous first.
@@ -54,19 +58,28 @@ def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *, cudnn: bool)
 
 
 def cudnn_attention_works(device: torch.device, channels: int) -> bool:
-    """True if cuDNN's kernel runs here, forward and backward, and gives what float32 arithmetic gives."""
-    if device.type != "cuda":
-        return False
+    """True if cuDNN's kernel is used here for heads of so many channels: it runs, forward and backward, and is right."""
+    return _cudnn(channels).works(device)
+
+
+def _check(device: torch.device, channels: int) -> bool:
     generator = torch.Generator(device).manual_seed(0)
     shape = (1, 256, 2, channels)
     q, k, v, dy = (torch.randn(shape, device=device, generator=generator, dtype=torch.bfloat16) for _ in range(4))
-    try:
-        results = []
+    results = []
+    with torch.enable_grad():
         for cudnn in (True, False):
             inputs = [t.clone().requires_grad_() for t in (q, k, v)]
             y = attention(*inputs, cudnn=cudnn)
             results.append([y, *torch.autograd.grad(y, inputs, dy)])
-        torch.cuda.synchronize(device)
-    except RuntimeError:
-        return False
     return all(torch.allclose(a.float(), b.float(), atol=0.03, rtol=0.03) for a, b in zip(*results, strict=True))
+
+
+@lru_cache(maxsize=8)
+def _cudnn(channels: int) -> Kernel:
+    """The kernel for heads of one width: it may run for one and not for another."""
+    return Kernel("attention", "attention by cuDNN", partial(_check, channels=channels))
+
+
+ATTENTION = _cudnn(128)
+"""For heads as wide as FLUX's and Qwen-Image's."""

@@ -2,68 +2,20 @@
 
 The compiler would copy the product before it adds the adapter's part, and would keep what only the backward pass needs
 (fp8 weights transposed, NF4 weights unpacked) from the forward pass on. Here the adapter's part is added in place, and
-transposing and unpacking happen where the product is computed and are forgotten with it.
+transposing and unpacking happen where the product is computed and are forgotten with it. README.md tells it at length.
+
+A shape function (`register_fake`) names only the arguments that it reads.
 """
 
 from functools import lru_cache
+from typing import cast
 
 import torch
 
-from flenwheel_core.kernels.check import kernel_works
-from flenwheel_core.kernels.frozen_weights import (
-    FP8,
-    Nf4Weight,
-    dequantise,
-    quantise_rows,
-    scaled_product,
-    transposed_codes,
-)
-
-
-@torch.library.custom_op("flenwheel::quantise", mutates_args=())
-def quantise(x: torch.Tensor, columns: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-    """e4m3 codes and float32 scales (rows, 1) of x (rows, width), each column times `columns` (width,) before."""
-    if kernel_works("quantise", x.device):
-        from flenwheel_core.kernels.card_kernels import quantise_rows_on_card
-
-        return quantise_rows_on_card(x, columns)
-    return quantise_rows(x if columns is None else x.float() * columns)
-
-
-@quantise.register_fake
-def _(x: torch.Tensor, columns: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-    return x.new_empty(x.shape, dtype=FP8), x.new_empty((x.shape[0], 1), dtype=torch.float32)
-
-
-LARGEST_RANK = 128
-"""Sums of ranks up to this are added by our own kernel, which costs no more than reading and writing y."""
-
-
-def add_product(
-    y: torch.Tensor, left: torch.Tensor, right: torch.Tensor, parts: int = 1, part_width: int = 0
-) -> torch.Tensor:
-    """y += left @ right, in place; `parts` and `part_width` as in Adapter.parts."""
-    if left.shape[1] <= LARGEST_RANK and y.dtype == torch.bfloat16 and kernel_works("add", y.device):
-        from flenwheel_core.kernels.card_kernels import add_product_on_card
-
-        return add_product_on_card(y, left, right, parts, part_width)
-    return y.addmm_(left, right)
-
-
-@torch.library.custom_op("flenwheel::times_vector", mutates_args=())
-def times_vector(vectors: torch.Tensor, codes: torch.Tensor, scales: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """vectors (batch, inputs) times the fp8 weight (outputs, inputs), plus bias: it is the weight's bytes that cost."""
-    if kernel_works("vector", vectors.device):
-        from flenwheel_core.kernels.card_kernels import times_vector_on_card
-
-        return times_vector_on_card(vectors, codes, scales, bias)
-    product = (codes.float()[None] * vectors.float()[:, None, :]).sum(-1)
-    return (product * scales.t() + bias).to(vectors.dtype)
-
-
-@times_vector.register_fake
-def _(vectors: torch.Tensor, codes: torch.Tensor, scales: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    return vectors.new_empty((vectors.shape[0], codes.shape[0]))
+from flenwheel_core.kernels.add import add_product
+from flenwheel_core.kernels.frozen_weights import Nf4Weight, dequantise, scaled_product
+from flenwheel_core.kernels.quantise import quantise
+from flenwheel_core.kernels.transpose import transpose
 
 
 @torch.library.custom_op("flenwheel::fp8_product", mutates_args=())
@@ -85,19 +37,8 @@ def fp8_product(
 
 
 @fp8_product.register_fake
-def _(
-    x: torch.Tensor,
-    x_scale: torch.Tensor,
-    codes: torch.Tensor,
-    scale: torch.Tensor,
-    bias: torch.Tensor,
-    left: torch.Tensor | None,
-    right: torch.Tensor | None,
-    parts: int,
-    part_width: int,
-    dtype: torch.dtype,
-) -> torch.Tensor:
-    return x.new_empty((x.shape[0], codes.shape[0]), dtype=dtype)
+def _(x: torch.Tensor, x_scale: torch.Tensor, codes: torch.Tensor, *rest: object) -> torch.Tensor:
+    return x.new_empty((x.shape[0], codes.shape[0]), dtype=cast(torch.dtype, rest[-1]))
 
 
 @torch.library.custom_op("flenwheel::fp8_product_backward", mutates_args=())
@@ -111,21 +52,14 @@ def fp8_product_backward(
 ) -> torch.Tensor:
     """dy W + left @ right. The row scale of W runs along the summed dimension: it goes into dy before dy is quantised."""
     dy_codes, dy_scale = quantise(dy, scale.flatten())
-    columns = _transposed(codes) if transposed is None else transposed
+    columns = transpose(codes) if transposed is None else transposed
     ones = _ones(columns.shape[0], dy.device)
     dx = scaled_product(dy_codes, dy_scale, columns, ones).to(dy.dtype)
     return dx if left is None or right is None else add_product(dx, left, right)
 
 
 @fp8_product_backward.register_fake
-def _(
-    dy: torch.Tensor,
-    codes: torch.Tensor,
-    scale: torch.Tensor,
-    transposed: torch.Tensor | None,
-    left: torch.Tensor | None,
-    right: torch.Tensor | None,
-) -> torch.Tensor:
+def _(dy: torch.Tensor, codes: torch.Tensor, *_: object) -> torch.Tensor:
     return dy.new_empty((dy.shape[0], codes.shape[1]))
 
 
@@ -146,15 +80,7 @@ def nf4_product(
 
 
 @nf4_product.register_fake
-def _(
-    x: torch.Tensor,
-    packed: torch.Tensor,
-    absmax: torch.Tensor,
-    shape: torch.Tensor,
-    bias: torch.Tensor,
-    left: torch.Tensor | None,
-    right: torch.Tensor | None,
-) -> torch.Tensor:
+def _(x: torch.Tensor, packed: torch.Tensor, absmax: torch.Tensor, shape: torch.Tensor, *_: object) -> torch.Tensor:
     return x.new_empty((x.shape[0], shape.shape[0]))
 
 
@@ -174,15 +100,7 @@ def nf4_product_backward(
 
 
 @nf4_product_backward.register_fake
-def _(
-    dy: torch.Tensor,
-    packed: torch.Tensor,
-    absmax: torch.Tensor,
-    shape: torch.Tensor,
-    bias: torch.Tensor,
-    left: torch.Tensor | None,
-    right: torch.Tensor | None,
-) -> torch.Tensor:
+def _(dy: torch.Tensor, packed: torch.Tensor, absmax: torch.Tensor, shape: torch.Tensor, *_: object) -> torch.Tensor:
     return dy.new_empty((dy.shape[0], shape.shape[2]))
 
 
@@ -195,18 +113,8 @@ def dense_product(
 
 
 @dense_product.register_fake
-def _(
-    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, left: torch.Tensor, right: torch.Tensor
-) -> torch.Tensor:
+def _(x: torch.Tensor, weight: torch.Tensor, *_: object) -> torch.Tensor:
     return x.new_empty((x.shape[0], weight.shape[0]))
-
-
-def _transposed(codes: torch.Tensor) -> torch.Tensor:
-    if kernel_works("transpose", codes.device):
-        from flenwheel_core.kernels.card_kernels import transpose_on_card
-
-        return transpose_on_card(codes)
-    return transposed_codes(codes)
 
 
 @lru_cache(maxsize=64)

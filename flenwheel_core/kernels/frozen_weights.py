@@ -1,16 +1,16 @@
 """Frozen weights of linears in the storage that fits: dense, fp8 with row scales, or NF4.
 
-Every storage is a named tuple of tensors, so that compiled functions take it as input and blocks share their code.
-`product` is x @ W.T + bias and `product_backward` dy @ W, with the same quantised W.
+Every storage is a named tuple of tensors, so that compiled functions take it as input and blocks share their code. The products with them
+are in frozen_product.py: `NAME_product` is x @ W.T + bias, `NAME_product_backward` is dy @ W, both with the same quantised W.
 """
 
 from typing import Literal, NamedTuple
 
 import torch
 
+from flenwheel_core.kernels.quantise import FP8, quantise_rows
+
 Storage = Literal["dense", "fp8", "nf4"]
-FP8 = torch.float8_e4m3fn
-FP8_MAX = 448.0
 NF4_BLOCK = 64
 ROWS_AT_ONCE = 2048
 """Rows that are quantised at a time."""
@@ -59,18 +59,6 @@ def store(weight: torch.Tensor, bias: torch.Tensor, storage: Storage) -> FrozenW
     packed, state = bnb.quantize_4bit(weight.contiguous(), blocksize=NF4_BLOCK, quant_type="nf4")
     shape = torch.empty(weight.shape[0], 0, weight.shape[1], device=weight.device)
     return Nf4Weight(packed, state.absmax.to(torch.bfloat16), shape, bias)
-
-
-def quantise_rows(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """e4m3 codes and float32 scales (rows, 1) of a matrix: each row uses the whole range."""
-    values = x.float()
-    scale = values.abs().amax(-1, keepdim=True).clamp_min(1e-12) / FP8_MAX
-    return (values / scale).clamp(-FP8_MAX, FP8_MAX).to(FP8), scale
-
-
-def transposed_codes(codes: torch.Tensor) -> torch.Tensor:
-    """fp8 codes (outputs, inputs) as contiguous (inputs, outputs)."""
-    return codes.view(torch.uint8).t().contiguous().view(FP8)
 
 
 def dequantise(weight: FrozenWeight, dtype: torch.dtype) -> torch.Tensor:

@@ -5,7 +5,8 @@ import math
 import torch
 from torch.nn import functional
 
-from flenwheel_core.kernels.frozen_weights import FP8
+from flenwheel_core.kernels.kernel import Kernel, near, sample
+from flenwheel_core.kernels.quantise import FP8
 
 _FACTOR = 2 * math.sqrt(2 / math.pi)
 
@@ -62,7 +63,7 @@ class _Joined(torch.autograd.Function):
 @torch.library.custom_op("flenwheel::gelu_rows", mutates_args=())
 def gelu_rows(before: torch.Tensor | None, pre: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """x, codes and row scales of `gelu_and_quantised`."""
-    from flenwheel_core.kernels.card_kernels import gelu_rows_on_card
+    from flenwheel_core.kernels.triton.gelu import gelu_rows_on_card
 
     return gelu_rows_on_card(before, pre)
 
@@ -73,3 +74,17 @@ def _(before: torch.Tensor | None, pre: torch.Tensor) -> tuple[torch.Tensor, tor
     rows = pre.shape[0] * pre.shape[1]
     codes = pre.new_empty((rows, width), dtype=FP8)
     return pre.new_empty((pre.shape[0], pre.shape[1], width)), codes, pre.new_empty((rows, 1), dtype=torch.float32)
+
+
+def _check(device: torch.device) -> bool:
+    wide = sample(2, 3, 1700, device=device, seed=1)
+    before, pre = sample(2, 3, 200, device=device, seed=2), wide[..., 200:]
+    bent = functional.gelu(pre.float(), approximate="tanh")
+    for first, expected in ((before, torch.cat([before.float(), bent], -1)), (None, bent)):
+        x, codes, scales = gelu_rows(first, pre)
+        if not near(x, expected) or not near(codes.float() * scales, x.reshape(6, -1), 0.06):
+            return False
+    return True
+
+
+GELU = Kernel("gelu", "GELU and fp8 in one", _check, ops=("flenwheel::gelu_rows",), fp8_only=True)

@@ -4,10 +4,12 @@ On a card it is one kernel each way; elsewhere, and where heads are no power of 
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch.nn import functional
+
+from flenwheel_core.kernels.kernel import Kernel, near, sample
 
 EPS = 1e-6
 
@@ -88,7 +90,7 @@ def join_heads(
     heads: int,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """q, k, v of both streams joined; without a second one, q and k of the first, and an empty tensor."""
-    from flenwheel_core.kernels.card_kernels import heads_on_card
+    from flenwheel_core.kernels.triton.heads import heads_on_card
 
     q, k, v = _joined(first, second, heads)
     joint = q, k, None if second is None else v
@@ -101,17 +103,9 @@ def join_heads(
 
 @join_heads.register_fake
 def _(
-    first: torch.Tensor,
-    first_q: torch.Tensor,
-    first_k: torch.Tensor,
-    second: torch.Tensor | None,
-    second_q: torch.Tensor | None,
-    second_k: torch.Tensor | None,
-    cos: torch.Tensor,
-    sin: torch.Tensor,
-    heads: int,
+    first: torch.Tensor, _q: object, _k: object, second: torch.Tensor | None, *rest: object
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    return _joined(first, second, heads)
+    return _joined(first, second, cast(int, rest[-1]))
 
 
 def _joined(
@@ -138,7 +132,7 @@ def part_heads(
     sin: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Gradients of the streams (the second one empty if there is none)."""
-    from flenwheel_core.kernels.card_kernels import heads_backward_on_card
+    from flenwheel_core.kernels.triton.heads import heads_backward_on_card
 
     rope = cos.contiguous(), sin.contiguous()
     gradients = dq.contiguous(), dk.contiguous(), None if dv is None else dv.contiguous()
@@ -150,17 +144,33 @@ def part_heads(
 
 @part_heads.register_fake
 def _(
-    dq: torch.Tensor,
-    dk: torch.Tensor,
-    dv: torch.Tensor | None,
-    first: torch.Tensor,
-    first_q: torch.Tensor,
-    first_k: torch.Tensor,
-    second: torch.Tensor | None,
-    second_q: torch.Tensor | None,
-    second_k: torch.Tensor | None,
-    cos: torch.Tensor,
-    sin: torch.Tensor,
-) -> tuple[torch.Tensor, torch.Tensor]:
+    _dq: object, _dk: object, _dv: object, first: torch.Tensor, _q: object, _k: object, second: torch.Tensor | None,
+    *_: object,
+) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
     other = first.new_empty((0,)) if second is None else second.new_empty(second.shape)
     return first.new_empty(first.shape), other
+
+
+def _check(device: torch.device) -> bool:
+    heads, width = 6, 64
+    angles = sample(7, width // 2, device=device, seed=1).float()
+    rope = angles.cos().repeat_interleave(2, 1), angles.sin().repeat_interleave(2, 1)
+    norms = [sample(width, device=device, seed=5 + i) for i in range(4)]
+    values = [sample(2, tokens, 3 * heads * width, device=device, seed=tokens) for tokens in (3, 4)]
+    for count in (2, 1):
+        results = []
+        for kernel in (True, False):
+            with torch.enable_grad():
+                inputs = [value.detach().clone().requires_grad_() for value in values[:count]]
+                streams = [Stream(x, norms[2 * i], norms[2 * i + 1]) for i, x in enumerate(inputs)]
+                tokens = sum(x.shape[1] for x in inputs)
+                made = joint_heads(streams, (rope[0][:tokens], rope[1][:tokens]), heads, kernel=kernel)
+                results.append([*made, *torch.autograd.grad(made, inputs, [part.detach() for part in made])])
+        if not all(near(one, other) for one, other in zip(*results, strict=True)):
+            return False
+    return True
+
+
+HEADS = Kernel(
+    "heads", "norm and rotation of heads", _check, ops=("flenwheel::join_heads", "flenwheel::part_heads")
+)

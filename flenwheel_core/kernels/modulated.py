@@ -3,7 +3,8 @@
 import torch
 from torch.nn import functional
 
-from flenwheel_core.kernels.frozen_weights import FP8
+from flenwheel_core.kernels.kernel import Kernel, near, sample
+from flenwheel_core.kernels.quantise import FP8
 
 EPS = 1e-6
 WIDEST = 4096
@@ -47,13 +48,28 @@ def modulated_rows(
     x: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """y, codes and row scales of `modulated_and_quantised`."""
-    from flenwheel_core.kernels.card_kernels import modulated_rows_on_card
+    from flenwheel_core.kernels.triton.modulated import modulated_rows_on_card
 
     return modulated_rows_on_card(x, shift, scale, EPS)
 
 
 @modulated_rows.register_fake
-def _(x: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _(x: torch.Tensor, *_: object) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     rows = x.shape[0] * x.shape[1]
     codes = x.new_empty((rows, x.shape[2]), dtype=FP8)
     return x.new_empty(x.shape), codes, x.new_empty((rows, 1), dtype=torch.float32)
+
+
+def _check(device: torch.device) -> bool:
+    x = sample(2, 3, 300, device=device, seed=1)
+    shift, scale = (sample(2, 1, 300, device=device, seed=2 + i) / 4 for i in range(2))
+    y, codes, row_scales = modulated_rows(x, shift, scale)
+    expected = modulated(x.float(), shift.float(), scale.float())
+    return near(y, expected) and torch.allclose(
+        (codes.float() * row_scales), y.reshape(6, 300).float(), rtol=0.07, atol=0.01
+    )
+
+
+MODULATED = Kernel(
+    "modulated", "norm, modulation and fp8 in one", _check, ops=("flenwheel::modulated_rows",), fp8_only=True
+)

@@ -109,6 +109,7 @@ def child_environment(settings: Settings, flow_run: str | None) -> dict[str, str
     environment["FLENWHEEL_MODELS"] = str(settings.models)
     environment.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.models / "compiled"))
     environment["FLENWHEEL_STAGE_MODULES"] = json.dumps(settings.stage_modules)
+    environment["FLENWHEEL_KERNELS_OFF"] = ",".join(settings.kernels_off)
     if settings.vram_gib is not None:
         environment["FLENWHEEL_VRAM_GIB"] = str(settings.vram_gib)
     if settings.threads is not None:

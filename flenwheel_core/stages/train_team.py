@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flenwheel_core.base.errors import EXIT_DONE, InterruptedStageError, ResourceError
-from flenwheel_core.base.progress import Progress, ProgressEvent
+from flenwheel_core.base.progress import Progress, ProgressEvent, hearing
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.memory.card import limit_process
 from flenwheel_core.requests.train import TrainRequest, TrainResult
@@ -139,7 +139,8 @@ def main(arguments: list[str]) -> int:
         store = Store(settings.store_url, settings.store_options)
         context = StageContext(store, settings, scratch, progress, int(arguments[3]), stop)
         request = TrainRequest.from_bytes(request_file.read_bytes(), where="the request")
-        made = train_here(request, context, team)
+        with hearing(progress.note):
+            made = train_here(request, context, team)
         if team.rank == 0:
             result.write_bytes(made.to_bytes())
         team.leave()

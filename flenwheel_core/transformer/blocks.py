@@ -11,11 +11,11 @@ import torch
 
 from flenwheel_core.adapters.lora_linear import Adapter, lora_linear
 from flenwheel_core.kernels.attention import attention
-from flenwheel_core.kernels.check import kernel_works
 from flenwheel_core.kernels.frozen_weights import Fp8Weight, FrozenWeight
-from flenwheel_core.kernels.gelu import gelu, gelu_and_quantised
-from flenwheel_core.kernels.heads import Rope, Stream, joint_heads
-from flenwheel_core.kernels.modulated import WIDEST, modulated, modulated_and_quantised
+from flenwheel_core.kernels.gelu import GELU, gelu, gelu_and_quantised
+from flenwheel_core.kernels.heads import HEADS, Rope, Stream, joint_heads
+from flenwheel_core.kernels.modulated import MODULATED, WIDEST, modulated, modulated_and_quantised
+from flenwheel_core.kernels.swiglu import swiglu
 
 
 class Linear(NamedTuple):
@@ -56,7 +56,7 @@ class BlockOptions(NamedTuple):
     compact: bool
     heads_kernel: bool = False
     """Norm and rotation of heads by the card's own kernel."""
-    norm_kernel: bool = False
+    modulated_kernel: bool = False
     """Norm, modulation and quantising by the card's own kernel."""
     gelu_kernel: bool = False
     """GELU and quantising by the card's own kernel."""
@@ -64,8 +64,14 @@ class BlockOptions(NamedTuple):
 
 def block_options(heads: int, device: torch.device, *, cudnn: bool, compact: bool) -> BlockOptions:
     """The options with the kernels that work on this device."""
-    working = (kernel_works(name, device) for name in ("heads", "modulated", "gelu"))
-    return BlockOptions(heads, cudnn, compact, *working)
+    return BlockOptions(
+        heads=heads,
+        cudnn=cudnn,
+        compact=compact,
+        heads_kernel=HEADS.works(device),
+        modulated_kernel=MODULATED.works(device),
+        gelu_kernel=GELU.works(device),
+    )
 
 
 def double_block(
@@ -123,6 +129,14 @@ def gelu_linear(before: torch.Tensor | None, pre: torch.Tensor, linear: Linear, 
     return plain_linear(hidden if before is None else torch.cat([before, hidden], -1), linear, options)
 
 
+def swiglu_linear(
+    before: torch.Tensor | None, pre: torch.Tensor, linear: Linear, options: BlockOptions
+) -> torch.Tensor:
+    """The linear of `before` (if any) and SwiGLU of `pre` (batch, tokens, gate and value), side by side."""
+    hidden = swiglu(*pre.chunk(2, -1))
+    return plain_linear(hidden if before is None else torch.cat([before, hidden], -1), linear, options)
+
+
 def plain_linear(x: torch.Tensor, linear: Linear, options: BlockOptions) -> torch.Tensor:
     """x (batch, tokens, inputs) to (batch, tokens, outputs)."""
     return lora_linear(x, linear.weight, linear.adapter, compact=options.compact)
@@ -132,7 +146,7 @@ def modulated_linear(
     x: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor, linear: Linear, options: BlockOptions
 ) -> torch.Tensor:
     """The linear of norm(x) * (1 + scale) + shift."""
-    if options.norm_kernel and isinstance(linear.weight, Fp8Weight) and x.shape[-1] <= WIDEST:
+    if options.modulated_kernel and isinstance(linear.weight, Fp8Weight) and x.shape[-1] <= WIDEST:
         y, codes, row_scales = modulated_and_quantised(x, shift, scale)
         quantised = codes, row_scales
         return lora_linear(y, linear.weight, linear.adapter, compact=options.compact, quantised=quantised)

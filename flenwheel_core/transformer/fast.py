@@ -14,8 +14,9 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from flenwheel_core.adapters.lora_linear import Adapter
-from flenwheel_core.kernels.frozen_product import times_vector
-from flenwheel_core.kernels.frozen_weights import Fp8Weight, FrozenWeight, Storage, dequantise, store, transposed_codes
+from flenwheel_core.kernels.frozen_weights import Fp8Weight, FrozenWeight, Storage, dequantise, store
+from flenwheel_core.kernels.transpose import transposed_codes
+from flenwheel_core.kernels.vector import times_vector
 from flenwheel_core.transformer.blocks import Linear, block_options
 from flenwheel_core.transformer.plan import AdapterPlan, FastPlan
 from flenwheel_core.transformer.sources import WeightSource, load_blocks

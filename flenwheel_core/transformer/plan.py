@@ -6,6 +6,10 @@ from dataclasses import dataclass, field
 import torch
 
 from flenwheel_core.kernels.frozen_weights import Storage
+from flenwheel_core.kernels.table import kernel_line
+
+OTHER_MODULES = "kernels: none of ours, diffusers' own modules compute everything"
+"""What the log says where no fast transformer is built."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,10 @@ class FastPlan:
     def recomputed(self, kind: int) -> int:
         """How many blocks of this kind are recomputed."""
         return self.recompute[kind] if kind < len(self.recompute) else 0
+
+    def kernel_line(self, device: torch.device) -> str:
+        """A line for the log: which kernels run on this device with this plan, which do not, and why."""
+        return kernel_line(device, fp8="fp8" in (self.storage, self.modulation), cudnn=self.cudnn)
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,11 @@ import torch
 
 from flenwheel_core.adapters.lora_linear import Adapter, lora_linear
 from flenwheel_core.kernels.attention import attention, cudnn_attention_works
-from flenwheel_core.kernels.check import KERNELS, kernel_works
-from flenwheel_core.kernels.frozen_product import quantise
-from flenwheel_core.kernels.frozen_weights import Storage, quantise_rows, store, transposed_codes
+from flenwheel_core.kernels.frozen_weights import Storage, store
 from flenwheel_core.kernels.gelu import gelu
+from flenwheel_core.kernels.quantise import quantise, quantise_rows
+from flenwheel_core.kernels.table import KERNELS
+from flenwheel_core.kernels.transpose import transposed_codes
 
 CARD = "cuda"
 
@@ -20,7 +21,8 @@ def random(*shape: int, seed: int, scale: float = 1.0) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_every_kernel_of_ours_can_be_used_here(name: str) -> None:
-    assert kernel_works(name, torch.device(CARD, 0))
+    state = KERNELS[name].state(torch.device(CARD, 0))
+    assert state.works, state.reason
 
 
 @pytest.mark.parametrize("width", [96, 3072, 15360, 21504, 40000])

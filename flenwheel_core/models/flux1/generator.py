@@ -18,6 +18,7 @@ from flenwheel_core.models.flux1.loading import FluxModel, find_model
 from flenwheel_core.models.flux1.lora_host import flux_host
 from flenwheel_core.models.flux1.memory import TEXT_TOKENS, ChosenDrawing, choose_drawing
 from flenwheel_core.models.protocols import WORKING, GenerateJob, Made, Working
+from flenwheel_core.transformer.plan import OTHER_MODULES
 
 if TYPE_CHECKING:
     from diffusers import FluxPipeline
@@ -82,6 +83,9 @@ class FluxGenerator:
         if self._chosen is not None and self._chosen.memory.tile_px is not None:
             vae.tile_sample_min_size = self._chosen.memory.tile_px
             vae.tile_latent_min_size = self._chosen.memory.tile_px // 8
+        if self._chosen is not None:
+            fast = self._chosen.fast
+            self._working.note(OTHER_MODULES if fast is None else fast.kernel_line(self._model.device))
         if self._chosen is not None and self._chosen.fast is not None:
             adapted = load_with_loras(self._model, self._chosen.fast, self._loras, cache=self._cache)
             return drawing_pipeline(self._model, adapted.transformer, vae)

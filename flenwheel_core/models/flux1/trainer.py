@@ -30,6 +30,7 @@ from flenwheel_core.models.flux1.loading import FluxModel, find_model
 from flenwheel_core.models.flux1.memory import ChosenPlan, plan_training
 from flenwheel_core.models.flux1.task import FluxItem, FluxTask
 from flenwheel_core.store.pictures import encode_png
+from flenwheel_core.transformer.plan import OTHER_MODULES
 
 if TYPE_CHECKING:
     from diffusers import FluxPipeline
@@ -128,9 +129,11 @@ def _adapt(
 ) -> AdaptedTransformer:
     lora = job.recipe.lora
     if chosen is not None:
+        hooks.note(chosen.plan.kernel_line(model.device))
         return start_fast(model, chosen.plan, lora, seed=job.seed, cache=cache)
     adapted = put_on(model.load_transformer(), lora, seed=job.seed)
     if model.device.type == "cuda":
+        hooks.note(OTHER_MODULES)
         hooks.note("this adapter trains through diffusers' own modules: slower, and every block is recomputed")
         torch.backends.cuda.enable_cudnn_sdp(
             False

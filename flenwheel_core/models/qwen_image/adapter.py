@@ -16,7 +16,7 @@ from flenwheel_core.models.qwen_image.loading import QwenEditModel
 from flenwheel_core.models.qwen_image.memory import plan_recompute
 from flenwheel_core.recipes.train import LoraRecipe, TrainingRecipe
 from flenwheel_core.transformer.adapted import start_matrices, with_lora
-from flenwheel_core.transformer.plan import AdapterPlan, FastPlan
+from flenwheel_core.transformer.plan import OTHER_MODULES, AdapterPlan, FastPlan
 from flenwheel_core.transformer.shell import linear_shapes, transformer_config
 from flenwheel_core.transformer.sources import FolderSource
 
@@ -80,12 +80,15 @@ def adapt(
             compile=recipe.compile is not False,
             cudnn=cudnn_attention_works(model.device, int(config["attention_head_dim"])),
         )
+        working.note(plan.kernel_line(model.device))
         adapted = start_fast(model, config, plan, ranks, adapter_scales(ranks, recipe.lora), seed=seed)
         cast(FastQwen, adapted.transformer).keep_attention = recompute.attention_kept
         return adapted
     transformer = model.load_transformer()
-    if model.device.type == "cuda" and (model.storage != "bf16" or working.memory_level > 0):
-        transformer.enable_gradient_checkpointing()
+    if model.device.type == "cuda":
+        working.note(OTHER_MODULES)
+        if model.storage != "bf16" or working.memory_level > 0:
+            transformer.enable_gradient_checkpointing()
     transformer.train()
     return put_on(transformer, recipe.lora, seed=seed)
 

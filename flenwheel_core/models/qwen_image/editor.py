@@ -24,6 +24,7 @@ from flenwheel_core.models.qwen_image.encoding import Instruction, encode_instru
 from flenwheel_core.models.qwen_image.fast_drawing import choose_drawing, fast_plan, load_fast
 from flenwheel_core.models.qwen_image.loading import Phase, QwenEditModel, check_machine, find_parts
 from flenwheel_core.models.qwen_image.lora_host import read_editor_loras
+from flenwheel_core.transformer.plan import OTHER_MODULES
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKLQwenImage, FlowMatchEulerDiscreteScheduler, QwenImageTransformer2DModel
@@ -143,6 +144,10 @@ class QwenEditor:
     def _load(self) -> "tuple[QwenImageTransformer2DModel, FlowMatchEulerDiscreteScheduler, AutoencoderKLQwenImage]":
         plan = fast_plan(self._model)
         transformer: Any = load_fast(self._model, plan, self._loras) if plan is not None else None
+        if plan is not None and transformer is not None:
+            self._working.note(plan.kernel_line(self._model.device))
+        elif self._model.device.type == "cuda":
+            self._working.note(OTHER_MODULES)
         if transformer is None:
             self._model = replace(self._model, storage=self._model.diffusers_storage)
             transformer = self._model.load_transformer()
