@@ -15,9 +15,9 @@ from flenwheel_core.kernels.frozen_product import (
     fp8_product_backward,
     nf4_product,
     nf4_product_backward,
-    quantise,
 )
 from flenwheel_core.kernels.frozen_weights import Fp8Weight, FrozenWeight, Nf4Weight
+from flenwheel_core.kernels.quantise import quantise
 
 
 class Adapter(NamedTuple):

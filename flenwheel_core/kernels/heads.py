@@ -171,6 +171,4 @@ def _check(device: torch.device) -> bool:
     return True
 
 
-HEADS = Kernel(
-    "heads", "norm and rotation of heads", _check, ops=("flenwheel::join_heads", "flenwheel::part_heads")
-)
+HEADS = Kernel("heads", "norm and rotation of heads", _check, ops=("flenwheel::join_heads", "flenwheel::part_heads"))

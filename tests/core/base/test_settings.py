@@ -102,6 +102,33 @@ def test_a_value_that_cannot_be_used_is_explained(monkeypatch: pytest.MonkeyPatc
         Settings()
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("modulated,gelu", ("modulated", "gelu")),
+        ("Modulated, GELU", ("modulated", "gelu")),
+        ('["heads"]', ("heads",)),
+        ("all", ("all",)),
+        ("", ()),
+    ],
+)
+def test_kernels_are_turned_off_by_name(written: str, read: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLENWHEEL_KERNELS_OFF", written)
+    assert Settings().kernels_off == read
+
+
+def test_kernels_are_turned_off_by_name_in_a_toml_file(place: Path) -> None:
+    for written in ('"modulated,gelu"', '["modulated", "gelu"]'):
+        (place / "flenwheel.toml").write_text(f"kernels_off = {written}\n")
+        assert Settings().kernels_off == ("modulated", "gelu")
+
+
+def test_a_kernel_that_is_none_is_refused_with_those_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLENWHEEL_KERNELS_OFF", "gelu,geglu")
+    with pytest.raises(RecipeError, match=r"(?s)no kernel geglu.*quantise, transpose.*gelu, attention; or all"):
+        Settings()
+
+
 def test_the_environment_wins_over_dotenv_and_that_over_toml(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (place / "flenwheel.toml").write_text('gpu = "2"\nslot = "toml"\nauthor = "toml"\n')
     (place / ".env").write_text("FLENWHEEL_GPU=1\nFLENWHEEL_SLOT=dotenv\n")

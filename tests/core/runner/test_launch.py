@@ -171,6 +171,17 @@ def test_full_disk_is_a_clear_error_and_loses_nothing(settings: Settings, tmp_pa
     assert len(list(store.files.list("blobs"))) == 1
 
 
+def test_kernels_that_are_off_are_off_in_the_stage(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for off in ((), ("modulated", "gelu"), ("all",)):
+        wanted = settings.model_copy(update={"kernels_off": off})
+        for name, value in child_environment(wanted, None).items():
+            monkeypatch.setenv(name, value)
+        assert Settings().kernels_off == off
+
+
 def test_threads_of_a_stage_spin_shortly_unless_the_user_says_how(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

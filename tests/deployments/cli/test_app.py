@@ -95,6 +95,12 @@ def test_doctor_names_a_variable_that_does_nothing(
     assert code == 1 and "FLENWHEEL_CACHE in the environment is no setting" in out and "STUDIO_PORT" not in out
 
 
+def test_doctor_says_which_kernels_run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLENWHEEL_GPU", "cpu")
+    code, out, _ = run(capsys, "doctor")
+    assert code == 0 and "kernels: none, PyTorch computes everything (no NVIDIA card is used)" in " ".join(out.split())
+
+
 def test_doctor_reports_a_leftover_and_removes_it(capsys: pytest.CaptureFixture[str], settings: Settings) -> None:
     folder = settings.root / "stage-killed"
     folder.mkdir(parents=True)

@@ -40,6 +40,7 @@ def test_children_see_the_same_settings(tmp_path: Path, monkeypatch: pytest.Monk
     settings = Settings(
         workspace=tmp_path,
         gpu="cpu",
+        kernels_off=("modulated", "gelu"),
         host="::",
         token=SecretStr("a-secret-of-the-team"),
         studio_url="https://studio.example",
@@ -50,7 +51,7 @@ def test_children_see_the_same_settings(tmp_path: Path, monkeypatch: pytest.Monk
     for name, value in settings_environment(settings).items():
         monkeypatch.setenv(name, value)
     again = Settings()
-    for field in ("host", "token", "studio_url", "prefect_url", "trusted_proxies"):
+    for field in ("kernels_off", "host", "token", "studio_url", "prefect_url", "trusted_proxies"):
         assert getattr(again, field) == getattr(settings, field), field
 
 

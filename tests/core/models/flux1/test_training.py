@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import IO
 
 import pytest
 from PIL import Image
@@ -60,7 +61,7 @@ def request(store: Store) -> TrainRequest:
     )
 
 
-def start(folder: Path, stage: str, data: bytes) -> subprocess.Popen[bytes]:
+def start(folder: Path, stage: str, data: bytes, log: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{stage}.json").write_bytes(data)
     command = [
@@ -72,12 +73,28 @@ def start(folder: Path, stage: str, data: bytes) -> subprocess.Popen[bytes]:
         str(folder / f"{stage}.result"),
     ]
     environment = os.environ | {"FLENWHEEL_WORKSPACE": str(folder), "FLENWHEEL_GPU": "cpu"}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(command, env=environment, stdout=log or subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def finished(folder: Path, data: bytes) -> TrainResult:
     assert start(folder, "train", data).wait() == 0
     return TrainResult.from_bytes((folder / "train.result").read_bytes(), where="result")
+
+
+def test_the_log_says_which_kernels_run(tmp_path: Path) -> None:
+    made = request(Store((tmp_path / "store").as_uri()))
+    changes = {
+        "steps": 1,
+        "batch_size": 1,
+        "weight_format": "fp8",
+        "prior": {"method": "off"},
+        "sampling": {"every_steps": 0},
+    }
+    recipe = TrainingRecipe.model_validate(made.recipe.model_dump(mode="json") | changes)
+    data = made.model_copy(update={"recipe": recipe}).to_bytes()
+    with (tmp_path / "log").open("wb") as log:
+        assert start(tmp_path, "train", data, log).wait() == 0
+    assert "kernels: none, PyTorch computes everything (needs an NVIDIA card)" in (tmp_path / "log").read_text()
 
 
 def interrupt(folder: Path, data: bytes, how: signal.Signals, after_step: int) -> int:
