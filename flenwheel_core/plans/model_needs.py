@@ -6,7 +6,8 @@ from pathlib import Path
 from flenwheel_core.base.errors import FlenwheelError, MissingWeightsError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.models.hub import HubModel, HubUnreachableError, ask_hub, find_here, find_without_network
-from flenwheel_core.models.known_models import FACE_LICENCE, KNOWN_MODELS, SHIPPED_LICENCE
+from flenwheel_core.models.hub_file import HubFile, ask_file, file_here, hub_file
+from flenwheel_core.models.known_models import FACE_LICENCE, KNOWN_FILES, KNOWN_MODELS, SHIPPED_LICENCE
 from flenwheel_core.models.model_files import folder_files
 from flenwheel_core.models.pinning import ROLES, ModelUse, chosen
 from flenwheel_core.models.references import hub_reference, is_commit, resolve_model
@@ -18,7 +19,7 @@ class ModelNeed:
     """One model of a recipe."""
 
     reference: str
-    uses: tuple[ModelUse, ...]
+    uses: tuple[str, ...]
     licence: str = ""
     gated: bool = False
     size_bytes: int | None = None
@@ -41,7 +42,9 @@ def model_needs(recipe: Recipe, settings: Settings, *, ask: bool = True) -> list
         reference = getattr(recipe.models, use)
         if reference is not None:
             uses.setdefault(reference, []).append(use)
-    return [_need(recipe, reference, tuple(names), settings, ask) for reference, names in uses.items()]
+    found = [_need(recipe, reference, tuple(names), settings, ask) for reference, names in uses.items()]
+    files = [file for lora in recipe.enrich.loras if (file := hub_file(lora.file)) is not None]
+    return [*found, *(_lora(file, settings, ask) for file in files)]
 
 
 def _need(recipe: Recipe, reference: str, uses: tuple[ModelUse, ...], settings: Settings, ask: bool) -> ModelNeed:
@@ -86,6 +89,27 @@ def _on_the_hub(
         return ModelNeed(reference, uses, licence, gated, _size(here))
     size = known.size_bytes if known else None
     return ModelNeed(reference, uses, licence, gated, size, size, note)
+
+
+def _lora(file: HubFile, settings: Settings, ask: bool) -> ModelNeed:
+    known = KNOWN_FILES.get(f"{file.hub_id}:{file.path}")
+    licence, size = (known.licence, known.size_bytes) if known else ("", None)
+    here = file_here(file, settings)
+    if here is not None and (is_commit(file.revision) or not ask):
+        return ModelNeed(str(file), ("editor LoRA",), licence, size_bytes=here.stat().st_size)
+    note = ""
+    if ask:
+        try:
+            asked = ask_file(file, settings)
+            facts = asked.licence, asked.gated, asked.size_bytes, asked.remaining_bytes
+            return ModelNeed(str(file), ("editor LoRA",), *facts, hub=asked)
+        except HubUnreachableError:
+            note = "the Hub does not answer"
+        except MissingWeightsError as error:
+            note = error.what
+    if here is not None:
+        return ModelNeed(str(file), ("editor LoRA",), licence, size_bytes=here.stat().st_size)
+    return ModelNeed(str(file), ("editor LoRA",), licence, False, size, size, note)
 
 
 def _faces(reference: str, settings: Settings) -> tuple[str, int | None]:

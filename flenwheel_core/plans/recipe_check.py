@@ -7,6 +7,7 @@ from flenwheel_core.base.errors import FlenwheelError, InputError
 from flenwheel_core.base.given_path import given_path, is_file, is_folder
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.identity.face_weights import FACE_MODELS
+from flenwheel_core.models.hub_file import hub_file
 from flenwheel_core.models.pinning import ROLES, ModelUse, chosen
 from flenwheel_core.models.references import hub_reference, is_hub_id, resolve_model
 from flenwheel_core.models.registry import require_kind
@@ -23,6 +24,7 @@ def recipe_problems(recipe: Recipe, settings: Settings) -> list[str]:
 def recipe_notes(recipe: Recipe) -> list[str]:
     """What a person may want to know of a recipe that is usable."""
     references = [reference for use in ROLES if (reference := chosen(recipe, use)) and hub_reference(reference)]
+    references += [lora.file for lora in recipe.enrich.loras if hub_file(lora.file) is not None]
     if not references:
         return []
     return [
@@ -61,6 +63,8 @@ def _faces(use: ModelUse, reference: str) -> Iterator[str]:
 
 def _loras(recipe: Recipe) -> Iterator[str]:
     for lora in recipe.enrich.loras:
+        if hub_file(lora.file) is not None:
+            continue
         path = given_path(lora.file)
         if path.suffix != ".safetensors" or not is_file(path):
             yield f"enrich.loras: there is no .safetensors file {lora.file}"

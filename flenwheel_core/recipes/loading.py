@@ -44,13 +44,38 @@ def find_recipe(name_or_path: str) -> Path:
 def load_recipe(name_or_path: str) -> Recipe:
     """The recipe of that name or file; raises RecipeError that names the wrong key and the nearest right one."""
     path = find_recipe(name_or_path)
+    return parse_recipe(recipe_content(path), str(path))
+
+
+def recipe_content(path: Path, heirs: tuple[Path, ...] = ()) -> dict[str, Json]:
+    """The choices in a recipe file, over those of the recipe that it `extends`; tables are merged, everything else is replaced."""
     try:
-        content = tomllib.loads(read_settings_text(path))
+        content: dict[str, Json] = tomllib.loads(read_settings_text(path))
     except RecursionError as error:
         raise RecipeError(f"{path} is no TOML file.", why="its brackets are nested too deeply.") from error
     except ValueError as error:  # what TOML says, and a number of thousands of digits
         raise RecipeError(f"{path} is no TOML file.", why=str(error), remedy="Mend the line it names.") from error
-    return parse_recipe(content, str(path))
+    parent = content.pop("extends", None)
+    if parent is None:
+        return content
+    if not isinstance(parent, str):
+        raise RecipeError(
+            f"{path} extends {parent!r}.", remedy="Write the name of a recipe, or the path of a .toml file."
+        )
+    found = find_recipe(parent)
+    if found in (path, *heirs):
+        raise RecipeError(
+            f"{path} extends itself.", why=f"{parent} leads back to it.", remedy="Take `extends` out of one of them."
+        )
+    return _over(recipe_content(found, (path, *heirs)), content)
+
+
+def _over(below: dict[str, Json], above: dict[str, Json]) -> dict[str, Json]:
+    merged = dict(below)
+    for key, value in above.items():
+        standing = merged.get(key)
+        merged[key] = _over(standing, value) if isinstance(standing, dict) and isinstance(value, dict) else value
+    return merged
 
 
 def parse_recipe(content: dict[str, Json], where: str) -> Recipe:

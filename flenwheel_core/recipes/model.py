@@ -30,7 +30,7 @@ class ModelChoices(Document):
 class EditorLora(Document):
     """A LoRA the editor always wears, such as a camera-angle, relighting or few-step one."""
 
-    file: str = Field(description="Path of its safetensors file.")
+    file: str = Field(description="Path of its safetensors file, or hub-id@revision:PATH of one on the Hub.")
     weight: float = Field(default=1.0, ge=-2, le=2, description="Weight it is applied with.")
 
 

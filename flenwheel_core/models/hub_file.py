@@ -1,0 +1,137 @@
+"""Single files on the Hub, such as a few-step LoRA: `hub-id@revision:path/in/the/repository.safetensors`."""
+
+import logging
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flenwheel_core.base.errors import MissingWeightsError
+from flenwheel_core.models.digests import file_digests
+from flenwheel_core.models.hub import (
+    HubModel,
+    HubUnreachableError,
+    explained,
+    hub_cache,
+    require_access,
+    require_disk,
+    snapshot_here,
+)
+from flenwheel_core.models.references import digest_memory, is_commit
+
+if TYPE_CHECKING:
+    from flenwheel_core.base.settings import Settings
+
+_FORM = re.compile(r"([A-Za-z0-9][\w.-]*/[\w.-]+)@([^:@]+):([^:]+\.safetensors)")
+_TIMEOUT_SECONDS = 30.0
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """Where a file is on the Hub."""
+
+    hub_id: str
+    revision: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.hub_id}@{self.revision}:{self.path}"
+
+
+def hub_file(text: str) -> HubFile | None:
+    """The file on the Hub that a recipe names; None for a path of this machine."""
+    found = _FORM.fullmatch(text.strip())
+    if found is None or ".." in Path(found[3]).parts or found[3].startswith("/"):
+        return None
+    return HubFile(*found.groups())
+
+
+def file_here(file: HubFile, settings: "Settings") -> Path | None:
+    """The file, if it was fetched before. Never asks the Hub."""
+    folder = snapshot_here(file.hub_id, file.revision, settings)
+    path = None if folder is None else folder / file.path
+    return path if path is not None and path.is_file() else None
+
+
+def ask_file(file: HubFile, settings: "Settings") -> HubModel:
+    """What the Hub says of a file, as a model of this one file. Raises HubUnreachableError, MissingWeightsError."""
+    from huggingface_hub import HfApi
+
+    with explained(file.hub_id, file.revision):
+        info = HfApi().model_info(file.hub_id, revision=file.revision, files_metadata=True, timeout=_TIMEOUT_SECONDS)
+    listed = {one.rfilename: one for one in info.siblings or []}
+    if file.path not in listed:
+        raise MissingWeightsError(
+            f"{file.hub_id} holds no file {file.path}.",
+            remedy="Check the path on the model's page, under Files and versions.",
+        )
+    found = listed[file.path]
+    card = info.card_data
+    licence = str((card.get("license_name") or card.get("license")) if card is not None else "") or "not stated"
+    size = int(found.size or 0)
+    commit = str(info.sha)
+    here = file_here(replace(file, revision=commit), settings) is not None
+    digests = {} if found.lfs is None else {file.path: str(found.lfs.sha256)}
+    return HubModel(
+        file.hub_id,
+        file.revision,
+        commit,
+        licence,
+        bool(info.gated),
+        {file.path: size},
+        digests,
+        0 if here else size,
+    )
+
+
+def fetch_file(file: HubFile, settings: "Settings") -> tuple[HubFile, Path]:
+    """The file with its commit, and where it lies here; fetched if it is not here, and compared with the digest that the Hub names.
+
+    Without network a file that is here is taken. Raises MissingWeightsError and ResourceError.
+    """
+    here = file_here(file, settings)
+    if here is not None and is_commit(file.revision):
+        return file, here
+    try:
+        asked = ask_file(file, settings)
+    except HubUnreachableError as error:
+        if here is None:
+            raise
+        _log.info("%s: taken as it is here. %s", file, error.what)
+        return replace(file, revision=_commit_of(here, file)), here
+    return replace(file, revision=asked.commit), fetch_asked(asked, settings)
+
+
+def fetch_asked(asked: HubModel, settings: "Settings") -> Path:
+    """Fetches the one file of `ask_file`. A file that arrives damaged is removed again."""
+    from huggingface_hub import hf_hub_download
+
+    require_access(asked)
+    require_disk([asked], settings)
+    (path,) = asked.sizes
+    if asked.remaining_bytes:
+        _log.info("fetching %s: %.2f GiB (%s)", path, asked.remaining_bytes / 2**30, asked.licence)
+    with explained(asked.hub_id, asked.commit):
+        found = Path(hf_hub_download(asked.hub_id, path, revision=asked.commit, cache_dir=hub_cache(settings)))
+    wanted = asked.sha256.get(path)
+    if wanted is not None and file_digests([found], digest_memory(settings)) != [wanted]:
+        found.resolve().unlink(missing_ok=True)
+        found.unlink(missing_ok=True)
+        raise MissingWeightsError(
+            f"{path} of {asked.hub_id} arrived damaged and was removed.",
+            why="its bytes are not those that the Hub names.",
+            remedy="Fetch it again; if it happens twice, check the disk and the network.",
+        )
+    return found
+
+
+def pin_file(text: str, settings: "Settings") -> str:
+    """The reference with its commit, fetched; paths of this machine stay as they are."""
+    file = hub_file(text)
+    return text if file is None else str(fetch_file(file, settings)[0])
+
+
+def _commit_of(path: Path, file: HubFile) -> str:
+    """The commit is the name of the snapshot's folder."""
+    return path.parents[len(Path(file.path).parts) - 1].name
