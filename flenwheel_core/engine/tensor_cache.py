@@ -23,14 +23,15 @@ class TensorCache:
         except (OSError, SafetensorError):
             return None
 
-    def put(self, key: Json, tensors: Mapping[str, torch.Tensor]) -> None:
+    def put(self, key: Json, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Keeps tensors, and returns them as the file holds them: their memory is the file's, which the system may take back."""
         write_atomically(self._file(key), tensor_bytes(tensors))
+        return read_tensors(self._file(key))[0]
 
     def get_or_make(self, key: Json, make: Callable[[], Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
         found = self.get(key)
         if found is None:
-            found = dict(make())
-            self.put(key, found)
+            found = self.put(key, make())
         return found
 
     def _file(self, key: Json) -> Path:

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from flenwheel_core.memory.drawing import TILE_OVERLAP_PX, DrawingPlan
 from flenwheel_core.models.protocols import WORKING, EditJob, Made, Working
 from flenwheel_core.models.qwen_image.conditioning import NO_PROMPT, EditSizes, decode_latents, to_picture
 from flenwheel_core.models.qwen_image.drawing import draw
-from flenwheel_core.models.qwen_image.encoding import Instruction, encode_instructions, encode_pictures
+from flenwheel_core.models.qwen_image.encoding import Instruction, Picture, encode_instructions, encode_pictures
 from flenwheel_core.models.qwen_image.fast_drawing import choose_drawing, fast_plan, load_fast
 from flenwheel_core.models.qwen_image.loading import Phase, QwenEditModel, check_machine, find_parts
 from flenwheel_core.models.qwen_image.lora_host import read_editor_loras
@@ -83,7 +84,7 @@ class QwenEditor:
         texts = encode_instructions(self._model, [*wanted, *unwanted], self._cache)
         negatives = iter(texts[len(wanted) :])
         negative = [next(negatives) if needs else None for needs in guided]
-        references = self._references(waiting, sizes)
+        references = self._references(wanted, sizes)
         if self._parts is None:
             with self._model.phase("loading"):
                 self._parts = self._load()
@@ -106,12 +107,12 @@ class QwenEditor:
         budget = self._model.budget_gib
         self._working.note(f"memory plan: {self._plan.describe()} of {budget:.1f} GiB; encoder in {encoder}")
 
-    def _references(self, jobs: Sequence[EditJob], sizes: Sequence[EditSizes]) -> list[Tensor]:
-        """The clean latents (1, tokens, channels) of each job's pictures, one behind the other."""
+    def _references(self, instructions: Sequence[Instruction], sizes: Sequence[EditSizes]) -> list[Tensor]:
+        """The clean latents (1, tokens, channels) of each edit's pictures, one behind the other."""
         pictures = [
             (picture, size)
-            for job, planned in zip(jobs, sizes, strict=True)
-            for picture, size in zip(job.images, planned.references, strict=True)
+            for instruction, planned in zip(instructions, sizes, strict=True)
+            for picture, size in zip(instruction.pictures, planned.references, strict=True)
         ]
         latents = iter(encode_pictures(self._model, pictures, self._cache))
         return [torch.cat([next(latents) for _ in planned.references])[None] for planned in sizes]
@@ -163,8 +164,13 @@ class QwenEditor:
         free_memory()
 
 
+def _given(image: Image) -> Image:
+    return image
+
+
 def _instruction(job: EditJob, prompt: str) -> Instruction:
-    return Instruction(prompt, job.images, job.sampler.width * job.sampler.height)
+    pictures = tuple(Picture.of(partial(_given, image)) for image in job.images)
+    return Instruction(prompt, pictures, job.sampler.width * job.sampler.height)
 
 
 @contextmanager

@@ -3,8 +3,9 @@
 An editing prompt's embedding depends on its pictures, so their pixels are part of its key.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from PIL import Image
@@ -27,11 +28,26 @@ from flenwheel_core.models.qwen_image.loading import QwenEditModel
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A picture that is loaded when its pixels are needed: many lessons do not fit the memory at once."""
+
+    size: tuple[int, int]
+    digest: str
+    load: Callable[[], Image.Image]
+
+    @classmethod
+    def of(cls, load: Callable[[], Image.Image]) -> Self:
+        """The picture that `load` gives; it is looked at once, for its size and digest."""
+        image = load()
+        return cls(image.size, picture_digest(image), load)
+
+
+@dataclass(frozen=True)
 class Instruction:
     """A prompt with the pictures it speaks of, source first."""
 
     prompt: str
-    pictures: tuple[Image.Image, ...]
+    pictures: tuple[Picture, ...]
     area: int
     """Pixels of the result, about."""
 
@@ -44,7 +60,7 @@ class Instruction:
         return {
             "kind": "qwen edit prompt",
             "text": prompt_text(self.prompt, len(self.pictures), model.revision),
-            "pictures": [picture_digest(picture) for picture in self.pictures],
+            "pictures": [picture.digest for picture in self.pictures],
             "shown": [list(size) for size in sizes.shown],
             "positions": model.positions.value,
             "encoder": encoder,
@@ -68,21 +84,18 @@ def encode_instructions(model: QwenEditModel, instructions: Sequence[Instruction
                 found[index] = found[index] or cache.get(keys[index])
                 if found[index] is None:
                     shown = [
-                        resize(picture, size)
+                        resize(picture.load(), size)
                         for picture, size in zip(instruction.pictures, instruction.sizes(model).shown, strict=True)
                     ]
                     hidden = encode_prompt(
                         encoder, processor, instruction.prompt, shown, model.revision, model.positions
                     )
-                    found[index] = {"hidden": hidden.to("cpu").contiguous()}
-                    cache.put(keys[index], found[index] or {})
+                    found[index] = cache.put(keys[index], {"hidden": hidden.to("cpu").contiguous()})
             del encoder, processor
     return [tensors["hidden"] for tensors in found if tensors is not None]
 
 
-def encode_pictures(
-    model: QwenEditModel, pictures: Sequence[tuple[Image.Image, Size]], cache: TensorCache
-) -> list[Tensor]:
+def encode_pictures(model: QwenEditModel, pictures: Sequence[tuple[Picture, Size]], cache: TensorCache) -> list[Tensor]:
     """Clean packed latents (tokens, channels) of pictures at given sizes, float32, on the CPU."""
     vae_digest = model.part_digest("vae")
     vae = None
@@ -91,7 +104,7 @@ def encode_pictures(
         for picture, size in pictures:
             key: Json = {
                 "kind": "qwen latents",
-                "picture": picture_digest(picture),
+                "picture": picture.digest,
                 "size": list(size),
                 "vae": vae_digest,
                 "dtype": str(model.dtype),
@@ -100,9 +113,8 @@ def encode_pictures(
             if tensors is None:
                 vae = vae or model.load_vae()
                 with torch.no_grad():
-                    packed = encode_pixels(vae, pixels_of(picture, size))
-                tensors = {"latents": packed[0].float().cpu().contiguous()}
-                cache.put(key, tensors)
+                    packed = encode_pixels(vae, pixels_of(picture.load(), size))
+                tensors = cache.put(key, {"latents": packed[0].float().cpu().contiguous()})
             result.append(tensors["latents"])
         del vae
         free_memory()

@@ -16,7 +16,7 @@ from flenwheel_core.images.difference import changed_region
 from flenwheel_core.models.protocols import Working
 from flenwheel_core.models.qwen_image.adapter import adapt, lora_file
 from flenwheel_core.models.qwen_image.conditioning import NO_PROMPT, PIXELS_PER_TOKEN, Size
-from flenwheel_core.models.qwen_image.encoding import Instruction, encode_instructions, encode_pictures
+from flenwheel_core.models.qwen_image.encoding import Instruction, Picture, encode_instructions, encode_pictures
 from flenwheel_core.models.qwen_image.fast import FastQwen
 from flenwheel_core.models.qwen_image.loading import QwenEditModel, find_model
 from flenwheel_core.models.qwen_image.task import Aim, EditExample, EditTask, shapes_of
@@ -71,10 +71,13 @@ def train_editor(model: QwenEditModel, job: EditTrainJob, hooks: TrainHooks, cac
 
 
 def encode_lessons(model: QwenEditModel, job: EditTrainJob, cache: TensorCache) -> list[EditExample]:
-    """Every lesson as tensors: prompts with their source, clean latents of source and target, loss weights."""
+    """Every lesson as tensors: prompts with their source, clean latents of source and target, loss weights.
+
+    Pictures are read when they are needed, one lesson at a time.
+    """
     area = job.recipe.resolution**2
-    sources = [lesson.load_source() for lesson in job.lessons]
-    targets = [lesson.load_target() for lesson in job.lessons]
+    sources = [Picture.of(lesson.load_source) for lesson in job.lessons]
+    targets = [Picture.of(lesson.load_target) for lesson in job.lessons]
     wanted = [Instruction(lesson.prompt, (source,), area) for lesson, source in zip(job.lessons, sources, strict=True)]
     unasked = job.recipe.caption_dropout > 0 or job.distilled_guidance != 1
     empty = [Instruction(NO_PROMPT, (source,), area) for source in sources] if unasked else []
@@ -95,32 +98,33 @@ def encode_lessons(model: QwenEditModel, job: EditTrainJob, cache: TensorCache) 
             references=latents[index],
             prompt=prompts[index],
             empty=empties[index],
-            region=_region(job, job.lessons[index], sources[index], targets[index], sizes[index].target),
-            wrong=_wrong(job, job.lessons[index], targets[index], sizes[index].target),
+            region=_region(job, job.lessons[index], sizes[index].target),
+            wrong=_wrong(job, job.lessons[index], sizes[index].target),
             weight=job.lessons[index].weight,
         )
         for index in range(count)
     ]
 
 
-def _region(job: EditTrainJob, lesson: EditLesson, source: "Image", target: "Image", size: Size) -> torch.Tensor | None:
+def _region(job: EditTrainJob, lesson: EditLesson, size: Size) -> torch.Tensor | None:
     """(target tokens, 1) loss weights: where the edit changes the picture, where it must not, and where the editor was wrong."""
     wrong = lesson.load_rejected if job.mistake_weight != 1 else None
     if job.changed_weight == job.kept_weight and wrong is None:
         return None
-    weights = job.kept_weight + (job.changed_weight - job.kept_weight) * _between(source, target, size)
+    target = lesson.load_target()
+    weights = job.kept_weight + (job.changed_weight - job.kept_weight) * _between(lesson.load_source(), target, size)
     if wrong is not None:
         weights = weights * (1 + (job.mistake_weight - 1) * _mistake(wrong(), target, size))
     return weights
 
 
-def _wrong(job: EditTrainJob, lesson: EditLesson, target: "Image", size: Size) -> torch.Tensor | None:
+def _wrong(job: EditTrainJob, lesson: EditLesson, size: Size) -> torch.Tensor | None:
     """(target tokens, 1): where the editor's own answer was wrong; None if its answer is not known, or nobody asks."""
     if job.anchor == 0 or (lesson.load_rejected is None and not lesson.approved):
         return None
     if lesson.load_rejected is None:
         return torch.zeros(size[1] // PIXELS_PER_TOKEN * (size[0] // PIXELS_PER_TOKEN), 1)
-    return _mistake(lesson.load_rejected(), target, size)
+    return _mistake(lesson.load_rejected(), lesson.load_target(), size)
 
 
 def _mistake(rejected: "Image", target: "Image", size: Size) -> torch.Tensor:

@@ -1,7 +1,9 @@
 """Training the editor: the pipeline's own tensors, exact resume, regions, dropout with the picture kept, a file that loads back."""
 
 import threading
+import weakref
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -248,3 +250,25 @@ def test_resume_is_exact_and_the_file_loads_back(
         with open_editor(editor_folder, "tiny", settings, (LoraFile(tmp_path / "lora.safetensors", weight),)) as editor:
             pictures += [np.asarray(made.image) for made in editor.edit([edit])]
     assert (pictures[0] != pictures[1]).any()
+
+
+def test_pictures_of_lessons_are_held_one_lesson_at_a_time(
+    model: QwenEditModel, cache: TensorCache, tmp_path: Path
+) -> None:
+    alive: weakref.WeakSet[Image.Image] = weakref.WeakSet()
+    most = 0
+
+    def load(seed: int) -> Image.Image:
+        nonlocal most
+        image = picture(96, 96, seed)
+        alive.add(image)
+        most = max(most, len(alive))
+        return image
+
+    lessons = [
+        EditLesson("smiling", partial(load, 2 * number), partial(load, 2 * number + 1), partial(load, 99))
+        for number in range(8)
+    ]
+    examples = encode_lessons(model, job(tmp_path, *lessons, changed=2.0, mistake=3.0), cache)
+    assert len(examples) == 8
+    assert most <= 3, "source, target and rejected picture of one lesson"
