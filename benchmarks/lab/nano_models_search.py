@@ -27,7 +27,6 @@ from benchmarks.quality.nano_cells import CELLS
 from flenwheel_core.documents.images import ANGLES, EXPRESSIONS
 from flenwheel_core.models.embedded import weights_folder
 from flenwheel_core.nano.models.flux import TEXT_TOKENS, pack, unpack
-from flenwheel_core.nano.train.autoencoder import to_model
 from flenwheel_core.nano.world import (
     BACKGROUNDS,
     HELD_OUT_FROM,
@@ -39,6 +38,7 @@ from flenwheel_core.nano.world import (
     source_views,
 )
 from flenwheel_core.recipes.train import LoraRecipe
+from tools.nano_training.autoencoder import to_model
 
 FIRST = HELD_OUT_FROM + 600_000
 SOURCES = 12

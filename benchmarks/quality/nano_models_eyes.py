@@ -22,9 +22,9 @@ from flenwheel_core.nano.measure import (
 )
 from flenwheel_core.nano.models.flux import TEXT_TOKENS
 from flenwheel_core.nano.models.vlm import CAPTION_QUESTIONS, PICTURE_PX, SAME_QUESTIONS, chat
-from flenwheel_core.nano.train.data import label_values
-from flenwheel_core.nano.train.vlm_data import plain_caption
 from flenwheel_core.nano.world import HELD_OUT_FROM, Character, View, make_character, make_view, parse_caption, render
+from tools.nano_training.data import label_values
+from tools.nano_training.vlm_data import plain_caption
 
 FIRST_CHARACTER = HELD_OUT_FROM + 200_000
 FIRST_VIEW = 10**9

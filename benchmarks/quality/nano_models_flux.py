@@ -29,11 +29,6 @@ from flenwheel_core.models.registry import open_editor, open_generator
 from flenwheel_core.nano.measure import NanoEmbedder, NanoReader, Reading, Vectors, facts_of, shares_right
 from flenwheel_core.nano.models.flux import PICTURE_SIZE, TEXT_TOKENS
 from flenwheel_core.nano.threshold import SAME_CHARACTER
-from flenwheel_core.nano.train.autoencoder import psnr_db
-from flenwheel_core.nano.train.qwen_vae import QwenCodec
-from flenwheel_core.nano.train.qwen_vae import reconstruct as qwen_reconstruct
-from flenwheel_core.nano.train.vae import FluxCodec
-from flenwheel_core.nano.train.vae import reconstruct as flux_reconstruct
 from flenwheel_core.nano.world import (
     HELD_OUT_FROM,
     View,
@@ -47,6 +42,11 @@ from flenwheel_core.nano.world import (
     render,
 )
 from flenwheel_core.nano.world.views import VARIED
+from tools.nano_training.autoencoder import psnr_db
+from tools.nano_training.qwen_vae import QwenCodec
+from tools.nano_training.qwen_vae import reconstruct as qwen_reconstruct
+from tools.nano_training.vae import FluxCodec
+from tools.nano_training.vae import reconstruct as flux_reconstruct
 
 FIRST = HELD_OUT_FROM + 400_000
 PICTURES = 50

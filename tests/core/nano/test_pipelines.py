@@ -15,11 +15,6 @@ from flenwheel_core.models.protocols import EditJob
 from flenwheel_core.models.qwen_image.editor import open_editor
 from flenwheel_core.nano.measure import NanoEmbedder, NanoReader
 from flenwheel_core.nano.models.flux import PICTURE_SIZE, TEXT_TOKENS, image_ids
-from flenwheel_core.nano.train.autoencoder import psnr_db
-from flenwheel_core.nano.train.qwen_vae import QwenCodec
-from flenwheel_core.nano.train.qwen_vae import reconstruct as qwen_reconstruct
-from flenwheel_core.nano.train.vae import FluxCodec
-from flenwheel_core.nano.train.vae import reconstruct as flux_reconstruct
 from flenwheel_core.nano.world import (
     HELD_OUT_FROM,
     View,
@@ -30,6 +25,11 @@ from flenwheel_core.nano.world import (
     rare_name,
     render,
 )
+from tools.nano_training.autoencoder import psnr_db
+from tools.nano_training.qwen_vae import QwenCodec
+from tools.nano_training.qwen_vae import reconstruct as qwen_reconstruct
+from tools.nano_training.vae import FluxCodec
+from tools.nano_training.vae import reconstruct as flux_reconstruct
 
 FIRST = HELD_OUT_FROM + 77_000
 

@@ -12,8 +12,8 @@ from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 from flenwheel_core.models.embedded import weights_folder
 from flenwheel_core.nano.measure import NanoEmbedder, NanoReader, facts_of, shares_right, verify_pairs
 from flenwheel_core.nano.models.vlm import CAPTION_QUESTIONS, SAME_QUESTIONS, chat
-from flenwheel_core.nano.train.data import label_values
 from flenwheel_core.nano.world import HELD_OUT_FROM, Character, View, make_character, make_view, parse_caption, render
+from tools.nano_training.data import label_values
 
 WEIGHTS = Path(__file__).parents[3] / "flenwheel_core" / "nano" / "weights"
 MOST_BYTES = 48 * 2**20

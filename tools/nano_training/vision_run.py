@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from transformers import Dinov2ForImageClassification
 
 from flenwheel_core.nano.models.vision import save_vision
-from flenwheel_core.nano.train.loop import Plan, Training
-from flenwheel_core.nano.train.workspace import Run, fill, machine_facts, wait_for, write_json
+from tools.nano_training.loop import Plan, Training
+from tools.nano_training.workspace import Run, fill, machine_facts, wait_for, write_json
 
 PLAN = Plan(learning_rate=1.5e-3, weight_decay=0.03, ema_step=0.002)
 

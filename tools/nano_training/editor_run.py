@@ -11,11 +11,11 @@ from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 from flenwheel_core.nano.models.editor import build_transformer, normalise, save_pipeline
 from flenwheel_core.nano.models.flux import pack
 from flenwheel_core.nano.models.vlm import WIDTH
-from flenwheel_core.nano.train.conditions import CONDITION_TOKENS, encode_edits
-from flenwheel_core.nano.train.editor import EditLoss, EditorData, EditorModel, GuidedLoss
-from flenwheel_core.nano.train.loop import Plan, Training
-from flenwheel_core.nano.train.qwen_vae import load_trained
-from flenwheel_core.nano.train.workspace import Run, fill, machine_facts, wait_for, write_json
+from tools.nano_training.conditions import CONDITION_TOKENS, encode_edits
+from tools.nano_training.editor import EditLoss, EditorData, EditorModel, GuidedLoss
+from tools.nano_training.loop import Plan, Training
+from tools.nano_training.qwen_vae import load_trained
+from tools.nano_training.workspace import Run, fill, machine_facts, wait_for, write_json
 
 PLAN = Plan(learning_rate=1e-3, ema_step=0.001)
 FURTHER_LEARNING_RATE = 5e-4

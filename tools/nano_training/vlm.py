@@ -17,14 +17,14 @@ from transformers import AutoProcessor, PreTrainedTokenizerBase, Qwen2_5_VLForCo
 from flenwheel_core.base.ids import derive_seed
 from flenwheel_core.nano.models.vlm import IMAGE_TOKENS, WIDTH, build_processor, build_tokenizer, build_vlm
 from flenwheel_core.nano.models.vlm_static import image_features, text_hidden
-from flenwheel_core.nano.train.augment import augmented
-from flenwheel_core.nano.train.data import LABELS, PICTURES_PER_CHARACTER, training_captions
-from flenwheel_core.nano.train.loop import Plan, Training
-from flenwheel_core.nano.train.reader import reading_loss
-from flenwheel_core.nano.train.vision_run import pictures_on_device
-from flenwheel_core.nano.train.vlm_data import SAME_PROMPTS, Rows, caption_rows, edit_rows, lookalikes, same_rows
-from flenwheel_core.nano.train.workspace import Run, machine_facts, wait_for, write_json
 from flenwheel_core.nano.world import caption, instruction, make_character, make_edit, make_view
+from tools.nano_training.augment import augmented
+from tools.nano_training.data import LABELS, PICTURES_PER_CHARACTER, training_captions
+from tools.nano_training.loop import Plan, Training
+from tools.nano_training.reader import reading_loss
+from tools.nano_training.vision_run import pictures_on_device
+from tools.nano_training.vlm_data import SAME_PROMPTS, Rows, caption_rows, edit_rows, lookalikes, same_rows
+from tools.nano_training.workspace import Run, machine_facts, wait_for, write_json
 
 PLAN = Plan(learning_rate=1.5e-3, weight_decay=0.02, ema_step=0.002)
 TOKENIZER_CHARACTERS = 4000

@@ -3,12 +3,12 @@
 import torch
 import torch.nn.functional as F
 
-from flenwheel_core.nano.train.augment import augmented
-from flenwheel_core.nano.train.data import LABELS
-from flenwheel_core.nano.train.editor import change_weight
-from flenwheel_core.nano.train.embedder import contrastive_loss, margin_loss
-from flenwheel_core.nano.train.reader import reading_loss
-from flenwheel_core.nano.train.vlm import Heads
+from tools.nano_training.augment import augmented
+from tools.nano_training.data import LABELS
+from tools.nano_training.editor import change_weight
+from tools.nano_training.embedder import contrastive_loss, margin_loss
+from tools.nano_training.reader import reading_loss
+from tools.nano_training.vlm import Heads
 
 
 def test_contrastive_loss_wants_owners_together() -> None:

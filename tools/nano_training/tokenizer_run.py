@@ -3,8 +3,8 @@
 import shutil
 
 from flenwheel_core.nano.models.tokenizers import build_clip_tokenizer, build_t5_tokenizer
-from flenwheel_core.nano.train.corpus import sample_captions, syllables
-from flenwheel_core.nano.train.workspace import Run
+from tools.nano_training.corpus import sample_captions, syllables
+from tools.nano_training.workspace import Run
 
 
 def run(run: Run) -> None:

@@ -6,10 +6,10 @@ from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5Tokeniz
 
 from flenwheel_core.models.embedded import weights_folder
 from flenwheel_core.nano.models import editor, flux
-from flenwheel_core.nano.train.editor import IMAGE_SHAPES, EditorModel
-from flenwheel_core.nano.train.qwen_vae import QwenCodec
-from flenwheel_core.nano.train.text import clip_pooled, t5_hidden
-from flenwheel_core.nano.train.vae import FluxCodec
+from tools.nano_training.editor import IMAGE_SHAPES, EditorModel
+from tools.nano_training.qwen_vae import QwenCodec
+from tools.nano_training.text import clip_pooled, t5_hidden
+from tools.nano_training.vae import FluxCodec
 
 PROMPTS = ["photo of ohwx_char, smiling", "full body photo of a person with red hair, standing pose, half-left view"]
 

@@ -1,4 +1,4 @@
-"""`python -m flenwheel_core.nano.train PART ...` makes the nano weights from nothing.
+"""`python -m tools.nano_training PART ...` makes the nano weights from nothing.
 
 Parts, in the order in which they need each other (they wait for each other's files, so all may be started at once):
 tokenizers · data · vae, qwen-vae, vlm, embedder, reader · flux (after vae), editor (after qwen-vae and vlm).
@@ -10,14 +10,14 @@ import time
 from pathlib import Path
 
 PARTS = {
-    "tokenizers": "flenwheel_core.nano.train.tokenizer_run",
-    "vae": "flenwheel_core.nano.train.vae",
-    "qwen-vae": "flenwheel_core.nano.train.qwen_vae",
-    "flux": "flenwheel_core.nano.train.flux_run",
-    "editor": "flenwheel_core.nano.train.editor_run",
-    "vlm": "flenwheel_core.nano.train.vlm",
-    "embedder": "flenwheel_core.nano.train.embedder",
-    "reader": "flenwheel_core.nano.train.reader",
+    "tokenizers": "tools.nano_training.tokenizer_run",
+    "vae": "tools.nano_training.vae",
+    "qwen-vae": "tools.nano_training.qwen_vae",
+    "flux": "tools.nano_training.flux_run",
+    "editor": "tools.nano_training.editor_run",
+    "vlm": "tools.nano_training.vlm",
+    "embedder": "tools.nano_training.embedder",
+    "reader": "tools.nano_training.reader",
 }
 BATCH = {"vae": 16, "qwen-vae": 16, "flux": 256, "editor": 256, "vlm": 400, "embedder": 512, "reader": 400}
 
@@ -25,7 +25,7 @@ BATCH = {"vae": 16, "qwen-vae": 16, "flux": 256, "editor": 256, "vlm": 400, "emb
 def main() -> None:
     """Parses the command line and runs one part; each part's module has a `run`."""
     started = time.monotonic()
-    parser = argparse.ArgumentParser(prog="python -m flenwheel_core.nano.train", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.nano_training", description=__doc__)
     parser.add_argument("part", choices=("data", *PARTS))
     parser.add_argument("--data", type=Path, required=True, help="folder of rendered pictures and captions")
     parser.add_argument("--work", type=Path, required=True, help="folder for models, latents, checkpoints")
@@ -44,8 +44,8 @@ def main() -> None:
     given = parser.parse_args()
 
     if given.part == "data":
-        from flenwheel_core.nano.train.data import make_data
-        from flenwheel_core.nano.train.names import FOLDER, NAMED_CHARACTERS, make_names
+        from tools.nano_training.data import make_data
+        from tools.nano_training.names import FOLDER, NAMED_CHARACTERS, make_names
 
         make_data(given.data, characters=given.characters, workers=given.workers)
         make_names(given.data / FOLDER, characters=min(NAMED_CHARACTERS, given.characters), workers=given.workers)
@@ -53,7 +53,7 @@ def main() -> None:
 
     import torch
 
-    from flenwheel_core.nano.train.workspace import Run
+    from tools.nano_training.workspace import Run
 
     if given.device == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = True

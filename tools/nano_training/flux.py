@@ -14,8 +14,8 @@ from torch import Tensor
 from transformers import CLIPTextModel, T5EncoderModel
 
 from flenwheel_core.nano.models.flux import TEXT_TOKENS, image_ids
-from flenwheel_core.nano.train.autoencoder import face_weight
-from flenwheel_core.nano.train.text import clip_pooled, t5_hidden
+from tools.nano_training.autoencoder import face_weight
+from tools.nano_training.text import clip_pooled, t5_hidden
 
 CAPTION_DROPOUT = 0.1
 NAMED_SHARE = 0.35

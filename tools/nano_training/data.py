@@ -45,7 +45,7 @@ from flenwheel_core.nano.world.render import render
 from flenwheel_core.nano.world.views import BACKGROUNDS, LIGHTINGS, STYLES, View, make_edit, make_view
 
 if TYPE_CHECKING:
-    from flenwheel_core.nano.train.workspace import Run
+    from tools.nano_training.workspace import Run
 
 PICTURE_PX = 128
 SCENES = 5
@@ -201,7 +201,7 @@ def run(run: "Run") -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m flenwheel_core.nano.train data", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.nano_training data", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder to write; what is there is replaced")
     parser.add_argument("--characters", type=int, default=CHARACTERS, help="number of training characters")
     parser.add_argument("--workers", type=int, default=None, help="processes; all cores if not given")

@@ -7,8 +7,8 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from flenwheel_core.nano.models.flux import build_vae
-from flenwheel_core.nano.train.autoencoder import VAE_PLAN, run_codec
-from flenwheel_core.nano.train.workspace import Run
+from tools.nano_training.autoencoder import VAE_PLAN, run_codec
+from tools.nano_training.workspace import Run
 
 
 class FluxCodec:

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flenwheel_core.nano.train.data import (
+from flenwheel_core.nano.world import apply_instruction, make_character, parse_caption, parse_instruction, render
+from tools.nano_training.data import (
     CAPTIONS,
     LABELS,
     PICTURES_PER_CHARACTER,
@@ -14,7 +15,6 @@ from flenwheel_core.nano.train.data import (
     make_data,
     scenes_of,
 )
-from flenwheel_core.nano.world import apply_instruction, make_character, parse_caption, parse_instruction, render
 
 CHARACTERS = 3
 

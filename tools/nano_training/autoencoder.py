@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from flenwheel_core.nano.models.flux import LATENT_CHANNELS
-from flenwheel_core.nano.train.loop import Plan, Progress, Training
-from flenwheel_core.nano.train.workspace import Run, fill, machine_facts, wait_for, write_array, write_json
+from tools.nano_training.loop import Plan, Progress, Training
+from tools.nano_training.workspace import Run, fill, machine_facts, wait_for, write_array, write_json
 
 KL_WEIGHT = 2e-4
 POOL = 100_000  # pictures held on the device

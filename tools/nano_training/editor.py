@@ -12,7 +12,7 @@ from diffusers import QwenImageTransformer2DModel
 from diffusers.models.attention_processor import Attention
 from torch import Tensor
 
-from flenwheel_core.nano.train.autoencoder import face_weight
+from tools.nano_training.autoencoder import face_weight
 
 SIDE = 8  # packed tokens along a side
 CHANGE_WEIGHT = 1.0

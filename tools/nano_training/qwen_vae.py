@@ -10,8 +10,8 @@ from diffusers.models.autoencoders.autoencoder_kl_qwenimage import QwenImageCaus
 from torch import Tensor, nn
 
 from flenwheel_core.nano.models.editor import build_vae
-from flenwheel_core.nano.train.autoencoder import VAE_PLAN, run_codec
-from flenwheel_core.nano.train.workspace import Run
+from tools.nano_training.autoencoder import VAE_PLAN, run_codec
+from tools.nano_training.workspace import Run
 
 
 class FrameConv(nn.Module):

@@ -6,10 +6,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from flenwheel_core.nano.models.vision import build_reader
-from flenwheel_core.nano.train.augment import augmented
-from flenwheel_core.nano.train.data import LABELS
-from flenwheel_core.nano.train.vision_run import logits_of, pictures_on_device, train_vision
-from flenwheel_core.nano.train.workspace import Run
+from tools.nano_training.augment import augmented
+from tools.nano_training.data import LABELS
+from tools.nano_training.vision_run import logits_of, pictures_on_device, train_vision
+from tools.nano_training.workspace import Run
 
 HIDE = 0.15
 

@@ -10,14 +10,14 @@ from diffusers import AutoencoderKL, FluxTransformer2DModel
 from transformers import CLIPTextModel, T5EncoderModel
 
 from flenwheel_core.nano.models.flux import TEXT_TOKENS, build_clip, build_t5, build_transformer, pack, save_pipeline
-from flenwheel_core.nano.train.autoencoder import to_model
-from flenwheel_core.nano.train.captions import load_tokenizers, token_ids, tokenise
-from flenwheel_core.nano.train.data import CAPTIONS
-from flenwheel_core.nano.train.flux import BaseLoss, DistillLoss, FluxData, FluxModels
-from flenwheel_core.nano.train.loop import Plan, Training
-from flenwheel_core.nano.train.names import FOLDER
-from flenwheel_core.nano.train.vae import FluxCodec, load_trained, scaled
-from flenwheel_core.nano.train.workspace import Run, fill, machine_facts, wait_for, write_json
+from tools.nano_training.autoencoder import to_model
+from tools.nano_training.captions import load_tokenizers, token_ids, tokenise
+from tools.nano_training.data import CAPTIONS
+from tools.nano_training.flux import BaseLoss, DistillLoss, FluxData, FluxModels
+from tools.nano_training.loop import Plan, Training
+from tools.nano_training.names import FOLDER
+from tools.nano_training.vae import FluxCodec, load_trained, scaled
+from tools.nano_training.workspace import Run, fill, machine_facts, wait_for, write_json
 
 BASE_PLAN = Plan(learning_rate=1e-3, ema_step=0.001)
 DISTILL_PLAN = Plan(learning_rate=2e-4, warmup_steps=100, ema_step=0.002)

@@ -23,10 +23,10 @@ from flenwheel_core.nano.models.vlm import (
     START,
     SYSTEM,
 )
-from flenwheel_core.nano.train.data import PICTURES_PER_CHARACTER, scenes_of
 from flenwheel_core.nano.world import Character, View, caption, make_character
 from flenwheel_core.nano.world.captions import view_clauses
 from flenwheel_core.nano.world.chance import chance_of
+from tools.nano_training.data import PICTURES_PER_CHARACTER, scenes_of
 
 CAPTION_TOKENS = 160
 SAME_TOKENS = 144

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from flenwheel_core.base.ids import derive_seed
-from flenwheel_core.nano.train.data import CAPTIONS, PORTRAIT_SHARE
-from flenwheel_core.nano.train.names import make_names
 from flenwheel_core.nano.world import make_character, make_view, parse_caption, rare_name, render
+from tools.nano_training.data import CAPTIONS, PORTRAIT_SHARE
+from tools.nano_training.names import make_names
 
 PICTURES = 6
 

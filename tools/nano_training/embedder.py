@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flenwheel_core.nano.models.vision import EMBEDDING, build_embedder
-from flenwheel_core.nano.train.augment import augmented
-from flenwheel_core.nano.train.data import PICTURES_PER_CHARACTER
-from flenwheel_core.nano.train.vision_run import logits_of, pictures_on_device, train_vision
-from flenwheel_core.nano.train.workspace import Run
+from tools.nano_training.augment import augmented
+from tools.nano_training.data import PICTURES_PER_CHARACTER
+from tools.nano_training.vision_run import logits_of, pictures_on_device, train_vision
+from tools.nano_training.workspace import Run
 
 VIEWS = 4
 """Pictures of each character in a batch."""

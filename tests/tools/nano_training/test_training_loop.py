@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from flenwheel_core.nano.train.loop import Plan, Training
+from tools.nano_training.loop import Plan, Training
 
 PLAN = Plan(learning_rate=0.05, warmup_steps=5, ema_step=0.1, max_steps=200)
 

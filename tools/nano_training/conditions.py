@@ -8,8 +8,8 @@ from transformers import AutoProcessor, PreTrainedTokenizerBase, Qwen2_5_VLForCo
 
 from flenwheel_core.nano.models.vlm import EDIT_TEMPLATE, IMAGE, IMAGE_TOKENS
 from flenwheel_core.nano.models.vlm_static import image_features, text_hidden
-from flenwheel_core.nano.train.autoencoder import to_model
-from flenwheel_core.nano.train.workspace import Run
+from tools.nano_training.autoencoder import to_model
+from tools.nano_training.workspace import Run
 
 DROPPED_TOKENS = 64
 """The system prompt, which Qwen-Image-Edit cuts off the hidden states."""

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.lib.format import open_memmap
 
 from flenwheel_core.base.ids import derive_seed
-from flenwheel_core.nano.train.data import CAPTIONS, PICTURE_PX, PORTRAIT_SHARE
 from flenwheel_core.nano.world.captions import CLASS_WORD, caption, rare_name
 from flenwheel_core.nano.world.chance import chance_of
 from flenwheel_core.nano.world.characters import Character, make_character
 from flenwheel_core.nano.world.render import render
 from flenwheel_core.nano.world.views import View, make_view
+from tools.nano_training.data import CAPTIONS, PICTURE_PX, PORTRAIT_SHARE
 
 NAMED_CHARACTERS = 256
 PICTURES_PER_NAME = 120
