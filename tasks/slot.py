@@ -17,30 +17,26 @@ from prefect.concurrency.sync import concurrency
 from prefect.runtime import flow_run
 
 from flenwheel_core.base.progress import ProgressEvent, Sink
+from flenwheel_core.base.settings import Settings
 
 LEASE_SECONDS = 60
 WORTH_A_LINE_SECONDS = 1.0
 
 
-def limit_name(slot: str) -> str:
-    """The name of a slot's concurrency limit."""
-    return f"gpu:{slot}"
-
-
 @contextmanager
-def gpu_slot(slot: str, stage: str, sink: Sink) -> Iterator[None]:
+def gpu_slot(settings: Settings, stage: str, sink: Sink) -> Iterator[None]:
     """Holds the slot's concurrency limit; waiting is told through the sink."""
     with get_client(sync_client=True) as client:
-        client.upsert_global_concurrency_limit_by_name(limit_name(slot), limit=1)
+        client.upsert_global_concurrency_limit_by_name(settings.slot_limit, limit=1)
     began = time.monotonic()
     # Told only if it lasts: the notice writes to the server, and SQLite answers two writers at once with "try again in two seconds".
-    notice = ProgressEvent(stage=stage, kind="waiting", text=f"for the GPU slot {slot}")
+    notice = ProgressEvent(stage=stage, kind="waiting", text=f"for the GPU slot {settings.slot_name}")
     waiting = threading.Timer(WORTH_A_LINE_SECONDS, contextvars.copy_context().run, (sink, notice))
     waiting.start()
     # The holder is the run, not the task: its process is what a reconciler can look for.
     holder = ConcurrencyLeaseHolder(type="flow_run", id=UUID(flow_run.id)) if flow_run.id else None
     held = concurrency(
-        limit_name(slot),
+        settings.slot_limit,
         occupy=1,
         strict=True,
         lease_duration=LEASE_SECONDS,
@@ -54,5 +50,9 @@ def gpu_slot(slot: str, stage: str, sink: Sink) -> Iterator[None]:
             waiting.cancel()
         waited = time.monotonic() - began
         if waited >= WORTH_A_LINE_SECONDS:
-            sink(ProgressEvent(stage=stage, kind="note", text=f"waited {waited:.0f} s for the GPU slot {slot}"))
+            sink(
+                ProgressEvent(
+                    stage=stage, kind="note", text=f"waited {waited:.0f} s for the GPU slot {settings.slot_name}"
+                )
+            )
         yield

@@ -68,7 +68,7 @@ class StageTask(Generic[Request, Result]):
                 return Completed(name="Already made", message=call.result.summary())
             with reporting(f"{self.stage.name}-{short(request.key())}") as reporter:
                 needs_card = self.stage.needs_card(request)
-                slot = gpu_slot(settings.slot_name, self.stage.name, reporter) if needs_card else nullcontext()
+                slot = gpu_slot(settings, self.stage.name, reporter) if needs_card else nullcontext()
                 with slot:
                     call.result = run_in_child(self.stage, request, settings, reporter, flow_run=flow_run.id)
         except FlenwheelError as error:

@@ -12,8 +12,7 @@ from pathlib import Path
 
 from deployments.prefect.api import FlowRun, PrefectApi, open_api
 from deployments.prefect.gates import resume_gate, waiting_runs
-from deployments.workspace.environment import settings_environment
-from deployments.workspace.processes import end_with_parent
+from flenwheel_core.base.processes import ended_with_parent
 from flenwheel_core.base.services import load_services
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.gates.flow_server import ResumeResult
@@ -87,7 +86,7 @@ class Running:
             "TURN_STAGES_SECONDS": str(self.stage_seconds),
             "OMP_NUM_THREADS": "1",
         }
-        return kept | paths | settings_environment(self.settings)
+        return kept | paths | self.settings.environment()
 
     def start(self, seconds: float = 600) -> None:
         """`flenwheel up`, until it is ready."""
@@ -102,7 +101,7 @@ class Running:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=end_with_parent(),
+                preexec_fn=ended_with_parent(),
             )
 
         def ready() -> bool:

@@ -22,7 +22,7 @@ class Lease:
 def held_leases(settings: Settings, api: PrefectApi) -> list[Lease]:
     """Leases of this machine's slot, read from the server's own files; none if the server keeps them elsewhere."""
     folder = settings.root / "prefect" / "concurrency_leases"
-    names = {limit.id: limit.name for limit in api.limits() if limit.name == f"gpu:{settings.slot_name}"}
+    names = {limit.id: limit.name for limit in api.limits() if limit.name == settings.slot_limit}
     found = []
     for path in sorted(folder.glob("*-*-*-*-*.json")):
         try:

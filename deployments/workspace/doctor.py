@@ -14,7 +14,7 @@ from deployments.workspace.locks import holder_of
 from deployments.workspace.reconciler import reconcile
 from deployments.workspace.up import is_running
 from flenwheel_core.base.errors import FlenwheelError
-from flenwheel_core.base.settings import Settings
+from flenwheel_core.base.settings import LIMIT_PREFIX, Settings
 from flenwheel_core.base.settings_sources import strange_variables
 from flenwheel_core.plans.model_needs import model_needs
 from flenwheel_core.recipes.loading import load_recipe
@@ -152,10 +152,10 @@ def _limits(api: PrefectApi, settings: Settings) -> list[Finding]:
     found = []
     busy = any(run.state is not None for run in api.runs(states=["RUNNING", "PENDING", "CANCELLING"]))
     for limit in api.limits():
-        if not limit.name.startswith("gpu:"):
+        if not limit.name.startswith(LIMIT_PREFIX):
             continue
         text = f"limit {limit.name}: {limit.active_slots} of {limit.limit} in use"
-        mine = limit.name == f"gpu:{settings.slot_name}"
+        mine = limit.name == settings.slot_limit
         if limit.active_slots and mine and not busy and holder_of(settings.slot_lock) is None:
             repair = _clear(api, limit.name)
             found.append(

@@ -1,6 +1,5 @@
 """The environment of the processes that `flenwheel up` starts: a Prefect of the workspace's own, and this machine's settings."""
 
-import json
 import os
 import socket
 import sys
@@ -15,35 +14,6 @@ PROJECT = Path(__file__).resolve().parents[2]
 DEPLOYMENTS = PROJECT / "deployments" / "prefect" / "prefect.yaml"
 POOL = "flenwheel"
 QUERY_SECONDS = 1
-
-
-def settings_environment(settings: Settings) -> dict[str, str]:
-    """Every setting as an environment variable, so that a child sees what this process sees, whatever folder it runs in."""
-    found = {
-        "WORKSPACE": str(settings.root),
-        "STORE": settings.store_url,
-        "STORE_OPTIONS": json.dumps(settings.store_options),
-        "GPU": settings.gpu,
-        "SLOT": settings.slot_name,
-        "KERNELS_OFF": ",".join(settings.kernels_off),
-        "MODELS": str(settings.models.expanduser().absolute()),
-        "AUTHOR": settings.author,
-        "STAGE_MODULES": json.dumps(settings.stage_modules),
-        "HOST": settings.host,
-        "TRUSTED_PROXIES": json.dumps(settings.trusted_proxies),
-        "NOTIFY": json.dumps([address.get_secret_value() for address in settings.notify]),
-    }
-    if settings.vram_gib is not None:
-        found["VRAM_GIB"] = str(settings.vram_gib)
-    if settings.threads is not None:
-        found["THREADS"] = str(settings.threads)
-    if settings.token is not None:
-        found["TOKEN"] = settings.token.get_secret_value()
-    if settings.studio_url is not None:
-        found["STUDIO_URL"] = settings.studio_url
-    if settings.prefect_url is not None:
-        found["PREFECT_URL"] = settings.prefect_url
-    return {f"FLENWHEEL_{name}": value for name, value in found.items()}
 
 
 def local_url(settings: Settings, port: int) -> str:
@@ -94,7 +64,7 @@ def service_environment(settings: Settings, port: int) -> dict[str, str]:
     paths = [str(PROJECT), *([kept["PYTHONPATH"]] if "PYTHONPATH" in kept else [])]
     kept["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", os.defpath)])
     fixed = {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1", "FLENWHEEL_PROJECT": str(PROJECT)}
-    return kept | fixed | settings_environment(settings) | prefect_environment(settings, port)
+    return kept | fixed | settings.environment() | prefect_environment(settings, port)
 
 
 def server_command(settings: Settings, port: int) -> list[str]:

@@ -1,21 +1,15 @@
 """Who holds a GPU slot's kernel lock."""
 
-import fcntl
 import json
 from pathlib import Path
+
+from flenwheel_core.base.locks import held_by
 
 
 def holder_of(lock: Path) -> str | None:
     """A sentence about the process that holds the lock; None if it is free. The kernel frees it when its holder dies."""
-    try:
-        with lock.open("r") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return _describe(file.read())
-    except FileNotFoundError:
-        return None
-    return None
+    said = held_by(lock)
+    return None if said is None else _describe(said)
 
 
 def _describe(text: str) -> str:

@@ -1,12 +1,11 @@
 """Ports of a workspace: the usual one if it is free, else the next, kept from other workspaces that start at the same moment."""
 
-import fcntl
 import socket
 import tempfile
 from pathlib import Path
-from typing import IO
 
 from flenwheel_core.base.errors import ResourceError
+from flenwheel_core.base.locks import FileLock
 
 TRIED = 200
 
@@ -16,10 +15,9 @@ class Port:
 
     def __init__(self, host: str, wanted: int) -> None:
         folder = Path(tempfile.gettempdir()) / "flenwheel-locks"
-        folder.mkdir(parents=True, exist_ok=True)
         for number in range(wanted, wanted + TRIED):
-            lock = (folder / f"port-{number}.lock").open("a")
-            if _locked(lock) and _free(host, number):
+            lock = FileLock(folder / f"port-{number}.lock")
+            if lock.try_to_take() and _free(host, number):
                 self.number = number
                 self._lock = lock
                 return
@@ -29,14 +27,6 @@ class Port:
     def close(self) -> None:
         """Lets others have it."""
         self._lock.close()
-
-
-def _locked(lock: IO[str]) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _free(host: str, number: int) -> bool:

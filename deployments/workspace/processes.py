@@ -1,25 +1,14 @@
 """Child processes of `flenwheel up`: started with a log file, watched, and ended by their own id."""
 
-import ctypes
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from flenwheel_core.base.errors import ServerError
+from flenwheel_core.base.processes import ended_with_parent
 
-_PR_SET_PDEATHSIG = 1
 TAIL_LINES = 15
-
-
-def end_with_parent() -> Callable[[], None] | None:
-    """Asks the kernel to end a child when its parent is gone, however the parent died. Linux only."""
-    if sys.platform != "linux":
-        return None
-    libc = ctypes.CDLL(None)
-    return lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 class Child:
@@ -48,7 +37,7 @@ class Child:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=end_with_parent(),
+                preexec_fn=ended_with_parent(),
             )
         self.started = time.monotonic()
 

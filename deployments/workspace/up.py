@@ -1,6 +1,5 @@
 """Runs a workspace: server, limits, work pool, deployments, worker and studio, as one thing that starts, heals and stops together."""
 
-import fcntl
 import os
 import signal
 import subprocess
@@ -21,6 +20,7 @@ from deployments.workspace.ports import Port
 from deployments.workspace.processes import Child
 from deployments.workspace.reconciler import reconcile, take_up_again
 from flenwheel_core.base.errors import FlenwheelError, ServerError, UserError
+from flenwheel_core.base.locks import FileLock, held_by
 from flenwheel_core.base.services import Services, load_services, save_services
 from flenwheel_core.base.settings import Settings
 
@@ -78,7 +78,7 @@ class Workspace:
         self.server.start()
         self.studio.start()
         self.server.wait_until(self.api.healthy, START_SECONDS)
-        self.api.ensure_limit(f"gpu:{self.settings.slot_name}", 1)
+        self.api.ensure_limit(self.settings.slot_limit, 1)
         self._ensure_pool()
         for line in take_up_again(self.api, self.settings):
             self._say(line)
@@ -169,11 +169,8 @@ class Workspace:
 @contextmanager
 def sole_owner(settings: Settings) -> Iterator[None]:
     """Held by the one `flenwheel up` of a workspace; raises UserError that says where the other one is."""
-    settings.root.mkdir(parents=True, exist_ok=True)
-    with (settings.root / "up.lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with FileLock(_lock_of(settings)) as lock:
+        if not lock.try_to_take():
             services = load_services(settings)
             where = (
                 f"Prefect: {services.interface_url}, studio: {services.studio_url}"
@@ -184,21 +181,17 @@ def sole_owner(settings: Settings) -> Iterator[None]:
                 f"FLENwheel already runs in this workspace ({settings.root}).",
                 why=f"process {services.pid if services else '?'}; {where}.",
                 remedy="Use it as it is, or stop it first with Ctrl-C in its terminal.",
-            ) from None
+            )
         yield
 
 
 def is_running(settings: Settings) -> bool:
     """True while a `flenwheel up` holds this workspace."""
-    path = settings.root / "up.lock"
-    if not path.exists():
-        return False
-    with path.open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+    return held_by(_lock_of(settings)) is not None
+
+
+def _lock_of(settings: Settings) -> Path:
+    return settings.root / "up.lock"
 
 
 def run_workspace(settings: Settings, say: Say, ready: Callable[[Services], None]) -> None:

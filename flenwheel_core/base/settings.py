@@ -6,6 +6,7 @@ import json
 import re
 import socket
 import tempfile
+from collections.abc import Set
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,9 @@ from flenwheel_core.base.settings_sources import (
 
 ENV_FILE = Path(".env")
 TOML_FILE = Path("flenwheel.toml")
+NOT_FOR_STAGES = frozenset({"author", "host", "token", "studio_url", "prefect_url", "trusted_proxies", "notify"})
+"""Settings of what people open and are told. A stage's process reads what strangers made, and is given no secrets."""
+LIMIT_PREFIX = "gpu:"
 
 
 class Settings(BaseSettings):
@@ -174,6 +178,11 @@ class Settings(BaseSettings):
         return self.slot or f"{socket.gethostname()}:{index}"
 
     @property
+    def slot_limit(self) -> str:
+        """The name of the slot's limit in Prefect: one stage at a time."""
+        return LIMIT_PREFIX + self.slot_name
+
+    @property
     def slot_lock(self) -> Path:
         """The lock file whose kernel lock guarantees one GPU stage at a time on the card.
 
@@ -182,3 +191,20 @@ class Settings(BaseSettings):
         name = f"gpu-{self.slot_name.replace(':', '-').replace('/', '-')}.lock"
         folder = self.root / "locks" if self.gpu == "cpu" else Path(tempfile.gettempdir()) / "flenwheel-locks"
         return folder / name
+
+    def environment(self, *, leave_out: Set[str] = frozenset()) -> dict[str, str]:
+        """These settings as variables, for a process that this one starts: it sees what this one sees, whatever folder it runs in."""
+        fixed = {"workspace": self.root, "store": self.store_url, "slot": self.slot_name}
+        values = {
+            name: fixed.get(name, getattr(self, name)) for name in type(self).model_fields if name not in leave_out
+        }
+        return {PREFIX + name.upper(): _variable(value) for name, value in values.items() if value is not None}
+
+
+def _variable(value: object) -> str:
+    """A setting as its variable holds it."""
+    if isinstance(value, Path):
+        return str(value.expanduser().absolute())
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return value if isinstance(value, str) else json.dumps(value, default=_variable)

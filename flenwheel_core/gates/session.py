@@ -4,11 +4,10 @@ Nothing here knows of HTTP or Prefect. The present state is a fold over the jour
 may append at the same time. On an object store, which has no locks, a decision in the very moment of closing may come too late.
 """
 
-import fcntl
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 
 from pydantic import Field
@@ -16,6 +15,7 @@ from pydantic import Field
 from flenwheel_core.base.document import Document
 from flenwheel_core.base.errors import CorruptManifestError, GateError, InputError, NotFoundError
 from flenwheel_core.base.ids import Digest, Slug, short
+from flenwheel_core.base.locks import locked
 from flenwheel_core.documents.decisions import (
     ClosedGate,
     Decision,
@@ -270,12 +270,9 @@ class Reviews:
             yield
             return
         name = f"journals/reviews/{gate}/lock"
-        path = local / name
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = path.open("a")
-        except OSError as error:
-            raise self.store.files.failed("write", name, error) from error
-        with file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with ExitStack() as held:
+            try:
+                held.enter_context(locked(local / name))
+            except OSError as error:
+                raise self.store.files.failed("write", name, error) from error
             yield

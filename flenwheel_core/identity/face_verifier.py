@@ -5,8 +5,6 @@ person. Given chips as the network was trained on, DeepFace(Dlib) is bit-identic
 """
 
 import os
-import threading
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from flenwheel_core.base.ids import digest_json
+from flenwheel_core.base.processes import end_with_starter
 from flenwheel_core.documents.images import Labels
 from flenwheel_core.identity.embedding_math import Distance
 from flenwheel_core.identity.face_weights import (
@@ -173,15 +172,8 @@ _worker: list[FaceVerifier] = []
 
 def _open_in_worker(model: FaceModel, models_folder: Path) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    threading.Thread(target=_leave_with_parent, args=(os.getppid(),), daemon=True).start()
+    end_with_starter()  # one that was killed cannot end its workers
     _worker.append(FaceVerifier(model, models_folder))
-
-
-def _leave_with_parent(parent: int) -> None:
-    """A parent that was killed cannot end its workers; they see it and go."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
 
 
 def _embed_in_worker(image: Image.Image) -> Embedded:

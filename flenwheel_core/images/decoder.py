@@ -5,20 +5,20 @@ Not covered: a decoder that a picture takes over completely; it has the rights o
 """
 
 import argparse
-import fcntl
 import math
 import os
 import resource
 import signal
 import socket
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from flenwheel_core.base.errors import FlenwheelError, InputError
+from flenwheel_core.base.locks import FileLock
+from flenwheel_core.base.processes import end_with_starter
 from flenwheel_core.images.messages import Found, Job, Refused, Sign, receive, send
 from flenwheel_core.images.names import printable_name
 from flenwheel_core.images.reading import read_picture
@@ -93,18 +93,17 @@ class Turn:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lock: int | None = None
+        self._lock: FileLock | None = None
 
     def take(self) -> None:
         """Waits until no other large picture is being read. Where nobody can lock (a read-only disk), nobody waits."""
         with suppress(OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            self._lock = FileLock(self._path)
+            self._lock.take()
 
     def give_back(self) -> None:
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.close()
 
 
 @contextmanager
@@ -143,17 +142,6 @@ def _memory_bytes(field: int) -> int:
     return int(pages) * resource.getpagesize()
 
 
-def _end_with(parent: int) -> None:
-    """Ends this process soon after the one that started it."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
 def main(argv: list[str] | None = None) -> int:
     """Serves the socket that is standard input."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
@@ -163,7 +151,7 @@ def main(argv: list[str] | None = None) -> int:
     # Ctrl-C in a terminal reaches every process of it; the one that started this one decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _end_with(arguments.parent)
+    end_with_starter(arguments.parent)
     with socket.socket(fileno=os.dup(0)) as connection, suppress(EOFError, ConnectionError):
         serve(connection, arguments.turn)
     return 0

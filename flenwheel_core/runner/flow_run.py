@@ -4,7 +4,6 @@ Whether a run lives is asked of that lock alone. Processes that one cannot see (
 elsewhere, and nothing is said about them.
 """
 
-import fcntl
 import os
 import shutil
 import socket
@@ -16,6 +15,7 @@ from pathlib import Path
 from pydantic import AwareDatetime
 
 from flenwheel_core.base.document import Document
+from flenwheel_core.base.locks import held_by, locked
 from flenwheel_core.base.settings import Settings
 
 NOTE_BYTES = 4096
@@ -48,11 +48,7 @@ class RunNote(Document):
 @contextmanager
 def living(settings: Settings, flow_run: str, worker: str = "") -> Iterator[None]:
     """Held by the process of a run. A second process of the same run waits here until the first is gone: one runs at a time."""
-    path = _path(settings, flow_run)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with locked(_path(settings, flow_run)) as lock:
         note = RunNote(
             flow_run=flow_run,
             worker=worker,
@@ -62,21 +58,19 @@ def living(settings: Settings, flow_run: str, worker: str = "") -> Iterator[None
             pid=os.getpid(),
             began=datetime.now(UTC),
         )
-        _write(descriptor, note)
+        _write(lock.descriptor, note)
         try:
             yield
         except BaseException as error:
             reason = _reason(error, settings.root)
             if reason:
-                _write(descriptor, note.model_copy(update={"ended": reason}))
+                _write(lock.descriptor, note.model_copy(update={"ended": reason}))
             raise
-    finally:
-        os.close(descriptor)
 
 
 def lives(settings: Settings, flow_run: str) -> bool:
     """True while a process of this run holds its lock."""
-    return _held(_path(settings, flow_run))
+    return held_by(_path(settings, flow_run)) is not None
 
 
 def run_note(settings: Settings, flow_run: str) -> RunNote | None:
@@ -91,7 +85,7 @@ def run_processes(settings: Settings) -> dict[str, int]:
     """Runs of this workspace with a living process: run id to process id, as the process saw it."""
     found = {}
     for path in _path(settings, "x").parent.glob("*.json"):
-        note = run_note(settings, path.stem) if _held(path) else None
+        note = run_note(settings, path.stem) if held_by(path) is not None else None
         if note is not None:
             found[note.flow_run] = note.pid
     return found
@@ -115,17 +109,6 @@ def _word(path: Path) -> str:
 
 def _path(settings: Settings, flow_run: str) -> Path:
     return settings.root / "runs" / f"{flow_run}.json"
-
-
-def _held(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except FileNotFoundError:
-        return False
-    return False
 
 
 def _write(descriptor: int, note: RunNote) -> None:

@@ -22,7 +22,8 @@ from flenwheel_core.base.errors import (
     RetryableError,
 )
 from flenwheel_core.base.progress import ProgressEvent, Sink, parse_event
-from flenwheel_core.base.settings import Settings
+from flenwheel_core.base.settings import NOT_FOR_STAGES, Settings
+from flenwheel_core.base.settings_sources import PREFIX
 from flenwheel_core.requests.base import StageRequest, StageResult
 from flenwheel_core.runner.stage import Stage
 from flenwheel_core.store import Store
@@ -100,20 +101,10 @@ def _run_once(
 
 def child_environment(settings: Settings, flow_run: str | None) -> dict[str, str]:
     """The environment of a stage's process: this process's settings, whatever they came from."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("FLENWHEEL_")}
-    environment["FLENWHEEL_WORKSPACE"] = str(settings.root)
-    environment["FLENWHEEL_STORE"] = settings.store_url
-    environment["FLENWHEEL_STORE_OPTIONS"] = json.dumps(settings.store_options)
-    environment["FLENWHEEL_GPU"] = settings.gpu
-    environment["FLENWHEEL_SLOT"] = settings.slot_name
-    environment["FLENWHEEL_MODELS"] = str(settings.models)
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
+    environment |= settings.environment(leave_out=NOT_FOR_STAGES)
     environment.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.models / "compiled"))
-    environment["FLENWHEEL_STAGE_MODULES"] = json.dumps(settings.stage_modules)
-    environment["FLENWHEEL_KERNELS_OFF"] = ",".join(settings.kernels_off)
-    if settings.vram_gib is not None:
-        environment["FLENWHEEL_VRAM_GIB"] = str(settings.vram_gib)
     if settings.threads is not None:
-        environment["FLENWHEEL_THREADS"] = str(settings.threads)
         environment["OMP_NUM_THREADS"] = str(settings.threads)
     if settings.gpu == "cpu":
         environment["CUDA_VISIBLE_DEVICES"] = ""

@@ -7,7 +7,6 @@ Exit codes: 0 done, 202 do not retry, 203 may retry, 210 out of memory.
 
 import argparse
 import errno
-import fcntl
 import importlib
 import importlib.metadata
 import json
@@ -24,7 +23,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
 
 from pydantic import ValidationError
 
@@ -39,6 +37,8 @@ from flenwheel_core.base.errors import (
     RetryableError,
     first_line,
 )
+from flenwheel_core.base.locks import FileLock
+from flenwheel_core.base.processes import when_parent_is_gone
 from flenwheel_core.base.progress import Progress, ProgressEvent, hearing
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.memory.card import is_out_of_memory, limit_process
@@ -90,31 +90,24 @@ def _card(
     if not stage.needs_card(request):
         yield
         return
-    settings.slot_lock.parent.mkdir(parents=True, exist_ok=True)
     with _alone(settings.slot_lock, f"the GPU slot {settings.slot_name}", progress, stop) as lock:
-        lock.truncate(0)
         holder = {"pid": os.getpid(), "stage": stage.name, "slot": settings.slot_name, "workspace": str(settings.root)}
-        lock.write(json.dumps(holder))
-        lock.flush()
+        lock.note(json.dumps(holder))
         if not (isinstance(request, TrainRequest) and request.recipe.gpus > 1):  # its processes limit themselves
             limit_process(settings, records_graphs=isinstance(request, TrainRequest | EditTrainRequest))
         yield
 
 
 @contextmanager
-def _alone(path: Path, what: str, progress: Progress, stop: threading.Event) -> Iterator[IO[str]]:
-    with path.open("a+") as lock:
+def _alone(path: Path, what: str, progress: Progress, stop: threading.Event) -> Iterator[FileLock]:
+    with FileLock(path) as lock:
         said = False
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if not said:
-                    progress.note(f"waiting for {what}")
-                    said = True
-                if stop.wait(0.2):
-                    raise InterruptedStageError("The stage was stopped while it waited.") from None
+        while not lock.try_to_take():
+            if not said:
+                progress.note(f"waiting for {what}")
+                said = True
+            if stop.wait(0.2):
+                raise InterruptedStageError("The stage was stopped while it waited.")
         yield lock
 
 
@@ -167,19 +160,6 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def watch_parent(stop: threading.Event) -> None:
-    """Stops the stage when whoever started it is gone, so that no orphan keeps the card for hours."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while not stop.is_set():
-            if os.getppid() != parent:
-                stop.set()
-            time.sleep(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
 def main(argv: list[str] | None = None) -> int:
     """Runs the stage named on the command line; returns the exit code."""
     parser = argparse.ArgumentParser(
@@ -195,7 +175,7 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, lambda *_: stop.set())
     if arguments.with_parent:
-        watch_parent(stop)
+        when_parent_is_gone(stop.set)  # so that no orphan keeps the card for hours
     logging.captureWarnings(True)
     try:
         settings = Settings()

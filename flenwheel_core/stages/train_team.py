@@ -15,13 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flenwheel_core.base.errors import EXIT_DONE, InterruptedStageError, ResourceError
+from flenwheel_core.base.processes import when_parent_is_gone
 from flenwheel_core.base.progress import Progress, ProgressEvent, hearing
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.memory.card import limit_process
 from flenwheel_core.requests.train import TrainRequest, TrainResult
 from flenwheel_core.runner.launch import STOP_SECONDS, child_environment, error_of
 from flenwheel_core.runner.stage import StageContext
-from flenwheel_core.runner.worker import print_event, report, watch_parent
+from flenwheel_core.runner.worker import print_event, report
 from flenwheel_core.stages.train import train_here
 from flenwheel_core.store import Store
 
@@ -128,7 +129,7 @@ def main(arguments: list[str]) -> int:
     """One process of the team; the exit codes are the worker's."""
     request_file, result, scratch = (Path(argument) for argument in arguments[:3])
     stop = _StopFile(request_file.with_name(_STOP_FILE))
-    watch_parent(stop)
+    when_parent_is_gone(stop.set)
     try:
         from flenwheel_core.engine.team import Processes
 

@@ -3,7 +3,6 @@
 On a local disk a journal is one JSONL file, appended under a kernel lock. On an object store, which cannot append, it is one object a line.
 """
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import Generic, TypeVar
 
 from flenwheel_core.base.document import Document
 from flenwheel_core.base.errors import CorruptManifestError
+from flenwheel_core.base.locks import locked
 from flenwheel_core.store.files import Files
 
 Line = TypeVar("Line", bound=Document)
@@ -106,10 +106,8 @@ def _tail_local(path: Path, position: int) -> tuple[list[bytes], int]:
 
 
 def _append_local(path: Path, lines: list[bytes]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with locked(path) as lock:
+        descriptor = lock.descriptor
         end = os.lseek(descriptor, 0, os.SEEK_END)
         end = _cut_torn_line(descriptor, end)
         data = b"".join(line + b"\n" for line in lines)
@@ -121,8 +119,6 @@ def _append_local(path: Path, lines: list[bytes]) -> None:
         except OSError:
             os.ftruncate(descriptor, end)
             raise
-    finally:
-        os.close(descriptor)
 
 
 def _cut_torn_line(descriptor: int, end: int) -> int:

@@ -76,6 +76,19 @@ def test_benchmarks_stand_alone() -> None:
     assert found == {}
 
 
+@pytest.mark.parametrize(
+    ("pattern", "place"),
+    [
+        (r"\bfcntl\b", "flenwheel_core/base/locks.py"),
+        (r"\bgetppid\b|\bprctl\b", "flenwheel_core/base/processes.py"),
+        (r"\"gpu:", "flenwheel_core/base/settings.py"),
+    ],
+)
+def test_locks_watched_parents_and_the_slots_limit_are_written_once(pattern: str, place: str) -> None:
+    users = [path.relative_to(ROOT).as_posix() for path in sources() if re.search(pattern, path.read_text())]
+    assert users == [place]
+
+
 def test_no_settings_object_at_module_level() -> None:
     found = []
     for path in sources():

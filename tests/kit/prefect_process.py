@@ -11,8 +11,8 @@ from benchmarks.kit.workspace import wait_for
 from deployments.prefect.api import FlowRun, PrefectApi
 from deployments.workspace import environment
 from deployments.workspace.ports import Port
-from deployments.workspace.processes import end_with_parent
 from flenwheel_core.base.ids import Json
+from flenwheel_core.base.processes import ended_with_parent
 from flenwheel_core.base.settings import Settings
 
 
@@ -53,7 +53,7 @@ def serve(folder: Path, **more: object) -> Iterator[PrefectServer]:
             cwd=folder,
             stdout=said,
             stderr=said,
-            preexec_fn=end_with_parent(),
+            preexec_fn=ended_with_parent(),
         )
     url = environment.local_url(settings, port.number)
     token = settings.token.get_secret_value() if settings.token else None

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from flenwheel_core.base.errors import RecipeError
-from flenwheel_core.base.settings import Settings
+from flenwheel_core.base.settings import NOT_FOR_STAGES, Settings
 from flenwheel_core.recipes.loading import find_recipe, load_recipe
+from flenwheel_core.runner.launch import child_environment
 
 
 @pytest.fixture(autouse=True)
@@ -144,3 +145,57 @@ def test_a_recipe_with_a_byte_order_mark_is_a_recipe(place: Path) -> None:
     (place / "mine.toml").write_bytes(b"\xff\xfea")
     with pytest.raises(RecipeError, match=r"mine\.toml cannot be read"):
         load_recipe("mine.toml")
+
+
+EVERY: dict[str, object] = {
+    "workspace": "w",
+    "store": "s3://bucket/own",
+    "store_options": {"endpoint_url": "http://minio:9000"},
+    "gpu": "1",
+    "slot": "the fast one",
+    "kernels_off": ("modulated", "gelu"),
+    "vram_gib": 20.5,
+    "threads": 3,
+    "models": "m",
+    "author": "Zoë",
+    "stage_modules": ("toy", "other.toy"),
+    "host": "::",
+    "token": "a-secret-of-the-team",
+    "studio_url": "https://studio.example",
+    "prefect_url": "https://prefect.example",
+    "trusted_proxies": ("127.0.0.1", "10.0.0.0/8"),
+    "notify": ("mailto://one", "json://two"),
+}
+
+
+def test_a_child_sees_every_setting_in_whatever_folder_it_runs(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert set(EVERY) == set(Settings.model_fields), "a new setting belongs into this test"
+    settings = Settings.model_validate(EVERY)
+    for name, value in settings.environment().items():
+        monkeypatch.setenv(name, value)
+    (place / "elsewhere").mkdir()
+    monkeypatch.chdir(place / "elsewhere")
+    again = Settings()
+    for name in EVERY:
+        wanted = getattr(settings, name)
+        assert getattr(again, name) == (place / str(wanted) if isinstance(wanted, Path) else wanted), name
+    assert (again.store_url, again.slot_name, again.slot_limit) == (
+        "s3://bucket/own",
+        "the fast one",
+        "gpu:the fast one",
+    )
+
+
+def test_unset_settings_are_no_variables(place: Path) -> None:
+    found = Settings().environment()
+    assert not {"FLENWHEEL_TOKEN", "FLENWHEEL_VRAM_GIB", "FLENWHEEL_THREADS", "FLENWHEEL_STUDIO_URL"} & set(found)
+    # Derived ones are told, so that a child does not derive them anew.
+    assert found["FLENWHEEL_STORE"] == (place / ".flenwheel/store").as_uri() and found["FLENWHEEL_SLOT"].endswith(":0")
+
+
+def test_a_stage_is_given_every_setting_but_those_of_people(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLENWHEEL_TOKEN", "a-secret-of-another-one")
+    settings = Settings.model_validate(EVERY)
+    told = {name for name in child_environment(settings, None) if name.startswith("FLENWHEEL_")}
+    assert told == {f"FLENWHEEL_{name.upper()}" for name in set(EVERY) - NOT_FOR_STAGES}
+    assert {"token", "notify"} <= NOT_FOR_STAGES <= set(EVERY)

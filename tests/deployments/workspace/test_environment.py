@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
 from deployments.prefect import server as prefect_server
-from deployments.workspace.environment import local_url, prefect_environment, settings_environment
+from deployments.workspace.environment import local_url, prefect_environment
 from flenwheel_core.base.errors import UserError
 from flenwheel_core.base.settings import Settings
 
@@ -34,25 +33,6 @@ def test_the_interface_asks_where_it_was_opened_and_invites_no_other_site(tmp_pa
     told = prefect_environment(Settings(workspace=tmp_path, prefect_url="https://prefect.example"), 4200)
     assert told["PREFECT_UI_URL"] == told["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] == "https://prefect.example"
     assert told["PREFECT_API_URL"] == "http://127.0.0.1:4200/api"
-
-
-def test_children_see_the_same_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = Settings(
-        workspace=tmp_path,
-        gpu="cpu",
-        kernels_off=("modulated", "gelu"),
-        host="::",
-        token=SecretStr("a-secret-of-the-team"),
-        studio_url="https://studio.example",
-        prefect_url="https://prefect.example",
-        trusted_proxies=("127.0.0.1", "10.0.0.0/8"),
-    )
-    monkeypatch.chdir(tmp_path)
-    for name, value in settings_environment(settings).items():
-        monkeypatch.setenv(name, value)
-    again = Settings()
-    for field in ("kernels_off", "host", "token", "studio_url", "prefect_url", "trusted_proxies"):
-        assert getattr(again, field) == getattr(settings, field), field
 
 
 def test_the_server_alone_does_not_listen_to_the_world_without_a_token(
