@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.kernel_speed import Sizes, cases
+from benchmarks.speed.kernel_speed import Sizes, cases
 from flenwheel_core.kernels.table import KERNELS
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SMALL = Sizes(picture=24, text=8, heads=2, head_width=16, rank=4)
 
 
@@ -26,7 +26,7 @@ def test_the_plain_versions_run(case: object) -> None:
 
 
 def test_without_a_card_it_says_so_and_writes_nothing(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks.kernel_speed", "--out", str(tmp_path / "results")]
+    command = [sys.executable, "-m", "benchmarks.speed.kernel_speed", "--out", str(tmp_path / "results")]
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 1 and "NVIDIA card" in done.stderr and "Traceback" not in done.stderr

@@ -1,6 +1,6 @@
 """Each kernel of the table against its plain version, at the sizes of a training step of FLUX.1-dev: a kernel that is not faster goes.
 
-python -m benchmarks.kernel_speed --out benchmarks/results
+python -m benchmarks.speed.kernel_speed --out benchmarks/results
 """
 
 import argparse
@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.flux_kernels import seconds
 from benchmarks.result_file import Row, write_result
+from benchmarks.speed.flux_kernels import seconds
 from flenwheel_core.kernels.add import add_product
 from flenwheel_core.kernels.attention import attention
 from flenwheel_core.kernels.gelu import gelu_and_quantised
