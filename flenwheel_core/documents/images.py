@@ -46,8 +46,14 @@ class LoraUse(Document):
 
 
 def is_unset(value: object) -> bool:
-    """For fields that came later: left out of a document where they say nothing, so that its digest stays."""
+    """For `exclude_if`: a field that was added later is left out of the document while it is None, so that what was stored before keeps its
+    digest."""
     return value is None
+
+
+def is_empty(value: object) -> bool:
+    """As `is_unset`, for collections in which nothing says nothing."""
+    return not value
 
 
 def is_one(value: object) -> bool:

@@ -19,7 +19,7 @@ DECIMALS = 6
 
 @dataclass(frozen=True)
 class ThresholdRule:
-    """How leave-one-out distances become a threshold: their largest plus a margin, between a floor and a cap."""
+    """How leave-one-out distances become a threshold: their 90 % quantile plus a margin, between a floor and a cap."""
 
     distance: Distance
     margin: float

@@ -112,7 +112,7 @@ def plan_edits(
 
 
 def _possible(cell: Cell, sources: Sequence[ImageRecord], recipe: Recipe) -> Sequence[ImageRecord]:
-    """Sources that can become the cell by what the recipe can say: a pose without words must be there already."""
+    """The sources to edit towards a cell. If the recipe has no words for its pose, only those that already show it (all, if none does)."""
     if recipe.phrases.get(cell.pose) != "":
         return sources
     same = [record for record in sources if (record.labels.pose or "portrait") == cell.pose]

@@ -7,10 +7,11 @@ from flenwheel_core.base.errors import FlenwheelError, InputError
 from flenwheel_core.base.given_path import given_path, is_file, is_folder
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.identity.face_weights import FACE_MODELS
+from flenwheel_core.models.family_options import option_problems
 from flenwheel_core.models.hub_file import hub_file
 from flenwheel_core.models.pinning import ROLES, ModelUse, chosen
 from flenwheel_core.models.references import hub_reference, is_hub_id, resolve_model
-from flenwheel_core.models.registry import require_kind
+from flenwheel_core.models.registry import family_of, require_kind
 from flenwheel_core.recipes.model import Recipe
 
 _EDITOR_FAMILY = "Qwen-Image"
@@ -46,7 +47,10 @@ def _models(recipe: Recipe, settings: Settings) -> Iterator[str]:
             yield f"models.{use}: {reference} names no revision; write {reference}@main: it is pinned when a turn begins"
         else:
             try:
-                require_kind(resolve_model(reference, role, settings), role)
+                folder = resolve_model(reference, role, settings)
+                require_kind(folder, role)
+                if use == "base":
+                    yield from option_problems(family_of(folder), recipe.train)
             except FlenwheelError as error:
                 yield f"models.{use}: {error.what} {error.why}".rstrip()
 

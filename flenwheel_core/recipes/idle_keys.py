@@ -23,6 +23,7 @@ IDLE_KEYS: dict[str, str] = {
     "editor.train.aspect_buckets": _ONE_SHAPE,
     "editor.train.bucket_step": _ONE_SHAPE,
     "editor.train.min_images": "editor.minimum_triplets is the limit",
+    "editor.train.options": "only [train] has options of a family; leave it out",
     "editor.train.sampling": "the editor is compared on held-out edits and draws no samples while it trains; leave it out",
 }
 _SAYS_NOTHING: dict[str, Json] = {"editor.train.sampling": {"every_steps": 0}}

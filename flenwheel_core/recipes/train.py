@@ -3,10 +3,10 @@
 import math
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from flenwheel_core.base.document import Document
-from flenwheel_core.documents.images import is_one, is_unset
+from flenwheel_core.documents.images import is_empty, is_one, is_unset
 
 LoraTarget = Literal["attention", "mlp", "modulation", "embedders"]
 Density = Literal["logit_normal", "uniform", "mode", "cosmap"]
@@ -143,6 +143,11 @@ class TrainingRecipe(Document):
     )
     trackers: tuple[Literal["tensorboard", "trackio"], ...] = Field(
         default=(), description="Where curves go besides loss.jsonl."
+    )
+    options: dict[str, JsonValue] = Field(
+        default_factory=dict,
+        exclude_if=is_empty,
+        description="Choices that the family of the base model alone knows; the check of a recipe names them.",
     )
 
     def for_pictures(self, number: int) -> Self:

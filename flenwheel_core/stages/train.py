@@ -6,12 +6,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from flenwheel_core.base.errors import RecipeError
 from flenwheel_core.base.ids import digest_json
+from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.loras import LoraRecord, SampleImage
 from flenwheel_core.engine.job import TrainHooks, TrainJob, TrainPicture
 from flenwheel_core.identity.embedding_math import as_vectors, cosines_to
 from flenwheel_core.identity.verifiers import open_verifier, require_same_version
-from flenwheel_core.models.registry import find_trainer
+from flenwheel_core.models.family_options import option_problems
+from flenwheel_core.models.references import ModelRole, resolve_model
+from flenwheel_core.models.registry import family_of, find_trainer
+from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.requests.train import TrainItem, TrainRequest, TrainResult
 from flenwheel_core.runner.stage import StageContext
 from flenwheel_core.store.pictures import load_picture
@@ -55,6 +60,7 @@ def train_here(request: TrainRequest, context: StageContext, team: "Team | None"
         team=team,
         score=identity_of(request, context),
     )
+    require_options(request.base, request.recipe, context.settings)
     train_lora = find_trainer(request.base, context.settings)
     trained = train_lora(job, hooks)
     return TrainResult(
@@ -83,6 +89,15 @@ def train_here(request: TrainRequest, context: StageContext, team: "Team | None"
             for sample in trained.samples
         ),
     )
+
+
+def require_options(base: str, recipe: TrainingRecipe, settings: Settings) -> None:
+    """Raises RecipeError for choices that the base model's family cannot take, before anything loads."""
+    problems = option_problems(family_of(resolve_model(base, ModelRole.GENERATOR, settings)), recipe)
+    if problems:
+        raise RecipeError(
+            "This base model cannot be trained so.", why="; ".join(problems), remedy="Mend the recipe's [train] table."
+        )
 
 
 def identity_of(

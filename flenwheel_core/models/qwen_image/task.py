@@ -53,7 +53,7 @@ class EditExample:
 
 @dataclass(frozen=True)
 class Aim:
-    """What the prediction is drawn towards, beside the target picture."""
+    """Two changes to the training target: distilled guidance, and the bare editor's own prediction where it was right."""
 
     guidance: float = 1.0
     """Strength of the guidance that is distilled into the editor; 1: none. Such an editor predicts

@@ -128,7 +128,7 @@ def _wrong(job: EditTrainJob, lesson: EditLesson, size: Size) -> torch.Tensor | 
 
 
 def _mistake(rejected: "Image", target: "Image", size: Size) -> torch.Tensor:
-    """(target tokens, 1): where an answer was wrong, 1 where it was most: a small mistake (a mouth) is one as well as a large one."""
+    """(target tokens, 1): distance of an answer from the right one, by its maximum: a small mistake weighs as much as a large one."""
     mistake = _between(rejected, target, size)
     return mistake / mistake.max().clamp_min(1e-6)
 
