@@ -1,6 +1,7 @@
 """What is wrong with this machine or workspace, and what puts it right."""
 
 import importlib.metadata
+import json
 import os
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from deployments.workspace.locks import holder_of
 from deployments.workspace.reconciler import reconcile
 from deployments.workspace.up import is_running
 from flenwheel_core.base.errors import FlenwheelError
+from flenwheel_core.base.locks import FileLock
 from flenwheel_core.base.settings import LIMIT_PREFIX, Settings
 from flenwheel_core.base.settings_sources import strange_variables
 from flenwheel_core.plans.model_needs import model_needs
@@ -114,19 +116,28 @@ def _cards() -> list[Finding]:
 
 
 def _kernels(settings: Settings) -> Finding:
-    """Which of the card's kernels run, tried in a process of their own: it takes card memory for some seconds."""
+    """Which of the card's kernels run; no stage starts on the card meanwhile."""
     if settings.gpu == "cpu" or not _has_card():
         return Finding(True, "kernels: none, PyTorch computes everything (no NVIDIA card is used)")
-    holder = holder_of(settings.slot_lock)
-    if holder is not None:
-        return Finding(True, f"kernels: not tried while the GPU slot is held by {holder}; the stage's log names them")
+    try:
+        with FileLock(settings.slot_lock) as lock:
+            if not lock.try_to_take():
+                return Finding(True, "kernels: not tried, a stage uses the card; its log names them")
+            lock.note(json.dumps({"pid": os.getpid(), "stage": "doctor", "workspace": str(settings.root)}))
+            return _tried_kernels(settings)
+    except OSError as error:
+        return Finding(False, f"kernels: not tried, the lock of the GPU slot cannot be taken: {error}")
+
+
+def _tried_kernels(settings: Settings) -> Finding:
+    """They are tried in a process of their own: what that takes of the card's memory is free again afterwards."""
     command = [sys.executable, "-m", "flenwheel_core.kernels.report"]
     environment = child_environment(settings, None)
     try:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_TRYING_SECONDS)
     except subprocess.TimeoutExpired:
         return Finding(False, f"kernels: trying them took longer than {_TRYING_SECONDS} s")
-    lines = (done.stdout if done.returncode in (0, 1) and done.stdout else done.stderr).strip().splitlines()
+    lines = (done.stdout or done.stderr).strip().splitlines()
     return Finding(done.returncode == 0, lines[-1] if lines else f"kernels: trying them ended with {done.returncode}")
 
 
@@ -135,9 +146,11 @@ def _has_card() -> bool:
 
     try:
         pynvml.nvmlInit()
-        return int(pynvml.nvmlDeviceGetCount()) > 0
     except pynvml.NVMLError:
         return False
+    count = int(pynvml.nvmlDeviceGetCount())
+    pynvml.nvmlShutdown()
+    return count > 0
 
 
 def _slot(settings: Settings) -> Finding:

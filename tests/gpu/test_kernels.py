@@ -8,7 +8,8 @@ from flenwheel_core.kernels.attention import attention, cudnn_attention_works
 from flenwheel_core.kernels.frozen_weights import Storage, store
 from flenwheel_core.kernels.gelu import gelu
 from flenwheel_core.kernels.quantise import quantise, quantise_rows
-from flenwheel_core.kernels.table import KERNELS
+from flenwheel_core.kernels.swiglu import swiglu
+from flenwheel_core.kernels.table import KERNELS, kernel_line
 from flenwheel_core.kernels.transpose import transposed_codes
 
 CARD = "cuda"
@@ -22,7 +23,27 @@ def random(*shape: int, seed: int, scale: float = 1.0) -> torch.Tensor:
 @pytest.mark.parametrize("name", KERNELS)
 def test_every_kernel_of_ours_can_be_used_here(name: str) -> None:
     state = KERNELS[name].state(torch.device(CARD, 0))
+    if name == "attention" and not state.works:
+        pytest.skip(f"cuDNN's attention: {state.reason}")
     assert state.works, state.reason
+
+
+def test_the_log_names_every_kernel() -> None:
+    line = kernel_line(torch.device(CARD, 0), cudnn=False)
+    assert line == f"kernels: {', '.join(name for name in KERNELS if name != 'attention')}"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_swiglu_and_its_gradient(compiled: bool, dtype: torch.dtype) -> None:
+    gate, value, dy = (random(64, 1024, seed=seed, scale=2.0).to(dtype) for seed in range(3))
+    inputs = gate.requires_grad_(), value.requires_grad_()
+    y = (torch.compile(swiglu, dynamic=False) if compiled else swiglu)(*inputs)
+    exact = [part.detach().double().requires_grad_() for part in inputs]
+    expected = torch.nn.functional.silu(exact[0]) * exact[1]
+    got, wanted = torch.autograd.grad(y, inputs, dy), torch.autograd.grad(expected, exact, dy.double())
+    for one, other in zip((y, *got), (expected, *wanted), strict=True):
+        assert (one.double() - other).norm() < 0.005 * other.norm()
 
 
 @pytest.mark.parametrize("width", [96, 3072, 15360, 21504, 40000])

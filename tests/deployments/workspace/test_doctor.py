@@ -1,0 +1,38 @@
+"""What the doctor says about kernels: tried in a process of their own, while no stage is on the card."""
+
+from pathlib import Path
+
+import pytest
+
+from deployments.workspace import doctor
+from flenwheel_core.base.locks import locked
+from flenwheel_core.base.settings import Settings
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Of a machine that has a card as far as the driver knows, and a slot that no other test has."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(doctor, "_has_card", lambda: True)
+    monkeypatch.setattr(Settings, "slot_lock", tmp_path / "slot.lock")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    return Settings(workspace=tmp_path)
+
+
+def test_kernels_are_tried_in_a_process_of_their_own(settings: Settings) -> None:
+    found = doctor._kernels(settings)
+    assert found.ok and found.text == "kernels: none, PyTorch computes everything (needs an NVIDIA card)"
+
+
+def test_kernels_are_not_tried_while_a_stage_uses_the_card(settings: Settings) -> None:
+    with locked(settings.slot_lock):
+        found = doctor._kernels(settings)
+    assert found.ok and "a stage uses the card" in found.text
+
+
+def test_a_slot_that_cannot_be_locked_is_a_finding(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Settings, "slot_lock", tmp_path)
+    found = doctor._kernels(settings)
+    assert not found.ok and "cannot be taken" in found.text
