@@ -6,7 +6,7 @@ Coefficients were fitted to measurements at full size (benchmarks/speed/memory_p
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from flenwheel_core.base.errors import ResourceError
 from flenwheel_core.kernels.frozen_weights import BYTES_PER_WEIGHT, Storage
@@ -48,6 +48,13 @@ class ModelSpec:
     working_weight_bytes: Mapping[Storage, float]
     """Working memory of one recomputed block, in bytes a weight."""
     fixed_bytes: float
+    attention_bytes: float = 0.0
+    """What a recomputed block keeps beside its input if it keeps attention's output, in bytes a token and channel; 0: it cannot.
+
+    Where it can, all blocks are recomputed or none, and memory decides how many keep it: attention is the dearest part to compute again.
+    """
+    adapter_bytes: Mapping[str, float] = field(default_factory=lambda: ADAPTER_BYTES)
+    reserve_gib: float = RESERVE_GIB
 
 
 @dataclass(frozen=True)
@@ -60,12 +67,15 @@ class MemoryPlan:
     recompute: tuple[int, ...]
     """How many blocks of each kind are recomputed, from the first."""
     predicted_gib: float
+    attention_kept: int = 0
+    """So many of the recomputed blocks keep attention's output."""
 
     def describe(self, spec: ModelSpec) -> str:
         """One line for people."""
         total = sum(block.count for block in spec.blocks)
         extra = " kept twice" if self.transposed else ""
-        return f"{self.storage} weights{extra}, {sum(self.recompute)} of {total} blocks recomputed, {self.predicted_gib:.1f} GiB"
+        kept = f", {self.attention_kept} of them keep attention's output" if spec.attention_bytes else ""
+        return f"{self.storage} weights{extra}, {sum(self.recompute)} of {total} blocks recomputed{kept}, {self.predicted_gib:.1f} GiB"
 
 
 def predict_gib(
@@ -78,12 +88,14 @@ def predict_gib(
     tokens: int,
     adapter_weights: int,
     optimizer: str = "adamw",
+    attention_kept: int = 0,
 ) -> float:
     """The peak reserved memory of a training step in GiB; `tokens` counts text and picture tokens of the whole batch."""
     doubled = transposed and storage == "fp8"
     per_weight = BYTES_PER_WEIGHT[storage] + (1.0 if doubled else 0.0)
     total = spec.fixed_bytes + spec.other_bytes + spec.modulation_weights * BYTES_PER_WEIGHT[modulation]
-    total += adapter_weights * ADAPTER_BYTES[optimizer]
+    total += adapter_weights * spec.adapter_bytes[optimizer]
+    total += tokens * spec.blocks[0].channels * attention_kept * spec.attention_bytes
     for block, recomputed in zip(spec.blocks, recompute, strict=True):
         total += block.count * block.weights * per_weight
         kept = block.count - recomputed
@@ -105,18 +117,20 @@ def choose_plan(
     optimizer: str,
     storages: Sequence[Storage],
     tighter: int = 0,
+    what: str = "Training",
+    remedy: str = "Lower train.resolution, train.batch_size or train.lora.rank, or take optimizer = 'adamw8bit'.",
 ) -> MemoryPlan:
     """The fastest plan within the budget: storages in the given order, first with everything kept, then recomputing.
 
     `tighter` counts the out-of-memory errors before: each asks for the next plan that needs really less. Raises ResourceError
-    with the smallest plan's need if none fits, or if there is no tighter one.
+    with the smallest plan's need if none fits, or if there is no tighter one; `what` and `remedy` are its words.
     """
-    usable = usable_gib - RESERVE_GIB
+    usable = usable_gib - spec.reserve_gib
     smallest = float("inf")
 
     def plans() -> Iterator[MemoryPlan]:
         nonlocal smallest
-        for storage, transposed, recompute in _candidates(spec, storages):
+        for storage, transposed, recompute, attention_kept in _candidates(spec, storages):
             need = predict_gib(
                 spec,
                 storage=storage,
@@ -126,28 +140,35 @@ def choose_plan(
                 tokens=tokens,
                 adapter_weights=adapter_weights,
                 optimizer=optimizer,
+                attention_kept=attention_kept,
             )
             smallest = min(smallest, need)
             if need <= usable:
-                yield MemoryPlan(storage, storage, transposed, recompute, need)
+                yield MemoryPlan(storage, storage, transposed, recompute, need, attention_kept)
 
     chosen = plan_at_level(plans(), lambda plan: plan.predicted_gib, tighter)
     if chosen is not None:
         return chosen
     raise ResourceError(
-        f"Training needs {smallest + RESERVE_GIB:.1f} GiB of video memory at least, and {usable_gib:.1f} GiB may be used.",
-        why=f"Even with {storages[-1]} weights and every block recomputed it does not fit {tokens} tokens a step.",
-        remedy="Lower train.resolution, train.batch_size or train.lora.rank, or take optimizer = 'adamw8bit'.",
+        f"{what} needs {smallest + spec.reserve_gib:.1f} GiB of video memory at least, and {usable_gib:.1f} GiB may be used.",
+        why=f"even with {storages[-1]} weights and every block recomputed it does not fit {tokens} tokens a step.",
+        remedy=remedy,
     )
 
 
-def _candidates(spec: ModelSpec, storages: Sequence[Storage]) -> Iterator[tuple[Storage, bool, tuple[int, ...]]]:
-    """Storage, whether weights are kept transposed too, and what is recomputed, the fastest first."""
+def _candidates(spec: ModelSpec, storages: Sequence[Storage]) -> Iterator[tuple[Storage, bool, tuple[int, ...], int]]:
+    """Storage, whether weights are kept transposed too, what is recomputed, and attention outputs kept; the fastest first."""
+    nothing, everything = tuple(0 for _ in spec.blocks), tuple(block.count for block in spec.blocks)
     for storage in storages:
+        if spec.attention_bytes:
+            yield storage, False, nothing, 0
+            for kept in range(sum(everything), -1, -1):
+                yield storage, False, everything, kept
+            continue
         if storage == "fp8":
-            yield storage, True, tuple(0 for _ in spec.blocks)
+            yield storage, True, nothing, 0
         for recompute in recompute_steps(spec):
-            yield storage, False, recompute
+            yield storage, False, recompute, 0
 
 
 def recompute_steps(spec: ModelSpec) -> list[tuple[int, ...]]:

@@ -13,7 +13,7 @@ from flenwheel_core.kernels.frozen_weights import Storage
 from flenwheel_core.models.protocols import WORKING, Working
 from flenwheel_core.models.qwen_image.fast import FAST_NAMES, FastQwen
 from flenwheel_core.models.qwen_image.loading import QwenEditModel
-from flenwheel_core.models.qwen_image.memory import plan_recompute
+from flenwheel_core.models.qwen_image.memory import plan_training, training_spec
 from flenwheel_core.recipes.train import LoraRecipe, TrainingRecipe
 from flenwheel_core.transformer.adapted import start_matrices, with_lora
 from flenwheel_core.transformer.plan import OTHER_MODULES, AdapterPlan, FastPlan
@@ -64,25 +64,27 @@ def adapt(
     ranks = lora_ranks(linears, recipe.lora, TARGETS)
     covered = all(name.endswith(FAST_NAMES) for name in ranks) and not recipe.lora.dora and recipe.lora.dropout == 0
     if model.budget_gib is not None and covered and recipe.batch_size == 1 and model.storage in _FAST_STORAGE:
-        recompute = plan_recompute(
-            config,
-            weights_gib=model.weights_gib("transformer"),
+        spec = training_spec(config, weights_gib=model.weights_gib("transformer"))
+        chosen = plan_training(
+            spec,
+            storage=_FAST_STORAGE[model.storage],
             adapter_weights=sum(rank * sum(linears[name]) for name, rank in ranks.items()),
             tokens=tokens,
+            optimizer=recipe.optimizer,
             usable_gib=model.budget_gib,
             memory_level=working.memory_level,
         )
-        working.note(f"memory plan: {model.storage} weights, {recompute.describe()} of {model.budget_gib:.1f} GiB")
+        working.note(f"memory plan: {chosen.describe(spec)} of {model.budget_gib:.1f} GiB")
         plan = FastPlan(
             storage=_FAST_STORAGE[model.storage],
             modulation=_FAST_STORAGE[model.storage],
-            recompute=(recompute.blocks,),
+            recompute=chosen.recompute,
             compile=recipe.compile is not False,
             cudnn=cudnn_attention_works(model.device, int(config["attention_head_dim"])),
         )
         working.note(plan.kernel_line(model.device))
         adapted = start_fast(model, config, plan, ranks, adapter_scales(ranks, recipe.lora), seed=seed)
-        cast(FastQwen, adapted.transformer).keep_attention = recompute.attention_kept
+        cast(FastQwen, adapted.transformer).keep_attention = chosen.attention_kept
         return adapted
     transformer = model.load_transformer()
     if model.device.type == "cuda":

@@ -4,19 +4,19 @@ The coefficients are measured at Qwen-Image-Edit's full size (benchmarks/results
 width and depth.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from flenwheel_core.base.errors import ResourceError
+from flenwheel_core.kernels.frozen_weights import Storage
 from flenwheel_core.memory.card import GIB
 from flenwheel_core.memory.drawing import DrawingSpec
-from flenwheel_core.memory.levels import plan_at_level
+from flenwheel_core.memory.training import ADAPTER_BYTES, BlockSpec, MemoryPlan, ModelSpec, choose_plan
 from flenwheel_core.transformer.sources import LOADING_THREADS
 
-ADAPTER_BYTES = 16
+_ADAPTER_BYTES = 16.0
 """A weight, its gradient and Adam's two moments, float32."""
-RESERVE_GIB = 0.7
+_RESERVE_GIB = 0.7
 _BYTES_RECOMPUTED = 2.75
 """A token, channel and layer: the inputs of recomputed blocks, and what one block needs at a time."""
 _BYTES_ATTENTION = 3.35
@@ -65,51 +65,50 @@ def plan_encoder(size_gib: float, usable_gib: float, memory_level: int = 0) -> b
     )
 
 
-@dataclass(frozen=True)
-class Recompute:
-    """How many blocks are recomputed in the backward pass, and how many of these keep attention's output."""
+def training_spec(config: Mapping[str, Any], *, weights_gib: float) -> ModelSpec:
+    """Sizes from the transformer's config.json, for the plan of training; `weights_gib` is the transformer in its storage."""
+    channels = int(config["num_attention_heads"]) * int(config["attention_head_dim"])
+    nothing: dict[Storage, float] = {"dense": 0.0, "fp8": 0.0, "nf4": 0.0}
+    blocks = BlockSpec(
+        count=int(config["num_layers"]),
+        weights=0,  # all weights stand in other_bytes, as they lie on the disk
+        channels=channels,
+        kept_bytes=dict.fromkeys(nothing, _BYTES_KEPT),
+        kept_weight_bytes=nothing,
+        input_bytes=_BYTES_RECOMPUTED,
+    )
+    return ModelSpec(
+        blocks=(blocks,),
+        modulation_weights=0,
+        other_bytes=weights_gib * GIB,
+        working_bytes=0.0,
+        working_weight_bytes=nothing,
+        fixed_bytes=0.0,
+        attention_bytes=_BYTES_ATTENTION,
+        adapter_bytes=dict.fromkeys(ADAPTER_BYTES, _ADAPTER_BYTES),
+        reserve_gib=_RESERVE_GIB,
+    )
 
-    blocks: int
-    attention_kept: int
-    predicted_gib: float
-    """The peak of reserved memory."""
 
-    def describe(self) -> str:
-        """One line for people."""
-        return f"{self.blocks} blocks recomputed, {self.attention_kept} of them keep attention's output, {self.predicted_gib:.1f} GiB"
-
-
-def plan_recompute(
-    config: Mapping[str, Any],
+def plan_training(
+    spec: ModelSpec,
     *,
-    weights_gib: float,
+    storage: Storage,
     adapter_weights: int,
     tokens: int,
+    optimizer: str,
     usable_gib: float,
-    memory_level: int = 0,
-) -> Recompute:
-    """Nothing is recomputed where all fits, else everything, with as many attention outputs kept as fit.
-
-    `memory_level` counts the out-of-memory errors before: each asks for the next plan that needs really less. Raises ResourceError if
-    none fits, or if there is no tighter one.
-    """
-    layers = int(config["num_layers"])
-    channels = int(config["num_attention_heads"]) * int(config["attention_head_dim"])
-    line = tokens * channels / GIB
-    standing = weights_gib + adapter_weights * ADAPTER_BYTES / GIB
-
-    def plans() -> Iterator[Recompute]:
-        yield Recompute(0, 0, standing + line * layers * _BYTES_KEPT)
-        for kept in range(layers, -1, -1):
-            yield Recompute(layers, kept, standing + line * (layers * _BYTES_RECOMPUTED + kept * _BYTES_ATTENTION))
-
-    fitting = (plan for plan in plans() if plan.predicted_gib <= usable_gib - RESERVE_GIB)
-    chosen = plan_at_level(fitting, lambda plan: plan.predicted_gib, memory_level)
-    if chosen is not None:
-        return chosen
-    least = standing + line * layers * _BYTES_RECOMPUTED + RESERVE_GIB
-    raise ResourceError(
-        f"Training the editor needs {least:.1f} GiB of video memory at least, and {usable_gib:.1f} GiB may be used.",
-        why=f"even with every block recomputed it does not fit {tokens} tokens a step.",
+    memory_level: int,
+) -> MemoryPlan:
+    """Nothing is recomputed where all fits, else everything, with as many attention outputs kept as fit. Raises ResourceError."""
+    return choose_plan(
+        spec,
+        usable_gib=usable_gib,
+        tokens=tokens,
+        adapter_weights=adapter_weights,
+        optimizer=optimizer,
+        storages=(storage,),
+        tighter=memory_level,
+        what="Training the editor",
         remedy="Lower editor.train.resolution or its rank, set editor.storage = 'nf4', or use a card with more memory.",
     )

@@ -9,10 +9,11 @@ import torch
 
 from flenwheel_core.base.errors import NoTighterPlanError, ResourceError
 from flenwheel_core.documents.storages import EditorStorage
+from flenwheel_core.memory.training import MemoryPlan
 from flenwheel_core.models.qwen_image.conditioning import Revision, plan_sizes
 from flenwheel_core.models.qwen_image.fast_drawing import choose_drawing
 from flenwheel_core.models.qwen_image.loading import QwenEditModel
-from flenwheel_core.models.qwen_image.memory import Recompute, plan_recompute
+from flenwheel_core.models.qwen_image.memory import plan_training, training_spec
 
 CONFIG = {"num_layers": 60, "num_attention_heads": 24, "attention_head_dim": 128}
 ADAPTER_WEIGHTS = 106_000_000
@@ -22,19 +23,20 @@ TEXT_TOKENS = 1300
 RESULTS = Path(__file__).parents[4] / "benchmarks" / "results" / "edit_step.json"
 
 
-def plan(budget_gib: float, *, resolution: int = 1024, weights_gib: float = 10.2, memory_level: int = 0) -> Recompute:
-    return plan_recompute(
-        CONFIG,
-        weights_gib=weights_gib,
+def plan(budget_gib: float, *, resolution: int = 1024, weights_gib: float = 10.2, memory_level: int = 0) -> MemoryPlan:
+    return plan_training(
+        training_spec(CONFIG, weights_gib=weights_gib),
+        storage="nf4",
         adapter_weights=ADAPTER_WEIGHTS,
         tokens=2 * (resolution // 16) ** 2 + TEXT_TOKENS,
+        optimizer="adamw",
         usable_gib=budget_gib,
         memory_level=memory_level,
     )
 
 
-def kept_of(plan: Recompute) -> tuple[int, int]:
-    return plan.blocks, plan.attention_kept
+def kept_of(plan: MemoryPlan) -> tuple[int, int]:
+    return plan.recompute[0], plan.attention_kept
 
 
 def test_a_24_gib_card_recomputes_blocks_but_not_their_attention() -> None:
