@@ -7,7 +7,7 @@ from pydantic import Field
 
 from flenwheel_core.base.document import Document
 from flenwheel_core.documents.decisions import FinalDecision, UndecidedPolicy, Verdict
-from flenwheel_core.documents.images import ImageRecord
+from flenwheel_core.documents.images import ImageRecord, Labels
 from flenwheel_core.documents.prompts import CARD_CELLS, CELLS_BY_ID, cell_of
 from flenwheel_core.gates.kinds import KindOfGate
 from flenwheel_core.gates.session import OpenedGate
@@ -98,10 +98,15 @@ def summarise(opened: OpenedGate, pool: Sequence[PoolEntry], undecided: Undecide
 
 def picture_cell(record: ImageRecord) -> str | None:
     """The model-card cell a picture fills by its labels, or was made for."""
-    found = cell_of(record.labels)
+    return shown_cell(record.labels, record.cell)
+
+
+def shown_cell(labels: Labels, made_for: str | None) -> str | None:
+    """The model-card cell that labels fill, or else the one that the picture was made for."""
+    found = cell_of(labels)
     if found is not None:
         return found.id
-    return record.cell if record.cell in CELLS_BY_ID else None
+    return made_for if made_for in CELLS_BY_ID else None
 
 
 def coverage_of(pool: Sequence[PoolEntry], fresh: Sequence[ImageRecord]) -> tuple[CellCoverage, ...]:

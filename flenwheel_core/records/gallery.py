@@ -1,26 +1,27 @@
 """Every picture and LoRA of a workspace, to browse: the gallery, the LoRA versions, what worked as an edit prompt."""
 
 import threading
-from collections.abc import Sequence
 
+import polars as pl
 from pydantic import Field
 
 from flenwheel_core.base.document import Document
 from flenwheel_core.base.errors import NotFoundError
 from flenwheel_core.base.ids import Digest
 from flenwheel_core.documents.decisions import FinalDecision, Verdict
-from flenwheel_core.documents.images import ImageKind, ImageRecord
+from flenwheel_core.documents.images import ImageKind, ImageRecord, Labels
 from flenwheel_core.documents.loras import LoraRecord, LossPoint, SampleImage
 from flenwheel_core.documents.scores import Comparison, Scorecard, Screening
 from flenwheel_core.evaluation.prompts import TemplateStatistics, template_statistics
 from flenwheel_core.gates.session import Reviews
 from flenwheel_core.gates.settle import final
-from flenwheel_core.gates.summary import picture_cell
+from flenwheel_core.gates.summary import shown_cell
 from flenwheel_core.library.characters import Library
 from flenwheel_core.records.provenance import Provenance
 from flenwheel_core.requests.benchmark import BenchmarkResult
 from flenwheel_core.requests.train import TrainResult
 from flenwheel_core.store import Store
+from flenwheel_core.store.tables import frame_of_rows, rows_of
 
 
 class GalleryPage(Document):
@@ -81,6 +82,8 @@ class Records:
         self._lock = threading.Lock()
         self._tables: tuple[str, ...] | None = None
         self._provenance = Provenance(store)
+        self._frame: pl.DataFrame | None = None
+        self._frame_tables: tuple[str, ...] = ()
 
     def provenance(self) -> Provenance:
         """Lineage of all there is now, uploaded corrections included."""
@@ -104,17 +107,29 @@ class Records:
         limit: int = 60,
     ) -> GalleryPage:
         """Pictures by the newest turn first. A character's are those of its gates and its pool."""
-        found: Sequence[ImageRecord] = list(self.provenance().images().values())
+        found = self._pictures()
         if character is not None:
-            own = self._images_of(character)
-            found = [record for record in found if record.digest in own]
-        found = [
-            record
-            for record in found
-            if (kind is None or record.kind is kind) and (cell is None or picture_cell(record) == cell)
-        ]
-        found.sort(key=lambda record: (-record.turn, record.stage, record.item))
-        return GalleryPage(total=len(found), offset=offset, images=tuple(found[offset : offset + limit]))
+            found = found.filter(pl.col("digest").is_in(sorted(self._images_of(character))))
+        if kind is not None:
+            found = found.filter(pl.col("kind") == kind.value)
+        if cell is not None:
+            found = found.filter(pl.col("shown_cell") == cell)
+        order = ["turn", "stage", "item"]
+        page = found.sort(order, descending=[True, False, False], maintain_order=True).slice(offset, limit)
+        images = rows_of(page.drop("shown_cell"), ImageRecord, where="The gallery")
+        return GalleryPage(total=len(found), offset=offset, images=images)
+
+    def _pictures(self) -> pl.DataFrame:
+        """Every picture there is, with the cell of the model card that it shows; made again when there are new ones."""
+        tables = tuple(self._store.files.list("tables/images"))
+        with self._lock:
+            if self._frame is None or tables != self._frame_tables:
+                self._frame, self._frame_tables = self._store.image_frame(), tables
+            frame = self._frame
+        entries = [entry.image for name in self._library.characters() for entry in self._library.pool(name)]
+        uploaded = [record for gate in self._reviews.gates() for record in self._reviews.corrections(gate).values()]
+        beside = frame_of_rows((*entries, *uploaded), ImageRecord)
+        return _with_cells(pl.concat([frame, beside]).unique("digest", keep="first", maintain_order=True))
 
     def loras(self) -> list[LoraView]:
         """Every LoRA version, without samples and curves; champions first, then by name."""
@@ -227,3 +242,11 @@ class Records:
             triggers = {self._library.character(one).trigger: one for one in self._library.characters()}
             name = triggers.get(record.trigger or "")
         return LoraView(record=record, character=name, promoted_in_turn=turn, is_champion=champion)
+
+
+def _with_cells(pictures: pl.DataFrame) -> pl.DataFrame:
+    """The table with the column `shown_cell`: worked out once for each set of labels, of which there are few."""
+    kinds = pictures.select("labels", "cell").unique()
+    cells = [shown_cell(Labels.model_validate(row["labels"]), row["cell"]) for row in kinds.iter_rows(named=True)]
+    named = kinds.with_columns(pl.Series("shown_cell", cells, dtype=pl.String))
+    return pictures.join(named, on=["labels", "cell"], how="left", nulls_equal=True, maintain_order="left")

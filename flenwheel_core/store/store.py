@@ -10,6 +10,8 @@ journals: NAME.jsonl, or NAME/000000001.json on an object store
 from collections.abc import Iterator
 from typing import TypeVar
 
+import polars as pl
+
 from flenwheel_core.base.document import Document
 from flenwheel_core.base.errors import CorruptBlobError, NotFoundError
 from flenwheel_core.base.ids import digest_bytes, short
@@ -18,7 +20,7 @@ from flenwheel_core.documents.scores import Screening
 from flenwheel_core.requests.base import StageRequest, StageResult
 from flenwheel_core.store.files import Files
 from flenwheel_core.store.journal import Journal
-from flenwheel_core.store.tables import from_parquet, table_digest, to_parquet
+from flenwheel_core.store.tables import frame_of, frame_of_rows, from_parquet, table_digest, to_parquet
 
 Kind = TypeVar("Kind", bound=Document)
 Asked = TypeVar("Asked", bound=StageRequest)
@@ -69,6 +71,13 @@ class Store:
     def get_images(self, digest: str) -> tuple[ImageRecord, ...]:
         """The rows of an image set, in their order."""
         return self._get_table(digest, ImageRecord, "images")
+
+    def image_frame(self) -> pl.DataFrame:
+        """The rows of all image sets as one table to query, each picture once, as its first set lists it."""
+        frames = [frame_of_rows((), ImageRecord)]
+        for path in self.files.list("tables/images"):
+            frames.append(frame_of(self.files.read(path), ImageRecord, where=f"{self.files.url}/{path}"))
+        return pl.concat(frames).unique("digest", keep="first", maintain_order=True)
 
     def put_screenings(self, rows: "tuple[Screening, ...] | list[Screening]") -> str:
         """Keeps a screening table and returns the digest of its rows."""

@@ -1,7 +1,7 @@
 """Parquet manifests: tables of documents with a polars schema, named by the digest of their rows."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import polars as pl
@@ -85,22 +85,43 @@ def table_digest(rows: "tuple[Row, ...] | list[Row]") -> str:
 
 def to_parquet(rows: "tuple[Row, ...] | list[Row]", kind: type[Row]) -> bytes:
     """The rows as a Parquet file with the schema of `kind`."""
-    frame = pl.DataFrame([row.model_dump(mode="json") for row in rows], schema=SCHEMAS[kind], strict=True)
     buffer = io.BytesIO()
-    frame.write_parquet(buffer, compression="zstd")
+    frame_of_rows(rows, kind).write_parquet(buffer, compression="zstd")
     return buffer.getvalue()
 
 
 def from_parquet(data: bytes, kind: type[Row], *, where: str) -> tuple[Row, ...]:
     """The rows of a Parquet file; raises CorruptManifestError naming `where`."""
+    return rows_of(frame_of(data, kind, where=where), kind, where=where)
+
+
+def frame_of(data: bytes, kind: type[Row], *, where: str) -> pl.DataFrame:
+    """A Parquet file as a table to query; raises CorruptManifestError naming `where`."""
     try:
         frame = pl.read_parquet(io.BytesIO(data))
         if frame.schema != SCHEMAS[kind]:
             raise ValueError(f"its columns are {', '.join(frame.columns)}")
+        return frame
+    except (PolarsError, ValueError, OSError) as error:
+        raise _unreadable(where, error) from error
+
+
+def frame_of_rows(rows: Sequence[Row], kind: type[Row]) -> pl.DataFrame:
+    """Documents as a table to query."""
+    return pl.DataFrame([row.model_dump(mode="json") for row in rows], schema=SCHEMAS[kind], strict=True)
+
+
+def rows_of(frame: pl.DataFrame, kind: type[Row], *, where: str) -> tuple[Row, ...]:
+    """The documents in the rows of a table; raises CorruptManifestError naming `where`."""
+    try:
         return tuple(kind.model_validate(row) for row in frame.iter_rows(named=True))
-    except (PolarsError, ValidationError, ValueError, OSError) as error:
-        raise CorruptManifestError(
-            f"{where} cannot be read.",
-            why=first_line(error),
-            remedy="Remove it and run the stage again: what it lists is still there and is not made twice.",
-        ) from error
+    except ValidationError as error:
+        raise _unreadable(where, error) from error
+
+
+def _unreadable(where: str, error: Exception) -> CorruptManifestError:
+    return CorruptManifestError(
+        f"{where} cannot be read.",
+        why=first_line(error),
+        remedy="Remove it and run the stage again: what it lists is still there and is not made twice.",
+    )

@@ -8,6 +8,7 @@ from flenwheel_core.base.errors import NotFoundError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.images import ImageKind
 from flenwheel_core.gates.session import Reviews, ReviewSession
+from flenwheel_core.gates.summary import picture_cell
 from flenwheel_core.library.characters import Library
 from flenwheel_core.records.gallery import Records
 from flenwheel_core.records.turns import Turns
@@ -59,6 +60,25 @@ def test_a_running_training_shows_its_loss_so_far(store: Store, turns: Turns, se
     turn = turns.get("mira", 2)
     assert [(point.step, point.loss) for point in turn.losses[0].points] == [(10, 0.5)]
     assert not turn.losses[0].finished and turn.steps[0].state == "asked"
+
+
+def test_the_gallerys_query_is_what_python_would_choose(records: Records, store: Store) -> None:
+    everything = list(records.provenance().images().values())
+    cells = {picture_cell(record) for record in everything}
+    assert len(everything) > 10 and len(cells) > 2
+    for kind in (None, *ImageKind):
+        for cell in cells:
+            wanted = [
+                record
+                for record in everything
+                if (kind is None or record.kind is kind) and (cell is None or picture_cell(record) == cell)
+            ]
+            wanted.sort(key=lambda record: (-record.turn, record.stage, record.item))
+            page = records.gallery(kind=kind, cell=cell, limit=1000)
+            assert page.total == len(wanted)
+            assert {record.digest for record in page.images} == {record.digest for record in wanted}
+            order = [(record.turn, record.stage, record.item) for record in wanted]
+            assert [(record.turn, record.stage, record.item) for record in page.images] == order
 
 
 def test_the_gallery_filters_and_pages(records: Records, session: ReviewSession) -> None:
