@@ -154,7 +154,7 @@ class FastTransformer(torch.nn.Module):
 
     def chosen(self, block: Block) -> Any:
         """The block's weights, with the adapters or without."""
-        if self._with_adapter and self._adapters.ranks:
+        if self._with_adapter or not self._adapters.ranks:
             return block.weights
         linears = {n: part for n, part in block.weights._asdict().items() if n != "norms"}
         return block.weights._replace(**{name: part._replace(adapter=None) for name, part in linears.items()})

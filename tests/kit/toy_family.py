@@ -44,8 +44,6 @@ MEMBERS = {"qkv_mlp": ("attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp"), "out"
 
 
 class ToyTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
-    """Tokens carry the noisy picture and a second one: the reference of an edit, or zeros."""
-
     @register_to_config
     def __init__(self, layers: int = 2) -> None:
         super().__init__()
@@ -64,7 +62,6 @@ class FastToy(FastTransformer):
         super().__init__(rest, HEADS, (layout,), {"block": single_block}, source, plan, adapters)
 
     def forward(self, noisy: Tensor, reference: Tensor, sigma: Tensor, text: Tensor) -> Any:
-        """Velocity (batch, tokens, 3)."""
         x = self.rest.x_in(torch.cat([noisy, reference], -1))
         silu = nn.functional.silu(self.rest.text_in(torch.cat([text, sigma[:, None]], -1)))
         rope = torch.ones(x.shape[1], WIDTH // HEADS), torch.zeros(x.shape[1], WIDTH // HEADS)
@@ -75,7 +72,6 @@ class FastToy(FastTransformer):
 
 
 def item(image: Image.Image, reference: Image.Image, text: str) -> tuple[Tensor, Tensor, Tensor]:
-    """Clean tokens, the reference's tokens, and the text as eight numbers."""
     small = [np.asarray(one.convert("RGB").resize((SIDE, SIDE)), dtype=np.float32) for one in (image, reference)]
     clean, other = (torch.from_numpy(pixels.reshape(-1, 3) / 127.5 - 1) for pixels in small)
     return clean, other, torch.tensor([byte / 255 for byte in hashlib.sha256(text.encode()).digest()[:8]])
