@@ -14,7 +14,7 @@ from pydantic import Field
 
 from flenwheel_core.documents.decisions import ClosedGate
 from flenwheel_core.gates.session import Reviews, ReviewSession
-from flenwheel_core.gates.summary import summarise
+from flenwheel_core.gates.summary import too_few
 from tasks.gate_notice import announce_gate
 
 FORM = "Prefect interface"
@@ -88,13 +88,12 @@ def _last_answer(gate: str) -> tuple[int, GateOutcome | None]:
 
 def _refusal(reviews: Reviews, session: ReviewSession, answer: GateOutcome) -> str:
     """Why an answer cannot be taken; empty if it can."""
-    if answer.verdict != "approve" or answer.override_minimum:
-        return ""
-    summary = summarise(reviews.gate(session.gate), (), answer.undecided)
-    if summary.enough:
+    opened = reviews.gate(session.gate)
+    short = too_few(opened, answer.verdict, answer.undecided, override_minimum=answer.override_minimum)
+    if short is None:
         return ""
     return (
-        f"It was approved with {summary.usable} good pictures, but this gate asks for {session.minimum}. "
+        f"It was approved with {short.usable} good pictures, but this gate asks for {session.minimum}. "
         "Decide about more pictures, take those that passed screening, choose redo, or override the minimum."
     )
 

@@ -17,7 +17,7 @@ from flenwheel_core.base.services import Services, load_services
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.gates.flow_server import GOES_ON
 from flenwheel_core.gates.session import Reviews
-from flenwheel_core.gates.summary import summarise
+from flenwheel_core.gates.summary import check_answer, summarise
 from flenwheel_core.library.characters import Library
 from flenwheel_core.library.editors import EditorLibrary
 from flenwheel_core.library.turn_numbers import TurnOpened
@@ -210,13 +210,13 @@ def approve(
     session = reviews.get(gate)
     standing = reviews.closed(gate)
     if standing is None:
-        summary = summarise(reviews.gate(gate), (), undecided)
-        if verdict == "approve" and not override_minimum and not summary.enough:
-            raise GateError(
-                f"Only {summary.usable} pictures are good; this gate asks for {summary.minimum}.",
-                why="training on too few pictures gives a LoRA that knows one pose.",
-                remedy="Decide about more pictures, or use --undecided take-passed, --verdict redo or --override-minimum.",
-            )
+        check_answer(
+            reviews.gate(gate),
+            verdict,
+            undecided,
+            override_minimum=override_minimum,
+            remedy="Decide about more pictures, or use --undecided take-passed, --verdict redo or --override-minimum.",
+        )
         standing = reviews.close(
             gate, verdict, undecided, override_minimum=override_minimum, reviewer=reviewer or settings.author
         )

@@ -37,7 +37,7 @@ from flenwheel_core.gates.bulk import BulkRule, matching
 from flenwheel_core.gates.flow_server import GOES_ON, ResumeResult, RunStatus, deleted_run
 from flenwheel_core.gates.session import OpenedGate
 from flenwheel_core.gates.settle import check_decision
-from flenwheel_core.gates.summary import FinishSummary, picture_cell, summarise
+from flenwheel_core.gates.summary import FinishSummary, check_answer, picture_cell, summarise
 from flenwheel_core.images.decode import decode
 from flenwheel_core.records.open_turns import end_turn, open_turns
 from flenwheel_core.records.subject_place import SubjectBox, find_subject
@@ -289,14 +289,13 @@ def _lines(request: BulkRequest, images: tuple[str, ...], opened: OpenedGate) ->
 
 
 def _check_finish(studio: Studio, opened: OpenedGate, request: FinishRequest) -> None:
-    if request.verdict == "approve" and not request.override_minimum:
-        summary = summarise(opened, (), request.undecided)
-        if not summary.enough:
-            raise GateError(
-                f"Only {summary.usable} pictures are good; this gate asks for {summary.minimum}.",
-                why="training on too few pictures gives a LoRA that knows one pose.",
-                remedy="Decide about more pictures, choose redo for another round, or override the minimum.",
-            )
+    check_answer(
+        opened,
+        request.verdict,
+        request.undecided,
+        override_minimum=request.override_minimum,
+        remedy="Decide about more pictures, choose redo for another round, or override the minimum.",
+    )
     flow_run = opened.session.flow_run
     if flow_run is None or studio.flows is None:
         return

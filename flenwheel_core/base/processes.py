@@ -15,19 +15,19 @@ LOOK_SECONDS = 1.0
 def when_parent_is_gone(act: Callable[[], None], parent: int | None = None) -> None:
     """Calls `act` once, within about a second, when whoever started this process is gone.
 
-    `parent` is the starter's process id, where it was told: then also a starter that ended before this call is noticed.
+    `parent` is its process id, where it was told: then one that ended before this call is noticed too.
     """
-    started_by = os.getppid() if parent is None else parent
+    known = os.getppid() if parent is None else parent
 
     def watch() -> None:
-        while os.getppid() == started_by:
+        while os.getppid() == known:
             time.sleep(LOOK_SECONDS)
         act()
 
     threading.Thread(target=watch, daemon=True).start()
 
 
-def end_with_starter(parent: int | None = None) -> None:
+def leave_with_parent(parent: int | None = None) -> None:
     """Ends this process, without any cleaning up, when whoever started it is gone."""
     when_parent_is_gone(lambda: os._exit(1), parent)
 

@@ -27,6 +27,8 @@ class KindOfGate:
     """Each usable picture that somebody looked at gives the editor a lesson; or it approves the lessons of other gates; or neither."""
     aims_at_cells: bool
     """Its pictures are aimed at the model-card cells that the sources leave open: cells that stay empty are worth a warning."""
+    too_few: str
+    """Why it asks for a minimum."""
     strict: bool
     """Screening before it asks for more."""
     takes_corrections: bool
@@ -44,6 +46,8 @@ class KindOfGate:
         return self.lessons == "approves"
 
 
+_ONE_POSE = "training on too few pictures gives a LoRA that knows one pose."
+
 ENRICHED = KindOfGate(
     name="enriched",
     letter="A",
@@ -52,6 +56,7 @@ ENRICHED = KindOfGate(
     feeds_pool=True,
     lessons="gives",
     aims_at_cells=True,
+    too_few=_ONE_POSE,
     strict=False,
     takes_corrections=True,
     made_again="edited again",
@@ -64,6 +69,7 @@ SYNTHETIC = KindOfGate(
     feeds_pool=True,
     lessons=None,
     aims_at_cells=False,
+    too_few=_ONE_POSE,
     strict=True,
     takes_corrections=True,
     made_again="drawn again",
@@ -76,6 +82,7 @@ TRIPLETS = KindOfGate(
     feeds_pool=False,
     lessons="approves",
     aims_at_cells=False,
+    too_few="an editor that is trained on too few lessons learns those by heart.",
     strict=False,
     takes_corrections=True,
     made_again=None,

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from flenwheel_core.base.document import Document
-from flenwheel_core.documents.decisions import FinalDecision, UndecidedPolicy, Verdict
+from flenwheel_core.base.errors import GateError
+from flenwheel_core.documents.decisions import FinalDecision, GateVerdict, UndecidedPolicy, Verdict
 from flenwheel_core.documents.images import ImageRecord, Labels
 from flenwheel_core.documents.prompts import CARD_CELLS, CELLS_BY_ID, cell_of
 from flenwheel_core.gates.kinds import KindOfGate
@@ -94,6 +95,29 @@ def summarise(opened: OpenedGate, pool: Sequence[PoolEntry], undecided: Undecide
         warnings=(),
     )
     return summary.model_copy(update={"warnings": _warnings(summary, kind, good, correct)})
+
+
+def too_few(
+    opened: OpenedGate, verdict: GateVerdict, undecided: UndecidedPolicy, *, override_minimum: bool
+) -> FinishSummary | None:
+    """The summary, if an approval must be refused because it leaves fewer usable pictures than the gate asks for; None if it is fine."""
+    if verdict != "approve" or override_minimum:
+        return None
+    summary = summarise(opened, (), undecided)
+    return None if summary.enough else summary
+
+
+def check_answer(
+    opened: OpenedGate, verdict: GateVerdict, undecided: UndecidedPolicy, *, override_minimum: bool, remedy: str
+) -> None:
+    """Raises GateError for an approval with too few usable pictures; `remedy` says what can be done where the answer was given."""
+    short = too_few(opened, verdict, undecided, override_minimum=override_minimum)
+    if short is not None:
+        raise GateError(
+            f"Only {short.usable} pictures are good; this gate asks for {short.minimum}.",
+            why=opened.session.of_kind.too_few,
+            remedy=remedy,
+        )
 
 
 def picture_cell(record: ImageRecord) -> str | None:

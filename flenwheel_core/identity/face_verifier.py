@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from flenwheel_core.base.ids import digest_json
-from flenwheel_core.base.processes import end_with_starter
+from flenwheel_core.base.processes import leave_with_parent
 from flenwheel_core.documents.images import Labels
 from flenwheel_core.identity.embedding_math import Distance
 from flenwheel_core.identity.face_weights import (
@@ -172,7 +172,7 @@ _worker: list[FaceVerifier] = []
 
 def _open_in_worker(model: FaceModel, models_folder: Path) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    end_with_starter()  # one that was killed cannot end its workers
+    leave_with_parent()  # one that was killed cannot end its workers
     _worker.append(FaceVerifier(model, models_folder))
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from flenwheel_core.base.errors import FlenwheelError, InputError
 from flenwheel_core.base.locks import FileLock
-from flenwheel_core.base.processes import end_with_starter
+from flenwheel_core.base.processes import leave_with_parent
 from flenwheel_core.images.messages import Found, Job, Refused, Sign, receive, send
 from flenwheel_core.images.names import printable_name
 from flenwheel_core.images.reading import read_picture
@@ -151,7 +151,7 @@ def main(argv: list[str] | None = None) -> int:
     # Ctrl-C in a terminal reaches every process of it; the one that started this one decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    end_with_starter(arguments.parent)
+    leave_with_parent(arguments.parent)
     with socket.socket(fileno=os.dup(0)) as connection, suppress(EOFError, ConnectionError):
         serve(connection, arguments.turn)
     return 0

@@ -49,7 +49,7 @@ def _is_gone(pid: int, seconds: float = 20) -> bool:
 @pytest.mark.parametrize(
     ("name", "call"),
     [
-        ("end_with_starter", "end_with_starter()"),
+        ("leave_with_parent", "leave_with_parent()"),
         ("when_parent_is_gone", "import os; when_parent_is_gone(lambda: os._exit(3))"),
     ],
 )
@@ -58,7 +58,7 @@ def test_a_process_that_watches_its_starter_goes_with_it(name: str, call: str) -
 
 
 def test_a_starter_that_ended_before_the_first_look_is_noticed() -> None:
-    code = CHILD.format(name="end_with_starter", call="end_with_starter(2**22 + 1)")
+    code = CHILD.format(name="leave_with_parent", call="leave_with_parent(2**22 + 1)")
     process = subprocess.Popen([sys.executable, "-c", code], cwd=PROJECT, stdout=subprocess.DEVNULL)
     try:
         assert process.wait(60) == 1

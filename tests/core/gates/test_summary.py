@@ -2,9 +2,10 @@
 
 import pytest
 
+from flenwheel_core.base.errors import GateError
 from flenwheel_core.documents.prompts import CARD_CELLS
 from flenwheel_core.gates.session import Reviews, ReviewSession
-from flenwheel_core.gates.summary import summarise
+from flenwheel_core.gates.summary import check_answer, summarise
 from flenwheel_core.library.characters import Library
 from tests.kit.gate_fixtures import Line
 
@@ -103,3 +104,17 @@ def test_a_summary_promises_no_lessons_that_nobody_looked_at(
     summary = summarise(reviews.gate(session.gate), (), "take_passed")
     assert summary.by_policy > 0 and summary.usable == 1 + summary.by_policy
     assert summary.triplets == 1
+
+
+@pytest.mark.parametrize(("kind", "why"), [("enriched", "knows one pose"), ("triplets", "learns those by heart")])
+def test_an_approval_with_too_few_is_refused_for_a_reason_that_fits_the_gate(
+    reviews: Reviews, session: ReviewSession, line: Line, kind: str, why: str
+) -> None:
+    gate = reviews.open(session.model_copy(update={"gate": "mira-x", "kind": kind}))
+    opened = reviews.gate(gate.gate)
+    with pytest.raises(GateError, match=f"(?s)Only 0 pictures are good.*{why}.*Decide more"):
+        check_answer(opened, "approve", "leave_out", override_minimum=False, remedy="Decide more.")
+    check_answer(opened, "approve", "leave_out", override_minimum=True, remedy="")
+    check_answer(opened, "stop", "leave_out", override_minimum=False, remedy="")
+    reviews.decide(gate.gate, *[line(record.digest, "good") for record in opened.images[: gate.minimum]])
+    check_answer(opened, "approve", "leave_out", override_minimum=False, remedy="")
