@@ -1,32 +1,25 @@
-"""Training on several cards of this machine: one process a card, started by the stage's own process.
+"""Training on several cards of this machine: one process a card (`train_member`), started by the stage's own process.
 
-Every process reads the request and the store by itself; the first one writes checkpoints, samples and the result. They
-find each other as processes of `accelerate launch` do, by RANK, WORLD_SIZE and MASTER_PORT.
+They find each other as processes of `accelerate launch` do, by RANK, WORLD_SIZE and MASTER_PORT.
 """
 
 import os
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from flenwheel_core.base.errors import EXIT_DONE, InterruptedStageError, ResourceError
-from flenwheel_core.base.processes import when_parent_is_gone
-from flenwheel_core.base.progress import Progress, ProgressEvent, hearing
 from flenwheel_core.base.settings import Settings
-from flenwheel_core.memory.card import limit_process
 from flenwheel_core.requests.train import TrainRequest, TrainResult
 from flenwheel_core.runner.launch import STOP_SECONDS, child_environment, error_of
 from flenwheel_core.runner.stage import StageContext
-from flenwheel_core.runner.worker import print_event, report
-from flenwheel_core.stages.train import train_here
-from flenwheel_core.store import Store
 
-_STOP_FILE = "stop"
+STOP_FILE = "stop"
+"""Tells the processes, beside their request, to save and end."""
 
 
 def train_in_team(request: TrainRequest, context: StageContext) -> TrainResult:
@@ -37,7 +30,7 @@ def train_in_team(request: TrainRequest, context: StageContext) -> TrainResult:
     cards = _cards(request.recipe.gpus, context.settings)
     folder = context.scratch / "team"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / _STOP_FILE).unlink(missing_ok=True)
+    (folder / STOP_FILE).unlink(missing_ok=True)
     request_file = folder / "request.json"
     request_file.write_bytes(request.to_bytes())
     results = [folder / f"result-{rank}.json" for rank in range(len(cards))]
@@ -86,7 +79,7 @@ def _processes(
             environment["CUDA_VISIBLE_DEVICES"] = card or ""
             if card is None:
                 environment["GLOO_SOCKET_IFNAME"] = "lo"
-            command = [sys.executable, "-m", "flenwheel_core.stages.train_team", str(request), str(results[rank])]
+            command = [sys.executable, "-m", "flenwheel_core.stages.train_member", str(request), str(results[rank])]
             command += [str(context.scratch), str(context.memory_level)]
             started.append(subprocess.Popen(command, env=environment))
         yield started
@@ -102,7 +95,7 @@ def _follow(processes: list[subprocess.Popen[bytes]], context: StageContext) -> 
     stopped_at: float | None = None
     while any(process.poll() is None for process in processes):
         if context.stop.is_set() and stopped_at is None:
-            (context.scratch / "team" / _STOP_FILE).touch()
+            (context.scratch / "team" / STOP_FILE).touch()
             stopped_at = time.monotonic()
         if stopped_at is not None and time.monotonic() - stopped_at > STOP_SECONDS:
             raise InterruptedStageError(
@@ -112,49 +105,3 @@ def _follow(processes: list[subprocess.Popen[bytes]], context: StageContext) -> 
             time.sleep(2)  # the others may be about to say why
             return
         time.sleep(0.2)
-
-
-class _StopFile(threading.Event):
-    """Set when the stage's process says so, or is gone."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self._path = path
-
-    def is_set(self) -> bool:
-        return super().is_set() or self._path.exists()
-
-
-def main(arguments: list[str]) -> int:
-    """One process of the team; the exit codes are the worker's."""
-    request_file, result, scratch = (Path(argument) for argument in arguments[:3])
-    stop = _StopFile(request_file.with_name(_STOP_FILE))
-    when_parent_is_gone(stop.set)
-    try:
-        from flenwheel_core.engine.team import Processes
-
-        settings = Settings()
-        limit_process(settings, records_graphs=True)
-        team = Processes(cpu=settings.gpu == "cpu")
-        progress = Progress("train", print_event if team.rank == 0 else _silent)
-        store = Store(settings.store_url, settings.store_options)
-        context = StageContext(store, settings, scratch, progress, int(arguments[3]), stop)
-        request = TrainRequest.from_bytes(request_file.read_bytes(), where="the request")
-        with hearing(progress.note):
-            made = train_here(request, context, team)
-        if team.rank == 0:
-            result.write_bytes(made.to_bytes())
-        team.leave()
-        return EXIT_DONE
-    except Exception as error:
-        return report(result, error)
-
-
-def _silent(event: ProgressEvent) -> None:
-    return
-
-
-if __name__ == "__main__":
-    code = main(sys.argv[1:])
-    sys.stdout.flush()
-    os._exit(code)  # a process group that broke would wait for its members here
