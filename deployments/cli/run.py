@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 from rich.text import Text
 
+from deployments.access.door import is_loopback
 from deployments.cli.terminal import plain_console
 from deployments.prefect.api import PrefectApi, open_api
 from deployments.prefect.flow_server import PrefectFlowServer
 from deployments.prefect.gates import resume_gate, waiting_runs
-from deployments.studio.door import is_loopback
 from deployments.workspace.up import is_running, run_workspace
 from flenwheel_core.base.errors import GateError, NotFoundError, ServerError
 from flenwheel_core.base.services import Services, load_services

@@ -16,7 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from deployments.prefect.api import PrefectApi
-from deployments.workspace.environment import DEPLOYMENTS, PROJECT
+from deployments.prefect.project import DEPLOYMENTS, PROJECT
 from flenwheel_core.base.document import Document
 from flenwheel_core.base.errors import FlenwheelError, NotFoundError, ServerError
 from flenwheel_core.base.ids import Json

@@ -13,9 +13,9 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 
+from deployments.access.brake import Brake
+from deployments.access.door import Caller, Door, Refusal, is_loopback
 from deployments.prefect.api import basic
-from deployments.studio.brake import Brake
-from deployments.studio.door import Caller, Door, Refusal, is_loopback
 from flenwheel_core.base.settings import Settings
 
 Message = MutableMapping[str, Any]

@@ -11,8 +11,8 @@ from typing import Any
 
 import uvicorn
 
+from deployments.access.door import check_binding
 from deployments.prefect.guard import App, Message, PrefectGuard, Receive, Send
-from deployments.studio.door import check_binding
 from flenwheel_core.base.settings import Settings
 
 RETRY_AFTER_SECONDS = "0.15"

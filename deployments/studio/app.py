@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager, suppress
 
 from fastapi import APIRouter, FastAPI
 
+from deployments.access.door import check_binding
 from deployments.studio import folder_api, gate_api, library_api, pages, picture_api, record_api
-from deployments.studio.door import check_binding
 from deployments.studio.problems import Problem, add_problem_handlers
 from deployments.studio.security import Guard, csrf_token
 from deployments.studio.static_files import static_router

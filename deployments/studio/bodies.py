@@ -6,7 +6,7 @@ import time
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope
 
-from deployments.studio.door import Refusal
+from deployments.access.door import Refusal
 
 MAXIMUM_JSON_BYTES = 4 * 2**20
 MAXIMUM_UPLOAD_BYTES = 80 * 2**20

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from deployments.studio.door import Caller
+from deployments.access.door import Caller
 from deployments.studio.gate_api import gate_view, list_gates
 from deployments.studio.gate_models import GateName, ImageDigest
 from deployments.studio.library_api import (

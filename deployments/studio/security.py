@@ -15,9 +15,9 @@ from starlette.requests import cookie_parser
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from deployments.access.brake import Brake
+from deployments.access.door import SAFE_METHODS, Door, Refusal
 from deployments.studio.bodies import GRACE_SECONDS, Body
-from deployments.studio.brake import Brake
-from deployments.studio.door import SAFE_METHODS, Door, Refusal
 from deployments.studio.sessions import Sessions, sign
 from flenwheel_core.base.settings import Settings
 

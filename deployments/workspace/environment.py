@@ -7,11 +7,9 @@ import uuid
 from pathlib import Path
 
 from deployments.prefect.api import USER
+from deployments.prefect.project import DEPLOYMENTS, PROJECT
 from flenwheel_core.base.settings import Settings
 
-PROJECT = Path(__file__).resolve().parents[2]
-"""Where the flows are: the checkout, or where the packages were installed."""
-DEPLOYMENTS = PROJECT / "deployments" / "prefect" / "prefect.yaml"
 POOL = "flenwheel"
 QUERY_SECONDS = 1
 

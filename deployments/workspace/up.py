@@ -12,9 +12,10 @@ from pathlib import Path
 
 import httpx
 
+from deployments.access.door import check_binding
 from deployments.prefect.api import PrefectApi
 from deployments.prefect.deploying import AS_IT_WAS, MADE
-from deployments.studio.door import check_binding
+from deployments.prefect.project import PROJECT
 from deployments.workspace import environment
 from deployments.workspace.ports import Port
 from deployments.workspace.processes import Child
@@ -58,7 +59,7 @@ class Workspace:
 
     def _child(self, name: str, command: list[str]) -> Child:
         variables = environment.service_environment(self.settings, self._port)
-        return Child(name, command, variables, environment.PROJECT, self._logs / f"{name}.log")
+        return Child(name, command, variables, PROJECT, self._logs / f"{name}.log")
 
     def _services(self) -> Services:
         api_url = environment.prefect_environment(self.settings, self._port)["PREFECT_API_URL"]
@@ -105,7 +106,7 @@ class Workspace:
         done = subprocess.run(
             environment.deploy_command(),
             env=environment.service_environment(self.settings, self._port),
-            cwd=environment.PROJECT,
+            cwd=PROJECT,
             capture_output=True,
             text=True,
             check=False,

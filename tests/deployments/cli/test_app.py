@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from deployments.access.door import check_binding
 from deployments.cli.app import main
-from deployments.studio.door import check_binding
 from flenwheel_core.base.settings import Settings
 from tests.kit.disks import small_disk
 

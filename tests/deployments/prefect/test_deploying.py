@@ -21,7 +21,8 @@ from deployments.prefect.deploying import (
     merged_values,
     schedule_changes,
 )
-from deployments.workspace.environment import PROJECT, deploy_command, service_environment
+from deployments.prefect.project import PROJECT
+from deployments.workspace.environment import deploy_command, service_environment
 from flenwheel_core.base.ids import Json
 
 NIGHTLY = ProgramSchedule(slug="nightly", cron="0 1 * * *", timezone="UTC", active=False)

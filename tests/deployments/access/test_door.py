@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from starlette.types import Scope
 
-from deployments.studio.door import Door, Host, check_binding, parse_host, parse_origin
+from deployments.access.door import Door, Host, check_binding, parse_host, parse_origin
 from flenwheel_core.base.errors import UserError
 from flenwheel_core.base.settings import Settings
 from tests.kit.gate_world import settings_in

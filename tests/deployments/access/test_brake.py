@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from deployments.studio.brake import (
+from deployments.access.brake import (
     ALL_TRIES_A_MINUTE,
     FORGOTTEN_SECONDS,
     FREE_TRIES,

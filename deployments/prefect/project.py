@@ -1,0 +1,7 @@
+"""Where the flows and their deployments lie."""
+
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[2]
+"""Where the flows are: the checkout, or where the packages were installed."""
+DEPLOYMENTS = PROJECT / "deployments" / "prefect" / "prefect.yaml"
