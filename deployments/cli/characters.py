@@ -5,10 +5,10 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from rich.text import Text
 
+from deployments.cli.details import check_details
 from deployments.cli.terminal import changes_of, plain_console
 from flenwheel_core.base.errors import InputError, NotFoundError
 from flenwheel_core.base.ids import short
-from flenwheel_core.base.names import CLASS_WORD, TRIGGER
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.images.names import printable_path
 from flenwheel_core.library.characters import Character, Library
@@ -51,12 +51,7 @@ def change(
     """Change a character that has had no turn. What is not named stays."""
     library = _library()
     standing = library.character(name)
-    if trigger is not None:
-        TRIGGER.check(trigger)
-    if class_word is not None:
-        CLASS_WORD.check(class_word)
-    if kind not in (None, "person", "subject"):
-        raise InputError(f"--kind is person or subject, not {kind!r}.")
+    check_details(trigger, class_word, kind)
     if recipe is not None:
         load_recipe(recipe)
     given = {"trigger": trigger, "class_word": class_word, "kind": kind, "recipe": recipe}

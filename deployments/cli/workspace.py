@@ -7,11 +7,12 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from rich.text import Text
 
+from deployments.cli.details import check_details
 from deployments.cli.ingest_preview import preview
 from deployments.cli.terminal import changes_of, human_size, plain_console, progress_sink
 from deployments.studio.sessions import new_token
 from flenwheel_core.base.errors import InputError
-from flenwheel_core.base.names import CHARACTER, CLASS_WORD, TRIGGER
+from flenwheel_core.base.names import CHARACTER
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.images.folder import find_sources
 from flenwheel_core.library.characters import Character, Library
@@ -117,12 +118,7 @@ def ingest(
         Only show which pictures would be taken, with which captions. Nothing is changed.
     """
     CHARACTER.check(character)
-    if trigger is not None:
-        TRIGGER.check(trigger)
-    if class_word is not None:
-        CLASS_WORD.check(class_word)
-    if kind not in (None, "person", "subject"):
-        raise InputError(f"--kind is person or subject, not {kind!r}.")
+    check_details(trigger, class_word, kind)
     settings = Settings()
     store = Store(settings.store_url, settings.store_options)
     library = Library(store)

@@ -4,10 +4,10 @@ from functools import partial
 
 from flenwheel_core.documents.loras import LoraRecord
 from flenwheel_core.engine.edit_job import EditLesson, EditTrainJob, lesson_weights
-from flenwheel_core.engine.job import TrainHooks
 from flenwheel_core.models.registry import find_edit_trainer
 from flenwheel_core.requests.edit_train import EditTrainRequest, EditTrainResult
 from flenwheel_core.runner.stage import StageContext
+from flenwheel_core.stages.training_hooks import training_hooks
 from flenwheel_core.store.pictures import load_picture
 from flenwheel_core.store.triplets import get_triplets
 
@@ -43,12 +43,7 @@ def edit_train(request: EditTrainRequest, context: StageContext) -> EditTrainRes
         folder=context.scratch,
         memory_level=context.memory_level,
     )
-    hooks = TrainHooks(
-        should_stop=context.stop.is_set,
-        on_step=lambda done, loss: context.progress.step(done, steps, "steps", loss=loss),
-        note=context.progress.note,
-        loading=context.progress.loading,
-    )
+    hooks = training_hooks(context, steps)
     trained = find_edit_trainer(request.editor, context.settings, request.storage)(job, hooks)
     return EditTrainResult(
         lora=LoraRecord(

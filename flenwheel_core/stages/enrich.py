@@ -10,7 +10,7 @@ from flenwheel_core.models.protocols import EditJob, Made
 from flenwheel_core.models.registry import open_editor
 from flenwheel_core.requests.enrich import EnrichRequest, EnrichResult
 from flenwheel_core.runner.stage import StageContext
-from flenwheel_core.stages.picture_making import lora_files, make_pictures
+from flenwheel_core.stages.picture_making import lora_files, made_record, make_pictures
 from flenwheel_core.store.pictures import load_picture
 
 
@@ -59,22 +59,5 @@ def _job(item: EditItem, request: EnrichRequest, context: StageContext) -> EditJ
 
 
 def _record(request: EnrichRequest, item: EditItem, made: Made, model: str) -> ImageRecord:
-    return ImageRecord(
-        digest="0" * 64,
-        width=made.image.width,
-        height=made.image.height,
-        kind=ImageKind.ENRICHED,
-        parents=(item.source, *item.references),
-        prompt=item.prompt,
-        seed=item.seed,
-        sampler=request.sampler,
-        model=model,
-        loras=request.loras,
-        stage=request.stage,
-        request=request.key(),
-        item=item.key,
-        turn=request.turn,
-        template=item.template,
-        cell=item.cell,
-        labels=item.labels,
-    )
+    record = made_record(request, item, made, ImageKind.ENRICHED, model)
+    return record.model_copy(update={"parents": (item.source, *item.references)})

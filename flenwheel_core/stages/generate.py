@@ -9,7 +9,7 @@ from flenwheel_core.models.protocols import GenerateJob, Made
 from flenwheel_core.models.registry import open_generator
 from flenwheel_core.requests.generate import GenerateRequest, GenerateResult
 from flenwheel_core.runner.stage import StageContext
-from flenwheel_core.stages.picture_making import lora_files, make_pictures
+from flenwheel_core.stages.picture_making import lora_files, made_record, make_pictures
 
 
 def generate(request: GenerateRequest, context: StageContext) -> GenerateResult:
@@ -31,22 +31,5 @@ def _drawn(
 
 
 def _record(request: GenerateRequest, item: GenerateItem, made: Made, model: str) -> ImageRecord:
-    return ImageRecord(
-        digest="0" * 64,
-        width=made.image.width,
-        height=made.image.height,
-        kind=ImageKind.SYNTHETIC,
-        prompt=item.prompt,
-        caption=item.prompt,
-        seed=item.seed,
-        sampler=request.sampler,
-        model=model,
-        loras=request.loras,
-        stage=request.stage,
-        request=request.key(),
-        item=item.key,
-        turn=request.turn,
-        template=item.template,
-        cell=item.cell,
-        labels=item.labels,
-    )
+    record = made_record(request, item, made, ImageKind.SYNTHETIC, model)
+    return record.model_copy(update={"caption": item.prompt})

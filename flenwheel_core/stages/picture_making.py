@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from flenwheel_core.adapters.lora_file import LoraFile
-from flenwheel_core.documents.images import ImageRecord, LoraUse
+from flenwheel_core.documents.images import ImageKind, ImageRecord, LoraUse
+from flenwheel_core.documents.prompts import EditItem, GenerateItem
 from flenwheel_core.models.protocols import Made
 from flenwheel_core.requests.base import StageRequest
+from flenwheel_core.requests.enrich import EnrichRequest
+from flenwheel_core.requests.generate import GenerateRequest
 from flenwheel_core.runner.stage import StageContext
 from flenwheel_core.store.pictures import save_picture
 
@@ -57,6 +60,30 @@ def make_pictures(
                 if before is not None:
                     keep(*before)
     return [records[item.key] for item in items]
+
+
+def made_record(
+    request: EnrichRequest | GenerateRequest, item: EditItem | GenerateItem, made: Made, kind: ImageKind, model: str
+) -> ImageRecord:
+    """What is known of a picture that was just drawn; its digest is known once it is packed."""
+    return ImageRecord(
+        digest="0" * 64,
+        width=made.image.width,
+        height=made.image.height,
+        kind=kind,
+        prompt=item.prompt,
+        seed=item.seed,
+        sampler=request.sampler,
+        model=model,
+        loras=request.loras,
+        stage=request.stage,
+        request=request.key(),
+        item=item.key,
+        turn=request.turn,
+        template=item.template,
+        cell=item.cell,
+        labels=item.labels,
+    )
 
 
 def lora_files(loras: Sequence[LoraUse], context: StageContext) -> tuple[LoraFile, ...]:

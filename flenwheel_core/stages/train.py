@@ -10,7 +10,7 @@ from flenwheel_core.base.errors import RecipeError
 from flenwheel_core.base.ids import digest_json
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.loras import LoraRecord, SampleImage
-from flenwheel_core.engine.job import TrainHooks, TrainJob, TrainPicture
+from flenwheel_core.engine.job import TrainJob, TrainPicture
 from flenwheel_core.identity.embedding_math import as_vectors, cosines_to
 from flenwheel_core.identity.verifiers import open_verifier, require_same_version
 from flenwheel_core.models.family_options import option_problems
@@ -19,6 +19,7 @@ from flenwheel_core.models.registry import family_of, find_trainer
 from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.requests.train import TrainItem, TrainRequest, TrainResult
 from flenwheel_core.runner.stage import StageContext
+from flenwheel_core.stages.training_hooks import training_hooks
 from flenwheel_core.store.pictures import load_picture
 
 if TYPE_CHECKING:
@@ -52,14 +53,7 @@ def train_here(request: TrainRequest, context: StageContext, team: "Team | None"
         folder=context.scratch,
         memory_level=context.memory_level,
     )
-    hooks = TrainHooks(
-        should_stop=context.stop.is_set,
-        on_step=lambda done, loss: context.progress.step(done, steps, "steps", loss=loss),
-        note=context.progress.note,
-        loading=context.progress.loading,
-        team=team,
-        score=identity_of(request, context),
-    )
+    hooks = training_hooks(context, steps, team=team, score=identity_of(request, context))
     require_options(request.base, request.recipe, context.settings)
     train_lora = find_trainer(request.base, context.settings)
     trained = train_lora(job, hooks)

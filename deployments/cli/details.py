@@ -1,0 +1,14 @@
+"""What commands take as details of a character."""
+
+from flenwheel_core.base.errors import InputError
+from flenwheel_core.base.names import CLASS_WORD, TRIGGER
+
+
+def check_details(trigger: str | None, class_word: str | None, kind: str | None) -> None:
+    """Raises InputError for one that cannot be; None is a detail that was not given."""
+    if trigger is not None:
+        TRIGGER.check(trigger)
+    if class_word is not None:
+        CLASS_WORD.check(class_word)
+    if kind not in (None, "person", "subject"):
+        raise InputError(f"--kind is person or subject, not {kind!r}.")
