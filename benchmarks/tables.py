@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.pages import PAGES, Page, Table
+from benchmarks.page import Page, Table
+from benchmarks.pages import PAGES
 
 ROOT = Path(__file__).resolve().parents[1]
 INDEX = ROOT / "docs" / "measurements.md"

@@ -37,7 +37,8 @@ from flenwheel_core.transformer.shell import linear_shapes, outer_parts, transfo
 from flenwheel_core.transformer.sources import FolderSource
 
 HERE, SIDE, WIDTH, HEADS = "tests.kit.toy_family", 8, 32, 2
-OPENED = {name: f"{HERE}:open_{name}" for name in ("generator", "trainer", "editor", "edit_trainer")}
+DRAWS, TRAINS = f"{HERE}:open_toy", f"{HERE}:open_trainer"
+OPENED = {"generator": DRAWS, "editor": DRAWS, "trainer": TRAINS, "edit_trainer": TRAINS}
 FAMILY = register(Family("Toy", ("ToyPipeline",), card_tag="toy", architectures=("toy/lora",), **OPENED))  # type: ignore[arg-type]
 TARGETS = TargetNames({"attention": ("blocks.*.attn.*",), "mlp": ("blocks.*.proj_*",)}, {"block": "blocks"})
 MEMBERS = {"qkv_mlp": ("attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp"), "out": ("proj_out",)}
@@ -115,9 +116,6 @@ def open_trainer(folder: Path, reference: str, settings: Any, storage: Any = Non
     return run
 
 
-open_edit_trainer = open_trainer
-
-
 @dataclass
 class Toy:
     transformer: FastToy
@@ -139,11 +137,8 @@ class Toy:
 
 
 @contextmanager
-def open_generator(folder: Path, reference: str, settings: Any, loras: Any, *more: Any) -> Iterator[Toy]:
+def open_toy(folder: Path, reference: str, settings: Any, loras: Any, *more: Any) -> Iterator[Toy]:
     worn = read_loras(loras, LoraHost("Toy", linear_shapes(ToyTransformer, transformer_config(folder)), {}))
     fast = FastToy(folder, AdapterPlan(summed_ranks(worn), dict.fromkeys(summed_ranks(worn), 1.0)))
     fill_stacked(fast.lora, worn)
     yield Toy(fast, reference)
-
-
-open_editor = open_generator
