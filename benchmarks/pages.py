@@ -24,10 +24,13 @@ _FIRST_CONTACT = {
     "hangs": "no answer",
     "silent_drops": "vanished",
 }
+# fmt: off
 _PICTURE_GROUPS = (
-    "whole, truncated, bits flipped, bits flipped in the head, extreme numbers, bytes zeroed, two spliced, parts repeated, "
-    "bytes inserted, mislabelled, no picture, bad EXIF, bad colour profile, bad later page, giant by its header, odd name"
-).split(", ")  # noqa: SIM905 (one a line would fill a screen)
+    "whole", "truncated", "bits flipped", "bits flipped in the head", "extreme numbers", "bytes zeroed",
+    "two spliced", "parts repeated", "bytes inserted", "mislabelled", "no picture",
+    "bad EXIF", "bad colour profile", "bad later page", "giant by its header", "odd name",
+)
+# fmt: on
 
 PAGES = (
     Page(
