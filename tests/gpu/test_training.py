@@ -16,7 +16,7 @@ from flenwheel_core.models.flux1.encoding import encode_captions
 from flenwheel_core.models.flux1.generator import FluxGenerator
 from flenwheel_core.models.flux1.loading import TextFormat
 from flenwheel_core.models.flux1.memory import plan_training
-from flenwheel_core.models.protocols import GenerateJob
+from flenwheel_core.models.protocols import GenerateJob, Working
 from tests.kit.gpu_world import SAMPLER, card_model, finished, interrupt, job, start, train
 
 EAGER: dict[str, object] = {"compile": False}
@@ -41,8 +41,11 @@ def test_compiled_and_recorded_from_pictures_to_a_lora_that_draws_what_training_
     lora = tmp_path / "lora.safetensors"
     lora.write_bytes(trained.lora)
     last = trained.samples[-1]
-    generator = FluxGenerator(card_model(100.0), (LoraFile(lora, 1.0),), TensorCache(tmp_path / "cache"))
+    notes: list[str] = []
+    working = Working(note=notes.append)
+    generator = FluxGenerator(card_model(100.0), (LoraFile(lora, 1.0),), TensorCache(tmp_path / "cache"), working)
     (made,) = generator.generate([GenerateJob("a", last.prompt, last.seed, SAMPLER)])
+    assert any(note.startswith("kernels: ") for note in notes)
     drawn = np.asarray(Image.open(last.path).convert("RGB"), dtype=float)
     assert (
         np.abs(drawn - np.asarray(made.image, dtype=float)).mean() < 4
@@ -63,6 +66,7 @@ def test_recorded_steps_learn_what_plain_steps_learn(tmp_path: Path) -> None:
     notes: list[str] = []
     fast = train(tmp_path / "fast", {"gradient_accumulation": 2, "weight_format": "fp8"}, notes=notes)
     assert any(note.startswith("memory plan: fp8 weights") for note in notes)
+    assert any(note.startswith("kernels: quantise, transpose, add") for note in notes)
     assert not any("without CUDA graphs" in note for note in notes)
     plain = train(tmp_path / "plain", {"gradient_accumulation": 2, "weight_format": "fp8", **EAGER})
     assert np.allclose([p.loss for p in fast.losses], [p.loss for p in plain.losses], rtol=0.03)

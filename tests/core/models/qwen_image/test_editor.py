@@ -16,7 +16,8 @@ from flenwheel_core.adapters.lora_wearing import wear
 from flenwheel_core.base.errors import InputError, ResourceError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.images import Sampler
-from flenwheel_core.models.protocols import EditJob
+from flenwheel_core.models.protocols import EditJob, Working
+from flenwheel_core.models.qwen_image import editor as editor_module
 from flenwheel_core.models.qwen_image.conditioning import shift_of
 from flenwheel_core.models.qwen_image.drawing import few_step_scheduler
 from flenwheel_core.models.qwen_image.editor import open_editor
@@ -166,6 +167,17 @@ def test_the_fast_transformer_wears_loras_as_diffusers_does(
         "img_shapes": [[(1, 4, 6), (1, 6, 4)]],
     }
     torch.testing.assert_close(fast(**inputs)[0], slow(**inputs, return_dict=False)[0], rtol=1e-4, atol=1e-4)
+
+
+def test_the_log_says_which_kernels_run(
+    editor_folder: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = FastPlan(compile=False, cudnn=False, compact=False)
+    monkeypatch.setattr(editor_module, "fast_plan", lambda model: plan)  # as on a card
+    notes: list[str] = []
+    with open_editor(editor_folder, "tiny", settings, working=Working(note=notes.append)) as editor:
+        list(editor.edit([job("a")]))
+    assert "kernels: none, PyTorch computes everything (needs an NVIDIA card)" in notes
 
 
 def test_loras_elsewhere_are_left_to_diffusers(editor_folder: Path, settings: Settings, tmp_path: Path) -> None:
