@@ -12,6 +12,7 @@ from deployments.cli import demo as commands_demo
 from deployments.cli import doctor as commands_doctor
 from deployments.cli import editor as commands_editor
 from deployments.cli import models as commands_models
+from deployments.cli import plan as commands_plan
 from deployments.cli import recipe as commands_recipe
 from deployments.cli import records as commands_records
 from deployments.cli import run as commands_run
@@ -37,6 +38,7 @@ for part in (
     commands_records,
     commands_recipe,
     commands_models,
+    commands_plan,
     commands_screen,
     commands_search,
     commands_editor,

@@ -25,6 +25,8 @@ class Family:
     edit_trainer: Entry = ""
     captioner: Entry = ""
     judge: Entry = ""
+    planner: Entry = ""
+    """`(folder, recipe, use, card) -> list[StagePlan]`: what its stages would do with a card; `use` is base or editor."""
     lora_layouts: Mapping[str, Entry] = field(default_factory=dict)
     """Further layouts of its LoRA files for other programs, by name: functions from the file's bytes to the other file's."""
     card_tag: str = ""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,14 @@ def transformer_config(folder: Path) -> dict[str, Any]:
 
 def linear_shapes(kind: Any, config: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
     """Outputs and inputs of all linears of a transformer of this class and configuration, by name. Nothing is loaded."""
+    return dict(_linear_shapes(kind, json.dumps(dict(config), sort_keys=True, default=list)))
+
+
+@cache
+def _linear_shapes(kind: Any, config: str) -> dict[str, tuple[int, int]]:
+    """Building a large transformer takes seconds, also without memory for its weights."""
     with torch.device("meta"):
-        model = kind.from_config(dict(config))
+        model = kind.from_config(json.loads(config))
     return {
         name: (module.out_features, module.in_features)
         for name, module in model.named_modules()

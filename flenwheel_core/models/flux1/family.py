@@ -8,6 +8,7 @@ FAMILY = Family(
     classes=("FluxPipeline",),
     generator=f"{_HERE}.generator:open_generator",
     trainer=f"{_HERE}.trainer:open_trainer",
+    planner=f"{_HERE}.memory:card_plans",
     lora_layouts={"kohya": f"{_HERE}.kohya:to_kohya"},
     card_tag="flux",
     architectures=("flux-1-dev/lora",),

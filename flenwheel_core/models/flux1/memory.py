@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
-
-import torch
 
 from flenwheel_core.adapters.targets import lora_ranks
 from flenwheel_core.base.errors import RecipeError
@@ -12,10 +11,12 @@ from flenwheel_core.kernels.attention import cudnn_attention_works
 from flenwheel_core.kernels.frozen_weights import Storage
 from flenwheel_core.memory.card import GIB, multiplies_fp8
 from flenwheel_core.memory.drawing import DrawingPlan, DrawingSpec, Largest, plan_drawing
-from flenwheel_core.memory.training import BlockSpec, ModelSpec, choose_plan
+from flenwheel_core.memory.training import BlockSpec, MemoryPlan, ModelSpec, choose_plan
+from flenwheel_core.models.card_plan import CardRoom, StagePlan, planned
 from flenwheel_core.models.flux1.adapter import TARGETS, can_be_fast, linear_shapes_of
 from flenwheel_core.models.flux1.loading import FluxModel, TextFormat, weights_gib
 from flenwheel_core.models.flux1.packing import PIXELS_PER_TOKEN
+from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.transformer.plan import FastPlan
 from flenwheel_core.transformer.shell import transformer_config
@@ -81,16 +82,8 @@ def plan_training(model: FluxModel, recipe: TrainingRecipe, *, tighter: int) -> 
         return ChosenPlan(plan, f"{storage} weights, computed as on a card (slow here)")
     assert model.budget_gib is not None
     spec = flux_spec(config)
-    side = recipe.resolution // PIXELS_PER_TOKEN
-    chosen = choose_plan(
-        spec,
-        usable_gib=model.budget_gib,
-        tokens=recipe.batch_size * (side * side + recipe.text_tokens),
-        adapter_weights=_adapter_weights(config, ranks),
-        optimizer=recipe.optimizer,
-        storages=_storages(recipe, model.device),
-        tighter=tighter,
-    )
+    card = CardRoom(model.budget_gib, multiplies_fp8(model.device))
+    chosen = _training_memory(spec, config, ranks, recipe, card, tighter)
     plan = FastPlan(
         storage=chosen.storage,
         modulation=chosen.modulation,
@@ -100,6 +93,47 @@ def plan_training(model: FluxModel, recipe: TrainingRecipe, *, tighter: int) -> 
         cudnn=not recipe.deterministic and cudnn_attention_works(model.device, int(str(config["attention_head_dim"]))),
     )
     return ChosenPlan(plan, f"{chosen.describe(spec)} of {model.budget_gib:.1f} GiB")
+
+
+def _training_memory(
+    spec: ModelSpec,
+    config: Mapping[str, Any],
+    ranks: Mapping[str, int],
+    recipe: TrainingRecipe,
+    card: CardRoom,
+    tighter: int = 0,
+) -> MemoryPlan:
+    side = recipe.resolution // PIXELS_PER_TOKEN
+    return choose_plan(
+        spec,
+        usable_gib=card.usable_gib,
+        tokens=recipe.batch_size * (side * side + recipe.text_tokens),
+        adapter_weights=_adapter_weights(config, ranks),
+        optimizer=recipe.optimizer,
+        storages=_storages(recipe, fp8=card.multiplies_fp8),
+        tighter=tighter,
+    )
+
+
+def card_plans(folder: Path, recipe: Recipe, use: str, card: CardRoom) -> list[StagePlan]:
+    """What training and drawing would do with a card."""
+    config = transformer_config(folder)
+    ranks = lora_ranks(linear_shapes_of(config), recipe.train.lora, TARGETS)
+
+    def train() -> tuple[str, float]:
+        spec = flux_spec(config)
+        plan = _training_memory(spec, config, ranks, recipe.train, card)
+        return plan.describe(spec), plan.predicted_gib
+
+    def generate() -> tuple[str, float]:
+        sampler = recipe.generate.sampler
+        plan = _drawing_memory(config, sampler.width * sampler.height, _adapter_weights(config, ranks), card)
+        return plan.describe(), plan.predicted_gib
+
+    if not can_be_fast(ranks, recipe.train.lora):
+        slow = "through diffusers' own modules, every block computed twice; not planned ahead"
+        return [StagePlan("train", slow, None), planned("generate, benchmark", generate)]
+    return [planned("train", train), planned("generate, benchmark", generate)]
 
 
 @dataclass(frozen=True)
@@ -140,15 +174,8 @@ def choose_drawing(
         return None
     config = transformer_config(model.folder)
     pixels = max(width * height for width, height in sampler_sizes)
-    storages: tuple[Storage, ...] = ("dense", "fp8", "nf4") if multiplies_fp8(model.device) else ("dense", "nf4")
-    memory = plan_drawing(
-        drawing_spec(config),
-        Largest(pixels // PIXELS_PER_TOKEN**2 + TEXT_TOKENS, pixels, adapter_weights),
-        usable_gib=model.budget_gib,
-        storages=storages,
-        memory_level=memory_level,
-        what="The base model",
-    )
+    card = CardRoom(model.budget_gib, multiplies_fp8(model.device))
+    memory = _drawing_memory(config, pixels, adapter_weights, card, memory_level)
     fast = None
     if memory.storage != "dense":
         works = cudnn_attention_works(model.device, int(str(config["attention_head_dim"])))
@@ -157,13 +184,27 @@ def choose_drawing(
     return ChosenDrawing(fast, plan_encoders(encoders_gib, model.budget_gib, memory_level), memory)
 
 
+def _drawing_memory(
+    config: Mapping[str, Any], pixels: int, adapter_weights: int, card: CardRoom, memory_level: int = 0
+) -> DrawingPlan:
+    storages: tuple[Storage, ...] = ("dense", "fp8", "nf4") if card.multiplies_fp8 else ("dense", "nf4")
+    return plan_drawing(
+        drawing_spec(config),
+        Largest(pixels // PIXELS_PER_TOKEN**2 + TEXT_TOKENS, pixels, adapter_weights),
+        usable_gib=card.usable_gib,
+        storages=storages,
+        memory_level=memory_level,
+        what="The base model",
+    )
+
+
 def plan_encoders(size_gib: float, usable_gib: float, memory_level: int) -> TextFormat:
     """The text encoders' storage: bfloat16 where it fits, NF4 where it does not, or where memory ran out before."""
     working = min(_ENCODING_GIB, size_gib / 8)
     return "bf16" if memory_level == 0 and size_gib + working <= usable_gib else "nf4"
 
 
-def _storages(recipe: TrainingRecipe, device: torch.device) -> tuple[Storage, ...]:
+def _storages(recipe: TrainingRecipe, *, fp8: bool) -> tuple[Storage, ...]:
     by_name: dict[str, tuple[Storage, ...]] = {
         "float32": ("dense",),
         "bf16": ("dense",),
@@ -172,7 +213,7 @@ def _storages(recipe: TrainingRecipe, device: torch.device) -> tuple[Storage, ..
     }
     if recipe.weight_format in by_name:
         return by_name[recipe.weight_format]
-    if multiplies_fp8(device):
+    if fp8:
         return ("fp8", "nf4")
     return ("dense", "nf4")
 

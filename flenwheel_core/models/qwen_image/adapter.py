@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from flenwheel_core.documents.storages import EditorStorage
 
-_FAST_STORAGE: "dict[EditorStorage, Storage]" = {"bf16": "dense", "fp8": "fp8", "nf4": "nf4"}
+FAST_STORAGE: "dict[EditorStorage, Storage]" = {"bf16": "dense", "fp8": "fp8", "nf4": "nf4"}
 TARGETS = TargetNames(
     groups={
         "attention": ("transformer_blocks.*.attn.*",),
@@ -63,11 +63,11 @@ def adapt(
     linears = linear_shapes_of(config)
     ranks = lora_ranks(linears, recipe.lora, TARGETS)
     covered = all(name.endswith(FAST_NAMES) for name in ranks) and not recipe.lora.dora and recipe.lora.dropout == 0
-    if model.budget_gib is not None and covered and recipe.batch_size == 1 and model.storage in _FAST_STORAGE:
+    if model.budget_gib is not None and covered and recipe.batch_size == 1 and model.storage in FAST_STORAGE:
         spec = training_spec(config, weights_gib=model.weights_gib("transformer"))
         chosen = plan_training(
             spec,
-            storage=_FAST_STORAGE[model.storage],
+            storage=FAST_STORAGE[model.storage],
             adapter_weights=sum(rank * sum(linears[name]) for name, rank in ranks.items()),
             tokens=tokens,
             optimizer=recipe.optimizer,
@@ -76,8 +76,8 @@ def adapt(
         )
         working.note(f"memory plan: {chosen.describe(spec)} of {model.budget_gib:.1f} GiB")
         plan = FastPlan(
-            storage=_FAST_STORAGE[model.storage],
-            modulation=_FAST_STORAGE[model.storage],
+            storage=FAST_STORAGE[model.storage],
+            modulation=FAST_STORAGE[model.storage],
             recompute=chosen.recompute,
             compile=recipe.compile is not False,
             cudnn=cudnn_attention_works(model.device, int(config["attention_head_dim"])),

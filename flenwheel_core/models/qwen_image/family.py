@@ -8,6 +8,7 @@ FAMILY = Family(
     classes=("QwenImageEditPipeline", "QwenImageEditPlusPipeline"),
     editor=f"{_HERE}.editor:open_editor",
     edit_trainer=f"{_HERE}.trainer:open_trainer",
+    planner=f"{_HERE}.card_plans:card_plans",
     card_tag="qwen-image",
     architectures=("qwen-image-edit/lora",),
 )

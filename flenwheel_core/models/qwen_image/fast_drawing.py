@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -32,8 +33,12 @@ _SMALLEST_WIDTH = 2048
 
 def drawing_order(model: QwenEditModel) -> "tuple[EditorStorage, ...]":
     """Storages for drawing, the best first: fp8 is nearer to the real weights than NF4, and faster, where a card multiplies it."""
-    covered = _is_covered(transformer_config(model.folder))
-    return ("bf16", "fp8", "nf4") if covered and multiplies_fp8(model.device) else ("bf16", "nf4")
+    return storages_for_drawing(transformer_config(model.folder), fp8=multiplies_fp8(model.device))
+
+
+def storages_for_drawing(config: Mapping[str, Any], *, fp8: bool) -> "tuple[EditorStorage, ...]":
+    """As `drawing_order`, for a card that multiplies fp8 or not."""
+    return ("bf16", "fp8", "nf4") if _is_covered(config) and fp8 else ("bf16", "nf4")
 
 
 def choose_drawing(
@@ -49,24 +54,42 @@ def choose_drawing(
     """
     assert model.budget_gib is not None
     order = (wanted,) if wanted is not None else drawing_order(model)
-    storages = {DRAWING_STORAGE[storage]: storage for storage in order if storage in DRAWING_STORAGE}
-    if not storages:  # int8, which only diffusers' modules have: planned as fp8, which is as large
-        storages = {"fp8": "int8"}
-    vae_gib = sum(path.stat().st_size for path in (model.folder / "vae").glob("*.safetensors")) / GIB
-    plan = plan_drawing(
-        drawing_spec(transformer_config(model.folder), vae_gib=vae_gib),
+    config, worn = transformer_config(model.folder), adapter_weights(loras)
+    plan = drawing_memory(model.folder, config, sizes, worn, order, model.budget_gib, memory_level)
+    quantised = plan_encoder(model.sizes_gib()["text_encoder"], model.budget_gib, memory_level)
+    storage = _drawing_storages(order)[plan.storage]
+    return replace(model, storage=storage, encoder="nf4" if quantised else "bf16"), plan
+
+
+def drawing_memory(
+    folder: Path,
+    config: Mapping[str, Any],
+    sizes: Sequence[EditSizes],
+    adapter_weights: int,
+    order: "Sequence[EditorStorage]",
+    usable_gib: float,
+    memory_level: int = 0,
+) -> DrawingPlan:
+    """The memory plan of the largest of these edits. Raises ResourceError."""
+    vae_gib = sum(path.stat().st_size for path in (folder / "vae").glob("*.safetensors")) / GIB
+    return plan_drawing(
+        drawing_spec(config, vae_gib=vae_gib),
         Largest(
             tokens=max(one.target_tokens + one.reference_tokens + one.shown_tokens for one in sizes) + PROMPT_TOKENS,
             pixels=max(one.target[0] * one.target[1] for one in sizes),
-            adapter_weights=adapter_weights(loras),
+            adapter_weights=adapter_weights,
         ),
-        usable_gib=model.budget_gib,
-        storages=tuple(storages),
+        usable_gib=usable_gib,
+        storages=tuple(_drawing_storages(order)),
         memory_level=memory_level,
         what="The editor",
     )
-    quantised = plan_encoder(model.sizes_gib()["text_encoder"], model.budget_gib, memory_level)
-    return replace(model, storage=storages[plan.storage], encoder="nf4" if quantised else "bf16"), plan
+
+
+def _drawing_storages(order: "Sequence[EditorStorage]") -> "dict[Storage, EditorStorage]":
+    """The fast transformer's storages; int8, which only diffusers' modules have, is planned as fp8, which is as large."""
+    fast: dict[Storage, EditorStorage] = {DRAWING_STORAGE[name]: name for name in order if name in DRAWING_STORAGE}
+    return fast or {"fp8": "int8"}
 
 
 def fast_plan(model: QwenEditModel) -> FastPlan | None:

@@ -77,11 +77,11 @@ class QwenEditModel:
 
     def sizes_gib(self) -> dict[str, float]:
         """Sizes of the large parts in bfloat16; they are never on the card together."""
-        return {part: _bf16_gib(self.folder / part) for part in _PARTS}
+        return {part: bf16_gib(self.folder / part) for part in _PARTS}
 
     def weights_gib(self, part: str) -> float:
         """Size of a part's weights in this model's storage."""
-        return _bf16_gib(self.folder / part) * SHARE_OF_BF16[self.storage]
+        return bf16_gib(self.folder / part) * SHARE_OF_BF16[self.storage]
 
     @property
     def diffusers_storage(self) -> "EditorStorage":
@@ -220,7 +220,7 @@ def find_model(
 
 def find_parts(folder: Path, reference: str, settings: Settings) -> QwenEditModel:
     """The model in `folder`, on the card of the settings, before its storage is chosen; raises InputError if it is no editor."""
-    facts = _revision(folder), _positions(folder)
+    facts = revision_of(folder), _positions(folder)
     quantised = settings.models / "quantised"
     card = open_card(settings)
     if card is None:
@@ -260,7 +260,8 @@ def check_machine(model: QwenEditModel) -> None:
     )
 
 
-def _revision(folder: Path) -> Revision:
+def revision_of(folder: Path) -> Revision:
+    """Which Qwen-Image-Edit a folder holds; raises InputError if none."""
     name = json.loads((folder / "model_index.json").read_text()).get("_class_name", "")
     try:
         return Revision(name)
@@ -277,6 +278,6 @@ def _positions(folder: Path) -> Positions:
     return Positions(config.get("flenwheel_positions", Positions.THREE_D))
 
 
-def _bf16_gib(folder: Path) -> float:
+def bf16_gib(folder: Path) -> float:
     """Size of a part in bfloat16, from its files (which are bfloat16 in every released editor)."""
     return sum(path.stat().st_size for path in folder.glob("*.safetensors")) / GIB

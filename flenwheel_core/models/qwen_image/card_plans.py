@@ -1,0 +1,62 @@
+"""What editing and training the editor would do with a card, from sizes on the disk alone."""
+
+from pathlib import Path
+
+from flenwheel_core.adapters.targets import lora_ranks
+from flenwheel_core.base.given_path import given_path, is_file
+from flenwheel_core.models.card_plan import CardRoom, StagePlan, planned
+from flenwheel_core.models.hub_file import hub_file
+from flenwheel_core.models.known_models import KNOWN_FILES
+from flenwheel_core.models.qwen_image.adapter import FAST_STORAGE, TARGETS, linear_shapes_of
+from flenwheel_core.models.qwen_image.conditioning import plan_sizes
+from flenwheel_core.models.qwen_image.fast_drawing import PROMPT_TOKENS, drawing_memory, storages_for_drawing
+from flenwheel_core.models.qwen_image.fit import SHARE_OF_BF16, choose_storage
+from flenwheel_core.models.qwen_image.loading import bf16_gib, revision_of
+from flenwheel_core.models.qwen_image.memory import plan_encoder, plan_training, training_spec
+from flenwheel_core.recipes.model import Recipe
+from flenwheel_core.transformer.shell import transformer_config
+
+
+def card_plans(folder: Path, recipe: Recipe, use: str, card: CardRoom) -> list[StagePlan]:
+    """For square pictures of the recipe's size with one reference; longer formats need about as much."""
+    config = transformer_config(folder)
+    sizes_gib = {part: bf16_gib(folder / part) for part in ("transformer", "text_encoder")}
+    revision = revision_of(folder)
+
+    def edits() -> tuple[str, float]:
+        sampler = recipe.enrich.sampler
+        size = plan_sizes([(1024, 1024)], revision, area=sampler.width * sampler.height)
+        storages = storages_for_drawing(config, fp8=card.multiplies_fp8)
+        plan = drawing_memory(folder, config, [size], _lora_weights(recipe), storages, card.usable_gib)
+        quantised = plan_encoder(sizes_gib["text_encoder"], card.usable_gib)
+        return f"{plan.describe()}; encoder in {'nf4' if quantised else 'bf16'}", plan.predicted_gib
+
+    def training() -> tuple[str, float]:
+        asked = recipe.editor.train
+        storage = choose_storage(sizes_gib, card.usable_gib, recipe.editor.storage)
+        linears = linear_shapes_of(config)
+        ranks = lora_ranks(linears, asked.lora, TARGETS)
+        size = plan_sizes([(1024, 1024)], revision, area=asked.resolution**2)
+        spec = training_spec(config, weights_gib=sizes_gib["transformer"] * SHARE_OF_BF16[storage])
+        plan = plan_training(
+            spec,
+            storage=FAST_STORAGE[storage],
+            adapter_weights=sum(rank * sum(linears[name]) for name, rank in ranks.items()),
+            tokens=size.target_tokens + size.reference_tokens + size.shown_tokens + PROMPT_TOKENS,
+            optimizer=asked.optimizer,
+            usable_gib=card.usable_gib,
+            memory_level=0,
+        )
+        return plan.describe(spec), plan.predicted_gib
+
+    return [planned("enrich", edits), planned("edit_train", training)]
+
+
+def _lora_weights(recipe: Recipe) -> int:
+    """Of the LoRAs that the recipe names: a file in bfloat16 has two bytes a weight."""
+    total = 0
+    for lora in recipe.enrich.loras:
+        file, path = hub_file(lora.file), given_path(lora.file)
+        known = None if file is None else KNOWN_FILES.get(f"{file.hub_id}:{file.path}")
+        total += known.size_bytes if known is not None else path.stat().st_size if is_file(path) else 0
+    return total // 2

@@ -1,0 +1,100 @@
+"""How a recipe would use cards of several sizes, from folders with the sizes of the released models and nothing in their files."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from flenwheel_core.base.errors import ResourceError
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.models.card_plan import CardRoom
+from flenwheel_core.plans.card_plans import card_of, plan_stages
+from flenwheel_core.recipes.loading import load_recipe
+from flenwheel_core.recipes.model import Recipe
+
+FLUX = {
+    "_class_name": "FluxTransformer2DModel",
+    "num_layers": 19,
+    "num_single_layers": 38,
+    "num_attention_heads": 24,
+    "attention_head_dim": 128,
+    "joint_attention_dim": 4096,
+    "pooled_projection_dim": 768,
+    "guidance_embeds": True,
+    "in_channels": 64,
+}
+QWEN = {
+    "_class_name": "QwenImageTransformer2DModel",
+    "num_layers": 60,
+    "num_attention_heads": 24,
+    "attention_head_dim": 128,
+    "joint_attention_dim": 3584,
+    "in_channels": 64,
+    "out_channels": 16,
+}
+
+
+def folder(path: Path, pipeline: str, config: dict[str, object], sizes: dict[str, int]) -> str:
+    for part, size in sizes.items():
+        (path / part).mkdir(parents=True)
+        (path / part / "config.json").write_text(json.dumps(config if part == "transformer" else {}))
+        name = "diffusion_pytorch_model" if part in ("transformer", "vae") else "model"
+        header = json.dumps({"x": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}).encode()
+        with (path / part / f"{name}.safetensors").open("wb") as file:
+            file.write(len(header).to_bytes(8, "little") + header)
+            file.truncate(8 + len(header) + size)  # takes no room on the disk
+    index = {"_class_name": pipeline, **{part: ["diffusers", "Model"] for part in sizes}}
+    (path / "model_index.json").write_text(json.dumps(index))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+    place = tmp_path_factory.mktemp("released")
+    base = folder(
+        place / "flux",
+        "FluxPipeline",
+        FLUX,
+        {"transformer": 23_800_000_000, "text_encoder_2": 9_520_000_000, "vae": 168_000_000},
+    )
+    editor = folder(
+        place / "edit",
+        "QwenImageEditPlusPipeline",
+        QWEN,
+        {"transformer": 40_900_000_000, "text_encoder": 16_580_000_000, "vae": 254_000_000},
+    )
+    shipped = load_recipe("flux_character_24gb")
+    models = shipped.models.model_copy(update={"base": base, "editor": editor})
+    return shipped.model_copy(update={"models": models})
+
+
+def test_a_24_gib_card_has_a_plan_for_every_stage(recipe: Recipe, settings: Settings) -> None:
+    plans = {plan.stage: plan for plan in plan_stages(recipe, settings, card_of(settings, 24))}
+    assert set(plans) == {"enrich", "edit_train", "train", "generate, benchmark"}
+    for plan in plans.values():
+        assert plan.predicted_gib is not None and 10 < plan.predicted_gib <= 23.6, plan
+    assert "fp8" in plans["train"].text and "blocks recomputed" in plans["train"].text
+    assert "nf4 weights" in plans["edit_train"].text and "tiles" in plans["enrich"].text
+
+
+def test_a_small_card_says_which_stages_do_not_fit_it(recipe: Recipe, settings: Settings) -> None:
+    plans = {plan.stage: plan for plan in plan_stages(recipe, settings, card_of(settings, 12))}
+    assert plans["train"].predicted_gib is not None and "nf4" in plans["train"].text
+    assert plans["enrich"].predicted_gib is None and "does not fit" in plans["enrich"].text
+
+
+def test_an_older_card_gets_no_fp8(recipe: Recipe, settings: Settings) -> None:
+    plans = plan_stages(recipe, settings, CardRoom(23.5, multiplies_fp8=False))
+    assert all("fp8" not in plan.text for plan in plans)
+
+
+def test_a_model_that_is_not_here_is_not_fetched(settings: Settings, tmp_path: Path) -> None:
+    elsewhere = settings.model_copy(update={"models": tmp_path / "models"})
+    plans = plan_stages(load_recipe("flux_character_24gb"), elsewhere, CardRoom(23.5, multiplies_fp8=True))
+    assert all(plan.predicted_gib is None and "is not here yet" in plan.text for plan in plans)
+
+
+def test_without_a_card_its_size_is_asked_for(settings: Settings) -> None:
+    with pytest.raises(ResourceError, match="no card here") as caught:
+        card_of(settings, None)
+    assert "--card 24" in caught.value.remedy
