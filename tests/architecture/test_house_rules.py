@@ -9,14 +9,10 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("flenwheel_core", "flows", "tasks", "deployments")
+from tests.kit.sources import ROOT, sources
+
 MOST_LINES = 400
 HEAVY = ("torch", "diffusers", "transformers", "peft", "deepface", "dlib", "cv2", "prefect", "fastapi")
-
-
-def sources() -> list[Path]:
-    return [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 
 def test_files_are_small() -> None:
@@ -87,6 +83,51 @@ def test_benchmarks_stand_alone() -> None:
 def test_locks_watched_parents_and_the_slots_limit_are_written_once(pattern: str, place: str) -> None:
     users = [path.relative_to(ROOT).as_posix() for path in sources() if re.search(pattern, path.read_text())]
     assert users == [place]
+
+
+MIRRORED = {
+    "core": "flenwheel_core",
+    "flows": "flows",
+    "tasks": "tasks",
+    "deployments": "deployments",
+    "benchmarks": "benchmarks",
+    "tools": "tools",
+}
+"""Folders of tests, and what they test."""
+OTHER_TESTS = ("architecture", "gpu", "kit")
+
+
+def test_tests_mirror_the_code() -> None:
+    tests = ROOT / "tests"
+    folders = {path.parent.relative_to(tests) for path in tests.rglob("*.py")} - {Path()}
+    mirrored = {folder for folder in folders if folder.parts[0] not in OTHER_TESTS}
+    assert {folder.parts[0] for folder in mirrored} <= set(MIRRORED)
+    missing = [
+        str(folder)
+        for folder in mirrored
+        if not (ROOT / MIRRORED[folder.parts[0]]).joinpath(*folder.parts[1:]).is_dir()
+    ]
+    assert missing == []
+
+
+def test_helpers_of_tests_lie_in_the_kit() -> None:
+    """No test takes anything from another test: what several use is a module of `tests/kit`."""
+    strewn, borrowed = [], []
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        name = path.relative_to(ROOT).as_posix()
+        if not name.startswith("tests/kit/") and not re.fullmatch(r"test_\w+|conftest|__init__", path.stem):
+            strewn.append(name)
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.ImportFrom | ast.Import):
+                continue
+            modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else [one.name for one in node.names]
+            borrowed += [
+                f"{name}: {module}"
+                for module in modules
+                if module.startswith("tests.") and not module.startswith("tests.kit")
+            ]
+    assert strewn == []
+    assert borrowed == []
 
 
 def test_no_settings_object_at_module_level() -> None:

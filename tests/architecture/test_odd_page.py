@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.architecture.test_house_rules import ROOT, sources
+from tests.kit.sources import ROOT, sources
 
 PAGE = ROOT / "docs" / "odd.md"
 SCRIPTS = ROOT / "deployments" / "studio" / "static"

@@ -19,7 +19,7 @@ from deployments.prefect.api import USER
 from deployments.studio.app import create_app
 from flenwheel_core.gates.session import Reviews
 from flenwheel_core.store import Store
-from tests.deployments.studio.browser.conftest import Reviewer, free_port, until
+from tests.kit.browser import Reviewer, free_port, until
 from tests.kit.gate_world import open_gate, settings_in
 from tests.kit.prefect_process import serve
 

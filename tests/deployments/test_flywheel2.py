@@ -1,32 +1,16 @@
 """Flywheel 2 on a real server: gate C suspends the run, the form answers it, and the next turn edits with the promoted editor."""
 
-from datetime import UTC, datetime
-
 import pytest
 
 from benchmarks.kit.workspace import Running, wait_for
-from flenwheel_core.documents.decisions import Decision, Verdict
 from flenwheel_core.documents.images import LoraUse
 from flenwheel_core.gates.session import Reviews
 from flenwheel_core.library.characters import Library
 from flenwheel_core.library.editors import EditorLibrary
 from flenwheel_core.requests.enrich import EnrichRequest
+from tests.kit.answers import approve_every_picture
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-
-
-def approve_every_picture(running: Running, gate: str) -> None:
-    """A person looks at each: what a policy decides teaches the editor nothing."""
-    reviews = Reviews(running.store)
-    for record in reviews.images(reviews.get(gate)):
-        line = Decision(
-            id=f"{gate} {record.digest}",
-            at=datetime.now(UTC),
-            author="tester",
-            image=record.digest,
-            verdict=Verdict.GOOD,
-        )
-        reviews.decide(gate, line)
 
 
 def test_the_editor_learns_from_a_turn_and_the_next_turn_uses_it(running: Running) -> None:

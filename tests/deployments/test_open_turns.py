@@ -10,7 +10,7 @@ from flenwheel_core.lessons.collect import collect_triplets
 from flenwheel_core.lessons.waiting import waiting_triplets
 from flenwheel_core.library.characters import Library
 from flenwheel_core.store.triplets import imported_triplets
-from tests.deployments.test_flywheel2 import approve_every_picture
+from tests.kit.answers import approve_every_picture
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -7,7 +7,7 @@ from benchmarks.kit.workspace import Running
 from deployments.prefect.gates import waiting_runs
 from flenwheel_core.base.services import load_services
 from flenwheel_core.gates.session import Reviews
-from tests.deployments.studio.browser.conftest import Reviewer, until
+from tests.kit.browser import Reviewer, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

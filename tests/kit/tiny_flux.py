@@ -5,7 +5,10 @@ from typing import Any
 import torch
 from diffusers import FluxTransformer2DModel
 
+from flenwheel_core.adapters.peft_adapter import AdaptedTransformer
+from flenwheel_core.models.flux1.adapter import put_on
 from flenwheel_core.models.flux1.packing import image_ids
+from flenwheel_core.recipes.train import LoraRecipe
 
 CONFIG: dict[str, Any] = {
     "patch_size": 1,
@@ -54,3 +57,15 @@ class StateSource:
 
     def has(self, name: str) -> bool:
         return name in self._state
+
+
+def trained(recipe: LoraRecipe) -> AdaptedTransformer:
+    adapted = put_on(tiny_transformer(), recipe, seed=3)
+    generator = torch.Generator().manual_seed(4)
+    with torch.no_grad():
+        for name, parameter in adapted.parameters.items():
+            if "lora_B" in name:
+                parameter.normal_(generator=generator, std=0.1)
+            if "magnitude" in name:
+                parameter.mul_(1 + 0.2 * torch.rand(parameter.shape, generator=generator))
+    return adapted

@@ -10,7 +10,7 @@ from flenwheel_core.documents.scores import ScreenReason
 from flenwheel_core.identity.framing import Frames
 from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import save_picture
-from tests.core.lessons.test_checks import relit, scene, with_patch
+from tests.kit.edited_scenes import relit, scene, with_patch
 
 FRONT = Labels(angle="front")
 

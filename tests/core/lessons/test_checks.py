@@ -2,48 +2,22 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from flenwheel_core.base.errors import InputError
-from flenwheel_core.documents.images import ImageKind, ImageRecord
-from flenwheel_core.documents.triplets import Triplet, TripletSet
+from flenwheel_core.documents.triplets import TripletSet
 from flenwheel_core.images.difference import Pair, changed_region, check_pair
 from flenwheel_core.lessons.checks import check_triplets
 from flenwheel_core.lessons.collect import is_held_out, split
 from flenwheel_core.lessons.folders import export_triplets, import_triplets
 from flenwheel_core.store import Store
-from flenwheel_core.store.pictures import load_picture, save_picture
-
-
-def scene(side: int = 160, background: str = "navy", shift: int = 0, zoom: float = 1.0) -> Image.Image:
-    """A textured scene with a figure; the figure and the texture move and grow together."""
-    big = Image.new("RGB", (side * 2, side * 2), background)
-    draw = ImageDraw.Draw(big)
-    random = np.random.default_rng(3)
-    for _ in range(120):
-        x, y, r = (int(v) for v in random.integers((0, 0, 4), (side * 2, side * 2, 26)))
-        draw.ellipse((x - r, y - r, x + r, y + r), fill=tuple(int(v) for v in random.integers(0, 255, 3)))
-    inner = side / zoom
-    left = side - inner / 2 + shift
-    top = side - inner / 2
-    return big.resize((side, side), Image.Resampling.BICUBIC, box=(left, top, left + inner, top + inner))
+from flenwheel_core.store.pictures import load_picture
+from tests.kit.edited_scenes import relit, scene, triplet, with_patch
 
 
 def codes(source: Image.Image, target: Image.Image) -> list[str]:
     return [problem.code for problem in check_pair(Pair(source, target))]
-
-
-def relit(image: Image.Image) -> Image.Image:
-    array = np.asarray(image, dtype=np.float32) * np.array([1.1, 0.9, 0.7])
-    return Image.fromarray(array.clip(0, 255).astype(np.uint8))
-
-
-def with_patch(image: Image.Image, colour: str = "red") -> Image.Image:
-    edited = image.copy()
-    ImageDraw.Draw(edited).rectangle((40, 40, 90, 90), fill=colour)
-    return edited
 
 
 def test_clean_edits_pass() -> None:
@@ -76,26 +50,6 @@ def test_the_changed_region_is_where_the_edit_is() -> None:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store((tmp_path / "store").as_uri())
-
-
-def kept(store: Store, image: Image.Image) -> str:
-    record = ImageRecord(
-        digest="0" * 64, width=1, height=1, kind=ImageKind.SOURCE, stage="ingest", request="1" * 64, item="a"
-    )
-    return save_picture(store, image, record).digest
-
-
-def triplet(store: Store, source: Image.Image, target: Image.Image, prompt: str = "a red box") -> Triplet:
-    return Triplet(
-        source=kept(store, source),
-        prompt=prompt,
-        target=kept(store, target),
-        kind="approved",
-        character="ann",
-        turn=1,
-        gate="ann-t1-gate-a-r1",
-        author="tester",
-    )
 
 
 def test_duplicates_missing_prompts_and_missing_pictures_fail(store: Store) -> None:

@@ -10,7 +10,7 @@ from flenwheel_core.base.errors import InputError
 from flenwheel_core.documents.triplets import Triplet, TripletSet
 from flenwheel_core.lessons.folders import Imported, export_triplets, import_triplets
 from flenwheel_core.store import Store
-from tests.core.lessons.test_checks import relit, scene, triplet, with_patch
+from tests.kit.edited_scenes import relit, scene, triplet, with_patch
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from flenwheel_core.requests.export import ExportRequest
 from flenwheel_core.runner.stage import StageContext
 from flenwheel_core.stages.export import export
 from flenwheel_core.store import Store
-from tests.core.models.flux1.test_lora_file import trained
+from tests.kit.tiny_flux import trained
 
 
 @pytest.mark.parametrize(

@@ -10,16 +10,9 @@ import pytest
 from PIL import Image
 
 from deployments.access.door import check_binding
-from deployments.cli.app import main
 from flenwheel_core.base.settings import Settings
+from tests.kit.command_line import run
 from tests.kit.disks import small_disk
-
-
-def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    out = capsys.readouterr()
-    return int(ended.value.code or 0), out.out, out.err
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from flenwheel_core.images.folder import find_sources
 from flenwheel_core.library.characters import Library
 from flenwheel_core.nano.world import make_character, make_view, render
 from flenwheel_core.store import Store
-from tests.deployments.cli.test_app import run
+from tests.kit.command_line import run
 
 
 def drawn(seed: int, view: int) -> bytes:

@@ -8,7 +8,7 @@ from PIL import Image
 
 from flenwheel_core.library.characters import Library
 from flenwheel_core.store import Store
-from tests.deployments.studio.test_library_api import FIELDS
+from tests.kit.studio_world import FIELDS
 
 
 def sort(client: TestClient, names: list[str], texts: dict[str, bytes]) -> dict[str, object]:

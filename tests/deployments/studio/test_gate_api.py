@@ -4,57 +4,14 @@ import pytest
 from fastapi.testclient import TestClient
 
 from deployments.studio.app import create_app
-from flenwheel_core.base.errors import ServerError
 from flenwheel_core.base.settings import Settings
-from flenwheel_core.documents.decisions import ClosedGate
-from flenwheel_core.gates.flow_server import Flywheel, ResumeResult, RunStatus
 from flenwheel_core.gates.session import Reviews, ReviewSession
 from flenwheel_core.library.characters import Library
 from flenwheel_core.store import Store
 from tests.kit.gate_world import open_gate
+from tests.kit.studio_world import Server
 
 GATE = "/api/v1/gates/mira-t1-gate-a-r1"
-
-
-class Server:
-    """A flow server of one run: suspended, gone, or down."""
-
-    def __init__(self) -> None:
-        self.state = "PAUSED"
-        self.down = False
-        self.deleted = False
-        self.resumed: list[ClosedGate] = []
-        self.refusal = ""
-
-    def resume_gate(self, flow_run_id: str, outcome: ClosedGate) -> ResumeResult:
-        self._answer()
-        if self.refusal:
-            return ResumeResult(accepted=False, reason=self.refusal)
-        self.resumed.append(outcome)
-        return ResumeResult(accepted=True)
-
-    def run_statuses(self, flow_run_ids: tuple[str, ...]) -> dict[str, RunStatus]:
-        self._answer()
-        if self.deleted:
-            return {}
-        return {id_: RunStatus(flow_run=id_, state=self.state, name="Suspended") for id_ in flow_run_ids}
-
-    def cancel_run(self, flow_run_id: str) -> None:
-        self._answer()
-        self.state = "CANCELLED"
-
-    def start_turn(
-        self, flywheel: Flywheel, character: str, recipe: str | None, *, beside_open_turn: bool = False
-    ) -> RunStatus:
-        self._answer()
-        return RunStatus(flow_run=f"{flywheel}-{character}-{recipe}", state="SCHEDULED", name="Scheduled")
-
-    def run_address(self, flow_run_id: str) -> str | None:
-        return f"http://127.0.0.1:4200/{flow_run_id}"
-
-    def _answer(self) -> None:
-        if self.down:
-            raise ServerError("The Prefect server does not answer.")
 
 
 Served = tuple[TestClient, Server]

@@ -8,8 +8,7 @@ from PIL import Image
 
 from flenwheel_core.library.characters import Character, Library
 from flenwheel_core.store import Store
-
-FIELDS = {"name": "rex", "trigger": "ohwx_rex", "class_word": "dog", "kind": "subject", "recipe": "nano"}
+from tests.kit.studio_world import FIELDS
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from flenwheel_core.base.ids import Json
 from flenwheel_core.documents.decisions import ClosedGate
 from flenwheel_core.runner import flow_run as run_process
 from flenwheel_core.runner.flow_run import living
-from tests.core.runner.test_flow_run import process_of
+from tests.kit.living_runs import process_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

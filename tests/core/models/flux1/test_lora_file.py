@@ -6,24 +6,11 @@ import torch
 from diffusers.loaders.lora_conversion_utils import _convert_kohya_flux_lora_to_diffusers
 
 from flenwheel_core.adapters.lora_file import lora_bytes, ui_facts
-from flenwheel_core.adapters.peft_adapter import AdaptedTransformer
 from flenwheel_core.engine.tensor_file import read_tensors
-from flenwheel_core.models.flux1.adapter import UI_NAMES, put_on
+from flenwheel_core.models.flux1.adapter import UI_NAMES
 from flenwheel_core.models.flux1.bfl_layout import kohya_tensors
 from flenwheel_core.recipes.train import LoraRecipe
-from tests.kit.tiny_flux import tiny_inputs, tiny_transformer
-
-
-def trained(recipe: LoraRecipe) -> AdaptedTransformer:
-    adapted = put_on(tiny_transformer(), recipe, seed=3)
-    generator = torch.Generator().manual_seed(4)
-    with torch.no_grad():
-        for name, parameter in adapted.parameters.items():
-            if "lora_B" in name:
-                parameter.normal_(generator=generator, std=0.1)
-            if "magnitude" in name:
-                parameter.mul_(1 + 0.2 * torch.rand(parameter.shape, generator=generator))
-    return adapted
+from tests.kit.tiny_flux import tiny_inputs, tiny_transformer, trained
 
 
 def test_the_file_loads_in_diffusers_and_draws_the_same(tmp_path: Path) -> None:

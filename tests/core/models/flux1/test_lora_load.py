@@ -17,8 +17,7 @@ from flenwheel_core.models.flux1.loading import FluxModel
 from flenwheel_core.models.flux1.lora_host import flux_host
 from flenwheel_core.recipes.train import LoraRecipe
 from flenwheel_core.transformer.plan import FastPlan
-from tests.core.models.flux1.test_lora_file import trained
-from tests.kit.tiny_flux import tiny_inputs, tiny_transformer
+from tests.kit.tiny_flux import tiny_inputs, tiny_transformer, trained
 
 PLAN = FastPlan(compile=False, cudnn=False)
 

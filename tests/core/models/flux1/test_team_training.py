@@ -11,7 +11,7 @@ from flenwheel_core.base.settings import Settings
 from flenwheel_core.requests.train import TrainResult
 from flenwheel_core.stages import train_team
 from flenwheel_core.store import Store
-from tests.core.models.flux1.test_training import finished, interrupt, request
+from tests.kit.short_training import finished, interrupt, request
 
 SHORT = {"steps": 8, "warmup_steps": 1, "checkpoint_every": 2, "log_every": 1}
 

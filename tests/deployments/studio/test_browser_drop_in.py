@@ -14,12 +14,12 @@ from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.images import Labels
 from flenwheel_core.library.characters import Character, Library
 from flenwheel_core.store import Store
-from tests.deployments.studio.browser.conftest import Reviewer, free_port, until
-from tests.deployments.studio.test_gate_api import Server
+from tests.kit.browser import Reviewer, free_port, until
 from tests.kit.gate_world import draw, settings_in
+from tests.kit.studio_world import Server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
-PROJECT = Path(__file__).resolve().parents[4]
+PROJECT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from flenwheel_core.library.characters import Library
-from tests.deployments.studio.browser.conftest import Reviewer, Studio, until
+from tests.kit.browser import Reviewer, Studio, until
 from tests.kit.turn_world import fill_turn
 
 pytestmark = pytest.mark.slow

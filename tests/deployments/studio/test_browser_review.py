@@ -11,7 +11,7 @@ from flenwheel_core.documents.decisions import Verdict
 from flenwheel_core.gates.session import Reviews
 from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import load_picture
-from tests.deployments.studio.browser.conftest import Reviewer, Studio, StudioProcess, until
+from tests.kit.browser import Reviewer, Studio, StudioProcess, until
 from tests.kit.gate_world import open_gate
 
 pytestmark = pytest.mark.slow

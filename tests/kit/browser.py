@@ -19,8 +19,8 @@ from deployments.studio.app import create_app
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.gates.session import Reviews, ReviewSession
 from flenwheel_core.store import Store
-from tests.deployments.studio.test_gate_api import Server
 from tests.kit.gate_world import open_gate
+from tests.kit.studio_world import Server
 
 SERVE = """
 import sys
@@ -31,6 +31,8 @@ from flenwheel_core.base.settings import Settings
 app = create_app(Settings(workspace=Path(sys.argv[1]), author="ana"), None)
 uvicorn.run(app, port=int(sys.argv[2]), log_level="warning")
 """
+
+
 GATE = "mira-t1-gate-a-r1"
 
 

@@ -14,7 +14,7 @@ from deployments.studio.app import create_app
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.gates.session import Reviews
 from flenwheel_core.store import Store
-from tests.deployments.studio.browser.conftest import GATE, Reviewer, free_port, until
+from tests.kit.browser import GATE, Reviewer, free_port, until
 from tests.kit.gate_world import open_gate, settings_in
 
 pytestmark = pytest.mark.slow
