@@ -43,9 +43,13 @@ def mark_crashed(
     done = []
     grace = {"RUNNING": running_grace_seconds, "CANCELLING": running_grace_seconds, "PENDING": pending_grace_seconds}
     for run in api.runs(states=list(grace)):
-        if run.state is None or _age_seconds(run) <= grace[run.state.type] or not is_lost(run, settings):
+        if run.state is None or _age_seconds(run) <= grace[run.state.type]:
             continue
-        if api.run(run.id).state != run.state:
+        if not (is_lost(run, settings) or is_nobodys(run)) or api.run(run.id).state != run.state:
+            continue
+        if is_nobodys(run):
+            status = _schedule_again(api, run, "The worker that took it ended before it could say so.")
+            done.append(f"{run.name} ({run.id}): taken by a worker that ended at once; scheduled again ({status})")
             continue
         if run.state.type == "CANCELLING":
             status = api.set_state(run.id, "CANCELLED", "Cancelled", "Its process is gone.")
@@ -62,8 +66,7 @@ def take_up_again(api: PrefectApi, settings: Settings) -> list[str]:
     done = []
     for run in api.runs(states=["RUNNING", "PENDING"]):
         if is_lost(run, settings):
-            api.set_state(run.id, "CRASHED", "Crashed", "It was interrupted by a stop of the workspace.")
-            status = api.retry(run.id, force=False)
+            status = _schedule_again(api, run, "It was interrupted by a stop of the workspace.")
             done.append(f"{run.name} ({run.id}): was interrupted; goes on where it was ({status})")
     return done
 
@@ -79,6 +82,19 @@ def is_lost(run: FlowRun, settings: Settings) -> bool:
         return True
     note = run_note(settings, run.id)
     return note is not None and note.worker == run.worker and note.of_this_machine
+
+
+def is_nobodys(run: FlowRun) -> bool:
+    """True for a run that was taken but bears no worker's name, which a worker writes on it at once: it never got a process.
+
+    To be asked of runs that have been so for longer than a worker needs.
+    """
+    return run.worker is None and run.state is not None and run.state.type == "PENDING"
+
+
+def _schedule_again(api: PrefectApi, run: FlowRun, why: str) -> str:
+    api.set_state(run.id, "CRASHED", "Crashed", why)
+    return api.retry(run.id, force=False)
 
 
 def why_it_ended(settings: Settings, flow_run: str) -> str:

@@ -42,13 +42,30 @@ def state_of(running: Running, run: str) -> str:
     return state.type
 
 
-@pytest.mark.parametrize("worker", ["ProcessWorker 0b1c", "elsewhere-worker", None])
-@pytest.mark.parametrize("state", ["RUNNING", "PENDING", "CANCELLING"])
+@pytest.mark.parametrize(
+    ("state", "worker"),
+    [
+        (state, worker)
+        for state in ("RUNNING", "PENDING", "CANCELLING")
+        for worker in ("ProcessWorker 0b1c", "elsewhere-worker", None)
+        if (state, worker) != ("PENDING", None)
+    ],
+)
 def test_runs_of_other_workers_are_let_alone(running: Running, state: str, worker: str | None) -> None:
     run = run_in_state(running, state, worker)
     said = [*mark_crashed(running.api, running.settings, 0, 0), *take_up_again(running.api, running.settings)]
     assert not [line for line in said if run in line]
     assert state_of(running, run) == state
+    running.api.set_state(run, "CANCELLED", "Cancelled", force=True)
+
+
+def test_a_run_whose_worker_died_before_it_wrote_its_name_is_scheduled_again(running: Running) -> None:
+    run = run_in_state(running, "PENDING", None)
+    mark_crashed(running.api, running.settings, 0, 3600)
+    assert state_of(running, run) == "PENDING", "a worker may be about to"
+    (line,) = [line for line in mark_crashed(running.api, running.settings, 0, 0) if run in line]
+    assert "scheduled again" in line
+    assert state_of(running, run) in ("SCHEDULED", "PENDING", "RUNNING", "FAILED")
     running.api.set_state(run, "CANCELLED", "Cancelled", force=True)
 
 
