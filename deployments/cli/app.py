@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 
 from cyclopts import App
 from pydantic import ValidationError
@@ -26,6 +27,7 @@ from flenwheel_core.images.names import written_name
 
 app = App(
     name="flenwheel",
+    version=lambda: version("flenwheel"),
     help="Turns 10-20 pictures of one character into a character LoRA for FLUX, with a human deciding at every gate.",
     help_format="markdown",
     version_flags=["--version"],

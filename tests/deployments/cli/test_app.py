@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -170,6 +171,10 @@ def test_a_damaged_journal_is_a_clear_error(capsys: pytest.CaptureFixture[str], 
     journal.write_text("{broken\n")
     code, _, err = run(capsys, "status")
     assert code == 1 and "Line 1" in err and "damaged" in err
+
+
+def test_it_says_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "--version")[1].strip() == version("flenwheel") != "0.0.0"
 
 
 def test_the_command_starts_quickly_and_loads_nothing_heavy() -> None:
