@@ -96,8 +96,8 @@ class EditorLibrary:
     def community(self, recipe: Recipe) -> tuple[LoraUse, ...]:
         """The LoRAs the recipe names."""
         found = []
+        settings = self._settings or Settings()
         for lora in recipe.enrich.loras:
-            settings = self._settings or Settings()
             path = _lora_path(lora.file, settings)
             read_header(path)
             (digest,) = file_digests([path], digest_memory(settings))

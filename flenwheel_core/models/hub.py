@@ -19,12 +19,14 @@ from flenwheel_core.models.digests import file_digests
 from flenwheel_core.models.model_files import PIPELINE_INDEX, ModelFiles, model_files, require_loadable
 
 if TYPE_CHECKING:
+    from huggingface_hub.hf_api import ModelInfo
+
     from flenwheel_core.base.settings import Settings
 
 _SPARE_BYTES = 2**30
 """Free disk that a fetch leaves."""
 
-_TIMEOUT_SECONDS = 30.0
+TIMEOUT_SECONDS = 30.0
 """A network that swallows everything is known as none after this."""
 
 _log = logging.getLogger(__name__)
@@ -88,7 +90,7 @@ def ask_hub(hub_id: str, revision: str, settings: "Settings") -> HubModel:
     from huggingface_hub import HfApi, hf_hub_download
 
     with explained(hub_id, revision):
-        info = HfApi().model_info(hub_id, revision=revision, files_metadata=True, timeout=_TIMEOUT_SECONDS)
+        info = HfApi().model_info(hub_id, revision=revision, files_metadata=True, timeout=TIMEOUT_SECONDS)
         commit = str(info.sha)
         listed = {file.rfilename: file for file in info.siblings or []}
         if not {PIPELINE_INDEX, "config.json"} & set(listed):
@@ -105,12 +107,16 @@ def ask_hub(hub_id: str, revision: str, settings: "Settings") -> HubModel:
     _require_safetensors(f"{hub_id}@{revision}", files)
     sizes = {name: int(listed[name].size or 0) for name in files.names}
     digests = {name: str(large.sha256) for name in files.names if (large := listed[name].lfs) is not None}
-    card = info.card_data
-    licence = str((card.get("license_name") or card.get("license")) if card is not None else "") or "not stated"
     folder = _folder(hub_id, settings)
     here = {name for name in files.names if (folder / "snapshots" / commit / name).is_file()}
     missing = sum(size for name, size in sizes.items() if name not in here)
-    return HubModel(hub_id, revision, commit, licence, bool(info.gated), sizes, digests, missing)
+    return HubModel(hub_id, revision, commit, licence_of(info), bool(info.gated), sizes, digests, missing)
+
+
+def licence_of(info: "ModelInfo") -> str:
+    """The licence in a repository's model card."""
+    card = info.card_data
+    return str((card.get("license_name") or card.get("license")) if card is not None else "") or "not stated"
 
 
 def require_access(model: HubModel) -> None:
@@ -158,7 +164,7 @@ def fetch(model: HubModel, settings: "Settings") -> Path:
                 allow_patterns=[glob.escape(name) for name in model.sizes],
             )
         )
-    _require_as_listed(model, folder, fresh, settings)
+    require_as_listed(model, folder, fresh, settings)
     require_loadable(folder, f"{model.hub_id}@{model.commit}")
     receipt = _receipt(folder)
     receipt.parent.mkdir(parents=True, exist_ok=True)
@@ -172,7 +178,7 @@ def fetch(model: HubModel, settings: "Settings") -> Path:
     return folder
 
 
-def _require_as_listed(model: HubModel, folder: Path, names: Sequence[str], settings: "Settings") -> None:
+def require_as_listed(model: HubModel, folder: Path, names: Sequence[str], settings: "Settings") -> None:
     """Compares what arrived with the Hub's digests; a file that differs is removed, so that the next fetch brings it anew."""
     found = file_digests([folder / name for name in names], settings.models / "digests")
     damaged = [name for name, digest in zip(names, found, strict=True) if digest != model.sha256[name]]

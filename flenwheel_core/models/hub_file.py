@@ -7,23 +7,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flenwheel_core.base.errors import MissingWeightsError
-from flenwheel_core.models.digests import file_digests
 from flenwheel_core.models.hub import (
+    TIMEOUT_SECONDS,
     HubModel,
     HubUnreachableError,
     explained,
     hub_cache,
+    licence_of,
     require_access,
+    require_as_listed,
     require_disk,
     snapshot_here,
 )
-from flenwheel_core.models.references import digest_memory, is_commit
+from flenwheel_core.models.references import is_commit
 
 if TYPE_CHECKING:
     from flenwheel_core.base.settings import Settings
 
 _FORM = re.compile(r"([A-Za-z0-9][\w.-]*/[\w.-]+)@([^:@]+):([^:]+\.safetensors)")
-_TIMEOUT_SECONDS = 30.0
 _log = logging.getLogger(__name__)
 
 
@@ -59,7 +60,7 @@ def ask_file(file: HubFile, settings: "Settings") -> HubModel:
     from huggingface_hub import HfApi
 
     with explained(file.hub_id, file.revision):
-        info = HfApi().model_info(file.hub_id, revision=file.revision, files_metadata=True, timeout=_TIMEOUT_SECONDS)
+        info = HfApi().model_info(file.hub_id, revision=file.revision, files_metadata=True, timeout=TIMEOUT_SECONDS)
     listed = {one.rfilename: one for one in info.siblings or []}
     if file.path not in listed:
         raise MissingWeightsError(
@@ -67,8 +68,6 @@ def ask_file(file: HubFile, settings: "Settings") -> HubModel:
             remedy="Check the path on the model's page, under Files and versions.",
         )
     found = listed[file.path]
-    card = info.card_data
-    licence = str((card.get("license_name") or card.get("license")) if card is not None else "") or "not stated"
     size = int(found.size or 0)
     commit = str(info.sha)
     here = file_here(replace(file, revision=commit), settings) is not None
@@ -77,7 +76,7 @@ def ask_file(file: HubFile, settings: "Settings") -> HubModel:
         file.hub_id,
         file.revision,
         commit,
-        licence,
+        licence_of(info),
         bool(info.gated),
         {file.path: size},
         digests,
@@ -114,15 +113,7 @@ def fetch_asked(asked: HubModel, settings: "Settings") -> Path:
         _log.info("fetching %s: %.2f GiB (%s)", path, asked.remaining_bytes / 2**30, asked.licence)
     with explained(asked.hub_id, asked.commit):
         found = Path(hf_hub_download(asked.hub_id, path, revision=asked.commit, cache_dir=hub_cache(settings)))
-    wanted = asked.sha256.get(path)
-    if wanted is not None and file_digests([found], digest_memory(settings)) != [wanted]:
-        found.resolve().unlink(missing_ok=True)
-        found.unlink(missing_ok=True)
-        raise MissingWeightsError(
-            f"{path} of {asked.hub_id} arrived damaged and was removed.",
-            why="its bytes are not those that the Hub names.",
-            remedy="Fetch it again; if it happens twice, check the disk and the network.",
-        )
+    require_as_listed(asked, found.parents[len(Path(path).parts) - 1], list(asked.sha256), settings)
     return found
 
 
