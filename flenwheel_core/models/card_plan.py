@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from flenwheel_core.base.errors import ResourceError
 
+UNPLANNED = "through diffusers' own modules; not planned ahead"
+
 
 @dataclass(frozen=True)
 class CardRoom:

@@ -12,7 +12,7 @@ from flenwheel_core.kernels.frozen_weights import Storage
 from flenwheel_core.memory.card import GIB, multiplies_fp8
 from flenwheel_core.memory.drawing import DrawingPlan, DrawingSpec, Largest, plan_drawing
 from flenwheel_core.memory.training import BlockSpec, MemoryPlan, ModelSpec, choose_plan
-from flenwheel_core.models.card_plan import CardRoom, StagePlan, planned
+from flenwheel_core.models.card_plan import UNPLANNED, CardRoom, StagePlan, planned
 from flenwheel_core.models.flux1.adapter import TARGETS, can_be_fast, linear_shapes_of
 from flenwheel_core.models.flux1.loading import FluxModel, TextFormat, weights_gib
 from flenwheel_core.models.flux1.packing import PIXELS_PER_TOKEN
@@ -131,8 +131,7 @@ def card_plans(folder: Path, recipe: Recipe, use: str, card: CardRoom) -> list[S
         return plan.describe(), plan.predicted_gib
 
     if not can_be_fast(ranks, recipe.train.lora):
-        slow = "through diffusers' own modules, every block computed twice; not planned ahead"
-        return [StagePlan("train", slow, None), planned("generate, benchmark", generate)]
+        return [StagePlan("train", UNPLANNED, None), planned("generate, benchmark", generate)]
     return [planned("train", train), planned("generate, benchmark", generate)]
 
 

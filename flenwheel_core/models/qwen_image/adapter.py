@@ -51,6 +51,12 @@ def put_on(transformer: "QwenImageTransformer2DModel", recipe: LoraRecipe, *, se
     return adapt_by_peft(transformer, lora_ranks(linear_names(transformer), recipe, TARGETS), recipe, seed=seed)
 
 
+def trains_fast(ranks: Mapping[str, int], recipe: TrainingRecipe, storage: "EditorStorage") -> bool:
+    """True if the fast transformer covers this training on a card; else diffusers' own modules do it."""
+    covered = all(name.endswith(FAST_NAMES) for name in ranks) and not recipe.lora.dora and recipe.lora.dropout == 0
+    return covered and recipe.batch_size == 1 and storage in FAST_STORAGE
+
+
 def adapt(
     model: QwenEditModel, recipe: TrainingRecipe, tokens: int, *, seed: int, working: Working = WORKING
 ) -> AdaptedTransformer:
@@ -62,8 +68,7 @@ def adapt(
     config = transformer_config(model.folder)
     linears = linear_shapes_of(config)
     ranks = lora_ranks(linears, recipe.lora, TARGETS)
-    covered = all(name.endswith(FAST_NAMES) for name in ranks) and not recipe.lora.dora and recipe.lora.dropout == 0
-    if model.budget_gib is not None and covered and recipe.batch_size == 1 and model.storage in FAST_STORAGE:
+    if model.budget_gib is not None and trains_fast(ranks, recipe, model.storage):
         spec = training_spec(config, weights_gib=model.weights_gib("transformer"))
         chosen = plan_training(
             spec,

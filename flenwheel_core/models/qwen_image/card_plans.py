@@ -4,10 +4,10 @@ from pathlib import Path
 
 from flenwheel_core.adapters.targets import lora_ranks
 from flenwheel_core.base.given_path import given_path, is_file
-from flenwheel_core.models.card_plan import CardRoom, StagePlan, planned
+from flenwheel_core.models.card_plan import UNPLANNED, CardRoom, StagePlan, planned
 from flenwheel_core.models.hub_file import hub_file
 from flenwheel_core.models.known_models import KNOWN_FILES
-from flenwheel_core.models.qwen_image.adapter import FAST_STORAGE, TARGETS, linear_shapes_of
+from flenwheel_core.models.qwen_image.adapter import FAST_STORAGE, TARGETS, linear_shapes_of, trains_fast
 from flenwheel_core.models.qwen_image.conditioning import plan_sizes
 from flenwheel_core.models.qwen_image.fast_drawing import PROMPT_TOKENS, drawing_memory, storages_for_drawing
 from flenwheel_core.models.qwen_image.fit import SHARE_OF_BF16, choose_storage
@@ -31,11 +31,12 @@ def card_plans(folder: Path, recipe: Recipe, use: str, card: CardRoom) -> list[S
         quantised = plan_encoder(sizes_gib["text_encoder"], card.usable_gib)
         return f"{plan.describe()}; encoder in {'nf4' if quantised else 'bf16'}", plan.predicted_gib
 
+    asked = recipe.editor.train
+    linears = linear_shapes_of(config)
+    ranks = lora_ranks(linears, asked.lora, TARGETS)
+
     def training() -> tuple[str, float]:
-        asked = recipe.editor.train
         storage = choose_storage(sizes_gib, card.usable_gib, recipe.editor.storage)
-        linears = linear_shapes_of(config)
-        ranks = lora_ranks(linears, asked.lora, TARGETS)
         size = plan_sizes([(1024, 1024)], revision, area=asked.resolution**2)
         spec = training_spec(config, weights_gib=sizes_gib["transformer"] * SHARE_OF_BF16[storage])
         plan = plan_training(
@@ -49,6 +50,8 @@ def card_plans(folder: Path, recipe: Recipe, use: str, card: CardRoom) -> list[S
         )
         return plan.describe(spec), plan.predicted_gib
 
+    if not trains_fast(ranks, asked, recipe.editor.storage or "bf16"):
+        return [planned("enrich", edits), StagePlan("edit_train", UNPLANNED, None)]
     return [planned("enrich", edits), planned("edit_train", training)]
 
 

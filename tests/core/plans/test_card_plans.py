@@ -83,6 +83,19 @@ def test_a_small_card_says_which_stages_do_not_fit_it(recipe: Recipe, settings: 
     assert plans["enrich"].predicted_gib is None and "does not fit" in plans["enrich"].text
 
 
+@pytest.mark.parametrize(
+    "change", [{"storage": "int8"}, {"train": {"batch_size": 2}}, {"train": {"lora": {"dora": True}}}]
+)
+def test_what_the_fast_transformer_does_not_cover_is_said(
+    recipe: Recipe, settings: Settings, change: dict[str, dict[str, object]]
+) -> None:
+    editor = type(recipe.editor).model_validate({**recipe.editor.model_dump(), "train": {}, **change})
+    changed = recipe.model_copy(update={"editor": editor})
+    plans = {plan.stage: plan for plan in plan_stages(changed, settings, card_of(settings, 48))}
+    assert plans["edit_train"].predicted_gib is None and "not planned ahead" in plans["edit_train"].text
+    assert plans["enrich"].predicted_gib is not None
+
+
 def test_an_older_card_gets_no_fp8(recipe: Recipe, settings: Settings) -> None:
     plans = plan_stages(recipe, settings, CardRoom(23.5, multiplies_fp8=False))
     assert all("fp8" not in plan.text for plan in plans)
