@@ -1,8 +1,8 @@
 """Kernel locks on files: the one place that takes them, and the one that looks whether somebody holds one.
 
 A lock belongs to the open file. The kernel frees it at once when its holder ends, however it ends, so no lock is ever stale; the file
-itself stays, and what is written in it is the holder's own. Who waits is woken in turn. Libraries that lock files ask again and again
-instead: four writers of one journal took twice as long with them, and waited up to thirty times longer.
+itself stays, and what is written in it is the holder's own. Who waits is woken in turn; libraries that lock files ask again and again
+instead, and who asks at the wrong moment waits longer than the others.
 """
 
 import fcntl
