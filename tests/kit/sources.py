@@ -3,7 +3,7 @@
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("flenwheel_core", "flows", "tasks", "deployments")
+PACKAGES = ("flenwheel_core", "flows", "tasks", "deployments", "tools")
 
 
 def sources() -> list[Path]:
