@@ -2,6 +2,7 @@
 
 It judges only runs of this workspace's own worker, and of other workers that work in this very workspace on this machine, such as one for
 a second card. A suspended run has no process and never gets one taken away: only its own gate's answer moves it.
+Beside these it schedules again what a worker of this program's pool took and left without its name: no process of it can live anywhere.
 """
 
 from datetime import UTC, datetime
@@ -9,7 +10,7 @@ from datetime import UTC, datetime
 from deployments.prefect.api import FlowRun, PrefectApi
 from deployments.prefect.gates import resume_gate, waiting_runs
 from deployments.prefect.leases import held_leases, release
-from deployments.workspace.environment import worker_name
+from deployments.workspace.environment import POOL, worker_name
 from flenwheel_core.base.errors import NotFoundError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.gates.session import Reviews
@@ -45,9 +46,9 @@ def mark_crashed(
     for run in api.runs(states=list(grace)):
         if run.state is None or _age_seconds(run) <= grace[run.state.type]:
             continue
-        if not (is_lost(run, settings) or is_nobodys(run)) or api.run(run.id).state != run.state:
+        if not (is_lost(run, settings) or never_began(run)) or api.run(run.id).state != run.state:
             continue
-        if is_nobodys(run):
+        if never_began(run):
             status = _schedule_again(api, run, "The worker that took it ended before it could say so.")
             done.append(f"{run.name} ({run.id}): taken by a worker that ended at once; scheduled again ({status})")
             continue
@@ -84,12 +85,13 @@ def is_lost(run: FlowRun, settings: Settings) -> bool:
     return note is not None and note.worker == run.worker and note.of_this_machine
 
 
-def is_nobodys(run: FlowRun) -> bool:
-    """True for a run that was taken but bears no worker's name, which a worker writes on it at once: it never got a process.
+def never_began(run: FlowRun) -> bool:
+    """True for a run of this program's pool that was taken but bears no worker's name, which a worker writes on it at once.
 
-    To be asked of runs that have been so for longer than a worker needs.
+    To be asked of runs that have been so for longer than a worker needs. Runs of other pools, or of none, are others' business.
     """
-    return run.worker is None and run.state is not None and run.state.type == "PENDING"
+    taken = run.state is not None and run.state.type == "PENDING"
+    return taken and run.worker is None and run.work_pool_name == POOL
 
 
 def _schedule_again(api: PrefectApi, run: FlowRun, why: str) -> str:

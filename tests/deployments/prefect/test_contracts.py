@@ -48,7 +48,7 @@ def test_the_lease_storage_that_the_workspace_names_is_a_module_of_prefect() -> 
     assert hasattr(import_module(name), "ConcurrencyLeaseStorage")
 
 
-def test_the_servers_app_can_be_made_and_wrapped() -> None:
+def test_the_servers_app_takes_and_says_what_the_wrapper_needs() -> None:
     from prefect.server.api.server import create_app
     from prefect.settings import get_current_settings
 
