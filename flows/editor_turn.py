@@ -22,7 +22,7 @@ from flenwheel_core.requests.edit_compare import REPEAT, ComparedEdit, EditCompa
 from flenwheel_core.requests.edit_train import EditTrainRequest
 from flenwheel_core.store import Store
 from flenwheel_core.store.triplets import get_triplets, put_triplets
-from flows.written import Kind, written
+from flows.frozen import Kind, frozen_document
 
 
 class ChosenLessons(Document):
@@ -57,7 +57,7 @@ class EditorTurn:
 
     def frozen(self, step: str, kind: type[Kind], build: Callable[[], Kind]) -> Kind:
         """The document of a step: what was written down at the first call, whatever `build` would give now."""
-        return written(self.store, f"editor/runs/{self.flow_run}/{step}", kind, build)
+        return frozen_document(self.store, f"editor/runs/{self.flow_run}/{step}", kind, build)
 
     # gate C
 

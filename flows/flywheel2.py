@@ -5,15 +5,15 @@ The run suspends at gate C until a person approves the lessons. The next turn of
 
 from prefect import flow
 
-from flenwheel_core.base.ids import slugify
+from flenwheel_core.documents.decisions import ClosedGate
 from flenwheel_core.lessons.gather import Lessons
 from flenwheel_core.lessons.waiting import waiting_triplets
+from flenwheel_core.runner.stage import EDIT_COMPARE, EDIT_TRAIN
 from flows.editor_turn import EditorTurn
-from flows.gates import await_gate
-from flows.opening import NothingToDo, plain_errors
-from tasks.editor import EditorTurnAsked, gather, open_editor_turn, publish_editor_report
-from tasks.opening import NotBegun, open_store, recipe_of
-from tasks.stages import edit_compare, edit_train
+from flows.start import NothingToDo, plain_errors
+from flows.turn_runner import PrefectRunner, TurnRunner
+from tasks.editor import EditorTurnAsked, open_editor_turn
+from tasks.open_turn import NotBegun, open_store, recipe_of
 
 
 @flow(name="flywheel-2", flow_run_name="editor turn", description=__doc__, persist_result=False)
@@ -43,28 +43,31 @@ def flywheel2(
             beside_open_turn=beside_open_turn,
         )
     )
+    return run_editor_turn(turn, PrefectRunner())
+
+
+def run_editor_turn(turn: EditorTurn, runner: TurnRunner) -> str:
+    """All steps of a turn of the editor; returns how it ended, in words."""
     for round_ in range(1, turn.recipe.gates.rounds + 1):
-        lessons = turn.lessons(round_, gather)
+        lessons = turn.lessons(round_, runner.lessons)
         if lessons.passed + lessons.doubtful < turn.recipe.editor.minimum_triplets:
             turn.end("too few", lessons)
             return f"too few lessons: {lessons.summary()}; {turn.recipe.editor.minimum_triplets} are asked for"
-        closed = await_gate(turn.reviews, turn.gate_c(lessons, round_))
+        closed = runner.gate(turn.reviews, turn.gate_c(lessons, round_))
         if closed.verdict == "approve":
-            return learn(turn, lessons, round_)
+            return learn(turn, runner, lessons, closed)
         if closed.verdict == "stop":
             break
     turn.end("stopped", lessons)
     return "stopped at gate C"
 
 
-def learn(turn: EditorTurn, lessons: Lessons, round_: int) -> str:
+def learn(turn: EditorTurn, runner: TurnRunner, lessons: Lessons, closed: ClosedGate) -> str:
     """Train on the approved lessons, compare on the held-out ones, promote or keep."""
-    closed = turn.reviews.closed(turn.gate_c(lessons, round_).gate)
-    assert closed is not None
     chosen = turn.chosen(lessons, closed)
-    trained = edit_train(turn.train_request(chosen), f"train {turn.name}")
-    score = edit_compare(turn.compare_request(chosen, trained.lora), f"compare {turn.name}")
-    publish_editor_report(slugify(f"report-{turn.name}"), lessons, score)
+    trained = runner.stage(EDIT_TRAIN, turn.train_request(chosen), f"train {turn.name}")
+    score = runner.stage(EDIT_COMPARE, turn.compare_request(chosen, trained.lora), f"compare {turn.name}")
+    runner.editor_report(turn.name, lessons, score)
     if score.comparison.promote:
         turn.promote(trained.lora, score)
     turn.end("promoted" if score.comparison.promote else "kept", lessons)

@@ -15,13 +15,12 @@ from flenwheel_core.gates.session import ReviewSession
 from flenwheel_core.gates.settle import usable_pictures
 from flenwheel_core.identity.given_captions import training_caption
 from flenwheel_core.library.characters import PoolEntry
-from flenwheel_core.plans.planning import Weights, plan_edits, plan_generation
-from flenwheel_core.records.prompt_history import template_success
+from flenwheel_core.plans.pictures import plan_generation
 from flenwheel_core.requests.enrich import EnrichRequest
 from flenwheel_core.requests.generate import GenerateRequest
-from flows.gates import await_gate
+from flenwheel_core.runner.stage import ENRICH, GENERATE, SCREEN
 from flows.turn import Turn, uses
-from tasks.stages import enrich, generate, screen
+from flows.turn_runner import TurnRunner
 
 
 @dataclass
@@ -32,6 +31,7 @@ class Rounds(ABC):
     """
 
     turn: Turn
+    runner: TurnRunner
     kept: list[PoolEntry] = field(default_factory=list)
     closed: list[ClosedGate] = field(default_factory=list)
 
@@ -70,7 +70,8 @@ class Rounds(ABC):
 
     def _review(self, round_: int, images: str, minimum: int) -> ClosedGate:
         turn, step = self.turn, f"{self.kind.step}-r{round_}"
-        screened = screen(turn.screen_request(step, images, strict=self.kind.strict), f"screen {turn.name} {step}")
+        request = turn.screen_request(step, images, strict=self.kind.strict)
+        screened = self.runner.stage(SCREEN, request, f"screen {turn.name} {step}")
         session = ReviewSession(
             gate=f"{turn.name}-{step}",
             kind=self.kind.name,
@@ -83,7 +84,7 @@ class Rounds(ABC):
             minimum=minimum,
             flow_run=turn.flow_run,
         )
-        return await_gate(turn.reviews, session)
+        return self.runner.gate(turn.reviews, session)
 
     def _good(self, gate: str, decisions: DecisionSet, records: dict[str, ImageRecord]) -> list[PoolEntry]:
         pictures = usable_pictures(decisions.decisions, records, self.turn.reviews.corrections(gate), gate)
@@ -112,14 +113,7 @@ class EnrichedRounds(Rounds):
 
         def build() -> EnrichRequest:
             sources = [entry.image for entry in turn.pool() if entry.real]
-            items = repeats or plan_edits(
-                sources,
-                [*turn.pool(), *self.kept],
-                turn.recipe,
-                turn=turn.number,
-                round_=round_,
-                weights=_weights(turn),
-            )
+            items = repeats or turn.planned_edits([*turn.pool(), *self.kept], round_)
             return EnrichRequest(
                 character=turn.character.ref(),
                 sources=turn.store.put_images(sources),
@@ -132,7 +126,9 @@ class EnrichedRounds(Rounds):
             )
 
         request = turn.frozen(f"enrich-r{round_}", EnrichRequest, build)
-        return enrich(request, f"enrich {turn.name} r{round_}").images if request.items else None
+        if not request.items:
+            return None
+        return self.runner.stage(ENRICH, request, f"enrich {turn.name} r{round_}").images
 
 
 @dataclass
@@ -158,7 +154,9 @@ class SyntheticRounds(Rounds):
             return GenerateRequest(
                 character=character,
                 items=items
-                or plan_generation(character, pool, recipe, turn=turn.number, round_=round_, weights=_weights(turn)),
+                or plan_generation(
+                    character, pool, recipe, turn=turn.number, round_=round_, weights=turn.template_weights()
+                ),
                 base=recipe.models.base,
                 loras=uses(lora, recipe.generate.lora_weight),
                 sampler=recipe.generate.sampler,
@@ -166,12 +164,9 @@ class SyntheticRounds(Rounds):
             )
 
         request = turn.frozen(f"generate-r{round_}", GenerateRequest, build)
-        return generate(request, f"generate {turn.name} r{round_}").images if request.items else None
-
-
-def _weights(turn: Turn) -> Weights:
-    """How well each template worked in earlier turns of the character."""
-    return template_success(turn.store, turn.character.name, before_turn=turn.number)
+        if not request.items:
+            return None
+        return self.runner.stage(GENERATE, request, f"generate {turn.name} r{round_}").images
 
 
 def _drawn(item: EditItem, character: CharacterRef, tokens: int) -> GenerateItem:

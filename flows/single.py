@@ -6,10 +6,11 @@ from flenwheel_core.base.errors import InputError, NotFoundError
 from flenwheel_core.documents.loras import LoraRecord
 from flenwheel_core.models.pinning import BENCHMARK_MODELS, TRAINING_MODELS
 from flenwheel_core.records.provenance import Provenance
-from flows.opening import plain_errors, start_alone
+from flenwheel_core.runner.stage import BENCHMARK, TRAIN
+from flows.start import plain_errors, start_alone
 from flows.turn import Turn
+from flows.turn_runner import PrefectRunner
 from tasks.reporting import publish_benchmark
-from tasks.stages import benchmark, train
 
 
 @flow(name="benchmark", flow_run_name="{character} benchmark", persist_result=False)
@@ -28,7 +29,7 @@ def benchmark_alone(
     turn = start_alone(character, recipe, BENCHMARK_MODELS)
     measured = _lora(turn, lora) if lora else _champion(turn)
     champion = _lora(turn, against) if against else None
-    score = benchmark(turn.benchmark_request(champion, measured), f"benchmark {measured.name}")
+    score = PrefectRunner().stage(BENCHMARK, turn.benchmark_request(champion, measured), f"benchmark {measured.name}")
     publish_benchmark(turn.name, score)
     return score.summary()
 
@@ -43,7 +44,7 @@ def train_alone(character: str, recipe: str | None = None) -> str:
         recipe: Recipe of the training; the character's own if left empty.
     """
     turn = start_alone(character, recipe, TRAINING_MODELS)
-    return train(turn.train_request("alone"), f"train {turn.name}").summary()
+    return PrefectRunner().stage(TRAIN, turn.train_request("alone"), f"train {turn.name}").summary()
 
 
 def _lora(turn: Turn, id_: str) -> LoraRecord:

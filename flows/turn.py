@@ -15,6 +15,7 @@ from flenwheel_core.base.ids import derive_seed
 from flenwheel_core.documents.decisions import ClosedGate
 from flenwheel_core.documents.images import ImageRecord, LoraUse
 from flenwheel_core.documents.loras import LoraRecord
+from flenwheel_core.documents.prompts import EditItem
 from flenwheel_core.documents.scores import Fingerprint, Scorecard
 from flenwheel_core.evaluation.card import plan_card
 from flenwheel_core.evaluation.promotion.rule import winner
@@ -29,8 +30,11 @@ from flenwheel_core.library.characters import (
     TurnEnded,
 )
 from flenwheel_core.library.editors import EditorLibrary
-from flenwheel_core.plans.planning import ingest_request, made_caption, sample_prompts, training_items
+from flenwheel_core.plans.ingest_request import ingest_request
+from flenwheel_core.plans.pictures import Weights, plan_edits
+from flenwheel_core.plans.training_set import made_caption, sample_prompts, training_items
 from flenwheel_core.recipes.model import Recipe
+from flenwheel_core.records.prompt_history import template_success
 from flenwheel_core.reports.turn_report import TurnFacts
 from flenwheel_core.requests.benchmark import BenchmarkRequest, BenchmarkResult
 from flenwheel_core.requests.export import ExportRequest
@@ -38,7 +42,7 @@ from flenwheel_core.requests.ingest import IngestRequest, IngestResult
 from flenwheel_core.requests.screen import ScreenRequest
 from flenwheel_core.requests.train import TrainRequest, TrainResult
 from flenwheel_core.store import Store
-from flows.written import Kind, written
+from flows.frozen import Kind, frozen_document
 
 
 class ChampionAtStart(Document):
@@ -71,7 +75,7 @@ class Turn:
 
     def frozen(self, step: str, kind: type[Kind], build: Callable[[], Kind]) -> Kind:
         """The document of a step: what was written down at the first call, whatever `build` would give now."""
-        return written(self.store, f"{self.folder}/{step}", kind, build)
+        return frozen_document(self.store, f"{self.folder}/{step}", kind, build)
 
     def pool(self) -> list[PoolEntry]:
         """The training pool as it is now. What depends on it belongs into `frozen`."""
@@ -127,6 +131,16 @@ class Turn:
     def editor_loras(self) -> tuple[LoraUse, ...]:
         """The recipe's LoRAs of the editor, then the editor's own, if one was promoted."""
         return EditorLibrary(self.store).worn(self.recipe)
+
+    def planned_edits(self, pool: Sequence[PoolEntry], round_: int) -> tuple[EditItem, ...]:
+        """Edits of the sources towards the cells that `pool` lacks; none if it lacks none."""
+        sources = [entry.image for entry in pool if entry.real]
+        weights = self.template_weights()
+        return plan_edits(sources, pool, self.recipe, turn=self.number, round_=round_, weights=weights)
+
+    def template_weights(self) -> Weights:
+        """How well each template worked in earlier turns of the character."""
+        return template_success(self.store, self.character.name, before_turn=self.number)
 
     # screening and training
 

@@ -7,6 +7,7 @@ from prefect.runtime import flow_run
 
 from flenwheel_core.base.document import Document
 from flenwheel_core.base.errors import TurnError
+from flenwheel_core.base.ids import slugify
 from flenwheel_core.base.names import CHARACTER
 from flenwheel_core.lessons.gather import Lessons, gather_lessons
 from flenwheel_core.lessons.waiting import waiting_triplets
@@ -19,7 +20,7 @@ from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.records.open_turns import only_one
 from flenwheel_core.reports.editor_report import editor_report
 from flenwheel_core.requests.edit_compare import EditCompareResult
-from tasks.opening import NotBegun, open_store, run_states, turn_of_this_run
+from tasks.open_turn import NotBegun, open_store, run_states, turn_of_this_run
 from tasks.pinning import pinned
 
 DEFAULT_RECIPE = "nano"
@@ -85,8 +86,7 @@ def gather(character: str | None) -> Lessons:
 
 
 @task(name="report", task_run_name="report of the editor", cache_policy=NO_CACHE, persist_result=False)
-def publish_editor_report(key: str, lessons: Lessons, score: EditCompareResult) -> str:
-    """Publishes what the comparison says, with its sheet, and returns the page."""
+def publish_editor_report(turn: str, lessons: Lessons, score: EditCompareResult) -> None:
+    """Publishes what the comparison says, with its sheet."""
     page = editor_report(open_store(), lessons, score)
-    create_markdown_artifact(page, key=key, description="The editor on held-out edits")
-    return page
+    create_markdown_artifact(page, key=slugify(f"report-{turn}"), description="The editor on held-out edits")

@@ -6,7 +6,7 @@ from flenwheel_core.base.progress import hearing
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.models.pinning import ModelUse, pin_recipe
 from flenwheel_core.recipes.model import Recipe
-from tasks.progress import say
+from tasks.progress_artifact import say
 
 
 def pinned(recipe: Recipe, uses: Collection[ModelUse]) -> Recipe:

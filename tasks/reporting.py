@@ -7,7 +7,7 @@ from prefect.cache_policies import NO_CACHE
 from flenwheel_core.base.ids import slugify
 from flenwheel_core.reports.turn_report import TurnFacts, benchmark_report, turn_report
 from flenwheel_core.requests.benchmark import BenchmarkResult
-from tasks.opening import open_store
+from tasks.open_turn import open_store
 
 
 @task(name="report", task_run_name="report {facts.name}", cache_policy=NO_CACHE, persist_result=False)

@@ -16,7 +16,7 @@ from flenwheel_core.requests.base import StageRequest, StageResult
 from flenwheel_core.runner.launch import run_in_child
 from flenwheel_core.runner.stage import Stage
 from flenwheel_core.store import Store
-from tasks.progress import reporting
+from tasks.progress_artifact import reporting
 from tasks.slot import gpu_slot
 
 Request = TypeVar("Request", bound=StageRequest)

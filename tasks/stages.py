@@ -1,5 +1,8 @@
 """The stages as tasks."""
 
+from typing import Any, cast
+
+from flenwheel_core.requests.base import StageRequest, StageResult
 from flenwheel_core.runner.stage import (
     BENCHMARK,
     EDIT_COMPARE,
@@ -10,15 +13,22 @@ from flenwheel_core.runner.stage import (
     INGEST,
     SCREEN,
     TRAIN,
+    Stage,
 )
 from tasks.stage_task import StageTask
 
-ingest = StageTask(INGEST, "Reads, checks and describes the source pictures, and takes the character's fingerprint.")
-enrich = StageTask(ENRICH, "Edits the sources along the plan of prompts.")
-screen = StageTask(SCREEN, "Compares candidates with the fingerprint, measures quality, finds duplicates.")
-train = StageTask(TRAIN, "Trains a LoRA; goes on from its checkpoint after a crash.")
-generate = StageTask(GENERATE, "Draws synthetic pictures with a LoRA.")
-benchmark = StageTask(BENCHMARK, "Fills the 23 cells of the model card with champion and challenger, and compares.")
-export = StageTask(EXPORT, "Writes the LoRA with its model card, grid and provenance.")
-edit_train = StageTask(EDIT_TRAIN, "Trains the editor's LoRA on triplets; goes on from its checkpoint after a crash.")
-edit_compare = StageTask(EDIT_COMPARE, "Makes held-out edits with the present editor and the new one, and compares.")
+_SAID: tuple[tuple[Stage[Any, Any], str], ...] = (
+    (INGEST, "Reads, checks and describes the source pictures, and takes the character's fingerprint."),
+    (ENRICH, "Edits the sources along the plan of prompts."),
+    (SCREEN, "Compares candidates with the fingerprint, measures quality, finds duplicates."),
+    (TRAIN, "Trains a LoRA; goes on from its checkpoint after a crash."),
+    (GENERATE, "Draws synthetic pictures with a LoRA."),
+    (BENCHMARK, "Fills the 23 cells of the model card with champion and challenger, and compares."),
+    (EXPORT, "Writes the LoRA with its model card, grid and provenance."),
+    (EDIT_TRAIN, "Trains the editor's LoRA on triplets; goes on from its checkpoint after a crash."),
+    (EDIT_COMPARE, "Makes held-out edits with the present editor and the new one, and compares."),
+)
+TASKS: dict[str, StageTask[StageRequest, StageResult]] = {
+    stage.name: StageTask(cast("Stage[StageRequest, StageResult]", stage), said) for stage, said in _SAID
+}
+"""The task of each stage, by the stage's name."""

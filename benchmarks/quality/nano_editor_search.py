@@ -31,7 +31,7 @@ from flenwheel_core.lessons.gather import gather_lessons
 from flenwheel_core.library.characters import Library
 from flenwheel_core.nano.demo import FIRST_HELD_OUT_SEED
 from flenwheel_core.nano.reviewer import judge
-from flenwheel_core.plans.planning import plan_edits
+from flenwheel_core.plans.pictures import plan_edits
 from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.requests.edit_train import EditTrainRequest
 from flenwheel_core.requests.enrich import EnrichRequest

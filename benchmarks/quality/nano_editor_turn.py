@@ -1,36 +1,40 @@
-"""One turn of Flywheel 2 in the nano world: the stages and requests of the flow, without a server; gate C takes what the checks passed."""
+"""A turn of Flywheel 2 in the nano world, without a server: the flow itself, its stages in other processes.
+
+Gate C takes what the checks passed.
+"""
 
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from typing import TypeVar, cast
 
 from benchmarks.quality.nano_turn import World
 from flenwheel_core.base.progress import Progress
 from flenwheel_core.base.settings import Settings
-from flenwheel_core.documents.decisions import Verdict
+from flenwheel_core.documents.decisions import ClosedGate, Verdict
 from flenwheel_core.documents.images import ImageRecord
-from flenwheel_core.documents.loras import LoraRecord
+from flenwheel_core.gates.session import Reviews, ReviewSession
 from flenwheel_core.lessons.gather import Lessons, gather_lessons
 from flenwheel_core.library.editors import EditorLibrary
 from flenwheel_core.nano.demo import load_truth
 from flenwheel_core.nano.reviewer import judge
+from flenwheel_core.reports.turn_report import TurnFacts
+from flenwheel_core.requests.base import StageRequest, StageResult
 from flenwheel_core.requests.edit_compare import ComparedEdit, EditCompareRequest, EditCompareResult
-from flenwheel_core.runner.stage import EDIT_COMPARE, EDIT_TRAIN, StageContext
+from flenwheel_core.requests.edit_train import EditTrainRequest, EditTrainResult
+from flenwheel_core.runner.stage import EDIT_COMPARE, EDIT_TRAIN, Stage, StageContext
 from flenwheel_core.stages.edit_compare import held_out_edits
 from flenwheel_core.stages.enrich import make_edits
 from flenwheel_core.store import Store
-from flows.editor_turn import ChosenLessons, EditorTurn
+from flows.editor_turn import EditorTurn
+from flows.flywheel2 import run_editor_turn
 
+Result = TypeVar("Result", bound=StageResult)
+Request = TypeVar("Request", bound=StageRequest)
 
-@dataclass(frozen=True)
-class TrainedEditor:
-    """What a turn has before its held-out edits are drawn."""
-
-    lessons: Lessons
-    chosen: ChosenLessons
-    lora: LoraRecord
+LEARNING_THREADS = 3
 
 
 @dataclass(frozen=True)
@@ -43,21 +47,65 @@ class EditorOutcome:
     corrections_per_100_after: float
 
 
-def train_editor(world: World, number: int) -> TrainedEditor | None:
-    """Gate C over all characters of the arm, and the editor's LoRA; None if there are too few lessons."""
-    store, turn = world.store, _turn(world, number)
-    lessons = turn.lessons(1, partial(gather_lessons, store))
-    if lessons.passed < world.recipe.editor.minimum_triplets:
-        return None
-    session = turn.reviews.open(turn.gate_c(lessons, 1))
-    closed = turn.reviews.close(session.gate, "approve", "take_passed", override_minimum=True, reviewer="simulated")
-    chosen = turn.chosen(lessons, closed)
-    return TrainedEditor(lessons, chosen, world.stage(EDIT_TRAIN, turn.train_request(chosen)).lora)
+class EditorRunner:
+    """Carries out a turn of `flows.flywheel2`: the held-out edits are drawn in so many shares at once."""
+
+    def __init__(self, world: World, processes: ProcessPoolExecutor, shares: int) -> None:
+        self.world, self._processes, self._shares = world, processes, shares
+        self.outcome: EditorOutcome | None = None
+        """Known when the comparison has been made."""
+        self._lessons = 0
+
+    def stage(self, stage: Stage[Request, Result], request: Request, label: str) -> Result:
+        if isinstance(request, EditTrainRequest):
+            trained = self._processes.submit(train_editor, self.world, request).result()
+            self._lessons = trained.lora.images
+            return cast("Result", trained)
+        assert isinstance(request, EditCompareRequest)
+        shares = range(self._shares)
+        for drawing in [
+            self._processes.submit(draw_share, self.world, request, share, self._shares) for share in shares
+        ]:
+            drawing.result()
+        self.outcome = self._processes.submit(compare, self.world, request, self._lessons).result()
+        return cast("Result", self.outcome.score)
+
+    def gate(self, reviews: Reviews, session: ReviewSession) -> ClosedGate:
+        opened = reviews.open(session)
+        return reviews.close(opened.gate, "approve", "take_passed", override_minimum=True, reviewer="simulated")
+
+    def lessons(self, character: str | None) -> Lessons:
+        return gather_lessons(self.world.store, character)
+
+    def turn_report(self, facts: TurnFacts) -> str:
+        raise NotImplementedError("a turn of the editor has no report of a character")
+
+    def editor_report(self, turn: str, lessons: Lessons, score: EditCompareResult) -> None:
+        return
 
 
-def draw_share(world: World, number: int, trained: TrainedEditor, share: int, shares: int) -> None:
+def editor_turn(world: World, number: int, processes: ProcessPoolExecutor, shares: int) -> EditorOutcome | None:
+    """Flywheel 2 over all characters of the arm; None if there are too few lessons."""
+    runner = EditorRunner(world, processes, shares)
+    turn = EditorTurn(world.store, world.recipe, None, f"{number:08d}-{world.arm.name}", number)
+    print(f"{world.arm.name}: {run_editor_turn(turn, runner)}", flush=True)
+    return runner.outcome
+
+
+def train_editor(world: World, request: EditTrainRequest) -> EditTrainResult:
+    """In a process of its own."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(threads, LEARNING_THREADS))  # the other processes wait for it
+    try:
+        return world.stage(EDIT_TRAIN, request)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def draw_share(world: World, request: EditCompareRequest, share: int, shares: int) -> None:
     """Draws every `shares`-th of the held-out edits by both editors, as one of so many processes."""
-    request = _compare(world, number, trained)
     for loras in (request.champion, request.challenger):
         edits = held_out_edits(request, loras, world.store)
         scratch = world.settings.scratch / "held-out" / f"{edits.key()}-{share}"
@@ -67,17 +115,12 @@ def draw_share(world: World, number: int, trained: TrainedEditor, share: int, sh
         make_edits(edits, context, edits.items[share::shares])
 
 
-def conclude(world: World, number: int, trained: TrainedEditor) -> EditorOutcome:
-    """The comparison, and the promotion if it says so."""
-    store, turn = world.store, _turn(world, number)
-    request = _compare(world, number, trained)
+def compare(world: World, request: EditCompareRequest, lessons: int) -> EditorOutcome:
+    """In a process of its own: the comparison, and what the simulated reviewer says to the same edits."""
     score = world.stage(EDIT_COMPARE, request)
-    if score.comparison.promote:
-        turn.promote(trained.lora, score)
-    turn.end("promoted" if score.comparison.promote else "kept", trained.lessons)
-    records, half = store.get_images(score.images), len(request.items)
+    records, half = world.store.get_images(score.images), len(request.items)
     before, after = (_to_correct(world, request.items, part) for part in (records[:half], records[half:]))
-    return EditorOutcome(score, trained.lora.images, before, after)
+    return EditorOutcome(score, lessons, before, after)
 
 
 def lend_editor(world: World, other: Path, number: int) -> bool:
@@ -94,14 +137,6 @@ def lend_editor(world: World, other: Path, number: int) -> bool:
             EditorLibrary(world.store).promote(promotion)
             return True
     return False
-
-
-def _turn(world: World, number: int) -> EditorTurn:
-    return EditorTurn(world.store, world.recipe, None, f"{number:08d}-{world.arm.name}", number)
-
-
-def _compare(world: World, number: int, trained: TrainedEditor) -> EditCompareRequest:
-    return _turn(world, number).compare_request(trained.chosen, trained.lora)
 
 
 def _to_correct(world: World, items: Sequence[ComparedEdit], records: Sequence[ImageRecord]) -> float:

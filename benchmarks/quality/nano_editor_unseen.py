@@ -10,19 +10,30 @@ import multiprocessing
 import os
 import statistics
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from benchmarks.quality.nano_flywheels import FIRST_SEED, start_process
-from benchmarks.quality.nano_turn import ARMS, add_character, edits_of, nano_recipe, open_turn, open_world
+from benchmarks.quality.nano_turn import (
+    ARMS,
+    EditsAreEnough,
+    NanoRunner,
+    add_character,
+    nano_recipe,
+    open_turn,
+    open_world,
+)
 from benchmarks.result_file import RESULTS, Row, write_result
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.decisions import Verdict
 from flenwheel_core.documents.images import LoraUse
 from flenwheel_core.library.editors import EditorLibrary
 from flenwheel_core.nano.reviewer import judge
-from flenwheel_core.runner.stage import ENRICH, INGEST
+from flenwheel_core.requests.enrich import EnrichRequest
+from flenwheel_core.runner.stage import ENRICH
 from flenwheel_core.store import Store
+from flows.flywheel1 import run_turn
 
 FIRST_UNSEEN = FIRST_SEED + 100
 BARE = "bare editor"
@@ -34,11 +45,14 @@ def judged(work: Path, editors: Path, index: int) -> list[Row]:
     world.settings.root.mkdir(parents=True, exist_ok=True)
     add_character(world, FIRST_UNSEEN + index)
     turn = open_turn(world, 1)
-    ingest = turn.ingest_request()
-    turn.take_in(ingest, world.stage(INGEST, ingest))
+    runner = NanoRunner(world, turn)
+    with suppress(EditsAreEnough):
+        run_turn(turn, runner)
+    edits = runner.asked[ENRICH.name]
+    assert isinstance(edits, EnrichRequest)
     rows: list[Row] = []
     for name, loras in worn(world.store, editors).items():
-        images = world.store.get_images(world.stage(ENRICH, edits_of(turn, loras)).images)
+        images = world.store.get_images(world.stage(ENRICH, edits.model_copy(update={"loras": loras})).images)
         found = judge(world.store, world.settings, images, world.truth())
         wrong = sum(item.verdict is not Verdict.GOOD for item in found)
         rows.append(

@@ -20,14 +20,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.quality.nano_editor_turn import (
-    EditorOutcome,
-    TrainedEditor,
-    conclude,
-    draw_share,
-    lend_editor,
-    train_editor,
-)
+from benchmarks.quality.nano_editor_turn import EditorOutcome, editor_turn, lend_editor
 from benchmarks.quality.nano_turn import (
     ARMS,
     Arm,
@@ -46,7 +39,6 @@ from flenwheel_core.requests.edit_compare import EditCompareResult
 
 FIRST_SEED = FIRST_HELD_OUT_SEED + 500
 TARGET_PASS_RATE = 0.8
-LEARNING_THREADS = 3
 MAIN_ARM = "both_flywheels"
 """The arm with all characters; the ablations may have fewer."""
 
@@ -237,31 +229,13 @@ def turn_row(job: Job, future: "Future[TurnOutcome]") -> Row | None:
 
 def run_editor_turn(job: Job, processes: ProcessPoolExecutor, shares: int) -> Row | None:
     """Flywheel 2 of an arm after a turn, its held-out edits drawn in so many shares; None if it failed or had too few lessons."""
-    began, world = time.monotonic(), job.world()
+    began = time.monotonic()
     try:
-        trained = processes.submit(train_editor_job, job).result()
-        if trained is None:
-            return None
-        drawing = [processes.submit(draw_share, world, job.turn, trained, share, shares) for share in range(shares)]
-        for share in drawing:
-            share.result()
-        outcome = processes.submit(conclude, world, job.turn, trained).result()
+        outcome = editor_turn(job.world(), job.turn, processes, shares)
     except Exception:
         traceback.print_exc()
         return None
-    return editor_row(job, outcome, time.monotonic() - began)
-
-
-def train_editor_job(job: Job) -> TrainedEditor | None:
-    """Gate C and training, in a process of its own."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(max(threads, LEARNING_THREADS))  # the other processes wait for it
-    try:
-        return train_editor(job.world(), job.turn)
-    finally:
-        torch.set_num_threads(threads)
+    return None if outcome is None else editor_row(job, outcome, time.monotonic() - began)
 
 
 def editor_row(job: Job, outcome: EditorOutcome, seconds: float) -> Row:

@@ -1,37 +1,44 @@
-"""One turn of each flywheel in the nano world, without a server: the stages and requests of the flows; a simulated reviewer decides."""
+"""A turn of Flywheel 1 in the nano world, without a server: the flow itself, carried out in this process; a simulated reviewer decides."""
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Literal, TypeVar, cast
 
 from flenwheel_core.base.progress import Progress
 from flenwheel_core.base.settings import Settings
-from flenwheel_core.documents.decisions import DecisionSet, Verdict
-from flenwheel_core.documents.images import ImageRecord, LoraUse
-from flenwheel_core.documents.loras import LoraRecord
-from flenwheel_core.gates.kinds import ENRICHED, SYNTHETIC, KindOfGate
+from flenwheel_core.documents.decisions import ClosedGate, Verdict
+from flenwheel_core.documents.prompts import EditItem
+from flenwheel_core.gates.kinds import ENRICHED, SYNTHETIC
 from flenwheel_core.gates.session import Reviews, ReviewSession
-from flenwheel_core.gates.settle import usable_pictures
 from flenwheel_core.images.folder import find_sources
+from flenwheel_core.lessons.gather import Lessons, gather_lessons
 from flenwheel_core.library.characters import Character, Library, PoolEntry
-from flenwheel_core.library.editors import EditorLibrary
 from flenwheel_core.models.pinning import pin_recipe
 from flenwheel_core.nano.demo import load_truth, save_truth, write_sources
 from flenwheel_core.nano.reviewer import Truth, judge, review_gate
-from flenwheel_core.plans.planning import plan_edits, plan_generation
+from flenwheel_core.plans.pictures import plan_edits
 from flenwheel_core.plans.source_files import keep_files
+from flenwheel_core.plans.training_set import training_items
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.recipes.model import Recipe
+from flenwheel_core.reports.turn_report import TurnFacts, turn_report
 from flenwheel_core.requests.base import StageRequest, StageResult
+from flenwheel_core.requests.benchmark import BenchmarkResult
+from flenwheel_core.requests.edit_compare import EditCompareResult
 from flenwheel_core.requests.enrich import EnrichRequest
-from flenwheel_core.requests.generate import GenerateRequest
-from flenwheel_core.runner.stage import BENCHMARK, EDIT_TRAIN, ENRICH, GENERATE, INGEST, SCREEN, TRAIN, Stage
+from flenwheel_core.requests.generate import GenerateResult
+from flenwheel_core.requests.screen import ScreenRequest, ScreenResult
+from flenwheel_core.requests.train import TrainRequest
+from flenwheel_core.runner.stage import BENCHMARK, EDIT_TRAIN, ENRICH, GENERATE, TRAIN, Stage
 from flenwheel_core.runner.worker import run_stage
 from flenwheel_core.store import Store
-from flows.turn import Turn, uses
+from flows.flywheel1 import run_turn as run_flywheel1
+from flows.turn import Turn
 
 Result = TypeVar("Result", bound=StageResult)
 Request = TypeVar("Request", bound=StageRequest)
@@ -164,63 +171,127 @@ def add_character(world: World, seed: int) -> None:
     library.add_sources(world.name, keep_files(world.store, find_sources(folder)).files)
 
 
+@dataclass(frozen=True)
+class ComparableTurn(Turn):
+    """Every turn edits towards the cells that the sources leave open, not only those still missing: so turns can be compared."""
+
+    def planned_edits(self, pool: Sequence[PoolEntry], round_: int) -> tuple[EditItem, ...]:
+        real = [entry for entry in pool if entry.real]
+        return plan_edits([entry.image for entry in real], real, self.recipe, turn=self.number, round_=round_)
+
+
+class EditsAreEnough(Exception):  # noqa: N818 - no error: an arm without Flywheel 1 ends here
+    """Ends a turn after gate A."""
+
+
+class NanoRunner:
+    """Carries out a turn of `flows.flywheel1` in this process. An arm is what it changes on the way from a request to its stage."""
+
+    def __init__(self, world: World, turn: Turn) -> None:
+        self.world, self.turn = world, turn
+        self.asked: dict[str, StageRequest] = {}
+        """The last request of each stage, as it was made."""
+        self.made: dict[str, StageResult] = {}
+        """Its result, as the stage gave it."""
+        self.closed: dict[str, ClosedGate] = {}
+        """The answers by kind of gate."""
+
+    def stage(self, stage: Stage[Request, Result], request: Request, label: str) -> Result:
+        asked = self._changed(request)
+        self.asked[stage.name] = asked
+        if isinstance(asked, ScreenRequest) and not self.world.arm.screening:
+            nobody = ScreenResult(screenings=self.turn.store.put_screenings([]), passed=0, unsure=0, failed=0)
+            return cast("Result", nobody)
+        result = self.world.stage(stage, cast("Request", asked))
+        self.made[stage.name] = result
+        if isinstance(result, BenchmarkResult) and not self.world.arm.benchmark_decides:
+            return cast("Result", result.model_copy(update={"comparison": None}))
+        return result
+
+    def gate(self, reviews: Reviews, session: ReviewSession) -> ClosedGate:
+        """The simulated reviewer's answer; without a review everything is taken that screening did not fail."""
+        arm, store = self.world.arm, self.turn.store
+        screenings = session.screenings if arm.screening else None
+        session = reviews.open(session.model_copy(update={"screenings": screenings, "minimum": 0}))
+        if arm.review:
+            review_gate(store, self.world.settings, session.gate, self.world.truth())
+        undecided: Literal["leave_out", "take_passed"] = "leave_out" if arm.review else "take_passed"
+        closed = reviews.close(session.gate, "approve", undecided, override_minimum=True, reviewer="simulated reviewer")
+        self.closed[session.kind] = closed
+        return closed
+
+    def lessons(self, character: str | None) -> Lessons:
+        return gather_lessons(self.turn.store, character)
+
+    def turn_report(self, facts: TurnFacts) -> str:
+        return turn_report(self.turn.store, facts)
+
+    def editor_report(self, turn: str, lessons: Lessons, score: EditCompareResult) -> None:
+        return
+
+    def _changed(self, request: StageRequest) -> StageRequest:
+        arm = self.world.arm
+        if isinstance(request, TrainRequest):
+            if not arm.flywheel_1:
+                raise EditsAreEnough
+            if not arm.real_floor and GENERATE.name in self.made:
+                return self._without_real(request)
+        return request
+
+    def _without_real(self, request: TrainRequest) -> TrainRequest:
+        """The same training on nothing but the pictures that the turn's own LoRA drew."""
+        drawn = cast("GenerateResult", self.made[GENERATE.name]).images
+        entries = [self.turn.entry(record, None, gate=SYNTHETIC.step) for record in self.turn.store.get_images(drawn)]
+        items = training_items(entries, self.turn.recipe.pool.real_share)
+        recipe = self.turn.recipe.train.for_pictures(len(items))
+        return request.model_copy(update={"items": items, "recipe": recipe})
+
+
 def run_turn(world: World, number: int) -> TurnOutcome:
-    """Flywheel 1, as `flows.flywheel1` goes through it, with one round at each gate."""
+    """A turn of Flywheel 1, with one round at each gate."""
     began = time.monotonic()
     turn = open_turn(world, number)
-    ingest = turn.ingest_request()
-    turn.take_in(ingest, world.stage(INGEST, ingest))
-    decisions, edits = _gate_a(world, turn)
-    counts = {verdict: sum(line.verdict is verdict for line in decisions.decisions) for verdict in Verdict}
+    runner = NanoRunner(world, turn)
+    with suppress(EditsAreEnough):
+        run_flywheel1(turn, runner)
+    edits = runner.asked[ENRICH.name]
+    assert isinstance(edits, EnrichRequest)
+    decided = turn.reviews.decisions(runner.closed[ENRICHED.name]).decisions
+    counts = Counter(decision.verdict for decision in decided)
     outcome = TurnOutcome(
         turn=number,
-        edits=edits,
-        corrections_per_100_bare=_bare_corrections(world, turn),
+        edits=len(edits.items),
+        corrections_per_100_bare=_bare_corrections(world, edits),
         good=counts[Verdict.GOOD],
         corrected=counts[Verdict.NEEDS_CORRECTION],
         rejected=counts[Verdict.REJECT],
         judged=world.arm.review,
-        seconds=time.monotonic() - began,
+        seconds=0,
     )
-    return _character_flywheel(world, turn, outcome) if world.arm.flywheel_1 else outcome
+    score = runner.made.get(BENCHMARK.name)
+    if isinstance(score, BenchmarkResult):
+        outcome = replace(
+            outcome,
+            pass_rate=score.challenger.pass_rate,
+            champion_pass_rate=score.champion.pass_rate if score.champion is not None else None,
+            same_steps_pass_rate=_same_steps(world, turn) if world.arm == ARMS["both_flywheels"] else None,
+            identity=score.challenger.identity,
+            diversity=score.challenger.diversity,
+            promoted=bool(score.comparison and score.comparison.promote),
+        )
+    return replace(outcome, seconds=time.monotonic() - began)
 
 
-def _character_flywheel(world: World, turn: Turn, outcome: TurnOutcome) -> TurnOutcome:
-    """What follows gate A."""
-    began = time.monotonic()
-    champion = turn.champion()
-    trained = None
-    if champion is None:
-        trained = champion = world.stage(TRAIN, turn.train_request("v1")).lora
-    drawn = _gate_b(world, turn, champion)
-    if not world.arm.real_floor:
-        turn = _without_real(turn, drawn)
-    challenger = world.stage(TRAIN, turn.train_request("challenger")).lora
-    score = world.stage(BENCHMARK, turn.benchmark_request(champion, challenger))
-    same_steps = _same_steps(world, turn, challenger) if trained and world.arm == ARMS["both_flywheels"] else None
-    believed = score if world.arm.benchmark_decides else score.model_copy(update={"comparison": None})
-    promotion = turn.promote(champion, challenger, believed)
-    turn.end("promoted" if promotion is not None and promotion.lora != trained else "kept", score, "")
-    return replace(
-        outcome,
-        pass_rate=score.challenger.pass_rate,
-        champion_pass_rate=score.champion.pass_rate if score.champion is not None else None,
-        same_steps_pass_rate=same_steps,
-        identity=score.challenger.identity,
-        diversity=score.challenger.diversity,
-        promoted=bool(score.comparison and score.comparison.promote),
-        seconds=outcome.seconds + time.monotonic() - began,
-    )
-
-
-def _same_steps(world: World, turn: Turn, challenger: LoraRecord) -> float | None:
-    """Pass rate of a challenger on the same pool with the first LoRA's steps; None if the challenger had no more."""
+def _same_steps(world: World, turn: Turn) -> float | None:
+    """Pass rate of a first turn's challenger on the same pool with the first LoRA's steps; None if it had no more, or in later turns."""
+    if turn.champion() is not None:
+        return None
     request, steps = turn.train_request("challenger"), turn.train_request("v1").recipe.steps
     if request.recipe.steps == steps:
         return None
     shorter = request.recipe.model_copy(update={"steps": steps})
     lora = world.stage(TRAIN, request.model_copy(update={"recipe": shorter, "name": f"{request.name}-short"})).lora
-    card = turn.benchmark_request(None, challenger).model_copy(update={"challenger": lora.digest, "champion": None})
+    card = turn.benchmark_request(None, lora).model_copy(update={"challenger": lora.digest, "champion": None})
     return world.stage(BENCHMARK, card).challenger.pass_rate
 
 
@@ -229,7 +300,7 @@ def open_turn(world: World, number: int) -> Turn:
     store = world.store
     flow_run = f"{world.arm.name}-{world.name}-{number}"
     opened = Library(store).open_turn(world.name, flow_run, store.put_blob(world.recipe.to_bytes()))
-    return Turn(
+    return ComparableTurn(
         store=store,
         character=Library(store).character(world.name),
         recipe=world.recipe,
@@ -240,109 +311,16 @@ def open_turn(world: World, number: int) -> Turn:
     )
 
 
-def edits_of(turn: Turn, loras: tuple[LoraUse, ...]) -> EnrichRequest:
-    """Every turn edits towards the cells that the sources leave open, not only those still missing: so turns can be compared."""
-    real = [entry for entry in turn.pool() if entry.real]
-    sources = [entry.image for entry in real]
-    return EnrichRequest(
-        character=turn.character.ref(),
-        sources=turn.store.put_images(sources),
-        items=plan_edits(sources, real, turn.recipe, turn=turn.number),
-        editor=turn.recipe.models.editor,
-        loras=loras,
-        sampler=turn.recipe.enrich.sampler,
-        turn=turn.number,
-        shift=turn.recipe.enrich.shift,
-    )
-
-
-def _gate_a(world: World, turn: Turn) -> tuple[DecisionSet, int]:
-    loras = EditorLibrary(turn.store).loras(turn.recipe.models.editor) if world.arm.flywheel_2 else ()
-    request = edits_of(turn, loras)
-    images = world.stage(ENRICH, turn.frozen("enrich-r1", EnrichRequest, lambda: request)).images
-    return _review(world, turn, images, ENRICHED), len(request.items)
-
-
-def _bare_corrections(world: World, turn: Turn) -> float | None:
+def _bare_corrections(world: World, request: EnrichRequest) -> float | None:
     """What the turn's edits would have cost without Flywheel 2: the same plan and seeds by the bare editor.
 
     Only in the arm that has nothing else to do: it makes the same edits as the others.
     """
-    request = turn.store.get_document(f"{turn.folder}/enrich-r1", EnrichRequest)
-    if world.arm.flywheel_1 or request is None or not request.loras:
+    if world.arm.flywheel_1 or not request.loras:
         return None
     images = world.stage(ENRICH, request.model_copy(update={"loras": ()})).images
     judged = judge(world.store, world.settings, world.store.get_images(images), world.truth())
     return 100 * sum(item.verdict is not Verdict.GOOD for item in judged) / max(1, len(judged))
-
-
-def _gate_b(world: World, turn: Turn, champion: object) -> list[ImageRecord]:
-    items = plan_generation(turn.character.ref(), turn.pool(), turn.recipe, turn=turn.number)
-    request = GenerateRequest(
-        character=turn.character.ref(),
-        items=items,
-        base=turn.recipe.models.base,
-        loras=uses(champion, turn.recipe.generate.lora_weight),  # type: ignore[arg-type]
-        sampler=turn.recipe.generate.sampler,
-        turn=turn.number,
-    )
-    images = world.stage(GENERATE, turn.frozen("generate-r1", GenerateRequest, lambda: request)).images
-    _review(world, turn, images, SYNTHETIC)
-    return list(turn.store.get_images(images))
-
-
-def _review(world: World, turn: Turn, images: str, kind: KindOfGate) -> DecisionSet:
-    """Screens, lets the simulated reviewer decide, and puts what is good into the pool, as the arm says."""
-    screenings = None
-    if world.arm.screening:
-        request = turn.screen_request(f"{kind.step}-r1", images, strict=kind.strict)
-        screenings = world.stage(SCREEN, request).screenings
-    reviews = Reviews(turn.store)
-    session = reviews.open(
-        ReviewSession(
-            gate=f"{turn.name}-{kind.step}-r1",
-            kind=kind.name,
-            character=world.name,
-            turn=turn.number,
-            round=1,
-            images=images,
-            screenings=screenings,
-            references=turn.sources(),
-            minimum=0,
-        )
-    )
-    if world.arm.review:
-        review_gate(turn.store, world.settings, session.gate, world.truth())
-    closed = reviews.close(
-        session.gate,
-        "approve",
-        "leave_out" if world.arm.review else "take_passed",
-        override_minimum=True,
-        reviewer="simulated reviewer",
-    )
-    decisions = reviews.decisions(closed)
-    records = {record.digest: record for record in turn.store.get_images(images)}
-    pictures = usable_pictures(decisions.decisions, records, reviews.corrections(session.gate), session.gate)
-    turn.add_to_pool([turn.entry(record, decision.caption, gate=session.gate) for decision, record in pictures])
-    return decisions
-
-
-class _SyntheticTurn(Turn):
-    """A turn whose pool holds nothing but the pictures its own champion drew: what happens without real data."""
-
-    drawn: tuple[PoolEntry, ...] = ()
-
-    def pool(self) -> list[PoolEntry]:
-        return list(type(self).drawn)
-
-
-def _without_real(turn: Turn, drawn: Sequence[ImageRecord]) -> Turn:
-    entries = tuple(turn.entry(record, None, gate=SYNTHETIC.step) for record in drawn)
-    kind = type("SyntheticTurn", (_SyntheticTurn,), {"drawn": entries})
-    fields = {
-        name: getattr(turn, name) for name in ("store", "character", "recipe", "number", "flow_run", "name", "folder")
-    }
-    return cast("Turn", kind(**fields))
 
 
 def outcome_row(arm: Arm, character: str, outcome: TurnOutcome) -> dict[str, str | int | float | bool | None]:

@@ -11,8 +11,8 @@ from flenwheel_core.base.settings import Settings
 from flenwheel_core.evaluation.card import plan_card
 from flenwheel_core.library.characters import Library
 from flenwheel_core.models.pinning import BENCHMARK_MODELS, pin_recipe
-from flenwheel_core.plans.planning import sample_prompts, training_items
 from flenwheel_core.plans.search import SearchSpace, Trial, search
+from flenwheel_core.plans.training_set import sample_prompts, training_items
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.requests.benchmark import BenchmarkRequest
 from flenwheel_core.requests.train import TrainRequest, TrainResult

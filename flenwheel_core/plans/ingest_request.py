@@ -5,9 +5,28 @@ from collections.abc import Sequence
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.library.characters import Character
 from flenwheel_core.models.pinning import ModelUse, pin_recipe
-from flenwheel_core.plans.planning import ingest_request, uses_captioner
 from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.requests.ingest import IngestRequest, SourceFile
+
+
+def uses_captioner(recipe: Recipe, files: Sequence[SourceFile]) -> bool:
+    """True if a picture has no caption and the captioner is to write one."""
+    return recipe.ingest.describe_with_captioner and any(not file.caption for file in files)
+
+
+def ingest_request(character: Character, files: tuple[SourceFile, ...], recipe: Recipe) -> IngestRequest:
+    """What reading a character's pictures asks for. The recipe's models are pinned, as far as reading uses them."""
+    return IngestRequest(
+        character=character.ref(),
+        files=files,
+        recipe=recipe.ingest,
+        verifier=recipe.models.verifier,
+        captioner=recipe.models.captioner if uses_captioner(recipe, files) else None,
+        reader=recipe.models.reader,
+        caption_template=recipe.caption_template,
+        phrases=recipe.phrases,
+        text_tokens=recipe.train.text_tokens,
+    )
 
 
 def ingest_models(recipe: Recipe, files: Sequence[SourceFile]) -> tuple[ModelUse, ...]:

@@ -1,23 +1,33 @@
 """Training on several cards of this machine: one process a card (`train_member`), started by the stage's own process.
 
-They find each other as processes of `accelerate launch` do, by RANK, WORLD_SIZE and MASTER_PORT.
+They find each other as processes of `torchrun` do, by RANK, WORLD_SIZE and MASTER_PORT.
 """
 
+import math
 import os
-import socket
-import subprocess
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from flenwheel_core.base.errors import EXIT_DONE, InterruptedStageError, ResourceError
+from flenwheel_core.base.errors import InterruptedStageError, ResourceError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.requests.train import TrainRequest, TrainResult
 from flenwheel_core.runner.launch import STOP_SECONDS, child_environment, error_of
 from flenwheel_core.runner.stage import StageContext
 
+if TYPE_CHECKING:
+    from torch.distributed import TCPStore  # type: ignore[attr-defined] # public, but not named in __all__
+    from torch.distributed.elastic.multiprocessing import PContext
+    from torch.distributed.elastic.multiprocessing.api import RunProcsResult
+    from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
+
+LOOK_SECONDS = 0.2
+LAUNCHER_HANDLES = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 STOP_FILE = "stop"
 """Tells the processes, beside their request, to save and end."""
 
@@ -36,13 +46,18 @@ def train_in_team(request: TrainRequest, context: StageContext) -> TrainResult:
     results = [folder / f"result-{rank}.json" for rank in range(len(cards))]
     for result in results:
         result.unlink(missing_ok=True)
-    with _processes(request_file, results, cards, context) as processes:
-        _follow(processes, context)
-    code = processes[0].returncode
-    if code == EXIT_DONE:
+    from torch.distributed import TCPStore  # type: ignore[attr-defined] # public, but not named in __all__
+
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    team = _start(request_file, results, cards, store, context)
+    try:
+        ended = _follow(team, context)
+    finally:
+        team.close(signal.SIGKILL)
+    if not ended.is_failed():
         return TrainResult.from_bytes(results[0].read_bytes(), where="the result of training")
-    failed = next((rank for rank, process in enumerate(processes) if results[rank].exists() and process.returncode), 0)
-    raise error_of("train", processes[failed].returncode, results[failed], "")
+    failed = _first_failure(ended, results)
+    raise error_of("train", failed.exitcode, results[failed.local_rank], "")
 
 
 def _cards(count: int, settings: Settings) -> list[str | None]:
@@ -62,38 +77,45 @@ def _cards(count: int, settings: Settings) -> list[str | None]:
     return list(cards[:count])
 
 
+def _start(
+    request: Path, results: list[Path], cards: list[str | None], store: "TCPStore", context: StageContext
+) -> "PContext":
+    """A process a card, started and watched by torch's own launcher, the one beneath `torchrun`."""
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, start_processes
+
+    common = child_environment(context.settings, os.environ.get("FLENWHEEL_FLOW_RUN"))
+    common |= {"WORLD_SIZE": str(len(cards)), "LOCAL_RANK": "0"}
+    # They meet at this process's store, which has its port already: no other program can take it in between.
+    common |= {"MASTER_ADDR": store.host, "MASTER_PORT": str(store.port)}
+    common |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"}
+    arguments, environments = {}, {}
+    for rank, card in enumerate(cards):
+        # Each process sees its own card only, so that everything in it may call it the first.
+        environments[rank] = common | {"RANK": str(rank), "CUDA_VISIBLE_DEVICES": card or ""}
+        if card is None:
+            environments[rank]["GLOO_SOCKET_IFNAME"] = "lo"
+        files = (request, results[rank], context.scratch)
+        arguments[rank] = ("-m", "flenwheel_core.stages.train_member", *map(str, files), str(context.memory_level))
+    with _own_signals():
+        return start_processes("train", sys.executable, arguments, environments, logs_specs=DefaultLogsSpecs())
+
+
 @contextmanager
-def _processes(
-    request: Path, results: list[Path], cards: list[str | None], context: StageContext
-) -> Iterator[list[subprocess.Popen[bytes]]]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    started: list[subprocess.Popen[bytes]] = []
+def _own_signals() -> Iterator[None]:
+    """The launcher would make a stop an exception in the midst of things; the worker's handlers let a training save."""
+    kept = {which: signal.getsignal(which) for which in LAUNCHER_HANDLES}
     try:
-        for rank, card in enumerate(cards):
-            environment = child_environment(context.settings, os.environ.get("FLENWHEEL_FLOW_RUN"))
-            environment |= {"RANK": str(rank), "LOCAL_RANK": "0", "WORLD_SIZE": str(len(cards))}
-            environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-            # Each process sees its own card only, so that everything in it may call it the first.
-            environment["CUDA_VISIBLE_DEVICES"] = card or ""
-            if card is None:
-                environment["GLOO_SOCKET_IFNAME"] = "lo"
-            command = [sys.executable, "-m", "flenwheel_core.stages.train_member", str(request), str(results[rank])]
-            command += [str(context.scratch), str(context.memory_level)]
-            started.append(subprocess.Popen(command, env=environment))
-        yield started
+        yield
     finally:
-        for process in started:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+        if threading.current_thread() is threading.main_thread():
+            for which, handler in kept.items():
+                signal.signal(which, handler)
 
 
-def _follow(processes: list[subprocess.Popen[bytes]], context: StageContext) -> None:
-    """Until all have ended. One that fails takes the others with it; a stop is told through a file, so that all save."""
+def _follow(team: "PContext", context: StageContext) -> "RunProcsResult":
+    """Until all have ended, or one failed and took the others with it. A stop is told through a file, so that all save."""
     stopped_at: float | None = None
-    while any(process.poll() is None for process in processes):
+    while (ended := team.wait(timeout=LOOK_SECONDS, period=LOOK_SECONDS)) is None:
         if context.stop.is_set() and stopped_at is None:
             (context.scratch / "team" / STOP_FILE).touch()
             stopped_at = time.monotonic()
@@ -101,7 +123,15 @@ def _follow(processes: list[subprocess.Popen[bytes]], context: StageContext) -> 
             raise InterruptedStageError(
                 "Training was stopped before it could save.", remedy="Start it again: it goes on from its checkpoint."
             )
-        if any(process.poll() not in (None, EXIT_DONE) for process in processes):
-            time.sleep(2)  # the others may be about to say why
-            return
-        time.sleep(0.2)
+    return ended
+
+
+def _first_failure(ended: "RunProcsResult", results: list[Path]) -> "ProcessFailure":
+    """The one that knows why: the others fail because it is gone. One that was killed leaves no message."""
+
+    def order(failure: "ProcessFailure") -> tuple[int, bool, float]:
+        killed = failure.exitcode < 0 and failure.exitcode != -signal.SIGTERM
+        said = results[failure.local_rank]
+        return failure.timestamp, not killed, said.stat().st_mtime if said.exists() else math.inf
+
+    return min(ended.failures.values(), key=order)

@@ -34,7 +34,7 @@ def test_no_catch_all_modules() -> None:
         "flenwheel_core.requests.train",
         "flenwheel_core.store",
         "flenwheel_core.library.characters",
-        "flenwheel_core.plans.planning",
+        "flenwheel_core.plans.pictures",
         "flenwheel_core.recipes.loading",
         "flenwheel_core.gates.session",
         "flenwheel_core.runner.launch",

@@ -18,6 +18,7 @@ from flenwheel_core.requests.ingest import IngestResult, SourceFile
 from flenwheel_core.store import Store
 from flows.rounds import EnrichedRounds, _drawn
 from flows.turn import Turn
+from flows.turn_runner import PrefectRunner
 
 SOME = "a" * 64
 
@@ -184,7 +185,7 @@ def test_only_usable_pictures_enter_the_pool(turn: Turn) -> None:
             for n, verdict, correction in [*verdicts, (7, Verdict.NEEDS_CORRECTION, None)]
         ),
     )
-    entries = EnrichedRounds(turn)._good("g", decisions, records)
+    entries = EnrichedRounds(turn, PrefectRunner())._good("g", decisions, records)
     assert [entry.image.digest for entry in entries] == [digest(4), digest(9)]
 
 

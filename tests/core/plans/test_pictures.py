@@ -1,4 +1,4 @@
-"""Plans aim at what is missing, are deterministic, and keep the share of real pictures."""
+"""Plans aim at what is missing, and are deterministic."""
 
 from itertools import product
 
@@ -10,7 +10,7 @@ from flenwheel_core.documents.images import ANGLES, EXPRESSIONS, ImageKind, Imag
 from flenwheel_core.documents.prompts import CARD_CELLS, CELLS_BY_ID, cell_of
 from flenwheel_core.documents.wording import fill
 from flenwheel_core.library.characters import PoolEntry
-from flenwheel_core.plans.planning import coverage, missing_cells, plan_edits, plan_generation, training_items
+from flenwheel_core.plans.pictures import coverage, missing_cells, plan_edits, plan_generation
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.recipes.model import Recipe
 
@@ -101,19 +101,6 @@ def test_generation_draws_every_cell_with_several_seeds(recipe: Recipe, pool: li
     assert all("ohwx_char person" in item.prompt for item in items)
     bodies = [item for item in items if item.cell == "t-pose"]
     assert bodies and all(item.prompt.startswith("full body photo of") for item in bodies)
-
-
-@pytest.mark.parametrize(
-    ("real", "made", "share"), [(12, 40, 0.4), (12, 3, 0.4), (12, 0, 0.4), (0, 5, 0.4), (3, 97, 0.5)]
-)
-def test_real_pictures_keep_their_share(real: int, made: int, share: float) -> None:
-    pool = [entry(number, Labels(), real=number < real) for number in range(real + made)]
-    items = training_items(pool, share)
-    total = sum(item.weight for item in items)
-    got = sum(item.weight for item in items if item.real) / total
-    assert len(items) == real + made
-    if real:
-        assert got >= share - 1e-9
 
 
 def test_coverage_counts_only_full_matches() -> None:

@@ -9,7 +9,7 @@ from flenwheel_core.base.settings import Settings
 from flenwheel_core.library.characters import Character
 from flenwheel_core.store import Store
 from tasks.editor import EditorTurnAsked, open_editor_turn
-from tasks.opening import open_alone, open_turn
+from tasks.open_turn import open_alone, open_turn
 
 OPENINGS: list[Callable[[str], object]] = [
     lambda name: open_turn.fn(name, None, False),

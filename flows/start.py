@@ -11,7 +11,7 @@ from flenwheel_core.base.errors import FlenwheelError
 from flenwheel_core.library.characters import Library
 from flenwheel_core.models.pinning import ModelUse
 from flows.turn import Turn
-from tasks.opening import NotBegun, open_alone, open_store, open_turn, recipe_of
+from tasks.open_turn import NotBegun, open_alone, open_store, open_turn, recipe_of
 
 Parameters = ParamSpec("Parameters")
 

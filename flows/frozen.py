@@ -9,7 +9,7 @@ from flenwheel_core.store import Store
 Kind = TypeVar("Kind", bound=Document)
 
 
-def written(store: Store, place: str, kind: type[Kind], build: Callable[[], Kind]) -> Kind:
+def frozen_document(store: Store, place: str, kind: type[Kind], build: Callable[[], Kind]) -> Kind:
     """What was written down at `place` by the first call, whatever `build` would give now."""
     found = store.get_document(place, kind)
     if found is None:

@@ -1,4 +1,4 @@
-"""Plans: which edits to make, which pictures to generate, what to train on. Pure and deterministic.
+"""Plans: which edits to make and which pictures to generate. Pure and deterministic.
 
 Plans aim at the cells of the model card that the pool fills least; statistics of earlier turns say which templates work.
 """
@@ -12,10 +12,8 @@ from flenwheel_core.documents.characters import CharacterRef
 from flenwheel_core.documents.images import ImageRecord, Labels
 from flenwheel_core.documents.prompts import CARD_CELLS, Cell, EditItem, GenerateItem, PromptTemplate, cell_of
 from flenwheel_core.documents.wording import fill, template_fields
-from flenwheel_core.library.characters import Character, PoolEntry
+from flenwheel_core.library.characters import PoolEntry
 from flenwheel_core.recipes.model import Recipe
-from flenwheel_core.requests.ingest import IngestRequest, SourceFile
-from flenwheel_core.requests.train import TrainItem
 
 ATTRIBUTES = ("background", "lighting", "clothing", "style")
 ENOUGH_PER_CELL = 2
@@ -23,26 +21,6 @@ ENOUGH_PER_CELL = 2
 
 Weights = Mapping[str, float]
 """How often a template's pictures were good, by template id; 1 for templates without statistics."""
-
-
-def uses_captioner(recipe: Recipe, files: Sequence[SourceFile]) -> bool:
-    """True if a picture has no caption and the captioner is to write one."""
-    return recipe.ingest.describe_with_captioner and any(not file.caption for file in files)
-
-
-def ingest_request(character: Character, files: tuple[SourceFile, ...], recipe: Recipe) -> IngestRequest:
-    """What reading a character's pictures asks for. The recipe's models are pinned, as far as reading uses them."""
-    return IngestRequest(
-        character=character.ref(),
-        files=files,
-        recipe=recipe.ingest,
-        verifier=recipe.models.verifier,
-        captioner=recipe.models.captioner if uses_captioner(recipe, files) else None,
-        reader=recipe.models.reader,
-        caption_template=recipe.caption_template,
-        phrases=recipe.phrases,
-        text_tokens=recipe.train.text_tokens,
-    )
 
 
 def coverage(pool: Sequence[PoolEntry]) -> Counter[str]:
@@ -218,29 +196,3 @@ def plan_generation(
                 )
             )
     return tuple(items)
-
-
-def made_caption(labels: Labels, character: CharacterRef, recipe: Recipe) -> str:
-    """The training caption of an enriched or synthetic image."""
-    return fill(recipe.caption_template, labels, recipe.phrases, character)
-
-
-def training_items(pool: Sequence[PoolEntry], real_share: float) -> tuple[TrainItem, ...]:
-    """The whole pool, with sampling weights that keep the real sources' share at or above `real_share`."""
-    real = sum(entry.real for entry in pool)
-    made = len(pool) - real
-    weight = 1.0
-    if real and made and real / len(pool) < real_share:
-        weight = real_share * made / ((1 - real_share) * real) if real_share < 1 else 1e6
-    return tuple(
-        TrainItem(
-            image=entry.image.digest, caption=entry.caption, real=entry.real, weight=weight if entry.real else 1.0
-        )
-        for entry in pool
-    )
-
-
-def sample_prompts(character: CharacterRef, recipe: Recipe, number: int = 4) -> tuple[str, ...]:
-    """Prompts for the sample grids while training: spread over the card's cells, always the same."""
-    chosen = [CARD_CELLS[index * len(CARD_CELLS) // number] for index in range(number)]
-    return tuple(fill(recipe.caption_template, cell.labels(), recipe.phrases, character) for cell in chosen)

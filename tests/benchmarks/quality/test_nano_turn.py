@@ -1,0 +1,69 @@
+"""The flows carried out without a server: every arm goes through the flow's own steps, changed only as it says."""
+
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+
+from benchmarks.quality.nano_editor_turn import editor_turn
+from benchmarks.quality.nano_flywheels import FIRST_SEED, smaller
+from benchmarks.quality.nano_turn import (
+    ARMS,
+    NanoRunner,
+    World,
+    add_character,
+    nano_recipe,
+    open_turn,
+    open_world,
+    run_turn,
+)
+from flenwheel_core.gates.kinds import SYNTHETIC
+from flenwheel_core.library.characters import Library
+from flenwheel_core.requests.train import TrainRequest
+from flows.flywheel1 import run_turn as run_flywheel1
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+def world(folder: Path, arm: str) -> World:
+    recipe = smaller(nano_recipe(4, 6, 4), images=4, card_seeds=1)
+    gates = recipe.gates.model_copy(update={"minimum_enriched": 40, "minimum_pristine": 40})
+    editor = recipe.editor.model_copy(update={"minimum_triplets": 1, "compared_edits": 2, "compared_seeds": 1})
+    opened = open_world(folder, ARMS[arm], recipe.model_copy(update={"gates": gates, "editor": editor}), "nora")
+    opened.settings.root.mkdir(parents=True)
+    add_character(opened, FIRST_SEED)
+    return opened
+
+
+def test_a_turn_of_both_flywheels(tmp_path: Path) -> None:
+    here = world(tmp_path, "both_flywheels")
+    outcome = run_turn(here, 1)
+    assert outcome.edits == outcome.good + outcome.corrected + outcome.rejected == 6
+    assert outcome.pass_rate is not None and outcome.champion_pass_rate is not None
+    ended = Library(here.store).ended_turns("nora")
+    assert [turn.outcome for turn in ended] in (["promoted"], ["kept"])
+    with ProcessPoolExecutor(1, get_context("spawn")) as processes:
+        learned = editor_turn(here, 1, processes, shares=2)
+    assert learned is not None and learned.lessons > 0
+    assert len(learned.score.challenger.edits) == len(learned.score.champion.edits) == 2
+
+
+def test_an_arm_without_real_pictures_trains_on_what_its_lora_drew(tmp_path: Path) -> None:
+    here = world(tmp_path, "own_output_only")
+    turn = open_turn(here, 1)
+    runner = NanoRunner(here, turn)
+    run_flywheel1(turn, runner)
+    trained = runner.asked["train"]
+    assert isinstance(trained, TrainRequest) and trained.name.endswith("challenger")
+    drawn = turn.reviews.images(turn.reviews.get(runner.closed[SYNTHETIC.name].gate))
+    assert {item.image for item in trained.items} <= {record.digest for record in drawn}
+    promoted = Library(here.store).champion("nora")
+    assert promoted is not None and promoted.lora.name == trained.name, "a benchmark that does not decide promotes"
+
+
+def test_an_arm_without_flywheel_1_ends_after_gate_a_and_edits_alike_every_turn(tmp_path: Path) -> None:
+    here = world(tmp_path, "editor_only")
+    first, second = run_turn(here, 1), run_turn(here, 2)
+    assert first.edits == second.edits == 6 and first.pass_rate is None
+    assert Library(here.store).champion("nora") is None

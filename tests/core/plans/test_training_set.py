@@ -1,0 +1,28 @@
+"""What is trained on keeps the share of real pictures."""
+
+import pytest
+
+from flenwheel_core.documents.images import ImageKind, ImageRecord
+from flenwheel_core.library.characters import PoolEntry
+from flenwheel_core.plans.training_set import training_items
+
+
+def entry(number: int, *, real: bool) -> PoolEntry:
+    kind = ImageKind.SOURCE if real else ImageKind.SYNTHETIC
+    image = ImageRecord(
+        digest=f"{number:064x}", width=8, height=8, kind=kind, stage="ingest", request="0" * 64, item=f"{number}.png"
+    )
+    return PoolEntry(image=image, caption="photo of ohwx_char person", real=real, turn=1, gate=None)
+
+
+@pytest.mark.parametrize(
+    ("real", "made", "share"), [(12, 40, 0.4), (12, 3, 0.4), (12, 0, 0.4), (0, 5, 0.4), (3, 97, 0.5)]
+)
+def test_real_pictures_keep_their_share(real: int, made: int, share: float) -> None:
+    pool = [entry(number, real=number < real) for number in range(real + made)]
+    items = training_items(pool, share)
+    total = sum(item.weight for item in items)
+    got = sum(item.weight for item in items if item.real) / total
+    assert len(items) == real + made
+    if real:
+        assert got >= share - 1e-9
