@@ -8,6 +8,7 @@ import csv
 import io
 import json
 import posixpath
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import takewhile
 from pathlib import PurePosixPath
@@ -21,6 +22,8 @@ TABLE_SUFFIXES = frozenset({".jsonl", ".json", ".csv", ".tsv"})
 CAPTION_KEYS = ("text", "caption", "prompt", "additional_feature", "description", "image_caption")
 NAME_KEYS = ("file_name", "image_file_name", "image", "image_path", "file", "filename", "path", "name")
 _PAIR_KEYS = frozenset({"control_file_name", "control_path"})
+_TABLE_NAMES = re.compile(r"(?:meta|metadata|captions?|tags|annotations)(?:[_-].*)?", re.IGNORECASE)
+"""What tools call a JSON file of captions: Hugging Face's metadata, kohya's meta_cap, meta_clean, meta_lat."""
 _SEPARATORS = ",;\t"
 _MOST_LINES_NAMED = 3
 
@@ -89,9 +92,7 @@ def captions_in_table(
         elif left_out.find(written, folder) is None:
             missing.append(written)
     if suffix == ".json" and not captions:
-        # JSON is for anything: only what names pictures is a caption table.
-        if any("/" in written or PurePosixPath(written.lower()).suffix in PICTURE_SUFFIXES for written in missing):
-            notes.say(f"{printable_path(name)}: none of the pictures it names is here; not used.")
+        _say_json_without_captions(name, text, missing, notes)
         return captions
     for written in missing:
         notes.about(written, f"named in {printable_path(name)}, but not there.")
@@ -101,6 +102,16 @@ def captions_in_table(
             f"{printable_path(name)} describes edits, each with its source: `flenwheel editor import-triplets` teaches the editor by them."
         )
     return captions
+
+
+def _say_json_without_captions(name: str, text: str, missing: Sequence[str], notes: FolderNotes) -> None:
+    """JSON is for anything: only what names pictures, or is called as tables of captions are, is worth a line."""
+    shown = printable_path(name)
+    if any("/" in written or PurePosixPath(written.lower()).suffix in PICTURE_SUFFIXES for written in missing):
+        notes.say(f"{shown}: none of the pictures it names is here; not used.")
+    elif text.strip() and _TABLE_NAMES.fullmatch(PurePosixPath(name).stem):
+        why = "no JSON that can be read" if _parsed(text) is None else "it names no picture with a caption"
+        notes.say(f"{shown}: {why}; not used.")
 
 
 def caption_in_json(text: str) -> str | None:

@@ -160,6 +160,8 @@ class _Captions:
             if text is None:
                 continue
             caption = one_line((caption_in_json(text) or "") if _suffix(beside) == ".json" else text) or None
+            if caption is None and text.strip():
+                self._notes.about(beside, "not used, no caption was found in it.")
         return None if caption is None else self._cut(name, caption)
 
     def say_unused(self) -> None:

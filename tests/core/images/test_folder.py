@@ -243,6 +243,25 @@ def test_json_files_that_hold_no_captions_are_nobodys_matter(tmp_path: Path) -> 
     assert captions(tmp_path) == {"01.png": None} and find_sources(tmp_path).notes == ()
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("meta_cap.json", '{"01.png": {"caption": "sit', "meta_cap.json: no JSON that can be read; not used."),
+        ("metadata.json", '[{"file_name": "01.png"}]', "metadata.json: it names no picture with a caption; not used."),
+        ("01.json", '{"caption": "sit', "01.json: not used, no caption was found in it."),
+        ("01.json", '{"width": 3}', "01.json: not used, no caption was found in it."),
+        ("01.txt", "\ufeff \x85\x7f", "01.txt: not used, no caption was found in it."),
+    ],
+)
+def test_captions_that_cannot_be_found_where_they_are_kept_are_said(
+    tmp_path: Path, name: str, text: str, said: str
+) -> None:
+    pictures(tmp_path, "01.png")
+    (tmp_path / name).write_text(text, "utf-8")
+    found = find_sources(tmp_path)
+    assert found.files[0].caption is None and said in found.notes
+
+
 PARTS = st.sampled_from(
     ["01", "02", "reg", "mask", "10_mira woman", "control", "train", "metadata", "meta", "01-masklabel", "x y"]
 )
