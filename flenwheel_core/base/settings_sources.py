@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, InitSettingsSource, SettingsError
 
 from flenwheel_core.base.errors import RecipeError
+from flenwheel_core.base.ids import Json
 from flenwheel_core.base.plain_text import decode_text
 
 PREFIX = "FLENWHEEL_"
@@ -64,14 +65,7 @@ class TomlFile(InitSettingsSource):
     """Settings in a TOML file; an empty text means unset. Raises RecipeError as DotEnv does."""
 
     def __init__(self, settings_cls: type[BaseSettings], path: Path) -> None:
-        content: dict[str, object] = {}
-        if path.is_file():
-            try:
-                content = tomllib.loads(read_settings_text(path))
-            except tomllib.TOMLDecodeError as error:
-                raise RecipeError(
-                    f"{path} is no TOML file.", why=str(error), remedy="Mend the line it names."
-                ) from error
+        content = read_toml(path) if path.is_file() else {}
         for name in content:
             if name not in settings_cls.model_fields:
                 raise _unknown(name, settings_cls, str(path), prefix="")
@@ -87,6 +81,17 @@ def read_settings_text(path: Path) -> str:
         raise RecipeError(
             f"{path} cannot be read.", why=f"{why}.", remedy="Save it as UTF-8 text, in a place that you may read."
         ) from error
+
+
+def read_toml(path: Path) -> dict[str, Json]:
+    """What a TOML file says; raises RecipeError that names the file and what is wrong in it."""
+    try:
+        content: dict[str, Json] = tomllib.loads(read_settings_text(path))
+    except RecursionError as error:
+        raise RecipeError(f"{path} is no TOML file.", why="its brackets are nested too deeply.") from error
+    except ValueError as error:  # what TOML says, and a number of thousands of digits
+        raise RecipeError(f"{path} is no TOML file.", why=str(error), remedy="Mend the line it names.") from error
+    return content
 
 
 def _variables(path: Path) -> Mapping[str, str | None]:

@@ -1,7 +1,6 @@
 """Recipes as TOML files: found by name or path, checked, compared."""
 
 import difflib
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
@@ -11,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from flenwheel_core.base.errors import NotFoundError, RecipeError
 from flenwheel_core.base.given_path import given_path, is_file
 from flenwheel_core.base.ids import Json
-from flenwheel_core.base.settings_sources import read_settings_text
+from flenwheel_core.base.settings_sources import read_toml
 from flenwheel_core.recipes.idle_keys import idle_keys, is_idle
 from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.recipes.sense import nonsense
@@ -49,12 +48,7 @@ def load_recipe(name_or_path: str) -> Recipe:
 
 def recipe_content(path: Path, heirs: tuple[Path, ...] = ()) -> dict[str, Json]:
     """The choices in a recipe file, over those of the recipe that it `extends`; tables are merged, everything else is replaced."""
-    try:
-        content: dict[str, Json] = tomllib.loads(read_settings_text(path))
-    except RecursionError as error:
-        raise RecipeError(f"{path} is no TOML file.", why="its brackets are nested too deeply.") from error
-    except ValueError as error:  # what TOML says, and a number of thousands of digits
-        raise RecipeError(f"{path} is no TOML file.", why=str(error), remedy="Mend the line it names.") from error
+    content = read_toml(path)
     parent = content.pop("extends", None)
     if parent is None:
         return content

@@ -81,6 +81,8 @@ def test_what_cannot_be_read_is_named(place: Path) -> None:
         (".env", b"FLENWHEEL_GPU='cpu\n", r"Line 1 of \.env cannot be read"),
         ("flenwheel.toml", b'gpu = "cpu\n', r"(?s)flenwheel\.toml is no TOML file.*line 1"),
         ("flenwheel.toml", b"\xff\xfea", r"flenwheel\.toml cannot be read"),
+        ("flenwheel.toml", b"vram_gib = " + b"9" * 5000, r"(?s)flenwheel\.toml is no TOML file.*digits"),
+        ("flenwheel.toml", b"x = " + b"[" * 100_000, r"(?s)flenwheel\.toml is no TOML file.*nested too deeply"),
     ):
         (place / name).write_bytes(data)
         with pytest.raises(RecipeError, match=said):
