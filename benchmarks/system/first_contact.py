@@ -1,33 +1,48 @@
-"""What strangers bring, by the thousand: `python -m benchmarks.system.first_contact --part pictures --inputs 3000`.
+"""What strangers bring, by the thousand: `python -m benchmarks.system.first_contact`, or with `--part pictures --inputs 3000`.
 
-Damaged and odd inputs, made from seeds, are given to the real doors of the program: the command line in a process of its own, and the
-studio's web application. Whatever comes in must be taken or refused in words. Counted, and to be zero: stack traces, answers of 500 and
-above, inputs without an answer in time, and inputs that vanish without a word. The exit code is 1 if any was found.
+Damaged and odd inputs, made from seeds, are given to the real doors of the program: the command line and the studio's web application.
+Whatever comes in must be taken or refused in words. Counted, and to be zero: stack traces, answers of 500 and above, inputs without an
+answer in time, and inputs that vanish without a word. The exit code is 1 if any was found.
+
+Most inputs of the command line go through its own entry (`deployments.cli.app.main`) in this one process, because a new process takes a
+thousand times as long as most answers; doors called "process" give every so many of them to a process of its own.
 
 A part is a kind of input with its doors: a module with a class like `Pictures` in `first_contact_pictures`, and a line in PARTS.
 """
 
 import argparse
+import contextlib
 import importlib
+import io
 import os
+import resource
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, NoReturn, Protocol
 
 from fastapi.testclient import TestClient
 
-from benchmarks.result_file import RESULTS, Row, write_result
+from benchmarks.result_file import RESULTS, Row
+from benchmarks.system.first_contact_file import merge_rows
+from deployments.cli.app import main as command_line
 from deployments.studio.app import create_app
 from flenwheel_core.base.settings import Settings
 
 PARTS = {
     "pictures": "benchmarks.system.first_contact_pictures:Pictures",
     "bodies": "benchmarks.system.first_contact_bodies:Bodies",
+    "captions": "benchmarks.system.first_contact_captions:Captions",
+    "lessons": "benchmarks.system.first_contact_lessons:Lessons",
+    "recipes": "benchmarks.system.first_contact_recipes:Recipes",
+    "settings": "benchmarks.system.first_contact_settings:SettingsFiles",
 }
 COMMAND_SECONDS = 1800
 """A command that takes longer hangs: it reads hundreds of inputs, on a machine that may do much else."""
@@ -68,14 +83,14 @@ class Room:
         self.studio = TestClient(app, base_url="http://127.0.0.1:8000", raise_server_exceptions=False)
         self.studio.headers["x-csrf-token"] = str(self.studio.get("/api/v1/session").json()["csrf"])
 
-    def command(self, *arguments: str) -> "subprocess.CompletedProcess[str] | None":
-        """The command line's answer; None if it did not come in time."""
-        environment = {**os.environ, "FLENWHEEL_WORKSPACE": str(self.settings.root), "FLENWHEEL_GPU": "cpu"}
+    def command(self, *arguments: str, folder: Path | None = None) -> "subprocess.CompletedProcess[str] | None":
+        """The command line's answer, in a process of its own; None if it did not come in time."""
+        environment = {**os.environ, **self._variables()}
         try:
             return subprocess.run(
                 [sys.executable, "-m", "deployments.cli.app", *arguments],
                 env={**environment, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
-                cwd=self.folder,
+                cwd=folder or self.folder,
                 capture_output=True,
                 text=True,
                 errors="replace",
@@ -85,21 +100,70 @@ class Room:
         except subprocess.TimeoutExpired:
             return None
 
+    def command_here(self, *arguments: str, folder: Path | None = None) -> "subprocess.CompletedProcess[str] | None":
+        """The same in this process, by the entry that the `flenwheel` command calls."""
+        code, said = 0, io.StringIO()
+        standing, here = dict(os.environ), Path.cwd()
+        os.environ |= self._variables()
+        os.chdir(folder or self.folder)
+        try:
+            with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), _alarm(ANSWER_SECONDS):
+                command_line(list(arguments))
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 1
+        except _Hangs:
+            return None
+        except BaseException:
+            code = 1
+            said.write(traceback.format_exc())
+        finally:
+            os.chdir(here)
+            os.environ.clear()
+            os.environ.update(standing)
+        return subprocess.CompletedProcess(arguments, code, said.getvalue(), "")
+
+    def _variables(self) -> dict[str, str]:
+        return {"FLENWHEEL_WORKSPACE": str(self.settings.root), "FLENWHEEL_GPU": "cpu"}
+
     def ask(self, method: str, path: str, **content: object) -> Answer:
         """What the studio answers to one request, as an outcome."""
+        return self.ask_text(method, path, **content)[0]
+
+    def ask_text(self, method: str, path: str, **content: object) -> tuple[Answer, str]:
+        """The same, with the answer's text."""
         began = time.monotonic()
         answer = self.studio.request(method, f"/api/v1{path}", **content)  # type: ignore[arg-type]
         if answer.status_code >= 500:
-            return Answer("server_error", f"{answer.status_code} {answer.text[:200]}")
+            return Answer("server_error", f"{answer.status_code} {answer.text[:200]}"), answer.text
         if time.monotonic() - began > ANSWER_SECONDS:
-            return Answer("hang", f"{time.monotonic() - began:.0f} s")
-        return Answer("taken" if answer.status_code < 400 else "refused")
+            return Answer("hang", f"{time.monotonic() - began:.0f} s"), answer.text
+        return Answer("taken" if answer.status_code < 400 else "refused"), answer.text
+
+
+class _Hangs(BaseException):
+    """An answer did not come in time. No mistake of the program's own may hide it."""
+
+
+@contextlib.contextmanager
+def _alarm(seconds: int) -> Iterator[None]:
+    def ring(number: int, frame: object) -> NoReturn:
+        raise _Hangs
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 class Door(Protocol):
     """Where inputs come in. The answers are in the order of the inputs."""
 
     name: str
+    every: int
+    """It takes one input of so many."""
 
     def give(self, inputs: Sequence[Input]) -> Sequence[Answer]: ...
 
@@ -124,12 +188,13 @@ def command_fault(done: "subprocess.CompletedProcess[str] | None") -> Answer | N
 
 
 def measure(name: str, count: int, seed: int, folder: Path) -> list[Row]:
-    """A row a door and group of inputs."""
+    """A row a door."""
     module, _, kind = PARTS[name].partition(":")
     part: Part = getattr(importlib.import_module(module), kind)()
-    inputs = part.inputs(count, seed)
+    everything = part.inputs(count, seed)
     rows: list[Row] = []
     for door in part.doors(Room(folder)):
+        inputs = everything[:: door.every]
         began = time.monotonic()
         answers = door.give(inputs)
         seconds = time.monotonic() - began
@@ -140,16 +205,23 @@ def measure(name: str, count: int, seed: int, folder: Path) -> list[Row]:
                 print(
                     f"  {answer.outcome}: {inputs[number].name!r} ({inputs[number].group}): {answer.detail}", flush=True
                 )
-        for group in dict.fromkeys(each.group for each in inputs):
-            outcomes = [answers[n].outcome for n, each in enumerate(inputs) if each.group == group]
-            counts = {outcome: outcomes.count(outcome) for outcome in ("taken", "refused")}
-            faults = {f"{fault}s": outcomes.count(fault) for fault in FAULTS}
-            rows.append({"case": f"{name}, {door.name}: {group}", "inputs": len(outcomes), **counts, **faults})
+        outcomes = [answer.outcome for answer in answers]
+        counts = {outcome: outcomes.count(outcome) for outcome in ("taken", "refused")}
+        faults = {f"{fault}s": outcomes.count(fault) for fault in FAULTS}
+        groups = len({each.group for each in inputs})
+        case: Row = {"case": f"{name}, {door.name}", "inputs": len(inputs), "kinds_of_damage": groups}
+        rows.append({**case, **counts, **faults, "seconds": seconds, "peak_gib": peak_gib()})
     return rows
 
 
+def peak_gib() -> float:
+    """The most memory that any process of this benchmark held so far, in GiB; this one holds the studio and most commands."""
+    most = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return most / 2**20
+
+
 def main() -> int:
-    """Measures, and writes results/first_contact_PART.json for each part."""
+    """Measures each part, and brings its rows in results/first_contact.json up to date."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--part", choices=tuple(PARTS), action="append", help="only this part; may be given again")
     parser.add_argument("--inputs", type=int, default=3000, help="inputs of each part")
@@ -160,11 +232,15 @@ def main() -> int:
     for name in arguments.part or PARTS:
         with tempfile.TemporaryDirectory(prefix="first-contact-") as folder:
             measured = measure(name, arguments.inputs, arguments.seed, Path(folder))
-        print(write_result(f"first_contact_{name}", measured, folder=arguments.out))
+        print(merge_rows(measured, folder=arguments.out, instead=partial(_is_of, name)))
         rows += measured
     found = {fault: sum(int(row[f"{fault}s"] or 0) for row in rows) for fault in FAULTS}
     print(f"{sum(int(row['inputs'] or 0) for row in rows)} given, faults: {found}")
     return 1 if any(found.values()) else 0
+
+
+def _is_of(part: str, case: str) -> bool:
+    return case.startswith(f"{part}, ")
 
 
 if __name__ == "__main__":

@@ -69,6 +69,7 @@ class Api:
 
     room: Room
     name: str = "studio API"
+    every: int = 1
 
     def give(self, inputs: Sequence[Input]) -> Sequence[Answer]:
         self.room.studio.post("/api/v1/characters", json=CHARACTER)

@@ -50,6 +50,7 @@ class IngestCommand:
 
     room: Room
     name: str = "flenwheel ingest"
+    every: int = 1
 
     def give(self, inputs: Sequence[Input]) -> Sequence[Answer]:
         answers: list[Answer] = []
@@ -87,6 +88,7 @@ class Upload:
 
     room: Room
     name: str = "studio upload"
+    every: int = 1
 
     def give(self, inputs: Sequence[Input]) -> Sequence[Answer]:
         answers = []
@@ -114,6 +116,7 @@ class Lineage:
 
     room: Room
     name: str = "studio lineage"
+    every: int = 1
 
     def give(self, inputs: Sequence[Input]) -> Sequence[Answer]:
         return [self.room.ask("POST", "/lineage", files={"file": (written_name(one.name), one.data)}) for one in inputs]
