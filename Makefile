@@ -8,6 +8,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export TOKENIZERS_PARALLELISM := false
+# Some machines set it. Every process would then compile all that it imports, which takes longer than what it is there for.
+unexport PYTHONDONTWRITEBYTECODE
 
 PIP = $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt
 # Says what is fetched, how large it is, and how far it is; pip's own account is longer than a person reads.
@@ -15,16 +17,20 @@ SAY = awk -v all="$$(wc -l < constraints.txt)" '/^Collecting/ { n++ } \
 	/Downloading/ && !/metadata/ { printf "  [package %d of at most %d] %s %s %s\n", n, all, $$2, $$3, $$4; fflush() } \
 	/^Installing collected/ { print "  unpacking"; fflush() } /^(ERROR|Successfully)/ { print substr($$0, 1, 120) }'
 
+# A process a core, each with the tests of whole files.
+TESTS = OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile
+
 .PHONY: demo test test-unit test-gpu lint format types up clean chromium
 
 demo: $(VENV)/.installed
 	$(BIN)/flenwheel demo
 
 test: $(VENV)/.installed-dev chromium lint types
-	$(BIN)/pytest -q
+	$(TESTS) -m "not alone"
+	$(BIN)/pytest -q -m alone
 
 test-unit: $(VENV)/.installed-dev
-	$(BIN)/pytest -q -m "not slow and not gpu"
+	$(TESTS) -m "not slow and not gpu"
 
 test-gpu:
 	$(PYTHON) -m pytest -q -W default -m gpu tests/gpu

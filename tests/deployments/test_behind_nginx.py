@@ -23,7 +23,7 @@ from tests.kit.browser import Reviewer, free_port, until
 from tests.kit.gate_world import open_gate, settings_in
 from tests.kit.prefect_process import serve
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 TOKEN = "a-secret-of-the-team"
 GATE = "mira-t1-gate-a-r1"
 LOGGED_IN = """

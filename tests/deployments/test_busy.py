@@ -8,7 +8,7 @@ import pytest
 from benchmarks.kit.workspace import FINAL, Running
 from flenwheel_core.base.services import load_services
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(900)]
 NAMES = ("ada", "bea", "cleo", "dora", "elsa")
 
 
@@ -29,10 +29,10 @@ def test_five_turns_at_once_reach_their_gates_while_the_studio_is_asked(running:
     try:
         runs = {name: running.schedule(name) for name in NAMES}
         for name in NAMES:
-            running.wait_gate(f"{name}-t1-gate-a-r1", seconds=300)
+            running.wait_gate(f"{name}-t1-gate-a-r1", seconds=400)
         for name in NAMES:
             assert running.answer(f"{name}-t1-gate-a-r1", "stop").accepted
-        ends = {running.wait_state(run, *FINAL, seconds=300).state.type for run in runs.values()}  # type: ignore[union-attr]
+        ends = {running.wait_state(run, *FINAL, seconds=400).state.type for run in runs.values()}  # type: ignore[union-attr]
     finally:
         stop.set()
         asking.join()

@@ -54,7 +54,7 @@ def test_a_turn_survives_a_killed_server_and_every_way_to_answer(running: Runnin
     known = Reviews(running.store).closed(gate_a)
     assert known is not None and resume_gate(running.api, run, known).accepted
 
-    ended = running.wait_state(run, "COMPLETED", "FAILED", "CRASHED", seconds=150)
+    ended = running.wait_state(run, "COMPLETED", "FAILED", "CRASHED", seconds=400)
     assert ended.state is not None and ended.state.type == "COMPLETED", running.worker_log()
     closed = Reviews(running.store).closed(gate_b)
     assert closed is not None and closed.reviewer == "form" and closed.good > 0

@@ -18,7 +18,7 @@ from flenwheel_core.base.services import load_services
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.library.characters import Library
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 TOKEN = "a-secret-of-the-team"
 
 

@@ -10,7 +10,7 @@ from deployments.workspace.reconciler import reconcile
 from flenwheel_core.library.characters import Library
 from flenwheel_core.runner.flow_run import run_processes
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(900)]
 STEPS = 300
 
 

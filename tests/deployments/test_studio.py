@@ -9,7 +9,7 @@ from flenwheel_core.base.services import load_services
 from flenwheel_core.gates.session import Reviews
 from tests.kit.browser import Reviewer, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 
 def test_a_turn_is_started_and_approved_in_the_browser(running: Running, chromium: Browser) -> None:

@@ -23,7 +23,7 @@ from flenwheel_core.library.characters import Library
 from flenwheel_core.requests.train import TrainRequest
 from flows.flywheel1 import run_turn as run_flywheel1
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 
 def world(folder: Path, arm: str) -> World:

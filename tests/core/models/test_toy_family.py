@@ -60,7 +60,6 @@ def mean(store: Store, digest: str) -> tuple[float, ...]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_it_trains_and_draws(settings: Settings, folder: str) -> None:
     store, said = Store(settings.store_url), []
     red = kept(store, "red", "a.png")
@@ -85,7 +84,6 @@ def test_it_trains_and_draws(settings: Settings, folder: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_it_edits_and_its_editor_learns(settings: Settings, folder: str) -> None:
     store, said = Store(settings.store_url), []
     red, blue = kept(store, "red", "a.png"), kept(store, "blue", "b.png")

@@ -265,7 +265,6 @@ def test_a_folder_without_a_readable_picture_makes_no_character(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
 def test_odd_entries_are_one_line_each_and_the_pictures_beside_them_are_read(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

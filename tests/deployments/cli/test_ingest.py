@@ -66,7 +66,6 @@ def test_a_dry_run_shows_pictures_and_captions_and_changes_nothing(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_a_kohya_folder_becomes_the_character_alone(
     capsys: pytest.CaptureFixture[str], kohya: Path, settings: Settings
 ) -> None:

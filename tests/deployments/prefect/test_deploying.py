@@ -135,7 +135,6 @@ def test_what_an_older_version_made_is_all_a_persons() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_values_that_do_not_fit_the_new_form_are_said_to_be_gone(running: Running) -> None:
     def form(kind: str) -> dict[str, object]:
         return {"type": "object", "properties": {"rounds": {"type": kind, "title": "rounds"}}}
@@ -170,7 +169,6 @@ def altered(running: Running, change: Callable[[dict[str, Any]], None]) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_up_keeps_what_people_set_in_the_prefect_interface(running: Running) -> None:
     turn, editor = "/deployments/name/flywheel-1/turn", "/deployments/name/flywheel-2/when-lessons-wait"
     id_ = call(running, "GET", turn)["id"]

@@ -20,7 +20,7 @@ from deployments.prefect.api import USER
 from flenwheel_core.base.ids import Json
 from tests.kit.prefect_process import PrefectServer, serve
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 TOKEN = "a-secret-of-the-team"
 
 

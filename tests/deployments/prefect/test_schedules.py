@@ -8,7 +8,7 @@ import pytest
 from benchmarks.kit.workspace import Running, wait_for
 from flenwheel_core.base.ids import Json
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 
 def test_a_schedule_that_is_on_makes_runs(running: Running) -> None:

@@ -18,7 +18,7 @@ from tests.kit.browser import Reviewer, free_port, until
 from tests.kit.gate_world import draw, settings_in
 from tests.kit.studio_world import Server
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.slow
 PROJECT = Path(__file__).resolve().parents[3]
 
 

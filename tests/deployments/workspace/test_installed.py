@@ -14,7 +14,7 @@ from flenwheel_core.base.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[3]
 BUILD = "import sys; from setuptools.build_meta import build_wheel; build_wheel(sys.argv[1])"
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

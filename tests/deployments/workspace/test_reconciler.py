@@ -15,7 +15,7 @@ from flenwheel_core.runner import flow_run as run_process
 from flenwheel_core.runner.flow_run import living
 from tests.kit.living_runs import process_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 
 def run_in_state(running: Running, state: str, worker: str | None) -> str:

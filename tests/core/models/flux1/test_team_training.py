@@ -29,7 +29,6 @@ def trained(folder: Path, *, gpus: int, batch_size: int) -> TrainResult:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
 def test_a_recipe_for_two_starts_two_and_ends_where_one_ends(tmp_path: Path) -> None:
     alone = trained(tmp_path / "one", gpus=1, batch_size=2)
     shared = trained(tmp_path / "two", gpus=2, batch_size=1)

@@ -32,7 +32,6 @@ def test_the_log_says_which_kernels_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_killed_and_stopped_runs_end_in_the_same_bytes_and_the_lora_draws_what_training_drew(
     settings: Settings, tmp_path: Path
 ) -> None:
