@@ -16,6 +16,8 @@ from flenwheel_core.base.settings import Settings
 BUSY = (408, 429, 502, 503, 504)
 """Answers that are worth another try; sqlite answers 503 when two writers meet."""
 PATIENCE_SECONDS = 8.0
+STARTING_PATIENCE_SECONDS = 180.0
+"""While a workspace starts, all its processes load at once, and a server on a slow or busy machine answers late."""
 PAGE = 200
 """Runs that the server gives at once, at most."""
 USER = "flenwheel"

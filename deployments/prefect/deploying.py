@@ -15,7 +15,7 @@ from typing import Any, cast
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from deployments.prefect.api import PrefectApi
+from deployments.prefect.api import STARTING_PATIENCE_SECONDS, PrefectApi
 from deployments.prefect.project import DEPLOYMENTS, PROJECT
 from flenwheel_core.base.document import Document
 from flenwheel_core.base.errors import FlenwheelError, NotFoundError, ServerError
@@ -314,7 +314,8 @@ def main(file: Path) -> None:
     settings = Settings()
     token = settings.token.get_secret_value() if settings.token is not None else None
     try:
-        lines = deploy(PrefectApi(os.environ["PREFECT_API_URL"], token), settings.root, read_program(file))
+        api = PrefectApi(os.environ["PREFECT_API_URL"], token, patience_seconds=STARTING_PATIENCE_SECONDS)
+        lines = deploy(api, settings.root, read_program(file))
     except FlenwheelError as error:
         sys.exit(error.message)
     print("\n".join(lines))

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 
 from deployments.access.door import check_binding
-from deployments.prefect.api import PrefectApi
+from deployments.prefect.api import STARTING_PATIENCE_SECONDS, PrefectApi
 from deployments.prefect.deploying import AS_IT_WAS, MADE
 from deployments.prefect.project import PROJECT
 from deployments.workspace import environment
@@ -56,6 +56,7 @@ class Workspace:
         self.services = self._services()
         token = settings.token.get_secret_value() if settings.token else None
         self.api = PrefectApi(self.services.api_url, token)
+        self._patient_api = PrefectApi(self.services.api_url, token, patience_seconds=STARTING_PATIENCE_SECONDS)
 
     def _child(self, name: str, command: list[str]) -> Child:
         variables = environment.service_environment(self.settings, self._port)
@@ -79,9 +80,9 @@ class Workspace:
         self.server.start()
         self.studio.start()
         self.server.wait_until(self.api.healthy, START_SECONDS)
-        self.api.ensure_limit(self.settings.slot_limit, 1)
+        self._patient_api.ensure_limit(self.settings.slot_limit, 1)
         self._ensure_pool()
-        for line in take_up_again(self.api, self.settings):
+        for line in take_up_again(self._patient_api, self.settings):
             self._say(line)
         self.worker.start()
         self._deploy()
@@ -92,8 +93,8 @@ class Workspace:
 
     def _ensure_pool(self) -> None:
         """The worker fills in the pool's template; made here, the worker and the deployments start side by side."""
-        if self.api.send("GET", f"/work_pools/{environment.POOL}").status_code == 404:
-            self.api.send("POST", "/work_pools/", {"name": environment.POOL, "type": "process"})
+        if self._patient_api.send("GET", f"/work_pools/{environment.POOL}").status_code == 404:
+            self._patient_api.send("POST", "/work_pools/", {"name": environment.POOL, "type": "process"})
 
     def _studio_answers(self) -> bool:
         try:

@@ -1,7 +1,11 @@
 """What a person set in the Prefect interface outlives `flenwheel up`; the program's own changes arrive beside it."""
 
+import os
 import subprocess
+import threading
+import time
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -10,6 +14,7 @@ import pytest
 import yaml
 
 from benchmarks.kit.workspace import Running
+from deployments.prefect.api import PATIENCE_SECONDS
 from deployments.prefect.deploying import (
     ProgramDeployment,
     ProgramSchedule,
@@ -215,3 +220,36 @@ def test_up_keeps_what_people_set_in_the_prefect_interface(running: Running) -> 
         for one in call(running, "GET", turn)["schedules"]:
             call(running, "PATCH", f"/deployments/{id_}/schedules/{one['id']}", {"active": False})
         call(running, "PATCH", f"/deployments/{id_}", {"parameters": {"character": ""}})
+
+
+@pytest.mark.slow
+def test_a_server_that_answers_late_while_everything_starts_is_waited_for(tmp_path: Path) -> None:
+    began: list[float] = []
+
+    class Busy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            began.append(time.monotonic())
+            self.send_response(503 if began[-1] < began[0] + PATIENCE_SECONDS + 2 else 418)
+            self.end_headers()
+
+        do_POST = do_GET  # noqa: N815 - the library's name
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Busy)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    variables = {
+        **os.environ,
+        "PREFECT_API_URL": f"http://127.0.0.1:{server.server_port}",
+        "FLENWHEEL_WORKSPACE": str(tmp_path),
+        "PYTHONPATH": str(PROJECT),
+    }
+    done = subprocess.run(
+        deploy_command(), env=variables, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=100
+    )
+    server.shutdown()
+    thread.join()
+    server.server_close()
+    assert done.returncode == 1 and "answered 418" in done.stderr, done.stderr
