@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -43,6 +43,7 @@ PARTS = {
     "lessons": "benchmarks.system.first_contact_lessons:Lessons",
     "recipes": "benchmarks.system.first_contact_recipes:Recipes",
     "settings": "benchmarks.system.first_contact_settings:SettingsFiles",
+    "loras": "benchmarks.system.first_contact_loras:Loras",
 }
 COMMAND_SECONDS = 1800
 """A command that takes longer hangs: it reads hundreds of inputs, on a machine that may do much else."""
@@ -102,13 +103,19 @@ class Room:
 
     def command_here(self, *arguments: str, folder: Path | None = None) -> "subprocess.CompletedProcess[str] | None":
         """The same in this process, by the entry that the `flenwheel` command calls."""
+        return self.here(lambda: command_line(list(arguments)), folder)
+
+    def here(
+        self, call: Callable[[], int | None], folder: Path | None = None
+    ) -> "subprocess.CompletedProcess[str] | None":
+        """What an entry of the program says and ends with, called in this process; None if it did not end in time."""
         code, said = 0, io.StringIO()
         standing, here = dict(os.environ), Path.cwd()
         os.environ |= self._variables()
         os.chdir(folder or self.folder)
         try:
             with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), _alarm(ANSWER_SECONDS):
-                command_line(list(arguments))
+                code = call() or 0
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 1
         except _Hangs:
@@ -120,7 +127,7 @@ class Room:
             os.chdir(here)
             os.environ.clear()
             os.environ.update(standing)
-        return subprocess.CompletedProcess(arguments, code, said.getvalue(), "")
+        return subprocess.CompletedProcess((), code, said.getvalue(), "")
 
     def _variables(self) -> dict[str, str]:
         return {"FLENWHEEL_WORKSPACE": str(self.settings.root), "FLENWHEEL_GPU": "cpu"}
