@@ -115,7 +115,8 @@ class Turn:
         facts = CharacterFacts(sources=result.sources, fingerprint=result.fingerprint)
         self.library.freeze_facts(self.character.name, facts)
         records = self.store.get_images(result.sources)
-        self.add_to_pool([self.entry(record, record.caption, gate=None) for record in records])
+        entries = [self.entry(record, record.caption, gate=None) for record in records]
+        self.library.add_sources_to_pool(self.character.name, entries)
 
     def entry(self, record: ImageRecord, caption: str | None, *, gate: str | None) -> PoolEntry:
         """A picture on its way into the pool. A caption that a person typed at a gate is learned as a given one is."""

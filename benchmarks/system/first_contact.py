@@ -45,6 +45,16 @@ PARTS = {
     "settings": "benchmarks.system.first_contact_settings:SettingsFiles",
     "loras": "benchmarks.system.first_contact_loras:Loras",
 }
+INPUTS = {
+    "pictures": 1200,
+    "bodies": 6000,
+    "captions": 900,
+    "lessons": 500,
+    "recipes": 500,
+    "settings": 700,
+    "loras": 400,
+}
+"""How many of each are made if nobody says; every door of a part gets them."""
 COMMAND_SECONDS = 1800
 """A command that takes longer hangs: it reads hundreds of inputs, on a machine that may do much else."""
 ANSWER_SECONDS = 120
@@ -231,14 +241,14 @@ def main() -> int:
     """Measures each part, and brings its rows in results/first_contact.json up to date."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--part", choices=tuple(PARTS), action="append", help="only this part; may be given again")
-    parser.add_argument("--inputs", type=int, default=3000, help="inputs of each part")
+    parser.add_argument("--inputs", type=int, help="inputs of each part; see INPUTS")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the result files")
     arguments = parser.parse_args()
     rows: list[Row] = []
     for name in arguments.part or PARTS:
         with tempfile.TemporaryDirectory(prefix="first-contact-") as folder:
-            measured = measure(name, arguments.inputs, arguments.seed, Path(folder))
+            measured = measure(name, arguments.inputs or INPUTS[name], arguments.seed, Path(folder))
         print(merge_rows(measured, folder=arguments.out, instead=partial(_is_of, name)))
         rows += measured
     found = {fault: sum(int(row[f"{fault}s"] or 0) for row in rows) for fault in FAULTS}

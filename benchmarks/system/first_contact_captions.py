@@ -17,7 +17,7 @@ from flenwheel_core.base.plain_text import decode_text, one_line
 
 PICTURES = ("01.png", "02.png", "train/03.png")
 SIDE_PX = 100
-PROCESS_EVERY = 40
+PROCESS_EVERY = 20
 WORDS = (
     "a person at night",
     "[trigger] sitting on a chair",

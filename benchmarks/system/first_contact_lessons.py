@@ -13,7 +13,7 @@ from benchmarks.system.first_contact_texts import DAMAGE, Random
 
 PAIRS = ("001", "002")
 SIDE_PX = 64
-PROCESS_EVERY = 30
+PROCESS_EVERY = 20
 PROMPTS = (
     "turn left",
     "a red hat\u2028smiling",

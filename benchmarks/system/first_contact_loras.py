@@ -24,7 +24,7 @@ from flenwheel_core.requests.generate import GenerateRequest
 from flenwheel_core.runner.worker import main as stage_worker
 from flenwheel_core.store import Store
 
-PROCESS_EVERY = 60
+PROCESS_EVERY = 20
 MODULES, RANK = 4, 2
 REFUSED = 202
 """Exit code of a stage whose input will not do."""

@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.system.first_contact import Answer, Door, Input, Room
-from benchmarks.system.first_contact_commands import both, refused_in_words
+from benchmarks.system.first_contact_commands import Command, both, refused_in_words
 from benchmarks.system.first_contact_texts import DAMAGE, Random
 from flenwheel_core.recipes.loading import list_recipes
 
-PROCESS_EVERY = 40
+PROCESS_EVERY = 20
+PLAN_EVERY = 5
+"""A plan looks at every model of a recipe: a second each."""
 ODD_VALUES = (
     "true",
     "-1",
@@ -93,8 +95,8 @@ class Recipes:
 
         return (
             *both(room, "flenwheel recipe check", lay, judged, PROCESS_EVERY),
-            both(room, "flenwheel recipe diff", lay_diff, judged_words, PROCESS_EVERY)[0],
-            both(room, "flenwheel plan", lay_plan, judged_words, PROCESS_EVERY)[0],
+            Command(room, "flenwheel recipe diff", lay_diff, judged_words),
+            Command(room, "flenwheel plan", lay_plan, judged_words, every=PLAN_EVERY),
         )
 
 

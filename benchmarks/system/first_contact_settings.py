@@ -9,7 +9,7 @@ from benchmarks.system.first_contact import Answer, Door, Input, Room
 from benchmarks.system.first_contact_commands import both, refused_in_words
 from benchmarks.system.first_contact_texts import DAMAGE, Random
 
-PROCESS_EVERY = 30
+PROCESS_EVERY = 20
 NAMES = (
     "author",
     "slot",

@@ -18,6 +18,7 @@ from flenwheel_core.images.names import printable_path
 from flenwheel_core.library.turn_numbers import Look, TurnOpened, claim_number, opened_turns
 from flenwheel_core.requests.ingest import IngestRequest, SourceFile
 from flenwheel_core.store import Journal, Store
+from flenwheel_core.store.pictures import picture_content
 
 
 class Character(Document):
@@ -293,6 +294,22 @@ class Library:
         known = {entry.image.digest for entry in self.pool(character)}
         fresh = {entry.image.digest: entry for entry in entries if entry.image.digest not in known}
         self.store.journal(f"characters/{character}/pool", PoolEntry).extend(list(fresh.values()))
+
+    def add_sources_to_pool(self, character: str, entries: "tuple[PoolEntry, ...] | list[PoolEntry]") -> None:
+        """Adds sources whose picture is not in the pool yet. The digest of a stored picture counts the request that read it, so that the
+        same picture has another one when files were added since: it stays the one that it was, with its newest caption."""
+        pool = self.pool(character)
+        known = {entry.image.digest for entry in pool}
+        unknown = [entry for entry in entries if entry.image.digest not in known]
+        standing = {picture_content(self.store, entry.image.digest): entry for entry in pool if entry.real and unknown}
+        lines = []
+        for entry in unknown:
+            same = standing.get(picture_content(self.store, entry.image.digest)) if standing else None
+            if same is None:
+                lines.append(entry)
+            elif same.caption != entry.caption:
+                lines.append(same.model_copy(update={"caption": entry.caption}))
+        self.store.journal(f"characters/{character}/pool", PoolEntry).extend(lines)
 
     def pool(self, character: str) -> list[PoolEntry]:
         """The training pool: sources, good enriched images and pristine synthetic ones."""

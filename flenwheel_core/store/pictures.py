@@ -3,6 +3,7 @@
 import io
 from typing import TYPE_CHECKING
 
+from flenwheel_core.base.ids import digest_bytes
 from flenwheel_core.documents.images import ImageRecord
 
 if TYPE_CHECKING:
@@ -39,6 +40,12 @@ def load_picture(store: "Store", digest: str) -> "Image":
 
     with Image.open(io.BytesIO(store.get_blob(digest))) as image:
         return image.convert("RGB")
+
+
+def picture_content(store: "Store", digest: str) -> str:
+    """What a stored picture shows, as a digest: its size and pixels, whatever its text chunks say."""
+    image = load_picture(store, digest)
+    return digest_bytes(f"{image.width}x{image.height} ".encode() + image.tobytes())
 
 
 def carries_facts(data: bytes) -> bool:

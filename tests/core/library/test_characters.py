@@ -4,6 +4,7 @@ import threading
 from datetime import UTC, datetime
 
 import pytest
+from PIL import Image
 
 from flenwheel_core.base.errors import InputError, NotFoundError
 from flenwheel_core.base.settings import Settings
@@ -21,6 +22,7 @@ from flenwheel_core.library.characters import (
 from flenwheel_core.recipes.screening import IngestRecipe
 from flenwheel_core.requests.ingest import IngestRequest, SourceFile
 from flenwheel_core.store import Store
+from flenwheel_core.store.pictures import save_picture
 
 ZERO = "0" * 64
 
@@ -134,6 +136,30 @@ def test_the_pool_only_grows_and_holds_each_picture_once(library: Library) -> No
     library.add_to_pool("mira", [entry(1), entry(2)])
     library.add_to_pool("mira", [entry(2), entry(3), entry(3)])
     assert [line.image.item for line in library.pool("mira")] == ["1.png", "2.png", "3.png"]
+
+
+def test_a_source_that_is_read_again_stays_the_one_it_was_with_its_newest_caption(library: Library) -> None:
+    """Files that were added since make another request, which the stored pictures name in their text."""
+
+    def read(request: str, *captions: str) -> list[PoolEntry]:
+        found = []
+        for number, caption in enumerate(captions):
+            record = entry(number).image.model_copy(update={"request": request * 64})
+            kept = save_picture(library.store, Image.new("RGB", (8, 8), (number, 0, 0)), record)
+            found.append(PoolEntry(image=kept, caption=caption, real=True, turn=1, gate=None))
+        return found
+
+    first, second = read("a", "one", "two"), read("b", "one", "two, better", "three")
+    library.add_sources_to_pool("mira", first)
+    for _ in range(2):  # a replay adds nothing
+        library.add_sources_to_pool("mira", second)
+    wanted = {
+        first[0].image.digest: "one",
+        first[1].image.digest: "two, better",
+        second[2].image.digest: "three",
+    }
+    assert {line.image.digest: line.caption for line in library.pool("mira")} == wanted
+    assert len(list(library.store.journal("characters/mira/pool", PoolEntry).read())) == 4
 
 
 def test_the_champion_of_a_turn_is_the_one_before_it(library: Library) -> None:
