@@ -5,7 +5,7 @@ Whatever comes in must be taken or refused in words. Counted, and to be zero: st
 answer in time, and inputs that vanish without a word. The exit code is 1 if any was found.
 
 Most inputs of the command line go through its own entry (`deployments.cli.app.main`) in this one process, because a new process takes a
-thousand times as long as most answers; doors called "process" give every so many of them to a process of its own.
+thousand times as long as most answers; doors called "process" give some of them to a process of its own each (`--processes`).
 
 A part is a kind of input with its doors: a module with a class like `Pictures` in `first_contact_pictures`, and a line in PARTS.
 """
@@ -180,7 +180,7 @@ class Door(Protocol):
 
     name: str
     every: int
-    """It takes one input of so many."""
+    """It takes one input of so many; 0: only as many as processes are asked for, because each starts one."""
 
     def give(self, inputs: Sequence[Input]) -> Sequence[Answer]: ...
 
@@ -204,14 +204,14 @@ def command_fault(done: "subprocess.CompletedProcess[str] | None") -> Answer | N
     return None
 
 
-def measure(name: str, count: int, seed: int, folder: Path) -> list[Row]:
+def measure(name: str, count: int, seed: int, processes: int, folder: Path) -> list[Row]:
     """A row a door."""
     module, _, kind = PARTS[name].partition(":")
     part: Part = getattr(importlib.import_module(module), kind)()
     everything = part.inputs(count, seed)
     rows: list[Row] = []
     for door in part.doors(Room(folder)):
-        inputs = everything[:: door.every]
+        inputs = everything[:: door.every or max(1, len(everything) // processes)]
         began = time.monotonic()
         answers = door.give(inputs)
         seconds = time.monotonic() - began
@@ -243,12 +243,15 @@ def main() -> int:
     parser.add_argument("--part", choices=tuple(PARTS), action="append", help="only this part; may be given again")
     parser.add_argument("--inputs", type=int, help="inputs of each part; see INPUTS")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=40, help="commands of each part in a process of their own")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the result files")
     arguments = parser.parse_args()
     rows: list[Row] = []
     for name in arguments.part or PARTS:
         with tempfile.TemporaryDirectory(prefix="first-contact-") as folder:
-            measured = measure(name, arguments.inputs or INPUTS[name], arguments.seed, Path(folder))
+            measured = measure(
+                name, arguments.inputs or INPUTS[name], arguments.seed, arguments.processes, Path(folder)
+            )
         print(merge_rows(measured, folder=arguments.out, instead=partial(_is_of, name)))
         rows += measured
     found = {fault: sum(int(row[f"{fault}s"] or 0) for row in rows) for fault in FAULTS}

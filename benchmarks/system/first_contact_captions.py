@@ -17,7 +17,6 @@ from flenwheel_core.base.plain_text import decode_text, one_line
 
 PICTURES = ("01.png", "02.png", "train/03.png")
 SIDE_PX = 100
-PROCESS_EVERY = 20
 WORDS = (
     "a person at night",
     "[trigger] sitting on a chair",
@@ -91,7 +90,7 @@ class Captions:
             (folder / "set" / one.name).write_bytes(one.data)
             return "ingest", "mira", "set", "--recipe", "nano", "--kind", "subject", "--dry-run"
 
-        return (*both(room, "flenwheel ingest --dry-run", lay, judged, PROCESS_EVERY), Sorted(room))
+        return (*both(room, "flenwheel ingest --dry-run", lay, judged), Sorted(room))
 
 
 def judged(one: Input, said: str, code: int) -> Answer:

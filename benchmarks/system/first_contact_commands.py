@@ -41,11 +41,11 @@ class Command:
         return self.judge(one, done.stdout + done.stderr, done.returncode)
 
 
-def both(room: Room, name: str, lay: Lay, judge: Judge, every: int) -> tuple[Command, Command]:
+def both(room: Room, name: str, lay: Lay, judge: Judge) -> tuple[Command, Command]:
     """A command in this process for every input, and in a process of its own for some."""
     return (
         Command(room, name, lay, judge),
-        Command(room, f"{name}, process", lay, judge, every=every, own_process=True),
+        Command(room, f"{name}, process", lay, judge, every=0, own_process=True),
     )
 
 

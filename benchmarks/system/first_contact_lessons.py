@@ -13,7 +13,6 @@ from benchmarks.system.first_contact_texts import DAMAGE, Random
 
 PAIRS = ("001", "002")
 SIDE_PX = 64
-PROCESS_EVERY = 20
 PROMPTS = (
     "turn left",
     "a red hat\u2028smiling",
@@ -69,7 +68,7 @@ class Lessons:
             (folder / "set" / one.name).write_bytes(one.data)
             return "editor", "import-triplets", "set", "--character", "mira"
 
-        return both(room, "flenwheel editor import-triplets", lay, judged, PROCESS_EVERY)
+        return both(room, "flenwheel editor import-triplets", lay, judged)
 
 
 def judged(one: Input, said: str, code: int) -> Answer:

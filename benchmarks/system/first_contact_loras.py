@@ -24,7 +24,6 @@ from flenwheel_core.requests.generate import GenerateRequest
 from flenwheel_core.runner.worker import main as stage_worker
 from flenwheel_core.store import Store
 
-PROCESS_EVERY = 20
 MODULES, RANK = 4, 2
 REFUSED = 202
 """Exit code of a stage whose input will not do."""
@@ -96,7 +95,7 @@ class Loras:
             (folder / "mine.toml").write_text(text.replace("[enrich]\n", named, 1))
             return "recipe", "check", "mine.toml"
 
-        return (*both(room, "flenwheel recipe check", lay, judged, PROCESS_EVERY), Stage(room))
+        return (*both(room, "flenwheel recipe check", lay, judged), Stage(room))
 
 
 @dataclass

@@ -222,7 +222,7 @@ def standing(running: Running, studio: str) -> dict[str, Json]:
     found["states"] = sorted(f"{run.id} {run.state.type if run.state else ''}" for run in running.api.runs())
     reviews = Reviews(running.store)
     found["decisions"] = {gate: len(list(reviews.journal(gate).read())) for gate in reviews.gates()}
-    found["characters"] = [one.name for one in Library(running.store).characters()]
+    found["characters"] = list(Library(running.store).characters())
     found["session"] = httpx.get(f"{studio}/api/v1/session").status_code
     return found
 

@@ -11,7 +11,6 @@ from benchmarks.system.first_contact_commands import Command, both, refused_in_w
 from benchmarks.system.first_contact_texts import DAMAGE, Random
 from flenwheel_core.recipes.loading import list_recipes
 
-PROCESS_EVERY = 20
 PLAN_EVERY = 5
 """A plan looks at every model of a recipe: a second each."""
 ODD_VALUES = (
@@ -94,7 +93,7 @@ class Recipes:
             return "plan", one.name, "--card", "24"
 
         return (
-            *both(room, "flenwheel recipe check", lay, judged, PROCESS_EVERY),
+            *both(room, "flenwheel recipe check", lay, judged),
             Command(room, "flenwheel recipe diff", lay_diff, judged_words),
             Command(room, "flenwheel plan", lay_plan, judged_words, every=PLAN_EVERY),
         )

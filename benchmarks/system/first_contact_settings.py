@@ -9,7 +9,6 @@ from benchmarks.system.first_contact import Answer, Door, Input, Room
 from benchmarks.system.first_contact_commands import both, refused_in_words
 from benchmarks.system.first_contact_texts import DAMAGE, Random
 
-PROCESS_EVERY = 20
 NAMES = (
     "author",
     "slot",
@@ -99,7 +98,7 @@ class SettingsFiles:
             (folder / one.name).write_bytes(one.data)
             return ("status",)
 
-        return both(room, "flenwheel status", lay, judged, PROCESS_EVERY)
+        return both(room, "flenwheel status", lay, judged)
 
 
 def judged(one: Input, said: str, code: int) -> Answer:

@@ -133,8 +133,8 @@ def test_people_log_in_decide_and_look_at_runs_through_the_proxy(
 
             asked: list[str] = []
             page.on("request", lambda request: asked.append(request.url))
-            page.goto(f"https://prefect.test:{proxy.port}/deployments", wait_until="networkidle")
-            assert any("/api/" in url for url in asked)
+            with page.expect_request(lambda request: "/api/" in request.url, timeout=120_000):
+                page.goto(f"https://prefect.test:{proxy.port}/deployments")
             assert all(url.startswith(f"https://prefect.test:{proxy.port}/") for url in asked if "/api" in url), asked
             secret = base64.b64encode(f"{USER}:{TOKEN}".encode()).decode()
             path = f"/api/deployments/{server.deployment}/create_flow_run"
