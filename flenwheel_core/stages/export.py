@@ -28,9 +28,11 @@ def export(request: ExportRequest, context: StageContext) -> ExportResult:
     for layout, entry in ({} if family is None else family.lora_layouts).items():
         try:
             files[f"{stem}.{layout}.safetensors"] = load_entry(entry)(files[f"{stem}.safetensors"])
-            other_file = f"`{stem}.{layout}.safetensors` is the same LoRA in the layout of {layout}'s trainer, for ComfyUI and other tools."
+            other_file = (
+                f"`{stem}.{layout}.safetensors` is the same LoRA in {layout}'s layout, for ComfyUI and other tools."
+            )
         except InputError as error:
-            other_file = f"There is no file in the layout of {layout}'s trainer. {error.what} {error.why}"
+            other_file = f"There is no file in {layout}'s layout. {error.what} {error.why}"
             context.progress.note(other_file)
     cover = request.grid or (request.samples[-1].image if request.samples else None)
     if cover is not None:

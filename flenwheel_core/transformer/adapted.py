@@ -1,13 +1,17 @@
 """A fast transformer with a LoRA on it, new or trained."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
+from flenwheel_core.adapters.lora_reading import WornLora
 from flenwheel_core.adapters.peft_adapter import AdaptedTransformer, start_a
+from flenwheel_core.adapters.stacked import summed_ranks
+from flenwheel_core.base.errors import InputError
 from flenwheel_core.base.ids import Json
 from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.kernels.frozen_weights import FrozenWeight, Storage, tensors_of, weight_of
+from flenwheel_core.recipes.train import LoraRecipe
 from flenwheel_core.transformer.fast import FastTransformer, FrozenStore
 
 
@@ -45,3 +49,31 @@ def kept_on_disk(cache: TensorCache, *, revision: str, device: torch.device, dty
         return weight_of({part: tensor.to(device) for part, tensor in found.items()})
 
     return keep
+
+
+def covers(names: tuple[str, ...], ranks: Mapping[str, int], recipe: LoraRecipe) -> bool:
+    """True if a fast transformer, whose blocks' linears end in `names`, can have this adapter."""
+    inside = all("transformer_blocks." in name and name.endswith(names) for name in ranks)
+    return inside and not recipe.dora and recipe.dropout == 0
+
+
+def require_covered(names: tuple[str, ...], loras: Sequence[WornLora]) -> None:
+    """Raises InputError for LoRAs that quantised weights cannot be combined with: found by names, before anything loads."""
+    for lora in loras:
+        if lora.is_dora:
+            what, why = (
+                "is a DoRA, which quantised weights cannot be combined with",
+                "It needs the norms of the full weights.",
+            )
+        elif not covers(names, summed_ranks([lora]), LoraRecipe()):
+            what, why = (
+                "changes modules that quantised weights cannot be combined with",
+                "They are modulation or embedders.",
+            )
+        else:
+            continue
+        raise InputError(
+            f"{lora.name} {what}.",
+            why=why,
+            remedy="Generate on a card of 30 GiB or more, or retrain a LoRA on attention and mlp.",
+        )

@@ -1,6 +1,6 @@
 """Transformer blocks as functions of tensors, for training speed: two streams joined in attention, and one stream.
 
-The same arithmetic as diffusers' FluxTransformerBlock and FluxSingleTransformerBlock, with linears that share an input
+The same arithmetic as diffusers' FluxTransformerBlock and FluxSingleTransformerBlock (and FLUX.2's), with linears that share an input
 fused, adapters grouped, and modulation given from outside (it does not depend on trained weights). All blocks of a kind
 share one compiled function, because weights come in as arguments. Equality with diffusers is tested.
 """
@@ -60,6 +60,8 @@ class BlockOptions(NamedTuple):
     """Norm, modulation and quantising by the card's own kernel."""
     gelu_kernel: bool = False
     """GELU and quantising by the card's own kernel."""
+    gated: bool = False
+    """MLPs bend by SwiGLU, as FLUX.2's do; else by GELU."""
 
 
 def block_options(heads: int, device: torch.device, *, cudnn: bool, compact: bool) -> BlockOptions:
@@ -97,11 +99,11 @@ def double_block(
 
     picture = picture + gate * plain_linear(picture_y, w.out, options)
     hidden = modulated_linear(picture, shift_mlp, scale_mlp, w.up, options)
-    picture = picture + gate_mlp * gelu_linear(None, hidden, w.down, options)
+    picture = picture + gate_mlp * bent_linear(None, hidden, w.down, options)
 
     text = text + t_gate * plain_linear(text_y, w.text_out, options)
     hidden = modulated_linear(text, t_shift_mlp, t_scale_mlp, w.text_up, options)
-    text = text + t_gate_mlp * gelu_linear(None, hidden, w.text_down, options)
+    text = text + t_gate_mlp * bent_linear(None, hidden, w.text_down, options)
     return picture, text
 
 
@@ -116,7 +118,12 @@ def single_block(
     y = attention(
         *joint_heads((stream,), rope, options.heads, kernel=options.heads_kernel), cudnn=options.cudnn
     ).flatten(2)
-    return x + gate * gelu_linear(y, both[..., 3 * width :], w.out, options)
+    return x + gate * bent_linear(y, both[..., 3 * width :], w.out, options)
+
+
+def bent_linear(before: torch.Tensor | None, pre: torch.Tensor, linear: Linear, options: BlockOptions) -> torch.Tensor:
+    """The linear of `before` (if any) and of `pre` after the MLP's own bend, side by side."""
+    return (swiglu_linear if options.gated else gelu_linear)(before, pre, linear, options)
 
 
 def gelu_linear(before: torch.Tensor | None, pre: torch.Tensor, linear: Linear, options: BlockOptions) -> torch.Tensor:

@@ -43,22 +43,6 @@ def tiny_inputs(batch: int = 2, rows: int = 3, columns: int = 4) -> dict[str, to
     }
 
 
-class StateSource:
-    """The weights of a module, as FastFlux asks for them."""
-
-    def __init__(self, module: torch.nn.Module) -> None:
-        self._state = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-
-    def tensor(self, name: str) -> torch.Tensor:
-        return self._state[name]
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        return tuple(self._state[name].shape)
-
-    def has(self, name: str) -> bool:
-        return name in self._state
-
-
 def trained(recipe: LoraRecipe) -> AdaptedTransformer:
     adapted = put_on(tiny_transformer(), recipe, seed=3)
     generator = torch.Generator().manual_seed(4)

@@ -10,12 +10,11 @@ from flenwheel_core.adapters.lora_reading import WornLora
 from flenwheel_core.adapters.peft_adapter import AdaptedTransformer, adapt_by_peft, adapter_scales, linear_names
 from flenwheel_core.adapters.stacked import fill_stacked, summed_ranks
 from flenwheel_core.adapters.targets import TargetNames, lora_ranks
-from flenwheel_core.base.errors import InputError
 from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.models.flux1.fast import FAST_NAMES, FastFlux
 from flenwheel_core.models.flux1.loading import FluxModel
 from flenwheel_core.recipes.train import LoraRecipe
-from flenwheel_core.transformer.adapted import kept_on_disk, start_matrices, with_lora
+from flenwheel_core.transformer.adapted import covers, kept_on_disk, require_covered, start_matrices, with_lora
 from flenwheel_core.transformer.plan import AdapterPlan, FastPlan
 from flenwheel_core.transformer.shell import linear_shapes, transformer_config
 from flenwheel_core.transformer.sources import FolderSource
@@ -54,8 +53,7 @@ def put_on(transformer: "FluxTransformer2DModel", recipe: LoraRecipe, *, seed: i
 
 def can_be_fast(ranks: Mapping[str, int], recipe: LoraRecipe) -> bool:
     """True if FastFlux covers this adapter."""
-    covered = all("transformer_blocks." in name and name.endswith(FAST_NAMES) for name in ranks)
-    return covered and not recipe.dora and recipe.dropout == 0
+    return covers(FAST_NAMES, ranks, recipe)
 
 
 def adapt_fast(
@@ -100,21 +98,4 @@ def load_with_loras(
 
 def require_fast(loras: Sequence[WornLora]) -> None:
     """Raises InputError for LoRAs that quantised weights cannot be combined with: found by names, before anything loads."""
-    for lora in loras:
-        if lora.is_dora:
-            what, why = (
-                "is a DoRA, which quantised weights cannot be combined with",
-                "It needs the norms of the full weights.",
-            )
-        elif not can_be_fast(summed_ranks([lora]), LoraRecipe()):
-            what, why = (
-                "changes modules that quantised weights cannot be combined with",
-                "They are modulation or embedders.",
-            )
-        else:
-            continue
-        raise InputError(
-            f"{lora.name} {what}.",
-            why=why,
-            remedy="Generate on a card of 30 GiB or more, or retrain a LoRA on attention and mlp.",
-        )
+    require_covered(FAST_NAMES, loras)

@@ -46,4 +46,4 @@ def test_the_file_for_other_tools_is_there_or_the_card_says_why_not(
     files = {file.name: file.digest for file in export(request, context).files}
     card = store.get_blob(files["README.md"]).decode()
     assert ("mira-v1.kohya.safetensors" in files) == kohya == ("mira-v1.kohya.safetensors" in card)
-    assert kohya or ("There is no file in the layout of kohya's trainer" in card and "magnitudes" in notes[0].text)
+    assert kohya or ("There is no file in kohya's layout" in card and "magnitudes" in notes[0].text)

@@ -8,7 +8,8 @@ from flenwheel_core.models.flux1.adapter import TARGETS, put_on
 from flenwheel_core.models.flux1.fast import FastFlux
 from flenwheel_core.recipes.train import LoraRecipe
 from flenwheel_core.transformer.plan import AdapterPlan, FastPlan
-from tests.kit.tiny_flux import CONFIG, StateSource, tiny_inputs, tiny_transformer
+from tests.kit.state_source import StateSource
+from tests.kit.tiny_flux import CONFIG, tiny_inputs, tiny_transformer
 
 RECIPE = LoraRecipe(rank=4, alpha=8.0, exclude=("*.attn.to_k",), block_ranks={"single:1": 8})
 

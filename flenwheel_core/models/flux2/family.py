@@ -1,0 +1,12 @@
+"""FLUX.2 klein: a base that draws and an editor in one model; the trainers of its LoRAs."""
+
+from flenwheel_core.models.family import Family
+
+_HERE = "flenwheel_core.models.flux2"
+FAMILY = Family(
+    name="FLUX.2",
+    classes=("Flux2KleinPipeline",),
+    lora_layouts={"comfyui": f"{_HERE}.bfl_layout:to_bfl"},
+    card_tag="flux2",
+    architectures=("flux-2-klein/lora",),
+)
