@@ -3,6 +3,10 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 MAX_RATIO = 2.5
 
@@ -56,3 +60,14 @@ def bucket_report(placements: Sequence[Placement]) -> str:
     counts = Counter(p.bucket for p in placements)
     worst = {b: max(p.cropped_share for p in placements if p.bucket == b) for b in counts}
     return ", ".join(f"{count} in {bucket} (at most {worst[bucket]:.0%} cut)" for bucket, count in counts.most_common())
+
+
+def fit(image: "Image", placement: Placement) -> "Image":
+    """`image` scaled, and cut from its centre, to its bucket."""
+    from PIL.Image import Resampling
+
+    if image.size != placement.scaled:
+        image = image.resize(placement.scaled, Resampling.LANCZOS)
+    left = (placement.scaled[0] - placement.width) // 2
+    top = (placement.scaled[1] - placement.height) // 2
+    return image.crop((left, top, left + placement.width, top + placement.height))

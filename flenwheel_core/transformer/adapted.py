@@ -57,6 +57,11 @@ def covers(names: tuple[str, ...], ranks: Mapping[str, int], recipe: LoraRecipe)
     return inside and not recipe.dora and recipe.dropout == 0
 
 
+def is_covered(names: tuple[str, ...], lora: WornLora) -> bool:
+    """True if a fast transformer, whose blocks' linears end in `names`, can wear this LoRA."""
+    return not lora.is_dora and covers(names, summed_ranks([lora]), LoraRecipe())
+
+
 def require_covered(names: tuple[str, ...], loras: Sequence[WornLora]) -> None:
     """Raises InputError for LoRAs that quantised weights cannot be combined with: found by names, before anything loads."""
     for lora in loras:
@@ -65,7 +70,7 @@ def require_covered(names: tuple[str, ...], loras: Sequence[WornLora]) -> None:
                 "is a DoRA, which quantised weights cannot be combined with",
                 "It needs the norms of the full weights.",
             )
-        elif not covers(names, summed_ranks([lora]), LoraRecipe()):
+        elif not is_covered(names, lora):
             what, why = (
                 "changes modules that quantised weights cannot be combined with",
                 "They are modulation or embedders.",

@@ -1,6 +1,6 @@
 """Captions and pictures as FLUX sees them, kept on disk by the digest of what they were made from."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,11 +9,12 @@ import torch
 from PIL import Image
 
 from flenwheel_core.base.ids import Json
+from flenwheel_core.engine.placed_pictures import PlacedPicture
 from flenwheel_core.engine.tensor_cache import TensorCache
-from flenwheel_core.images.buckets import Placement
+from flenwheel_core.images.buckets import Placement, fit
 from flenwheel_core.memory.card import free_memory
 from flenwheel_core.models.flux1.loading import FluxModel, TextFormat
-from flenwheel_core.models.flux1.packing import PIXELS_PER_TOKEN, pack
+from flenwheel_core.models.flux1.packing import pack
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
@@ -51,16 +52,7 @@ def encode_captions(
     return {text: Caption(t["sequence"], t["pooled"]) for text, t in found.items() if t is not None}
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A picture to encode: its digest, where it goes, and how to get its pixels when they are needed."""
-
-    digest: str
-    placement: Placement
-    load: Callable[[], Image.Image]
-
-
-def encode_pictures(model: FluxModel, pictures: Iterable[Picture], *, cache: TensorCache) -> list[torch.Tensor]:
+def encode_pictures(model: FluxModel, pictures: Iterable[PlacedPicture], *, cache: TensorCache) -> list[torch.Tensor]:
     """The packed latents (tokens, channels) of each picture, float32, in order: the mode of the VAE's posterior."""
     revision = model.revision("vae")
     vae = None
@@ -96,20 +88,3 @@ def _pixels(image: Image.Image, placement: Placement) -> torch.Tensor:
     """(1, 3, height, width) in [-1, 1], scaled and cut as `placement` says."""
     array = np.asarray(fit(image, placement), dtype=np.float32) / 127.5 - 1
     return torch.from_numpy(array).permute(2, 0, 1)[None]
-
-
-def fit(image: Image.Image, placement: Placement) -> Image.Image:
-    """`image` scaled, and cut from its centre, to its bucket."""
-    if image.size != placement.scaled:
-        image = image.resize(placement.scaled, Image.Resampling.LANCZOS)
-    left = (placement.scaled[0] - placement.width) // 2
-    top = (placement.scaled[1] - placement.height) // 2
-    return image.crop((left, top, left + placement.width, top + placement.height))
-
-
-def mask_tokens(mask: Image.Image, placement: Placement, *, floor: float) -> torch.Tensor:
-    """(tokens, 1) loss weights in [floor, 1] from a picture-sized grey mask (white counts fully)."""
-    rows, columns = placement.height // PIXELS_PER_TOKEN, placement.width // PIXELS_PER_TOKEN
-    small = fit(mask.convert("L").convert("RGB"), placement).convert("L").resize((columns, rows), Image.Resampling.BOX)
-    grey = torch.from_numpy(np.asarray(small, dtype=np.float32) / 255)
-    return (floor + (1 - floor) * grey).reshape(rows * columns, 1)

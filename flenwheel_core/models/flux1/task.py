@@ -1,246 +1,49 @@
-"""FLUX for the training loop: which tokens, text and noise each forward pass gets, and its loss."""
+"""FLUX for the training loop: what its transformer is given, and how its noise levels are shifted."""
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
 
-from flenwheel_core.adapters.peft_adapter import AdaptedTransformer
-from flenwheel_core.engine.flow_matching import (
-    flow_loss,
-    noisy_input,
-    shift_factor_for_tokens,
-    sigma_of_uniform,
-    velocity_target,
-)
-from flenwheel_core.engine.graphs import Recorder
-from flenwheel_core.engine.order import Order
-from flenwheel_core.engine.randomness import normal, uniform
+from flenwheel_core.engine.flow_matching import shift_factor_for_tokens
 from flenwheel_core.models.flux1.encoding import Caption
 from flenwheel_core.models.flux1.packing import PIXELS_PER_TOKEN, image_ids
-from flenwheel_core.recipes.train import TrainingRecipe
+from flenwheel_core.transformer.character_task import CharacterItem, CharacterTask
+
+FluxItem = CharacterItem[Caption]
 
 
-@dataclass(frozen=True)
-class FluxItem:
-    """One picture with its caption, ready to train on."""
+class FluxTask(CharacterTask[Caption]):
+    """Batches and losses of FLUX.1 for `run_loop`."""
 
-    bucket: str
-    latents: torch.Tensor
-    """(tokens, channels), float32."""
-    caption: Caption
-    mask: torch.Tensor | None = None
-    """(tokens, 1) loss weights."""
-    weight: float = 1.0
-
-
-class FluxTask:
-    """Batches and losses for `run_loop`.
-
-    `prior` items keep the class word: with method `prediction` their target is what the model predicts without the
-    adapter, with `images` it is the picture itself.
-    """
-
-    def __init__(
-        self,
-        adapted: AdaptedTransformer,
-        recipe: TrainingRecipe,
-        items: Sequence[FluxItem],
-        prior: Sequence[FluxItem],
-        empty: Caption,
-        *,
-        seed: int,
-        sample: Callable[[int], Mapping[str, float] | None],
-        rank: int = 0,
-        world: int = 1,
-        recorder: Recorder | None = None,
-    ) -> None:
-        """`recorder` runs forward and backward passes as CUDA graphs."""
-        self._adapted = adapted
-        self._transformer = adapted.transformer
-        self._recipe = recipe
-        self._items = items
-        self._prior = prior
-        self._empty = empty
-        self._seed = seed
-        self._sample = sample
-        self._rank, self._world = rank, world
-        self._recorder = recorder
-        self._order = Order(
-            tuple(item.bucket for item in items), tuple(item.weight for item in items), recipe.batch_size * world, seed
-        )
-        self._device = next(iter(adapted.parameters.values())).device
-        self._dtype = cast(torch.dtype, adapted.transformer.dtype)
-        self._ids: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
-        self._prepared = False
-
-    def parameters(self) -> Mapping[str, torch.nn.Parameter]:
-        return self._adapted.parameters
-
-    def sample(self, step: int) -> Mapping[str, float] | None:
-        if self._recorder is not None:
-            self._recorder.forget()  # drawing needs the memory that the graphs hold
-        return self._sample(step)
-
-    def loss(self, index: int) -> torch.Tensor:
-        chosen, own = self._choose(index, self._order.batch(index))
-        if self._recorder is not None:
-            if not self._prepared:
-                self._prepare(self._recorder)
-            return self._recorder.loss("loss", self._loss_of, self._arguments(index, chosen, own))
-        return self._loss_of(**self._arguments(index, chosen, own))
-
-    def _prepare(self, recorder: Recorder) -> None:
-        """Every format of the pictures, each with what it may meet, before the first step: all are then recorded once."""
-        self._prepared = True
-        seen: set[tuple[str, bool, bool]] = set()
-        for item, prior in [*((item, False) for item in self._items), *((item, True) for item in self._prior)]:
-            kind = item.bucket, item.mask is not None, prior
-            if kind not in seen:
-                seen.add(kind)
-                places = list(range(self._recipe.batch_size))
-                arguments = self._arguments(0, [(item, prior)] * len(places), places, only_prepare=True)
-                recorder.prepare_loss("loss", self._loss_of, arguments)
-
-    def _arguments(
-        self, index: int, chosen: Sequence[tuple[FluxItem, bool]], own: list[int], *, only_prepare: bool = False
-    ) -> dict[str, torch.Tensor]:
-        """What `_loss_of` is given for these items, each with whether it is a prior item, at these places of the batch."""
-        batch = [item for item, _ in chosen]
-        sigma, noise = self._noise(index, batch, own)
-        clean = self._stack([item.latents for item in batch])
-        noisy = noisy_input(clean, noise, sigma)
-        target = velocity_target(clean, noise)
-        captions = [self._caption(index, position, item) for position, item in zip(own, batch, strict=True)]
-        inputs = {
-            "noisy": noisy,
-            "sigma": sigma,
-            "sequence": self._stack([c.sequence for c in captions]),
-            "pooled": self._stack([c.pooled for c in captions]),
+    def texts(self, captions: Sequence[Caption]) -> dict[str, torch.Tensor]:
+        return {
+            "sequence": self.stacked([caption.sequence for caption in captions]),
+            "pooled": self.stacked([caption.pooled for caption in captions]),
         }
-        text_ids, picture_ids = self._position_ids(batch[0].bucket, inputs["sequence"].shape[1])
-        places = {"text_ids": text_ids, "picture_ids": picture_ids}
-        prior_rows = [row for row, (_, is_prior) in enumerate(chosen) if is_prior]
-        if prior_rows and self._recipe.prior.method == "prediction":
-            rows = {name: tensor[prior_rows] for name, tensor in inputs.items()}
-            given = {**rows, **places}
-            if only_prepare and self._recorder is not None:
-                self._recorder.prepare_call("base", self._predict_base, given)
-            else:
-                target[prior_rows] = self._base_prediction(given).float()
-        weights: dict[str, torch.Tensor] = {}
-        masks = self._masks(batch)
-        if masks is not None:
-            weights["mask"] = masks
-        if prior_rows and self._recipe.prior.weight != 1:
-            factor = torch.ones(len(batch))
-            factor[prior_rows] = self._recipe.prior.weight
-            weights["factor"] = factor.to(self._device, non_blocking=True)
-        return {**inputs, **places, "target": target, **weights}
 
-    def _loss_of(
-        self,
-        target: torch.Tensor,
-        mask: torch.Tensor | None = None,
-        factor: torch.Tensor | None = None,
-        **inputs: torch.Tensor,
-    ) -> torch.Tensor:
-        losses = flow_loss(self._predict(**inputs), target, mask)
-        return (losses if factor is None else losses * factor).mean()
+    def text_tokens(self, caption: Caption) -> int:
+        return len(caption.sequence)
 
-    def _base_prediction(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        if self._recorder is not None:
-            return self._recorder.call("base", self._predict_base, inputs)
-        return self._predict_base(**inputs)
+    def places(self, bucket: str, text_tokens: int) -> dict[str, torch.Tensor]:
+        width, height = (int(side) // PIXELS_PER_TOKEN for side in bucket.split("x"))
+        return {"text_ids": torch.zeros(text_tokens, 3), "picture_ids": image_ids(height, width)}
 
-    @torch.no_grad()
-    def _predict_base(self, **inputs: torch.Tensor) -> torch.Tensor:
-        with self._adapted.without_adapter():
-            return self._predict(**inputs)
+    def shift(self, tokens: int) -> float:
+        return shift_factor_for_tokens(tokens)
 
-    def _choose(self, index: int, drawn: tuple[int, ...]) -> tuple[list[tuple[FluxItem, bool]], list[int]]:
-        """This process' items of the batch, each with whether it is a prior item, and their places in the whole batch.
-
-        Prior items take the first places: over many batches exactly `share` of all items.
-        """
-        size = len(drawn)
-        share = self._recipe.prior.share if self._prior else 0.0
-        prior_count = math.floor((index + 1) * size * share) - math.floor(index * size * share)
-        bucket = self._items[drawn[0]].bucket
-        candidates = [item for item in self._prior if item.bucket == bucket]
-        chosen: list[tuple[FluxItem, bool]] = []
-        own = range(self._rank, size, self._world)
-        for position in own:
-            if position < prior_count and candidates:
-                pick = int(uniform(self._seed, "prior", index, position) * len(candidates))
-                chosen.append((candidates[pick], True))
-            else:
-                chosen.append((self._items[drawn[position]], False))
-        return chosen, list(own)
-
-    def _noise(self, index: int, batch: Sequence[FluxItem], own: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Noise levels (batch,) and noise (batch, tokens, channels), float32, derived from (seed, index, place)."""
-        tokens = batch[0].latents.shape[0]
-        shift = self._recipe.sigma.shift
-        factor = (
-            shift_factor_for_tokens(tokens)
-            if shift == "resolution"
-            else 1.0
-            if isinstance(shift, str)
-            else float(shift)
-        )
-        numbers = torch.tensor([uniform(self._seed, "sigma", index, position) for position in own])
-        sigma = sigma_of_uniform(numbers, self._recipe.sigma, shift=factor)
-        noise = [
-            normal(tuple(item.latents.shape), self._seed, "noise", index, position)
-            for position, item in zip(own, batch, strict=True)
-        ]
-        return sigma.to(self._device, non_blocking=True), self._stack(noise)
-
-    def _caption(self, index: int, position: int, item: FluxItem) -> Caption:
-        dropped = uniform(self._seed, "caption", index, position) < self._recipe.caption_dropout
-        return self._empty if dropped else item.caption
-
-    def _masks(self, batch: Sequence[FluxItem]) -> torch.Tensor | None:
-        if all(item.mask is None for item in batch):
-            return None
-        ones = torch.ones(batch[0].latents.shape[0], 1)
-        return self._stack([ones if item.mask is None else item.mask for item in batch])
-
-    def _predict(
-        self,
-        noisy: torch.Tensor,
-        sigma: torch.Tensor,
-        sequence: torch.Tensor,
-        pooled: torch.Tensor,
-        text_ids: torch.Tensor,
-        picture_ids: torch.Tensor,
-    ) -> torch.Tensor:
+    def predict(self, noisy: torch.Tensor, sigma: torch.Tensor, **given: torch.Tensor) -> torch.Tensor:
         guidance = None
         if cast(Any, self._transformer.config).guidance_embeds:
             guidance = torch.full((len(noisy),), self._recipe.guidance, device=self._device, dtype=torch.float32)
-        return self._transformer(
+        prediction: torch.Tensor = self._transformer(
             hidden_states=noisy.to(self._dtype),
-            encoder_hidden_states=sequence.to(self._dtype),
-            pooled_projections=pooled.to(self._dtype),
+            encoder_hidden_states=given["sequence"].to(self._dtype),
+            pooled_projections=given["pooled"].to(self._dtype),
             timestep=sigma,
             guidance=guidance,
-            img_ids=picture_ids,
-            txt_ids=text_ids,
+            img_ids=given["picture_ids"],
+            txt_ids=given["text_ids"],
             return_dict=False,
         )[0]
-
-    def _position_ids(self, bucket: str, text_tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
-        if bucket not in self._ids:
-            width, height = (int(side) // PIXELS_PER_TOKEN for side in bucket.split("x"))
-            ids = torch.zeros(text_tokens, 3), image_ids(height, width)
-            self._ids[bucket] = ids[0].to(self._device), ids[1].to(self._device)
-        return self._ids[bucket]
-
-    def _stack(self, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
-        stacked = torch.stack(list(tensors))
-        if self._device.type == "cuda":
-            return stacked.pin_memory().to(self._device, non_blocking=True)
-        return stacked
+        return prediction

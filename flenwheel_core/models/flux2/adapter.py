@@ -1,7 +1,7 @@
 """A LoRA on FLUX.2: on the fast transformer where it covers the recipe, else on diffusers' own modules."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -9,19 +9,35 @@ from flenwheel_core.adapters.lora_reading import WornLora
 from flenwheel_core.adapters.peft_adapter import AdaptedTransformer, adapt_by_peft, adapter_scales, linear_names
 from flenwheel_core.adapters.stacked import fill_stacked, summed_ranks
 from flenwheel_core.adapters.targets import lora_ranks
+from flenwheel_core.base.errors import RecipeError
+from flenwheel_core.engine.graphs import Recorder, records
 from flenwheel_core.engine.tensor_cache import TensorCache
+from flenwheel_core.kernels.attention import cudnn_attention_works
+from flenwheel_core.memory.card import multiplies_fp8
+from flenwheel_core.models.card_plan import CardRoom
 from flenwheel_core.models.flux2.fast import FAST_NAMES, FastFlux2
 from flenwheel_core.models.flux2.loading import Flux2Model
 from flenwheel_core.models.flux2.lora_host import linear_shapes_of
+from flenwheel_core.models.flux2.memory import storage_of, training_memory
 from flenwheel_core.models.flux2.names import TARGETS
-from flenwheel_core.recipes.train import LoraRecipe
+from flenwheel_core.models.protocols import Working
+from flenwheel_core.recipes.train import LoraRecipe, TrainingRecipe, WeightFormat
 from flenwheel_core.transformer.adapted import covers, kept_on_disk, require_covered, start_matrices, with_lora
-from flenwheel_core.transformer.plan import AdapterPlan, FastPlan
+from flenwheel_core.transformer.plan import OTHER_MODULES, AdapterPlan, FastPlan
 from flenwheel_core.transformer.shell import transformer_config
 from flenwheel_core.transformer.sources import FolderSource
 
 if TYPE_CHECKING:
     from diffusers import Flux2Transformer2DModel
+
+    from flenwheel_core.documents.storages import EditorStorage
+_FORMATS: "dict[WeightFormat, EditorStorage | None]" = {
+    "auto": None,
+    "float32": "bf16",
+    "bf16": "bf16",
+    "fp8": "fp8",
+    "nf4": "nf4",
+}
 
 
 def put_on(transformer: "Flux2Transformer2DModel", recipe: LoraRecipe, *, seed: int) -> AdaptedTransformer:
@@ -32,6 +48,91 @@ def put_on(transformer: "Flux2Transformer2DModel", recipe: LoraRecipe, *, seed: 
 def can_be_fast(ranks: Mapping[str, int], recipe: LoraRecipe) -> bool:
     """True if FastFlux2 covers this adapter."""
     return covers(FAST_NAMES, ranks, recipe)
+
+
+def adapt(
+    model: Flux2Model,
+    recipe: TrainingRecipe,
+    *,
+    tokens: int,
+    seed: int,
+    cache: TensorCache,
+    working: Working,
+    storage: "EditorStorage | None" = None,
+) -> AdaptedTransformer:
+    """A transformer with a new adapter, the way that fits the recipe and the card: fast, or diffusers' own modules.
+
+    `tokens` are those of the largest step: pictures, references and text of the batch. `storage` goes before the recipe's weight_format.
+    Raises ResourceError if no plan fits, RecipeError for a storage that this adapter cannot have; nothing is loaded before.
+    """
+    config = transformer_config(model.folder)
+    ranks = lora_ranks(linear_shapes_of(config), recipe.lora, TARGETS)
+    wanted = storage_wanted(recipe, storage)
+    plan = None
+    if not can_be_fast(ranks, recipe.lora):
+        if wanted not in (None, "bf16"):
+            raise RecipeError(
+                f"{wanted} weights cannot be combined with this adapter.",
+                why="DoRA, dropout, and adapters on modulation or embedders train through diffusers' own modules.",
+                remedy="Leave the storage to be chosen, or train attention and mlp only.",
+            )
+    elif model.budget_gib is not None:
+        card = CardRoom(model.budget_gib, multiplies_fp8(model.device))
+        chosen, line = training_memory(
+            config,
+            ranks,
+            card,
+            tokens=tokens,
+            optimizer=recipe.optimizer,
+            wanted=wanted,
+            tighter=working.memory_level,
+        )
+        working.note(f"memory plan: {line} of {model.budget_gib:.1f} GiB")
+        plan = FastPlan(
+            storage=chosen.storage,
+            keep_transposed=chosen.transposed,
+            recompute=chosen.recompute,
+            compile=recipe.compile is not False and not recipe.deterministic,
+            cudnn=not recipe.deterministic and cudnn_attention_works(model.device, int(config["attention_head_dim"])),
+        )
+    elif wanted not in (None, "bf16"):
+        plan = FastPlan(storage=storage_of(wanted), compile=False, cudnn=False)
+        working.note(f"memory plan: {wanted} weights, computed as on a card (slow here)")
+    if plan is not None:
+        working.note(plan.kernel_line(model.device))
+        return start_fast(model, plan, recipe.lora, seed=seed, cache=cache)
+    adapted = put_on(model.load_transformer(), recipe.lora, seed=seed)
+    if model.device.type == "cuda":
+        working.note(OTHER_MODULES)
+        working.note("this adapter trains through diffusers' own modules: slower, and every block is recomputed")
+        torch.backends.cuda.enable_cudnn_sdp(False)  # it computes wrong gradients from slices, as the blocks have them
+        cast(Any, adapted.transformer).enable_gradient_checkpointing()
+    return adapted
+
+
+def storage_wanted(recipe: TrainingRecipe, storage: "EditorStorage | None" = None) -> "EditorStorage | None":
+    """What was asked for: the editor's storage, or the recipe's weight_format; None leaves it to the memory plan."""
+    return storage or _FORMATS[recipe.weight_format]
+
+
+def start_recorder(
+    model: Flux2Model,
+    recipe: TrainingRecipe,
+    adapted: AdaptedTransformer,
+    working: Working,
+    *,
+    shapes: int | None = None,
+) -> Recorder | None:
+    """What runs steps as CUDA graphs, where that is possible."""
+    fast = adapted.transformer
+    if (
+        model.device.type != "cuda"
+        or not isinstance(fast, FastFlux2)
+        or not records(recipe, compiled=fast.plan.compile)
+    ):
+        return None
+    more = {} if shapes is None else {"shapes": shapes}
+    return Recorder(list(adapted.parameters.values()), working.note, **more)
 
 
 def start_fast(

@@ -6,7 +6,13 @@ _HERE = "flenwheel_core.models.flux2"
 FAMILY = Family(
     name="FLUX.2",
     classes=("Flux2KleinPipeline",),
+    generator=f"{_HERE}.artist:open_generator",
+    trainer=f"{_HERE}.trainer:open_trainer",
+    editor=f"{_HERE}.artist:open_editor",
+    edit_trainer=f"{_HERE}.edit_trainer:open_trainer",
+    planner=f"{_HERE}.card_plans:card_plans",
     lora_layouts={"comfyui": f"{_HERE}.bfl_layout:to_bfl"},
     card_tag="flux2",
     architectures=("flux-2-klein/lora",),
+    idle_keys={"guidance": "klein has no guidance embedding; leave it out"},
 )

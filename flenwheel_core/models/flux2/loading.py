@@ -83,7 +83,7 @@ class Flux2Model:
         from diffusers import AutoencoderKLFlux2
 
         vae: AutoencoderKLFlux2 = AutoencoderKLFlux2.from_pretrained(
-            self.folder / "vae", torch_dtype=self.dtype, local_files_only=True, use_safetensors=True
+            self.folder / "vae", dtype=self.dtype, local_files_only=True, use_safetensors=True
         )
         vae.requires_grad_(False).eval()
         return vae
@@ -93,7 +93,7 @@ class Flux2Model:
         from diffusers import Flux2Transformer2DModel
 
         transformer: Flux2Transformer2DModel = Flux2Transformer2DModel.from_pretrained(
-            self.folder / "transformer", torch_dtype=self.dtype, local_files_only=True, use_safetensors=True
+            self.folder / "transformer", dtype=self.dtype, local_files_only=True, use_safetensors=True
         )
         transformer.requires_grad_(False).eval()
         return transformer.to(self.device)

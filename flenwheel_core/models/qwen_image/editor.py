@@ -18,12 +18,13 @@ from flenwheel_core.base.settings import Settings
 from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.memory.card import free_memory
 from flenwheel_core.memory.drawing import TILE_OVERLAP_PX, DrawingPlan
+from flenwheel_core.memory.phases import Phase
 from flenwheel_core.models.protocols import WORKING, EditJob, Made, Working
 from flenwheel_core.models.qwen_image.conditioning import NO_PROMPT, EditSizes, decode_latents, to_picture
 from flenwheel_core.models.qwen_image.drawing import draw
 from flenwheel_core.models.qwen_image.encoding import Instruction, Picture, encode_instructions, encode_pictures
 from flenwheel_core.models.qwen_image.fast_drawing import choose_drawing, fast_plan, load_fast
-from flenwheel_core.models.qwen_image.loading import Phase, QwenEditModel, check_machine, find_parts
+from flenwheel_core.models.qwen_image.loading import QwenEditModel, check_machine, find_parts
 from flenwheel_core.models.qwen_image.lora_host import read_editor_loras
 from flenwheel_core.transformer.plan import OTHER_MODULES
 

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from flenwheel_core.base.ids import Json, digest_bytes
+from flenwheel_core.base.ids import Json
+from flenwheel_core.engine.placed_pictures import picture_digest
 from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.memory.card import free_memory
 from flenwheel_core.models.qwen_image.conditioning import (
@@ -66,11 +67,6 @@ class Instruction:
             "encoder": encoder,
             "storage": model.encoder_storage if model.device.type == "cuda" else "float32",
         }
-
-
-def picture_digest(picture: Image.Image) -> str:
-    """Names the pixels of a picture, whatever file they came from."""
-    return digest_bytes(f"{picture.mode} {picture.width}x{picture.height} ".encode() + picture.tobytes())
 
 
 def encode_instructions(model: QwenEditModel, instructions: Sequence[Instruction], cache: TensorCache) -> list[Tensor]:

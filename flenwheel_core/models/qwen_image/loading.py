@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ import torch
 from flenwheel_core.base.errors import InputError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.memory.card import GIB, free_memory, open_card
+from flenwheel_core.memory.phases import Phase, measured
 from flenwheel_core.memory.quantising import require_unquantised
 from flenwheel_core.models.digests import folder_digest
 from flenwheel_core.models.qwen_image.conditioning import Positions, Revision
@@ -35,19 +35,6 @@ beginnings of names, since transformers 5 compares from the start. The modulatio
 would fill half of a 24 GiB card."""
 _KEPT_VERSION = 2
 """Raised when a part is quantised in another way than before: what is kept on disk is then made again."""
-
-
-@dataclass(frozen=True)
-class Phase:
-    """One part of the work, with its time and the card memory it took at its peak."""
-
-    name: str
-    seconds: float
-    peak_reserved_gib: float | None
-
-    def line(self) -> str:
-        memory = "" if self.peak_reserved_gib is None else f", peak {self.peak_reserved_gib:.1f} GiB"
-        return f"{self.name}: {self.seconds:.1f} s{memory}"
 
 
 @dataclass(frozen=True)
@@ -106,15 +93,8 @@ class QwenEditModel:
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Measures what happens within."""
-        cuda = self.device.type == "cuda"
-        if cuda:
-            torch.cuda.reset_peak_memory_stats(self.device)
-        began = time.monotonic()
-        try:
+        with measured(name, self.device, self.phases):
             yield
-        finally:
-            peak = torch.cuda.max_memory_reserved(self.device) / GIB if cuda else None
-            self.phases.append(Phase(name, time.monotonic() - began, peak))
 
     @contextmanager
     def open_encoder(self) -> "Iterator[tuple[Qwen2_5_VLForConditionalGeneration, ProcessorMixin]]":

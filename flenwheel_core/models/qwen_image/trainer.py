@@ -4,28 +4,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
 from flenwheel_core.base.errors import InputError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.engine.graphs import Recorder, records
 from flenwheel_core.engine.job import TrainHooks
 from flenwheel_core.engine.run_job import run_job
 from flenwheel_core.engine.tensor_cache import TensorCache
-from flenwheel_core.images.difference import changed_region
 from flenwheel_core.models.protocols import Working
 from flenwheel_core.models.qwen_image.adapter import adapt, lora_file
 from flenwheel_core.models.qwen_image.conditioning import NO_PROMPT, PIXELS_PER_TOKEN, Size
 from flenwheel_core.models.qwen_image.encoding import Instruction, Picture, encode_instructions, encode_pictures
 from flenwheel_core.models.qwen_image.fast import FastQwen
 from flenwheel_core.models.qwen_image.loading import QwenEditModel, find_model
-from flenwheel_core.models.qwen_image.task import Aim, EditExample, EditTask, shapes_of
+from flenwheel_core.models.qwen_image.task import EditExample, EditTask
+from flenwheel_core.transformer.edit_task import Aim, shapes_of
+from flenwheel_core.transformer.lesson_regions import region_weights, wrong_places
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from flenwheel_core.documents.storages import EditorStorage
-from flenwheel_core.engine.edit_job import EditLesson, EditTrained, EditTrainJob
+from flenwheel_core.engine.edit_job import EditTrained, EditTrainJob
 
 
 def train_editor(model: QwenEditModel, job: EditTrainJob, hooks: TrainHooks, cache: TensorCache) -> EditTrained:
@@ -98,45 +95,17 @@ def encode_lessons(model: QwenEditModel, job: EditTrainJob, cache: TensorCache) 
             references=latents[index],
             prompt=prompts[index],
             empty=empties[index],
-            region=_region(job, job.lessons[index], sizes[index].target),
-            wrong=_wrong(job, job.lessons[index], sizes[index].target),
+            region=region_weights(job, job.lessons[index], *_grid(sizes[index].target)),
+            wrong=wrong_places(job, job.lessons[index], *_grid(sizes[index].target)),
             weight=job.lessons[index].weight,
         )
         for index in range(count)
     ]
 
 
-def _region(job: EditTrainJob, lesson: EditLesson, size: Size) -> torch.Tensor | None:
-    """(target tokens, 1) loss weights: where the edit changes the picture, where it must not, and where the editor was wrong."""
-    wrong = lesson.load_rejected if job.mistake_weight != 1 else None
-    if job.changed_weight == job.kept_weight and wrong is None:
-        return None
-    target = lesson.load_target()
-    weights = job.kept_weight + (job.changed_weight - job.kept_weight) * _between(lesson.load_source(), target, size)
-    if wrong is not None:
-        weights = weights * (1 + (job.mistake_weight - 1) * _mistake(wrong(), target, size))
-    return weights
-
-
-def _wrong(job: EditTrainJob, lesson: EditLesson, size: Size) -> torch.Tensor | None:
-    """(target tokens, 1): where the editor's own answer was wrong; None if its answer is not known, or nobody asks."""
-    if job.anchor == 0 or (lesson.load_rejected is None and not lesson.approved):
-        return None
-    if lesson.load_rejected is None:
-        return torch.zeros(size[1] // PIXELS_PER_TOKEN * (size[0] // PIXELS_PER_TOKEN), 1)
-    return _mistake(lesson.load_rejected(), lesson.load_target(), size)
-
-
-def _mistake(rejected: "Image", target: "Image", size: Size) -> torch.Tensor:
-    """(target tokens, 1): distance of an answer from the right one, by its maximum: a small mistake weighs as much as a large one."""
-    mistake = _between(rejected, target, size)
-    return mistake / mistake.max().clamp_min(1e-6)
-
-
-def _between(first: "Image", second: "Image", size: Size) -> torch.Tensor:
-    """(target tokens, 1): how much two pictures differ, 0 to 1."""
-    rows, columns = size[1] // PIXELS_PER_TOKEN, size[0] // PIXELS_PER_TOKEN
-    return torch.from_numpy(changed_region(first, second, rows, columns)).reshape(-1, 1)
+def _grid(size: Size) -> tuple[int, int]:
+    """Rows and columns of tokens."""
+    return size[1] // PIXELS_PER_TOKEN, size[0] // PIXELS_PER_TOKEN
 
 
 def open_trainer(

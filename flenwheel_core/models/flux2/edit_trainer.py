@@ -1,0 +1,126 @@
+"""Training an editor's LoRA on FLUX.2 klein: encode, load, put the adapter on, train, write the file."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flenwheel_core.adapters.lora_file import lora_bytes, ui_facts
+from flenwheel_core.base.errors import InputError
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.engine.edit_job import EditLesson, EditTrained, EditTrainJob
+from flenwheel_core.engine.job import TrainHooks
+from flenwheel_core.engine.placed_pictures import PlacedPicture, picture_digest
+from flenwheel_core.engine.run_job import run_job
+from flenwheel_core.engine.tensor_cache import TensorCache
+from flenwheel_core.images.buckets import Placement, place
+from flenwheel_core.models.flux2.adapter import adapt, start_recorder
+from flenwheel_core.models.flux2.artist import NO_PROMPT
+from flenwheel_core.models.flux2.encoding import encode_pictures, encode_prompts
+from flenwheel_core.models.flux2.geometry import grid_of, source_placement
+from flenwheel_core.models.flux2.loading import Flux2Model, find_model
+from flenwheel_core.models.flux2.names import UI_NAMES
+from flenwheel_core.models.flux2.task import KleinEditTask, KleinLesson
+from flenwheel_core.models.flux2.trainer import DISTILLED
+from flenwheel_core.models.protocols import Working
+from flenwheel_core.transformer.edit_task import Aim, shapes_of
+from flenwheel_core.transformer.lesson_regions import region_weights, wrong_places
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from flenwheel_core.documents.storages import EditorStorage
+
+
+def train_editor(
+    model: Flux2Model,
+    job: EditTrainJob,
+    hooks: TrainHooks,
+    cache: TensorCache,
+    storage: "EditorStorage | None" = None,
+) -> EditTrained:
+    """Train from the newest checkpoint in the job's folder, or from the start, and return the finished LoRA.
+
+    Raises InputError before anything loads, InterruptedStageError after saving when told to stop.
+    """
+    if not job.lessons:
+        raise InputError("There are no triplets to train on.", remedy="Close a gate with approved or corrected edits.")
+    if model.is_distilled:
+        hooks.note(DISTILLED)
+    recipe = job.recipe
+    hooks.loading("encoder")
+    lessons = encode_lessons(model, job, cache)
+    hooks.loading("transformer")
+    working = Working(job.memory_level, hooks.note)
+    tokens = recipe.batch_size * max(lesson.tokens for lesson in lessons)
+    adapted = adapt(model, recipe, tokens=tokens, seed=job.seed, cache=cache, working=working, storage=storage)
+    adapted.transformer.train()
+    shapes = len(shapes_of(lessons, recipe)) * (1 + (job.anchor > 0) + (job.distilled_guidance != 1.0))
+    task = KleinEditTask(
+        adapted,
+        recipe,
+        lessons,
+        seed=job.seed,
+        dtype=model.dtype,
+        aim=Aim(job.distilled_guidance, job.anchor, adapted.without_adapter),
+        recorder=start_recorder(model, recipe, adapted, working, shapes=shapes),
+    )
+    outcome = run_job(task, job, hooks)
+    facts = ui_facts(
+        UI_NAMES,
+        name=job.name,
+        base=model.reference,
+        rank=recipe.lora.rank,
+        steps=recipe.steps,
+        images=len(job.lessons),
+    )
+    facts |= {"flenwheel.request": job.run, "flenwheel.base": model.reference}
+    return EditTrained(lora_bytes(outcome.weights, adapted, facts), outcome.losses)
+
+
+def encode_lessons(model: Flux2Model, job: EditTrainJob, cache: TensorCache) -> list[KleinLesson]:
+    """Every lesson as tensors. Pictures are read when they are needed, one lesson at a time."""
+    area = job.recipe.resolution**2
+    unasked = job.recipe.caption_dropout > 0 or job.distilled_guidance != 1
+    texts = [*(lesson.prompt for lesson in job.lessons), *([NO_PROMPT] if unasked else [])]
+    prompts = encode_prompts(
+        model, texts, tokens=job.recipe.text_tokens, cache=cache, storage=job.recipe.text_encoder_format
+    )
+    placed = [_placed(lesson, area) for lesson in job.lessons]
+    latents = iter(encode_pictures(model, [picture for pair in placed for picture in pair], cache=cache))
+    lessons = []
+    for lesson, (source, _) in zip(job.lessons, placed, strict=True):
+        grid = grid_of((source.placement.width, source.placement.height))
+        reference, result = next(latents), next(latents)
+        lessons.append(
+            KleinLesson(
+                result=result,
+                references=(reference,),
+                prompt=prompts[lesson.prompt],
+                empty=prompts[NO_PROMPT if unasked else lesson.prompt],
+                region=region_weights(job, lesson, *grid),
+                wrong=wrong_places(job, lesson, *grid),
+                weight=lesson.weight,
+            )
+        )
+    return lessons
+
+
+def _placed(lesson: EditLesson, area: int) -> tuple[PlacedPicture, PlacedPicture]:
+    """Source and target at the size that the editor would draw; a target of another size is cut to it."""
+    source, target = lesson.load_source(), lesson.load_target()
+    placement = source_placement(source.size, area)
+    other = placement if target.size == source.size else place(target.size, [(placement.width, placement.height)])
+    return _picture(source, placement, lesson.load_source), _picture(target, other, lesson.load_target)
+
+
+def _picture(image: "Image", placement: Placement, load: "Callable[[], Image]") -> PlacedPicture:
+    return PlacedPicture(picture_digest(image), placement, load)
+
+
+def open_trainer(
+    folder: Path, reference: str, settings: Settings, storage: "EditorStorage | None" = None
+) -> Callable[[EditTrainJob, TrainHooks], EditTrained]:
+    """What trains a LoRA on the editor in `folder`."""
+    model = find_model(folder, reference, settings)
+    cache = TensorCache(settings.scratch / "cache" / "flux2")
+    return lambda job, hooks: train_editor(model, job, hooks, cache, storage)

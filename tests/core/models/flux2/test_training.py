@@ -1,0 +1,170 @@
+"""Both trainers on a tiny klein: exact resume, files that are worn, regions, storages, refusals before anything loads."""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load
+
+from flenwheel_core.adapters.lora_file import LoraFile
+from flenwheel_core.adapters.lora_header import file_metadata
+from flenwheel_core.base.errors import InputError, InterruptedStageError, RecipeError
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.documents.images import Sampler
+from flenwheel_core.engine.edit_job import EditLesson, EditTrainJob
+from flenwheel_core.engine.job import TrainHooks, TrainJob, TrainPicture
+from flenwheel_core.engine.tensor_cache import TensorCache
+from flenwheel_core.models.family_options import option_problems
+from flenwheel_core.models.flux2.artist import open_editor
+from flenwheel_core.models.flux2.edit_trainer import encode_lessons, train_editor
+from flenwheel_core.models.flux2.family import FAMILY
+from flenwheel_core.models.flux2.loading import Flux2Model
+from flenwheel_core.models.flux2.trainer import train_lora
+from flenwheel_core.models.protocols import EditJob, GenerateJob
+from flenwheel_core.recipes.train import LoraRecipe, TrainingRecipe
+from tests.kit.tiny_editor import picture
+
+PROMPT = "photo of ohwx person"
+SAMPLER = Sampler(steps=2, guidance=1.0, true_cfg=2.0, width=48, height=48)
+RECIPE = TrainingRecipe.model_validate(
+    {
+        "steps": 4,
+        "resolution": 64,
+        "bucket_step": 16,
+        "batch_size": 2,
+        "learning_rate": 1e-2,
+        "warmup_steps": 0,
+        "text_tokens": 64,
+        "caption_dropout": 0.3,
+        "checkpoint_every": 100,
+        "log_every": 1,
+        "min_images": 1,
+        "lora": {"rank": 2},
+        "prior": {"images": 1, "share": 0.25},
+        "sampling": {"every_steps": 4, "prompts": 1},
+    }
+)
+EDITS = RECIPE.model_copy(update={"sampling": RECIPE.sampling.model_copy(update={"every_steps": 0})})
+
+
+def character_job(folder: Path, **recipe: object) -> TrainJob:
+    pictures = tuple(
+        TrainPicture(f"{number}" * 64, f"{PROMPT}, number {number}", lambda number=number: picture(70, 60, number))
+        for number in range(2)
+    )
+    chosen = RECIPE.model_copy(update=recipe)
+    return TrainJob("run", "mira-v1", pictures, "ohwx", "person", chosen, 3, SAMPLER, (PROMPT,), folder)
+
+
+def lesson(target: Image.Image | None = None) -> EditLesson:
+    right = target or picture(70, 60, 2)
+    return EditLesson("smiling", lambda: picture(70, 60, 1), lambda: right, load_rejected=lambda: picture(70, 60, 3))
+
+
+def edit_job(folder: Path, *lessons: EditLesson, **changes: object) -> EditTrainJob:
+    chosen = {"lessons": lessons or (lesson(),), "recipe": EDITS, **changes}
+    weights = {"changed_weight": 2.0, "kept_weight": 1.0, "mistake_weight": 2.0}
+    return EditTrainJob(run="run", name="lesson", seed=3, folder=folder, **weights, **chosen)  # type: ignore[arg-type]
+
+
+def hooks(stop_after: int = 0, notes: list[str] | None = None) -> TrainHooks:
+    stop = threading.Event()
+
+    def on_step(done: int, loss: float) -> None:
+        if done == stop_after:
+            stop.set()
+
+    return TrainHooks(stop.is_set, on_step, (notes if notes is not None else []).append, lambda text: None)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> TensorCache:
+    return TensorCache(tmp_path / "cache")
+
+
+def test_a_stopped_character_run_goes_on_to_the_same_bytes(
+    model: Flux2Model, cache: TensorCache, tmp_path: Path
+) -> None:
+    whole = train_lora(model, character_job(tmp_path / "a"), hooks(), cache)
+    with pytest.raises(InterruptedStageError):
+        train_lora(model, character_job(tmp_path / "b"), hooks(stop_after=2), cache)
+    resumed = train_lora(model, character_job(tmp_path / "b"), hooks(), cache)
+    assert resumed.lora == whole.lora and resumed.losses == whole.losses
+    assert [sample.step for sample in whole.samples] == [0, 4] and all(s.path.exists() for s in whole.samples)
+    facts = file_metadata(whole.lora)
+    assert facts["modelspec.trigger_phrase"] == "ohwx" and facts["modelspec.architecture"] == "flux-2-klein/lora"
+    assert any("lora_B" in name and bool(tensor.any()) for name, tensor in load(whole.lora).items())
+
+
+def test_a_stopped_edit_run_goes_on_to_the_same_bytes_and_its_file_is_worn(
+    model: Flux2Model, klein_folder: Path, settings: Settings, cache: TensorCache, tmp_path: Path
+) -> None:
+    whole = train_editor(model, edit_job(tmp_path / "a"), hooks(), cache)
+    with pytest.raises(InterruptedStageError):
+        train_editor(model, edit_job(tmp_path / "b"), hooks(stop_after=2), cache)
+    assert train_editor(model, edit_job(tmp_path / "b"), hooks(), cache).lora == whole.lora
+    (tmp_path / "lora.safetensors").write_bytes(whole.lora)
+    made = []
+    for weight in (0.0, 1.0):
+        loras = (LoraFile(tmp_path / "lora.safetensors", weight),)
+        with open_editor(klein_folder, "tiny", settings, loras) as both:
+            jobs = both.edit([EditJob("a", "smiling", 1, SAMPLER, (picture(48, 48, 1),))])
+            made += [next(jobs).image, next(both.generate([GenerateJob("b", PROMPT, 1, SAMPLER)])).image]
+    changed = [
+        np.abs(np.asarray(one).astype(int) - np.asarray(two).astype(int)).max()
+        for one, two in zip(made[:2], made[2:], strict=True)
+    ]
+    assert min(changed) > 1
+
+
+@pytest.mark.parametrize("storage", ["fp8", "nf4"])
+def test_quantised_weights_train_both(model: Flux2Model, cache: TensorCache, tmp_path: Path, storage: str) -> None:
+    notes: list[str] = []
+    job = character_job(
+        tmp_path / "a",
+        weight_format=storage,
+        steps=1,
+        sampling=EDITS.sampling,
+        prior=RECIPE.prior.model_copy(update={"method": "off"}),
+    )
+    assert train_lora(model, job, hooks(notes=notes), cache).losses[0].loss > 0
+    edits = edit_job(tmp_path / "b", recipe=EDITS.model_copy(update={"steps": 1}))
+    assert train_editor(model, edits, hooks(notes=notes), cache, storage).losses[0].loss > 0  # type: ignore[arg-type]
+    assert sum(f"{storage} weights" in note for note in notes) == 2
+
+
+def test_quantised_weights_and_dora_are_refused_before_anything_loads(
+    model: Flux2Model, cache: TensorCache, tmp_path: Path
+) -> None:
+    recipe = EDITS.model_copy(update={"lora": LoraRecipe(rank=2, dora=True)})
+    with pytest.raises(RecipeError, match="nf4 weights cannot be combined"):
+        train_editor(model, edit_job(tmp_path, recipe=recipe), hooks(), cache, "nf4")
+
+
+def test_lessons_are_placed_as_the_editor_draws(model: Flux2Model, cache: TensorCache, tmp_path: Path) -> None:
+    same, other = encode_lessons(model, edit_job(tmp_path, lesson(), lesson(picture(100, 60, 2)), anchor=1.0), cache)
+    assert same.bucket == other.bucket == "64x48+64x48"
+    assert same.region is not None and same.region.shape == (12, 1) and float(same.region.max()) > 1
+    assert same.wrong is not None and float(same.wrong.max()) == pytest.approx(1.0)
+    assert not torch.equal(same.prompt, same.empty) and len(same.prompt) == 64
+
+
+def test_distilled_guidance_and_the_anchor_change_what_is_aimed_at(
+    model: Flux2Model, cache: TensorCache, tmp_path: Path
+) -> None:
+    one_step = EDITS.model_copy(update={"steps": 1})
+    losses = {
+        train_editor(model, edit_job(tmp_path / name, recipe=one_step, **more), hooks(), cache).losses[0].loss
+        for name, more in (("a", {}), ("b", {"distilled_guidance": 3.0}), ("c", {"anchor": 1.0}))
+    }
+    assert len(losses) == 3
+
+
+def test_no_lessons_and_guidance_are_refused_in_words(model: Flux2Model, cache: TensorCache, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no triplets"):
+        train_editor(model, edit_job(tmp_path, lessons=()), hooks(), cache)
+    assert "no guidance embedding" in option_problems(FAMILY, RECIPE.model_copy(update={"guidance": 3.5}))[0]
+    assert option_problems(FAMILY, RECIPE) == []
