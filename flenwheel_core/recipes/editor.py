@@ -2,7 +2,7 @@
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from flenwheel_core.base.document import Document
 from flenwheel_core.documents.images import is_one, is_unset
@@ -27,7 +27,8 @@ class EditorRecipe(Document):
         default=1.0, ge=0, le=100, description="Loss weight where it must leave the source as it is."
     )
     storage: Literal["bf16", "fp8", "int8", "nf4"] | None = Field(
-        default=None, description="Storage of the editor's weights; the most exact one that fits the card if unset."
+        default=None,
+        description="Storage of the editor's weights; unset or 'auto': the most exact one that fits the card.",
     )
     minimum_triplets: int = Field(default=10, ge=2, description="Gate C asks for so many good triplets.")
     train_after: int = Field(default=20, ge=1, description="The automatic run waits for so many new triplets.")
@@ -73,6 +74,12 @@ class EditorRecipe(Document):
     )
     lora_weight: float = Field(default=1.0, ge=0, le=2, description="Weight the editor's LoRA is applied with.")
     seed: int = Field(default=0, ge=0, description="Seed of the training and of the compared edits.")
+
+    @field_validator("storage", mode="before")
+    @classmethod
+    def _chosen_for_the_card(cls, storage: object) -> object:
+        """`auto` is a word for unset: a recipe that extends another cannot take a key away."""
+        return None if storage == "auto" else storage
 
     @model_validator(mode="after")
     def _one_card(self) -> Self:

@@ -16,8 +16,10 @@ from flenwheel_core.recipes.train import TrainingRecipe
 class ModelChoices(Document):
     """Model references: `hub-id@revision`, a local folder, or `nano`."""
 
-    base: str = Field(description="The FLUX model that LoRAs are trained on and that draws synthetic images.")
-    editor: str = Field(description="The Qwen-Image-Edit model that makes enriched images.")
+    base: str = Field(
+        description="The FLUX.1 or FLUX.2 klein model that LoRAs are trained on and that draws synthetic images."
+    )
+    editor: str = Field(description="The Qwen-Image-Edit or FLUX.2 klein model that makes enriched images.")
     captioner: str | None = Field(
         default=None, description="The vision-language model that captions; none uses given captions."
     )

@@ -1,6 +1,5 @@
 """How a recipe would use cards of several sizes, from folders with the sizes of the released models and nothing in their files."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from flenwheel_core.models.card_plan import CardRoom
 from flenwheel_core.plans.card_plans import card_of, plan_stages
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.recipes.model import Recipe
+from tests.kit.released_folders import released_folder
 
 FLUX = {
     "_class_name": "FluxTransformer2DModel",
@@ -34,30 +34,16 @@ QWEN = {
 }
 
 
-def folder(path: Path, pipeline: str, config: dict[str, object], sizes: dict[str, int]) -> str:
-    for part, size in sizes.items():
-        (path / part).mkdir(parents=True)
-        (path / part / "config.json").write_text(json.dumps(config if part == "transformer" else {}))
-        name = "diffusion_pytorch_model" if part in ("transformer", "vae") else "model"
-        header = json.dumps({"x": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}).encode()
-        with (path / part / f"{name}.safetensors").open("wb") as file:
-            file.write(len(header).to_bytes(8, "little") + header)
-            file.truncate(8 + len(header) + size)  # takes no room on the disk
-    index = {"_class_name": pipeline, **{part: ["diffusers", "Model"] for part in sizes}}
-    (path / "model_index.json").write_text(json.dumps(index))
-    return str(path)
-
-
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
     place = tmp_path_factory.mktemp("released")
-    base = folder(
+    base = released_folder(
         place / "flux",
         "FluxPipeline",
         FLUX,
         {"transformer": 23_800_000_000, "text_encoder_2": 9_520_000_000, "vae": 168_000_000},
     )
-    editor = folder(
+    editor = released_folder(
         place / "edit",
         "QwenImageEditPlusPipeline",
         QWEN,

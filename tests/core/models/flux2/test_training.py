@@ -28,7 +28,7 @@ from flenwheel_core.recipes.train import LoraRecipe, TrainingRecipe
 from tests.kit.tiny_editor import picture
 
 PROMPT = "photo of ohwx person"
-SAMPLER = Sampler(steps=2, guidance=1.0, true_cfg=2.0, width=48, height=48)
+SAMPLER = Sampler(steps=2, guidance=1.0, true_cfg=2.0, width=64, height=64)
 RECIPE = TrainingRecipe.model_validate(
     {
         "steps": 4,
@@ -111,7 +111,7 @@ def test_a_stopped_edit_run_goes_on_to_the_same_bytes_and_its_file_is_worn(
     for weight in (0.0, 1.0):
         loras = (LoraFile(tmp_path / "lora.safetensors", weight),)
         with open_editor(klein_folder, "tiny", settings, loras) as both:
-            jobs = both.edit([EditJob("a", "smiling", 1, SAMPLER, (picture(48, 48, 1),))])
+            jobs = both.edit([EditJob("a", "smiling", 1, SAMPLER, (picture(64, 64, 1),))])
             made += [next(jobs).image, next(both.generate([GenerateJob("b", PROMPT, 1, SAMPLER)])).image]
     changed = [
         np.abs(np.asarray(one).astype(int) - np.asarray(two).astype(int)).max()

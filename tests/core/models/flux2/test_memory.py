@@ -1,0 +1,74 @@
+"""The memory plans of FLUX.2: weights counted exactly, a plan for every stage on small cards. No figure of them was measured."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flenwheel_core.base.errors import RecipeError, ResourceError
+from flenwheel_core.memory.drawing import Largest
+from flenwheel_core.models.card_plan import CardRoom
+from flenwheel_core.models.flux2.card_plans import card_plans, step_tokens
+from flenwheel_core.models.flux2.lora_host import linear_shapes_of
+from flenwheel_core.models.flux2.memory import drawing_memory, drawing_spec, training_spec
+from flenwheel_core.recipes.editor import EditorRecipe
+from flenwheel_core.recipes.loading import load_recipe
+from flenwheel_core.recipes.train import TrainingRecipe
+from tests.kit.released_folders import KLEIN_4B, KLEIN_9B, write_klein
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_klein(tmp_path_factory.mktemp("klein") / "4b", KLEIN_4B)
+
+
+@pytest.mark.parametrize(("config", "billions", "blocks"), [(KLEIN_4B, 3.876, 25), (KLEIN_9B, 9.079, 32)])
+def test_all_weights_are_counted_once(config: dict[str, Any], billions: float, blocks: int) -> None:
+    spec, drawing = training_spec(config), drawing_spec(config, vae_gib=0.0)
+    inside = sum(block.count * block.weights for block in spec.blocks)
+    assert inside == drawing.weights and sum(block.count for block in spec.blocks) == blocks
+    total = inside + spec.other_bytes / 2
+    assert total == sum(outputs * inputs for outputs, inputs in linear_shapes_of(config).values())
+    assert total / 1e9 == pytest.approx(billions, abs=0.002)
+
+
+@pytest.mark.parametrize(("gib", "fp8"), [(23.5, True), (15.5, True), (11.5, True), (11.5, False)])
+def test_every_stage_has_a_plan_on_cards_of_24_16_and_12_gib(folder: Path, gib: float, fp8: bool) -> None:
+    card = CardRoom(gib, multiplies_fp8=fp8)
+    recipe = load_recipe("klein_character")
+    plans = {plan.stage: plan for use in ("base", "editor") for plan in card_plans(folder, recipe, use, card)}
+    assert set(plans) == {"enrich", "edit_train", "train", "generate, benchmark"}
+    for plan in plans.values():
+        assert plan.predicted_gib is not None and plan.predicted_gib <= gib, plan
+        assert fp8 or "fp8" not in plan.text
+    assert "encoder in bf16" in plans["enrich"].text
+
+
+def test_references_count(folder: Path) -> None:
+    recipe, card = TrainingRecipe(), CardRoom(23.5, multiplies_fp8=True)
+    assert step_tokens(recipe, 1) == 4096 + 512 and step_tokens(recipe, 2) == 2 * 4096 + 512
+    one, four = (
+        drawing_memory(folder, KLEIN_4B, Largest(pictures * 4096 + 512, 1024**2), card).predicted_gib
+        for pictures in (1, 5)
+    )
+    assert four > one
+
+
+def test_what_does_not_fit_is_said_and_after_running_out_less_is_taken(folder: Path) -> None:
+    largest = Largest(8704, 1024**2)
+    plans = [
+        drawing_memory(folder, KLEIN_4B, largest, CardRoom(23.5, multiplies_fp8=True), memory_level=level)
+        for level in (0, 1)
+    ]
+    assert plans[1].predicted_gib <= 0.95 * plans[0].predicted_gib
+    with pytest.raises(ResourceError, match=r"FLUX\.2 needs"):
+        drawing_memory(folder, KLEIN_4B, largest, CardRoom(2.0, multiplies_fp8=True))
+
+
+def test_int8_is_named_as_missing(folder: Path) -> None:
+    shipped = load_recipe("klein_character")
+    recipe = shipped.model_copy(update={"editor": EditorRecipe(storage="int8")})
+    plans = card_plans(folder, recipe, "editor", CardRoom(23.5, multiplies_fp8=True))
+    assert all("has no int8 weights" in plan.text and plan.predicted_gib is None for plan in plans)
+    with pytest.raises(RecipeError):
+        drawing_memory(folder, KLEIN_4B, Largest(1, 1), CardRoom(9.0, multiplies_fp8=True), wanted="int8")
