@@ -1,1 +1,1 @@
-"""What families of transformers share: frozen weights and their sources, fused linears, blocks, the plan they are built by, and training."""
+"""What families of transformers share: frozen weights and their sources, fused linears, blocks and the plan they are built by, training."""
