@@ -62,6 +62,7 @@ def encode_pictures(model: Flux2Model, pictures: Iterable[PlacedPicture], *, cac
             tokens = encode_pixels(vae, pixels_of(picture.load(), placement))[0]
             tensors = cache.put(key, {"tokens": tokens.cpu().contiguous()})
         result.append(Latents(tensors["tokens"], *grid_of((placement.width, placement.height))))
-    del vae
-    free_memory()
+    if vae is not None:
+        del vae
+        free_memory()
     return result

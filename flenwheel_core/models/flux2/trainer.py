@@ -20,7 +20,6 @@ from flenwheel_core.engine.run_job import run_job
 from flenwheel_core.engine.team import Alone, Team
 from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.engine.trackers import require_trackers
-from flenwheel_core.memory.card import free_memory
 from flenwheel_core.models.flux2.adapter import adapt, start_recorder
 from flenwheel_core.models.flux2.artist import NO_PROMPT
 from flenwheel_core.models.flux2.drawing import Drawing, DrawingParts, draw_picture
@@ -157,7 +156,6 @@ def _prior_items(
         encode=lambda picture: encode_pictures(model, [picture], cache=cache)[0].tokens,
         true_cfg=job.sampler.true_cfg,
     )
-    free_memory()
     side = job.recipe.resolution
     drawn = [KleinItem(f"{side}x{side}", latents, captions[text]) for text, latents in made]
     if job.recipe.prior.method == "images" or not texts:
