@@ -1,4 +1,4 @@
-"""Putting LoRAs that were read on diffusers' own transformer, by PEFT."""
+"""Putting LoRAs that were read on diffusers' own transformer: by PEFT, or into its weights."""
 
 import re
 import warnings
@@ -23,6 +23,24 @@ def wear(transformer: Any, loras: Sequence[WornLora]) -> None:
             transformer.load_lora_adapter(_tensors(lora), prefix=_PREFIX, adapter_name=name, metadata=_described(lora))
     if names:
         transformer.set_adapters(names, [lora.weight for lora in loras])
+
+
+def wear_for_good(transformer: Any, loras: Sequence[WornLora]) -> None:
+    """As `wear`, for drawing: where the weights are float32, LoRAs go into them, and no step pays for adapters any more.
+
+    Nothing is lost by it but roundings of the last bits. Weights of fewer bits would round the LoRA away, and a DoRA needs the weights as
+    they were: those are worn.
+    """
+    import torch
+
+    if transformer.dtype != torch.float32 or any(lora.is_dora for lora in loras):
+        wear(transformer, loras)
+        return
+    with torch.no_grad():
+        for lora in loras:
+            for name, change in lora.modules.items():
+                weight = transformer.get_submodule(name).weight
+                weight.add_((change.b @ change.a).to(weight.device), alpha=lora.weight)
 
 
 def _tensors(lora: WornLora) -> "dict[str, torch.Tensor]":

@@ -163,22 +163,25 @@ def _answers(record: ImageRecord, edit: "Image", seen: Labels, truth: Truth, sto
         apply_instruction(view, asked, derive_seed(record.seed or 0, "answer", number))
         for number in range(CORRECTION_TRIES)
     ]
-    whole = min((render(character, view, size=record.width) for view in views), key=lambda answer: _gap(answer, edit))
+    answers = [render(character, view, size=record.width) for view in views]
+    whole = min(answers, key=lambda answer: _gap(answer, edit))
     if _missed(record.labels, seen) != ("expression",) or seen.expression is None:
         return (whole,)
-    return _painted_over(character, views, seen.expression, edit), whole
+    wrong = [render(character, replace(view, expression=seen.expression), size=record.width) for view in views]
+    return _painted_over(answers, wrong, edit), whole
 
 
-def _painted_over(character: Character, views: Sequence[View], shown: str, edit: "Image") -> "Image":
-    """The edit with what another expression changes taken from the right answer whose face lies most like the edit's."""
+def _painted_over(answers: "Sequence[Image]", wrong: "Sequence[Image]", edit: "Image") -> "Image":
+    """The edit with what another expression changes taken from the right answer whose face lies most like the edit's.
+
+    `wrong` are the answers with the expression that the edit shows.
+    """
     from PIL import Image, ImageChops, ImageFilter
 
     found = []
-    for view in views:
-        right = render(character, view, size=edit.width)
-        wrong = render(character, replace(view, expression=shown), size=edit.width)
+    for right, shown in zip(answers, wrong, strict=True):
         changed = (
-            ImageChops.difference(right, wrong).convert("L").point(lambda level: 255 if level > FACE_LEVELS else 0)
+            ImageChops.difference(right, shown).convert("L").point(lambda level: 255 if level > FACE_LEVELS else 0)
         )
         place = changed.filter(ImageFilter.MaxFilter(5))
         around = ImageChops.subtract(changed.filter(ImageFilter.MaxFilter(25)), place)

@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 from pydantic import ValidationError
 
@@ -183,6 +184,7 @@ def main(argv: list[str] | None = None) -> int:
             importlib.import_module(module)
         stage = find_stage(arguments.stage)
         request = _read_request(stage, arguments.request)
+        leave_out_card_libraries(settings, request)
         progress = Progress(stage.name, print_event)
         with hearing(progress.note):
             result = run_stage(stage, request, settings, progress, memory_level=arguments.memory_level, stop=stop)
@@ -190,6 +192,16 @@ def main(argv: list[str] | None = None) -> int:
         return EXIT_DONE
     except Exception as error:
         return report(arguments.result, error)
+
+
+def leave_out_card_libraries(settings: Settings, request: StageRequest) -> None:
+    """A process without a card starts without bitsandbytes, which diffusers and PEFT import wherever they find it.
+
+    With it come PyTorch's compiler and a quarter of all that a stage imports. Only its optimizer computes off a card.
+    """
+    trains = isinstance(request, TrainRequest | EditTrainRequest)
+    if settings.gpu == "cpu" and not (trains and request.recipe.optimizer == "adamw8bit"):
+        cast("dict[str, object]", sys.modules).setdefault("bitsandbytes", None)
 
 
 def _read_request(stage: AnyStage, path: Path) -> StageRequest:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flenwheel_core.adapters.lora_file import LoraFile
 from flenwheel_core.adapters.lora_reading import adapter_weights, read_loras
-from flenwheel_core.adapters.lora_wearing import wear
+from flenwheel_core.adapters.lora_wearing import wear_for_good
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.memory.card import free_memory
@@ -90,7 +90,7 @@ class FluxGenerator:
             adapted = load_with_loras(self._model, self._chosen.fast, self._loras, cache=self._cache)
             return drawing_pipeline(self._model, adapted.transformer, vae)
         pipeline = drawing_pipeline(self._model, self._model.load_transformer(), vae)
-        wear(pipeline.transformer, self._loras)
+        wear_for_good(pipeline.transformer, self._loras)
         return pipeline
 
     def close(self) -> None:

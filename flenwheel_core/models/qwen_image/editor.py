@@ -13,7 +13,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from flenwheel_core.adapters.lora_file import LoraFile
-from flenwheel_core.adapters.lora_wearing import wear
+from flenwheel_core.adapters.lora_wearing import wear_for_good
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.memory.card import free_memory
@@ -153,7 +153,7 @@ class QwenEditor:
         if transformer is None:
             self._model = replace(self._model, storage=self._model.diffusers_storage)
             transformer = self._model.load_transformer()
-            wear(transformer, self._loras)
+            wear_for_good(transformer, self._loras)
         vae = self._model.load_vae()
         if self._plan is not None and self._plan.tile_px is not None:
             tile = self._plan.tile_px

@@ -18,6 +18,7 @@ from flenwheel_core.memory.quantising import require_unquantised
 from flenwheel_core.models.digests import folder_digest
 from flenwheel_core.models.qwen_image.conditioning import Positions, Revision
 from flenwheel_core.models.qwen_image.fit import SHARE_OF_BF16, check_room, choose_storage, free_memory_gib
+from flenwheel_core.models.qwen_image.still_pictures import for_single_pictures
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKLQwenImage, FlowMatchEulerDiscreteScheduler, QwenImageTransformer2DModel
@@ -110,7 +111,7 @@ class QwenEditModel:
             free_memory()
 
     def load_vae(self) -> "AutoencoderKLQwenImage":
-        """The autoencoder, on this model's device; float32 off the card."""
+        """The autoencoder, on this model's device; float32 off the card, and made for single pictures there."""
         from diffusers import AutoencoderKLQwenImage
 
         vae = AutoencoderKLQwenImage.from_pretrained(
@@ -118,6 +119,8 @@ class QwenEditModel:
         )
         vae.requires_grad_(False).eval()
         on_device: AutoencoderKLQwenImage = vae.to(self.device)
+        if self.device.type == "cpu":
+            for_single_pictures(on_device)
         return on_device
 
     def load_transformer(self) -> "QwenImageTransformer2DModel":

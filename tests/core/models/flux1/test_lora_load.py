@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -5,7 +6,7 @@ import torch
 
 from flenwheel_core.adapters.lora_file import LoraFile, lora_bytes
 from flenwheel_core.adapters.lora_reading import read_loras
-from flenwheel_core.adapters.lora_wearing import wear
+from flenwheel_core.adapters.lora_wearing import wear, wear_for_good
 from flenwheel_core.adapters.peft_adapter import AdaptedTransformer
 from flenwheel_core.base.errors import InputError
 from flenwheel_core.engine.tensor_cache import TensorCache
@@ -94,6 +95,28 @@ def test_a_lora_is_worn_as_it_was_trained(folder: Path, tmp_path: Path, changes:
     expected = adapted.transformer(**tiny_inputs(), return_dict=False)[0]
     torch.testing.assert_close(fresh(**tiny_inputs(), return_dict=False)[0], expected, atol=1e-5, rtol=1e-4)
     assert not torch.allclose(tiny_transformer()(**tiny_inputs(), return_dict=False)[0], expected, atol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore:Already found a `peft_config`")
+@pytest.mark.parametrize("changes", [{"alpha": 8.0, "block_ranks": {"single:1": 6}}, {"dora": True}])
+def test_for_drawing_loras_go_into_full_weights_and_draw_the_same(
+    folder: Path, tmp_path: Path, changes: dict[str, object]
+) -> None:
+    (tmp_path / "other").mkdir()
+    first = written(tmp_path, trained(LoraRecipe.model_validate({"rank": 4, **changes})))
+    files = [replace(first, weight=0.7), write_lora(tmp_path / "other" / "b.safetensors", 2)]
+    models = {wearing: tiny_transformer() for wearing in (wear, wear_for_good)}
+    for wearing, model in models.items():
+        wearing(model, read_loras(files, flux_host(folder)))
+    worn, for_good = (model(**tiny_inputs(), return_dict=False)[0] for model in models.values())
+    torch.testing.assert_close(for_good, worn, atol=1e-5, rtol=1e-4)
+    assert any("lora" in name for name, _ in models[wear_for_good].named_modules()) == bool(changes.get("dora"))
+
+
+def test_weights_of_few_bits_keep_a_lora_beside_them(folder: Path, tmp_path: Path) -> None:
+    model = tiny_transformer().bfloat16()
+    wear_for_good(model, read_loras([written(tmp_path, trained(LoraRecipe(rank=4)))], flux_host(folder)))
+    assert any("lora" in name for name, _ in model.named_modules())
 
 
 @pytest.mark.filterwarnings("ignore:Already found a `peft_config`")
