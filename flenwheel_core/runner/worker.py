@@ -199,8 +199,8 @@ def leave_out_card_libraries(settings: Settings, request: StageRequest) -> None:
 
     With it come PyTorch's compiler and a quarter of all that a stage imports. Only its optimizer computes off a card.
     """
-    trains = isinstance(request, TrainRequest | EditTrainRequest)
-    if settings.gpu == "cpu" and not (trains and request.recipe.optimizer == "adamw8bit"):
+    trains_in_8_bit = isinstance(request, TrainRequest | EditTrainRequest) and request.recipe.optimizer == "adamw8bit"
+    if settings.gpu == "cpu" and not trains_in_8_bit:
         cast("dict[str, object]", sys.modules).setdefault("bitsandbytes", None)
 
 

@@ -17,7 +17,7 @@ def for_single_pictures(vae: "AutoencoderKLQwenImage") -> None:
     """Makes the autoencoder faster with one frame; with more it computes as before."""
     from diffusers.models.autoencoders.autoencoder_kl_qwenimage import QwenImageCausalConv3d
 
-    class PictureConvolution(QwenImageCausalConv3d):
+    class PictureConvolution(QwenImageCausalConv3d):  # type: ignore[misc]
         def forward(self, x: Tensor, cache_x: Tensor | None = None) -> Tensor:
             if cache_x is not None or x.shape[2] != 1:
                 return super().forward(x, cache_x)
