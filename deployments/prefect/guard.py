@@ -13,6 +13,7 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 
+from deployments.access.bodies import GRACE_SECONDS, Body
 from deployments.access.brake import Brake
 from deployments.access.door import Caller, Door, Refusal, is_loopback
 from deployments.prefect.api import basic
@@ -23,6 +24,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
+MAXIMUM_BYTES = 256 * 2**20
+"""Far more than any request of Prefect's own programs."""
 POLICY_VIOLATION = 1008
 OWN_DELAY_SECONDS = 0.5
 HEADERS = ((b"x-frame-options", b"SAMEORIGIN"), (b"content-security-policy", b"frame-ancestors 'self'"))
@@ -32,8 +35,9 @@ HEADERS = ((b"x-frame-options", b"SAMEORIGIN"), (b"content-security-policy", b"f
 class PrefectGuard:
     """The studio's door, before Prefect: HTTP and WebSockets."""
 
-    def __init__(self, app: App, settings: Settings) -> None:
+    def __init__(self, app: App, settings: Settings, grace_seconds: float = GRACE_SECONDS) -> None:
         self._app = app
+        self._grace_seconds = grace_seconds
         self._door = Door(settings, settings.prefect_url, "the Prefect server")
         self._brake = Brake()
         self._password = None if settings.token is None else basic(settings.token.get_secret_value())
@@ -44,15 +48,31 @@ class PrefectGuard:
             return
         caller = self._door.caller(scope)
         refusal = self._door.refusal(scope, caller) or await self._guess(scope, caller)
-        if refusal is None:
+        if refusal is None and scope["type"] == "http":
+            await self._served(scope, receive, self._watched(caller, send))
+        elif refusal is None:
             await self._app(scope, receive, self._watched(caller, send))
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": refusal.what})
         else:
-            why = f"({refusal.why})" if refusal.why else ""
-            content = {"detail": " ".join(filter(None, (refusal.what, why, refusal.remedy)))}
-            headers = {"retry-after": str(refusal.retry_seconds)} if refusal.retry_seconds else {}
-            await JSONResponse(content, status_code=refusal.status, headers=headers)(scope, receive, send)
+            await _answer(refusal)(scope, receive, send)
+
+    async def _served(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Prefect's answer, unless the request's body is too large, or comes so slowly that it may never end."""
+        body = Body(scope, receive, MAXIMUM_BYTES, self._grace_seconds)
+
+        async def answer(message: Message) -> None:
+            # What Prefect says of a body that was broken off is beside the point.
+            if body.refusal is None:
+                await send(message)
+            elif message["type"] == "http.response.start":
+                await _answer(body.refusal, close=True)(scope, receive, send)
+
+        large = body.announced_too_large()
+        if large is not None:
+            await _answer(large)(scope, receive, send)
+        else:
+            await self._app(scope, body.receive, answer)
 
     async def _guess(self, scope: MutableMapping[str, Any], caller: Caller) -> Refusal | None:
         """A client that sent wrong tokens is not listened to for a while."""
@@ -86,6 +106,16 @@ class PrefectGuard:
             await send(message)
 
         return answer
+
+
+def _answer(refusal: Refusal, *, close: bool = False) -> JSONResponse:
+    """A refusal in the form of Prefect's own errors."""
+    why = f"({refusal.why})" if refusal.why else ""
+    content = {"detail": " ".join(filter(None, (refusal.what, why, refusal.remedy)))}
+    headers = {"connection": "close"} if close else {}
+    if refusal.retry_seconds:
+        headers["retry-after"] = str(refusal.retry_seconds)
+    return JSONResponse(content, status_code=refusal.status, headers=headers)
 
 
 def _is_own(caller: Caller) -> bool:

@@ -15,12 +15,14 @@ from starlette.requests import cookie_parser
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from deployments.access.bodies import GRACE_SECONDS, Body
 from deployments.access.brake import Brake
 from deployments.access.door import SAFE_METHODS, Door, Refusal
-from deployments.studio.bodies import GRACE_SECONDS, Body
 from deployments.studio.sessions import Sessions, sign
 from flenwheel_core.base.settings import Settings
 
+MAXIMUM_JSON_BYTES = 4 * 2**20
+MAXIMUM_UPLOAD_BYTES = 80 * 2**20
 CSRF_HEADER = "x-csrf-token"
 OPEN_PATHS = ("/login", "/static/")
 FORM_PATHS = ("/login", "/logout")
@@ -104,7 +106,9 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = Body(scope, receive, self._grace_seconds)
+        upload = Headers(scope=scope).get("content-type", "").startswith("multipart/form-data")
+        limit = MAXIMUM_UPLOAD_BYTES if upload else MAXIMUM_JSON_BYTES
+        body = Body(scope, receive, limit, self._grace_seconds)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":

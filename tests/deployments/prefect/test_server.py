@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 import pytest
 from pydantic import SecretStr
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse
 
 from deployments.prefect.api import basic
 from deployments.prefect.guard import PrefectGuard, Receive, Send
@@ -78,3 +80,29 @@ def test_a_refusal_reads_as_prefects_own_errors_do(tmp_path: Path) -> None:
     assert answer.status_code == 403 and "http://evil.test" in answer.json()["detail"]
     answer = ask(guard, "/api/health", "127.0.0.1", {"host": "[::1"})
     assert answer.status_code == 400 and "()" not in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("pause_seconds", "ends", "status"), [(60.0, False, 408), (0.01, False, 408), (0.0, True, 200)]
+)
+def test_a_body_that_never_ends_is_broken_off(tmp_path: Path, pause_seconds: float, ends: bool, status: int) -> None:
+    async def prefect(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        try:
+            answer = PlainTextResponse(str(len(await Request(scope, receive).body())))
+        except ClientDisconnect:
+            answer = PlainTextResponse("left", status_code=400)
+        await answer(scope, receive, send)
+
+    async def drip() -> MutableMapping[str, Any]:
+        await asyncio.sleep(pause_seconds)
+        return {"type": "http.request", "body": b"x", "more_body": not ends}
+
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    guard = PrefectGuard(prefect, Settings(workspace=tmp_path), grace_seconds=0.2)
+    scope = {"type": "http", "method": "POST", "path": "/api/logs/", "headers": [(b"host", b"127.0.0.1")]}
+    asyncio.run(guard({**scope, "client": ("127.0.0.1", 1)}, drip, send))
+    assert sent[0]["status"] == status, sent

@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from deployments.studio.bodies import LEAST_BYTES_PER_SECOND, MAXIMUM_JSON_BYTES
-from deployments.studio.security import Guard, Logins, csrf_token
+from deployments.access.bodies import LEAST_BYTES_PER_SECOND
+from deployments.studio.security import MAXIMUM_JSON_BYTES, Guard, Logins, csrf_token
 from tests.kit.gate_world import settings_in
 
 SECRET = b"the workspace's own"

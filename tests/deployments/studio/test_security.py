@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from deployments.studio.app import create_app
-from deployments.studio.bodies import MAXIMUM_JSON_BYTES
+from deployments.studio.security import MAXIMUM_JSON_BYTES
 from flenwheel_core.base.errors import UserError
 from flenwheel_core.store import Store
 from tests.kit.gate_world import open_gate, settings_in

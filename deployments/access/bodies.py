@@ -8,8 +8,6 @@ from starlette.types import Message, Receive, Scope
 
 from deployments.access.door import Refusal
 
-MAXIMUM_JSON_BYTES = 4 * 2**20
-MAXIMUM_UPLOAD_BYTES = 80 * 2**20
 GRACE_SECONDS = 20.0
 LEAST_BYTES_PER_SECOND = 4096
 
@@ -17,11 +15,9 @@ LEAST_BYTES_PER_SECOND = 4096
 class Body:
     """The body of one request, read for the app. `refusal` says why it was broken off."""
 
-    def __init__(self, scope: Scope, receive: Receive, grace_seconds: float = GRACE_SECONDS) -> None:
-        headers = Headers(scope=scope)
-        upload = headers.get("content-type", "").startswith("multipart/form-data")
-        self._limit = MAXIMUM_UPLOAD_BYTES if upload else MAXIMUM_JSON_BYTES
-        self._announced = headers.get("content-length", "0")
+    def __init__(self, scope: Scope, receive: Receive, limit_bytes: int, grace_seconds: float = GRACE_SECONDS) -> None:
+        self._limit = limit_bytes
+        self._announced = Headers(scope=scope).get("content-length", "0")
         self._receive = receive
         self._grace_seconds = grace_seconds
         self._began: float | None = None
