@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from flenwheel_core.base.kernel_names import ALL, KERNEL_NAMES
 from flenwheel_core.base.settings_sources import (
     PREFIX,
+    TOO_DEEP,
     DotEnv,
     Environment,
     TomlFile,
@@ -137,7 +138,10 @@ class Settings(BaseSettings):
     def _separated(cls, given: object) -> object:
         if not isinstance(given, str):
             return given
-        return json.loads(given) if given.lstrip().startswith("[") else re.split(r"[,\s]+", given.strip())
+        try:
+            return json.loads(given) if given.lstrip().startswith("[") else re.split(r"[,\s]+", given.strip())
+        except RecursionError as error:
+            raise ValueError(TOO_DEEP) from error
 
     @field_validator("kernels_off")
     @classmethod

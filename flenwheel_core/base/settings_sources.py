@@ -15,6 +15,7 @@ from pathlib import Path
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, InitSettingsSource, SettingsError
 
 from flenwheel_core.base.errors import RecipeError
@@ -27,12 +28,19 @@ OWN_VARIABLES = frozenset({"FLENWHEEL_FLOW_RUN", "FLENWHEEL_PROJECT"})
 _PLATFORM = re.compile(r"\w+_(?:SERVICE_HOST|SERVICE_PORT\w*|PORT|PORT_\d+_(?:TCP|UDP|SCTP)(?:_\w+)?)")
 """Container platforms put the address of each service into the environment, under the service's name."""
 _NEAR = 0.65
+TOO_DEEP = "its brackets are nested too deeply"
 
 
 class Environment(EnvSettingsSource):
     """Settings in the environment. Raises RecipeError for a value that cannot be read."""
 
     where = "the environment"
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: object) -> object:
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except RecursionError as error:
+            raise ValueError(TOO_DEEP) from error
 
     def __call__(self) -> dict[str, object]:
         try:
@@ -88,7 +96,7 @@ def read_toml(path: Path) -> dict[str, Json]:
     try:
         content: dict[str, Json] = tomllib.loads(read_settings_text(path))
     except RecursionError as error:
-        raise RecipeError(f"{path} is no TOML file.", why="its brackets are nested too deeply.") from error
+        raise RecipeError(f"{path} is no TOML file.", why=f"{TOO_DEEP}.") from error
     except ValueError as error:  # what TOML says, and a number of thousands of digits
         raise RecipeError(f"{path} is no TOML file.", why=str(error), remedy="Mend the line it names.") from error
     return content

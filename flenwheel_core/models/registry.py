@@ -156,7 +156,7 @@ def _class_of(folder: Path) -> str:
     config = index if index.exists() else folder / "config.json"
     try:
         content = json.loads(config.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{folder} is not a model folder.",
             why=f"{config.name} is missing or no JSON.",
@@ -164,4 +164,6 @@ def _class_of(folder: Path) -> str:
         ) from error
     if not isinstance(content, dict):
         return ""
-    return str(content.get("_class_name") or (content.get("architectures") or [""])[0])
+    architectures = content.get("architectures")
+    first = architectures[0] if isinstance(architectures, list) and architectures else ""
+    return str(content.get("_class_name") or first)

@@ -90,6 +90,20 @@ def test_what_cannot_be_read_is_named(place: Path) -> None:
         (place / name).unlink()
 
 
+@pytest.mark.parametrize("name", ["TRUSTED_PROXIES", "NOTIFY", "STORE_OPTIONS", "KERNELS_OFF", "STAGE_MODULES"])
+@pytest.mark.parametrize("value", ["[" * 3000, "[" + "9" * 5000, "[1", "[NaN]"])
+def test_lists_that_are_no_json_are_explained(
+    place: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    (place / ".env").write_text(f"FLENWHEEL_{name}={value}\n")
+    with pytest.raises(RecipeError):
+        Settings()
+    (place / ".env").unlink()
+    monkeypatch.setenv(f"FLENWHEEL_{name}", value)
+    with pytest.raises(RecipeError):
+        Settings()
+
+
 def test_a_virtual_environment_called_dotenv_is_no_settings_file(place: Path) -> None:
     (place / ".env").mkdir()
     Settings()

@@ -9,6 +9,7 @@ from flenwheel_core.base.settings import Settings
 from flenwheel_core.engine.tensor_file import tensor_bytes
 from flenwheel_core.models.digests import all_files_digest
 from flenwheel_core.models.references import ModelRole, pin_model, resolve_model
+from flenwheel_core.models.registry import require_kind
 
 
 @pytest.fixture
@@ -70,3 +71,15 @@ def test_missing_folder_is_a_clear_error(settings: Settings, reference: str) -> 
 def test_references_that_name_nothing_are_plain_errors(settings: Settings, reference: str) -> None:
     with pytest.raises(FlenwheelError):
         pin_model(reference, ModelRole.GENERATOR, settings)
+
+
+@pytest.mark.parametrize(
+    "config",
+    ["[" * 100_000, "no json", "[]", '{"architectures": 3}', '{"architectures": {"a": 1}}', '{"_class_name": [1]}'],
+)
+def test_a_folder_whose_configuration_is_odd_is_a_plain_error(tmp_path: Path, config: str) -> None:
+    folder = model_folder(tmp_path)
+    (folder / "config.json").write_text(config)
+    for role in (ModelRole.GENERATOR, ModelRole.EDITOR):
+        with pytest.raises(FlenwheelError):
+            require_kind(folder, role)
