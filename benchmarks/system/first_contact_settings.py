@@ -133,6 +133,26 @@ def _odd_value(random: Random, name: str) -> bytes:
     return _text(random, name, odd=True).encode("utf-8", "surrogatepass")
 
 
+def _odd_list(random: Random, name: str) -> bytes:
+    """Settings that are lists and tables are JSON in a `.env`."""
+    key = str(random.choice(["trusted_proxies", "notify", "store_options", "kernels_off", "stage_modules"]))
+    odd = (
+        "[" * 3000,
+        "[" + "9" * 5000,
+        "[1",
+        "{",
+        '{"a": [1]}',
+        '["\\ud83d"]',
+        "[NaN]",
+        '["a" "b"]',
+        "[[]]",
+        "a,,b",
+        '["a",]',
+        "\\",
+    )
+    return (_text(random, name) + _line(name, key, odd[int(random.integers(0, len(odd)))])).encode("utf-8", "replace")
+
+
 def _misspelt(random: Random, name: str) -> bytes:
     key = str(random.choice(NAMES))
     place = int(random.integers(0, len(key)))
@@ -147,6 +167,7 @@ GROUPS: dict[str, Callable[[Random, str], bytes]] = {
     "whole": _whole,
     "odd value": _odd_value,
     "another odd value": _odd_value,
+    "odd list": _odd_list,
     "misspelt": _misspelt,
     **{group: _damage(change) for group, change in DAMAGE.items()},
 }
