@@ -6,11 +6,12 @@ import pytest
 
 from flenwheel_core.base.errors import ResourceError
 from flenwheel_core.base.settings import Settings
+from flenwheel_core.memory.card import CONTEXT_GIB
 from flenwheel_core.models.card_plan import CardRoom
 from flenwheel_core.plans.card_plans import card_of, plan_stages
-from flenwheel_core.recipes.loading import load_recipe
+from flenwheel_core.recipes.loading import RECIPES, load_recipe
 from flenwheel_core.recipes.model import Recipe
-from tests.kit.released_folders import released_folder
+from tests.kit.released_folders import KLEIN_4B, released_folder, write_klein
 
 FLUX = {
     "_class_name": "FluxTransformer2DModel",
@@ -34,8 +35,20 @@ QWEN = {
 }
 
 
+CARDS = {
+    "flux_character_24gb": 24,
+    "flux_character_40steps": 24,
+    "flux_character_16gb": 16,
+    "flux_character_12gb": 12,
+    "klein_character": 12,
+    "klein_edit": 12,
+}
+"""The smallest card that each shipped recipe of full size is for."""
+
+
 @pytest.fixture(scope="module")
-def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What stands for each model of the Hub."""
     place = tmp_path_factory.mktemp("released")
     base = released_folder(
         place / "flux",
@@ -49,9 +62,46 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
         QWEN,
         {"transformer": 40_900_000_000, "text_encoder": 16_580_000_000, "vae": 254_000_000},
     )
-    shipped = load_recipe("flux_character_24gb")
-    models = shipped.models.model_copy(update={"base": base, "editor": editor})
-    return shipped.model_copy(update={"models": models})
+    klein = str(write_klein(place / "klein", KLEIN_4B))
+    return {"FLUX.1-dev": base, "Qwen-Image-Edit-2509": editor, "FLUX.2-klein-base-4B": klein}
+
+
+def here(name: str, folders: dict[str, str]) -> Recipe:
+    """A shipped recipe whose models are these folders."""
+    shipped = load_recipe(name)
+    base, editor = (
+        folders[reference.partition("@")[0].rpartition("/")[2]]
+        for reference in (shipped.models.base, shipped.models.editor)
+    )
+    return shipped.model_copy(update={"models": shipped.models.model_copy(update={"base": base, "editor": editor})})
+
+
+@pytest.fixture(scope="module")
+def recipe(folders: dict[str, str]) -> Recipe:
+    return here("flux_character_24gb", folders)
+
+
+def test_every_shipped_recipe_says_its_card() -> None:
+    assert {path.stem for path in RECIPES.glob("*.toml")} == {*CARDS, "nano"}
+
+
+@pytest.mark.parametrize(("name", "gib"), CARDS.items())
+def test_every_stage_of_a_shipped_recipe_fits_its_card(
+    name: str, gib: int, folders: dict[str, str], settings: Settings
+) -> None:
+    plans = plan_stages(here(name, folders), settings, card_of(settings, gib))
+    assert {plan.stage for plan in plans} == {"enrich", "edit_train", "train", "generate, benchmark"}
+    for plan in plans:
+        assert plan.predicted_gib is not None and plan.predicted_gib <= gib - CONTEXT_GIB, plan
+
+
+def test_a_recipe_for_a_larger_card_is_refused_with_the_stage_and_what_would_help(
+    recipe: Recipe, settings: Settings
+) -> None:
+    plans = {plan.stage: plan for plan in plan_stages(recipe, settings, card_of(settings, 16))}
+    assert plans["enrich"].predicted_gib is not None
+    assert plans["edit_train"].predicted_gib is None
+    assert "editor.train.resolution" in plans["edit_train"].text
 
 
 def test_a_24_gib_card_has_a_plan_for_every_stage(recipe: Recipe, settings: Settings) -> None:
