@@ -14,6 +14,7 @@ from flows.rounds import EnrichedRounds, Rounds, SyntheticRounds
 from flows.start import plain_errors, start_turn
 from flows.turn import Turn
 from flows.turn_runner import PrefectRunner, TurnRunner
+from tasks.turn_plan import publish_plan
 
 
 @flow(name="flywheel-1", flow_run_name="{character} turn", description=__doc__, persist_result=False)
@@ -26,7 +27,9 @@ def flywheel1(character: str, recipe: str | None = None, beside_open_turn: bool 
         recipe: Recipe of this turn; the character's own recipe if left empty.
         beside_open_turn: Begin although an earlier turn of the character still waits at a gate or works; otherwise this run ends at once.
     """
-    return run_turn(start_turn(character, recipe, beside_open_turn=beside_open_turn), PrefectRunner())
+    turn = start_turn(character, recipe, beside_open_turn=beside_open_turn)
+    publish_plan(turn.name, turn.recipe, first_turn=turn.champion() is None)
+    return run_turn(turn, PrefectRunner())
 
 
 def run_turn(turn: Turn, runner: TurnRunner) -> str:

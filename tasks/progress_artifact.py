@@ -3,7 +3,7 @@
 import contextvars
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -15,6 +15,11 @@ from flenwheel_core.base.progress import ProgressEvent
 
 LOG_SECONDS = 20.0
 ARTIFACT_SECONDS = 1.0
+MEASURED_SECONDS = 120.0
+"""After so long a stage's speed is told for the first time."""
+
+Measured = Callable[[float], None]
+"""Takes seconds an item."""
 
 
 def say(line: str) -> None:
@@ -29,8 +34,12 @@ def say(line: str) -> None:
 class Reporter:
     """Takes events without ever waiting for the server: a slow or absent server must not slow a stage down."""
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, measured: Measured | None = None) -> None:
+        """`measured` hears how fast the stage is, after the first minutes and at its end."""
         self._key = key
+        self._measured = measured
+        self._began: float | None = None
+        self._told = False
         self._logger = get_run_logger()
         self._logged = 0.0
         self._latest: ProgressEvent | None = None
@@ -63,10 +72,20 @@ class Reporter:
             if event is not None:
                 try:
                     self._show(event)
+                    self._tell_speed(event)
                 except Exception:
                     get_logger(__name__).debug("progress artifact not updated", exc_info=True)
             if self._closed.wait(ARTIFACT_SECONDS) and self._latest is None:
                 return
+
+    def _tell_speed(self, event: ProgressEvent) -> None:
+        if event.kind != "step" or self._measured is None:
+            return
+        self._began = self._began or time.monotonic()
+        first = not self._told and time.monotonic() - self._began >= MEASURED_SECONDS
+        if event.rate and (first or event.done == event.total):
+            self._told = True
+            self._measured(1 / event.rate)
 
     def _show(self, event: ProgressEvent) -> None:
         share = 100 * event.done / event.total if event.total else 0.0
@@ -79,9 +98,9 @@ class Reporter:
 
 
 @contextmanager
-def reporting(key: str) -> Iterator[Reporter]:
-    """A reporter whose artifact belongs to the current task run."""
-    reporter = Reporter(key)
+def reporting(key: str, measured: Measured | None = None) -> Iterator[Reporter]:
+    """A reporter whose artifact belongs to the current task run; `measured` as in `Reporter`."""
+    reporter = Reporter(key, measured)
     context = contextvars.copy_context()
     thread = threading.Thread(target=lambda: context.run(reporter.follow), name="progress", daemon=True)
     thread.start()

@@ -1,6 +1,7 @@
 """Makes a Prefect task out of a stage."""
 
 from contextlib import nullcontext
+from functools import partial
 from typing import Generic, TypeVar
 
 from prefect import Task
@@ -12,12 +13,14 @@ from prefect.states import Completed, Failed
 from flenwheel_core.base.errors import FlenwheelError, RetryableError
 from flenwheel_core.base.ids import short
 from flenwheel_core.base.settings import Settings
+from flenwheel_core.plans.speeds import kind_of_work
 from flenwheel_core.requests.base import StageRequest, StageResult
 from flenwheel_core.runner.launch import run_in_child
 from flenwheel_core.runner.stage import Stage
 from flenwheel_core.store import Store
 from tasks.progress_artifact import reporting
 from tasks.slot import gpu_slot
+from tasks.turn_plan import correct_plan
 
 Request = TypeVar("Request", bound=StageRequest)
 Result = TypeVar("Result", bound=StageResult)
@@ -66,7 +69,9 @@ class StageTask(Generic[Request, Result]):
             call.result = store.get_result(request, self.stage.result)
             if call.result is not None:
                 return Completed(name="Already made", message=call.result.summary())
-            with reporting(f"{self.stage.name}-{short(request.key())}") as reporter:
+            work = kind_of_work(request)
+            measured = None if work is None else partial(correct_plan, flow_run.id, work)
+            with reporting(f"{self.stage.name}-{short(request.key())}", measured) as reporter:
                 needs_card = self.stage.needs_card(request)
                 slot = gpu_slot(settings, self.stage.name, reporter) if needs_card else nullcontext()
                 with slot:

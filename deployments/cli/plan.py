@@ -1,11 +1,14 @@
-"""The command that says how a recipe would use the card."""
+"""The command that says what a turn would take, and how its stages would use the card."""
 
 from cyclopts import App
 from rich.console import Console
 
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.plans.card_plans import card_of, plan_stages
+from flenwheel_core.plans.speeds import known_speeds
+from flenwheel_core.plans.turn_forecast import forecast_lines, forecast_turn
 from flenwheel_core.recipes.loading import load_recipe
+from flenwheel_core.store import Store
 
 console = Console(soft_wrap=True, highlight=False, markup=False)
 
@@ -16,7 +19,8 @@ def add_to(app: App) -> None:
 
 
 def plan(recipe: str, *, card: float | None = None) -> int:
-    """Show how each stage would use the card: storage of the weights, what is computed twice, the peak. Loads and fetches nothing.
+    """Show what a first turn takes (pictures, steps, hours as measured here, what is fetched, disk) and how each stage would use the card:
+    storage of the weights, what is computed twice, the peak. Loads and fetches nothing.
 
     Exits with 1 if a stage has no plan.
 
@@ -28,8 +32,12 @@ def plan(recipe: str, *, card: float | None = None) -> int:
         Plan for a card of so many GiB (Ada generation or later) instead of this machine's.
     """
     settings = Settings()
+    chosen = load_recipe(recipe)
+    speeds = known_speeds(Store(settings.store_url, settings.store_options))
+    for line in forecast_lines(forecast_turn(chosen, settings, first_turn=True), speeds, settings):
+        console.print(line)
     room = card_of(settings, card)
-    plans = plan_stages(load_recipe(recipe), settings, room)
+    plans = plan_stages(chosen, settings, room)
     console.print(f"For tensors: {room.usable_gib:.1f} GiB of the card.")
     for one in plans:
         console.print(f"{one.stage}: {one.text}")

@@ -2,11 +2,13 @@
 
 import uuid
 from datetime import UTC, datetime
+from typing import cast
 
 import pytest
 
 from benchmarks.kit.turn_stages import picture
 from benchmarks.kit.workspace import Running
+from flenwheel_core.base.ids import Json
 from flenwheel_core.documents.decisions import Decision, Verdict
 from flenwheel_core.documents.images import ImageKind
 from flenwheel_core.gates.session import Reviews
@@ -19,6 +21,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 def decide(reviews: Reviews, gate: str, image: str, verdict: Verdict, **more: str) -> None:
     line = {"id": uuid.uuid4().hex, "at": datetime.now(UTC), "author": "tester", "image": image, "verdict": verdict}
     reviews.decide(gate, Decision.model_validate({**line, **more}))
+
+
+def artifacts_of(running: Running, run: str) -> list[dict[str, str]]:
+    """All pages of a run, the oldest first."""
+    body: dict[str, Json] = {"artifacts": {"flow_run_id": {"any_": [run]}}, "limit": 200}
+    found = cast("list[dict[str, str]]", running.api.call("POST", "/artifacts/filter", body))
+    return sorted(found, key=lambda page: page["created"])
 
 
 def test_redo_better_prompt_correction_and_stop(running: Running) -> None:
@@ -64,4 +73,12 @@ def test_redo_better_prompt_correction_and_stop(running: Running) -> None:
     ended = running.wait_state(run, "COMPLETED", "FAILED", "CRASHED")
     assert ended.state is not None and ended.state.type == "COMPLETED", running.worker_log()
     assert [turn.outcome for turn in Library(running.store).ended_turns("rosa")] == ["stopped"]
+
+    pages = artifacts_of(running, run)
+    assert pages[0]["key"] == "plan-rosa-t1", "what the turn takes is told before anything is made"
+    assert "enrich: 12 edits; not measured here yet" in pages[0]["data"]
+    assert "generate: 8 pictures; not measured here yet" in pages[0]["data"]
+    plans = [page["data"] for page in pages if page["key"] == "plan-rosa-t1"]
+    assert "enrich: 12 edits, 0." in plans[-1] and "train v1: 20 steps" in plans[-1]
+    assert "in all: about" in plans[-1], "corrected by what the stages of this turn measured"
     assert Library(running.store).champion("rosa") is None

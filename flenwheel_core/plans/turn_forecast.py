@@ -1,0 +1,112 @@
+"""What a turn will take: pictures, steps, hours at the speed that was measured here, what is fetched, disk."""
+
+from collections.abc import Mapping
+
+from flenwheel_core.base.document import Document
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.documents.images import Sampler
+from flenwheel_core.documents.prompts import CARD_CELLS
+from flenwheel_core.models.hub import free_disk_bytes
+from flenwheel_core.plans.model_needs import model_needs
+from flenwheel_core.plans.speeds import drawing, training
+from flenwheel_core.recipes.model import Recipe
+
+GIGABYTE = 1e9
+BYTES_A_PIXEL = 3
+"""A PNG has no more."""
+
+
+class Work(Document):
+    """What one step makes."""
+
+    step: str
+    count: int
+    unit: str
+    kind: str
+    """As `speeds.kind_of_work` names it."""
+    may_grow: bool = False
+
+
+class TurnForecast(Document):
+    """Counted from the recipe before anything is made."""
+
+    works: tuple[Work, ...]
+    fetch_bytes: int | None
+    """None: the Hub must be asked."""
+    picture_bytes: int
+    """At most."""
+
+
+def forecast_turn(recipe: Recipe, settings: Settings, *, first_turn: bool) -> TurnForecast:
+    """A turn with one round at each gate. Nothing is loaded, fetched or asked."""
+    edits = Work(
+        step="enrich",
+        count=recipe.enrich.target_images,
+        unit="edits",
+        kind=drawing(recipe.models.editor, recipe.enrich.sampler),
+    )
+    drawn = drawing(recipe.models.base, recipe.generate.sampler)
+    loras = ("train v1", "train challenger") if first_turn else ("train challenger",)
+    trainings = [
+        Work(
+            step=step,
+            count=recipe.train.steps,
+            unit="steps",
+            kind=training(recipe.models.base, recipe.train),
+            may_grow=recipe.train.min_epochs is not None,
+        )
+        for step in loras
+    ]
+    synthetic = Work(step="generate", count=recipe.generate.target_images, unit="pictures", kind=drawn)
+    # A champion of an earlier turn has drawn its card already.
+    cells = len(CARD_CELLS) * recipe.benchmark.seeds_per_cell * len(loras)
+    card = Work(step="benchmark", count=cells, unit="pictures", kind=drawn)
+    needs = [need.remaining_bytes for need in model_needs(recipe, settings, ask=False)]
+    return TurnForecast(
+        works=(edits, *trainings[:-1], synthetic, trainings[-1], card),
+        fetch_bytes=None if None in needs else sum(bytes_ or 0 for bytes_ in needs),
+        picture_bytes=edits.count * _bytes(recipe.enrich.sampler)
+        + (synthetic.count + card.count) * _bytes(recipe.generate.sampler),
+    )
+
+
+def forecast_lines(forecast: TurnForecast, speeds: Mapping[str, float], settings: Settings) -> list[str]:
+    """The forecast for people, at these speeds (seconds an item by kind of work)."""
+    lines, known, unknown = [], 0.0, []
+    for work in forecast.works:
+        each = speeds.get(work.kind)
+        counted = f"{work.step}: {work.count} {work.unit}{' or more, as the pool grows' if work.may_grow else ''}"
+        if each is None:
+            unknown.append(work.step)
+            lines.append(f"{counted}; not measured here yet")
+        else:
+            known += each * work.count
+            lines.append(f"{counted}, {_each(each)} each, {_duration(each * work.count)}")
+    if not unknown:
+        lines.append(f"in all: about {_duration(known)} of computing, at the speed measured here; gates wait for you")
+    else:
+        begun = f"{_duration(known)} and " if known else ""
+        lines.append(f"in all: {begun}what is not measured yet ({', '.join(unknown)}); the first minutes of each tell")
+    fetch = "not known without asking the Hub" if forecast.fetch_bytes is None else _gigabytes(forecast.fetch_bytes)
+    lines.append(f"to fetch: {'nothing' if forecast.fetch_bytes == 0 else fetch}")
+    free = _gigabytes(free_disk_bytes(settings))
+    lines.append(f"disk: {_gigabytes(forecast.picture_bytes)} of pictures at most; {free} are free for models")
+    return lines
+
+
+def _bytes(sampler: Sampler) -> int:
+    return sampler.width * sampler.height * BYTES_A_PIXEL
+
+
+def _gigabytes(bytes_: int) -> str:
+    return f"{bytes_ / GIGABYTE:.1f} GB" if bytes_ >= GIGABYTE / 10 else f"{bytes_ / 1e6:.0f} MB"
+
+
+def _each(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds:.2f} s"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
