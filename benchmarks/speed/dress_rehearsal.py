@@ -25,6 +25,7 @@ from typing import cast
 from benchmarks.result_file import Row, write_result
 from benchmarks.speed import rehearsal_folders as folders
 from benchmarks.speed import rehearsal_requests as ask
+from benchmarks.speed.rehearsal_klein import klein_folder
 from benchmarks.speed.rehearsal_requests import Rehearsal
 from flenwheel_core.base.errors import FlenwheelError
 from flenwheel_core.base.progress import ProgressEvent
@@ -86,6 +87,9 @@ def main() -> None:
     parser.add_argument("--recipe", default="flux_character_24gb")
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument("--edit-2511", action="store_true", help="the editor with zero_cond_t")
+    parser.add_argument(
+        "--klein", action="store_true", help="FLUX.2 klein base 4B as base and editor; with --recipe klein_character"
+    )
     parser.add_argument("--kill", action="store_true", help="kill each stage once")
     parser.add_argument("--edits", type=int, default=12)
     parser.add_argument("--steps", type=int, default=140)
@@ -113,24 +117,28 @@ def _workspace(arguments: argparse.Namespace) -> Iterator[tuple[Rehearsal, Setti
     work: Path = arguments.work
     disk: Path = arguments.disk or work
     wanted = set(arguments.stages)
-    base = work / "flux1-dev"
-    if wanted & {"train", "train_no_prior", "generate", "benchmark"}:
+    base = work / ("flux2-klein-base-4b" if arguments.klein else "flux1-dev")
+    if arguments.klein:
+        klein_folder(base)
+    elif wanted & {"train", "train_no_prior", "generate", "benchmark"}:
         folders.flux_folder(base)
-    editor = disk / "qwen-image-edit-2509"
-    if wanted & {"ingest", "enrich", "enrich_40", "edit_train", "edit_compare"}:
+    editor, few_step = disk / "qwen-image-edit-2509", None
+    if wanted & ({"ingest"} if arguments.klein else {"ingest", "enrich", "enrich_40", "edit_train", "edit_compare"}):
         folders.edit_folder(editor)
         folders.captioner_folder(disk / "qwen2.5-vl-7b", editor)
         if arguments.edit_2511:
             editor = folders.edit_folder(disk / "qwen-image-edit-2511", zero_cond_t=True, weights_of=editor)
-        few_step = folders.few_step_lora(work / "few-step.safetensors", editor)
+        few_step = None if arguments.klein else folders.few_step_lora(work / "few-step.safetensors", editor)
     kept: Path = arguments.workspace or work
     os.environ["FLENWHEEL_WORKSPACE"] = str(kept / f"workspace-{arguments.card:g}")
     os.environ["FLENWHEEL_MODELS"] = str(kept / "models")
     settings = Settings()
     store = Store(settings.store_url)
     recipe = load_recipe(arguments.recipe)
-    lora = ask.few_step_use(store, few_step) if "few_step" in locals() else ask.LoraUse(digest="0" * 64)
-    rehearsal = Rehearsal(store, recipe, str(base), str(editor), str(disk / "qwen2.5-vl-7b"), lora)
+    loras = () if few_step is None else (ask.few_step_use(store, few_step),)
+    rehearsal = Rehearsal(
+        store, recipe, str(base), str(base if arguments.klein else editor), str(disk / "qwen2.5-vl-7b"), loras
+    )
     ask.keep_sources(rehearsal)
     yield rehearsal, settings
 
@@ -161,7 +169,8 @@ def _row(
     last = runs[-1] if runs else None
     plan = _PLAN.search(seen.plans[-1]) if seen.plans else None
     return {
-        "case": f"{name}_{arguments.card:g}gib" + ("_2511" if arguments.edit_2511 else ""),
+        "case": f"{name}_{arguments.card:g}gib"
+        + ("_2511" if arguments.edit_2511 else "_klein" if arguments.klein else ""),
         "stage": name,
         "card_gib": arguments.card,
         "storage": seen.plans[-1].partition(": ")[2].split(" ")[0] if seen.plans else None,
@@ -200,7 +209,7 @@ def _request(
     if name == "ingest":
         return ask.ingest(rehearsal), keep_ingested
     if name == "enrich":
-        few = sampler.model_copy(update={"steps": 8, "true_cfg": 1.0})
+        few = sampler if arguments.klein else sampler.model_copy(update={"steps": 8, "true_cfg": 1.0})
         return ask.enrich(rehearsal, edits=arguments.edits, sampler=few, few_step=True), nothing
     if name == "enrich_40":
         many = sampler.model_copy(update={"steps": 40, "true_cfg": 4.0})

@@ -71,11 +71,11 @@ def flux_folder(root: Path) -> Path:
             )
         )
     transformer.save_config(root / "transformer")
-    _write(root / "transformer", transformer, "diffusion_pytorch_model")
+    write_random(root / "transformer", transformer, "diffusion_pytorch_model")
     t5.config.save_pretrained(root / "text_encoder_2")
-    _write(root / "text_encoder_2", t5, "model", leave_out=("encoder.embed_tokens.weight",))
+    write_random(root / "text_encoder_2", t5, "model", leave_out=("encoder.embed_tokens.weight",))
     clip.config.save_pretrained(root / "text_encoder")
-    _write(root / "text_encoder", clip, "model")
+    write_random(root / "text_encoder", clip, "model")
     vae = AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
@@ -130,7 +130,7 @@ def edit_folder(root: Path, *, zero_cond_t: bool = False, weights_of: Path | Non
             zero_cond_t=zero_cond_t,
         )
     transformer.save_config(root / "transformer")
-    _write(root / "transformer", transformer, "diffusion_pytorch_model")
+    write_random(root / "transformer", transformer, "diffusion_pytorch_model")
     _write_vl(root / "text_encoder")
     AutoencoderKLQwenImage().to(torch.bfloat16).save_pretrained(root / "vae")
     (root / "done").touch()
@@ -203,7 +203,7 @@ def _write_vl(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config))
     with torch.device("meta"):
         model = Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig.from_dict(config))
-    _write(folder, model, "model")
+    write_random(folder, model, "model")
 
 
 def _released_picture_sizes(folder: Path) -> None:
@@ -224,7 +224,7 @@ def _released_picture_sizes(folder: Path) -> None:
         path.write_text(json.dumps(content))
 
 
-def _write(folder: Path, model: torch.nn.Module, stem: str, leave_out: tuple[str, ...] = ()) -> None:
+def write_random(folder: Path, model: torch.nn.Module, stem: str, leave_out: tuple[str, ...] = ()) -> None:
     """Random weights in files of at most 5 GB, with their index, scaled so that activations stay of order one."""
     began = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
@@ -257,7 +257,7 @@ def _values(name: str, shapes: Mapping[str, tuple[int, ...]], generator: torch.G
     if len(shape) == 1 and "norm" in name and name.endswith("weight"):
         return torch.ones(shape, dtype=torch.bfloat16)
     scale = 0.02 if len(shape) == 1 else shape[-1] ** -0.5
-    if ".norm" in name or "_mod." in name:
+    if ".norm" in name or "_mod" in name:
         scale *= 0.3  # modulation: near identity
     values = torch.randn(shape, device=generator.device, dtype=torch.bfloat16, generator=generator) * scale
     return values.cpu().contiguous()

@@ -51,7 +51,8 @@ class Rehearsal:
     base: str
     editor: str
     captioner: str
-    few_step: LoraUse
+    few_step: tuple[LoraUse, ...]
+    """What the editor wears to need few steps; nothing where it has no such LoRA."""
     sources: str = ""
     fingerprint: Fingerprint | None = None
     character_lora: str | None = None
@@ -117,7 +118,7 @@ def ingest(rehearsal: Rehearsal) -> IngestRequest:
 def enrich(rehearsal: Rehearsal, *, edits: int, sampler: Sampler, few_step: bool, turn: int = 1) -> EnrichRequest:
     records = rehearsal.source_records()
     chosen = [records[index % len(records)] for index in range(edits)]
-    loras = (rehearsal.few_step,) if few_step else ()
+    loras = rehearsal.few_step if few_step else ()
     if rehearsal.editor_lora is not None:
         loras += (LoraUse(digest=rehearsal.editor_lora),)
     return EnrichRequest(
@@ -233,8 +234,8 @@ def edit_compare(rehearsal: Rehearsal, *, edits: int) -> EditCompareRequest:
             for number, record in enumerate(records)
         ),
         editor=rehearsal.editor,
-        champion=(rehearsal.few_step,),
-        challenger=(rehearsal.few_step, LoraUse(digest=rehearsal.editor_lora)),
+        champion=rehearsal.few_step,
+        challenger=(*rehearsal.few_step, LoraUse(digest=rehearsal.editor_lora)),
         verifier="nano",
         sampler=rehearsal.recipe.enrich.sampler,
         shift=rehearsal.recipe.enrich.shift,

@@ -20,7 +20,7 @@ from flenwheel_core.transformer.plan import AdapterPlan, FastPlan
 from flenwheel_core.transformer.shell import outer_parts
 from flenwheel_core.transformer.sources import WeightSource
 
-_MEMBERS = {
+MEMBERS = {
     "qkv": ("attn.to_q", "attn.to_k", "attn.to_v"),
     "text_qkv": ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"),
     "out": ("attn.to_out.0",),
@@ -32,7 +32,7 @@ _MEMBERS = {
 }
 _NORMS = ("attn.norm_q", "attn.norm_k", "attn.norm_added_q", "attn.norm_added_k")
 _MODULATIONS = ("img_mod.1", "txt_mod.1")
-FAST_NAMES = fast_names(_MEMBERS)
+FAST_NAMES = fast_names(MEMBERS)
 """Endings of the linears that may have an adapter here."""
 TEXT_STEP = 128
 """Prompts are padded to a multiple of so many tokens, outside of attention: one compiled block serves many lengths."""
@@ -54,7 +54,7 @@ class FastQwen(FastTransformer):
         rest = outer_parts(QwenImageTransformer2DModel, {**config, "num_layers": 0}, source)
         rest.pos_embed = _positions(config)
         layers = int(config["num_layers"])
-        layout = BlockLayout("transformer_blocks", layers, DoubleWeights, _MEMBERS, _NORMS, _MODULATIONS)
+        layout = BlockLayout("transformer_blocks", layers, DoubleWeights, MEMBERS, _NORMS, _MODULATIONS)
         functions: dict[str, Callable[..., Any]] = {"enter": enter, "leave": leave}
         heads = int(config["num_attention_heads"])
         super().__init__(rest, heads, (layout,), functions, source, plan, adapters, keep)
