@@ -64,10 +64,10 @@ class _Wish:
 
 
 class KleinArtist:
-    """Prompts are encoded first, then references, then the transformer is loaded: encoder and transformer never share the card.
+    """Prompts are encoded first, then references, then the transformer is loaded: encoder and transformer do not share the card.
 
     LoRA files are read at once: one that does not fit raises InputError before anything is loaded. Once loaded, the same weights draw
-    and edit.
+    and edit; the first call decides the memory plan, and prompts that are new in a later call are encoded beside the transformer.
     """
 
     def __init__(

@@ -103,20 +103,27 @@ class KleinEditTask(EditLessonTask[KleinLesson]):
         super().__init__(adapted.parameters, recipe, lessons, seed=seed, aim=aim, recorder=recorder)
         self._transformer = adapted.transformer
         self._dtype = dtype
+        self._known_places: dict[tuple[str, int], dict[str, Tensor]] = {}
 
     def inputs(
         self, batch: Sequence[KleinLesson], noisy: Tensor, sigma: Tensor, prompts: Sequence[Tensor]
     ) -> dict[str, Tensor]:
-        first = batch[0]
         references = self.stacked([torch.cat([one.tokens for one in lesson.references]) for lesson in batch])
-        places = [picture_places(first.result.rows, first.result.columns), reference_places(first.references)]
         return {
             "hidden_states": torch.cat([noisy, references], dim=1).to(self._dtype),
             "timestep": sigma,
             "encoder_hidden_states": self.stacked(prompts).to(self._dtype),
-            "img_ids": torch.cat(places).to(self._device),
-            "txt_ids": text_places(len(prompts[0])).to(self._device),
+            **self._places(batch[0], len(prompts[0])),
         }
+
+    def _places(self, lesson: KleinLesson, text_tokens: int) -> dict[str, Tensor]:
+        """Copied to the device once for each shape: a step must not wait for it."""
+        key = lesson.bucket, text_tokens
+        if key not in self._known_places:
+            pictures = [picture_places(lesson.result.rows, lesson.result.columns), reference_places(lesson.references)]
+            places = {"img_ids": torch.cat(pictures), "txt_ids": text_places(text_tokens)}
+            self._known_places[key] = {name: tensor.to(self._device) for name, tensor in places.items()}
+        return self._known_places[key]
 
     def predictor(self, batch: Sequence[KleinLesson]) -> Callable[..., Tensor]:
         target_tokens = len(batch[0].target)
