@@ -86,6 +86,7 @@ def cache(tmp_path: Path) -> TensorCache:
     return TensorCache(tmp_path / "cache")
 
 
+@pytest.mark.slow
 def test_a_stopped_character_run_goes_on_to_the_same_bytes(
     model: Flux2Model, cache: TensorCache, tmp_path: Path
 ) -> None:
@@ -100,6 +101,7 @@ def test_a_stopped_character_run_goes_on_to_the_same_bytes(
     assert any("lora_B" in name and bool(tensor.any()) for name, tensor in load(whole.lora).items())
 
 
+@pytest.mark.slow
 def test_a_stopped_edit_run_goes_on_to_the_same_bytes_and_its_file_is_worn(
     model: Flux2Model, klein_folder: Path, settings: Settings, cache: TensorCache, tmp_path: Path
 ) -> None:
@@ -121,6 +123,7 @@ def test_a_stopped_edit_run_goes_on_to_the_same_bytes_and_its_file_is_worn(
     assert min(changed) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("storage", ["fp8", "nf4"])
 def test_quantised_weights_train_both(model: Flux2Model, cache: TensorCache, tmp_path: Path, storage: str) -> None:
     notes: list[str] = []
