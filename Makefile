@@ -20,7 +20,7 @@ SAY = awk -v all="$$(wc -l < constraints.txt)" '/^Collecting/ { n++ } \
 # A process a core, each with the tests of whole files.
 TESTS = OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: demo test test-unit test-gpu lint format types up clean chromium
+.PHONY: demo test test-unit test-gpu test-newest lint format types up clean chromium
 
 demo: $(VENV)/.installed
 	$(BIN)/flenwheel demo
@@ -34,6 +34,17 @@ test-unit: $(VENV)/.installed-dev
 
 test-gpu:
 	$(PYTHON) -m pytest -q -W default -m gpu tests/gpu
+
+# The newest versions that pyproject.toml allows, in an environment of their own, on the models' own tests; no card needed. It says which
+# versions they were and removes the environment.
+NEWEST = .venv-newest
+test-newest: | $(VENV)/bin/python
+	$(PYTHON) -m venv $(NEWEST)
+	@$(subst $(BIN),$(NEWEST)/bin,$(subst -c constraints.txt,,$(PIP))) -e '.[dev]' | $(SAY)
+	$(NEWEST)/bin/python -m pip list --disable-pip-version-check | grep -E '^(torch|transformers|diffusers|peft|accelerate|bitsandbytes) '
+	OMP_NUM_THREADS=1 $(NEWEST)/bin/python -m pytest -q -W default -m "not slow and not gpu" \
+		tests/core/models tests/core/adapters tests/core/transformer tests/core/engine tests/core/kernels tests/core/nano
+	rm -rf $(NEWEST)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check -q .
