@@ -1,0 +1,1 @@
+"""Z-Image: one stream of text and picture tokens; time and the sign of its output run the other way round."""

@@ -1,0 +1,73 @@
+"""Prompts and pictures as Z-Image sees them, kept on disk by the digest of what they were made from."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flenwheel_core.base.ids import Json
+from flenwheel_core.engine.placed_pictures import PlacedPicture
+from flenwheel_core.engine.tensor_cache import TensorCache
+from flenwheel_core.images.buckets import fit
+from flenwheel_core.memory.card import free_memory
+from flenwheel_core.models.model_folder import TextFormat
+from flenwheel_core.models.z_image.geometry import TEXT_TOKENS, pack
+from flenwheel_core.models.z_image.loading import ZImageModel
+
+
+def encode_prompts(
+    model: ZImageModel,
+    texts: Iterable[str],
+    *,
+    cache: TensorCache,
+    tokens: int = TEXT_TOKENS,
+    storage: TextFormat = "bf16",
+) -> dict[str, Tensor]:
+    """(tokens, channels) of every distinct prompt, as long as the prompt is; the encoder is loaded only if it must be."""
+    unique = list(dict.fromkeys(texts))
+    revision: Json = [model.revision(part) for part in ("text_encoder", "tokenizer")]
+    kept_as = storage if model.device.type == "cuda" else "float32"
+
+    def key(text: str) -> Json:
+        return {"kind": "z-image prompt", "text": text, "tokens": tokens, "encoder": revision, "storage": kept_as}
+
+    found = {text: cache.get(key(text)) for text in unique}
+    missing = [text for text, tensors in found.items() if tensors is None]
+    if missing:
+        with model.text_encoder(storage) as pipeline, torch.no_grad():
+            for text in missing:
+                (hidden,), _ = pipeline.encode_prompt(
+                    text, device=model.device, do_classifier_free_guidance=False, max_sequence_length=tokens
+                )
+                found[text] = cache.put(key(text), {"hidden": hidden.cpu().contiguous()})
+    return {text: tensors["hidden"] for text, tensors in found.items() if tensors is not None}
+
+
+def encode_pictures(model: ZImageModel, pictures: Iterable[PlacedPicture], *, cache: TensorCache) -> list[Tensor]:
+    """The packed latents (tokens, channels) of each picture, float32, in order: the mode of the VAE's posterior."""
+    revision = model.revision("vae")
+    vae = None
+    result = []
+    for picture in pictures:
+        key: Json = {
+            "kind": "z-image latents",
+            "image": picture.digest,
+            "scaled": list(picture.placement.scaled),
+            "bucket": picture.placement.bucket,
+            "vae": revision,
+            "dtype": str(model.dtype),
+        }
+        tensors = cache.get(key)
+        if tensors is None:
+            vae = vae or model.load_vae().to(model.device)
+            array = np.asarray(fit(picture.load(), picture.placement), dtype=np.float32) / 127.5 - 1
+            pixels = torch.from_numpy(array).permute(2, 0, 1)[None].to(model.device, vae.dtype)
+            with torch.no_grad():
+                latents = vae.encode(pixels).latent_dist.mode().float()
+            latents = (latents - (vae.config.shift_factor or 0.0)) * vae.config.scaling_factor
+            tensors = cache.put(key, {"latents": pack(latents)[0].cpu().contiguous()})
+        result.append(tensors["latents"])
+    del vae
+    free_memory()
+    return result

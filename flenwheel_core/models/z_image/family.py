@@ -1,0 +1,21 @@
+"""Z-Image: a base model that draws from text, and the trainer of its LoRAs."""
+
+from flenwheel_core.models.family import Family
+
+_HERE = "flenwheel_core.models.z_image"
+_OWN_MODULES = "Z-Image trains through diffusers' own modules so far; leave it out"
+FAMILY = Family(
+    name="Z-Image",
+    classes=("ZImagePipeline",),
+    generator=f"{_HERE}.generator:open_generator",
+    trainer=f"{_HERE}.trainer:open_trainer",
+    planner=f"{_HERE}.memory:card_plans",
+    card_tag="z-image",
+    architectures=("z-image/lora",),
+    idle_keys={
+        "guidance": "Z-Image has no guidance embedding; leave it out",
+        "weight_format": _OWN_MODULES,
+        "compile": _OWN_MODULES,
+        "cuda_graphs": _OWN_MODULES,
+    },
+)

@@ -1,0 +1,113 @@
+"""Z-Image as an image generator."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from flenwheel_core.adapters.lora_file import LoraFile
+from flenwheel_core.adapters.lora_reading import adapter_weights, read_loras
+from flenwheel_core.adapters.lora_wearing import wear
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.engine.tensor_cache import TensorCache
+from flenwheel_core.memory.card import free_memory, multiplies_fp8
+from flenwheel_core.memory.drawing import DrawingPlan
+from flenwheel_core.models.card_plan import CardRoom
+from flenwheel_core.models.model_folder import TextFormat
+from flenwheel_core.models.protocols import WORKING, GenerateJob, Made, Working
+from flenwheel_core.models.z_image.drawing import DrawingParts, draw_picture
+from flenwheel_core.models.z_image.encoding import encode_prompts
+from flenwheel_core.models.z_image.geometry import NO_PROMPT
+from flenwheel_core.models.z_image.loading import ZImageModel
+from flenwheel_core.models.z_image.memory import drawing_memory, encoder_storage
+from flenwheel_core.models.z_image.names import z_image_host
+from flenwheel_core.transformer.plan import OTHER_MODULES
+
+
+class ZImageGenerator:
+    """Prompts are encoded first, then the transformer is loaded: the two never share the card.
+
+    LoRA files are read at once: one that does not fit raises InputError before anything is loaded.
+    """
+
+    def __init__(
+        self, model: ZImageModel, loras: tuple[LoraFile, ...], cache: TensorCache, working: Working = WORKING
+    ) -> None:
+        self._model = model
+        self._loras = read_loras(loras, z_image_host(model.folder)) if loras else ()
+        self._cache = cache
+        self._working = working
+        self._plan: DrawingPlan | None = None
+        self._parts: DrawingParts | None = None
+
+    @property
+    def model(self) -> str:
+        return self._model.reference
+
+    def generate(self, jobs: Iterable[GenerateJob]) -> Iterator[Made]:
+        """Yields each picture as it is finished; the same job always gives the same picture.
+
+        Raises ResourceError before anything loads if the pictures do not fit the card.
+        """
+        waiting = list(jobs)
+        if not waiting:
+            return
+        encoder = self._choose(max(job.sampler.width * job.sampler.height for job in waiting))
+        texts = [job.prompt for job in waiting]
+        texts += [NO_PROMPT] if any(job.sampler.true_cfg > 1 for job in waiting) else []
+        prompts = encode_prompts(self._model, texts, cache=self._cache, storage=encoder)
+        if self._parts is None:
+            self._parts = self._load()
+        empties = self._plan is not None and self._plan.empties
+        for job in waiting:
+            negative = prompts[NO_PROMPT] if job.sampler.true_cfg > 1 else None
+            image = draw_picture(self._parts, prompts[job.prompt], negative, job.sampler, job.seed, empties=empties)
+            yield Made(job.key, image)
+
+    def _choose(self, pixels: int) -> TextFormat:
+        """The encoder's storage, and once the plan of drawing."""
+        model = self._model
+        if model.budget_gib is None:
+            return "bf16"
+        encoder = encoder_storage(model.part_gib("text_encoder"), model.budget_gib, self._working.memory_level)
+        if self._plan is None:
+            self._plan = drawing_memory(
+                model.folder,
+                pixels=pixels,
+                adapter_weights=adapter_weights(self._loras),
+                card=CardRoom(model.budget_gib, multiplies_fp8(model.device)),
+                memory_level=self._working.memory_level,
+            )
+            plan = self._plan.describe()
+            self._working.note(f"memory plan: {plan} of {model.budget_gib:.1f} GiB; encoder in {encoder}")
+            self._working.note(OTHER_MODULES)
+        return encoder
+
+    def _load(self) -> DrawingParts:
+        vae = self._model.load_vae()
+        if self._plan is not None and self._plan.tile_px is not None:
+            vae.enable_tiling()
+            vae.tile_sample_min_size, vae.tile_latent_min_size = self._plan.tile_px, self._plan.tile_px // 8
+        transformer = self._model.load_transformer()
+        wear(transformer, self._loras)
+        return DrawingParts(transformer, self._model.load_scheduler(), vae, self._model.device)
+
+    def close(self) -> None:
+        self._parts = None
+        free_memory()
+
+
+@contextmanager
+def open_generator(
+    folder: Path,
+    reference: str,
+    settings: Settings,
+    loras: tuple[LoraFile, ...] = (),
+    working: Working = WORKING,
+) -> Iterator[ZImageGenerator]:
+    """The generator in `folder`, with LoRAs; its memory is free again afterwards."""
+    cache = TensorCache(settings.scratch / "cache" / "z_image")
+    generator = ZImageGenerator(ZImageModel.find(folder, reference, settings), loras, cache, working)
+    try:
+        yield generator
+    finally:
+        generator.close()
