@@ -19,6 +19,8 @@ class Family:
     """What people call it, such as FLUX.1."""
     classes: tuple[str, ...]
     """Class names in `model_index.json` or `config.json` that belong to it."""
+    only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Uses that not all of these classes have, by the entry's name, such as `editor`, with those that have it."""
     generator: Entry = ""
     trainer: Entry = ""
     editor: Entry = ""
@@ -37,3 +39,11 @@ class Family:
     """Document of the recipe's `[train.options]`: choices that this family alone knows. Empty: it knows none."""
     idle_keys: Mapping[str, str] = field(default_factory=dict)
     """Keys of `[train]` that its trainer does not read, each with what to do instead: a recipe that sets one is refused."""
+
+    def opens(self, class_name: str, use: str) -> bool:
+        """True if a model of this class can be used so; any use if empty."""
+        return class_name in self.classes_for(use)
+
+    def classes_for(self, use: str) -> tuple[str, ...]:
+        """The classes that have a use."""
+        return self.only.get(use, self.classes) if not use or getattr(self, use) else ()

@@ -20,6 +20,7 @@ KNOWN_MODELS: dict[str, KnownModel] = {
     "black-forest-labs/FLUX.2-klein-base-4B": KnownModel(15_980_000_000, "Apache-2.0", gated=False),
     "black-forest-labs/FLUX.2-klein-base-9B": KnownModel(34_730_000_000, "FLUX Non-Commercial License", gated=True),
     # 20.43 B transformer, 8.29 B text encoder, autoencoder.
+    "Qwen/Qwen-Image": KnownModel(57_710_000_000, "Apache-2.0", gated=False),
     "Qwen/Qwen-Image-Edit-2509": KnownModel(57_710_000_000, "Apache-2.0", gated=False),
     # 6.16 B transformer, 4.02 B text encoder, autoencoder.
     "Tongyi-MAI/Z-Image": KnownModel(20_530_000_000, "Apache-2.0", gated=False),

@@ -139,11 +139,10 @@ def _find(reference: str, role: ModelRole, use: str, settings: "Settings") -> tu
 
 def _family(folder: Path, use: str, what: str) -> Family:
     name = _class_of(folder)
-    offering = [family for family in families() if not use or getattr(family, use)]
-    found = next((family for family in offering if name in family.classes), None)
+    found = next((family for family in families() if family.opens(name, use)), None)
     if found is not None:
         return found
-    known = ", ".join(sorted(one for family in offering for one in family.classes))
+    known = ", ".join(sorted(one for family in families() for one in family.classes_for(use)))
     raise InputError(
         f"{folder} cannot be {what}.",
         why=f"it holds a {name or 'nameless model'}; known are {known}.",

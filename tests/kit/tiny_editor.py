@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import torch
-from diffusers import QwenImageEditPipeline, QwenImageEditPlusPipeline
+from diffusers import QwenImageEditPipeline, QwenImageEditPlusPipeline, QwenImagePipeline
 from PIL import Image
 
 from flenwheel_core.models.qwen_image.conditioning import Revision
@@ -31,6 +31,14 @@ def tiny_pipeline(revision: Revision) -> QwenImageEditPipeline | QwenImageEditPl
     pipeline = kind(scheduler=build_scheduler(), transformer=transformer, **parts)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def save_tiny_base(folder: Path) -> Path:
+    """The folder of a base model with the same transformer, autoencoder and encoder: it reads text alone."""
+    editor = tiny_pipeline(Revision.FIRST)
+    names = ("scheduler", "vae", "text_encoder", "tokenizer", "transformer")
+    QwenImagePipeline(**{name: getattr(editor, name) for name in names}).save_pretrained(folder)
+    return folder
 
 
 def save_tiny(folder: Path, revision: Revision = Revision.FIRST) -> Path:

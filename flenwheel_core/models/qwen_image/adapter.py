@@ -14,7 +14,7 @@ from flenwheel_core.models.protocols import WORKING, Working
 from flenwheel_core.models.qwen_image.fast import FAST_NAMES, FastQwen
 from flenwheel_core.models.qwen_image.loading import QwenEditModel
 from flenwheel_core.models.qwen_image.memory import plan_training, training_spec
-from flenwheel_core.recipes.train import LoraRecipe, TrainingRecipe
+from flenwheel_core.recipes.train import LoraRecipe, TrainingRecipe, WeightFormat
 from flenwheel_core.transformer.adapted import start_matrices, with_lora
 from flenwheel_core.transformer.plan import OTHER_MODULES, AdapterPlan, FastPlan
 from flenwheel_core.transformer.shell import linear_shapes, transformer_config
@@ -26,6 +26,14 @@ if TYPE_CHECKING:
     from flenwheel_core.documents.storages import EditorStorage
 
 FAST_STORAGE: "dict[EditorStorage, Storage]" = {"bf16": "dense", "fp8": "fp8", "nf4": "nf4"}
+STORAGE_OF_FORMAT: "dict[WeightFormat, EditorStorage | None]" = {
+    "auto": None,
+    "float32": "bf16",
+    "bf16": "bf16",
+    "fp8": "fp8",
+    "nf4": "nf4",
+}
+"""The storage that a recipe's train.weight_format asks for; None leaves it to be chosen."""
 TARGETS = TargetNames(
     groups={
         "attention": ("transformer_blocks.*.attn.*",),

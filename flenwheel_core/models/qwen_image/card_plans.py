@@ -1,5 +1,6 @@
-"""What editing and training the editor would do with a card, from sizes on the disk alone."""
+"""What drawing, editing and training would do with a card, from sizes on the disk alone."""
 
+import math
 from pathlib import Path
 
 from flenwheel_core.adapters.targets import lora_ranks
@@ -7,8 +8,14 @@ from flenwheel_core.base.given_path import given_path, is_file
 from flenwheel_core.models.card_plan import UNPLANNED, CardRoom, StagePlan, planned
 from flenwheel_core.models.hub_file import hub_file
 from flenwheel_core.models.known_models import KNOWN_FILES
-from flenwheel_core.models.qwen_image.adapter import FAST_STORAGE, TARGETS, linear_shapes_of, trains_fast
-from flenwheel_core.models.qwen_image.conditioning import plan_sizes
+from flenwheel_core.models.qwen_image.adapter import (
+    FAST_STORAGE,
+    STORAGE_OF_FORMAT,
+    TARGETS,
+    linear_shapes_of,
+    trains_fast,
+)
+from flenwheel_core.models.qwen_image.conditioning import EditSizes, drawn_sizes, plan_sizes
 from flenwheel_core.models.qwen_image.fast_drawing import PROMPT_TOKENS, drawing_memory, storages_for_drawing
 from flenwheel_core.models.qwen_image.fit import SHARE_OF_BF16, choose_storage
 from flenwheel_core.models.qwen_image.loading import bf16_gib, revision_of
@@ -18,31 +25,37 @@ from flenwheel_core.transformer.shell import transformer_config
 
 
 def card_plans(folder: Path, recipe: Recipe, use: str, card: CardRoom) -> list[StagePlan]:
-    """For square pictures of the recipe's size with one reference; longer formats need about as much."""
+    """For square pictures of the recipe's size, edits with one reference; longer formats need about as much."""
     config = transformer_config(folder)
     sizes_gib = {part: bf16_gib(folder / part) for part in ("transformer", "text_encoder")}
-    revision = revision_of(folder)
+    revision, draws = revision_of(folder), use == "base"
+    asked = recipe.train if draws else recipe.editor.train
+    linears = linear_shapes_of(config)
+    ranks = lora_ranks(linears, asked.lora, TARGETS)
+    adapter = sum(rank * sum(linears[name]) for name, rank in ranks.items())
 
-    def edits() -> tuple[str, float]:
-        sampler = recipe.enrich.sampler
-        size = plan_sizes([(1024, 1024)], revision, area=sampler.width * sampler.height)
+    def size_of(area: int) -> EditSizes:
+        side = math.isqrt(area)
+        return drawn_sizes(side, side) if draws else plan_sizes([(1024, 1024)], revision, area=area)
+
+    def drawing() -> tuple[str, float]:
+        sampler = recipe.generate.sampler if draws else recipe.enrich.sampler
         storages = storages_for_drawing(config, fp8=card.multiplies_fp8)
-        plan = drawing_memory(folder, config, [size], _lora_weights(recipe), storages, card.usable_gib)
+        worn, size = adapter if draws else _lora_weights(recipe), size_of(sampler.width * sampler.height)
+        plan = drawing_memory(folder, config, [size], worn, storages, card.usable_gib)
         quantised = plan_encoder(sizes_gib["text_encoder"], card.usable_gib)
         return f"{plan.describe()}; encoder in {'nf4' if quantised else 'bf16'}", plan.predicted_gib
 
-    asked = recipe.editor.train
-    linears = linear_shapes_of(config)
-    ranks = lora_ranks(linears, asked.lora, TARGETS)
+    wanted = STORAGE_OF_FORMAT[asked.weight_format] if draws else recipe.editor.storage
 
     def training() -> tuple[str, float]:
-        storage = choose_storage(sizes_gib, card.usable_gib, recipe.editor.storage)
-        size = plan_sizes([(1024, 1024)], revision, area=asked.resolution**2)
+        storage = choose_storage(sizes_gib, card.usable_gib, wanted)
+        size = size_of(asked.resolution**2)
         spec = training_spec(config, weights_gib=sizes_gib["transformer"] * SHARE_OF_BF16[storage])
         plan = plan_training(
             spec,
             storage=FAST_STORAGE[storage],
-            adapter_weights=sum(rank * sum(linears[name]) for name, rank in ranks.items()),
+            adapter_weights=adapter,
             tokens=size.target_tokens + size.reference_tokens + size.shown_tokens + PROMPT_TOKENS,
             optimizer=asked.optimizer,
             usable_gib=card.usable_gib,
@@ -50,9 +63,10 @@ def card_plans(folder: Path, recipe: Recipe, use: str, card: CardRoom) -> list[S
         )
         return plan.describe(spec), plan.predicted_gib
 
-    if not trains_fast(ranks, asked, recipe.editor.storage or "bf16"):
-        return [planned("enrich", edits), StagePlan("edit_train", UNPLANNED, None)]
-    return [planned("enrich", edits), planned("edit_train", training)]
+    draw, train = ("generate, benchmark", "train") if draws else ("enrich", "edit_train")
+    if not trains_fast(ranks, asked, wanted or "bf16"):
+        return [planned(draw, drawing), StagePlan(train, UNPLANNED, None)]
+    return [planned(draw, drawing), planned(train, training)]
 
 
 def _lora_weights(recipe: Recipe) -> int:

@@ -37,6 +37,14 @@ _SYSTEM = (
     "user's requirements while maintaining consistency with the original input where appropriate.<|im_end|>\n"
     "<|im_start|>user\n"
 )
+_DESCRIBE = (
+    "<|im_start|>system\nDescribe the image by detailing the color, shape, size, texture, quantity, text, spatial relationships of the "
+    "objects and background:<|im_end|>\n<|im_start|>user\n"
+)
+DESCRIBE_TOKENS = 34
+"""The base model's template, likewise."""
+LONGEST_PROMPT = 1024
+"""Tokens that are read of a base model's prompt."""
 _PICTURE = "<|vision_start|><|image_pad|><|vision_end|>"
 _END = "<|im_end|>\n<|im_start|>assistant\n"
 
@@ -54,7 +62,10 @@ class Positions(StrEnum):
 
 
 class Revision(StrEnum):
-    """The two ways of prompting, by the pipeline class of the model's folder."""
+    """The ways of prompting, by the pipeline class of the model's folder."""
+
+    TEXT = "QwenImagePipeline"
+    """Text alone: the base model, which draws."""
 
     FIRST = "QwenImageEditPipeline"
     PLUS = "QwenImageEditPlusPipeline"
@@ -150,6 +161,24 @@ def encode_prompt(
     )
     hidden: Tensor = outputs.hidden_states[-1][0]
     return hidden[inputs["attention_mask"][0].bool()][DROPPED_TOKENS:]
+
+
+@torch.no_grad()
+def encode_text(encoder: "Qwen2_5_VLForConditionalGeneration", tokenizer: Any, prompt: str, tokens: int) -> Tensor:
+    """Hidden states (tokens, channels) of a base model's prompt, at most so many (QwenImagePipeline)."""
+    limit = min(tokens, LONGEST_PROMPT)
+    inputs: Any = tokenizer(
+        f"{_DESCRIBE}{prompt}{_END}", max_length=LONGEST_PROMPT + DESCRIBE_TOKENS, truncation=True, return_tensors="pt"
+    ).to(encoder.device)
+    outputs = encoder(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], output_hidden_states=True)
+    hidden: Tensor = outputs.hidden_states[-1][0]
+    return hidden[DESCRIBE_TOKENS:][:limit]
+
+
+def drawn_sizes(width: int, height: int) -> EditSizes:
+    """Sizes of a picture that is drawn from text alone: whole tokens, nothing to look at."""
+    side = PIXELS_PER_TOKEN
+    return EditSizes(target=(max(1, width // side) * side, max(1, height // side) * side), references=(), shown=())
 
 
 def pixels_of(image: Image.Image, size: Size) -> Tensor:

@@ -1,14 +1,20 @@
-"""Qwen-Image-Edit (the first, -2509, -2511): an editor by instruction, and the trainer of its LoRAs."""
+"""Qwen-Image (the first, -2512), a base that draws from text, and Qwen-Image-Edit (the first, -2509, -2511), an editor; both trainers."""
 
 from flenwheel_core.models.family import Family
 
 _HERE = "flenwheel_core.models.qwen_image"
+_BASES = ("QwenImagePipeline",)
+_EDITORS = ("QwenImageEditPipeline", "QwenImageEditPlusPipeline")
 FAMILY = Family(
     name="Qwen-Image",
-    classes=("QwenImageEditPipeline", "QwenImageEditPlusPipeline"),
+    classes=(*_BASES, *_EDITORS),
+    only={"generator": _BASES, "trainer": _BASES, "editor": _EDITORS, "edit_trainer": _EDITORS},
+    generator=f"{_HERE}.generator:open_generator",
+    trainer=f"{_HERE}.character_trainer:open_trainer",
     editor=f"{_HERE}.editor:open_editor",
     edit_trainer=f"{_HERE}.trainer:open_trainer",
     planner=f"{_HERE}.card_plans:card_plans",
     card_tag="qwen-image",
-    architectures=("qwen-image-edit/lora",),
+    architectures=("qwen-image-edit/lora", "qwen-image/lora"),
+    idle_keys={"guidance": "Qwen-Image has no guidance embedding; leave it out"},
 )

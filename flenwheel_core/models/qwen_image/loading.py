@@ -22,7 +22,7 @@ from flenwheel_core.models.qwen_image.still_pictures import for_single_pictures
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKLQwenImage, FlowMatchEulerDiscreteScheduler, QwenImageTransformer2DModel
-    from transformers import ProcessorMixin, Qwen2_5_VLForConditionalGeneration
+    from transformers import PreTrainedTokenizerBase, ProcessorMixin, Qwen2_5_VLForConditionalGeneration
 
     from flenwheel_core.documents.storages import EditorStorage
 
@@ -106,6 +106,19 @@ class QwenEditModel:
         encoder = self._load(Qwen2_5_VLForConditionalGeneration, "text_encoder", "dtype")
         try:
             yield encoder, processor
+        finally:
+            del encoder
+            free_memory()
+
+    @contextmanager
+    def open_text_encoder(self) -> "Iterator[tuple[Qwen2_5_VLForConditionalGeneration, PreTrainedTokenizerBase]]":
+        """The encoder of a base model, which reads text alone, and its tokenizer; it leaves the card afterwards."""
+        from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration
+
+        tokenizer = AutoTokenizer.from_pretrained(self.folder / "tokenizer", local_files_only=True)
+        encoder = self._load(Qwen2_5_VLForConditionalGeneration, "text_encoder", "dtype")
+        try:
+            yield encoder, tokenizer
         finally:
             del encoder
             free_memory()

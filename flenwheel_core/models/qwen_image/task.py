@@ -73,7 +73,7 @@ class EditTask(EditLessonTask[EditExample]):
         self, batch: Sequence[EditExample], noisy: Tensor, sigma: Tensor, prompts: Sequence[Tensor]
     ) -> dict[str, Tensor]:
         references = self.stacked([example.references for example in batch])
-        text, mask = _padded(prompts)
+        text, mask = padded(prompts)
         inputs = {
             "hidden_states": torch.cat([noisy, references], dim=1).to(self._dtype),
             "timestep": sigma.to(self._dtype),
@@ -98,7 +98,7 @@ class EditTask(EditLessonTask[EditExample]):
         return math.exp(shift_of(self._scheduler, example.sizes.target_tokens))
 
 
-def _padded(prompts: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+def padded(prompts: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
     """Prompts (batch, tokens, channels) padded at the end, with a mask only if something is padded: a mask costs the fast paths."""
     if len({len(prompt) for prompt in prompts}) == 1:
         return torch.stack(list(prompts)), None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from flenwheel_core.adapters.lora_file import LoraFile
 from flenwheel_core.adapters.lora_reading import adapter_weights, read_loras
-from flenwheel_core.adapters.lora_wearing import wear
+from flenwheel_core.adapters.lora_wearing import wear_for_good
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.memory.card import free_memory, multiplies_fp8
@@ -88,7 +88,7 @@ class ZImageGenerator:
             vae.enable_tiling()
             vae.tile_sample_min_size, vae.tile_latent_min_size = self._plan.tile_px, self._plan.tile_px // 8
         transformer = self._model.load_transformer()
-        wear(transformer, self._loras)
+        wear_for_good(transformer, self._loras)
         return DrawingParts(transformer, self._model.load_scheduler(), vae, self._model.device)
 
     def close(self) -> None:

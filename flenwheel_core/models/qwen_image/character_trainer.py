@@ -1,0 +1,280 @@
+"""Training a character LoRA on Qwen-Image: encode, load, put the adapter on, train, write the file."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from PIL.Image import Image
+from torch import Tensor
+
+from flenwheel_core.adapters.lora_file import UiNames, lora_bytes
+from flenwheel_core.adapters.peft_adapter import AdaptedTransformer
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.documents.images import Sampler
+from flenwheel_core.engine.job import Trained, TrainHooks, TrainJob, check_job
+from flenwheel_core.engine.optimizers import require_optimizer
+from flenwheel_core.engine.placed_pictures import PlacedPicture, mask_tokens
+from flenwheel_core.engine.run_job import run_job
+from flenwheel_core.engine.team import Alone, Team
+from flenwheel_core.engine.tensor_cache import TensorCache
+from flenwheel_core.engine.trackers import require_trackers
+from flenwheel_core.images.buckets import fit
+from flenwheel_core.memory.card import free_memory
+from flenwheel_core.models.protocols import Working
+from flenwheel_core.models.qwen_image.adapter import STORAGE_OF_FORMAT, adapt
+from flenwheel_core.models.qwen_image.conditioning import (
+    NO_PROMPT,
+    PIXELS_PER_TOKEN,
+    decode_latents,
+    drawn_sizes,
+    shift_of,
+    to_picture,
+)
+from flenwheel_core.models.qwen_image.drawing import draw as draw_latents
+from flenwheel_core.models.qwen_image.encoding import Picture, encode_pictures
+from flenwheel_core.models.qwen_image.loading import QwenEditModel, find_model
+from flenwheel_core.models.qwen_image.prompts import encode_prompts
+from flenwheel_core.models.qwen_image.task import padded
+from flenwheel_core.recipes.train import TrainingRecipe
+from flenwheel_core.transformer.character_run import (
+    Draw,
+    all_sample_files,
+    character_facts,
+    draw_samples,
+    drawn_prior,
+    placed_pictures,
+    prior_texts,
+    sample_prompts,
+)
+from flenwheel_core.transformer.character_task import CharacterItem, CharacterTask
+
+if TYPE_CHECKING:
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+UI_NAMES = UiNames("qwen-image/lora", "qwen_image", "networks.lora_qwen_image")
+QwenItem = CharacterItem[Tensor]
+"""Its caption is (text tokens, channels), as long as the text is."""
+
+
+class QwenTask(CharacterTask[Tensor]):
+    """Batches and losses of a character LoRA for `run_loop`."""
+
+    def __init__(
+        self,
+        adapted: AdaptedTransformer,
+        recipe: TrainingRecipe,
+        items: Sequence[QwenItem],
+        prior: Sequence[QwenItem],
+        empty: Tensor,
+        scheduler: "FlowMatchEulerDiscreteScheduler",
+        *,
+        seed: int,
+        sample: Callable[[int], Mapping[str, float] | None],
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        super().__init__(adapted, recipe, items, prior, empty, seed=seed, sample=sample, rank=rank, world=world)
+        self._scheduler = scheduler
+
+    def texts(self, captions: Sequence[Tensor]) -> dict[str, Tensor]:
+        text, mask = padded(captions)
+        given = {"text": text.to(self._device)}
+        return given if mask is None else {**given, "text_mask": mask.to(self._device)}
+
+    def text_tokens(self, caption: Tensor) -> int:
+        return len(caption)
+
+    def places(self, bucket: str, text_tokens: int) -> dict[str, Tensor]:
+        """The grid of a bucket's tokens as the shape of a tensor: shapes are known while a step is recorded, numbers are not."""
+        width, height = (int(side) // PIXELS_PER_TOKEN for side in bucket.split("x"))
+        return {"grid": torch.zeros(height, width)}
+
+    def shift(self, tokens: int) -> float:
+        return math.exp(shift_of(self._scheduler, tokens))
+
+    def predict(self, noisy: Tensor, sigma: Tensor, **given: Tensor) -> Tensor:
+        rows, columns = given["grid"].shape
+        mask = {"encoder_hidden_states_mask": given["text_mask"]} if "text_mask" in given else {}
+        prediction: Tensor = self._transformer(
+            hidden_states=noisy.to(self._dtype),
+            timestep=sigma.to(self._dtype),
+            encoder_hidden_states=given["text"].to(self._dtype),
+            img_shapes=[[(1, rows, columns)]] * len(noisy),
+            return_dict=False,
+            **mask,
+        )[0]
+        return prediction
+
+
+def train_lora(model: QwenEditModel, job: TrainJob, hooks: TrainHooks, cache: TensorCache) -> Trained:
+    """Train from the newest checkpoint in the job's folder, or from the start, and return the finished LoRA.
+
+    In a team every process runs this and gets the same outcome. Raises InputError or RecipeError before anything loads,
+    InterruptedStageError after saving when told to stop.
+    """
+    check_job(job)
+    require_optimizer(job.recipe.optimizer)
+    require_trackers(job.recipe.trackers)
+    recipe, team = job.recipe, hooks.team or Alone()
+    if team.rank > 0:
+        team.wait()  # for the first process, which fills the caches
+    class_texts = prior_texts(job)
+    hooks.loading("text encoder")
+    texts = [*(picture.caption for picture in job.pictures), *class_texts, *sample_prompts(job), NO_PROMPT]
+    captions = encode_prompts(model, texts, cache, tokens=recipe.text_tokens)
+    pictures = placed_pictures(job, hooks)
+    hooks.loading("VAE")
+    items = _items(job, captions, pictures, _latents(model, pictures, cache))
+    hooks.loading("transformer")
+    longest = max(len(caption) for caption in captions.values())
+    tokens = recipe.batch_size * ((recipe.resolution // PIXELS_PER_TOKEN) ** 2 + longest)
+    adapted = adapt(model, recipe, tokens, seed=job.seed, working=Working(job.memory_level, hooks.note))
+    draw = partial(_draw, model, adapted.transformer, captions)
+    prior = _prior_items(model, job, hooks, captions, items, class_texts, adapted, draw, cache)
+    if team.rank == 0:
+        team.wait()
+    return _trained(model, job, hooks, team, adapted, items, prior, captions[NO_PROMPT], draw)
+
+
+def _trained(
+    model: QwenEditModel,
+    job: TrainJob,
+    hooks: TrainHooks,
+    team: Team,
+    adapted: AdaptedTransformer,
+    items: list[QwenItem],
+    prior: list[QwenItem],
+    empty: Tensor,
+    draw: Draw,
+) -> Trained:
+    transformer = adapted.transformer.train()
+
+    def sample(step: int) -> Mapping[str, float]:
+        transformer.eval()
+        figures = draw_samples(job, hooks, step, draw)
+        transformer.train()
+        return figures
+
+    # Steps are not recorded as CUDA graphs: captions are as long as they are, and each length would be a graph of its own.
+    task = QwenTask(
+        adapted,
+        job.recipe,
+        items,
+        prior,
+        empty,
+        model.load_scheduler(),
+        seed=job.seed,
+        sample=sample,
+        rank=team.rank,
+        world=team.size,
+    )
+    outcome = run_job(task, job, hooks)
+    facts = character_facts(UI_NAMES, job, model.reference)
+    return Trained(lora_bytes(outcome.weights, adapted, facts), outcome.losses, all_sample_files(job))
+
+
+def _latents(model: QwenEditModel, pictures: Sequence[PlacedPicture], cache: TensorCache) -> list[Tensor]:
+    """The packed latents (tokens, channels) of pictures in their buckets."""
+    placed = []
+    for picture in pictures:
+        place = picture.placement
+        size = (place.width, place.height)
+        name = f"{picture.digest} {place.scaled} {place.bucket}"  # the same picture in another cut has other pixels
+        placed.append((Picture(size, name, partial(_in_its_bucket, picture)), size))
+    return encode_pictures(model, placed, cache)
+
+
+def _in_its_bucket(picture: PlacedPicture) -> Image:
+    return fit(picture.load(), picture.placement)
+
+
+def _items(
+    job: TrainJob, captions: Mapping[str, Tensor], pictures: Sequence[PlacedPicture], latents: Sequence[Tensor]
+) -> list[QwenItem]:
+    items, floor, side = [], job.recipe.mask_floor, PIXELS_PER_TOKEN
+    for given, picture, tokens in zip(job.pictures, pictures, latents, strict=True):
+        mask = None
+        if given.load_mask is not None:
+            mask = mask_tokens(given.load_mask(), picture.placement, floor=floor, pixels_per_token=side)
+        items.append(QwenItem(picture.placement.bucket, tokens, captions[given.caption], mask, given.weight))
+    return items
+
+
+def _prior_items(
+    model: QwenEditModel,
+    job: TrainJob,
+    hooks: TrainHooks,
+    captions: Mapping[str, Tensor],
+    items: list[QwenItem],
+    texts: list[str],
+    adapted: AdaptedTransformer,
+    draw: Draw,
+    cache: TensorCache,
+) -> list[QwenItem]:
+    """Items that keep the class word: pictures the base draws for it, and, to predict as the base, the own pictures."""
+
+    def draw_base(text: str, sampler: Sampler, seed: int) -> Image:
+        with adapted.without_adapter():
+            return draw(text, sampler, seed)
+
+    made = drawn_prior(
+        job,
+        hooks,
+        texts,
+        cache,
+        kind="qwen prior",
+        revision=model.part_digest("transformer") if texts else "",
+        draw=draw_base,
+        encode=lambda picture: _latents(model, [picture], cache)[0],
+        true_cfg=job.sampler.true_cfg,
+    )
+    free_memory()
+    side = job.recipe.resolution
+    drawn = [QwenItem(f"{side}x{side}", latents, captions[text]) for text, latents in made]
+    if job.recipe.prior.method == "images" or not texts:
+        return drawn
+    return drawn + [replace(item, caption=captions[text], mask=None) for item, text in zip(items, texts, strict=True)]
+
+
+def _draw(
+    model: QwenEditModel,
+    transformer: torch.nn.Module,
+    captions: Mapping[str, Tensor],
+    text: str,
+    sampler: Sampler,
+    seed: int,
+) -> Image:
+    sizes = drawn_sizes(sampler.width, sampler.height)
+    channels = int(transformer.config.in_channels)  # type: ignore[union-attr, arg-type]
+    latents = draw_latents(
+        transformer,
+        model.load_scheduler(),
+        sizes,
+        torch.zeros(1, 0, channels, device=model.device),
+        captions[text],
+        captions[NO_PROMPT] if sampler.true_cfg > 1 else None,
+        steps=sampler.steps,
+        true_cfg=sampler.true_cfg,
+        seed=seed,
+    )
+    vae = model.load_vae()
+    try:
+        return to_picture(decode_latents(vae, latents, sizes.target))
+    finally:
+        del vae
+        free_memory()
+
+
+def open_trainer(folder: Path, reference: str, settings: Settings) -> Callable[[TrainJob, TrainHooks], Trained]:
+    """What trains a LoRA on the base model in `folder`."""
+    cache = TensorCache(settings.scratch / "cache" / "qwen_image")
+
+    def train(job: TrainJob, hooks: TrainHooks) -> Trained:
+        model = find_model(folder, reference, settings, STORAGE_OF_FORMAT[job.recipe.weight_format])
+        return train_lora(model, job, hooks, cache)
+
+    return train
