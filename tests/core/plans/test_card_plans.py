@@ -35,6 +35,17 @@ QWEN = {
 }
 
 
+Z_IMAGE = {
+    "_class_name": "ZImageTransformer2DModel",
+    "in_channels": 16,
+    "dim": 3840,
+    "n_layers": 30,
+    "n_refiner_layers": 2,
+    "n_heads": 30,
+    "n_kv_heads": 30,
+    "cap_feat_dim": 2560,
+}
+
 CARDS = {
     "flux_character_24gb": 24,
     "flux_character_40steps": 24,
@@ -42,6 +53,8 @@ CARDS = {
     "flux_character_12gb": 12,
     "klein_character": 12,
     "klein_edit": 12,
+    "qwen_image_character": 24,
+    "zimage_character": 24,
 }
 """The smallest card that each shipped recipe of full size is for."""
 
@@ -62,8 +75,15 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         QWEN,
         {"transformer": 40_900_000_000, "text_encoder": 16_580_000_000, "vae": 254_000_000},
     )
-    klein = str(write_klein(place / "klein", KLEIN_4B))
-    return {"FLUX.1-dev": base, "Qwen-Image-Edit-2509": editor, "FLUX.2-klein-base-4B": klein}
+    sizes = {"transformer": 40_900_000_000, "text_encoder": 16_580_000_000, "vae": 254_000_000}
+    z_sizes = {"transformer": 12_310_000_000, "text_encoder": 8_040_000_000, "vae": 168_000_000}
+    return {
+        "FLUX.1-dev": base,
+        "Qwen-Image-Edit-2509": editor,
+        "FLUX.2-klein-base-4B": str(write_klein(place / "klein", KLEIN_4B)),
+        "Qwen-Image": released_folder(place / "qwen", "QwenImagePipeline", QWEN, sizes),
+        "Z-Image": released_folder(place / "z", "ZImagePipeline", Z_IMAGE, z_sizes),
+    }
 
 
 def here(name: str, folders: dict[str, str]) -> Recipe:

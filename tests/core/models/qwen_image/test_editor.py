@@ -17,7 +17,7 @@ from flenwheel_core.base.errors import InputError, ResourceError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.images import Sampler
 from flenwheel_core.models.protocols import EditJob, Working
-from flenwheel_core.models.qwen_image import editor as editor_module
+from flenwheel_core.models.qwen_image import painter as painter_module
 from flenwheel_core.models.qwen_image.conditioning import shift_of
 from flenwheel_core.models.qwen_image.drawing import few_step_scheduler
 from flenwheel_core.models.qwen_image.editor import open_editor
@@ -173,7 +173,7 @@ def test_the_log_says_which_kernels_run(
     editor_folder: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = FastPlan(compile=False, cudnn=False, compact=False)
-    monkeypatch.setattr(editor_module, "fast_plan", lambda model: plan)  # as on a card
+    monkeypatch.setattr(painter_module, "fast_plan", lambda model: plan)  # as on a card
     notes: list[str] = []
     with open_editor(editor_folder, "tiny", settings, working=Working(note=notes.append)) as editor:
         list(editor.edit([job("a")]))
