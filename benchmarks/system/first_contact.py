@@ -14,6 +14,8 @@ import argparse
 import contextlib
 import importlib
 import io
+import itertools
+import math
 import os
 import resource
 import signal
@@ -211,7 +213,7 @@ def measure(name: str, count: int, seed: int, processes: int, folder: Path) -> l
     everything = part.inputs(count, seed)
     rows: list[Row] = []
     for door in part.doors(Room(folder)):
-        inputs = everything[:: door.every or max(1, len(everything) // processes)]
+        inputs = everything[:: _stride(door.every or max(1, len(everything) // processes), everything)]
         began = time.monotonic()
         answers = door.give(inputs)
         seconds = time.monotonic() - began
@@ -229,6 +231,12 @@ def measure(name: str, count: int, seed: int, processes: int, folder: Path) -> l
         case: Row = {"case": f"{name}, {door.name}", "inputs": len(inputs), "kinds_of_damage": groups}
         rows.append({**case, **counts, **faults, "seconds": seconds, "peak_gib": peak_gib()})
     return rows
+
+
+def _stride(wanted: int, inputs: Sequence[Input]) -> int:
+    """Kinds of damage follow one another in turns: a stride that divides their number would meet only some of them."""
+    kinds = len({one.group for one in inputs})
+    return next(stride for stride in itertools.count(wanted) if math.gcd(stride, kinds) == 1)
 
 
 def peak_gib() -> float:

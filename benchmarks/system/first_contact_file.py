@@ -31,4 +31,10 @@ def _total(rows: Sequence[Row]) -> list[Row]:
     if not parts:
         return []
     sums = {figure: sum(int(row[figure] or 0) for row in parts) for figure in SUMMED}
+    most: dict[str, int] = {}
+    for row in parts:
+        part = str(row["case"]).partition(",")[0]
+        most[part] = max(most.get(part, 0), int(row["inputs"] or 0))
+    # Several doors of a part get the same inputs.
+    sums["different_inputs"] = sum(most.values())
     return [{"case": TOTAL, **sums, "peak_gib": max(float(row.get("peak_gib") or 0) for row in parts)}]

@@ -229,7 +229,8 @@ def _odd_names(random: Random) -> bytes:
 
 def _header(random: Random) -> bytes:
     text = HEADERS[int(random.integers(0, len(HEADERS)))]
-    size = len(text) if random.random() < 0.7 else int(random.choice([0, 1, 2**20, 2**40, 2**63, 2**64 - 1]))
+    sizes = (0, 1, 2**20, 2**40, 2**63, 2**64 - 1)
+    size = len(text) if random.random() < 0.7 else sizes[int(random.integers(0, len(sizes)))]
     return struct.pack("<Q", size) + text + bytes(int(random.integers(0, 64)))
 
 

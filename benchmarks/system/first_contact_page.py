@@ -98,6 +98,8 @@ class Door:
 class Tally:
     calls: int = 0
     accepted: int = 0
+    refused: int = 0
+    """Answers by which a server refused: what the browser kept back itself never got there."""
     seen: list[str] = field(default_factory=list)
 
     def count(self, sent: Sequence[object], outcomes: Sequence[object], good: Sequence[object]) -> None:
@@ -199,6 +201,7 @@ def measure(running: Running) -> Row:
     return {
         "case": "foreign_page",
         "calls": tally.calls,
+        "refused_by_the_server": tally.refused,
         "accepted": tally.accepted,
         "addresses": sum(len(d.calls) for d in doors),
     }
@@ -208,7 +211,9 @@ def watch(page: Page, url: str, tally: Tally) -> None:
     """The browser hides answers from the page; here the server's own words count. Even "not found" would mean that it listened."""
 
     def look(answer: Response) -> None:
-        if answer.url.startswith(url) and answer.status != REFUSED:
+        if answer.url.startswith(url) and answer.status == REFUSED:
+            tally.refused += 1
+        elif answer.url.startswith(url):
             tally.accepted += 1
             tally.seen.append(f"{answer.request.method} {answer.url}: {answer.status}")
 

@@ -27,6 +27,7 @@ def test_parts_are_measured_apart_and_counted_together(tmp_path: Path) -> None:
     )
     rows = {row["case"]: row for row in json.loads(path.read_text())["rows"]}
     assert list(rows) == [TOTAL, "a, z", "b, y", "demo"]
+    assert rows[TOTAL]["different_inputs"] == 8
     assert (rows[TOTAL]["inputs"], rows[TOTAL]["taken"], rows[TOTAL]["peak_gib"]) == (8, 2, 0.25)
 
 
