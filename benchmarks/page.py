@@ -17,6 +17,8 @@ class Table:
     """Which rows, in this order, and what people call them; all if empty."""
     picture: str | None = None
     """In docs/images."""
+    having: str = ""
+    """Only rows that have this figure."""
 
 
 @dataclass(frozen=True)

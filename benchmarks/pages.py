@@ -1,6 +1,7 @@
 """What the pages of measurements ask, and which few columns answer it. Figures in sentences are `{case.figure}` of the result file."""
 
 from benchmarks.page import Page, Table
+from benchmarks.page_first_contact import FIRST_CONTACT
 
 _STEP = {"storage": "weights", "cap_gib": "limit, GiB", "step_seconds": "s a step", "peak_reserved_gib": "peak, GiB"}
 _EDIT = {
@@ -15,23 +16,6 @@ _CORRECTIONS = {
     "corrections_per_100_unseen": "of 100 edits, unseen ones",
     "training_seconds": "training, s",
 }
-_FIRST_CONTACT = {
-    "inputs": "given",
-    "taken": "taken",
-    "refused": "refused",
-    "tracebacks": "stack traces",
-    "server_errors": "answers of 500 and above",
-    "hangs": "no answer",
-    "silent_drops": "vanished",
-}
-# fmt: off
-_PICTURE_GROUPS = (
-    "whole", "truncated", "bits flipped", "bits flipped in the head", "extreme numbers", "bytes zeroed",
-    "two spliced", "parts repeated", "bytes inserted", "mislabelled", "no picture",
-    "bad EXIF", "bad colour profile", "bad later page", "giant by its header", "odd name",
-)
-# fmt: on
-
 PAGES = (
     Page(
         "training",
@@ -340,19 +324,6 @@ PAGES = (
                 {"pictures_per_second": "pictures a second", "processor_seconds_per_picture": "processor, s a picture"},
             ),
             Table(
-                "What becomes of damaged and odd pictures?",
-                "Taken or refused in words, by `flenwheel ingest`; the studio's doors got the same ones and are in the result file.",
-                "first_contact_pictures",
-                _FIRST_CONTACT,
-                tuple(f"pictures, flenwheel ingest: {group}" for group in _PICTURE_GROUPS),
-            ),
-            Table(
-                "And of damaged and odd requests to the studio?",
-                "Answered: with what was asked for, or with why not.",
-                "first_contact_bodies",
-                _FIRST_CONTACT,
-            ),
-            Table(
                 "Which tests ran on a card?",
                 "All that need one.",
                 "gpu_tests",
@@ -360,6 +331,7 @@ PAGES = (
             ),
         ),
     ),
+    FIRST_CONTACT,
     Page(
         "house",
         "How the code stands",
