@@ -41,7 +41,8 @@ FIRST_CONTACT = Page(
         Table(
             "Does a schedule keep its times while gates wait and everything is restarted?",
             "Two characters, a run of each every {schedule_hour.seconds_between:.0f} s for {schedule_hour.minutes:.0f} minutes, "
-            "two workers on one store, {schedule_hour.restarts} restarts; the gates of both stay unanswered.",
+            "two workers on one store, {schedule_hour.restarts} restarts; the gates of both stay unanswered. "
+            "A run that neither ended nor waits counts as lost.",
             "first_contact",
             {
                 "runs": "runs",
