@@ -24,6 +24,9 @@ class LoraFile:
     weight: float
 
 
+LoraFiles = tuple[LoraFile, ...]
+
+
 @dataclass(frozen=True)
 class UiNames:
     """What a family is called in the metadata that other programs show and go by."""

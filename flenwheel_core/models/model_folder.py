@@ -1,28 +1,30 @@
 """A model folder as diffusers writes it: where it lies, where its parts run, and how one part is loaded."""
 
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import torch
 
 from flenwheel_core.base.settings import Settings
-from flenwheel_core.memory.card import GIB, open_card
+from flenwheel_core.memory.card import GIB, free_memory, open_card
+from flenwheel_core.memory.quantising import require_unquantised
 from flenwheel_core.models.digests import folder_digest
 from flenwheel_core.models.references import digest_memory
 
 if TYPE_CHECKING:
     from diffusers import FlowMatchEulerDiscreteScheduler
-    from transformers import BitsAndBytesConfig
 
-Part = TypeVar("Part", bound=torch.nn.Module)
 TextFormat = Literal["bf16", "int8", "nf4"]
 """Storage of a text encoder."""
+_ENCODERS = ("text_encoder", "text_encoder_2")
 
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A model on this machine; a family adds how its encoder, autoencoder and transformer are loaded."""
+    """A model on this machine; a family adds which classes its parts have."""
 
     folder: Path
     reference: str
@@ -45,17 +47,62 @@ class ModelFolder:
         """Digest of a part's weights and configuration."""
         return folder_digest(self.folder / part, self.digests)
 
-    def part_gib(self, part: str) -> float:
-        """Size of a part's weights as they lie on the disk."""
-        return part_gib(self.folder / part)
-
-    def load_part(self, kind: type[Part], part: str) -> Part:
-        """A part of this class, frozen, in this model's dtype, on the CPU."""
-        loads: Any = kind
-        loaded: Part = loads.from_pretrained(
-            self.folder / part, dtype=self.dtype, local_files_only=True, use_safetensors=True
+    def load_part(self, kind: Any, part: str, *, dtype: torch.dtype | None = None) -> Any:
+        """A part of this class, frozen, on the CPU, in this model's dtype unless another is named."""
+        loaded = kind.from_pretrained(
+            self.folder / part, dtype=dtype or self.dtype, local_files_only=True, use_safetensors=True
         )
         return loaded.requires_grad_(False).eval()
+
+    def load_quantised(self, kind: Any, part: str, storage: TextFormat, *, exact: Sequence[str] = ()) -> Any:
+        """An encoder of transformers in int8 or NF4, on the card; the modules in `exact` stay as they are."""
+        from transformers import BitsAndBytesConfig
+
+        skipped: dict[str, Any] = {"llm_int8_skip_modules": list(exact)} if exact else {}
+        if storage == "int8":
+            config = BitsAndBytesConfig(load_in_8bit=True, **skipped)
+        else:
+            config = BitsAndBytesConfig(
+                load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=self.dtype, **skipped
+            )
+        encoder = kind.from_pretrained(
+            self.folder / part,
+            quantization_config=config,
+            dtype=self.dtype,
+            device_map={"": 0},
+            local_files_only=True,
+            use_safetensors=True,
+        )
+        require_unquantised(encoder, tuple(exact))
+        return encoder
+
+    @contextmanager
+    def prompt_pipeline(self, kind: Any, quantised: Mapping[str, Any]) -> Iterator[Any]:
+        """A pipeline of this class that can only encode prompts; its encoders leave the card afterwards.
+
+        `quantised` are encoders that are loaded already, by their names in the pipeline.
+        """
+        pipeline = kind.from_pretrained(
+            self.folder,
+            transformer=None,
+            vae=None,
+            dtype=self.dtype,
+            local_files_only=True,
+            use_safetensors=True,
+            **quantised,
+        )
+        pipeline.set_progress_bar_config(disable=True)
+        names = [name for name in _ENCODERS if getattr(pipeline, name, None) is not None]
+        for name in names:
+            encoder = getattr(pipeline, name).requires_grad_(False).eval()
+            if name not in quantised:
+                encoder.to(self.device)
+        try:
+            yield pipeline
+        finally:
+            for name in names:
+                setattr(pipeline, name, None)
+            free_memory()
 
     def load_scheduler(self) -> "FlowMatchEulerDiscreteScheduler":
         """The schedule of noise levels that the model is drawn with."""
@@ -68,14 +115,5 @@ class ModelFolder:
 
 
 def part_gib(folder: Path) -> float:
-    """Size of the weights in a part's folder."""
+    """Size of the weights in a part's folder, as they are on disk: bfloat16 in every released model."""
     return sum(path.stat().st_size for path in folder.glob("*.safetensors")) / GIB
-
-
-def bitsandbytes_config(storage: TextFormat, dtype: torch.dtype) -> "BitsAndBytesConfig":
-    """How transformers is to quantise an encoder while it loads."""
-    from transformers import BitsAndBytesConfig
-
-    if storage == "int8":
-        return BitsAndBytesConfig(load_in_8bit=True)
-    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)

@@ -5,18 +5,70 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from PIL import Image
 
-from flenwheel_core.adapters.lora_file import UiNames, ui_facts
+from flenwheel_core.adapters.lora_file import UiNames, lora_bytes, ui_facts
+from flenwheel_core.adapters.peft_adapter import AdaptedTransformer
 from flenwheel_core.base.ids import Json, derive_seed, digest_bytes
 from flenwheel_core.documents.images import Sampler
-from flenwheel_core.engine.job import SampleFile, TrainHooks, TrainJob, class_caption
+from flenwheel_core.engine.determinism import deterministic
+from flenwheel_core.engine.job import SampleFile, Trained, TrainHooks, TrainJob, check_job, class_caption
+from flenwheel_core.engine.loop import LoopOutcome
+from flenwheel_core.engine.optimizers import require_optimizer
 from flenwheel_core.engine.placed_pictures import PlacedPicture
+from flenwheel_core.engine.team import Team
 from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.engine.tensor_file import write_atomically
+from flenwheel_core.engine.trackers import require_trackers
 from flenwheel_core.images.buckets import bucket_report, bucket_sides, place
 from flenwheel_core.store.pictures import encode_png
 
 Draw = Callable[[str, Sampler, int], Image.Image]
 """The picture of (caption, sampler, seed) with what is loaded now."""
+
+
+def check_training(job: TrainJob) -> None:
+    """Raises InputError or RecipeError for a job that could not be trained, before anything loads."""
+    check_job(job)
+    require_optimizer(job.recipe.optimizer)
+    require_trackers(job.recipe.trackers)
+
+
+def repeatably(job: TrainJob, device: torch.device, train: Callable[[], Trained]) -> Trained:
+    """What `train` gives; bit for bit the same at every repeat where the recipe asks for it on a card."""
+    with deterministic(wanted=job.recipe.deterministic and device.type == "cuda"):
+        return train()
+
+
+def texts_of(job: TrainJob, team: Team, empty: str) -> tuple[list[str], list[str]]:
+    """The captions with the class word, if it is to be kept, and every text that a run reads, the empty one last.
+
+    The first process of a team encodes them; the others wait for it here, until it calls `team.wait`.
+    """
+    if team.rank > 0:
+        team.wait()
+    kept = prior_texts(job)
+    return kept, [*(picture.caption for picture in job.pictures), *kept, *sample_prompts(job), empty]
+
+
+def samples_of(
+    job: TrainJob, hooks: TrainHooks, transformer: torch.nn.Module, draw: Draw
+) -> Callable[[int], Mapping[str, float]]:
+    """What draws the sample pictures of a step; the transformer is out of training meanwhile."""
+
+    def sample(step: int) -> Mapping[str, float]:
+        transformer.eval()
+        figures = draw_samples(job, hooks, step, draw)
+        transformer.train()
+        return figures
+
+    return sample
+
+
+def finished(
+    job: TrainJob, adapted: AdaptedTransformer, outcome: LoopOutcome, names: UiNames, reference: str
+) -> Trained:
+    """The file of a run that ended, its curve and its samples."""
+    facts = character_facts(names, job, reference)
+    return Trained(lora_bytes(outcome.weights, adapted, facts), outcome.losses, all_sample_files(job))
 
 
 def placed_pictures(job: TrainJob, hooks: TrainHooks) -> list[PlacedPicture]:

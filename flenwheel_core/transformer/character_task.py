@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import torch
 
@@ -14,6 +14,9 @@ from flenwheel_core.engine.graphs import Recorder
 from flenwheel_core.engine.order import Order
 from flenwheel_core.engine.randomness import normal, uniform
 from flenwheel_core.recipes.train import TrainingRecipe
+
+if TYPE_CHECKING:
+    from diffusers import FlowMatchEulerDiscreteScheduler
 
 Caption = TypeVar("Caption")
 """An encoded caption, as the family has it."""
@@ -52,8 +55,9 @@ class CharacterTask(ABC, Generic[Caption]):
         rank: int = 0,
         world: int = 1,
         recorder: Recorder | None = None,
+        scheduler: "FlowMatchEulerDiscreteScheduler | None" = None,
     ) -> None:
-        """`recorder` runs forward and backward passes as CUDA graphs."""
+        """`recorder` runs forward and backward passes as CUDA graphs; `scheduler` is for families that ask it how noise is shifted."""
         self._adapted = adapted
         self._transformer = adapted.transformer
         self._recipe = recipe
@@ -64,6 +68,7 @@ class CharacterTask(ABC, Generic[Caption]):
         self._sample = sample
         self._rank, self._world = rank, world
         self._recorder = recorder
+        self._scheduler: Any = scheduler
         self._order = Order(
             tuple(item.bucket for item in items), tuple(item.weight for item in items), recipe.batch_size * world, seed
         )

@@ -57,6 +57,12 @@ def fast_names(*members: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
     return tuple(f".{part}" for kind in members for parts in kind.values() for part in parts)
 
 
+Config = Mapping[str, Any]
+"""A transformer's config.json."""
+Keep = FrozenStore | None
+"""Where quantised weights are kept on disk; None: they are made each time."""
+
+
 class FastTransformer(torch.nn.Module):
     """The part that all families share. `lora` holds the adapters' matrices under PEFT's names."""
 

@@ -13,8 +13,9 @@ from flenwheel_core.engine.placed_pictures import PlacedPicture
 from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.images.buckets import Placement, fit
 from flenwheel_core.memory.card import free_memory
-from flenwheel_core.models.flux1.loading import FluxModel, TextFormat
+from flenwheel_core.models.flux1.loading import FluxModel
 from flenwheel_core.models.flux1.packing import pack
+from flenwheel_core.models.model_folder import TextFormat
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL

@@ -4,14 +4,14 @@ Behaves like diffusers' FluxTransformer2DModel towards FluxPipeline and the trai
 covers: ControlNet inputs.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from flenwheel_core.kernels.heads import Rope
 from flenwheel_core.transformer.blocks import DoubleWeights, SingleWeights, double_block, single_block
-from flenwheel_core.transformer.fast import BlockLayout, FastTransformer, FrozenStore, fast_names
+from flenwheel_core.transformer.fast import BlockLayout, Config, FastTransformer, Keep, fast_names
 from flenwheel_core.transformer.plan import AdapterPlan, FastPlan
 from flenwheel_core.transformer.shell import outer_parts
 from flenwheel_core.transformer.sources import WeightSource
@@ -37,12 +37,7 @@ class FastFlux(FastTransformer):
     """FLUX.1's double and single blocks."""
 
     def __init__(
-        self,
-        config: Mapping[str, Any],
-        source: WeightSource,
-        plan: FastPlan,
-        adapters: AdapterPlan,
-        keep: FrozenStore | None = None,
+        self, config: Config, source: WeightSource, plan: FastPlan, adapters: AdapterPlan, keep: Keep = None
     ) -> None:
         from diffusers import FluxTransformer2DModel
 

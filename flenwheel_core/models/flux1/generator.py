@@ -1,11 +1,11 @@
 """FLUX as an image generator."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flenwheel_core.adapters.lora_file import LoraFile
+from flenwheel_core.adapters.lora_file import LoraFiles
 from flenwheel_core.adapters.lora_reading import adapter_weights, read_loras
 from flenwheel_core.adapters.lora_wearing import wear_for_good
 from flenwheel_core.base.settings import Settings
@@ -14,7 +14,7 @@ from flenwheel_core.memory.card import free_memory
 from flenwheel_core.models.flux1.adapter import load_with_loras, require_fast
 from flenwheel_core.models.flux1.drawing import draw, drawing_pipeline
 from flenwheel_core.models.flux1.encoding import encode_captions
-from flenwheel_core.models.flux1.loading import FluxModel, find_model
+from flenwheel_core.models.flux1.loading import FluxModel
 from flenwheel_core.models.flux1.lora_host import flux_host
 from flenwheel_core.models.flux1.memory import TEXT_TOKENS, ChosenDrawing, choose_drawing
 from flenwheel_core.models.protocols import WORKING, GenerateJob, Made, Working
@@ -30,9 +30,7 @@ class FluxGenerator:
     LoRA files are read at once: one that does not fit raises InputError before anything is loaded.
     """
 
-    def __init__(
-        self, model: FluxModel, loras: tuple[LoraFile, ...], cache: TensorCache, working: Working = WORKING
-    ) -> None:
+    def __init__(self, model: FluxModel, loras: LoraFiles, cache: TensorCache, working: Working = WORKING) -> None:
         self._model = model
         self._loras = read_loras(loras, flux_host(model.folder)) if loras else ()
         self._cache = cache
@@ -98,18 +96,9 @@ class FluxGenerator:
         free_memory()
 
 
-@contextmanager
 def open_generator(
-    folder: Path,
-    reference: str,
-    settings: Settings,
-    loras: tuple[LoraFile, ...] = (),
-    working: Working = WORKING,
-) -> Iterator[FluxGenerator]:
+    folder: Path, reference: str, settings: Settings, loras: LoraFiles = (), working: Working = WORKING
+) -> closing[FluxGenerator]:
     """The generator in `folder`, with LoRAs; its memory is free again afterwards."""
     cache = TensorCache(settings.scratch / "cache" / "flux")
-    generator = FluxGenerator(find_model(folder, reference, settings), loras, cache, working)
-    try:
-        yield generator
-    finally:
-        generator.close()
+    return closing(FluxGenerator(FluxModel.find(folder, reference, settings), loras, cache, working))

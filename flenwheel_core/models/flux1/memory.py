@@ -14,8 +14,9 @@ from flenwheel_core.memory.drawing import DrawingPlan, DrawingSpec, Largest, pla
 from flenwheel_core.memory.training import BlockSpec, MemoryPlan, ModelSpec, choose_plan
 from flenwheel_core.models.card_plan import UNPLANNED, CardRoom, StagePlan, planned
 from flenwheel_core.models.flux1.adapter import TARGETS, can_be_fast, linear_shapes_of
-from flenwheel_core.models.flux1.loading import FluxModel, TextFormat, weights_gib
+from flenwheel_core.models.flux1.loading import FluxModel
 from flenwheel_core.models.flux1.packing import PIXELS_PER_TOKEN
+from flenwheel_core.models.model_folder import TextFormat, part_gib
 from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.transformer.plan import FastPlan
@@ -179,7 +180,7 @@ def choose_drawing(
     if memory.storage != "dense":
         works = cudnn_attention_works(model.device, int(str(config["attention_head_dim"])))
         fast = FastPlan(storage=memory.storage, modulation=memory.storage, cudnn=works)
-    encoders_gib = sum(weights_gib(model.folder / part) for part in ("text_encoder", "text_encoder_2"))
+    encoders_gib = sum(part_gib(model.folder / part) for part in ("text_encoder", "text_encoder_2"))
     return ChosenDrawing(fast, plan_encoders(encoders_gib, model.budget_gib, memory_level), memory)
 
 

@@ -1,44 +1,29 @@
 """Training a FLUX LoRA: encode, load, put the adapter on, train, write the file."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from PIL import Image
 
-from flenwheel_core.adapters.lora_file import lora_bytes
 from flenwheel_core.adapters.peft_adapter import AdaptedTransformer
 from flenwheel_core.base.settings import Settings
-from flenwheel_core.documents.images import Sampler
-from flenwheel_core.engine.determinism import deterministic
 from flenwheel_core.engine.graphs import Recorder, records
-from flenwheel_core.engine.job import Trained, TrainHooks, TrainJob, check_job
-from flenwheel_core.engine.optimizers import require_optimizer
-from flenwheel_core.engine.placed_pictures import mask_tokens
+from flenwheel_core.engine.job import Trained, TrainHooks, TrainJob
 from flenwheel_core.engine.run_job import run_job
 from flenwheel_core.engine.team import Alone, Team
 from flenwheel_core.engine.tensor_cache import TensorCache
-from flenwheel_core.engine.trackers import require_trackers
-from flenwheel_core.memory.card import free_memory
 from flenwheel_core.models.flux1.adapter import UI_NAMES, put_on, start_fast
-from flenwheel_core.models.flux1.drawing import draw, drawing_pipeline
+from flenwheel_core.models.flux1.drawing import draw as draw_picture
+from flenwheel_core.models.flux1.drawing import drawing_pipeline
 from flenwheel_core.models.flux1.encoding import Caption, encode_captions, encode_pictures
-from flenwheel_core.models.flux1.loading import FluxModel, find_model
+from flenwheel_core.models.flux1.loading import FluxModel
 from flenwheel_core.models.flux1.memory import ChosenPlan, plan_training
 from flenwheel_core.models.flux1.packing import PIXELS_PER_TOKEN
-from flenwheel_core.models.flux1.task import FluxItem, FluxTask
-from flenwheel_core.transformer.character_run import (
-    Draw,
-    all_sample_files,
-    character_facts,
-    draw_samples,
-    drawn_prior,
-    placed_pictures,
-    prior_texts,
-    sample_prompts,
-)
+from flenwheel_core.models.flux1.task import FluxTask
+from flenwheel_core.transformer.character_items import CharacterItems
+from flenwheel_core.transformer.character_run import Draw, check_training, finished, repeatably, samples_of, texts_of
 from flenwheel_core.transformer.plan import OTHER_MODULES
 
 if TYPE_CHECKING:
@@ -51,11 +36,8 @@ def train_lora(model: FluxModel, job: TrainJob, hooks: TrainHooks, cache: Tensor
     In a team every process runs this and gets the same outcome. Raises InputError or RecipeError before anything loads,
     InterruptedStageError after saving when told to stop.
     """
-    check_job(job)
-    require_optimizer(job.recipe.optimizer)
-    require_trackers(job.recipe.trackers)
-    with deterministic(wanted=job.recipe.deterministic and model.device.type == "cuda"):
-        return _train(model, job, hooks, cache, hooks.team or Alone())
+    check_training(job)
+    return repeatably(job, model.device, lambda: _train(model, job, hooks, cache, hooks.team or Alone()))
 
 
 def _train(model: FluxModel, job: TrainJob, hooks: TrainHooks, cache: TensorCache, team: Team) -> Trained:
@@ -63,32 +45,22 @@ def _train(model: FluxModel, job: TrainJob, hooks: TrainHooks, cache: TensorCach
     chosen = plan_training(model, recipe, tighter=job.memory_level)
     if chosen is not None:
         hooks.note(f"memory plan: {chosen.text}")
-    if team.rank > 0:
-        team.wait()  # for the first process, which fills the caches
-    class_texts = prior_texts(job)
+    class_texts, texts = texts_of(job, team, "")
     hooks.loading("text encoders")
-    captions = encode_captions(
-        model,
-        [*(p.caption for p in job.pictures), *class_texts, *sample_prompts(job), ""],
-        tokens=recipe.text_tokens,
-        cache=cache,
-        storage=recipe.text_encoder_format,
-    )
-    items = _encode_items(model, job, hooks, captions, cache)
+    storage = recipe.text_encoder_format
+    captions = encode_captions(model, texts, tokens=recipe.text_tokens, cache=cache, storage=storage)
+    pictures = CharacterItems(job, hooks, captions, partial(encode_pictures, model, cache=cache), cache)
+    items = pictures.own(PIXELS_PER_TOKEN)
     hooks.loading("transformer")
     adapted = _adapt(model, job, hooks, chosen, cache)
     transformer = adapted.transformer
     pipeline = drawing_pipeline(model, transformer, model.load_vae())
-    prior = _prior_items(model, job, hooks, captions, items, class_texts, adapted, pipeline, cache)
+    draw = _draws(model, pipeline, captions)
+    digest = partial(model.revision, "transformer")
+    prior = pictures.prior(items, class_texts, adapted, draw, "flux prior", digest)
     if team.rank == 0:
         team.wait()
     transformer.train()
-
-    def sample(step: int) -> Mapping[str, float]:
-        transformer.eval()
-        figures = draw_samples(job, hooks, step, _draws(model, pipeline, captions))
-        transformer.train()
-        return figures
 
     recorder = None
     if chosen is not None and model.device.type == "cuda" and records(recipe, compiled=chosen.plan.compile):
@@ -100,14 +72,13 @@ def _train(model: FluxModel, job: TrainJob, hooks: TrainHooks, cache: TensorCach
         prior,
         captions[""],
         seed=job.seed,
-        sample=sample,
+        sample=samples_of(job, hooks, transformer, draw),
         rank=team.rank,
         world=team.size,
         recorder=recorder,
     )
     outcome = run_job(task, job, hooks)
-    facts = character_facts(UI_NAMES, job, model.reference)
-    return Trained(lora_bytes(outcome.weights, adapted, facts), outcome.losses, all_sample_files(job))
+    return finished(job, adapted, outcome, UI_NAMES, model.reference)
 
 
 def _adapt(
@@ -128,70 +99,12 @@ def _adapt(
     return adapted
 
 
-def _encode_items(
-    model: FluxModel, job: TrainJob, hooks: TrainHooks, captions: dict[str, Caption], cache: TensorCache
-) -> list[FluxItem]:
-    pictures = placed_pictures(job, hooks)
-    hooks.loading("VAE")
-    latents = encode_pictures(model, pictures, cache=cache)
-    return [
-        FluxItem(
-            bucket=picture.placement.bucket,
-            latents=latent,
-            caption=captions[given.caption],
-            mask=None
-            if given.load_mask is None
-            else mask_tokens(
-                given.load_mask(), picture.placement, floor=job.recipe.mask_floor, pixels_per_token=PIXELS_PER_TOKEN
-            ),
-            weight=given.weight,
-        )
-        for given, picture, latent in zip(job.pictures, pictures, latents, strict=True)
-    ]
-
-
-def _prior_items(
-    model: FluxModel,
-    job: TrainJob,
-    hooks: TrainHooks,
-    captions: dict[str, Caption],
-    items: list[FluxItem],
-    texts: list[str],
-    adapted: AdaptedTransformer,
-    pipeline: "FluxPipeline",
-    cache: TensorCache,
-) -> list[FluxItem]:
-    """Items that keep the class word: pictures the base draws for it, and, to predict as the base, the own pictures."""
-
-    def draw_base(text: str, sampler: Sampler, seed: int) -> Image.Image:
-        with adapted.without_adapter():
-            return draw(model, pipeline, captions[text], sampler, seed)
-
-    made = drawn_prior(
-        job,
-        hooks,
-        texts,
-        cache,
-        kind="flux prior",
-        revision=model.revision("transformer") if texts else "",
-        draw=draw_base,
-        encode=lambda picture: encode_pictures(model, [picture], cache=cache)[0],
-    )
-    free_memory()
-    side = job.recipe.resolution
-    drawn = [FluxItem(f"{side}x{side}", latents, captions[text]) for text, latents in made]
-    if job.recipe.prior.method == "images" or not texts:
-        return drawn
-    own = [replace(item, caption=captions[text], mask=None) for item, text in zip(items, texts, strict=True)]
-    return drawn + own
-
-
 def _draws(model: FluxModel, pipeline: "FluxPipeline", captions: Mapping[str, Caption]) -> Draw:
-    return lambda text, sampler, seed: draw(model, pipeline, captions[text], sampler, seed)
+    return lambda text, sampler, seed: draw_picture(model, pipeline, captions[text], sampler, seed)
 
 
 def open_trainer(folder: Path, reference: str, settings: Settings) -> Callable[[TrainJob, TrainHooks], Trained]:
     """What trains a LoRA on the model in `folder`."""
-    model = find_model(folder, reference, settings)
+    model = FluxModel.find(folder, reference, settings)
     cache = TensorCache(settings.scratch / "cache" / "flux")
     return lambda job, hooks: train_lora(model, job, hooks, cache)

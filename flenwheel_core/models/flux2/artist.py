@@ -1,7 +1,7 @@
 """FLUX.2 klein as an image generator and as an image editor: one class, because it is one model that does both."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL.Image import Image
 
-from flenwheel_core.adapters.lora_file import LoraFile
+from flenwheel_core.adapters.lora_file import LoraFiles
 from flenwheel_core.adapters.lora_reading import adapter_weights, read_loras
 from flenwheel_core.adapters.lora_wearing import wear
 from flenwheel_core.base.settings import Settings
@@ -34,9 +34,10 @@ from flenwheel_core.models.flux2.geometry import (
     source_placement,
     whole_size,
 )
-from flenwheel_core.models.flux2.loading import Flux2Model, TextFormat, find_model
+from flenwheel_core.models.flux2.loading import Flux2Model
 from flenwheel_core.models.flux2.lora_host import flux2_host
-from flenwheel_core.models.flux2.memory import drawing_memory, encoder_is_quantised, folder_gib, largest_of
+from flenwheel_core.models.flux2.memory import drawing_memory, encoder_is_quantised, largest_of
+from flenwheel_core.models.model_folder import TextFormat, part_gib
 from flenwheel_core.models.protocols import WORKING, EditJob, GenerateJob, Made, Working
 from flenwheel_core.transformer.adapted import is_covered, require_covered
 from flenwheel_core.transformer.plan import OTHER_MODULES, FastPlan
@@ -73,7 +74,7 @@ class KleinArtist:
     def __init__(
         self,
         model: Flux2Model,
-        loras: tuple[LoraFile, ...],
+        loras: LoraFiles,
         cache: TensorCache,
         storage: "EditorStorage | None" = None,
         working: Working = WORKING,
@@ -163,7 +164,7 @@ class KleinArtist:
         budget = self._model.budget_gib
         if budget is None:
             return "bf16"
-        size = folder_gib(self._model.folder / "text_encoder")
+        size = part_gib(self._model.folder / "text_encoder")
         return "nf4" if encoder_is_quantised(size, budget, self._working.memory_level) else "bf16"
 
     def _references(self, wishes: Sequence[_Wish]) -> list[list[Latents]]:
@@ -218,32 +219,21 @@ def _given(image: Image) -> Image:
     return image
 
 
-@contextmanager
 def open_generator(
-    folder: Path,
-    reference: str,
-    settings: Settings,
-    loras: tuple[LoraFile, ...] = (),
-    working: Working = WORKING,
-) -> Iterator[KleinArtist]:
+    folder: Path, reference: str, settings: Settings, loras: LoraFiles = (), working: Working = WORKING
+) -> closing[KleinArtist]:
     """The model in `folder`, with LoRAs, to draw pictures; its memory is free again afterwards."""
-    with open_editor(folder, reference, settings, loras, None, working) as artist:
-        yield artist
+    return open_editor(folder, reference, settings, loras, None, working)
 
 
-@contextmanager
 def open_editor(
     folder: Path,
     reference: str,
     settings: Settings,
-    loras: tuple[LoraFile, ...] = (),
+    loras: LoraFiles = (),
     storage: "EditorStorage | None" = None,
     working: Working = WORKING,
-) -> Iterator[KleinArtist]:
+) -> closing[KleinArtist]:
     """The model in `folder`, with LoRAs, to edit pictures. `storage` None: the most exact one that fits."""
     cache = TensorCache(settings.scratch / "cache" / "flux2")
-    artist = KleinArtist(find_model(folder, reference, settings), loras, cache, storage, working)
-    try:
-        yield artist
-    finally:
-        artist.close()
+    return closing(KleinArtist(Flux2Model.find(folder, reference, settings), loras, cache, storage, working))

@@ -18,10 +18,10 @@ from flenwheel_core.models.flux2.memory import (
     drawing_memory,
     encoder_is_quantised,
     encoding_gib,
-    folder_gib,
     training_memory,
 )
 from flenwheel_core.models.flux2.names import TARGETS
+from flenwheel_core.models.model_folder import part_gib
 from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.transformer.shell import transformer_config
@@ -42,7 +42,7 @@ def card_plans(folder: Path, recipe: Recipe, use: str, card: CardRoom) -> list[S
         worn = adapter_weights_of(config, ranks)
         wanted = recipe.editor.storage if edits else None
         plan = drawing_memory(folder, config, Largest(tokens, pixels, worn), card, wanted=wanted)
-        size = folder_gib(folder / "text_encoder")
+        size = part_gib(folder / "text_encoder")
         quantised = encoder_is_quantised(size, card.usable_gib)
         peak = max(plan.predicted_gib, encoding_gib(size, quantised=quantised))
         return f"{plan.describe()}; encoder in {'nf4' if quantised else 'bf16'}", peak

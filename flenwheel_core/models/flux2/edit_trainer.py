@@ -17,7 +17,7 @@ from flenwheel_core.models.flux2.adapter import adapt, start_recorder
 from flenwheel_core.models.flux2.artist import NO_PROMPT
 from flenwheel_core.models.flux2.encoding import encode_pictures, encode_prompts
 from flenwheel_core.models.flux2.geometry import grid_of, source_placement
-from flenwheel_core.models.flux2.loading import Flux2Model, find_model
+from flenwheel_core.models.flux2.loading import Flux2Model
 from flenwheel_core.models.flux2.names import UI_NAMES
 from flenwheel_core.models.flux2.task import KleinEditTask, KleinLesson
 from flenwheel_core.models.flux2.trainer import DISTILLED
@@ -121,6 +121,6 @@ def open_trainer(
     folder: Path, reference: str, settings: Settings, storage: "EditorStorage | None" = None
 ) -> Callable[[EditTrainJob, TrainHooks], EditTrained]:
     """What trains a LoRA on the editor in `folder`."""
-    model = find_model(folder, reference, settings)
+    model = Flux2Model.find(folder, reference, settings)
     cache = TensorCache(settings.scratch / "cache" / "flux2")
     return lambda job, hooks: train_editor(model, job, hooks, cache, storage)

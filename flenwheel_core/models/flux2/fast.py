@@ -5,14 +5,14 @@ a kind, so it is computed once a call, by the parts outside of the blocks. Not c
 values of references that are kept between calls (klein's KV pipeline).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from flenwheel_core.kernels.heads import Rope
 from flenwheel_core.transformer.blocks import DoubleWeights, SingleWeights, double_block, single_block
-from flenwheel_core.transformer.fast import BlockLayout, FastTransformer, FrozenStore, fast_names
+from flenwheel_core.transformer.fast import BlockLayout, Config, FastTransformer, Keep, fast_names
 from flenwheel_core.transformer.plan import AdapterPlan, FastPlan
 from flenwheel_core.transformer.shell import outer_parts
 from flenwheel_core.transformer.sources import WeightSource
@@ -38,12 +38,7 @@ class FastFlux2(FastTransformer):
     """FLUX.2's double and single blocks."""
 
     def __init__(
-        self,
-        config: Mapping[str, Any],
-        source: WeightSource,
-        plan: FastPlan,
-        adapters: AdapterPlan,
-        keep: FrozenStore | None = None,
+        self, config: Config, source: WeightSource, plan: FastPlan, adapters: AdapterPlan, keep: Keep = None
     ) -> None:
         from diffusers import Flux2Transformer2DModel
 

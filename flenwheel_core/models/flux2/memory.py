@@ -148,11 +148,6 @@ def encoding_gib(size_gib: float, *, quantised: bool) -> float:
     return size_gib * (_NF4_SHARE if quantised else 1.0) + min(_ENCODING_GIB, size_gib / 8)
 
 
-def folder_gib(folder: Path) -> float:
-    """Size of a part's weights as they lie on the disk: bfloat16 in every released model."""
-    return sum(path.stat().st_size for path in folder.glob("*.safetensors")) / GIB
-
-
 def _channels(config: Mapping[str, Any]) -> int:
     return int(config["num_attention_heads"]) * int(config["attention_head_dim"])
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,17 +10,15 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from flenwheel_core.adapters.lora_file import UiNames, lora_bytes
+from flenwheel_core.adapters.lora_file import UiNames
 from flenwheel_core.adapters.peft_adapter import AdaptedTransformer
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.images import Sampler
-from flenwheel_core.engine.job import Trained, TrainHooks, TrainJob, check_job
-from flenwheel_core.engine.optimizers import require_optimizer
-from flenwheel_core.engine.placed_pictures import PlacedPicture, mask_tokens
+from flenwheel_core.engine.job import Trained, TrainHooks, TrainJob
+from flenwheel_core.engine.placed_pictures import PlacedPicture
 from flenwheel_core.engine.run_job import run_job
 from flenwheel_core.engine.team import Alone, Team
 from flenwheel_core.engine.tensor_cache import TensorCache
-from flenwheel_core.engine.trackers import require_trackers
 from flenwheel_core.images.buckets import fit
 from flenwheel_core.memory.card import free_memory
 from flenwheel_core.models.protocols import Working
@@ -39,21 +36,12 @@ from flenwheel_core.models.qwen_image.encoding import Picture, encode_pictures
 from flenwheel_core.models.qwen_image.loading import QwenEditModel, find_model
 from flenwheel_core.models.qwen_image.prompts import encode_prompts
 from flenwheel_core.models.qwen_image.task import padded
-from flenwheel_core.recipes.train import TrainingRecipe
-from flenwheel_core.transformer.character_run import (
-    Draw,
-    all_sample_files,
-    character_facts,
-    draw_samples,
-    drawn_prior,
-    placed_pictures,
-    prior_texts,
-    sample_prompts,
-)
+from flenwheel_core.transformer.character_items import CharacterItems
+from flenwheel_core.transformer.character_run import Draw, check_training, finished, samples_of, texts_of
 from flenwheel_core.transformer.character_task import CharacterItem, CharacterTask
 
 if TYPE_CHECKING:
-    from diffusers import FlowMatchEulerDiscreteScheduler
+    pass
 
 UI_NAMES = UiNames("qwen-image/lora", "qwen_image", "networks.lora_qwen_image")
 QwenItem = CharacterItem[Tensor]
@@ -62,23 +50,6 @@ QwenItem = CharacterItem[Tensor]
 
 class QwenTask(CharacterTask[Tensor]):
     """Batches and losses of a character LoRA for `run_loop`."""
-
-    def __init__(
-        self,
-        adapted: AdaptedTransformer,
-        recipe: TrainingRecipe,
-        items: Sequence[QwenItem],
-        prior: Sequence[QwenItem],
-        empty: Tensor,
-        scheduler: "FlowMatchEulerDiscreteScheduler",
-        *,
-        seed: int,
-        sample: Callable[[int], Mapping[str, float] | None],
-        rank: int = 0,
-        world: int = 1,
-    ) -> None:
-        super().__init__(adapted, recipe, items, prior, empty, seed=seed, sample=sample, rank=rank, world=world)
-        self._scheduler = scheduler
 
     def texts(self, captions: Sequence[Tensor]) -> dict[str, Tensor]:
         text, mask = padded(captions)
@@ -116,25 +87,20 @@ def train_lora(model: QwenEditModel, job: TrainJob, hooks: TrainHooks, cache: Te
     In a team every process runs this and gets the same outcome. Raises InputError or RecipeError before anything loads,
     InterruptedStageError after saving when told to stop.
     """
-    check_job(job)
-    require_optimizer(job.recipe.optimizer)
-    require_trackers(job.recipe.trackers)
+    check_training(job)
     recipe, team = job.recipe, hooks.team or Alone()
-    if team.rank > 0:
-        team.wait()  # for the first process, which fills the caches
-    class_texts = prior_texts(job)
+    class_texts, texts = texts_of(job, team, NO_PROMPT)
     hooks.loading("text encoder")
-    texts = [*(picture.caption for picture in job.pictures), *class_texts, *sample_prompts(job), NO_PROMPT]
     captions = encode_prompts(model, texts, cache, tokens=recipe.text_tokens)
-    pictures = placed_pictures(job, hooks)
-    hooks.loading("VAE")
-    items = _items(job, captions, pictures, _latents(model, pictures, cache))
+    pictures = CharacterItems(job, hooks, captions, partial(_latents, model, cache), cache)
+    items = pictures.own(PIXELS_PER_TOKEN)
     hooks.loading("transformer")
     longest = max(len(caption) for caption in captions.values())
     tokens = recipe.batch_size * ((recipe.resolution // PIXELS_PER_TOKEN) ** 2 + longest)
     adapted = adapt(model, recipe, tokens, seed=job.seed, working=Working(job.memory_level, hooks.note))
     draw = partial(_draw, model, adapted.transformer, captions)
-    prior = _prior_items(model, job, hooks, captions, items, class_texts, adapted, draw, cache)
+    digest = partial(model.part_digest, "transformer")
+    prior = pictures.prior(items, class_texts, adapted, draw, "qwen prior", digest, true_cfg=job.sampler.true_cfg)
     if team.rank == 0:
         team.wait()
     return _trained(model, job, hooks, team, adapted, items, prior, captions[NO_PROMPT], draw)
@@ -153,12 +119,6 @@ def _trained(
 ) -> Trained:
     transformer = adapted.transformer.train()
 
-    def sample(step: int) -> Mapping[str, float]:
-        transformer.eval()
-        figures = draw_samples(job, hooks, step, draw)
-        transformer.train()
-        return figures
-
     # Steps are not recorded as CUDA graphs: captions are as long as they are, and each length would be a graph of its own.
     task = QwenTask(
         adapted,
@@ -166,18 +126,17 @@ def _trained(
         items,
         prior,
         empty,
-        model.load_scheduler(),
+        scheduler=model.load_scheduler(),
         seed=job.seed,
-        sample=sample,
+        sample=samples_of(job, hooks, transformer, draw),
         rank=team.rank,
         world=team.size,
     )
     outcome = run_job(task, job, hooks)
-    facts = character_facts(UI_NAMES, job, model.reference)
-    return Trained(lora_bytes(outcome.weights, adapted, facts), outcome.losses, all_sample_files(job))
+    return finished(job, adapted, outcome, UI_NAMES, model.reference)
 
 
-def _latents(model: QwenEditModel, pictures: Sequence[PlacedPicture], cache: TensorCache) -> list[Tensor]:
+def _latents(model: QwenEditModel, cache: TensorCache, pictures: Sequence[PlacedPicture]) -> list[Tensor]:
     """The packed latents (tokens, channels) of pictures in their buckets."""
     placed = []
     for picture in pictures:
@@ -190,54 +149,6 @@ def _latents(model: QwenEditModel, pictures: Sequence[PlacedPicture], cache: Ten
 
 def _in_its_bucket(picture: PlacedPicture) -> Image:
     return fit(picture.load(), picture.placement)
-
-
-def _items(
-    job: TrainJob, captions: Mapping[str, Tensor], pictures: Sequence[PlacedPicture], latents: Sequence[Tensor]
-) -> list[QwenItem]:
-    items, floor, side = [], job.recipe.mask_floor, PIXELS_PER_TOKEN
-    for given, picture, tokens in zip(job.pictures, pictures, latents, strict=True):
-        mask = None
-        if given.load_mask is not None:
-            mask = mask_tokens(given.load_mask(), picture.placement, floor=floor, pixels_per_token=side)
-        items.append(QwenItem(picture.placement.bucket, tokens, captions[given.caption], mask, given.weight))
-    return items
-
-
-def _prior_items(
-    model: QwenEditModel,
-    job: TrainJob,
-    hooks: TrainHooks,
-    captions: Mapping[str, Tensor],
-    items: list[QwenItem],
-    texts: list[str],
-    adapted: AdaptedTransformer,
-    draw: Draw,
-    cache: TensorCache,
-) -> list[QwenItem]:
-    """Items that keep the class word: pictures the base draws for it, and, to predict as the base, the own pictures."""
-
-    def draw_base(text: str, sampler: Sampler, seed: int) -> Image:
-        with adapted.without_adapter():
-            return draw(text, sampler, seed)
-
-    made = drawn_prior(
-        job,
-        hooks,
-        texts,
-        cache,
-        kind="qwen prior",
-        revision=model.part_digest("transformer") if texts else "",
-        draw=draw_base,
-        encode=lambda picture: _latents(model, [picture], cache)[0],
-        true_cfg=job.sampler.true_cfg,
-    )
-    free_memory()
-    side = job.recipe.resolution
-    drawn = [QwenItem(f"{side}x{side}", latents, captions[text]) for text, latents in made]
-    if job.recipe.prior.method == "images" or not texts:
-        return drawn
-    return drawn + [replace(item, caption=captions[text], mask=None) for item, text in zip(items, texts, strict=True)]
 
 
 def _draw(

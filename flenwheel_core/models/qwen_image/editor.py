@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from flenwheel_core.adapters.lora_file import LoraFile
+from flenwheel_core.adapters.lora_file import LoraFiles
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.models.protocols import WORKING, EditJob, Made, Working
@@ -76,19 +76,14 @@ def _instruction(job: EditJob, prompt: str) -> Instruction:
     return Instruction(prompt, pictures, job.sampler.width * job.sampler.height)
 
 
-@contextmanager
 def open_editor(
     folder: Path,
     reference: str,
     settings: Settings,
-    loras: tuple[LoraFile, ...] = (),
+    loras: LoraFiles = (),
     storage: "EditorStorage | None" = None,
     working: Working = WORKING,
-) -> Iterator[QwenEditor]:
+) -> closing[QwenEditor]:
     """The editor in `folder`, with LoRAs; its memory is free again afterwards. `storage` None: the most exact one that fits."""
-    model = find_parts(folder, reference, settings)
-    editor = QwenEditor(model, loras, TensorCache(settings.scratch / "cache" / "qwen_edit"), storage, working)
-    try:
-        yield editor
-    finally:
-        editor.close()
+    cache = TensorCache(settings.scratch / "cache" / "qwen_edit")
+    return closing(QwenEditor(find_parts(folder, reference, settings), loras, cache, storage, working))

@@ -15,7 +15,7 @@ from torch import Tensor
 from flenwheel_core.kernels.heads import Rope
 from flenwheel_core.models.qwen_image.blocks import Kept, attend, enter, halves, leave
 from flenwheel_core.transformer.blocks import DoubleWeights
-from flenwheel_core.transformer.fast import BlockLayout, FastTransformer, FrozenStore, fast_names
+from flenwheel_core.transformer.fast import BlockLayout, Config, FastTransformer, Keep, fast_names
 from flenwheel_core.transformer.plan import AdapterPlan, FastPlan
 from flenwheel_core.transformer.shell import outer_parts
 from flenwheel_core.transformer.sources import WeightSource
@@ -42,12 +42,7 @@ class FastQwen(FastTransformer):
     """Qwen-Image's blocks, each run in two halves with the attention between them."""
 
     def __init__(
-        self,
-        config: Mapping[str, Any],
-        source: WeightSource,
-        plan: FastPlan,
-        adapters: AdapterPlan,
-        keep: FrozenStore | None = None,
+        self, config: Config, source: WeightSource, plan: FastPlan, adapters: AdapterPlan, keep: Keep = None
     ) -> None:
         from diffusers import QwenImageTransformer2DModel
 

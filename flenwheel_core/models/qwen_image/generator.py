@@ -1,12 +1,12 @@
 """Qwen-Image as an image generator: the editor's transformer without pictures to look at."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import torch
 
-from flenwheel_core.adapters.lora_file import LoraFile
+from flenwheel_core.adapters.lora_file import LoraFiles
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.models.protocols import WORKING, GenerateJob, Made, Working
@@ -24,8 +24,7 @@ class QwenGenerator(QwenPainter):
 
         Raises ResourceError before anything loads if the pictures do not fit the card.
         """
-        waiting = list(jobs)
-        if not waiting:
+        if not (waiting := list(jobs)):
             return
         sizes = [drawn_sizes(job.sampler.width, job.sampler.height) for job in waiting]
         self._choose(sizes)
@@ -43,18 +42,9 @@ class QwenGenerator(QwenPainter):
                 yield Made(job.key, self._draw(job, size, nothing, prompts[job.prompt], negative))
 
 
-@contextmanager
 def open_generator(
-    folder: Path,
-    reference: str,
-    settings: Settings,
-    loras: tuple[LoraFile, ...] = (),
-    working: Working = WORKING,
-) -> Iterator[QwenGenerator]:
+    folder: Path, reference: str, settings: Settings, loras: LoraFiles = (), working: Working = WORKING
+) -> closing[QwenGenerator]:
     """The generator in `folder`, with LoRAs; its memory is free again afterwards."""
-    model = find_parts(folder, reference, settings)
-    generator = QwenGenerator(model, loras, TensorCache(settings.scratch / "cache" / "qwen_image"), working=working)
-    try:
-        yield generator
-    finally:
-        generator.close()
+    cache = TensorCache(settings.scratch / "cache" / "qwen_image")
+    return closing(QwenGenerator(find_parts(folder, reference, settings), loras, cache, working=working))

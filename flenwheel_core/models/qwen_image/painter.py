@@ -8,7 +8,7 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from flenwheel_core.adapters.lora_file import LoraFile
+from flenwheel_core.adapters.lora_file import LoraFiles
 from flenwheel_core.adapters.lora_wearing import wear_for_good
 from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.memory.card import free_memory
@@ -38,7 +38,7 @@ class QwenPainter:
     def __init__(
         self,
         model: QwenEditModel,
-        loras: tuple[LoraFile, ...],
+        loras: LoraFiles,
         cache: TensorCache,
         storage: "EditorStorage | None" = None,
         working: Working = WORKING,

@@ -1,10 +1,10 @@
 """Z-Image as an image generator."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
 
-from flenwheel_core.adapters.lora_file import LoraFile
+from flenwheel_core.adapters.lora_file import LoraFiles
 from flenwheel_core.adapters.lora_reading import adapter_weights, read_loras
 from flenwheel_core.adapters.lora_wearing import wear_for_good
 from flenwheel_core.base.settings import Settings
@@ -12,7 +12,7 @@ from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.memory.card import free_memory, multiplies_fp8
 from flenwheel_core.memory.drawing import DrawingPlan
 from flenwheel_core.models.card_plan import CardRoom
-from flenwheel_core.models.model_folder import TextFormat
+from flenwheel_core.models.model_folder import TextFormat, part_gib
 from flenwheel_core.models.protocols import WORKING, GenerateJob, Made, Working
 from flenwheel_core.models.z_image.drawing import DrawingParts, draw_picture
 from flenwheel_core.models.z_image.encoding import encode_prompts
@@ -29,9 +29,7 @@ class ZImageGenerator:
     LoRA files are read at once: one that does not fit raises InputError before anything is loaded.
     """
 
-    def __init__(
-        self, model: ZImageModel, loras: tuple[LoraFile, ...], cache: TensorCache, working: Working = WORKING
-    ) -> None:
+    def __init__(self, model: ZImageModel, loras: LoraFiles, cache: TensorCache, working: Working = WORKING) -> None:
         self._model = model
         self._loras = read_loras(loras, z_image_host(model.folder)) if loras else ()
         self._cache = cache
@@ -68,7 +66,7 @@ class ZImageGenerator:
         model = self._model
         if model.budget_gib is None:
             return "bf16"
-        encoder = encoder_storage(model.part_gib("text_encoder"), model.budget_gib, self._working.memory_level)
+        encoder = encoder_storage(part_gib(model.folder / "text_encoder"), model.budget_gib, self._working.memory_level)
         if self._plan is None:
             self._plan = drawing_memory(
                 model.folder,
@@ -96,18 +94,9 @@ class ZImageGenerator:
         free_memory()
 
 
-@contextmanager
 def open_generator(
-    folder: Path,
-    reference: str,
-    settings: Settings,
-    loras: tuple[LoraFile, ...] = (),
-    working: Working = WORKING,
-) -> Iterator[ZImageGenerator]:
+    folder: Path, reference: str, settings: Settings, loras: LoraFiles = (), working: Working = WORKING
+) -> closing[ZImageGenerator]:
     """The generator in `folder`, with LoRAs; its memory is free again afterwards."""
     cache = TensorCache(settings.scratch / "cache" / "z_image")
-    generator = ZImageGenerator(ZImageModel.find(folder, reference, settings), loras, cache, working)
-    try:
-        yield generator
-    finally:
-        generator.close()
+    return closing(ZImageGenerator(ZImageModel.find(folder, reference, settings), loras, cache, working))

@@ -1,19 +1,17 @@
 """Z-Image for the training loop: what its transformer is given, and how its noise levels are shifted."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from flenwheel_core.adapters.peft_adapter import AdaptedTransformer
 from flenwheel_core.models.z_image.geometry import PIXELS_PER_TOKEN, pack, shift_of, unpack, velocity
-from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.transformer.character_task import CharacterItem, CharacterTask
 
 if TYPE_CHECKING:
-    from diffusers import FlowMatchEulerDiscreteScheduler
+    pass
 
 ZImageItem = CharacterItem[Tensor]
 """Its caption is (text tokens, channels), as long as the text is."""
@@ -21,23 +19,6 @@ ZImageItem = CharacterItem[Tensor]
 
 class ZImageTask(CharacterTask[Tensor]):
     """Batches and losses of a character LoRA for `run_loop`."""
-
-    def __init__(
-        self,
-        adapted: AdaptedTransformer,
-        recipe: TrainingRecipe,
-        items: Sequence[ZImageItem],
-        prior: Sequence[ZImageItem],
-        empty: Tensor,
-        scheduler: "FlowMatchEulerDiscreteScheduler",
-        *,
-        seed: int,
-        sample: Callable[[int], Mapping[str, float] | None],
-        rank: int = 0,
-        world: int = 1,
-    ) -> None:
-        super().__init__(adapted, recipe, items, prior, empty, seed=seed, sample=sample, rank=rank, world=world)
-        self._schedule: Any = scheduler.config
 
     def texts(self, captions: Sequence[Tensor]) -> dict[str, Tensor]:
         padded = pad_sequence(list(captions), batch_first=True).to(self._device)
@@ -54,9 +35,9 @@ class ZImageTask(CharacterTask[Tensor]):
 
     def shift(self, tokens: int) -> float:
         """Z-Image's schedule has a fixed shift; a dynamic one is honoured where a folder asks for it."""
-        if self._schedule.get("use_dynamic_shifting"):
-            return math.exp(shift_of(self._schedule, tokens))
-        return float(self._schedule.get("shift", 1.0))
+        if self._scheduler.config.get("use_dynamic_shifting"):
+            return math.exp(shift_of(self._scheduler.config, tokens))
+        return float(self._scheduler.config.get("shift", 1.0))
 
     def predict(self, noisy: Tensor, sigma: Tensor, **given: Tensor) -> Tensor:
         rows, columns = (int(side) for side in given["grid"].tolist())

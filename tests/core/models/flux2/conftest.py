@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from flenwheel_core.base.settings import Settings
-from flenwheel_core.models.flux2.loading import Flux2Model, find_model
+from flenwheel_core.models.flux2.loading import Flux2Model
 from tests.kit.tiny_klein import save_tiny
 
 
@@ -21,4 +21,4 @@ def distilled_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def model(klein_folder: Path, settings: Settings) -> Flux2Model:
-    return find_model(klein_folder, "tiny", settings)
+    return Flux2Model.find(klein_folder, "tiny", settings)

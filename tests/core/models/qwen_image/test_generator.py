@@ -126,7 +126,9 @@ def test_the_loss_is_that_of_the_paper_for_what_the_model_was_given(model: QwenE
         lambda module, args, kwargs, output: seen.update(kwargs, output=output[0]), with_kwargs=True
     )
     recipe = TrainingRecipe.model_validate({"batch_size": 1, "prior": {"share": 0.0}, "lora": {"rank": 2}})
-    task = QwenTask(adapted, recipe, [item], [], item.caption, model.load_scheduler(), seed=1, sample=lambda step: None)
+    task = QwenTask(
+        adapted, recipe, [item], [], item.caption, scheduler=model.load_scheduler(), seed=1, sample=lambda step: None
+    )
     loss = task.loss(0)
     sigma, noisy, clean = seen["timestep"].double(), seen["hidden_states"].double(), item.latents.double()
     noise = (noisy[0] - (1 - sigma) * clean) / sigma

@@ -57,7 +57,7 @@ def adapted() -> AdaptedTransformer:
 
 def task(model: AdaptedTransformer, items: list[ZImageItem] = ITEMS, **recipe: Any) -> ZImageTask:
     chosen = TrainingRecipe.model_validate(RECIPE | recipe)
-    return ZImageTask(model, chosen, items, [], ITEMS[0].caption, SCHEDULER, seed=1, sample=lambda step: None)
+    return ZImageTask(model, chosen, items, [], ITEMS[0].caption, scheduler=SCHEDULER, seed=1, sample=lambda step: None)
 
 
 def test_drawing_walks_from_noise_to_the_picture_that_the_model_knows() -> None:
@@ -106,7 +106,7 @@ def test_captions_of_any_length_share_a_batch() -> None:
 def test_the_shift_is_the_schedulers() -> None:
     run = task(adapted())
     assert run.shift(12) == 3.0
-    run._schedule = FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True).config
+    run._scheduler = FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True)
     assert run.shift(4096) == pytest.approx(2.718281828**1.15) and run.shift(256) == pytest.approx(2.718281828**0.5)
 
 
