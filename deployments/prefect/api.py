@@ -195,6 +195,11 @@ class PrefectApi:
     def write_input(self, id_: str, key: str, value: str) -> None:
         self.call("POST", f"/flow_runs/{id_}/input", {"key": key, "value": value})
 
+    def living_workers(self, pool: str) -> set[str]:
+        """Names of the workers of a pool that the server hears from."""
+        found = cast("list[dict[str, str]]", self.call("POST", f"/work_pools/{pool}/workers/filter", {}))
+        return {worker["name"] for worker in found if worker.get("status") == "ONLINE"}
+
     def limits(self) -> list[Limit]:
         """All global concurrency limits."""
         found = self.call("POST", "/v2/concurrency_limits/filter", {"limit": 200})

@@ -2,10 +2,13 @@
 
 It judges only runs of this workspace's own worker, and of other workers that work in this very workspace on this machine, such as one for
 a second card. A suspended run has no process and never gets one taken away: only its own gate's answer moves it.
-Beside these it schedules again what a worker of this program's pool took and left without its name: no process of it can live anywhere.
+Beside these it schedules again what a worker of this program's pool took and never began: without its name, no process of it can live
+anywhere; with the name of a worker that the server no longer hears from, nobody is about to begin it.
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cache, partial
 
 from deployments.prefect.api import FlowRun, PrefectApi
 from deployments.prefect.gates import resume_gate, waiting_runs
@@ -42,15 +45,17 @@ def mark_crashed(
 ) -> list[str]:
     """Marks runs as crashed whose process is gone, so that they can be retried. Runs of other workers are let alone."""
     done = []
+    living = cache(partial(api.living_workers, POOL))
     grace = {"RUNNING": running_grace_seconds, "CANCELLING": running_grace_seconds, "PENDING": pending_grace_seconds}
     for run in api.runs(states=list(grace)):
         if run.state is None or _age_seconds(run) <= grace[run.state.type]:
             continue
-        if not (is_lost(run, settings) or never_began(run)) or api.run(run.id).state != run.state:
+        lost = is_lost(run, settings)
+        if not (lost or never_began(run, settings, living)) or api.run(run.id).state != run.state:
             continue
-        if never_began(run):
+        if not lost:
             status = _schedule_again(api, run, "The worker that took it ended before it could say so.")
-            done.append(f"{run.name} ({run.id}): taken by a worker that ended at once; scheduled again ({status})")
+            done.append(f"{run.name} ({run.id}): taken by a worker that never began it; scheduled again ({status})")
             continue
         if run.state.type == "CANCELLING":
             status = api.set_state(run.id, "CANCELLED", "Cancelled", "Its process is gone.")
@@ -85,13 +90,18 @@ def is_lost(run: FlowRun, settings: Settings) -> bool:
     return note is not None and note.worker == run.worker and note.of_this_machine
 
 
-def never_began(run: FlowRun) -> bool:
-    """True for a run of this program's pool that was taken but bears no worker's name, which a worker writes on it at once.
+def never_began(run: FlowRun, settings: Settings, living: Callable[[], set[str]]) -> bool:
+    """True for a run of this program's pool that was taken, and that no worker is about to begin.
 
-    To be asked of runs that have been so for longer than a worker needs. Runs of other pools, or of none, are others' business.
+    It bears no worker's name, which a worker writes on it at once, or that of one which is not among the `living` ones. To be asked of runs
+    that have been so for longer than a worker needs. Runs of other pools, or of none, are others' business; of this workspace's own worker
+    `is_lost` knows more.
     """
-    taken = run.state is not None and run.state.type == "PENDING"
-    return taken and run.worker is None and run.work_pool_name == POOL
+    if run.state is None or run.state.type != "PENDING" or run.work_pool_name != POOL:
+        return False
+    if lives(settings, run.id) or run.worker == worker_name(settings):
+        return False
+    return run.worker is None or run.worker not in living()
 
 
 def _schedule_again(api: PrefectApi, run: FlowRun, why: str) -> str:

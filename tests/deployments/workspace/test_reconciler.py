@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.kit.workspace import FINAL, Running
 from deployments.prefect.gates import resume_gate
-from deployments.workspace.environment import worker_name
+from deployments.workspace.environment import POOL, worker_name
 from deployments.workspace.reconciler import is_lost, mark_crashed, take_up_again
 from flenwheel_core.base.ids import Json
 from flenwheel_core.documents.decisions import ClosedGate
@@ -66,6 +66,21 @@ def test_a_run_whose_worker_died_before_it_wrote_its_name_is_scheduled_again(run
     assert running.api.set_state(run, "PENDING", "Pending", force=True) == "ACCEPT"
     mark_crashed(running.api, running.settings, 0, 3600)
     assert state_of(running, run) == "PENDING", "a worker may be about to"
+    (line,) = [line for line in mark_crashed(running.api, running.settings, 0, 0) if run in line]
+    assert "scheduled again" in line
+    ended = running.wait_state(run, *FINAL)
+    assert ended.state is not None and "no character" in (ended.state.message or ""), "a worker ran it"
+
+
+def test_a_run_that_a_worker_took_and_never_began_before_it_went_is_scheduled_again(running: Running) -> None:
+    """The worker of another machine, which was stopped: of its processes nothing is known here, but it had begun none."""
+    run = scheduled_far_ahead(running)
+    assert running.api.set_state(run, "PENDING", "Pending", force=True) == "ACCEPT"
+    running.api.call("POST", f"/work_pools/{POOL}/workers/heartbeat", {"name": "living-worker"})
+    running.api.call("PATCH", f"/flow_runs/{run}/labels", {"prefect.worker.name": "living-worker"})
+    mark_crashed(running.api, running.settings, 0, 0)
+    assert state_of(running, run) == "PENDING", "it may be about to"
+    running.api.call("PATCH", f"/flow_runs/{run}/labels", {"prefect.worker.name": "gone-worker"})
     (line,) = [line for line in mark_crashed(running.api, running.settings, 0, 0) if run in line]
     assert "scheduled again" in line
     ended = running.wait_state(run, *FINAL)
