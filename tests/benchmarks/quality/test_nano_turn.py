@@ -28,9 +28,13 @@ pytestmark = pytest.mark.slow
 
 def world(folder: Path, arm: str) -> World:
     recipe = smaller(nano_recipe(4, 6, 4), images=4, card_seeds=1)
+    few = {"min_epochs": None, "warmup_steps": 1, "min_images": 1}  # a larger pool would ask for hundreds of steps
+    train = recipe.train.model_copy(update=few)
     gates = recipe.gates.model_copy(update={"minimum_enriched": 40, "minimum_pristine": 40})
-    editor = recipe.editor.model_copy(update={"minimum_triplets": 1, "compared_edits": 2, "compared_seeds": 1})
-    opened = open_world(folder, ARMS[arm], recipe.model_copy(update={"gates": gates, "editor": editor}), "nora")
+    compared = {"minimum_triplets": 1, "compared_edits": 2, "compared_seeds": 1}
+    editor = recipe.editor.model_copy(update={"train": recipe.editor.train.model_copy(update=few), **compared})
+    changed = recipe.model_copy(update={"train": train, "gates": gates, "editor": editor})
+    opened = open_world(folder, ARMS[arm], changed, "nora")
     opened.settings.root.mkdir(parents=True)
     add_character(opened, FIRST_SEED)
     return opened
