@@ -62,7 +62,7 @@ class Running:
     settings: Settings
     recipe: Path
     stage_seconds: float = 0.0
-    patience_seconds: float = 60.0
+    patience_seconds: float = 180.0
     code: tuple[Path, ...] = (PROJECT,)
     """Where its processes find the program."""
     process: "subprocess.Popen[bytes] | None" = None
