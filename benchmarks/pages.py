@@ -335,7 +335,7 @@ PAGES = (
     Page(
         "house",
         "How the code stands",
-        "{house.circles} circles of imports; a family of models touches at most {house.files_to_add_a_family} existing file, and takes "
+        "{house.circles} circles of imports; a family of models touches existing files {house.files_to_add_a_family} at most, and takes "
         "{house.toy_family_lines} lines where it is small.",
         "house",
         (

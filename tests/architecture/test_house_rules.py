@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,15 @@ def test_helpers_of_tests_lie_in_the_kit() -> None:
             ]
     assert strewn == []
     assert borrowed == []
+
+
+def test_every_family_is_kept_from_the_others() -> None:
+    """import-linter checks what is listed: a new family belongs on the list, and into the picture of the house."""
+    folders = {path.parent.name for path in (ROOT / "flenwheel_core" / "models").glob("*/family.py")}
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (kept_apart,) = [contract["modules"] for contract in contracts if contract["type"] == "independence"]
+    assert {module.rpartition(".")[2] for module in kept_apart} == folders
+    assert ", ".join(sorted(folders)) in (ROOT / "docs" / "architecture.md").read_text()
 
 
 def test_no_settings_object_at_module_level() -> None:

@@ -2,16 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from flenwheel_core.models.z_image.geometry import PIXELS_PER_TOKEN, pack, shift_of, unpack, velocity
 from flenwheel_core.transformer.character_task import CharacterItem, CharacterTask
-
-if TYPE_CHECKING:
-    pass
 
 ZImageItem = CharacterItem[Tensor]
 """Its caption is (text tokens, channels), as long as the text is."""
