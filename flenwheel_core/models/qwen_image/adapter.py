@@ -92,8 +92,8 @@ def adapt(
             storage=FAST_STORAGE[model.storage],
             modulation=FAST_STORAGE[model.storage],
             recompute=chosen.recompute,
-            compile=recipe.compile is not False,
-            cudnn=cudnn_attention_works(model.device, int(config["attention_head_dim"])),
+            compile=recipe.compile is not False and not recipe.deterministic,
+            cudnn=not recipe.deterministic and cudnn_attention_works(model.device, int(config["attention_head_dim"])),
         )
         working.note(plan.kernel_line(model.device))
         adapted = start_fast(model, config, plan, ranks, adapter_scales(ranks, recipe.lora), seed=seed)

@@ -4,14 +4,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL.Image import Image
 from torch import Tensor
 
 from flenwheel_core.adapters.lora_file import UiNames
-from flenwheel_core.adapters.peft_adapter import AdaptedTransformer
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.images import Sampler
 from flenwheel_core.engine.job import Trained, TrainHooks, TrainJob
@@ -21,6 +20,7 @@ from flenwheel_core.engine.team import Alone, Team
 from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.images.buckets import fit
 from flenwheel_core.memory.card import free_memory
+from flenwheel_core.memory.drawing import TILE_OVERLAP_PX, TILE_PX
 from flenwheel_core.models.protocols import Working
 from flenwheel_core.models.qwen_image.adapter import STORAGE_OF_FORMAT, adapt
 from flenwheel_core.models.qwen_image.conditioning import (
@@ -37,11 +37,11 @@ from flenwheel_core.models.qwen_image.loading import QwenEditModel, find_model
 from flenwheel_core.models.qwen_image.prompts import encode_prompts
 from flenwheel_core.models.qwen_image.task import padded
 from flenwheel_core.transformer.character_items import CharacterItems
-from flenwheel_core.transformer.character_run import Draw, check_training, finished, samples_of, texts_of
+from flenwheel_core.transformer.character_run import check_training, finished, repeatably, samples_of, texts_of
 from flenwheel_core.transformer.character_task import CharacterItem, CharacterTask
 
 if TYPE_CHECKING:
-    pass
+    from diffusers import AutoencoderKLQwenImage, FlowMatchEulerDiscreteScheduler
 
 UI_NAMES = UiNames("qwen-image/lora", "qwen_image", "networks.lora_qwen_image")
 QwenItem = CharacterItem[Tensor]
@@ -88,7 +88,11 @@ def train_lora(model: QwenEditModel, job: TrainJob, hooks: TrainHooks, cache: Te
     InterruptedStageError after saving when told to stop.
     """
     check_training(job)
-    recipe, team = job.recipe, hooks.team or Alone()
+    return repeatably(job, model.device, lambda: _train(model, job, hooks, cache, hooks.team or Alone()))
+
+
+def _train(model: QwenEditModel, job: TrainJob, hooks: TrainHooks, cache: TensorCache, team: Team) -> Trained:
+    recipe = job.recipe
     class_texts, texts = texts_of(job, team, NO_PROMPT)
     hooks.loading("text encoder")
     captions = encode_prompts(model, texts, cache, tokens=recipe.text_tokens)
@@ -98,35 +102,23 @@ def train_lora(model: QwenEditModel, job: TrainJob, hooks: TrainHooks, cache: Te
     longest = max(len(caption) for caption in captions.values())
     tokens = recipe.batch_size * ((recipe.resolution // PIXELS_PER_TOKEN) ** 2 + longest)
     adapted = adapt(model, recipe, tokens, seed=job.seed, working=Working(job.memory_level, hooks.note))
-    draw = partial(_draw, model, adapted.transformer, captions)
+    transformer = adapted.transformer
+    scheduler = model.load_scheduler()
+    draw = partial(_draw, transformer, scheduler, _waiting_vae(model), model.device, captions)
     digest = partial(model.part_digest, "transformer")
     prior = pictures.prior(items, class_texts, adapted, draw, "qwen prior", digest, true_cfg=job.sampler.true_cfg)
     if team.rank == 0:
         team.wait()
-    return _trained(model, job, hooks, team, adapted, items, prior, captions[NO_PROMPT], draw)
-
-
-def _trained(
-    model: QwenEditModel,
-    job: TrainJob,
-    hooks: TrainHooks,
-    team: Team,
-    adapted: AdaptedTransformer,
-    items: list[QwenItem],
-    prior: list[QwenItem],
-    empty: Tensor,
-    draw: Draw,
-) -> Trained:
-    transformer = adapted.transformer.train()
+    transformer.train()
 
     # Steps are not recorded as CUDA graphs: captions are as long as they are, and each length would be a graph of its own.
     task = QwenTask(
         adapted,
-        job.recipe,
+        recipe,
         items,
         prior,
-        empty,
-        scheduler=model.load_scheduler(),
+        captions[NO_PROMPT],
+        scheduler=scheduler,
         seed=job.seed,
         sample=samples_of(job, hooks, transformer, draw),
         rank=team.rank,
@@ -151,33 +143,44 @@ def _in_its_bucket(picture: PlacedPicture) -> Image:
     return fit(picture.load(), picture.placement)
 
 
+def _waiting_vae(model: QwenEditModel) -> "AutoencoderKLQwenImage":
+    """The autoencoder beside the card, for the sample pictures: it decodes in tiles there, beside what training holds."""
+    vae = model.load_vae()
+    if model.device.type == "cuda":
+        vae.enable_tiling(TILE_PX, TILE_PX, TILE_PX - TILE_OVERLAP_PX, TILE_PX - TILE_OVERLAP_PX)
+        vae.to("cpu")
+    return vae
+
+
 def _draw(
-    model: QwenEditModel,
-    transformer: torch.nn.Module,
+    transformer: Any,
+    scheduler: "FlowMatchEulerDiscreteScheduler",
+    vae: "AutoencoderKLQwenImage",
+    device: torch.device,
     captions: Mapping[str, Tensor],
     text: str,
     sampler: Sampler,
     seed: int,
 ) -> Image:
     sizes = drawn_sizes(sampler.width, sampler.height)
-    channels = int(transformer.config.in_channels)  # type: ignore[union-attr, arg-type]
     latents = draw_latents(
         transformer,
-        model.load_scheduler(),
+        scheduler,
         sizes,
-        torch.zeros(1, 0, channels, device=model.device),
+        torch.zeros(1, 0, transformer.config.in_channels, device=device),
         captions[text],
         captions[NO_PROMPT] if sampler.true_cfg > 1 else None,
         steps=sampler.steps,
         true_cfg=sampler.true_cfg,
         seed=seed,
     )
-    vae = model.load_vae()
+    vae.to(device)
     try:
         return to_picture(decode_latents(vae, latents, sizes.target))
     finally:
-        del vae
-        free_memory()
+        if device.type == "cuda":
+            vae.to("cpu")
+            free_memory()
 
 
 def open_trainer(folder: Path, reference: str, settings: Settings) -> Callable[[TrainJob, TrainHooks], Trained]:

@@ -16,5 +16,9 @@ FAMILY = Family(
     planner=f"{_HERE}.card_plans:card_plans",
     card_tag="qwen-image",
     architectures=("qwen-image-edit/lora", "qwen-image/lora"),
-    idle_keys={"guidance": "Qwen-Image has no guidance embedding; leave it out"},
+    idle_keys={
+        "guidance": "Qwen-Image has no guidance embedding; leave it out",
+        "text_encoder_format": "its encoder's storage is chosen for the card; leave it out",
+        "cuda_graphs": "its captions are of any length, and each would be a graph of its own; leave it out",
+    },
 )

@@ -62,13 +62,17 @@ def training_gib(folder: Path, recipe: TrainingRecipe) -> float:
     return part_gib(folder / "transformer") + _FIXED_GIB + (adapter + active) / GIB
 
 
-def require_room(folder: Path, recipe: TrainingRecipe, usable_gib: float) -> float:
-    """The peak of training in GiB. Raises ResourceError, before anything loads, if it does not fit."""
+def require_room(folder: Path, recipe: TrainingRecipe, usable_gib: float, memory_level: int = 0) -> float:
+    """The peak of training in GiB. Raises ResourceError, before anything loads, if it does not fit, or ran out of memory before.
+
+    Nothing is left to give up: the same plan again would fail again.
+    """
     need = training_gib(folder, recipe)
-    if need > usable_gib:
+    if need > usable_gib or memory_level > 0:
+        before = ", and ran out of memory with it" if memory_level > 0 else ""
         raise ResourceError(
-            f"Training Z-Image needs {need:.1f} GiB of video memory, and {usable_gib:.1f} GiB may be used.",
-            why="its weights are trained on in bfloat16, with every block computed again.",
+            f"Training Z-Image needs {need:.1f} GiB of video memory at least, and {usable_gib:.1f} GiB may be used{before}.",
+            why="its weights are trained on in bfloat16, with every block computed again: there is no tighter plan.",
             remedy="Lower train.resolution or the rank, use a card with more memory, or name a smaller base in [models].",
         )
     return need

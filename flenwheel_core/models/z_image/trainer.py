@@ -35,7 +35,7 @@ def train_lora(model: ZImageModel, job: TrainJob, hooks: TrainHooks, cache: Tens
     """
     check_training(job)
     if model.budget_gib is not None:
-        need = require_room(model.folder, job.recipe, model.budget_gib)
+        need = require_room(model.folder, job.recipe, model.budget_gib, job.memory_level)
         hooks.note(
             f"memory plan: bfloat16 weights, every block computed again, {need:.1f} of {model.budget_gib:.1f} GiB"
         )

@@ -112,3 +112,6 @@ def test_a_card_without_room_is_refused_before_anything_loads(z_image_folder: Pa
     assert 0 < require_room(z_image_folder, RECIPE, 23.5) < 23.5
     with pytest.raises(ResourceError, match="Training Z-Image needs"):
         require_room(z_image_folder, RECIPE, 1.0)
+    with pytest.raises(ResourceError, match="ran out of memory with it") as refused:
+        require_room(z_image_folder, RECIPE, 23.5, memory_level=1)
+    assert "no tighter plan" in refused.value.why
