@@ -11,7 +11,7 @@ from flenwheel_core.lessons.waiting import waiting_triplets
 from flenwheel_core.runner.stage import EDIT_COMPARE, EDIT_TRAIN
 from flows.editor_turn import EditorTurn
 from flows.start import NothingToDo, plain_errors
-from flows.turn_runner import PrefectRunner, TurnRunner
+from flows.turn_runner import EditorTurnRunner, PrefectRunner
 from tasks.editor import EditorTurnAsked, open_editor_turn
 from tasks.open_turn import NotBegun, open_store, recipe_of
 
@@ -46,7 +46,7 @@ def flywheel2(
     return run_editor_turn(turn, PrefectRunner())
 
 
-def run_editor_turn(turn: EditorTurn, runner: TurnRunner) -> str:
+def run_editor_turn(turn: EditorTurn, runner: EditorTurnRunner) -> str:
     """All steps of a turn of the editor; returns how it ended, in words."""
     for round_ in range(1, turn.recipe.gates.rounds + 1):
         lessons = turn.lessons(round_, runner.lessons)
@@ -62,7 +62,7 @@ def run_editor_turn(turn: EditorTurn, runner: TurnRunner) -> str:
     return "stopped at gate C"
 
 
-def learn(turn: EditorTurn, runner: TurnRunner, lessons: Lessons, closed: ClosedGate) -> str:
+def learn(turn: EditorTurn, runner: EditorTurnRunner, lessons: Lessons, closed: ClosedGate) -> str:
     """Train on the approved lessons, compare on the held-out ones, promote or keep."""
     chosen = turn.chosen(lessons, closed)
     trained = runner.stage(EDIT_TRAIN, turn.train_request(chosen), f"train {turn.name}")

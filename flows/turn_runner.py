@@ -1,4 +1,7 @@
-"""What carries out a turn: it makes stages, waits at gates and publishes reports. The steps of a turn know only this."""
+"""What carries out a turn: it makes stages, waits at gates and publishes reports. The steps of a turn know only this.
+
+Called for every step, also at a replay: a step that was done before gives what it gave then.
+"""
 
 from typing import Protocol, TypeVar
 
@@ -18,8 +21,8 @@ Request = TypeVar("Request", bound=StageRequest)
 Result = TypeVar("Result", bound=StageResult)
 
 
-class TurnRunner(Protocol):
-    """Called for every step, also at a replay: a step that was done before gives what it gave then."""
+class StepRunner(Protocol):
+    """What turns of both flywheels ask for."""
 
     def stage(self, stage: Stage[Request, Result], request: Request, label: str) -> Result:
         """The result of a stage. `label` says for people which one it is, such as "train mira-t1 v1"."""
@@ -27,11 +30,19 @@ class TurnRunner(Protocol):
     def gate(self, reviews: Reviews, session: ReviewSession) -> ClosedGate:
         """The answer to a gate; comes back only when there is one."""
 
-    def lessons(self, character: str | None) -> Lessons:
-        """The lessons that closed gates of a character, or of all, have given so far."""
+
+class TurnRunner(StepRunner, Protocol):
+    """Carries out a turn of a character."""
 
     def turn_report(self, facts: TurnFacts) -> str:
         """The page about a turn that ended, published."""
+
+
+class EditorTurnRunner(StepRunner, Protocol):
+    """Carries out a turn of the editor."""
+
+    def lessons(self, character: str | None) -> Lessons:
+        """The lessons that closed gates of a character, or of all, have given so far."""
 
     def editor_report(self, turn: str, lessons: Lessons, score: EditCompareResult) -> None:
         """Publishes the page about a comparison of editors."""

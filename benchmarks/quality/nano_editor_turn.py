@@ -20,7 +20,6 @@ from flenwheel_core.lessons.gather import Lessons, gather_lessons
 from flenwheel_core.library.editors import EditorLibrary
 from flenwheel_core.nano.demo import load_truth
 from flenwheel_core.nano.reviewer import judge
-from flenwheel_core.reports.turn_report import TurnFacts
 from flenwheel_core.requests.base import StageRequest, StageResult
 from flenwheel_core.requests.edit_compare import ComparedEdit, EditCompareRequest, EditCompareResult
 from flenwheel_core.requests.edit_train import EditTrainRequest, EditTrainResult
@@ -76,9 +75,6 @@ class EditorRunner:
 
     def lessons(self, character: str | None) -> Lessons:
         return gather_lessons(self.world.store, character)
-
-    def turn_report(self, facts: TurnFacts) -> str:
-        raise NotImplementedError("a turn of the editor has no report of a character")
 
     def editor_report(self, turn: str, lessons: Lessons, score: EditCompareResult) -> None:
         return

@@ -16,7 +16,6 @@ from flenwheel_core.documents.prompts import EditItem
 from flenwheel_core.gates.kinds import ENRICHED, SYNTHETIC
 from flenwheel_core.gates.session import Reviews, ReviewSession
 from flenwheel_core.images.folder import find_sources
-from flenwheel_core.lessons.gather import Lessons, gather_lessons
 from flenwheel_core.library.characters import Character, Library, PoolEntry
 from flenwheel_core.models.pinning import pin_recipe
 from flenwheel_core.nano.demo import load_truth, save_truth, write_sources
@@ -29,7 +28,6 @@ from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.reports.turn_report import TurnFacts, turn_report
 from flenwheel_core.requests.base import StageRequest, StageResult
 from flenwheel_core.requests.benchmark import BenchmarkResult
-from flenwheel_core.requests.edit_compare import EditCompareResult
 from flenwheel_core.requests.enrich import EnrichRequest
 from flenwheel_core.requests.generate import GenerateResult
 from flenwheel_core.requests.screen import ScreenRequest, ScreenResult
@@ -220,14 +218,8 @@ class NanoRunner:
         self.closed[session.kind] = closed
         return closed
 
-    def lessons(self, character: str | None) -> Lessons:
-        return gather_lessons(self.turn.store, character)
-
     def turn_report(self, facts: TurnFacts) -> str:
         return turn_report(self.turn.store, facts)
-
-    def editor_report(self, turn: str, lessons: Lessons, score: EditCompareResult) -> None:
-        return
 
     def _changed(self, request: StageRequest) -> StageRequest:
         arm = self.world.arm
