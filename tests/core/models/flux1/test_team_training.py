@@ -1,10 +1,13 @@
 """Two processes, started by the stage because the recipe says so, learn what one process learns with the same whole batch."""
 
 import json
+import os
 import signal
 from pathlib import Path
 
 import pytest
+from torch.distributed.elastic.multiprocessing.api import RunProcsResult
+from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 from flenwheel_core.base.errors import ResourceError
 from flenwheel_core.base.settings import Settings
@@ -48,3 +51,24 @@ def test_more_cards_than_there_are_are_refused(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(ResourceError, match="asks for 2 cards and this stage sees 1"):
         train_team._cards(2, Settings(gpu="0"))
     assert train_team._cards(1, Settings(gpu="0")) == ["0"]
+
+
+def test_the_process_that_knows_why_is_asked(tmp_path: Path) -> None:
+    """The others fail because it is gone: one that was killed comes first, then the first that spoke; a SIGTERM is the launcher's."""
+    results = [tmp_path / f"result-{rank}.json" for rank in range(3)]
+
+    def ended(exits: dict[int, int], spoke: tuple[int, ...], seconds: dict[int, int] | None = None) -> int:
+        for result in results:
+            result.unlink(missing_ok=True)
+        for place, rank in enumerate(spoke):
+            results[rank].write_text("{}")
+            os.utime(results[rank], (100 + place, 100 + place))
+        failures = {rank: ProcessFailure(rank, 1, code, "") for rank, code in exits.items()}
+        for rank, failure in failures.items():
+            failure.timestamp = (seconds or {}).get(rank, 100)
+        return train_team._first_failure(RunProcsResult(failures=failures), results).local_rank
+
+    assert ended({0: 1, 1: 1}, spoke=(1, 0)) == 1
+    assert ended({0: 1, 1: -signal.SIGKILL, 2: -signal.SIGTERM}, spoke=(0,)) == 1
+    assert ended({0: -signal.SIGTERM, 2: 1}, spoke=(2,)) == 2
+    assert ended({0: 1, 1: -signal.SIGKILL}, spoke=(0,), seconds={1: 130}) == 0, "killed later, by the launcher"
