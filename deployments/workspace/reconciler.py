@@ -43,7 +43,7 @@ def reconcile(
 def mark_crashed(
     api: PrefectApi, settings: Settings, running_grace_seconds: float, pending_grace_seconds: float
 ) -> list[str]:
-    """Marks runs as crashed whose process is gone, so that they can be retried. Runs of other workers are let alone."""
+    """Marks runs as crashed whose process is gone, so that they can be retried, and schedules again those that were never begun."""
     done = []
     living = cache(partial(api.living_workers, POOL))
     grace = {"RUNNING": running_grace_seconds, "CANCELLING": running_grace_seconds, "PENDING": pending_grace_seconds}
@@ -54,7 +54,7 @@ def mark_crashed(
         if not (lost or never_began(run, settings, living)) or api.run(run.id).state != run.state:
             continue
         if not lost:
-            status = _schedule_again(api, run, "The worker that took it ended before it could say so.")
+            status = _schedule_again(api, run, "The worker that took it never began it.")
             done.append(f"{run.name} ({run.id}): taken by a worker that never began it; scheduled again ({status})")
             continue
         if run.state.type == "CANCELLING":
