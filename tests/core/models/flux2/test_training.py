@@ -1,10 +1,8 @@
 """Both trainers on a tiny klein: exact resume, files that are worn, regions, storages, refusals before anything loads."""
 
-import threading
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -16,7 +14,7 @@ from flenwheel_core.base.errors import InputError, InterruptedStageError, Recipe
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.images import Sampler
 from flenwheel_core.engine.edit_job import EditLesson, EditTrainJob
-from flenwheel_core.engine.job import TrainHooks, TrainJob, TrainPicture
+from flenwheel_core.engine.job import TrainJob
 from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.models.family_options import option_problems
 from flenwheel_core.models.flux2.artist import open_editor
@@ -25,39 +23,17 @@ from flenwheel_core.models.flux2.family import FAMILY
 from flenwheel_core.models.flux2.loading import Flux2Model
 from flenwheel_core.models.flux2.trainer import train_lora
 from flenwheel_core.models.protocols import EditJob, GenerateJob
-from flenwheel_core.recipes.train import LoraRecipe, TrainingRecipe
+from flenwheel_core.recipes.train import LoraRecipe
+from tests.kit.character_runs import RECIPE, character_job, hooks, largest_difference
 from tests.kit.tiny_editor import picture
 
 PROMPT = "photo of ohwx person"
 SAMPLER = Sampler(steps=2, guidance=1.0, true_cfg=2.0, width=64, height=64)
-RECIPE = TrainingRecipe.model_validate(
-    {
-        "steps": 3,
-        "resolution": 64,
-        "bucket_step": 16,
-        "batch_size": 2,
-        "learning_rate": 1e-2,
-        "warmup_steps": 0,
-        "text_tokens": 64,
-        "caption_dropout": 0.3,
-        "checkpoint_every": 100,
-        "log_every": 1,
-        "min_images": 1,
-        "lora": {"rank": 2},
-        "prior": {"images": 1, "share": 0.25},
-        "sampling": {"every_steps": 3, "prompts": 1},
-    }
-)
 EDITS = RECIPE.model_copy(update={"sampling": RECIPE.sampling.model_copy(update={"every_steps": 0})})
 
 
-def character_job(folder: Path, **recipe: object) -> TrainJob:
-    pictures = tuple(
-        TrainPicture(f"{number}" * 64, f"{PROMPT}, number {number}", lambda number=number: picture(70, 60, number))
-        for number in range(2)
-    )
-    chosen = RECIPE.model_copy(update=recipe)
-    return TrainJob("run", "mira-v1", pictures, "ohwx", "person", chosen, 3, SAMPLER, (PROMPT,), folder)
+def changed_job(folder: Path, **recipe: object) -> TrainJob:
+    return character_job(folder, SAMPLER, PROMPT, "ohwx", RECIPE.model_copy(update=recipe))
 
 
 def lesson(target: Image.Image | None = None) -> EditLesson:
@@ -71,16 +47,6 @@ def edit_job(folder: Path, *lessons: EditLesson, **changes: object) -> EditTrain
     return EditTrainJob(run="run", name="lesson", seed=3, folder=folder, **weights, **chosen)  # type: ignore[arg-type]
 
 
-def hooks(stop_after: int = 0, notes: list[str] | None = None) -> TrainHooks:
-    stop = threading.Event()
-
-    def on_step(done: int, loss: float) -> None:
-        if done == stop_after:
-            stop.set()
-
-    return TrainHooks(stop.is_set, on_step, (notes if notes is not None else []).append, lambda text: None)
-
-
 @pytest.fixture
 def cache(tmp_path: Path) -> TensorCache:
     return TensorCache(tmp_path / "cache")
@@ -90,10 +56,10 @@ def cache(tmp_path: Path) -> TensorCache:
 def test_a_stopped_character_run_goes_on_to_the_same_bytes(
     model: Flux2Model, cache: TensorCache, tmp_path: Path
 ) -> None:
-    whole = train_lora(model, character_job(tmp_path / "a"), hooks(), cache)
+    whole = train_lora(model, changed_job(tmp_path / "a"), hooks(), cache)
     with pytest.raises(InterruptedStageError):
-        train_lora(model, character_job(tmp_path / "b"), hooks(stop_after=2), cache)
-    resumed = train_lora(model, character_job(tmp_path / "b"), hooks(), cache)
+        train_lora(model, changed_job(tmp_path / "b"), hooks(stop_after=2), cache)
+    resumed = train_lora(model, changed_job(tmp_path / "b"), hooks(), cache)
     assert resumed.lora == whole.lora and resumed.losses == whole.losses
     assert [sample.step for sample in whole.samples] == [0, 3] and all(s.path.exists() for s in whole.samples)
     facts = file_metadata(whole.lora)
@@ -116,10 +82,7 @@ def test_a_stopped_edit_run_goes_on_to_the_same_bytes_and_its_file_is_worn(
         with open_editor(klein_folder, "tiny", settings, loras) as both:
             jobs = both.edit([EditJob("a", "smiling", 1, SAMPLER, (picture(64, 64, 1),))])
             made += [next(jobs).image, next(both.generate([GenerateJob("b", PROMPT, 1, SAMPLER)])).image]
-    changed = [
-        np.abs(np.asarray(one).astype(int) - np.asarray(two).astype(int)).max()
-        for one, two in zip(made[:2], made[2:], strict=True)
-    ]
+    changed = [largest_difference(one, two) for one, two in zip(made[:2], made[2:], strict=True)]
     assert min(changed) > 1
 
 
@@ -127,7 +90,7 @@ def test_a_stopped_edit_run_goes_on_to_the_same_bytes_and_its_file_is_worn(
 @pytest.mark.parametrize("storage", ["fp8", "nf4"])
 def test_quantised_weights_train_both(model: Flux2Model, cache: TensorCache, tmp_path: Path, storage: str) -> None:
     notes: list[str] = []
-    job = character_job(
+    job = changed_job(
         tmp_path / "a",
         weight_format=storage,
         steps=1,

@@ -1,6 +1,5 @@
 """Qwen-Image as a base: pictures are the pipeline's own, the trainer resumes exactly, uses that a class has not are refused."""
 
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from flenwheel_core.adapters.peft_adapter import AdaptedTransformer
 from flenwheel_core.base.errors import InputError, InterruptedStageError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.images import Sampler
-from flenwheel_core.engine.job import TrainHooks, TrainJob, TrainPicture
 from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.models import registry
 from flenwheel_core.models.card_plan import CardRoom
@@ -31,27 +29,10 @@ from flenwheel_core.models.qwen_image.loading import QwenEditModel, find_model
 from flenwheel_core.models.qwen_image.prompts import encode_prompts
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.recipes.train import LoraRecipe, TrainingRecipe
-from tests.kit.tiny_editor import picture, save_tiny_base
+from tests.kit.character_runs import RECIPE, character_job, hooks, largest_difference
+from tests.kit.tiny_editor import save_tiny_base
 
 PROMPT = "same person, forest background, smiling"
-RECIPE = TrainingRecipe.model_validate(
-    {
-        "steps": 4,
-        "resolution": 64,
-        "bucket_step": 16,
-        "batch_size": 2,
-        "learning_rate": 1e-2,
-        "warmup_steps": 0,
-        "text_tokens": 64,
-        "caption_dropout": 0.3,
-        "checkpoint_every": 100,
-        "log_every": 1,
-        "min_images": 1,
-        "lora": {"rank": 2},
-        "prior": {"images": 1, "share": 0.25},
-        "sampling": {"every_steps": 4, "prompts": 1},
-    }
-)
 
 
 @pytest.fixture(scope="session")
@@ -80,10 +61,6 @@ def sampler(true_cfg: float = 1.0) -> Sampler:
     return Sampler(steps=3, guidance=1.0, true_cfg=true_cfg, width=96, height=64)
 
 
-def difference(one: Image.Image, other: Image.Image) -> int:
-    return int(np.abs(np.asarray(one).astype(int) - np.asarray(other).astype(int)).max())
-
-
 def drawn(pipeline: QwenImagePipeline, true_cfg: float) -> Image.Image:
     made: Image.Image = pipeline(
         PROMPT,
@@ -104,7 +81,7 @@ def test_a_picture_is_the_pipelines_own(
     expected = drawn(pipeline, true_cfg)
     with open_generator(base_folder, "tiny", settings) as generator:
         first, again = generator.generate([GenerateJob(key, PROMPT, 7, sampler(true_cfg)) for key in "ab"])
-    assert difference(first.image, expected) <= 1 and np.asarray(expected).std() > 3
+    assert largest_difference(first.image, expected) <= 1 and np.asarray(expected).std() > 3
     assert first.image.tobytes() == again.image.tobytes()
 
 
@@ -138,32 +115,14 @@ def test_the_loss_is_that_of_the_paper_for_what_the_model_was_given(model: QwenE
     assert seen["img_shapes"] == [[(1, 3, 4)]] and torch.equal(seen["encoder_hidden_states"][0], item.caption)
 
 
-def job(folder: Path) -> TrainJob:
-    pictures = tuple(
-        TrainPicture(f"{number}" * 64, f"{PROMPT}, number {number}", lambda number=number: picture(70, 60, number))
-        for number in range(2)
-    )
-    return TrainJob("run", "mira-v1", pictures, "forest", "person", RECIPE, 3, sampler(2.0), (PROMPT,), folder)
-
-
-def hooks(stop_after: int = 0) -> TrainHooks:
-    stop = threading.Event()
-
-    def on_step(done: int, loss: float) -> None:
-        if done == stop_after:
-            stop.set()
-
-    return TrainHooks(stop.is_set, on_step, lambda text: None, lambda text: None)
-
-
 def test_a_stopped_run_goes_on_to_the_same_bytes_and_its_file_is_worn(
     model: QwenEditModel, base_folder: Path, pipeline: QwenImagePipeline, settings: Settings, tmp_path: Path
 ) -> None:
     cache = TensorCache(tmp_path / "cache")
-    whole = train_lora(model, job(tmp_path / "a"), hooks(), cache)
+    whole = train_lora(model, character_job(tmp_path / "a", sampler(2.0), PROMPT, "forest"), hooks(), cache)
     with pytest.raises(InterruptedStageError):
-        train_lora(model, job(tmp_path / "b"), hooks(stop_after=2), cache)
-    resumed = train_lora(model, job(tmp_path / "b"), hooks(), cache)
+        train_lora(model, character_job(tmp_path / "b", sampler(2.0), PROMPT, "forest"), hooks(stop_after=2), cache)
+    resumed = train_lora(model, character_job(tmp_path / "b", sampler(2.0), PROMPT, "forest"), hooks(), cache)
     assert resumed.lora == whole.lora and resumed.losses == whole.losses
     assert [sample.step for sample in whole.samples] == [0, 4] and all(one.path.exists() for one in whole.samples)
     facts = file_metadata(whole.lora)
@@ -175,9 +134,9 @@ def test_a_stopped_run_goes_on_to_the_same_bytes_and_its_file_is_worn(
     for weight in (0.0, 1.0):
         with open_generator(base_folder, "tiny", settings, (LoraFile(tmp_path / "lora.safetensors", weight),)) as one:
             made[weight] = next(one.generate([GenerateJob("a", PROMPT, 7, sampler(2.0))])).image
-    assert difference(made[0.0], made[1.0]) > 1
+    assert largest_difference(made[0.0], made[1.0]) > 1
     pipeline.load_lora_weights(tmp_path, weight_name="lora.safetensors")
-    assert difference(drawn(pipeline, 2.0), made[1.0]) <= 1
+    assert largest_difference(drawn(pipeline, 2.0), made[1.0]) <= 1
 
 
 def test_a_base_does_not_edit_and_an_editor_is_no_base(

@@ -1,10 +1,9 @@
 """The trainer on a tiny Z-Image: exact resume, a file that is worn here and in diffusers, refusals in words."""
 
-import threading
 from pathlib import Path
 
-import numpy as np
 import pytest
+import torch
 from diffusers import ZImagePipeline
 from safetensors.torch import load
 
@@ -13,7 +12,6 @@ from flenwheel_core.adapters.lora_header import file_metadata
 from flenwheel_core.base.errors import InterruptedStageError, ResourceError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.images import Sampler
-from flenwheel_core.engine.job import TrainHooks, TrainJob, TrainPicture
 from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.models.family_options import option_problems
 from flenwheel_core.models.protocols import GenerateJob
@@ -22,57 +20,20 @@ from flenwheel_core.models.z_image.generator import open_generator
 from flenwheel_core.models.z_image.loading import ZImageModel
 from flenwheel_core.models.z_image.memory import require_room
 from flenwheel_core.models.z_image.trainer import train_lora
-from flenwheel_core.recipes.train import TrainingRecipe
-from tests.kit.tiny_editor import picture
+from tests.kit.character_runs import RECIPE, character_job, hooks, largest_difference
 
 PROMPT = "photo of ohwx person"
 SAMPLER = Sampler(steps=2, guidance=1.0, true_cfg=2.0, width=96, height=64)
-RECIPE = TrainingRecipe.model_validate(
-    {
-        "steps": 4,
-        "resolution": 64,
-        "bucket_step": 16,
-        "batch_size": 2,
-        "learning_rate": 1e-2,
-        "warmup_steps": 0,
-        "text_tokens": 64,
-        "caption_dropout": 0.3,
-        "checkpoint_every": 100,
-        "log_every": 1,
-        "min_images": 1,
-        "lora": {"rank": 2},
-        "prior": {"images": 1, "share": 0.25},
-        "sampling": {"every_steps": 4, "prompts": 1},
-    }
-)
-
-
-def job(folder: Path) -> TrainJob:
-    pictures = tuple(
-        TrainPicture(f"{number}" * 64, f"{PROMPT}, number {number}", lambda number=number: picture(70, 60, number))
-        for number in range(2)
-    )
-    return TrainJob("run", "mira-v1", pictures, "ohwx", "person", RECIPE, 3, SAMPLER, (PROMPT,), folder)
-
-
-def hooks(stop_after: int = 0) -> TrainHooks:
-    stop = threading.Event()
-
-    def on_step(done: int, loss: float) -> None:
-        if done == stop_after:
-            stop.set()
-
-    return TrainHooks(stop.is_set, on_step, lambda text: None, lambda text: None)
 
 
 def test_a_stopped_run_goes_on_to_the_same_bytes_and_its_file_is_worn(
     model: ZImageModel, z_image_folder: Path, pipeline: ZImagePipeline, settings: Settings, tmp_path: Path
 ) -> None:
     cache = TensorCache(tmp_path / "cache")
-    whole = train_lora(model, job(tmp_path / "a"), hooks(), cache)
+    whole = train_lora(model, character_job(tmp_path / "a", SAMPLER, PROMPT, "ohwx"), hooks(), cache)
     with pytest.raises(InterruptedStageError):
-        train_lora(model, job(tmp_path / "b"), hooks(stop_after=2), cache)
-    resumed = train_lora(model, job(tmp_path / "b"), hooks(), cache)
+        train_lora(model, character_job(tmp_path / "b", SAMPLER, PROMPT, "ohwx"), hooks(stop_after=2), cache)
+    resumed = train_lora(model, character_job(tmp_path / "b", SAMPLER, PROMPT, "ohwx"), hooks(), cache)
     assert resumed.lora == whole.lora and resumed.losses == whole.losses
     assert [sample.step for sample in whole.samples] == [0, 4] and all(one.path.exists() for one in whole.samples)
     facts = file_metadata(whole.lora)
@@ -85,11 +46,9 @@ def test_a_stopped_run_goes_on_to_the_same_bytes_and_its_file_is_worn(
         with open_generator(
             z_image_folder, "tiny", settings, (LoraFile(tmp_path / "lora.safetensors", weight),)
         ) as one:
-            made[weight] = np.asarray(next(one.generate([GenerateJob("a", PROMPT, 1, SAMPLER)])).image).astype(int)
-    assert np.abs(made[0.0] - made[1.0]).max() > 1
+            made[weight] = next(one.generate([GenerateJob("a", PROMPT, 1, SAMPLER)])).image
+    assert largest_difference(made[0.0], made[1.0]) > 1
     pipeline.load_lora_weights(tmp_path, weight_name="lora.safetensors")
-    import torch
-
     theirs = pipeline(
         PROMPT,
         height=64,
@@ -98,7 +57,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes_and_its_file_is_worn(
         guidance_scale=1.0,
         generator=torch.Generator().manual_seed(1),
     ).images[0]
-    assert np.abs(np.asarray(theirs).astype(int) - made[1.0]).max() <= 1
+    assert largest_difference(theirs, made[1.0]) <= 1
 
 
 def test_what_its_trainer_does_not_read_is_refused_in_words(z_image_folder: Path) -> None:
