@@ -1,14 +1,18 @@
 """A cache of tensors on disk, keyed by digests of what they were made from, shared by all runs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError
 
 from flenwheel_core.base.ids import Json, digest_json
 from flenwheel_core.engine.tensor_file import read_tensors, tensor_bytes, write_atomically
+
+Encoder = TypeVar("Encoder")
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,22 @@ class TensorCache:
         if found is None:
             found = self.put(key, make())
         return found
+
+    def of_texts(
+        self,
+        texts: Iterable[str],
+        key: Callable[[str], Json],
+        opened: Callable[[], AbstractContextManager[Encoder]],
+        encode: Callable[[Encoder, str], Mapping[str, torch.Tensor]],
+    ) -> dict[str, dict[str, torch.Tensor]]:
+        """The tensors of every distinct text. The encoder is opened once, and only if something is not kept yet."""
+        found = {text: self.get(key(text)) for text in dict.fromkeys(texts)}
+        missing = [text for text, tensors in found.items() if tensors is None]
+        if missing:
+            with opened() as encoder, torch.no_grad():
+                for text in missing:
+                    found[text] = self.put(key(text), encode(encoder, text))
+        return {text: tensors for text, tensors in found.items() if tensors is not None}
 
     def _file(self, key: Json) -> Path:
         name = digest_json(key)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -33,24 +33,20 @@ def encode_captions(
     model: FluxModel, texts: Iterable[str], *, tokens: int, cache: TensorCache, storage: TextFormat = "bf16"
 ) -> dict[str, Caption]:
     """Every distinct text encoded once; encoders are loaded only if something is not in the cache."""
-    unique = list(dict.fromkeys(texts))
     revision: Json = [model.revision(p) for p in ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")]
 
     def key(text: str) -> Json:
         return {"kind": "flux caption", "text": text, "tokens": tokens, "encoders": revision, "storage": storage}
 
-    found = {text: cache.get(key(text)) for text in unique}
-    missing = [text for text, tensors in found.items() if tensors is None]
-    if missing:
-        with model.text_encoders(storage) as pipeline, torch.no_grad():
-            length = min(tokens, pipeline.tokenizer_2.model_max_length)
-            for text in missing:
-                sequence, pooled, _ = pipeline.encode_prompt(
-                    text, prompt_2=None, device=model.device, max_sequence_length=length
-                )
-                found[text] = {"sequence": sequence[0].cpu(), "pooled": pooled[0].cpu()}
-                cache.put(key(text), found[text] or {})
-    return {text: Caption(t["sequence"], t["pooled"]) for text, t in found.items() if t is not None}
+    def encode(pipeline: Any, text: str) -> dict[str, torch.Tensor]:
+        length = min(tokens, pipeline.tokenizer_2.model_max_length)
+        sequence, pooled, _ = pipeline.encode_prompt(
+            text, prompt_2=None, device=model.device, max_sequence_length=length
+        )
+        return {"sequence": sequence[0].cpu(), "pooled": pooled[0].cpu()}
+
+    found = cache.of_texts(texts, key, lambda: model.text_encoders(storage), encode)
+    return {text: Caption(tensors["sequence"], tensors["pooled"]) for text, tensors in found.items()}
 
 
 def encode_pictures(model: FluxModel, pictures: Iterable[PlacedPicture], *, cache: TensorCache) -> list[torch.Tensor]:

@@ -1,6 +1,7 @@
 """Prompts and pictures as FLUX.2 sees them, kept on disk by the digest of what they were made from."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 
@@ -25,21 +26,18 @@ def encode_prompts(
 
     Three of its layers stand side by side in the channels. The encoder is loaded only if something is not in the cache.
     """
-    unique = list(dict.fromkeys(texts))
     revision: Json = [model.revision(part) for part in ("text_encoder", "tokenizer")]
     kept_as = storage if model.device.type == "cuda" else "float32"
 
     def key(text: str) -> Json:
         return {"kind": "flux2 prompt", "text": text, "tokens": tokens, "encoder": revision, "storage": kept_as}
 
-    found = {text: cache.get(key(text)) for text in unique}
-    missing = [text for text, tensors in found.items() if tensors is None]
-    if missing:
-        with model.text_encoder(storage) as pipeline, torch.no_grad():
-            for text in missing:
-                hidden, _ = pipeline.encode_prompt(text, device=model.device, max_sequence_length=tokens)
-                found[text] = cache.put(key(text), {"hidden": hidden[0].cpu().contiguous()})
-    return {text: tensors["hidden"] for text, tensors in found.items() if tensors is not None}
+    def encode(pipeline: Any, text: str) -> dict[str, torch.Tensor]:
+        hidden, _ = pipeline.encode_prompt(text, device=model.device, max_sequence_length=tokens)
+        return {"hidden": hidden[0].cpu().contiguous()}
+
+    found = cache.of_texts(texts, key, lambda: model.text_encoder(storage), encode)
+    return {text: tensors["hidden"] for text, tensors in found.items()}
 
 
 def encode_pictures(model: Flux2Model, pictures: Iterable[PlacedPicture], *, cache: TensorCache) -> list[Latents]:

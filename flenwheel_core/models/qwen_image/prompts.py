@@ -1,6 +1,8 @@
 """Prompts of the base model, text alone, kept on disk by the digest of what they were made from."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from torch import Tensor
 
@@ -14,19 +16,19 @@ def encode_prompts(
     model: QwenEditModel, texts: Iterable[str], cache: TensorCache, *, tokens: int = LONGEST_PROMPT
 ) -> dict[str, Tensor]:
     """(tokens, channels) of every distinct prompt, as long as the prompt is; the encoder is loaded only if it must be."""
-    unique = list(dict.fromkeys(texts))
     encoder_digest = "-".join(model.part_digest(part) for part in ("text_encoder", "tokenizer"))
     storage = model.encoder_storage if model.device.type == "cuda" else "float32"
 
     def key(text: str) -> Json:
         return {"kind": "qwen prompt", "text": text, "tokens": tokens, "encoder": encoder_digest, "storage": storage}
 
-    found = {text: cache.get(key(text)) for text in unique}
-    missing = [text for text, tensors in found.items() if tensors is None]
-    if missing:
-        with model.phase("prompts"), model.open_text_encoder() as (encoder, tokenizer):
-            for text in missing:
-                hidden = encode_text(encoder, tokenizer, text, tokens)
-                found[text] = cache.put(key(text), {"hidden": hidden.to("cpu").contiguous()})
-            del encoder
-    return {text: tensors["hidden"] for text, tensors in found.items() if tensors is not None}
+    @contextmanager
+    def opened() -> Iterator[tuple[Any, Any]]:
+        with model.phase("prompts"), model.open_text_encoder() as parts:
+            yield parts
+
+    def encode(parts: tuple[Any, Any], text: str) -> dict[str, Tensor]:
+        return {"hidden": encode_text(*parts, text, tokens).to("cpu").contiguous()}
+
+    found = cache.of_texts(texts, key, opened, encode)
+    return {text: tensors["hidden"] for text, tensors in found.items()}

@@ -1,6 +1,7 @@
 """Prompts and pictures as Z-Image sees them, kept on disk by the digest of what they were made from."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,23 +26,20 @@ def encode_prompts(
     storage: TextFormat = "bf16",
 ) -> dict[str, Tensor]:
     """(tokens, channels) of every distinct prompt, as long as the prompt is; the encoder is loaded only if it must be."""
-    unique = list(dict.fromkeys(texts))
     revision: Json = [model.revision(part) for part in ("text_encoder", "tokenizer")]
     kept_as = storage if model.device.type == "cuda" else "float32"
 
     def key(text: str) -> Json:
         return {"kind": "z-image prompt", "text": text, "tokens": tokens, "encoder": revision, "storage": kept_as}
 
-    found = {text: cache.get(key(text)) for text in unique}
-    missing = [text for text, tensors in found.items() if tensors is None]
-    if missing:
-        with model.text_encoder(storage) as pipeline, torch.no_grad():
-            for text in missing:
-                (hidden,), _ = pipeline.encode_prompt(
-                    text, device=model.device, do_classifier_free_guidance=False, max_sequence_length=tokens
-                )
-                found[text] = cache.put(key(text), {"hidden": hidden.cpu().contiguous()})
-    return {text: tensors["hidden"] for text, tensors in found.items() if tensors is not None}
+    def encode(pipeline: Any, text: str) -> dict[str, torch.Tensor]:
+        (hidden,), _ = pipeline.encode_prompt(
+            text, device=model.device, do_classifier_free_guidance=False, max_sequence_length=tokens
+        )
+        return {"hidden": hidden.cpu().contiguous()}
+
+    found = cache.of_texts(texts, key, lambda: model.text_encoder(storage), encode)
+    return {text: tensors["hidden"] for text, tensors in found.items()}
 
 
 def encode_pictures(model: ZImageModel, pictures: Iterable[PlacedPicture], *, cache: TensorCache) -> list[Tensor]:

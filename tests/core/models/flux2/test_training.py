@@ -61,7 +61,7 @@ def test_a_stopped_character_run_goes_on_to_the_same_bytes(
         train_lora(model, changed_job(tmp_path / "b"), hooks(stop_after=2), cache)
     resumed = train_lora(model, changed_job(tmp_path / "b"), hooks(), cache)
     assert resumed.lora == whole.lora and resumed.losses == whole.losses
-    assert [sample.step for sample in whole.samples] == [0, 3] and all(s.path.exists() for s in whole.samples)
+    assert [sample.step for sample in whole.samples] == [0, 4] and all(s.path.exists() for s in whole.samples)
     facts = file_metadata(whole.lora)
     assert facts["modelspec.trigger_phrase"] == "ohwx" and facts["modelspec.architecture"] == "flux-2-klein/lora"
     assert any("lora_B" in name and bool(tensor.any()) for name, tensor in load(whole.lora).items())
