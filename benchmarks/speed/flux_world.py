@@ -64,9 +64,8 @@ def random_source(config: Mapping[str, Any], device: torch.device, dtype: torch.
 
 def adapter_names(config: Mapping[str, Any]) -> list[str]:
     """All linears of the blocks but the modulation."""
-    endings = tuple(f".{name}" for name in FAST_NAMES)
     names = (name.removesuffix(".weight") for name in shapes(config) if name.endswith(".weight"))
-    return [name for name in names if "transformer_blocks." in name and name.endswith(endings)]
+    return [name for name in names if "transformer_blocks." in name and name.endswith(FAST_NAMES)]
 
 
 def adapter_plan(config: Mapping[str, Any], rank: int) -> AdapterPlan:

@@ -7,8 +7,11 @@ Values of weights do not change what a stage takes of time and memory.
 import json
 import os
 import shutil
+import struct
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from safetensors.torch import save_file
 from flenwheel_core.models.embedded import weights_folder
 
 _SHARD_BYTES = 5_000_000_000
+_WRITERS = 6
 _GIB = 2**30
 LIGHTNING_RANK = 64
 """Of the few-step LoRA: as Qwen-Image-Lightning's."""
@@ -238,13 +242,14 @@ def write_random(folder: Path, model: torch.nn.Module, stem: str, leave_out: tup
             size = 0
         files[-1].append(name)
         size += bytes_
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    generator = torch.Generator(device).manual_seed(0)
-    table: dict[str, str] = {}
-    for number, names in enumerate(files, start=1):
-        file = f"{stem}.safetensors" if len(files) == 1 else f"{stem}-{number:05d}-of-{len(files):05d}.safetensors"
-        save_file({n: _values(n, shapes, generator) for n in names}, folder / file, metadata={"format": "pt"})
-        table |= dict.fromkeys(names, file)
+    names_of = {
+        f"{stem}.safetensors" if len(files) == 1 else f"{stem}-{number:05d}-of-{len(files):05d}.safetensors": names
+        for number, names in enumerate(files, start=1)
+    }
+    with ThreadPoolExecutor(_WRITERS) as pool:
+        for _ in pool.map(lambda file: _fill(folder / file, {n: shapes[n] for n in names_of[file]}), names_of):
+            pass
+    table = {name: file for file, names in names_of.items() for name in names}
     if len(files) > 1:
         index: dict[str, Any] = {"metadata": {"total_size": size}, "weight_map": table}
         (folder / f"{stem}.safetensors.index.json").write_text(json.dumps(index))
@@ -252,15 +257,33 @@ def write_random(folder: Path, model: torch.nn.Module, stem: str, leave_out: tup
     print(f"{folder.parent.name}/{folder.name}: {written:.1f} GiB in {time.monotonic() - began:.0f} s", flush=True)
 
 
-def _values(name: str, shapes: Mapping[str, tuple[int, ...]], generator: torch.Generator) -> torch.Tensor:
-    shape = shapes[name]
+def _fill(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """A safetensors file whose values are made in place: 90 GB would else pass through memory twice."""
+    sizes = [2 * torch.Size(shape).numel() for shape in shapes.values()]
+    ends = list(accumulate(sizes))
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    for (name, shape), size, end in zip(shapes.items(), sizes, ends, strict=True):
+        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": (end - size, end)}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    start = 8 + len(text)
+    whole = torch.from_file(str(path), shared=True, size=start + ends[-1], dtype=torch.uint8)
+    whole[:start] = torch.frombuffer(bytearray(struct.pack("<Q", len(text)) + text), dtype=torch.uint8)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    generator = torch.Generator(device).manual_seed(len(shapes))
+    for (name, shape), size, end in zip(shapes.items(), sizes, ends, strict=True):
+        place = whole[start + end - size : start + end].view(torch.bfloat16).view(shape)
+        place.copy_(_values(name, shape, generator))
+
+
+def _values(name: str, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
     if len(shape) == 1 and "norm" in name and name.endswith("weight"):
         return torch.ones(shape, dtype=torch.bfloat16)
     scale = 0.02 if len(shape) == 1 else shape[-1] ** -0.5
     if ".norm" in name or "_mod" in name:
         scale *= 0.3  # modulation: near identity
-    values = torch.randn(shape, device=generator.device, dtype=torch.bfloat16, generator=generator) * scale
-    return values.cpu().contiguous()
+    values = torch.empty(shape, device=generator.device, dtype=torch.bfloat16)
+    return values.normal_(std=scale, generator=generator)
 
 
 def _edit_json(path: Path, **changes: object) -> None:
