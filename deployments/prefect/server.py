@@ -2,9 +2,11 @@
 
 SQLite refuses a transaction that has read before another one wrote. The server then answers 503, and its clients come back after two
 seconds or more, although the database is free again within milliseconds. A `Retry-After` header on such an answer brings them back at once.
-Before all of it stands the guard that keeps other sites' pages out (`prefect_guard.py`).
+A query that SQLite refused never holds up the others (`database.py`).
+Before all of it stands the guard that keeps other sites' pages out (`guard.py`).
 """
 
+import gc
 import sys
 from collections.abc import MutableMapping
 from typing import Any
@@ -45,9 +47,15 @@ def main(host: str, port: int) -> None:
     from prefect.server.api.server import create_app
     from prefect.settings import get_current_settings
 
+    from deployments.prefect.database import keep_answering
+
+    keep_answering()
+    app = create_app(final=True)
+    # What was loaded stays: collecting garbage among it would stop all answers for a fifth of a second, each time.
+    gc.freeze()
     api = get_current_settings().server.api
     uvicorn.run(
-        PrefectGuard(RetrySoon(create_app(final=True)), settings),
+        PrefectGuard(RetrySoon(app), settings),
         host=host,
         port=port,
         timeout_keep_alive=api.keepalive_timeout,
