@@ -16,6 +16,10 @@ class KnownModel:
 KNOWN_MODELS: dict[str, KnownModel] = {
     # 11.90 B transformer, 4.76 B T5, CLIP and the autoencoder; the single-file copies beside them are left out.
     "black-forest-labs/FLUX.1-dev": KnownModel(33_740_000_000, "FLUX.1 [dev] Non-Commercial License", gated=True),
+    # The same parts, trained to edit.
+    "black-forest-labs/FLUX.1-Kontext-dev": KnownModel(
+        33_740_000_000, "FLUX.1 [dev] Non-Commercial License", gated=True
+    ),
     # 3.88 B transformer, 4.02 B text encoder, autoencoder; 9.08 B and 8.19 B.
     "black-forest-labs/FLUX.2-klein-base-4B": KnownModel(15_980_000_000, "Apache-2.0", gated=False),
     "black-forest-labs/FLUX.2-klein-base-9B": KnownModel(34_730_000_000, "FLUX Non-Commercial License", gated=True),

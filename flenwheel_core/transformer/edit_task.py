@@ -1,10 +1,10 @@
 """An editor's LoRA for the training loop, whatever the family: noisy target tokens beside clean references, loss on the target alone."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,8 +15,12 @@ from flenwheel_core.engine.order import Order
 from flenwheel_core.engine.randomness import normal, uniform
 from flenwheel_core.recipes.train import TrainingRecipe
 
+Prompt = TypeVar("Prompt", bound=Sized)
+"""An encoded prompt, as the family has it; its length is the number of text tokens that the transformer reads."""
+Prompt_co = TypeVar("Prompt_co", bound=Sized, covariant=True)
 
-class EditLike(Protocol):
+
+class EditLike(Protocol[Prompt_co]):
     """One triplet, ready to train on. Latents are packed and float32."""
 
     @property
@@ -24,11 +28,10 @@ class EditLike(Protocol):
         """(target tokens, channels)."""
 
     @property
-    def prompt(self) -> Tensor:
-        """(text tokens, channels)."""
+    def prompt(self) -> Prompt_co: ...
 
     @property
-    def empty(self) -> Tensor:
+    def empty(self) -> Prompt_co:
         """The same for an empty prompt."""
 
     @property
@@ -47,7 +50,7 @@ class EditLike(Protocol):
         """Examples of one bucket can share a batch."""
 
 
-Lesson = TypeVar("Lesson", bound=EditLike)
+Lesson = TypeVar("Lesson", bound=EditLike[Any])
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ class Aim:
 PLAIN_AIM = Aim()
 
 
-class EditLessonTask(ABC, Generic[Lesson]):
+class EditLessonTask(ABC, Generic[Lesson, Prompt]):
     """Batches and losses for `run_loop`. A family says what its transformer is given: `inputs`, `predictor` and `shift`."""
 
     def __init__(
@@ -151,7 +154,7 @@ class EditLessonTask(ABC, Generic[Lesson]):
             arguments["region"] = region
         return arguments
 
-    def _prepare_bare(self, batch: Sequence[Lesson], noisy: Tensor, sigma: Tensor, prompts: Sequence[Tensor]) -> None:
+    def _prepare_bare(self, batch: Sequence[Lesson], noisy: Tensor, sigma: Tensor, prompts: Sequence[Prompt]) -> None:
         assert self._recorder is not None
         empties = [[example.empty for example in batch]] if self._aim.guidance != 1.0 else []
         for texts in [*empties, *([prompts] if self._aim.anchor > 0 else [])]:
@@ -165,7 +168,7 @@ class EditLessonTask(ABC, Generic[Lesson]):
         target: Tensor,
         noisy: Tensor,
         sigma: Tensor,
-        prompts: Sequence[Tensor],
+        prompts: Sequence[Prompt],
         dropped: Sequence[bool],
     ) -> Tensor:
         """The target (batch, target tokens, channels) with the editor's distilled guidance, and its own right answers kept."""
@@ -183,12 +186,12 @@ class EditLessonTask(ABC, Generic[Lesson]):
             target = target + aim.anchor * right * (own - target)
         return target
 
-    def predict(self, batch: Sequence[Lesson], noisy: Tensor, sigma: Tensor, prompts: Sequence[Tensor]) -> Tensor:
+    def predict(self, batch: Sequence[Lesson], noisy: Tensor, sigma: Tensor, prompts: Sequence[Prompt]) -> Tensor:
         """Velocity (batch, target tokens, channels): the prediction for the reference tokens is cut off."""
         return self.predictor(batch)(**self.inputs(batch, noisy, sigma, prompts))
 
     def _bare_prediction(
-        self, batch: Sequence[Lesson], noisy: Tensor, sigma: Tensor, prompts: Sequence[Tensor]
+        self, batch: Sequence[Lesson], noisy: Tensor, sigma: Tensor, prompts: Sequence[Prompt]
     ) -> Tensor:
         """As `predict`, by the editor without the LoRA in training, and without gradients."""
         predict, inputs = self._bare_predictor(batch), self.inputs(batch, noisy, sigma, prompts)
@@ -210,7 +213,7 @@ class EditLessonTask(ABC, Generic[Lesson]):
 
     @abstractmethod
     def inputs(
-        self, batch: Sequence[Lesson], noisy: Tensor, sigma: Tensor, prompts: Sequence[Tensor]
+        self, batch: Sequence[Lesson], noisy: Tensor, sigma: Tensor, prompts: Sequence[Prompt]
     ) -> dict[str, Tensor]:
         """What the transformer is given for noisy targets (batch, target tokens, channels) at noise levels sigma (batch,)."""
 
@@ -258,5 +261,5 @@ def shapes_of(examples: Sequence[Lesson], recipe: TrainingRecipe) -> list[tuple[
     return list(found.values())
 
 
-def _everywhere(example: EditLike) -> Tensor:
+def _everywhere(example: EditLike[Any]) -> Tensor:
     return torch.ones(example.target.shape[0], 1)

@@ -37,6 +37,7 @@ TARGETS = TargetNames(
     blocks={"double": "transformer_blocks", "single": "single_transformer_blocks"},
 )
 UI_NAMES = UiNames("flux-1-dev/lora", "flux1", "networks.lora_flux")
+EDIT_UI_NAMES = UiNames("flux-1-kontext-dev/lora", "flux1", "networks.lora_flux")
 
 
 def linear_shapes_of(config: Mapping[str, Any]) -> dict[str, tuple[int, int]]:

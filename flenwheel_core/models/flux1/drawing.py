@@ -1,24 +1,27 @@
 """Drawing one picture with a FLUX transformer: the same way while training and afterwards."""
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from flenwheel_core.documents.images import Sampler
 from flenwheel_core.models.flux1.encoding import Caption
 from flenwheel_core.models.flux1.loading import FluxModel
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL, FluxPipeline
+    from diffusers import AutoencoderKL, FluxKontextPipeline, FluxPipeline
+
+Pipeline = TypeVar("Pipeline", bound="FluxPipeline | FluxKontextPipeline")
 
 
-def drawing_pipeline(model: FluxModel, transformer: torch.nn.Module, vae: "AutoencoderKL") -> "FluxPipeline":
-    """A pipeline without text encoders around parts that are already loaded."""
-    from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline
-
-    pipeline = FluxPipeline(
-        scheduler=FlowMatchEulerDiscreteScheduler.from_pretrained(model.folder / "scheduler", local_files_only=True),
+def drawing_pipeline(
+    kind: type[Pipeline], model: FluxModel, transformer: torch.nn.Module, vae: "AutoencoderKL"
+) -> Pipeline:
+    """A pipeline of this class without text encoders, around parts that are already loaded."""
+    pipeline = cast(Any, kind)(
+        scheduler=model.load_scheduler(),
         vae=vae,
         transformer=transformer,
         text_encoder=None,
@@ -27,24 +30,26 @@ def drawing_pipeline(model: FluxModel, transformer: torch.nn.Module, vae: "Autoe
         tokenizer_2=None,
     )
     pipeline.set_progress_bar_config(disable=True)
-    return pipeline
+    return cast(Pipeline, pipeline)
 
 
 @torch.no_grad()
 def draw(
     model: FluxModel,
-    pipeline: "FluxPipeline",
+    pipeline: "FluxPipeline | FluxKontextPipeline",
     caption: Caption,
     sampler: Sampler,
     seed: int,
     negative: Caption | None = None,
     *,
     empties: bool = False,
+    reference: Tensor | None = None,
 ) -> Image.Image:
     """The picture of a caption; noise is drawn on the CPU, so that a seed means the same everywhere.
 
     One picture at a time: a batch would change the last bits with its company. With `empties`, memory is given back to the card
-    between the last step and decoding, which then finds room.
+    between the last step and decoding, which then finds room. `reference` (1, channels, height, width) are the clean latents of an edit's
+    source.
     """
     texts: dict[str, object] = {
         "prompt_embeds": _row(caption.sequence, model),
@@ -53,11 +58,15 @@ def draw(
     if negative is not None and sampler.true_cfg > 1:
         texts["negative_prompt_embeds"] = _row(negative.sequence, model)
         texts["negative_pooled_prompt_embeds"] = _row(negative.pooled, model)
+    more: dict[str, object] = {}
+    if reference is not None:
+        more = {"image": reference.to(model.device, model.dtype), "max_area": sampler.width * sampler.height}
     if not empties:
         pipeline.vae.to(model.device)
     try:
         made = pipeline(
             **texts,
+            **more,
             height=sampler.height,
             width=sampler.width,
             num_inference_steps=sampler.steps,
@@ -78,7 +87,9 @@ def draw(
     return cast(Image.Image, made[0])
 
 
-def _decoded(pipeline: "FluxPipeline", packed: torch.Tensor, sampler: Sampler) -> list[Image.Image]:
+def _decoded(
+    pipeline: "FluxPipeline | FluxKontextPipeline", packed: torch.Tensor, sampler: Sampler
+) -> list[Image.Image]:
     """What FluxPipeline does after its last step."""
     vae = pipeline.vae
     latents = pipeline._unpack_latents(packed, sampler.height, sampler.width, pipeline.vae_scale_factor)

@@ -28,6 +28,10 @@ class Caption:
     sequence: torch.Tensor
     pooled: torch.Tensor
 
+    def __len__(self) -> int:
+        """Tokens of text that the transformer reads."""
+        return len(self.sequence)
+
 
 def encode_captions(
     model: FluxModel, texts: Iterable[str], *, tokens: int, cache: TensorCache, storage: TextFormat = "bf16"

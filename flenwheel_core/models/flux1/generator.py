@@ -7,18 +7,16 @@ from typing import TYPE_CHECKING
 
 from flenwheel_core.adapters.lora_file import LoraFiles
 from flenwheel_core.adapters.lora_reading import adapter_weights, read_loras
-from flenwheel_core.adapters.lora_wearing import wear_for_good
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.memory.card import free_memory
-from flenwheel_core.models.flux1.adapter import load_with_loras, require_fast
 from flenwheel_core.models.flux1.drawing import draw, drawing_pipeline
+from flenwheel_core.models.flux1.drawing_parts import load_parts, say_chosen
 from flenwheel_core.models.flux1.encoding import encode_captions
 from flenwheel_core.models.flux1.loading import FluxModel
 from flenwheel_core.models.flux1.lora_host import flux_host
-from flenwheel_core.models.flux1.memory import TEXT_TOKENS, ChosenDrawing, choose_drawing
+from flenwheel_core.models.flux1.memory import TEXT_TOKENS, ChosenDrawing, choose_drawing, largest_of
 from flenwheel_core.models.protocols import WORKING, GenerateJob, Made, Working
-from flenwheel_core.transformer.plan import OTHER_MODULES
 
 if TYPE_CHECKING:
     from diffusers import FluxPipeline
@@ -51,7 +49,7 @@ class FluxGenerator:
         if not waiting:
             return
         if self._pipeline is None:
-            self._choose([(job.sampler.width, job.sampler.height) for job in waiting])
+            self._choose([job.sampler.width * job.sampler.height for job in waiting])
         negative = "" if any(job.sampler.true_cfg > 1 for job in waiting) else None
         texts = [job.prompt for job in waiting] + ([negative] if negative is not None else [])
         storage = "bf16" if self._chosen is None else self._chosen.encoders
@@ -66,30 +64,16 @@ class FluxGenerator:
             )
             yield Made(job.key, image)
 
-    def _choose(self, sizes: Sequence[tuple[int, int]]) -> None:
-        self._chosen = choose_drawing(
-            self._model, sizes, adapter_weights=adapter_weights(self._loras), memory_level=self._working.memory_level
-        )
-        if self._chosen is not None:
-            if self._chosen.fast is not None:
-                require_fast(self._loras)
-            plan, encoders = self._chosen.memory.describe(), self._chosen.encoders
-            self._working.note(f"memory plan: {plan} of {self._model.budget_gib:.1f} GiB; encoders in {encoders}")
+    def _choose(self, sizes: Sequence[int]) -> None:
+        largest = largest_of([(pixels, 0) for pixels in sizes], adapter_weights(self._loras))
+        self._chosen = choose_drawing(self._model, largest, memory_level=self._working.memory_level)
+        say_chosen(self._chosen, self._model, self._loras, self._working)
 
     def _load(self) -> "FluxPipeline":
-        vae = self._model.load_vae()
-        if self._chosen is not None and self._chosen.memory.tile_px is not None:
-            vae.tile_sample_min_size = self._chosen.memory.tile_px
-            vae.tile_latent_min_size = self._chosen.memory.tile_px // 8
-        if self._chosen is not None:
-            fast = self._chosen.fast
-            self._working.note(OTHER_MODULES if fast is None else fast.kernel_line(self._model.device))
-        if self._chosen is not None and self._chosen.fast is not None:
-            adapted = load_with_loras(self._model, self._chosen.fast, self._loras, cache=self._cache)
-            return drawing_pipeline(self._model, adapted.transformer, vae)
-        pipeline = drawing_pipeline(self._model, self._model.load_transformer(), vae)
-        wear_for_good(pipeline.transformer, self._loras)
-        return pipeline
+        from diffusers import FluxPipeline
+
+        parts = load_parts(self._model, self._chosen, self._loras, self._cache, self._working)
+        return drawing_pipeline(FluxPipeline, self._model, *parts)
 
     def close(self) -> None:
         self._pipeline = None

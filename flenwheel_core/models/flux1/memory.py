@@ -1,9 +1,9 @@
 """FLUX for the memory plan: its sizes, and what one of its blocks keeps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flenwheel_core.adapters.targets import lora_ranks
 from flenwheel_core.base.errors import RecipeError
@@ -22,6 +22,9 @@ from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.transformer.plan import FastPlan
 from flenwheel_core.transformer.shell import transformer_config
 from flenwheel_core.transformer.sources import LOADING_THREADS
+
+if TYPE_CHECKING:
+    from flenwheel_core.documents.storages import EditorStorage
 
 TEXT_TOKENS = 512
 """What is read of a prompt when drawing."""
@@ -60,8 +63,12 @@ def flux_spec(config: Mapping[str, Any]) -> ModelSpec:
     )
 
 
-def plan_training(model: FluxModel, recipe: TrainingRecipe, *, tighter: int) -> ChosenPlan | None:
+def plan_training(
+    model: FluxModel, recipe: TrainingRecipe, *, tighter: int, tokens: int | None = None
+) -> ChosenPlan | None:
     """How to train within the model's memory budget; None if it goes through diffusers' own modules.
+
+    `tokens` are those of the largest step; None: of square pictures of the recipe's size.
 
     Raises ResourceError if no plan fits, RecipeError for a storage this adapter cannot have.
     """
@@ -84,7 +91,7 @@ def plan_training(model: FluxModel, recipe: TrainingRecipe, *, tighter: int) -> 
     assert model.budget_gib is not None
     spec = flux_spec(config)
     card = CardRoom(model.budget_gib, multiplies_fp8(model.device))
-    chosen = _training_memory(spec, config, ranks, recipe, card, tighter)
+    chosen = _training_memory(spec, config, ranks, recipe, card, tokens or step_tokens(recipe), tighter)
     plan = FastPlan(
         storage=chosen.storage,
         modulation=chosen.modulation,
@@ -102,13 +109,13 @@ def _training_memory(
     ranks: Mapping[str, int],
     recipe: TrainingRecipe,
     card: CardRoom,
+    tokens: int,
     tighter: int = 0,
 ) -> MemoryPlan:
-    side = recipe.resolution // PIXELS_PER_TOKEN
     return choose_plan(
         spec,
         usable_gib=card.usable_gib,
-        tokens=recipe.batch_size * (side * side + recipe.text_tokens),
+        tokens=tokens,
         adapter_weights=_adapter_weights(config, ranks),
         optimizer=recipe.optimizer,
         storages=_storages(recipe, fp8=card.multiplies_fp8),
@@ -116,24 +123,58 @@ def _training_memory(
     )
 
 
+def step_tokens(recipe: TrainingRecipe, pictures: int = 1) -> int:
+    """Tokens of a training step with so many square pictures an item, of the recipe's size, and text."""
+    return recipe.batch_size * (pictures * (recipe.resolution // PIXELS_PER_TOKEN) ** 2 + recipe.text_tokens)
+
+
+def stored_as(recipe: TrainingRecipe, storage: "EditorStorage | None") -> TrainingRecipe:
+    """The recipe with the editor's storage, which goes before its weight_format. Raises RecipeError for int8."""
+    if storage is None:
+        return recipe
+    if storage == "int8":
+        raise RecipeError("FLUX.1 has no int8 weights.", remedy="Use bf16, fp8 or nf4, or leave it to be chosen.")
+    return recipe.model_copy(update={"weight_format": storage})
+
+
 def card_plans(folder: Path, recipe: Recipe, use: str, card: CardRoom) -> list[StagePlan]:
-    """What training and drawing would do with a card."""
+    """What training and drawing would do with a card; as an editor with one reference as large as the edit."""
     config = transformer_config(folder)
-    ranks = lora_ranks(linear_shapes_of(config), recipe.train.lora, TARGETS)
+    edits = use == "editor"
+    asked = recipe.editor.train if edits else recipe.train
+    sampler = recipe.enrich.sampler if edits else recipe.generate.sampler
+    storage = recipe.editor.storage if edits else None
+    pictures = 2 if edits else 1
+    ranks = lora_ranks(linear_shapes_of(config), asked.lora, TARGETS)
 
     def train() -> tuple[str, float]:
         spec = flux_spec(config)
-        plan = _training_memory(spec, config, ranks, recipe.train, card)
+        plan = _training_memory(spec, config, ranks, stored_as(asked, storage), card, step_tokens(asked, pictures))
         return plan.describe(spec), plan.predicted_gib
 
-    def generate() -> tuple[str, float]:
-        sampler = recipe.generate.sampler
-        plan = _drawing_memory(config, sampler.width * sampler.height, _adapter_weights(config, ranks), card)
+    def draw() -> tuple[str, float]:
+        pixels = sampler.width * sampler.height
+        largest = largest_of([(pixels, pictures - 1)], _adapter_weights(config, ranks))
+        plan = _drawing_memory(config, largest, card, storage)
         return plan.describe(), plan.predicted_gib
 
-    if not can_be_fast(ranks, recipe.train.lora):
-        return [StagePlan("train", UNPLANNED, None), planned("generate, benchmark", generate)]
-    return [planned("train", train), planned("generate, benchmark", generate)]
+    drawing, training = ("enrich", "edit_train") if edits else ("generate, benchmark", "train")
+    learns = _planned(training, train) if can_be_fast(ranks, asked.lora) else StagePlan(training, UNPLANNED, None)
+    return [_planned(drawing, draw), learns] if edits else [learns, _planned(drawing, draw)]
+
+
+def _planned(stage: str, plan: Callable[[], tuple[str, float]]) -> StagePlan:
+    """As `planned`; also says which storage this family has not."""
+    try:
+        return planned(stage, plan)
+    except RecipeError as error:
+        return StagePlan(stage, f"{error.what} {error.remedy}", None)
+
+
+def largest_of(pictures: Sequence[tuple[int, int]], adapter_weights: int) -> Largest:
+    """The largest of some pictures, each with its pixels and the number of references of the same size."""
+    tokens = max((1 + references) * pixels // PIXELS_PER_TOKEN**2 for pixels, references in pictures)
+    return Largest(tokens + TEXT_TOKENS, max(pixels for pixels, _ in pictures), adapter_weights)
 
 
 @dataclass(frozen=True)
@@ -164,18 +205,17 @@ def drawing_spec(config: Mapping[str, Any]) -> DrawingSpec:
 
 
 def choose_drawing(
-    model: FluxModel, sampler_sizes: Sequence[tuple[int, int]], *, adapter_weights: int, memory_level: int
+    model: FluxModel, largest: Largest, *, memory_level: int, wanted: "EditorStorage | None" = None
 ) -> ChosenDrawing | None:
-    """How to draw pictures of these sizes within the card's memory, or more tightly after memory ran out; None on a CPU.
+    """How to draw pictures within the card's memory, or more tightly after memory ran out; None on a CPU.
 
-    Raises ResourceError before anything loads if nothing fits.
+    Raises ResourceError before anything loads if nothing fits, RecipeError for a storage that this family has not.
     """
     if model.budget_gib is None:
         return None
     config = transformer_config(model.folder)
-    pixels = max(width * height for width, height in sampler_sizes)
     card = CardRoom(model.budget_gib, multiplies_fp8(model.device))
-    memory = _drawing_memory(config, pixels, adapter_weights, card, memory_level)
+    memory = _drawing_memory(config, largest, card, wanted, memory_level)
     fast = None
     if memory.storage != "dense":
         works = cudnn_attention_works(model.device, int(str(config["attention_head_dim"])))
@@ -185,16 +225,22 @@ def choose_drawing(
 
 
 def _drawing_memory(
-    config: Mapping[str, Any], pixels: int, adapter_weights: int, card: CardRoom, memory_level: int = 0
+    config: Mapping[str, Any],
+    largest: Largest,
+    card: CardRoom,
+    wanted: "EditorStorage | None" = None,
+    memory_level: int = 0,
 ) -> DrawingPlan:
     storages: tuple[Storage, ...] = ("dense", "fp8", "nf4") if card.multiplies_fp8 else ("dense", "nf4")
+    if wanted is not None:
+        storages = _storages(stored_as(TrainingRecipe(), wanted), fp8=card.multiplies_fp8)
     return plan_drawing(
         drawing_spec(config),
-        Largest(pixels // PIXELS_PER_TOKEN**2 + TEXT_TOKENS, pixels, adapter_weights),
+        largest,
         usable_gib=card.usable_gib,
         storages=storages,
         memory_level=memory_level,
-        what="The base model",
+        what="FLUX.1",
     )
 
 

@@ -22,6 +22,7 @@ from flenwheel_core.models.flux1.loading import FluxModel
 from flenwheel_core.models.flux1.memory import ChosenPlan, plan_training
 from flenwheel_core.models.flux1.packing import PIXELS_PER_TOKEN
 from flenwheel_core.models.flux1.task import FluxTask
+from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.transformer.character_items import CharacterItems
 from flenwheel_core.transformer.character_run import Draw, check_training, finished, repeatably, samples_of, texts_of
 from flenwheel_core.transformer.plan import OTHER_MODULES
@@ -41,6 +42,8 @@ def train_lora(model: FluxModel, job: TrainJob, hooks: TrainHooks, cache: Tensor
 
 
 def _train(model: FluxModel, job: TrainJob, hooks: TrainHooks, cache: TensorCache, team: Team) -> Trained:
+    from diffusers import FluxPipeline
+
     recipe = job.recipe
     chosen = plan_training(model, recipe, tighter=job.memory_level)
     if chosen is not None:
@@ -52,9 +55,9 @@ def _train(model: FluxModel, job: TrainJob, hooks: TrainHooks, cache: TensorCach
     pictures = CharacterItems(job, hooks, captions, partial(encode_pictures, model, cache=cache), cache)
     items = pictures.own(PIXELS_PER_TOKEN)
     hooks.loading("transformer")
-    adapted = _adapt(model, job, hooks, chosen, cache)
+    adapted = adapt(model, recipe, chosen, seed=job.seed, note=hooks.note, cache=cache)
     transformer = adapted.transformer
-    pipeline = drawing_pipeline(model, transformer, model.load_vae())
+    pipeline = drawing_pipeline(FluxPipeline, model, transformer, model.load_vae())
     draw = _draws(model, pipeline, captions)
     digest = partial(model.revision, "transformer")
     prior = pictures.prior(items, class_texts, adapted, draw, "flux prior", digest)
@@ -62,9 +65,6 @@ def _train(model: FluxModel, job: TrainJob, hooks: TrainHooks, cache: TensorCach
         team.wait()
     transformer.train()
 
-    recorder = None
-    if chosen is not None and model.device.type == "cuda" and records(recipe, compiled=chosen.plan.compile):
-        recorder = Recorder(list(adapted.parameters.values()), hooks.note)
     task = FluxTask(
         adapted,
         recipe,
@@ -75,28 +75,50 @@ def _train(model: FluxModel, job: TrainJob, hooks: TrainHooks, cache: TensorCach
         sample=samples_of(job, hooks, transformer, draw),
         rank=team.rank,
         world=team.size,
-        recorder=recorder,
+        recorder=start_recorder(model, recipe, chosen, adapted, hooks.note),
     )
     outcome = run_job(task, job, hooks)
     return finished(job, adapted, outcome, UI_NAMES, model.reference)
 
 
-def _adapt(
-    model: FluxModel, job: TrainJob, hooks: TrainHooks, chosen: ChosenPlan | None, cache: TensorCache
+def adapt(
+    model: FluxModel,
+    recipe: TrainingRecipe,
+    chosen: ChosenPlan | None,
+    *,
+    seed: int,
+    note: Callable[[str], None],
+    cache: TensorCache,
 ) -> AdaptedTransformer:
-    lora = job.recipe.lora
+    """The transformer with a new adapter, the way that was chosen."""
     if chosen is not None:
-        hooks.note(chosen.plan.kernel_line(model.device))
-        return start_fast(model, chosen.plan, lora, seed=job.seed, cache=cache)
-    adapted = put_on(model.load_transformer(), lora, seed=job.seed)
+        note(chosen.plan.kernel_line(model.device))
+        return start_fast(model, chosen.plan, recipe.lora, seed=seed, cache=cache)
+    adapted = put_on(model.load_transformer(), recipe.lora, seed=seed)
     if model.device.type == "cuda":
-        hooks.note(OTHER_MODULES)
-        hooks.note("this adapter trains through diffusers' own modules: slower, and every block is recomputed")
+        note(OTHER_MODULES)
+        note("this adapter trains through diffusers' own modules: slower, and every block is recomputed")
         torch.backends.cuda.enable_cudnn_sdp(
             False
         )  # it computes wrong gradients from slices, as FLUX's blocks have them
         cast(Any, adapted.transformer).enable_gradient_checkpointing()
     return adapted
+
+
+def start_recorder(
+    model: FluxModel,
+    recipe: TrainingRecipe,
+    chosen: ChosenPlan | None,
+    adapted: AdaptedTransformer,
+    note: Callable[[str], None],
+    *,
+    shapes: int | None = None,
+) -> Recorder | None:
+    """What runs steps as CUDA graphs, where that is possible."""
+    if chosen is None or model.device.type != "cuda" or not records(recipe, compiled=chosen.plan.compile):
+        return None
+    more = {} if shapes is None else {"shapes": shapes}
+    return Recorder(list(adapted.parameters.values()), note, **more)
 
 
 def _draws(model: FluxModel, pipeline: "FluxPipeline", captions: Mapping[str, Caption]) -> Draw:

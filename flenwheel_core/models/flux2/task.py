@@ -86,7 +86,7 @@ class KleinLesson:
         return "+".join(f"{one.columns * side}x{one.rows * side}" for one in (self.result, *self.references))
 
 
-class KleinEditTask(EditLessonTask[KleinLesson]):
+class KleinEditTask(EditLessonTask[KleinLesson, Tensor]):
     """Batches and losses of an editor's LoRA for `run_loop`."""
 
     def __init__(

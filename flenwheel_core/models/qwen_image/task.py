@@ -48,7 +48,7 @@ class EditExample:
         return "+".join(f"{width}x{height}" for width, height in (self.sizes.target, *self.sizes.references))
 
 
-class EditTask(EditLessonTask[EditExample]):
+class EditTask(EditLessonTask[EditExample, Tensor]):
     """Batches and losses of Qwen-Image-Edit for `run_loop`."""
 
     def __init__(

@@ -53,6 +53,7 @@ CARDS = {
     "flux_character_12gb": 12,
     "klein_character": 12,
     "klein_edit": 12,
+    "kontext_edit": 24,
     "qwen_image_character": 24,
     "zimage_character": 24,
 }
@@ -63,12 +64,8 @@ CARDS = {
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What stands for each model of the Hub."""
     place = tmp_path_factory.mktemp("released")
-    base = released_folder(
-        place / "flux",
-        "FluxPipeline",
-        FLUX,
-        {"transformer": 23_800_000_000, "text_encoder_2": 9_520_000_000, "vae": 168_000_000},
-    )
+    flux_sizes = {"transformer": 23_800_000_000, "text_encoder_2": 9_520_000_000, "vae": 168_000_000}
+    base = released_folder(place / "flux", "FluxPipeline", FLUX, flux_sizes)
     editor = released_folder(
         place / "edit",
         "QwenImageEditPlusPipeline",
@@ -79,6 +76,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     z_sizes = {"transformer": 12_310_000_000, "text_encoder": 8_040_000_000, "vae": 168_000_000}
     return {
         "FLUX.1-dev": base,
+        "FLUX.1-Kontext-dev": released_folder(place / "kontext", "FluxKontextPipeline", FLUX, flux_sizes),
         "Qwen-Image-Edit-2509": editor,
         "FLUX.2-klein-base-4B": str(write_klein(place / "klein", KLEIN_4B)),
         "Qwen-Image": released_folder(place / "qwen", "QwenImagePipeline", QWEN, sizes),

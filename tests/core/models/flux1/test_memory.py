@@ -9,7 +9,7 @@ import torch
 from benchmarks.speed.flux_world import CONFIGS
 from flenwheel_core.base.errors import NoTighterPlanError, ResourceError
 from flenwheel_core.models.flux1.loading import FluxModel
-from flenwheel_core.models.flux1.memory import choose_drawing
+from flenwheel_core.models.flux1.memory import choose_drawing, largest_of
 
 
 @pytest.fixture(scope="module")
@@ -27,14 +27,14 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def drawn(folder: Path, usable_gib: float, level: int = 0) -> tuple[str, str]:
     model = FluxModel(folder, "flux", torch.device("cpu"), torch.bfloat16, usable_gib)
-    chosen = choose_drawing(model, [(1024, 1024), (832, 1216)], adapter_weights=22_400_000, memory_level=level)
+    chosen = choose_drawing(model, largest_of([(1024 * 1024, 0), (832 * 1216, 0)], 22_400_000), memory_level=level)
     assert chosen is not None and chosen.memory.predicted_gib <= usable_gib
     return chosen.memory.storage, chosen.encoders
 
 
 def test_on_processors_there_is_nothing_to_plan(released: Path) -> None:
     model = FluxModel(released, "flux", torch.device("cpu"), torch.float32)
-    assert choose_drawing(model, [(64, 64)], adapter_weights=0, memory_level=0) is None
+    assert choose_drawing(model, largest_of([(64 * 64, 0)], 0), memory_level=0) is None
 
 
 def test_the_storage_that_fits_is_taken(released: Path) -> None:
@@ -42,7 +42,7 @@ def test_the_storage_that_fits_is_taken(released: Path) -> None:
     assert drawn(released, 23.5) == ("nf4", "bf16")  # a card without fp8; bfloat16 would fit in tiles alone
     assert drawn(released, 11.5) == ("nf4", "bf16")
     assert drawn(released, 9.0) == ("nf4", "nf4")
-    with pytest.raises(ResourceError, match=r"The base model needs .* 5\.0 GiB may be used"):
+    with pytest.raises(ResourceError, match=r"FLUX\.1 needs .* 5\.0 GiB may be used"):
         drawn(released, 5.0)
 
 
