@@ -157,6 +157,7 @@ def few_step_lora(path: Path, editor: Path) -> Path:
     """A LoRA as large as Qwen-Image-Lightning's, on all linears of both streams."""
     from flenwheel_core.models.qwen_image.fast import MEMBERS
 
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     width = 3072
     outputs = {"img_mlp.net.0.proj": 4 * width, "txt_mlp.net.0.proj": 4 * width}
     inputs = {"img_mlp.net.2": 4 * width, "txt_mlp.net.2": 4 * width}
@@ -164,12 +165,12 @@ def few_step_lora(path: Path, editor: Path) -> Path:
     for block in range(json.loads((editor / "transformer" / "config.json").read_text())["num_layers"]):
         for name in (name for members in MEMBERS.values() for name in members):
             stem = f"transformer.transformer_blocks.{block}.{name}"
-            tensors[f"{stem}.lora_A.weight"] = (
-                torch.randn(LIGHTNING_RANK, inputs.get(name, width)).to(torch.bfloat16) * 0.01
-            )
-            tensors[f"{stem}.lora_B.weight"] = (
-                torch.randn(outputs.get(name, width), LIGHTNING_RANK).to(torch.bfloat16) * 0.01
-            )
+            for matrix, shape in (
+                ("A", (LIGHTNING_RANK, inputs.get(name, width))),
+                ("B", (outputs.get(name, width), LIGHTNING_RANK)),
+            ):
+                values = torch.randn(shape, device=device, dtype=torch.bfloat16) * 0.01
+                tensors[f"{stem}.lora_{matrix}.weight"] = values.cpu()
     save_file(tensors, path)
     return path
 

@@ -108,6 +108,8 @@ def run_loop(
                 for tracker in writers:
                     tracker.log(done, {"loss": points[-1].loss})
                 on_step(done, points[-1].loss)
+            elif step == start:
+                on_step(done, float(pending[-1]))  # people wait for the first step longest
             if done % recipe.checkpoint_every == 0 and done < recipe.steps:
                 _save(checkpoints, _snapshot(done, parameters, optimizer, average, points, pending), write=first)
         if first and recipe.sampling.every_steps:

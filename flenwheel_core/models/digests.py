@@ -8,6 +8,7 @@ import logging
 import os
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,6 +26,7 @@ _SAY_EVERY_SECONDS = 5.0
 _PIN_LENGTH = 12
 
 _log = logging.getLogger(__name__)
+_being_read: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
 
 
 def folder_digest(folder: Path, memory: Path | None = None) -> str:
@@ -84,6 +86,12 @@ class _Meter:
 
 
 def _hash(path: Path, memory: Path | None, meter: _Meter) -> str:
+    with _being_read[path]:
+        found = _remembered(path, memory)  # by another thread, which this one waited for
+        return found if found is not None else _read(path, memory, meter)
+
+
+def _read(path: Path, memory: Path | None, meter: _Meter) -> str:
     before = _place(path, memory)
     total = hashlib.sha256()
     with path.open("rb") as file:

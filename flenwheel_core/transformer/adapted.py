@@ -12,7 +12,8 @@ from flenwheel_core.base.ids import Json
 from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.kernels.frozen_weights import FrozenWeight, Storage, tensors_of, weight_of
 from flenwheel_core.recipes.train import LoraRecipe
-from flenwheel_core.transformer.fast import FastTransformer, FrozenStore
+from flenwheel_core.transformer.fast import FastTransformer, Keep
+from flenwheel_core.transformer.plan import FastPlan
 
 
 def with_lora(fast: FastTransformer, ranks: Mapping[str, int], scales: Mapping[str, float]) -> AdaptedTransformer:
@@ -28,15 +29,21 @@ def start_matrices(adapted: AdaptedTransformer, *, seed: int) -> AdaptedTransfor
     return adapted
 
 
-def kept_on_disk(cache: TensorCache, *, revision: str, device: torch.device, dtype: torch.dtype) -> FrozenStore:
-    """Quantised weights of a transformer (`revision` is its digest), made once and read by every later run."""
+def kept_on_disk(
+    plan: FastPlan, cache: TensorCache, *, revision: Callable[[], str], device: torch.device, dtype: torch.dtype
+) -> Keep:
+    """Where a transformer (`revision` gives its digest) keeps NF4 weights: made once and read by every later run.
+
+    None for other storages: fp8 is made as fast as it is read, so keeping it would only cost its gigabytes and the time to write them.
+    """
+    if plan.storage != "nf4":
+        return None
+    model = revision()
 
     def keep(name: str, storage: Storage, make: Callable[[], FrozenWeight]) -> FrozenWeight:
-        if storage == "dense":
-            return make()
         key: Json = {
             "kind": "frozen weight",
-            "model": revision,
+            "model": model,
             "name": name,
             "storage": storage,
             "dtype": str(dtype),

@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from flenwheel_core.adapters.lora_linear import Adapter
 from flenwheel_core.kernels.frozen_weights import Fp8Weight, FrozenWeight, Storage, dequantise, store
+from flenwheel_core.kernels.heads import Rope
 from flenwheel_core.kernels.transpose import transposed_codes
 from flenwheel_core.kernels.vector import times_vector
 from flenwheel_core.transformer.blocks import Linear, block_options
@@ -99,10 +100,7 @@ class FastTransformer(torch.nn.Module):
         """The functions as they are called: compiled, if the plan says so."""
         if plan.compile:
             torch._dynamo.config.recompile_limit = MOST_COMPILED_SHAPES
-            self.run = {
-                name: torch.compile(function, dynamic=False, fullgraph=True)
-                for name, function in self._functions.items()
-            }
+            self.run = {name: compile_for_any_length(function) for name, function in self._functions.items()}
 
     def run_eagerly(self) -> None:
         """Without compiled blocks, from now on."""
@@ -215,6 +213,29 @@ class FastTransformer(torch.nn.Module):
         parameter = torch.nn.Parameter(torch.zeros(shape, device=like.bias.device, dtype=self._adapters.dtype))
         lora[f"{name}.lora_{matrix}.default.weight"] = parameter
         return parameter
+
+
+def compile_for_any_length(function: Callable[..., Any], *, backend: Any = "inductor") -> Callable[..., Any]:
+    """The function, compiled once for any number of tokens: every picture format has another, and compiling takes longer than most runs.
+
+    Arguments of three dimensions are (batch, tokens, channels); rotary tables are marked by `of_any_length`. All other sizes are fixed.
+    """
+    once: Callable[..., Any] = torch.compile(function, dynamic=False, fullgraph=True, backend=backend)
+
+    def run(*arguments: Any) -> Any:
+        for argument in arguments:
+            if isinstance(argument, torch.Tensor) and argument.ndim == 3:
+                torch._dynamo.maybe_mark_dynamic(argument, 1)
+        return once(*arguments)
+
+    return run
+
+
+def of_any_length(rope: Rope) -> Rope:
+    """Rotary tables (tokens, channels of a head) as compiled functions take them for any number of tokens."""
+    for part in rope:
+        torch._dynamo.maybe_mark_dynamic(part, 0)
+    return rope
 
 
 def modulate(silu: torch.Tensor, weight: FrozenWeight) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """A LoRA on FLUX.1: on the fast transformer where it covers the recipe, else on diffusers' own modules."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -68,9 +69,8 @@ def adapt_fast(
 ) -> AdaptedTransformer:
     """The fast transformer with adapters whose matrices are zero: for loading trained ones into it."""
     source = FolderSource(model.folder / "transformer", model.device, model.dtype)
-    keep = None
-    if plan.storage != "dense":
-        keep = kept_on_disk(cache, revision=model.revision("transformer"), device=model.device, dtype=model.dtype)
+    revision = partial(model.revision, "transformer")
+    keep = kept_on_disk(plan, cache, revision=revision, device=model.device, dtype=model.dtype)
     fast = FastFlux(transformer_config(model.folder), source, plan, AdapterPlan(ranks, scales, dtype), keep)
     return with_lora(fast, ranks, scales)
 

@@ -9,9 +9,8 @@ from typing import Any
 
 import torch
 
-from flenwheel_core.kernels.heads import Rope
 from flenwheel_core.transformer.blocks import DoubleWeights, SingleWeights, double_block, single_block
-from flenwheel_core.transformer.fast import BlockLayout, Config, FastTransformer, Keep, fast_names
+from flenwheel_core.transformer.fast import BlockLayout, Config, FastTransformer, Keep, fast_names, of_any_length
 from flenwheel_core.transformer.plan import AdapterPlan, FastPlan
 from flenwheel_core.transformer.shell import outer_parts
 from flenwheel_core.transformer.sources import WeightSource
@@ -77,7 +76,7 @@ class FastFlux(FastTransformer):
             time = timestep.to(picture.dtype) * 1000
             extra = () if guidance is None else (guidance.to(picture.dtype) * 1000,)
             temb = self.rest.time_text_embed(time, *extra, pooled_projections)
-            rope: Rope = self.rest.pos_embed(torch.cat((txt_ids, img_ids), dim=0))
+            rope = of_any_length(self.rest.pos_embed(torch.cat((txt_ids, img_ids), dim=0)))
             silu = torch.nn.functional.silu(temb)
         double, single = self.blocks
         for index, block in enumerate(double):

@@ -48,6 +48,7 @@ def _train(model: FluxModel, job: TrainJob, hooks: TrainHooks, cache: TensorCach
     chosen = plan_training(model, recipe, tighter=job.memory_level)
     if chosen is not None:
         hooks.note(f"memory plan: {chosen.text}")
+    model.hash_ahead("transformer")
     class_texts, texts = texts_of(job, team, "")
     hooks.loading("text encoders")
     storage = recipe.text_encoder_format

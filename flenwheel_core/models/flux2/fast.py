@@ -10,9 +10,8 @@ from typing import Any
 
 import torch
 
-from flenwheel_core.kernels.heads import Rope
 from flenwheel_core.transformer.blocks import DoubleWeights, SingleWeights, double_block, single_block
-from flenwheel_core.transformer.fast import BlockLayout, Config, FastTransformer, Keep, fast_names
+from flenwheel_core.transformer.fast import BlockLayout, Config, FastTransformer, Keep, fast_names, of_any_length
 from flenwheel_core.transformer.plan import AdapterPlan, FastPlan
 from flenwheel_core.transformer.shell import outer_parts
 from flenwheel_core.transformer.sources import WeightSource
@@ -72,7 +71,7 @@ class FastFlux2(FastTransformer):
             temb = rest.time_guidance_embed(time, extra)
             shifts = rest.double_stream_modulation_img(temb), rest.double_stream_modulation_txt(temb)
             single_shifts = rest.single_stream_modulation(temb)
-            rope: Rope = rest.pos_embed(torch.cat([_plain(txt_ids), _plain(img_ids)]))
+            rope = of_any_length(rest.pos_embed(torch.cat([_plain(txt_ids), _plain(img_ids)])))
         double, single = self.blocks
         for index, block in enumerate(double):
             arguments = (picture, text, *shifts, rope, self.chosen(block), self.options)

@@ -43,6 +43,7 @@ def train_lora(model: Flux2Model, job: TrainJob, hooks: TrainHooks, cache: Tenso
 
 def _train(model: Flux2Model, job: TrainJob, hooks: TrainHooks, cache: TensorCache, team: Team) -> Trained:
     recipe = job.recipe
+    model.hash_ahead("transformer")
     class_texts, texts = texts_of(job, team, NO_PROMPT)
     hooks.loading("text encoder")
     storage = recipe.text_encoder_format

@@ -15,7 +15,7 @@ from torch import Tensor
 from flenwheel_core.kernels.heads import Rope
 from flenwheel_core.models.qwen_image.blocks import Kept, attend, enter, halves, leave
 from flenwheel_core.transformer.blocks import DoubleWeights
-from flenwheel_core.transformer.fast import BlockLayout, Config, FastTransformer, Keep, fast_names
+from flenwheel_core.transformer.fast import BlockLayout, Config, FastTransformer, Keep, fast_names, of_any_length
 from flenwheel_core.transformer.plan import AdapterPlan, FastPlan
 from flenwheel_core.transformer.shell import outer_parts
 from flenwheel_core.transformer.sources import WeightSource
@@ -119,10 +119,8 @@ class FastQwen(FastTransformer):
         if key not in self._ropes:
             picture, text = self.rest.pos_embed([list(shapes[0])], max_txt_seq_len=text_tokens, device=device)
             turns = torch.cat([picture, text])
-            self._ropes[key] = (
-                turns.real.float().repeat_interleave(2, -1),
-                turns.imag.float().repeat_interleave(2, -1),
-            )
+            rope = turns.real.float().repeat_interleave(2, -1), turns.imag.float().repeat_interleave(2, -1)
+            self._ropes[key] = of_any_length(rope)
         return self._ropes[key]
 
 

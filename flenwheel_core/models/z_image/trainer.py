@@ -45,6 +45,7 @@ def train_lora(model: ZImageModel, job: TrainJob, hooks: TrainHooks, cache: Tens
 
 def _train(model: ZImageModel, job: TrainJob, hooks: TrainHooks, cache: TensorCache, team: Team) -> Trained:
     recipe = job.recipe
+    model.hash_ahead("transformer")
     class_texts, texts = texts_of(job, team, NO_PROMPT)
     hooks.loading("text encoder")
     storage = recipe.text_encoder_format
