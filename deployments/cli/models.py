@@ -9,6 +9,7 @@ from flenwheel_core.base.progress import hearing
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.models.hub import fetch, free_disk_bytes, require_access, require_disk
 from flenwheel_core.models.hub_file import fetch_asked, hub_file
+from flenwheel_core.models.licences import named_licence
 from flenwheel_core.plans.model_needs import ModelNeed, model_needs
 from flenwheel_core.recipes.loading import load_recipe
 
@@ -75,7 +76,7 @@ def fetch_models(recipe: str) -> None:
 def _print(needs: list[ModelNeed], settings: Settings) -> None:
     for need in needs:
         size = "size not known" if need.size_bytes is None else human_size(need.size_bytes)
-        licence = f"{need.licence or 'licence not known'}{', gated' * need.gated}"
+        licence = f"{named_licence(need.licence)}{', gated' * need.gated}"
         console.print(f"{need.reference} ({', '.join(need.uses)})\n    {size}; {licence}; {_rest(need)}")
     rest, free = sum(need.remaining_bytes or 0 for need in needs), free_disk_bytes(settings)
     console.print(f"To fetch: {human_size(rest)}. Free disk: {human_size(free)} in {settings.models}.")

@@ -8,9 +8,10 @@ from deployments.cli.terminal import plain_console, progress_sink
 from flenwheel_core.base.errors import InputError, NotFoundError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.library.characters import Library
+from flenwheel_core.records.commercial_use import mark_for_commercial_use
 from flenwheel_core.records.provenance import Provenance
 from flenwheel_core.records.provenance import reproduce as reproduce_record
-from flenwheel_core.requests.export import ExportResult
+from flenwheel_core.requests.export import ExportRequest, ExportResult
 from flenwheel_core.store import Store
 
 console = plain_console()
@@ -55,8 +56,12 @@ def reproduce(id: str) -> int:
     return 0 if result.identical else 1
 
 
-def export(character: str, folder: Path, *, turn: int | None = None) -> None:
+def export(
+    character: str, folder: Path, *, turn: int | None = None, commercial: bool = False, allowed_by: str = ""
+) -> None:
     """Copy the champion LoRA of a character, with model card, pictures and provenance, into a folder.
+
+    The card says the base model's licence.
 
     Parameters
     ----------
@@ -66,7 +71,14 @@ def export(character: str, folder: Path, *, turn: int | None = None) -> None:
         Where the files go; existing files of the same names are kept unless they are equal.
     turn
         The turn whose export to take; the champion's if not given.
+    commercial
+        Mark it for commercial use, in commercial_use.json. Refused unless the licences of the base and of all models that made pictures of
+        its pool are known to allow it.
+    allowed_by
+        With --commercial: what allows it where these licences do not, such as a licence you bought. It is written into the mark.
     """
+    if allowed_by.strip() and not commercial:
+        raise InputError("--allowed-by says why a LoRA may be used commercially.", remedy="Give --commercial with it.")
     _, store = _store()
     library = Library(store)
     library.character(character)
@@ -74,23 +86,26 @@ def export(character: str, folder: Path, *, turn: int | None = None) -> None:
     if not champions:
         raise NotFoundError(f"{character} has no champion{'' if turn is None else f' from turn {turn}'} yet.")
     wanted = champions[-1].lora.digest
-    result = _find_export(store, wanted)
+    request, result = _find_export(store, wanted)
+    files = {Path(file.name).name: store.get_blob(file.digest) for file in result.files}
+    if commercial:
+        files["commercial_use.json"] = mark_for_commercial_use(store, request, allowed_by).to_bytes()
     folder.mkdir(parents=True, exist_ok=True)
-    for file in result.files:
-        path = folder / Path(file.name).name
-        data = store.get_blob(file.digest)
+    for name, data in files.items():
+        path = folder / name
         if path.exists() and path.read_bytes() != data:
             raise InputError(f"{path} is there already, with other content.", remedy="Choose another folder.")
         path.write_bytes(data)
         console.print(str(path))
 
 
-def _find_export(store: Store, lora: str) -> ExportResult:
+def _find_export(store: Store, lora: str) -> tuple[ExportRequest, ExportResult]:
     for path in store.files.list("stages/export"):
         if path.endswith("/manifest.json"):
             result = ExportResult.from_bytes(store.files.read(path), where=path)
-            if any(file.digest == lora for file in result.files):
-                return result
+            request = store.get_request(ExportRequest, path.split("/")[-2])
+            if request is not None and any(file.digest == lora for file in result.files):
+                return request, result
     raise NotFoundError(
         "That LoRA was not exported.", why="its turn has not reached the export.", remedy="Wait for the turn to end."
     )

@@ -15,7 +15,7 @@ class ExportedFile(Document):
 
 class ExportRequest(StageRequest):
     stage = "export"
-    version = 2  # since then a DoRA's magnitudes are in the file for other tools
+    version = 3  # since then the card and the provenance say the base model's licence
 
     character: CharacterRef
     lora: LoraRecord

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from typing import TYPE_CHECKING
 
 from flenwheel_core.adapters.lora_header import file_metadata
@@ -9,6 +10,7 @@ from flenwheel_core.base.errors import InputError
 from flenwheel_core.base.ids import canonical_json, short
 from flenwheel_core.documents.scores import Scorecard
 from flenwheel_core.models.family import Family
+from flenwheel_core.models.licences import licence_of
 from flenwheel_core.models.registry import family_of_architecture, load_entry
 from flenwheel_core.requests.export import ExportedFile, ExportRequest, ExportResult
 from flenwheel_core.runner.stage import StageContext
@@ -57,6 +59,7 @@ def model_card(request: ExportRequest, *, tag: str = "", other_file: str = "") -
     from huggingface_hub import ModelCard, ModelCardData
 
     lora, card = request.lora, request.scorecard
+    licence = licence_of(lora.base_model)
     data = ModelCardData(
         base_model=lora.base_model.partition("@")[0],
         library_name="diffusers",
@@ -64,6 +67,7 @@ def model_card(request: ExportRequest, *, tag: str = "", other_file: str = "") -
         tags=["lora", *([tag] if tag else []), "flenwheel", "character"],
         instance_prompt=lora.trigger,
         license="other",
+        license_name=re.sub(r"[^a-z0-9.]+", "-", licence.name.lower()).strip("-") or None,
     )
     lines = [
         "---",
@@ -76,6 +80,7 @@ def model_card(request: ExportRequest, *, tag: str = "", other_file: str = "") -
         "| | |",
         "|---|---|",
         f"| trained on | {lora.images} pictures, {lora.steps} steps, rank {lora.rank}, alpha {lora.alpha:g} |",
+        f"| licence of the base model | {licence} |",
         f"| turn | {request.turn} |",
         f"| training set | `{short(lora.dataset)}` |",
         f"| file | `{short(lora.digest)}` |",
@@ -135,5 +140,7 @@ def _sample_sheet(request: ExportRequest, context: StageContext) -> bytes:
 
 def _provenance(request: ExportRequest) -> bytes:
     """Everything the LoRA follows from, by digest."""
-    facts = request.model_dump(mode="json")
+    licence = licence_of(request.lora.base_model)
+    known = {"base_licence": {"name": licence.name, "commercial": licence.commercial}}
+    facts = request.model_dump(mode="json") | known
     return json.dumps(facts, indent=2, sort_keys=True).encode()

@@ -1,5 +1,6 @@
 """An export is whole: what cannot be written for other tools is said, and everything else is there."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,41 @@ def test_the_file_for_other_tools_is_there_or_the_card_says_why_not(
     card = store.get_blob(files["README.md"]).decode()
     assert ("mira-v1.kohya.safetensors" in files) == kohya == ("mira-v1.kohya.safetensors" in card)
     assert kohya or ("There is no file in kohya's layout" in card and "magnitudes" in notes[0].text)
+
+
+@pytest.mark.parametrize(
+    ("base", "said"),
+    [
+        ("nano@1", "Apache-2.0, comes with FLENwheel, commercial use allowed"),
+        ("black-forest-labs/FLUX.1-dev@main", "FLUX.1 [dev] Non-Commercial License, not for commercial use"),
+        ("/my/folder@1", "licence not known, read it before commercial use"),
+    ],
+)
+def test_card_and_provenance_say_the_base_models_licence(
+    settings: Settings, tmp_path: Path, base: str, said: str
+) -> None:
+    store = Store(settings.store_url)
+    adapted = trained(LoraRecipe(rank=4))
+    lora = LoraRecord(
+        digest=store.put_blob(lora_bytes(adapted.parameters, adapted, {})),
+        name="mira-v1",
+        target="generator",
+        base_model=base,
+        trigger="ohwx_char",
+        class_word="person",
+        rank=4,
+        alpha=4.0,
+        steps=1,
+        images=1,
+        dataset="a" * 64,
+        request="b" * 64,
+    )
+    mira = CharacterRef(name="mira", trigger="ohwx_char", class_word="person", kind="person")
+    request = ExportRequest(character=mira, lora=lora, sources="c" * 64, pool="d" * 64, turn=1)
+    context = StageContext(store, settings, tmp_path, Progress("export", lambda event: None))
+    files = {file.name: file.digest for file in export(request, context).files}
+    card = store.get_blob(files["README.md"]).decode()
+    assert f"| licence of the base model | {said} |" in card
+    assert ("license_name: flux.1-dev-non-commercial-license" in card) == ("FLUX.1-dev" in base)
+    facts = json.loads(store.get_blob(files["provenance.json"]))["base_licence"]
+    assert facts["commercial"] == {"nano@1": True, "/my/folder@1": None}.get(base, False)

@@ -50,7 +50,11 @@ def test_models_are_shown_and_then_fetched(hub: Hub, tmp_path: Path, recipe: Pat
     hub.models["a/base"] = Repository(WHOLE, licence="apache-2.0")
     hub.models["a/editor"] = Repository(WHOLE | {"config.json": b'{"a": 1}'}, gated=True)
     shown = flenwheel(tmp_path, hub.url, "models", str(recipe))
-    assert shown.returncode == 1 and "a/base@main (base)" in shown.stdout and "apache-2.0; not here" in shown.stdout
+    assert (
+        shown.returncode == 1
+        and "a/base@main (base)" in shown.stdout
+        and "apache-2.0, commercial use allowed; not here" in shown.stdout
+    )
     assert "free disk" in shown.stdout.lower() and f"models fetch {recipe}" in shown.stdout
 
     refused = flenwheel(tmp_path, hub.url, "models", "fetch", str(recipe))

@@ -1,0 +1,46 @@
+"""Licences are known by name, as the Hub or the built-in table writes them; what is not known is said so."""
+
+import pytest
+
+from flenwheel_core.models.known_models import FACE_LICENCE, KNOWN_FILES, KNOWN_MODELS, SHIPPED_LICENCE
+from flenwheel_core.models.licences import licence_of, named_licence
+
+
+@pytest.mark.parametrize(
+    ("name", "commercial"),
+    [
+        ("Apache-2.0", True),
+        ("apache-2.0", True),
+        (SHIPPED_LICENCE, True),
+        (FACE_LICENCE, True),
+        ("FLUX.1 [dev] Non-Commercial License", False),
+        ("flux-1-dev-non-commercial-license", False),
+        ("flux_noncommercial", False),
+        ("cc-by-nc-4.0", False),
+        ("other", None),
+        ("not stated", None),
+        ("", None),
+        ("your own folder", None),
+    ],
+)
+def test_whether_commercial_use_is_allowed_is_known_or_not(name: str, commercial: bool | None) -> None:
+    assert named_licence(name).commercial is commercial
+
+
+def test_every_known_model_and_file_has_a_licence_whose_use_is_known() -> None:
+    for known in (*KNOWN_MODELS.values(), *KNOWN_FILES.values()):
+        assert named_licence(known.licence).commercial is not None
+
+
+@pytest.mark.parametrize(
+    ("reference", "said"),
+    [
+        ("nano@abc", "commercial use allowed"),
+        ("black-forest-labs/FLUX.2-klein-base-4B@main+fp8", "Apache-2.0, commercial use allowed"),
+        ("black-forest-labs/FLUX.1-dev@" + "a" * 40, "not for commercial use"),
+        ("somebody/model@main", "licence not known, read it before commercial use"),
+        ("/models/own@abc", "licence not known, read it before commercial use"),
+    ],
+)
+def test_a_model_of_a_record_has_its_licence(reference: str, said: str) -> None:
+    assert said in str(licence_of(reference))
