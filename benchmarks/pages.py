@@ -312,6 +312,27 @@ PAGES = (
                 {"seconds": "s", "slowest_seconds": "slowest, s", "share_of_an_hour": "share of an hour"},
             ),
             Table(
+                "Does the Prefect server answer while many runs write?",
+                "Eight runs write to SQLite without a pause, beside workers and schedules. The longest wait for the server's health is "
+                "{health_now.longest_seconds:.1f} s; with failed queries left to Python's garbage collection, as the driver has it, "
+                "{health_as_the_driver_has_it.longest_seconds:.0f} s, again and again.",
+                "server_answers",
+                {
+                    "median_ms": "median, ms",
+                    "p99_ms": "99 of 100 below, ms",
+                    "longest_seconds": "longest, s",
+                    "answers": "answers",
+                    "database_locked": "writes sent again",
+                    "runs_finished": "runs finished",
+                },
+                {
+                    "health_now": "health",
+                    "run_now": "a run",
+                    "health_as_the_driver_has_it": "health, as the driver has it",
+                    "run_as_the_driver_has_it": "a run, as the driver has it",
+                },
+            ),
+            Table(
                 "How fast is the studio?",
                 "A gate of 10 000 pictures.",
                 "studio",

@@ -14,6 +14,7 @@ import pytest
 import uvicorn
 from playwright.sync_api import Browser
 
+from benchmarks.kit.prefect_server import serve
 from benchmarks.kit.workspace import PROJECT
 from deployments.prefect.api import USER
 from deployments.studio.app import create_app
@@ -21,7 +22,6 @@ from flenwheel_core.gates.session import Reviews
 from flenwheel_core.store import Store
 from tests.kit.browser import Reviewer, free_port, until
 from tests.kit.gate_world import open_gate, settings_in
-from tests.kit.prefect_process import serve
 
 pytestmark = pytest.mark.slow
 TOKEN = "a-secret-of-the-team"

@@ -15,10 +15,10 @@ import pytest
 from playwright.sync_api import Browser, Page
 from pydantic import SecretStr
 
+from benchmarks.kit.prefect_server import PrefectServer, serve
 from benchmarks.kit.workspace import wait_for
 from deployments.prefect.api import USER
 from flenwheel_core.base.ids import Json
-from tests.kit.prefect_process import PrefectServer, serve
 
 pytestmark = pytest.mark.slow
 TOKEN = "a-secret-of-the-team"

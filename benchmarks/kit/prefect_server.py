@@ -1,7 +1,7 @@
-"""Only the Prefect server of a workspace, as `flenwheel up` starts it."""
+"""Only the Prefect server of a workspace, as `flenwheel up` starts it, for benchmarks and tests."""
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,14 +41,16 @@ class PrefectServer:
 
 
 @contextmanager
-def serve(folder: Path, **more: object) -> Iterator[PrefectServer]:
-    """The running server."""
+def serve(folder: Path, *, command: Sequence[str] = (), **more: object) -> Iterator[PrefectServer]:
+    """The running server; `more` are settings. Another command than the workspace's gets host and port at its end."""
     settings = Settings.model_validate({"workspace": folder, "gpu": "cpu", **more})
     port = Port(settings.host, 4600)
     log = folder / "server.log"
     with log.open("ab") as said:
         process = subprocess.Popen(
-            environment.server_command(settings, port.number),
+            [*command, settings.host, str(port.number)]
+            if command
+            else environment.server_command(settings, port.number),
             env=environment.service_environment(settings, port.number),
             cwd=folder,
             stdout=said,
