@@ -1,0 +1,90 @@
+"""One training and one benchmark a base: the same pool, card and verifier. Only the base differs, and how it is trained and drawn."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flenwheel_core.base.errors import InputError, RecipeError
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.documents.scores import Fingerprint
+from flenwheel_core.evaluation.card import plan_card
+from flenwheel_core.library.characters import Character, PoolEntry
+from flenwheel_core.models.pinning import BENCHMARK_MODELS, TRAINING_MODELS, pin_recipe
+from flenwheel_core.plans.recipe_check import recipe_problems
+from flenwheel_core.plans.training_set import sample_prompts, training_items
+from flenwheel_core.recipes.model import Recipe
+from flenwheel_core.requests.benchmark import BenchmarkRequest
+from flenwheel_core.requests.train import TrainRequest, TrainResult
+
+
+@dataclass(frozen=True)
+class BaseTrial:
+    """A base and what is asked of it."""
+
+    recipe: Recipe
+    training: TrainRequest
+    card: BenchmarkRequest
+    """Without a LoRA yet."""
+
+    def benchmark(self, trained: TrainResult) -> BenchmarkRequest:
+        """The card of the LoRA that was trained."""
+        return self.card.model_copy(update={"challenger": trained.lora.digest})
+
+
+def check_bases(recipes: Sequence[Recipe], settings: Settings) -> None:
+    """Raises InputError for fewer than two recipes or two of one name, RecipeError for one that could not run here."""
+    names = [recipe.name for recipe in recipes]
+    if len(recipes) < 2:
+        raise InputError("A comparison needs two recipes at least.", remedy="Name more recipes, each with its base.")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"Two recipes are called {', '.join(twice)}.", remedy="Give each a name of its own.")
+    for recipe in recipes:
+        problems = recipe_problems(recipe, settings)
+        if problems:
+            raise RecipeError(f"{recipe.name} cannot run here.", why="; ".join(problems), remedy="Mend that first.")
+
+
+def base_trials(
+    character: Character,
+    pool: Sequence[PoolEntry],
+    fingerprint: Fingerprint,
+    recipes: Sequence[Recipe],
+    card: Recipe,
+    settings: Settings,
+    *,
+    seed: int,
+) -> tuple[BaseTrial, ...]:
+    """A trial a recipe. `card` gives prompts, seeds, limits, verifier, reader and the share of real pictures to all of them.
+
+    Models that are not here yet are fetched. Raises as `pin_recipe` does.
+    """
+    judge = pin_recipe(card, settings, [use for use in BENCHMARK_MODELS if use not in TRAINING_MODELS])
+    who, items = character.ref(), training_items(pool, card.pool.real_share)
+    trials = []
+    for recipe in recipes:
+        chosen = pin_recipe(recipe, settings, TRAINING_MODELS)
+        training = TrainRequest(
+            character=who,
+            name=f"{character.name}-{recipe.name}",
+            items=items,
+            base=chosen.models.base,
+            recipe=chosen.train.for_pictures(len(items)),
+            seed=seed,
+            sample_prompts=sample_prompts(who, card, chosen.train.sampling.prompts),
+            sampler=chosen.generate.sampler,
+        )
+        measuring = BenchmarkRequest(
+            character=who,
+            base=chosen.models.base,
+            challenger=None,
+            lora_weight=chosen.generate.lora_weight,
+            fingerprint=fingerprint,
+            verifier=judge.models.verifier,
+            reader=judge.models.reader,
+            items=plan_card(who, card),
+            screening=card.screening,
+            recipe=card.benchmark,
+            sampler=chosen.generate.sampler,
+        )
+        trials.append(BaseTrial(chosen, training, measuring))
+    return tuple(trials)
