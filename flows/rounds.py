@@ -7,7 +7,7 @@ from typing import ClassVar
 from flenwheel_core.base.ids import derive_seed
 from flenwheel_core.documents.characters import CharacterRef
 from flenwheel_core.documents.decisions import ClosedGate, DecisionSet, FinalDecision
-from flenwheel_core.documents.images import ImageRecord
+from flenwheel_core.documents.images import ImageKind, ImageRecord
 from flenwheel_core.documents.loras import LoraRecord
 from flenwheel_core.documents.prompts import EditItem, GenerateItem
 from flenwheel_core.gates.kinds import ENRICHED, SYNTHETIC, KindOfGate
@@ -184,4 +184,5 @@ def _again(decision: FinalDecision, record: ImageRecord, round_: int) -> EditIte
         template=record.template,
         cell=record.cell,
         labels=record.labels,
+        references=record.parents[1:] if record.kind is ImageKind.ENRICHED else (),
     )

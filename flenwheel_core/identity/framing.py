@@ -10,7 +10,7 @@ from functools import lru_cache
 from PIL import Image
 
 from flenwheel_core.base.errors import FlenwheelError
-from flenwheel_core.documents.images import ImageRecord
+from flenwheel_core.documents.images import ImageKind, ImageRecord
 from flenwheel_core.documents.scores import ScreenReason
 from flenwheel_core.images.difference import Pair, moves
 from flenwheel_core.store import Store
@@ -31,7 +31,7 @@ class Frames:
 
     def moved(self, record: ImageRecord, image: Image.Image) -> ScreenReason | None:
         """How far an edit left its source's frame; None if it stayed, or if that cannot be told."""
-        source = self._sources.get(record.parents[0]) if len(record.parents) == 1 else None
+        source = self._sources.get(record.parents[0]) if _is_edit(record) else None
         if source is None or not _keeps_frame(record, source):
             return None
         edit = _small(image)
@@ -60,3 +60,8 @@ def _small(image: Image.Image) -> Image.Image:
     if scale >= 1:
         return image
     return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))), Image.Resampling.BOX)
+
+
+def _is_edit(record: ImageRecord) -> bool:
+    """True for what an editor made of a source, with further references or without; a corrected picture has the edit behind it too."""
+    return record.kind is ImageKind.ENRICHED and bool(record.parents)

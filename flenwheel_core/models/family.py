@@ -35,6 +35,8 @@ class Family:
     """How the Hub tags its LoRAs."""
     architectures: tuple[str, ...] = ()
     """`modelspec.architecture` of its LoRAs, as the trainers write it."""
+    most_pictures: Mapping[str, int] = field(default_factory=dict)
+    """How many pictures an edit may be given, its source among them, by class; one where a class is not named."""
     options: Entry = ""
     """Document of the recipe's `[train.options]`: choices that this family alone knows. Empty: it knows none."""
     idle_keys: Mapping[str, str] = field(default_factory=dict)

@@ -65,6 +65,11 @@ def family_of(folder: Path) -> Family:
     return _family(folder, "", "used")
 
 
+def most_pictures(folder: Path) -> int:
+    """How many pictures an edit of this editor may be given, its source among them. Raises InputError if no family knows it."""
+    return family_of(folder).most_pictures.get(_class_of(folder), 1)
+
+
 def family_of_architecture(architecture: str) -> Family | None:
     """The family whose LoRAs name this `modelspec.architecture`; None if no family does."""
     return next((family for family in families() if architecture in family.architectures), None)

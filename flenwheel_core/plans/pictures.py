@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from flenwheel_core.base.errors import RecipeError
-from flenwheel_core.base.ids import derive_seed
+from flenwheel_core.base.ids import Digest, derive_seed
 from flenwheel_core.documents.characters import CharacterRef
 from flenwheel_core.documents.images import ImageRecord, Labels
 from flenwheel_core.documents.prompts import CARD_CELLS, Cell, EditItem, GenerateItem, PromptTemplate, cell_of
@@ -84,9 +84,39 @@ def plan_edits(
                 template=template.id,
                 cell=made_cell.id if made_cell else None,
                 labels=labels,
+                references=_further(cell, source, sources, recipe.enrich.references - 1, seed, index),
             )
         )
     return tuple(items)
+
+
+def _further(
+    cell: Cell, source: ImageRecord, sources: Sequence[ImageRecord], number: int, seed: int, index: int
+) -> tuple[Digest, ...]:
+    """Further sources for an edit: one that shows the cell's pose or angle, if its own source does not, then other angles of the character.
+
+    Among equals another one for each edit, so that a weak source does not stand behind all of them.
+    """
+    chosen = [source]
+
+    def lacks(record: ImageRecord) -> tuple[bool, bool, bool, bool, int]:
+        shown = {one.labels.angle for one in chosen}
+        poses = {one.labels.pose or "portrait" for one in chosen}
+        pose = record.labels.pose or "portrait"
+        return (
+            not (pose == cell.pose and cell.pose not in poses),
+            not (record.labels.angle == cell.angle and cell.angle not in shown),
+            record.labels.angle in shown,
+            record.labels.expression != cell.expression,
+            derive_seed(seed, "reference", index, record.digest),
+        )
+
+    while len(chosen) <= number:
+        left = [record for record in sources if record not in chosen]
+        if not left:
+            break
+        chosen.append(min(left, key=lacks))
+    return tuple(record.digest for record in chosen[1:])
 
 
 def _possible(cell: Cell, sources: Sequence[ImageRecord], recipe: Recipe) -> Sequence[ImageRecord]:

@@ -11,7 +11,7 @@ from flenwheel_core.models.family_options import option_problems
 from flenwheel_core.models.hub_file import hub_file
 from flenwheel_core.models.pinning import ROLES, ModelUse, chosen
 from flenwheel_core.models.references import hub_reference, is_hub_id, resolve_model
-from flenwheel_core.models.registry import family_of, require_kind
+from flenwheel_core.models.registry import family_of, most_pictures, require_kind
 from flenwheel_core.recipes.model import Recipe
 
 _EDITOR_FAMILY = "Qwen-Image"
@@ -49,6 +49,9 @@ def _models(recipe: Recipe, settings: Settings) -> Iterator[str]:
             try:
                 folder = resolve_model(reference, role, settings)
                 require_kind(folder, role)
+                most = most_pictures(folder) if use == "editor" else recipe.enrich.references
+                if recipe.enrich.references > most:
+                    yield f"enrich.references: {recipe.enrich.references} pictures an edit, and {reference} takes {most}"
                 if use == "base":
                     yield from option_problems(family_of(folder), recipe.train)
             except FlenwheelError as error:

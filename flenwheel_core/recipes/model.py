@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from flenwheel_core.base.document import Document
-from flenwheel_core.documents.images import Sampler, is_unset
+from flenwheel_core.documents.images import Sampler, is_one, is_unset
 from flenwheel_core.documents.prompts import PromptTemplate
 from flenwheel_core.recipes.benchmark import BenchmarkRecipe
 from flenwheel_core.recipes.editor import EditorRecipe
@@ -49,6 +49,13 @@ class EnrichRecipe(Document):
         le=20,
         exclude_if=is_unset,
         description="Fixed shift of the noise levels, as few-step LoRAs need it (Lightning: 3); the editor's own schedule if unset.",
+    )
+    references: int = Field(
+        default=1,
+        ge=1,
+        le=4,
+        exclude_if=is_one,
+        description="Pictures an edit is given: its source, and further sources that show what it lacks. Editors take 1 to 4.",
     )
     loras: tuple[EditorLora, ...] = Field(
         default=(), description="LoRAs the editor wears besides its own, in this order; own or community ones."

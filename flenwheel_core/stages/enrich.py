@@ -7,7 +7,8 @@ from flenwheel_core.base.errors import InputError
 from flenwheel_core.documents.images import ImageKind, ImageRecord
 from flenwheel_core.documents.prompts import EditItem
 from flenwheel_core.models.protocols import EditJob, Made
-from flenwheel_core.models.registry import open_editor
+from flenwheel_core.models.references import ModelRole, resolve_model
+from flenwheel_core.models.registry import most_pictures, open_editor
 from flenwheel_core.requests.enrich import EnrichRequest, EnrichResult
 from flenwheel_core.runner.stage import StageContext
 from flenwheel_core.stages.picture_making import lora_files, made_record, make_pictures
@@ -49,8 +50,29 @@ def _check(request: EnrichRequest, context: StageContext) -> None:
                 f"The edit {item.key} starts from {item.source[:12]}, which is none of the sources.",
                 remedy="Plan again: the sources changed since this plan was made.",
             )
+    _check_references(request, context, known)
     if len({item.key for item in request.items}) < len(request.items):
         raise InputError("Two edits of the plan have the same key.", remedy="Give each edit a key of its own.")
+
+
+def _check_references(request: EnrichRequest, context: StageContext, known: set[str]) -> None:
+    """Refuses references that are no pictures of the character, or more of them than the editor takes, before anything is loaded."""
+    with_more = [item for item in request.items if item.references]
+    if not with_more:
+        return
+    most = most_pictures(resolve_model(request.editor, ModelRole.EDITOR, context.settings))
+    for item in with_more:
+        if 1 + len(item.references) > most:
+            raise InputError(
+                f"The edit {item.key} has {1 + len(item.references)} pictures, and the editor takes {most}.",
+                remedy=f"Set enrich.references to {most} at most in the recipe, or name an editor that takes more.",
+            )
+        strange = [digest for digest in item.references if digest not in known]
+        if strange:
+            raise InputError(
+                f"The edit {item.key} refers to {strange[0][:12]}, which is none of the sources.",
+                remedy="Plan again: the sources changed since this plan was made.",
+            )
 
 
 def _job(item: EditItem, request: EnrichRequest, context: StageContext) -> EditJob:

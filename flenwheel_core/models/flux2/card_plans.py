@@ -28,7 +28,10 @@ from flenwheel_core.transformer.shell import transformer_config
 
 
 def card_plans(folder: Path, recipe: Recipe, use: str, card: CardRoom) -> list[StagePlan]:
-    """For square pictures of the recipe's size, edits with one reference; `use` says whether the model is asked as base or as editor."""
+    """For square pictures of the recipe's size, edits with the recipe's references, lessons with one.
+
+    `use` says whether the model is asked as base or as editor.
+    """
     edits = use == "editor"
     asked = recipe.editor.train if edits else recipe.train
     sampler = recipe.enrich.sampler if edits else recipe.generate.sampler
@@ -38,7 +41,8 @@ def card_plans(folder: Path, recipe: Recipe, use: str, card: CardRoom) -> list[S
 
     def draw() -> tuple[str, float]:
         pixels = sampler.width * sampler.height
-        tokens = pictures * pixels // PIXELS_PER_TOKEN**2 + TEXT_TOKENS
+        drawn = 1 + recipe.enrich.references if edits else 1
+        tokens = drawn * pixels // PIXELS_PER_TOKEN**2 + TEXT_TOKENS
         worn = adapter_weights_of(config, ranks)
         wanted = recipe.editor.storage if edits else None
         plan = drawing_memory(folder, config, Largest(tokens, pixels, worn), card, wanted=wanted)

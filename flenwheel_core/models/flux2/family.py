@@ -14,5 +14,6 @@ FAMILY = Family(
     lora_layouts={"comfyui": f"{_HERE}.bfl_layout:to_bfl"},
     card_tag="flux2",
     architectures=("flux-2-klein/lora",),
+    most_pictures={"Flux2KleinPipeline": 4},
     idle_keys={"guidance": "klein has no guidance embedding; leave it out"},
 )

@@ -16,6 +16,7 @@ FAMILY = Family(
     planner=f"{_HERE}.card_plans:card_plans",
     card_tag="qwen-image",
     architectures=("qwen-image-edit/lora", "qwen-image/lora"),
+    most_pictures={"QwenImageEditPlusPipeline": 3},
     idle_keys={
         "guidance": "Qwen-Image has no guidance embedding; leave it out",
         "text_encoder_format": "its encoder's storage is chosen for the card; leave it out",

@@ -39,6 +39,16 @@ def test_a_shifted_or_zoomed_edit_is_pointed_out(store: Store, zoom: float, shif
     assert found is not None and found.code == "misaligned" and found.detail == f"{what} against its source"
 
 
+def test_further_references_are_no_frame(store: Store) -> None:
+    """An edit is compared with its source, whatever else it was given; a corrected picture, which has its edit behind it, is not."""
+    source = kept(store, scene(640), FRONT)
+    image = relit(scene(640, zoom=1.06))
+    edit = kept(store, image, FRONT, source.digest, "b" * 64)
+    assert Frames(store, [source]).moved(edit, image) is not None
+    corrected = edit.model_copy(update={"kind": ImageKind.CORRECTED})
+    assert Frames(store, [source]).moved(corrected, image) is None
+
+
 def test_an_edit_that_stays_is_left_alone_also_at_a_slightly_other_size(store: Store) -> None:
     assert hint(store, with_patch(scene(640))) is None
     assert hint(store, relit(scene(640)).resize((640, 648))) is None

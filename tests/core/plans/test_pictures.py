@@ -117,3 +117,48 @@ def test_left_out_fields_leave_no_commas() -> None:
     assert fill("same person, {pose}, {angle}, {lighting}", Labels(angle="front"), {"angle": "{} view"}) == (
         "same person, front view"
     )
+
+
+def with_references(recipe: Recipe, number: int) -> Recipe:
+    return recipe.model_copy(
+        update={"enrich": recipe.enrich.model_copy(update={"references": number, "edits_per_source": 10})}
+    )
+
+
+def sides() -> list[ImageRecord]:
+    """Sources that show four sides, two of each."""
+    angles = ("front", "half-left", "half-right", "profile-left") * 2
+    return [entry(n, Labels(angle=angle, expression="neutral")).image for n, angle in enumerate(angles)]  # type: ignore[arg-type]
+
+
+def test_one_reference_is_the_source_alone_and_leaves_plans_as_they_were(recipe: Recipe, pool: list[PoolEntry]) -> None:
+    items = plan_edits(sides(), [], with_references(recipe, 1), turn=1)
+    assert recipe.enrich.references == 1 and all(item.references == () for item in items)
+    assert "references" not in recipe.model_dump(mode="json")["enrich"]
+    more = plan_edits(sides(), [], with_references(recipe, 3), turn=1)
+    assert [item.model_copy(update={"references": ()}) for item in more] == list(items)
+
+
+def test_further_references_show_the_angle_that_is_asked_for_and_then_other_sides(recipe: Recipe) -> None:
+    sources = {record.digest: record for record in sides()}
+    items = plan_edits(list(sources.values()), [], with_references(recipe, 3), turn=1)
+    for item in items:
+        assert item.cell is not None and len({item.source, *item.references}) == 3
+        shown = [sources[digest].labels.angle for digest in (item.source, *item.references)]
+        assert len(set(shown)) == 3
+        wanted = CELLS_BY_ID[item.cell].angle
+        assert wanted in shown or wanted == "profile-right"  # which no source shows
+    assert len({item.references[0] for item in items}) > 4
+    assert items == plan_edits(list(sources.values())[::-1], [], with_references(recipe, 3), turn=1)
+
+
+def test_a_body_is_referred_to_where_a_body_is_asked_for(recipe: Recipe) -> None:
+    body = entry(20, Labels(angle="front", pose="sitting")).image
+    sources = [*(record for record in sides() if record.labels.angle == "front"), body]
+    items = [item for item in plan_edits(sources, [], with_references(recipe, 2), turn=1) if item.cell == "sitting"]
+    assert items and all(body.digest in (item.source, *item.references) for item in items)
+
+
+def test_as_many_references_as_there_are_sources(recipe: Recipe) -> None:
+    items = plan_edits(sides()[:2], [], with_references(recipe, 4), turn=1)
+    assert all(len(item.references) == 1 for item in items)

@@ -65,3 +65,9 @@ def test_lora_files_are_looked_at(settings: Settings, tmp_path: Path) -> None:
     assert "it is for FLUX.1, not for the editor" in recipe_problems(with_lora(str(path)), settings)[0]
     path.write_bytes(tensor_bytes(tensors))
     assert recipe_problems(with_lora(str(path)), settings) == []
+
+
+def test_more_references_than_the_editor_takes_are_named(settings: Settings) -> None:
+    known = load_recipe("nano")
+    two = known.model_copy(update={"enrich": known.enrich.model_copy(update={"references": 2})})
+    assert recipe_problems(two, settings) == ["enrich.references: 2 pictures an edit, and nano takes 1"]

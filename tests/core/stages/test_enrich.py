@@ -15,6 +15,7 @@ from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.characters import CharacterRef
 from flenwheel_core.documents.images import ImageKind, ImageRecord, Sampler
 from flenwheel_core.documents.prompts import EditItem
+from flenwheel_core.models.qwen_image.conditioning import Revision
 from flenwheel_core.requests.enrich import EnrichRequest, EnrichResult
 from flenwheel_core.runner.launch import child_environment
 from flenwheel_core.runner.stage import StageContext
@@ -120,3 +121,29 @@ def test_kill_9_in_the_middle_resumes_at_the_next_image(folder: Path, settings: 
     records = store.get_images(result.images)
     assert list(records[: len(before)]) == before and len(records) == 6
     assert len(list(items.read())) == 6, "nothing was made twice"
+
+
+def test_more_references_than_the_editor_takes_and_strange_ones_are_refused_before_anything_loads(
+    folder: Path, settings: Settings, tmp_path: Path
+) -> None:
+    """The first Qwen-Image-Edit takes one picture, the next release three."""
+    store = open_store(settings)
+    request = request_of(store, folder, 1)
+    (source,) = store.get_images(request.sources)
+    second = save_picture(store, picture(96, 96, 2), source)
+    both = {"sources": store.put_images([source, second])}
+
+    def refused(editor: Path, *references: str) -> str:
+        items = tuple(item.model_copy(update={"references": references}) for item in request.items)
+        changed = request.model_copy(update={"items": items, "editor": str(editor), **both})
+        with pytest.raises(InputError) as caught:
+            enrich(changed, context_of(settings))
+        return caught.value.message
+
+    assert "has 2 pictures, and the editor takes 1" in refused(folder, second.digest)
+    plus = save_tiny(tmp_path / "plus", Revision.PLUS)
+    assert "has 4 pictures, and the editor takes 3" in refused(plus, *[second.digest] * 3)
+    assert "none of the sources" in refused(plus, "9" * 64)
+    items = tuple(item.model_copy(update={"references": (second.digest,)}) for item in request.items)
+    done = enrich(request.model_copy(update={"items": items, "editor": str(plus), **both}), context_of(settings))
+    assert store.get_images(done.images)[0].parents == (source.digest, second.digest)

@@ -72,3 +72,13 @@ def test_int8_is_named_as_missing(folder: Path) -> None:
     assert all("has no int8 weights" in plan.text and plan.predicted_gib is None for plan in plans)
     with pytest.raises(RecipeError):
         drawing_memory(folder, KLEIN_4B, Largest(1, 1), CardRoom(9.0, multiplies_fp8=True), wanted="int8")
+
+
+def test_the_recipes_references_count_in_the_plan_of_edits(folder: Path) -> None:
+    one = load_recipe("klein_character")
+    four = one.model_copy(update={"enrich": one.enrich.model_copy(update={"references": 4})})
+    card = CardRoom(23.5, multiplies_fp8=True)
+    plans = [card_plans(folder, recipe, "editor", card) for recipe in (one, four)]
+    first, more = (plan[0].predicted_gib for plan in plans)
+    assert first is not None and more is not None and more > first
+    assert plans[0][1] == plans[1][1]  # lessons have one
