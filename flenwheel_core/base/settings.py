@@ -59,7 +59,7 @@ class Settings(BaseSettings):
     )
     models: Path = Field(
         default=Path.home() / ".cache" / "flenwheel",
-        description="Folder of downloaded, quantised and verifier weights.",
+        description="Folder of downloaded weights, of verifier weights and of compiled blocks.",
     )
     author: str = Field(default_factory=getpass.getuser, description="The name your decisions are signed with.")
     stage_modules: tuple[str, ...] = Field(

@@ -86,20 +86,3 @@ def scaled_product(
         )
     product = (a.float() * a_scale) @ (b.float() * b_scale).t()
     return product if bias is None else product + bias
-
-
-def tensors_of(weight: FrozenWeight) -> dict[str, torch.Tensor]:
-    """The tensors that must be kept on disk; the transposed copy is made again."""
-    kept = {name: tensor for name, tensor in weight._asdict().items() if name != "transposed"}
-    return {f"{type(weight).__name__}.{name}": tensor for name, tensor in kept.items()}
-
-
-def weight_of(tensors: dict[str, torch.Tensor]) -> FrozenWeight:
-    """The inverse of `tensors_of`."""
-    kind = next(iter(tensors)).split(".")[0]
-    values = {name.split(".")[1]: tensor for name, tensor in tensors.items()}
-    if kind == "DenseWeight":
-        return DenseWeight(**values)
-    if kind == "Nf4Weight":
-        return Nf4Weight(**values)
-    return Fp8Weight(transposed=None, **values)

@@ -1,19 +1,13 @@
 """A fast transformer with a LoRA on it, new or trained."""
 
-from collections.abc import Callable, Mapping, Sequence
-
-import torch
+from collections.abc import Mapping, Sequence
 
 from flenwheel_core.adapters.lora_reading import WornLora
 from flenwheel_core.adapters.peft_adapter import AdaptedTransformer, start_a
 from flenwheel_core.adapters.stacked import summed_ranks
 from flenwheel_core.base.errors import InputError
-from flenwheel_core.base.ids import Json
-from flenwheel_core.engine.tensor_cache import TensorCache
-from flenwheel_core.kernels.frozen_weights import FrozenWeight, Storage, tensors_of, weight_of
 from flenwheel_core.recipes.train import LoraRecipe
-from flenwheel_core.transformer.fast import FastTransformer, Keep
-from flenwheel_core.transformer.plan import FastPlan
+from flenwheel_core.transformer.fast import FastTransformer
 
 
 def with_lora(fast: FastTransformer, ranks: Mapping[str, int], scales: Mapping[str, float]) -> AdaptedTransformer:
@@ -27,35 +21,6 @@ def start_matrices(adapted: AdaptedTransformer, *, seed: int) -> AdaptedTransfor
         if "lora_A" in name:
             start_a(name, parameter, seed=seed)
     return adapted
-
-
-def kept_on_disk(
-    plan: FastPlan, cache: TensorCache, *, revision: Callable[[], str], device: torch.device, dtype: torch.dtype
-) -> Keep:
-    """Where a transformer (`revision` gives its digest) keeps NF4 weights: made once and read by every later run.
-
-    None for other storages: fp8 is made as fast as it is read, so keeping it would only cost its gigabytes and the time to write them.
-    """
-    if plan.storage != "nf4":
-        return None
-    model = revision()
-
-    def keep(name: str, storage: Storage, make: Callable[[], FrozenWeight]) -> FrozenWeight:
-        key: Json = {
-            "kind": "frozen weight",
-            "model": model,
-            "name": name,
-            "storage": storage,
-            "dtype": str(dtype),
-        }
-        found = cache.get(key)
-        if found is None:
-            weight = make()
-            cache.put(key, tensors_of(weight))
-            return weight
-        return weight_of({part: tensor.to(device) for part, tensor in found.items()})
-
-    return keep
 
 
 def covers(names: tuple[str, ...], ranks: Mapping[str, int], recipe: LoraRecipe) -> bool:

@@ -23,8 +23,6 @@ from flenwheel_core.transformer.plan import AdapterPlan, FastPlan
 from flenwheel_core.transformer.sources import WeightSource, load_blocks
 
 LoraParameters = dict[str, torch.nn.Parameter]
-FrozenStore = Callable[[str, Storage, Callable[[], FrozenWeight]], FrozenWeight]
-"""(name, storage, how to make it): gives a frozen weight, from disk if it is there."""
 MOST_COMPILED_SHAPES = 64
 
 
@@ -60,8 +58,6 @@ def fast_names(*members: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
 
 Config = Mapping[str, Any]
 """A transformer's config.json."""
-Keep = FrozenStore | None
-"""Where quantised weights are kept on disk; None: they are made each time."""
 
 
 class FastTransformer(torch.nn.Module):
@@ -76,16 +72,14 @@ class FastTransformer(torch.nn.Module):
         source: WeightSource,
         plan: FastPlan,
         adapters: AdapterPlan,
-        keep: FrozenStore | None = None,
     ) -> None:
-        """`rest` is diffusers' transformer without blocks, `functions` what runs a block, by name; `keep` may take weights from disk."""
+        """`rest` is diffusers' transformer without blocks, `functions` what runs a block, by name."""
         super().__init__()
         self.plan = plan
         self.rest = rest
         self.options = block_options(heads, rest.device, cudnn=plan.cudnn, compact=plan.compact)
         self._source = source
         self._adapters = adapters
-        self._keep = keep or _make_always
         self._with_adapter = True
         self._functions: dict[str, Callable[..., Any]] = {"modulation": modulate, **functions}
         self.blocks = tuple(
@@ -179,11 +173,8 @@ class FastTransformer(torch.nn.Module):
         return Block(layout.weights(**linears, norms=norms), modulations, lora)
 
     def _frozen(self, names: tuple[str, ...], storage: Storage) -> FrozenWeight:
-        def make() -> FrozenWeight:
-            weight = torch.cat([self._source.tensor(f"{name}.weight") for name in names])
-            return store(weight, torch.cat([self._bias(name) for name in names]), storage)
-
-        return self._keep("+".join(names), storage, make)
+        weight = torch.cat([self._source.tensor(f"{name}.weight") for name in names])
+        return store(weight, torch.cat([self._bias(name) for name in names]), storage)
 
     def _bias(self, name: str) -> torch.Tensor:
         """Zeros where the linear has none: every product then adds a bias, which costs nothing beside it."""
@@ -243,10 +234,6 @@ def modulate(silu: torch.Tensor, weight: FrozenWeight) -> torch.Tensor:
     if isinstance(weight, Fp8Weight):
         return times_vector(silu, weight.codes, weight.scale, weight.bias)
     return torch.nn.functional.linear(silu, dequantise(weight, silu.dtype), weight.bias)
-
-
-def _make_always(name: str, storage: Storage, make: Callable[[], FrozenWeight]) -> FrozenWeight:
-    return make()
 
 
 def _with_transposed(weights: Any) -> Any:

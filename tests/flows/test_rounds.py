@@ -23,6 +23,8 @@ def test_a_better_prompt_gets_the_same_pictures(
     record = ImageRecord(
         digest="c" * 64, width=8, height=8, kind=kind, parents=parents, stage="enrich", request="1" * 64, item="edit-1"
     )
-    decision = FinalDecision(image=record.digest, verdict=Verdict.NEEDS_CORRECTION, better_prompt="smiling", author="me")
+    decision = FinalDecision(
+        image=record.digest, verdict=Verdict.NEEDS_CORRECTION, better_prompt="smiling", author="me"
+    )
     item = _again(decision, record, 1)
     assert (item.source, item.references, item.prompt) == ((parents or (record.digest,))[0], references, "smiling")

@@ -1,7 +1,6 @@
 """A LoRA on FLUX.1: on the fast transformer where it covers the recipe, else on diffusers' own modules."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,11 +10,10 @@ from flenwheel_core.adapters.lora_reading import WornLora
 from flenwheel_core.adapters.peft_adapter import AdaptedTransformer, adapt_by_peft, adapter_scales, linear_names
 from flenwheel_core.adapters.stacked import fill_stacked, summed_ranks
 from flenwheel_core.adapters.targets import TargetNames, lora_ranks
-from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.models.flux1.fast import FAST_NAMES, FastFlux
 from flenwheel_core.models.flux1.loading import FluxModel
 from flenwheel_core.recipes.train import LoraRecipe
-from flenwheel_core.transformer.adapted import covers, kept_on_disk, require_covered, start_matrices, with_lora
+from flenwheel_core.transformer.adapted import covers, require_covered, start_matrices, with_lora
 from flenwheel_core.transformer.plan import AdapterPlan, FastPlan
 from flenwheel_core.transformer.shell import linear_shapes, transformer_config
 from flenwheel_core.transformer.sources import FolderSource
@@ -64,35 +62,28 @@ def adapt_fast(
     ranks: Mapping[str, int],
     scales: Mapping[str, float],
     *,
-    cache: TensorCache,
     dtype: torch.dtype = torch.float32,
 ) -> AdaptedTransformer:
     """The fast transformer with adapters whose matrices are zero: for loading trained ones into it."""
     source = FolderSource(model.folder / "transformer", model.device, model.dtype)
-    revision = partial(model.revision, "transformer")
-    keep = kept_on_disk(plan, cache, revision=revision, device=model.device, dtype=model.dtype)
-    fast = FastFlux(transformer_config(model.folder), source, plan, AdapterPlan(ranks, scales, dtype), keep)
+    fast = FastFlux(transformer_config(model.folder), source, plan, AdapterPlan(ranks, scales, dtype))
     return with_lora(fast, ranks, scales)
 
 
-def start_fast(
-    model: FluxModel, plan: FastPlan, recipe: LoraRecipe, *, seed: int, cache: TensorCache
-) -> AdaptedTransformer:
+def start_fast(model: FluxModel, plan: FastPlan, recipe: LoraRecipe, *, seed: int) -> AdaptedTransformer:
     """The fast transformer with a new adapter, started as PEFT's is."""
     ranks = lora_ranks(linear_shapes_of(transformer_config(model.folder)), recipe, TARGETS)
-    return start_matrices(adapt_fast(model, plan, ranks, adapter_scales(ranks, recipe), cache=cache), seed=seed)
+    return start_matrices(adapt_fast(model, plan, ranks, adapter_scales(ranks, recipe)), seed=seed)
 
 
-def load_with_loras(
-    model: FluxModel, plan: FastPlan, loras: Sequence[WornLora], *, cache: TensorCache
-) -> AdaptedTransformer:
+def load_with_loras(model: FluxModel, plan: FastPlan, loras: Sequence[WornLora]) -> AdaptedTransformer:
     """The fast transformer with all LoRAs at their weights; several on one linear become one of the summed rank.
 
     Raises InputError as `require_fast` does.
     """
     require_fast(loras)
     ranks = summed_ranks(loras)
-    adapted = adapt_fast(model, plan, ranks, dict.fromkeys(ranks, 1.0), cache=cache, dtype=model.dtype)
+    adapted = adapt_fast(model, plan, ranks, dict.fromkeys(ranks, 1.0), dtype=model.dtype)
     fill_stacked(adapted.parameters, loras)
     return adapted
 

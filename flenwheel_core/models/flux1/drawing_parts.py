@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Any
 
 from flenwheel_core.adapters.lora_reading import WornLora
 from flenwheel_core.adapters.lora_wearing import wear_for_good
-from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.models.flux1.adapter import load_with_loras, require_fast
 from flenwheel_core.models.flux1.loading import FluxModel
 from flenwheel_core.models.flux1.memory import ChosenDrawing
@@ -28,7 +27,7 @@ def say_chosen(chosen: ChosenDrawing | None, model: FluxModel, loras: WornLoras,
 
 
 def load_parts(
-    model: FluxModel, chosen: ChosenDrawing | None, loras: WornLoras, cache: TensorCache, working: Working
+    model: FluxModel, chosen: ChosenDrawing | None, loras: WornLoras, working: Working
 ) -> "tuple[Any, AutoencoderKL]":
     """The transformer with its LoRAs, and the autoencoder."""
     vae = model.load_vae()
@@ -37,7 +36,7 @@ def load_parts(
             vae.tile_sample_min_size, vae.tile_latent_min_size = chosen.memory.tile_px, chosen.memory.tile_px // 8
         working.note(OTHER_MODULES if chosen.fast is None else chosen.fast.kernel_line(model.device))
         if chosen.fast is not None:
-            return load_with_loras(model, chosen.fast, loras, cache=cache).transformer, vae
+            return load_with_loras(model, chosen.fast, loras).transformer, vae
     transformer = model.load_transformer()
     wear_for_good(transformer, loras)
     return transformer, vae

@@ -51,7 +51,7 @@ def train_editor(
     hooks.loading("text encoders")
     lessons = encode_lessons(model, job, cache)
     hooks.loading("transformer")
-    adapted = adapt(model, recipe, chosen, seed=job.seed, note=hooks.note, cache=cache)
+    adapted = adapt(model, recipe, chosen, seed=job.seed, note=hooks.note)
     adapted.transformer.train()
     shapes = len(shapes_of(lessons, recipe)) * (1 + (job.anchor > 0) + (job.distilled_guidance != 1.0))
     task = KontextTask(

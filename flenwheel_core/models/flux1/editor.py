@@ -120,7 +120,7 @@ class KontextEditor:
     def _load(self) -> "FluxKontextPipeline":
         from diffusers import FluxKontextPipeline
 
-        parts = load_parts(self._model, self._chosen, self._loras, self._cache, self._working)
+        parts = load_parts(self._model, self._chosen, self._loras, self._working)
         return drawing_pipeline(FluxKontextPipeline, self._model, *parts)
 
     def _drawn(

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from flenwheel_core.transformer.blocks import DoubleWeights, SingleWeights, double_block, single_block
-from flenwheel_core.transformer.fast import BlockLayout, Config, FastTransformer, Keep, fast_names, of_any_length
+from flenwheel_core.transformer.fast import BlockLayout, Config, FastTransformer, fast_names, of_any_length
 from flenwheel_core.transformer.plan import AdapterPlan, FastPlan
 from flenwheel_core.transformer.shell import outer_parts
 from flenwheel_core.transformer.sources import WeightSource
@@ -35,9 +35,7 @@ FAST_NAMES = fast_names(_DOUBLE, _SINGLE)
 class FastFlux(FastTransformer):
     """FLUX.1's double and single blocks."""
 
-    def __init__(
-        self, config: Config, source: WeightSource, plan: FastPlan, adapters: AdapterPlan, keep: Keep = None
-    ) -> None:
+    def __init__(self, config: Config, source: WeightSource, plan: FastPlan, adapters: AdapterPlan) -> None:
         from diffusers import FluxTransformer2DModel
 
         double, single = int(config["num_layers"]), int(config["num_single_layers"])
@@ -55,7 +53,7 @@ class FastFlux(FastTransformer):
         )
         functions: dict[str, Callable[..., Any]] = {"double": double_block, "single": single_block}
         heads = int(config["num_attention_heads"])
-        super().__init__(rest, heads, layouts, functions, source, plan, adapters, keep)
+        super().__init__(rest, heads, layouts, functions, source, plan, adapters)
 
     def forward(
         self,

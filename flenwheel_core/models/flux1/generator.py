@@ -72,7 +72,7 @@ class FluxGenerator:
     def _load(self) -> "FluxPipeline":
         from diffusers import FluxPipeline
 
-        parts = load_parts(self._model, self._chosen, self._loras, self._cache, self._working)
+        parts = load_parts(self._model, self._chosen, self._loras, self._working)
         return drawing_pipeline(FluxPipeline, self._model, *parts)
 
     def close(self) -> None:

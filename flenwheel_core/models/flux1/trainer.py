@@ -56,7 +56,7 @@ def _train(model: FluxModel, job: TrainJob, hooks: TrainHooks, cache: TensorCach
     pictures = CharacterItems(job, hooks, captions, partial(encode_pictures, model, cache=cache), cache)
     items = pictures.own(PIXELS_PER_TOKEN)
     hooks.loading("transformer")
-    adapted = adapt(model, recipe, chosen, seed=job.seed, note=hooks.note, cache=cache)
+    adapted = adapt(model, recipe, chosen, seed=job.seed, note=hooks.note)
     transformer = adapted.transformer
     pipeline = drawing_pipeline(FluxPipeline, model, transformer, model.load_vae())
     draw = _draws(model, pipeline, captions)
@@ -89,12 +89,11 @@ def adapt(
     *,
     seed: int,
     note: Callable[[str], None],
-    cache: TensorCache,
 ) -> AdaptedTransformer:
     """The transformer with a new adapter, the way that was chosen."""
     if chosen is not None:
         note(chosen.plan.kernel_line(model.device))
-        return start_fast(model, chosen.plan, recipe.lora, seed=seed, cache=cache)
+        return start_fast(model, chosen.plan, recipe.lora, seed=seed)
     adapted = put_on(model.load_transformer(), recipe.lora, seed=seed)
     if model.device.type == "cuda":
         note(OTHER_MODULES)

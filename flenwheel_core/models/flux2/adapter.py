@@ -1,7 +1,6 @@
 """A LoRA on FLUX.2: on the fast transformer where it covers the recipe, else on diffusers' own modules."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -12,7 +11,6 @@ from flenwheel_core.adapters.stacked import fill_stacked, summed_ranks
 from flenwheel_core.adapters.targets import lora_ranks
 from flenwheel_core.base.errors import RecipeError
 from flenwheel_core.engine.graphs import Recorder, records
-from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.kernels.attention import cudnn_attention_works
 from flenwheel_core.memory.card import multiplies_fp8
 from flenwheel_core.models.card_plan import CardRoom
@@ -23,7 +21,7 @@ from flenwheel_core.models.flux2.memory import storage_of, training_memory
 from flenwheel_core.models.flux2.names import TARGETS
 from flenwheel_core.models.protocols import Working
 from flenwheel_core.recipes.train import LoraRecipe, TrainingRecipe, WeightFormat
-from flenwheel_core.transformer.adapted import covers, kept_on_disk, require_covered, start_matrices, with_lora
+from flenwheel_core.transformer.adapted import covers, require_covered, start_matrices, with_lora
 from flenwheel_core.transformer.plan import OTHER_MODULES, AdapterPlan, FastPlan
 from flenwheel_core.transformer.shell import transformer_config
 from flenwheel_core.transformer.sources import FolderSource
@@ -57,7 +55,6 @@ def adapt(
     *,
     tokens: int,
     seed: int,
-    cache: TensorCache,
     working: Working,
     storage: "EditorStorage | None" = None,
 ) -> AdaptedTransformer:
@@ -101,7 +98,7 @@ def adapt(
         working.note(f"memory plan: {wanted} weights, computed as on a card (slow here)")
     if plan is not None:
         working.note(plan.kernel_line(model.device))
-        return start_fast(model, plan, recipe.lora, seed=seed, cache=cache)
+        return start_fast(model, plan, recipe.lora, seed=seed)
     adapted = put_on(model.load_transformer(), recipe.lora, seed=seed)
     if model.device.type == "cuda":
         working.note(OTHER_MODULES)
@@ -136,24 +133,20 @@ def start_recorder(
     return Recorder(list(adapted.parameters.values()), working.note, **more)
 
 
-def start_fast(
-    model: Flux2Model, plan: FastPlan, recipe: LoraRecipe, *, seed: int, cache: TensorCache
-) -> AdaptedTransformer:
+def start_fast(model: Flux2Model, plan: FastPlan, recipe: LoraRecipe, *, seed: int) -> AdaptedTransformer:
     """The fast transformer with a new adapter, started as PEFT's is."""
     ranks = lora_ranks(linear_shapes_of(transformer_config(model.folder)), recipe, TARGETS)
-    return start_matrices(_fast(model, plan, ranks, adapter_scales(ranks, recipe), cache, torch.float32), seed=seed)
+    return start_matrices(_fast(model, plan, ranks, adapter_scales(ranks, recipe), torch.float32), seed=seed)
 
 
-def load_with_loras(
-    model: Flux2Model, plan: FastPlan, loras: Sequence[WornLora], *, cache: TensorCache
-) -> AdaptedTransformer:
+def load_with_loras(model: Flux2Model, plan: FastPlan, loras: Sequence[WornLora]) -> AdaptedTransformer:
     """The fast transformer with all LoRAs at their weights; several on one linear become one of the summed rank.
 
     Raises InputError for LoRAs that it cannot have.
     """
     require_covered(FAST_NAMES, loras)
     ranks = summed_ranks(loras)
-    adapted = _fast(model, plan, ranks, dict.fromkeys(ranks, 1.0), cache, model.dtype)
+    adapted = _fast(model, plan, ranks, dict.fromkeys(ranks, 1.0), model.dtype)
     fill_stacked(adapted.parameters, loras)
     return adapted
 
@@ -163,11 +156,8 @@ def _fast(
     plan: FastPlan,
     ranks: Mapping[str, int],
     scales: Mapping[str, float],
-    cache: TensorCache,
     dtype: torch.dtype,
 ) -> AdaptedTransformer:
     source = FolderSource(model.folder / "transformer", model.device, model.dtype)
-    revision = partial(model.revision, "transformer")
-    keep = kept_on_disk(plan, cache, revision=revision, device=model.device, dtype=model.dtype)
-    fast = FastFlux2(transformer_config(model.folder), source, plan, AdapterPlan(ranks, scales, dtype), keep)
+    fast = FastFlux2(transformer_config(model.folder), source, plan, AdapterPlan(ranks, scales, dtype))
     return with_lora(fast, ranks, scales)

@@ -186,7 +186,7 @@ class KleinArtist:
             head = int(transformer_config(self._model.folder)["attention_head_dim"])
             plan = FastPlan(storage=self._plan.storage, cudnn=cudnn_attention_works(self._model.device, head))
             self._working.note(plan.kernel_line(self._model.device))
-            return load_with_loras(self._model, plan, self._loras, cache=self._cache).transformer
+            return load_with_loras(self._model, plan, self._loras).transformer
         if self._plan is not None:
             self._working.note(OTHER_MODULES)
         transformer = self._model.load_transformer()

@@ -52,7 +52,7 @@ def train_editor(
     hooks.loading("transformer")
     working = Working(job.memory_level, hooks.note)
     tokens = recipe.batch_size * max(lesson.tokens for lesson in lessons)
-    adapted = adapt(model, recipe, tokens=tokens, seed=job.seed, cache=cache, working=working, storage=storage)
+    adapted = adapt(model, recipe, tokens=tokens, seed=job.seed, working=working, storage=storage)
     adapted.transformer.train()
     shapes = len(shapes_of(lessons, recipe)) * (1 + (job.anchor > 0) + (job.distilled_guidance != 1.0))
     task = KleinEditTask(

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from flenwheel_core.transformer.blocks import DoubleWeights, SingleWeights, double_block, single_block
-from flenwheel_core.transformer.fast import BlockLayout, Config, FastTransformer, Keep, fast_names, of_any_length
+from flenwheel_core.transformer.fast import BlockLayout, Config, FastTransformer, fast_names, of_any_length
 from flenwheel_core.transformer.plan import AdapterPlan, FastPlan
 from flenwheel_core.transformer.shell import outer_parts
 from flenwheel_core.transformer.sources import WeightSource
@@ -36,9 +36,7 @@ FAST_NAMES = fast_names(_DOUBLE, _SINGLE)
 class FastFlux2(FastTransformer):
     """FLUX.2's double and single blocks."""
 
-    def __init__(
-        self, config: Config, source: WeightSource, plan: FastPlan, adapters: AdapterPlan, keep: Keep = None
-    ) -> None:
+    def __init__(self, config: Config, source: WeightSource, plan: FastPlan, adapters: AdapterPlan) -> None:
         from diffusers import Flux2Transformer2DModel
 
         double, single = int(config["num_layers"]), int(config["num_single_layers"])
@@ -48,7 +46,7 @@ class FastFlux2(FastTransformer):
             BlockLayout("single_transformer_blocks", single, SingleWeights, _SINGLE, _SINGLE_NORMS),
         )
         functions: dict[str, Callable[..., Any]] = {"double": double_block, "single": single_block}
-        super().__init__(rest, int(config["num_attention_heads"]), layouts, functions, source, plan, adapters, keep)
+        super().__init__(rest, int(config["num_attention_heads"]), layouts, functions, source, plan, adapters)
         self.options = self.options._replace(gated=True)
 
     def forward(

@@ -53,7 +53,7 @@ def _train(model: Flux2Model, job: TrainJob, hooks: TrainHooks, cache: TensorCac
     hooks.loading("transformer")
     working = Working(job.memory_level, hooks.note)
     tokens = recipe.batch_size * ((recipe.resolution // PIXELS_PER_TOKEN) ** 2 + recipe.text_tokens)
-    adapted = adapt(model, recipe, tokens=tokens, seed=job.seed, cache=cache, working=working)
+    adapted = adapt(model, recipe, tokens=tokens, seed=job.seed, working=working)
     transformer = adapted.transformer
     draw = partial(_draw, model, DrawingParts(transformer, model.load_scheduler(), model.load_vae()), captions)
     digest = partial(model.revision, "transformer")

@@ -15,7 +15,7 @@ from torch import Tensor
 from flenwheel_core.kernels.heads import Rope
 from flenwheel_core.models.qwen_image.blocks import Kept, attend, enter, halves, leave
 from flenwheel_core.transformer.blocks import DoubleWeights
-from flenwheel_core.transformer.fast import BlockLayout, Config, FastTransformer, Keep, fast_names, of_any_length
+from flenwheel_core.transformer.fast import BlockLayout, Config, FastTransformer, fast_names, of_any_length
 from flenwheel_core.transformer.plan import AdapterPlan, FastPlan
 from flenwheel_core.transformer.shell import outer_parts
 from flenwheel_core.transformer.sources import WeightSource
@@ -41,9 +41,7 @@ TEXT_STEP = 128
 class FastQwen(FastTransformer):
     """Qwen-Image's blocks, each run in two halves with the attention between them."""
 
-    def __init__(
-        self, config: Config, source: WeightSource, plan: FastPlan, adapters: AdapterPlan, keep: Keep = None
-    ) -> None:
+    def __init__(self, config: Config, source: WeightSource, plan: FastPlan, adapters: AdapterPlan) -> None:
         from diffusers import QwenImageTransformer2DModel
 
         rest = outer_parts(QwenImageTransformer2DModel, {**config, "num_layers": 0}, source)
@@ -52,7 +50,7 @@ class FastQwen(FastTransformer):
         layout = BlockLayout("transformer_blocks", layers, DoubleWeights, MEMBERS, _NORMS, _MODULATIONS)
         functions: dict[str, Callable[..., Any]] = {"enter": enter, "leave": leave}
         heads = int(config["num_attention_heads"])
-        super().__init__(rest, heads, (layout,), functions, source, plan, adapters, keep)
+        super().__init__(rest, heads, (layout,), functions, source, plan, adapters)
         self.keep_attention = 0
         """Of the recomputed blocks this many keep attention's output: small to store, costly to recompute."""
         self._ropes: dict[tuple[tuple[tuple[int, int, int], ...], int], Rope] = {}
