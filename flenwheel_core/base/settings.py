@@ -61,6 +61,12 @@ class Settings(BaseSettings):
         default=Path.home() / ".cache" / "flenwheel",
         description="Folder of downloaded weights, of verifier weights and of compiled blocks.",
     )
+    edit_budget: float = Field(
+        default=0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="What an editor behind an address may cost this workspace in all, in the address' currency.",
+    )
     author: str = Field(default_factory=getpass.getuser, description="The name your decisions are signed with.")
     stage_modules: tuple[str, ...] = Field(
         default=(), description="Python modules that register further stages when imported."

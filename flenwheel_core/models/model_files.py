@@ -16,6 +16,8 @@ PIPELINE_INDEX = "model_index.json"
 CONFIGURATION = frozenset({".json", ".txt", ".model", ".jinja"})
 PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl"})
 _WEIGHTLESS = re.compile(r"Tokenizer|Processor|Scheduler|FeatureExtractor")
+_ELSEWHERE = "Address"
+"""How class names of models end that run on other machines: their folder holds an index and no weights."""
 _LARGEST_INDEX = 64 * 2**20
 
 
@@ -113,7 +115,10 @@ def _parts(listing: frozenset[str], read: Callable[[str], bytes]) -> Iterator[tu
     if PIPELINE_INDEX not in listing:
         yield "", "config.json" in listing
         return
-    for part, value in _json(PIPELINE_INDEX, read).items():
+    index = _json(PIPELINE_INDEX, read)
+    if str(index.get("_class_name")).endswith(_ELSEWHERE):
+        return
+    for part, value in index.items():
         if part.startswith("_") or not isinstance(value, list) or len(value) != 2 or not all(value):
             continue
         _require_plain(part, PIPELINE_INDEX)

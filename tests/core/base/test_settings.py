@@ -173,6 +173,7 @@ EVERY: dict[str, object] = {
     "vram_gib": 20.5,
     "threads": 3,
     "models": "m",
+    "edit_budget": 2.5,
     "author": "Zoë",
     "stage_modules": ("toy", "other.toy"),
     "host": "::",

@@ -1,0 +1,12 @@
+"""An editor behind an address: for machines whose card is too small for one. Used only where a recipe names its folder."""
+
+from flenwheel_core.models.family import Family
+
+_HERE = "flenwheel_core.models.edit_address"
+FAMILY = Family(
+    name="An editor behind an address",
+    classes=("ImageEditAddress",),
+    editor=f"{_HERE}.editor:open_editor",
+    planner=f"{_HERE}.editor:plans",
+    most_pictures={"ImageEditAddress": 4},
+)
