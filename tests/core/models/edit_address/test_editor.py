@@ -202,7 +202,7 @@ def test_a_server_of_ones_own_costs_nothing(server: EditServer, settings: Settin
 
 
 def test_a_ledger_that_cannot_be_read_is_said_so_and_nothing_is_sent(server: EditServer, tmp_path: Path) -> None:
-    client, ledger, _, _ = client_of(server, tmp_path)
+    client = client_of(server, tmp_path)[0]
     client.edit(job())
     (place,) = (tmp_path / "spent").glob("*.txt")
     place.write_text("0.25\n0.2x\n")
