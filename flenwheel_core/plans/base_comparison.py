@@ -7,6 +7,7 @@ from flenwheel_core.base.errors import InputError, RecipeError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.scores import Fingerprint
 from flenwheel_core.evaluation.card import plan_card
+from flenwheel_core.identity.verifiers import open_verifier, require_same_version
 from flenwheel_core.library.characters import Character, PoolEntry
 from flenwheel_core.models.pinning import BENCHMARK_MODELS, TRAINING_MODELS, pin_recipe
 from flenwheel_core.plans.recipe_check import recipe_problems
@@ -56,9 +57,12 @@ def base_trials(
 ) -> tuple[BaseTrial, ...]:
     """A trial a recipe. `card` gives prompts, seeds, limits, verifier, reader and the share of real pictures to all of them.
 
-    Models that are not here yet are fetched. Raises as `pin_recipe` does.
+    Models that are not here yet are fetched. Raises as `pin_recipe` does, and InputError for another verifier than the fingerprint's:
+    the benchmark would say so after hours of training.
     """
     judge = pin_recipe(card, settings, [use for use in BENCHMARK_MODELS if use not in TRAINING_MODELS])
+    with open_verifier(judge.models.verifier, settings) as verifier:
+        require_same_version(verifier, fingerprint)
     who, items = character.ref(), training_items(pool, card.pool.real_share)
     trials = []
     for recipe in recipes:

@@ -10,7 +10,7 @@ from flenwheel_core.models.pinning import pin_recipe
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.store import Store
 from tests.kit.command_line import run
-from tests.kit.stage_world import HERO, context, ingested, sources
+from tests.kit.stage_world import HERO, context, ingested, sources, tiny_vision_model
 
 SHORT = """
 extends = "nano"
@@ -95,6 +95,11 @@ def test_mistakes_are_said_before_anything_is_trained(
     ):
         code, _, err = run(capsys, "compare-bases", HERO.name, *arguments)
         assert code == 1 and said in err and "What to do" in err
+    other = tmp_path / "other.toml"
+    other.write_text(
+        f'extends = "nano"\nname = "other"\n[models]\nverifier = "{tiny_vision_model(tmp_path / "dino")}"\n'
+    )
+    assert "another verifier" in run(capsys, "compare-bases", HERO.name, small, "nano", "--card", str(other))[2]
     broken = tmp_path / "broken.toml"
     broken.write_text('extends = "nano"\nname = "broken"\n[models]\nbase = "/nowhere"\n')
     assert "broken cannot run here" in run(capsys, "compare-bases", HERO.name, small, str(broken))[2]
