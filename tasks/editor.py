@@ -6,15 +6,17 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from flenwheel_core.base.document import Document
-from flenwheel_core.base.errors import TurnError
+from flenwheel_core.base.errors import InputError, TurnError
 from flenwheel_core.base.ids import slugify
 from flenwheel_core.base.names import CHARACTER
+from flenwheel_core.base.settings import Settings
 from flenwheel_core.lessons.gather import Lessons, gather_lessons
 from flenwheel_core.lessons.waiting import waiting_triplets
 from flenwheel_core.library.characters import Library
 from flenwheel_core.library.editors import EditorLibrary
 from flenwheel_core.library.turn_numbers import TurnOpened
 from flenwheel_core.models.pinning import EDITOR_TURN_MODELS
+from flenwheel_core.models.registry import require_learning_editor
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.records.open_turns import only_one
@@ -59,9 +61,22 @@ def open_editor_turn(asked: EditorTurnAsked) -> TurnOpened | NotBegun:
         reason = _nothing_to_learn(library, recipe, asked)
         if reason:
             return NotBegun(reason=reason)
-        return library.open_turn(flow_run.id, store.put_blob(pinned(recipe, EDITOR_TURN_MODELS).to_bytes()), look)
+        chosen = pinned(recipe, EDITOR_TURN_MODELS)
+        reason = _cannot_learn(chosen)
+        if reason:
+            return NotBegun(reason=reason)
+        return library.open_turn(flow_run.id, store.put_blob(chosen.to_bytes()), look)
     except TurnError as error:
         return NotBegun(reason=error.message)
+
+
+def _cannot_learn(recipe: Recipe) -> str:
+    """Why this editor takes no LoRA, found before a person looks at lessons for it; empty if it learns."""
+    try:
+        require_learning_editor(recipe.models.editor, Settings())
+    except InputError as error:
+        return error.message
+    return ""
 
 
 def _nothing_to_learn(library: EditorLibrary, recipe: Recipe, asked: EditorTurnAsked) -> str:

@@ -88,6 +88,11 @@ def require_kind(folder: Path, role: ModelRole) -> None:
         _family(folder, use, f"used as {_USES[use]}")
 
 
+def require_learning_editor(reference: str, settings: "Settings") -> None:
+    """Raises InputError for an editor that no LoRA can be trained on; nothing is loaded."""
+    _family(resolve_model(reference, ModelRole.EDITOR, settings), "edit_trainer", f"used as {_USES['edit_trainer']}")
+
+
 def open_generator(
     reference: str, settings: "Settings", loras: "tuple[LoraFile, ...]" = (), working: Working = WORKING
 ) -> "AbstractContextManager[ImageGenerator]":

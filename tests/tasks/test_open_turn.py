@@ -1,6 +1,8 @@
 """How runs begin."""
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +11,7 @@ from flenwheel_core.base.settings import Settings
 from flenwheel_core.library.characters import Character
 from flenwheel_core.store import Store
 from tasks.editor import EditorTurnAsked, open_editor_turn
-from tasks.open_turn import open_alone, open_turn
+from tasks.open_turn import NotBegun, open_alone, open_turn
 
 OPENINGS: list[Callable[[str], object]] = [
     lambda name: open_turn.fn(name, None, False),
@@ -31,3 +33,25 @@ def test_a_name_that_no_gate_can_hold_is_refused_before_anything_is_made(
     Store(settings.store_url).put_document(f"characters/{old.name}/character", old)
     with pytest.raises(InputError, match="Use 1 to 40 lowercase letters"):
         opening(old.name)
+
+
+def test_an_editor_that_cannot_learn_begins_no_turn_and_no_person_is_asked(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Without this, gate C would collect a person's answers for a training that is then refused."""
+    monkeypatch.setenv("FLENWHEEL_WORKSPACE", str(settings.root))
+    address = {
+        "_class_name": "ImageEditAddress",
+        "url": "https://example.org/v1/images/edits",
+        "model": "a",
+        "price": 1,
+    }
+    (tmp_path / "address").mkdir()
+    (tmp_path / "address" / "model_index.json").write_text(json.dumps(address))
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text(f'extends = "nano"\nname = "mine"\n[models]\neditor = "{tmp_path / "address"}"\n')
+    asked = EditorTurnAsked(
+        character=None, recipe=str(recipe), only_when_waiting=False, offer_stopped=True, beside_open_turn=True
+    )
+    opened = open_editor_turn.fn(asked)
+    assert isinstance(opened, NotBegun) and "an editor to train a LoRA on" in opened.reason
