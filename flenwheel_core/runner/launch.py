@@ -104,6 +104,7 @@ def child_environment(settings: Settings, flow_run: str | None) -> dict[str, str
     environment = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
     environment |= settings.environment(leave_out=NOT_FOR_STAGES)
     environment.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.models / "compiled"))
+    environment.setdefault("TORCHINDUCTOR_AUTOGRAD_CACHE_ALLOW_CUSTOM_AUTOGRAD", "1")  # ours are part of the graph
     if settings.threads is not None:
         environment["OMP_NUM_THREADS"] = str(settings.threads)
     if settings.gpu == "cpu":
