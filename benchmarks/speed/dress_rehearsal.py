@@ -26,6 +26,7 @@ from benchmarks.result_file import Row, write_result
 from benchmarks.speed import rehearsal_folders as folders
 from benchmarks.speed import rehearsal_requests as ask
 from benchmarks.speed.rehearsal_klein import klein_folder
+from benchmarks.speed.rehearsal_kontext import kontext_folder
 from benchmarks.speed.rehearsal_requests import Rehearsal
 from flenwheel_core.base.errors import FlenwheelError
 from flenwheel_core.base.progress import ProgressEvent
@@ -90,6 +91,7 @@ def main() -> None:
     parser.add_argument(
         "--klein", action="store_true", help="FLUX.2 klein base 4B as base and editor; with --recipe klein_character"
     )
+    parser.add_argument("--kontext", action="store_true", help="FLUX.1 Kontext as editor; with --recipe kontext_edit")
     parser.add_argument("--kill", action="store_true", help="kill each stage once")
     parser.add_argument("--edits", type=int, default=12)
     parser.add_argument("--steps", type=int, default=140)
@@ -120,15 +122,16 @@ def _workspace(arguments: argparse.Namespace) -> Iterator[tuple[Rehearsal, Setti
     base = work / ("flux2-klein-base-4b" if arguments.klein else "flux1-dev")
     if arguments.klein:
         klein_folder(base)
-    elif wanted & {"train", "train_no_prior", "generate", "benchmark"}:
+    elif arguments.kontext or wanted & {"train", "train_no_prior", "generate", "benchmark"}:
         folders.flux_folder(base)
     editor, few_step = disk / "qwen-image-edit-2509", None
-    if wanted & ({"ingest"} if arguments.klein else {"ingest", "enrich", "enrich_40", "edit_train", "edit_compare"}):
+    one_family = arguments.klein or arguments.kontext
+    if wanted & ({"ingest"} if one_family else {"ingest", "enrich", "enrich_40", "edit_train", "edit_compare"}):
         folders.edit_folder(editor)
         folders.captioner_folder(disk / "qwen2.5-vl-7b", editor)
         if arguments.edit_2511:
             editor = folders.edit_folder(disk / "qwen-image-edit-2511", zero_cond_t=True, weights_of=editor)
-        few_step = None if arguments.klein else folders.few_step_lora(work / "few-step.safetensors", editor)
+        few_step = None if one_family else folders.few_step_lora(work / "few-step.safetensors", editor)
     kept: Path = arguments.workspace or work
     os.environ["FLENWHEEL_WORKSPACE"] = str(kept / f"workspace-{arguments.card:g}")
     os.environ["FLENWHEEL_MODELS"] = str(kept / "models")
@@ -136,9 +139,11 @@ def _workspace(arguments: argparse.Namespace) -> Iterator[tuple[Rehearsal, Setti
     store = Store(settings.store_url)
     recipe = load_recipe(arguments.recipe)
     loras = () if few_step is None else (ask.few_step_use(store, few_step),)
-    rehearsal = Rehearsal(
-        store, recipe, str(base), str(base if arguments.klein else editor), str(disk / "qwen2.5-vl-7b"), loras
-    )
+    if arguments.klein:
+        editor = base
+    elif arguments.kontext:
+        editor = kontext_folder(work / "flux1-kontext-dev", base)
+    rehearsal = Rehearsal(store, recipe, str(base), str(editor), str(disk / "qwen2.5-vl-7b"), loras)
     ask.keep_sources(rehearsal)
     yield rehearsal, settings
 
@@ -170,7 +175,9 @@ def _row(
     plan = _PLAN.search(seen.plans[-1]) if seen.plans else None
     return {
         "case": f"{name}_{arguments.card:g}gib"
-        + ("_2511" if arguments.edit_2511 else "_klein" if arguments.klein else ""),
+        + (
+            "_2511" if arguments.edit_2511 else "_klein" if arguments.klein else "_kontext" if arguments.kontext else ""
+        ),
         "stage": name,
         "card_gib": arguments.card,
         "storage": seen.plans[-1].partition(": ")[2].split(" ")[0] if seen.plans else None,
@@ -209,7 +216,11 @@ def _request(
     if name == "ingest":
         return ask.ingest(rehearsal), keep_ingested
     if name == "enrich":
-        few = sampler if arguments.klein else sampler.model_copy(update={"steps": 8, "true_cfg": 1.0})
+        few = (
+            sampler
+            if arguments.klein or arguments.kontext
+            else sampler.model_copy(update={"steps": 8, "true_cfg": 1.0})
+        )
         return ask.enrich(rehearsal, edits=arguments.edits, sampler=few, few_step=True), nothing
     if name == "enrich_40":
         many = sampler.model_copy(update={"steps": 40, "true_cfg": 4.0})
