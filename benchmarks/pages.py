@@ -314,7 +314,7 @@ PAGES = (
             Table(
                 "Does the Prefect server answer while many runs write?",
                 "Eight runs write to SQLite without a pause, beside workers and schedules. The longest wait for the server's health is "
-                "{health_now.longest_seconds:.1f} s; with failed queries left to Python's garbage collection, as the driver has it, "
+                "{health_now.longest_seconds:.1f} s. As the driver has it, failed queries wait for Python's garbage collection, and it is "
                 "{health_as_the_driver_has_it.longest_seconds:.0f} s, again and again.",
                 "server_answers",
                 {

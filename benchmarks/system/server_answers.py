@@ -1,8 +1,8 @@
 """How soon the workspace's Prefect server answers while many runs write to it: `python -m benchmarks.system.server_answers`.
 
 A real server on SQLite, as `flenwheel up` starts it, with schedules. Threads send what the workers and the runs of turns send; two more
-ask for its health and for a run, four times a second. Measured twice: as the server is, and with the cursors of failed queries left to
-Python's garbage collection, as the driver has it (deployments/prefect/database.py).
+ask for its health and for a run, four times a second. Measured twice: as the server is, and as Prefect and the driver have it, without
+what deployments/prefect/database.py does.
 """
 
 import argparse

@@ -47,7 +47,7 @@ def main(host: str, port: int) -> None:
     from prefect.server.api.server import create_app
     from prefect.settings import get_current_settings
 
-    from deployments.prefect.database import keep_answering
+    from deployments.prefect.database import LockFirst, keep_answering
 
     keep_answering()
     app = create_app(final=True)
@@ -55,7 +55,7 @@ def main(host: str, port: int) -> None:
     gc.freeze()
     api = get_current_settings().server.api
     uvicorn.run(
-        PrefectGuard(RetrySoon(app), settings),
+        PrefectGuard(RetrySoon(LockFirst(app)), settings),
         host=host,
         port=port,
         timeout_keep_alive=api.keepalive_timeout,

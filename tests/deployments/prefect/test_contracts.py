@@ -1,6 +1,6 @@
 """What the program takes for granted of Prefect's inside, seen with 3.8.8: files that are no public interface, and an app that is wrapped.
 
-If one of these fails after an update of Prefect, `deployments/prefect/leases.py` or `deployments/prefect/server.py` must follow.
+If one of these fails after an update of Prefect, `leases.py`, `server.py` or `database.py` of `deployments/prefect/` must follow.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import prefect
 import pytest
+from fastapi.routing import APIWebSocketRoute
 from packaging.version import Version
 
 from deployments.prefect.api import PrefectApi
@@ -57,3 +58,17 @@ def test_the_servers_app_takes_and_says_what_the_wrapper_needs() -> None:
     assert (
         api.keepalive_timeout > 0 and hasattr(api, "websocket_ping_interval") and hasattr(api, "websocket_ping_timeout")
     )
+
+
+def test_the_requests_that_take_the_write_lock_first_are_ones_that_prefect_answers() -> None:
+    from prefect.server.api.server import create_api_app
+    from prefect.server.api.workers import router
+
+    from deployments.prefect.database import CHANNEL, SURE_WRITERS
+
+    answered = [
+        (method.upper(), f"/api{path}") for path, by in create_api_app().openapi()["paths"].items() for method in by
+    ]
+    answered += [(CHANNEL, f"/api{route.path}") for route in router.routes if isinstance(route, APIWebSocketRoute)]
+    for wanted, pattern in SURE_WRITERS:
+        assert any(method == wanted and pattern.fullmatch(path) for method, path in answered), pattern.pattern

@@ -3,17 +3,20 @@
 import asyncio
 import gc
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
+from contextlib import closing, nullcontext, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
-from sqlalchemy import event
+from sqlalchemy import event, text
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from deployments.prefect import database, server
+from deployments.prefect.guard import Receive, Send
 from flenwheel_core.base.settings import Settings
 
 PATIENCE_MS = 8000
@@ -23,7 +26,12 @@ PATIENCE_MS = 8000
 def answering() -> Iterator[None]:
     database.keep_answering()
     yield
+    forget()
+
+
+def forget() -> None:
     event.remove(Engine, "do_connect", database._connect_promptly)
+    event.remove(Engine, "before_cursor_execute", database._begin_as_it_will_end)
 
 
 async def engine_of_prefect(folder: Path) -> AsyncEngine:
@@ -92,12 +100,66 @@ def test_failed_queries_leave_no_open_cursor_and_the_connection_goes_on(tmp_path
     assert kept[0] == 1
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "written"),
+    [
+        ("PATCH", "/api/flow_runs/one/labels", [2]),
+        ("POST", "/api/deployments/one/create_flow_run", [2]),
+        ("POST", "/api/v2/concurrency_limits/increment-with-lease", [2]),
+        ("POST", "/api/work_pools/flenwheel/workers/heartbeat", [2]),
+        (None, "/api/work_pools/flenwheel/workers/connect", [2]),
+        ("GET", "/api/flow_runs/one/labels", []),
+        ("POST", "/api/flow_runs/filter", []),
+    ],
+)
+def test_a_request_that_is_sure_to_write_is_not_refused_because_another_wrote_since_it_read(
+    tmp_path: Path, answering: None, method: str | None, path: str, written: list[int]
+) -> None:
+    """The other one writes from outside, and finds the lock taken (it goes without) or free (then the request is refused)."""
+    place = tmp_path / "prefect.db"
+
+    async def prefect(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        from prefect.server.database.configurations import AioSqliteConfiguration
+
+        configuration = AioSqliteConfiguration(f"sqlite+aiosqlite:///{place}")
+        engine = await configuration.engine()
+        session = await configuration.session(engine)
+        try:
+            async with session, configuration.begin_transaction(session):
+                await session.execute(text("SELECT id FROM runs"))
+                write_from_outside(place)
+                await session.execute(text("INSERT INTO runs VALUES (2)"))
+        finally:
+            await engine.dispose()
+
+    async def nothing() -> MutableMapping[str, Any]:
+        return {}
+
+    async def silent(message: MutableMapping[str, Any]) -> None:
+        pass
+
+    with closing(sqlite3.connect(place)) as made:
+        made.execute("PRAGMA journal_mode = WAL")
+        made.execute("CREATE TABLE runs (id INTEGER)")
+    request = {"type": "http", "method": method} if method else {"type": "websocket"}
+    with nullcontext() if written else pytest.raises(OperationalError, match="locked"):
+        asyncio.run(database.LockFirst(prefect)({**request, "path": path}, nothing, silent))
+    with closing(sqlite3.connect(place)) as made:
+        assert [int(row[0]) for row in made.execute("SELECT id FROM runs WHERE id = 2")] == written
+
+
+def write_from_outside(place: Path) -> None:
+    with closing(sqlite3.connect(place, timeout=0)) as other, suppress(sqlite3.OperationalError):
+        other.execute("INSERT INTO runs VALUES (1)")
+        other.commit()
+
+
 def test_the_workspaces_server_serves_with_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     served: list[bool] = []
 
     def serve(app: object, **options: object) -> None:
         served.append(event.contains(Engine, "do_connect", database._connect_promptly))
-        event.remove(Engine, "do_connect", database._connect_promptly)
+        forget()
 
     monkeypatch.setattr(uvicorn, "run", serve)
     monkeypatch.setattr(server, "Settings", lambda: Settings(workspace=tmp_path, gpu="cpu"))
