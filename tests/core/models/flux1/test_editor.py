@@ -16,11 +16,14 @@ from flenwheel_core.base.errors import InputError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.images import Sampler
 from flenwheel_core.engine.tensor_cache import TensorCache
+from flenwheel_core.models.flux1.adapter import load_with_loras
+from flenwheel_core.models.flux1.drawing import drawing_pipeline
 from flenwheel_core.models.flux1.edit_sizes import preferred_placement, unstretched
 from flenwheel_core.models.flux1.editor import KontextEditor, open_editor
 from flenwheel_core.models.flux1.loading import FluxModel
 from flenwheel_core.models.protocols import EditJob
 from flenwheel_core.recipes.train import LoraRecipe
+from flenwheel_core.transformer.plan import FastPlan
 from tests.kit.character_runs import largest_difference
 from tests.kit.tiny_editor import picture
 from tests.kit.tiny_flux import trained
@@ -174,3 +177,18 @@ def test_a_lora_is_worn(kontext_folder: Path, settings: Settings, tmp_path: Path
             made += [one.image for one in editor.edit([EditJob("a", PROMPT, 7, SAMPLER, (picture(64, 64, 1),))])]
             assert editor.model == "tiny"
     assert largest_difference(*made) > 1
+
+
+def test_the_fast_transformer_edits_the_same(kontext: FluxModel, tmp_path: Path) -> None:
+    """As on a card, where the memory plan builds it: plain weights give the same picture, quantised ones one that is near."""
+    job = EditJob("a", PROMPT, 7, SAMPLER, (picture(64, 64, 3),))
+    expected, _ = edited(kontext, job, tmp_path)
+    differences = []
+    for storage in ("dense", "fp8"):
+        plan = FastPlan(storage=storage, modulation=storage, compile=False, cudnn=False)  # type: ignore[arg-type]
+        editor = KontextEditor(kontext, (), TensorCache(tmp_path / "cache"))
+        fast = load_with_loras(kontext, plan, ()).transformer
+        editor._pipeline = drawing_pipeline(FluxKontextPipeline, kontext, fast, kontext.load_vae())
+        (made,) = editor.edit([job])
+        differences.append(largest_difference(made.image, expected))
+    assert differences[0] <= 1 and differences[1] <= 40
