@@ -2,6 +2,7 @@
 
 from benchmarks.page import Page, Table
 from benchmarks.page_first_contact import FIRST_CONTACT
+from benchmarks.page_real_card import REAL_CARD
 
 _STEP = {"storage": "weights", "cap_gib": "limit, GiB", "step_seconds": "s a step", "peak_reserved_gib": "peak, GiB"}
 _EDIT = {
@@ -17,6 +18,7 @@ _CORRECTIONS = {
     "training_seconds": "training, s",
 }
 PAGES = (
+    REAL_CARD,
     Page(
         "training",
         "Training a FLUX LoRA",

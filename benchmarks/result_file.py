@@ -31,6 +31,14 @@ def write_result(name: str, rows: Sequence[Row], *, folder: Path = RESULTS, comm
     return path
 
 
+def write_part(name: str, rows: Sequence[Row], *, folder: Path = RESULTS) -> Path:
+    """As `write_result`, for a benchmark that is run in parts on machines of one kind: rows of other cases stay in the file."""
+    path = folder / f"{name}.json"
+    earlier: list[Row] = json.loads(path.read_text())["rows"] if path.exists() else []
+    new = {row["case"] for row in rows}
+    return write_result(name, [*(row for row in earlier if row["case"] not in new), *rows], folder=folder)
+
+
 def command_line(module: str, arguments: Sequence[str]) -> str:
     """The command, without the folder its result went to: a path of one machine tells others nothing."""
     kept = list(arguments)

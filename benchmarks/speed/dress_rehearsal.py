@@ -3,7 +3,7 @@
 python -m benchmarks.speed.dress_rehearsal --work /dev/shm/rehearsal --card 24 --stages ingest enrich train generate --kill
 
 Model folders with random weights are made once (about 90 GB). A process of its own holds the rest of the card. With --kill each stage is
-killed once and must go on from what it finished.
+killed once and must go on from what it finished. A run is a part: the result file keeps the rows of other parts.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-from benchmarks.result_file import Row, write_result
+from benchmarks.result_file import Row, write_part
 from benchmarks.speed import rehearsal_folders as folders
 from benchmarks.speed import rehearsal_requests as ask
 from benchmarks.speed.rehearsal_klein import klein_folder
@@ -111,7 +111,7 @@ def main() -> None:
                     continue
                 rows.append(_row(name, arguments, rehearsal, settings))
                 print(json.dumps(rows[-1]), flush=True)
-                write_result(arguments.name, rows, folder=arguments.out)
+                write_part(arguments.name, rows, folder=arguments.out)
 
 
 @contextmanager
