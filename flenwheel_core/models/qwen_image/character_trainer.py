@@ -188,7 +188,8 @@ def open_trainer(folder: Path, reference: str, settings: Settings) -> Callable[[
     cache = TensorCache(settings.scratch / "cache" / "qwen_image")
 
     def train(job: TrainJob, hooks: TrainHooks) -> Trained:
-        model = find_model(folder, reference, settings, STORAGE_OF_FORMAT[job.recipe.weight_format])
+        storage = STORAGE_OF_FORMAT[job.recipe.weight_format]
+        model = find_model(folder, reference, settings, storage, memory_level=job.memory_level)
         return train_lora(model, job, hooks, cache)
 
     return train

@@ -18,6 +18,7 @@ from flenwheel_core.memory.quantising import require_unquantised
 from flenwheel_core.models.digests import folder_digest
 from flenwheel_core.models.qwen_image.conditioning import Positions, Revision
 from flenwheel_core.models.qwen_image.fit import SHARE_OF_BF16, check_room, choose_storage, free_memory_gib
+from flenwheel_core.models.qwen_image.memory import plan_encoder
 from flenwheel_core.models.qwen_image.still_pictures import for_single_pictures
 
 if TYPE_CHECKING:
@@ -199,17 +200,20 @@ def find_model(
     storage: "EditorStorage | None" = None,
     *,
     order: "Sequence[EditorStorage]" = ("bf16", "nf4"),
+    memory_level: int = 0,
 ) -> QwenEditModel:
     """The model in `folder`, on the card of the settings: bfloat16 or quantised there, float32 on a CPU.
 
-    The storage is the one asked for, or the first of `order` that fits. Raises InputError for a folder that is no editor, ResourceError
+    The storage is the one asked for, or the first of `order` that fits; the encoder, which never shares the card with the transformer, is
+    bfloat16 where that fits, as it is for drawing. Raises InputError for a folder that is no editor, ResourceError
     if it can't fit the card, the memory or the disk; nothing is loaded before.
     """
     model = find_parts(folder, reference, settings)
     if model.budget_gib is None:
         return model
     chosen = choose_storage(model.sizes_gib(), model.budget_gib, storage, order)
-    model = replace(model, storage=chosen)
+    quantised = plan_encoder(model.sizes_gib()["text_encoder"], model.budget_gib, memory_level)
+    model = replace(model, storage=chosen, encoder="nf4" if quantised else "bf16")
     check_machine(model)
     return model
 
@@ -241,18 +245,20 @@ def check_machine(model: QwenEditModel) -> None:
     storages = {"transformer": model.diffusers_storage, "text_encoder": model.encoder_storage}
     if model.storage == "fp8":  # quantised while it loads; kept nowhere
         storages["transformer"] = "bf16"
-    unmade = sum(
-        sizes_gib[part] * SHARE_OF_BF16[storage]
-        for part, storage in storages.items()
-        if storage != "bf16" and not (model.quantised_folder(part, storage) / "config.json").is_file()
-    )
     place = next(folder for folder in (model.quantised, *model.quantised.parents) if folder.exists())
+    free_disk_gib = shutil.disk_usage(place).free / GIB
+    quantised = {
+        part: sizes_gib[part] * SHARE_OF_BF16[storage] for part, storage in storages.items() if storage != "bf16"
+    }
+    if sum(quantised.values()) > free_disk_gib:  # only then: which are there already is known by hashing 50 GB
+        kept = {part for part in quantised if (model.quantised_folder(part, storages[part]) / "config.json").is_file()}
+        quantised = {part: size for part, size in quantised.items() if part not in kept}
     check_room(
         memory_gib=max(path.stat().st_size for part in _PARTS for path in (model.folder / part).glob("*.safetensors"))
         / GIB,
         free_memory_gib=free_memory_gib(),
-        disk_gib=unmade,
-        free_disk_gib=shutil.disk_usage(place).free / GIB,
+        disk_gib=sum(quantised.values()),
+        free_disk_gib=free_disk_gib,
     )
 
 

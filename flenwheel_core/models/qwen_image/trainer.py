@@ -112,6 +112,10 @@ def open_trainer(
     folder: Path, reference: str, settings: Settings, storage: "EditorStorage | None" = None
 ) -> Callable[[EditTrainJob, TrainHooks], EditTrained]:
     """What trains a LoRA on the editor in `folder`."""
-    model = find_model(folder, reference, settings, storage)
     cache = TensorCache(settings.scratch / "cache" / "qwen_edit")
-    return lambda job, hooks: train_editor(model, job, hooks, cache)
+
+    def train(job: EditTrainJob, hooks: TrainHooks) -> EditTrained:
+        model = find_model(folder, reference, settings, storage, memory_level=job.memory_level)
+        return train_editor(model, job, hooks, cache)
+
+    return train
