@@ -6,7 +6,8 @@ that connection is waiting for the write lock again by then, the collection wait
 finish, for it needs the thread of the requests; so nothing is answered until SQLite gives up waiting, after 60 seconds.
 
 A transaction that reads, and writes when another one has written meanwhile, is refused at once: it can only be tried again from its start.
-Requests that runs and workers send all the time are such transactions. They take the lock first, and wait for it some milliseconds.
+Requests that runs and workers send all the time are such transactions, and some that a person sends who presses a button in Prefect's
+interface, which does not try again. They take the lock first, and wait for it some milliseconds.
 """
 
 import re
@@ -25,7 +26,10 @@ LOCK_LATE, LOCK_FIRST = "BEGIN DEFERRED", "BEGIN IMMEDIATE"
 CHANNEL = "websocket"
 SURE_WRITERS = (
     ("PATCH", re.compile(r"/api/flow_runs/[^/]+/labels")),
-    ("POST", re.compile(r"/api/deployments/[^/]+/create_flow_run")),
+    ("POST", re.compile(r"/api/flow_runs/[^/]+/resume")),
+    ("POST", re.compile(r"/api/deployments/[^/]+/(create_flow_run|schedules)")),
+    ("PATCH", re.compile(r"/api/deployments/[^/]+/schedules/[^/]+")),
+    ("DELETE", re.compile(r"/api/deployments/[^/]+/schedules/[^/]+")),
     ("POST", re.compile(r"/api/v2/concurrency_limits/increment(-with-lease)?")),
     ("POST", re.compile(r"/api/work_pools/[^/]+/workers/heartbeat")),
     (CHANNEL, re.compile(r"/api/work_pools/[^/]+/workers/connect")),

@@ -105,6 +105,8 @@ def test_failed_queries_leave_no_open_cursor_and_the_connection_goes_on(tmp_path
     [
         ("PATCH", "/api/flow_runs/one/labels", [2]),
         ("POST", "/api/deployments/one/create_flow_run", [2]),
+        ("POST", "/api/flow_runs/one/resume", [2]),
+        ("PATCH", "/api/deployments/one/schedules/two", [2]),
         ("POST", "/api/v2/concurrency_limits/increment-with-lease", [2]),
         ("POST", "/api/work_pools/flenwheel/workers/heartbeat", [2]),
         (None, "/api/work_pools/flenwheel/workers/connect", [2]),
