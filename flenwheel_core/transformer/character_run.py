@@ -1,6 +1,7 @@
 """What surrounds the training of a character LoRA in every family: prior pictures, sample pictures, the finished file's facts."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 
 import torch
 from PIL import Image
@@ -50,14 +51,18 @@ def texts_of(job: TrainJob, team: Team, empty: str) -> tuple[list[str], list[str
 
 
 def samples_of(
-    job: TrainJob, hooks: TrainHooks, transformer: torch.nn.Module, draw: Draw
+    job: TrainJob, hooks: TrainHooks, adapted: AdaptedTransformer, draw: Draw
 ) -> Callable[[int], Mapping[str, float]]:
-    """What draws the sample pictures of a step; the transformer is out of training meanwhile."""
+    """What draws the sample pictures of a step; the transformer is out of training meanwhile.
+
+    A new adapter changes nothing, so the first pictures are drawn without it: that is compiled already, for the prior's pictures.
+    """
 
     def sample(step: int) -> Mapping[str, float]:
-        transformer.eval()
-        figures = draw_samples(job, hooks, step, draw)
-        transformer.train()
+        adapted.transformer.eval()
+        with adapted.without_adapter() if step == 0 else nullcontext():
+            figures = draw_samples(job, hooks, step, draw)
+        adapted.transformer.train()
         return figures
 
     return sample

@@ -73,7 +73,7 @@ def _train(model: FluxModel, job: TrainJob, hooks: TrainHooks, cache: TensorCach
         prior,
         captions[""],
         seed=job.seed,
-        sample=samples_of(job, hooks, transformer, draw),
+        sample=samples_of(job, hooks, adapted, draw),
         rank=team.rank,
         world=team.size,
         recorder=start_recorder(model, recipe, chosen, adapted, hooks.note),

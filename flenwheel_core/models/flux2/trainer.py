@@ -69,7 +69,7 @@ def _train(model: Flux2Model, job: TrainJob, hooks: TrainHooks, cache: TensorCac
         prior,
         captions[NO_PROMPT],
         seed=job.seed,
-        sample=samples_of(job, hooks, transformer, draw),
+        sample=samples_of(job, hooks, adapted, draw),
         rank=team.rank,
         world=team.size,
         recorder=start_recorder(model, recipe, adapted, working),

@@ -120,7 +120,7 @@ def _train(model: QwenEditModel, job: TrainJob, hooks: TrainHooks, cache: Tensor
         captions[NO_PROMPT],
         scheduler=scheduler,
         seed=job.seed,
-        sample=samples_of(job, hooks, transformer, draw),
+        sample=samples_of(job, hooks, adapted, draw),
         rank=team.rank,
         world=team.size,
     )

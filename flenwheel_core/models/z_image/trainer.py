@@ -75,7 +75,7 @@ def _train(model: ZImageModel, job: TrainJob, hooks: TrainHooks, cache: TensorCa
         captions[NO_PROMPT],
         scheduler=parts.scheduler,
         seed=job.seed,
-        sample=samples_of(job, hooks, transformer, draw),
+        sample=samples_of(job, hooks, adapted, draw),
         rank=team.rank,
         world=team.size,
     )
