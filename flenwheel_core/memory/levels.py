@@ -12,7 +12,7 @@ TIGHTER = 0.95
 
 
 def plan_at_level(plans: Iterable[Plan], need_gib: Callable[[Plan], float], level: int) -> Plan | None:
-    """The first of `plans` (the best first, all of which fit) at level 0; at each further level the next one that needs really less.
+    """`plans` stand best first, and all of them fit. Level 0 takes the first, each level the next that needs at most 95 % of it.
 
     None if there is no plan at all. Raises NoTighterPlanError where there is none for this level.
     """

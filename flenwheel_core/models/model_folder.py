@@ -11,6 +11,7 @@ import torch
 
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.memory.card import GIB, free_memory, open_card
+from flenwheel_core.memory.encoding import choose_encoder
 from flenwheel_core.memory.quantising import require_unquantised
 from flenwheel_core.models.digests import folder_digest
 from flenwheel_core.models.references import digest_memory
@@ -59,6 +60,17 @@ class ModelFolder:
     def _hash(self, *parts: str) -> None:
         for part in parts:
             self.revision(part)
+
+    def encoder_format(self, wanted: TextFormat = "bf16", *, memory_level: int = 0) -> TextFormat:
+        """How the text encoders are read on this card: as wanted, but in NF4 where bfloat16 does not fit, or memory ran out before."""
+        if self.budget_gib is None or wanted != "bf16":
+            return wanted
+        return choose_encoder(self.encoders_gib, self.budget_gib, memory_level)
+
+    @property
+    def encoders_gib(self) -> float:
+        """Size of the text encoders, as they are on disk."""
+        return sum(part_gib(self.folder / part) for part in _ENCODERS)
 
     def load_part(self, kind: Any, part: str, *, dtype: torch.dtype | None = None) -> Any:
         """A part of this class, frozen, on the CPU, in this model's dtype unless another is named."""

@@ -17,9 +17,9 @@ class ModelChoices(Document):
     """Model references: `hub-id@revision`, a local folder, or `nano`."""
 
     base: str = Field(
-        description="The FLUX.1 or FLUX.2 klein model that LoRAs are trained on and that draws synthetic images."
+        description="The model that LoRAs are trained on and that draws synthetic images, of any family that draws."
     )
-    editor: str = Field(description="The Qwen-Image-Edit or FLUX.2 klein model that makes enriched images.")
+    editor: str = Field(description="The model that makes enriched images, of any family that edits.")
     captioner: str | None = Field(
         default=None, description="The vision-language model that captions; none uses given captions."
     )

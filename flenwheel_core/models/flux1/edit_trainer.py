@@ -82,7 +82,11 @@ def encode_lessons(model: FluxModel, job: EditTrainJob, cache: TensorCache) -> l
     unasked = job.recipe.caption_dropout > 0 or job.distilled_guidance != 1
     texts = [*(lesson.prompt for lesson in job.lessons), *([NO_PROMPT] if unasked else [])]
     prompts = encode_captions(
-        model, texts, tokens=job.recipe.text_tokens, cache=cache, storage=job.recipe.text_encoder_format
+        model,
+        texts,
+        tokens=job.recipe.text_tokens,
+        cache=cache,
+        storage=model.encoder_format(job.recipe.text_encoder_format),
     )
     placed = [_placed(lesson, _sides(job)) for lesson in job.lessons]
     latents = iter(encode_pictures(model, [picture for pair in placed for picture in pair], cache=cache))

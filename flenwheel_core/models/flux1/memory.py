@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flenwheel_core.adapters.targets import lora_ranks
-from flenwheel_core.base.errors import RecipeError
+from flenwheel_core.base.errors import NoTighterPlanError, RecipeError
 from flenwheel_core.kernels.attention import cudnn_attention_works
 from flenwheel_core.kernels.frozen_weights import Storage
 from flenwheel_core.memory.card import GIB, multiplies_fp8
@@ -16,7 +16,7 @@ from flenwheel_core.models.card_plan import UNPLANNED, CardRoom, StagePlan, plan
 from flenwheel_core.models.flux1.adapter import TARGETS, can_be_fast, linear_shapes_of
 from flenwheel_core.models.flux1.loading import FluxModel
 from flenwheel_core.models.flux1.packing import PIXELS_PER_TOKEN
-from flenwheel_core.models.model_folder import TextFormat, part_gib
+from flenwheel_core.models.model_folder import TextFormat
 from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.transformer.plan import FastPlan
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 TEXT_TOKENS = 512
 """What is read of a prompt when drawing."""
-_ENCODING_GIB = 0.6
-"""Activations of the text encoders."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,8 @@ def plan_training(
 
     `tokens` are those of the largest step; None: of square pictures of the recipe's size.
 
-    Raises ResourceError if no plan fits, RecipeError for a storage this adapter cannot have.
+    Raises ResourceError if no plan fits, NoTighterPlanError if there is none that is tighter, RecipeError for a storage this adapter
+    cannot have.
     """
     config = transformer_config(model.folder)
     ranks = lora_ranks(linear_shapes_of(config), recipe.lora, TARGETS)
@@ -80,6 +79,12 @@ def plan_training(
                 f"weight_format = {recipe.weight_format!r} cannot be combined with this adapter.",
                 why="DoRA, dropout, and adapters on modulation or embedders train through diffusers' own modules.",
                 remedy="Set weight_format = 'auto', or train attention and mlp only.",
+            )
+        if tighter:
+            raise NoTighterPlanError(
+                "The card ran out of memory, and this adapter has no tighter plan.",
+                why="DoRA, dropout, and adapters on modulation or embedders train in bfloat16, with every block computed again already.",
+                remedy="Train attention and mlp only, without dropout and DoRA, or lower train.resolution or train.batch_size.",
             )
         return None
     if model.device.type != "cuda":
@@ -220,8 +225,7 @@ def choose_drawing(
     if memory.storage != "dense":
         works = cudnn_attention_works(model.device, int(str(config["attention_head_dim"])))
         fast = FastPlan(storage=memory.storage, modulation=memory.storage, cudnn=works)
-    encoders_gib = sum(part_gib(model.folder / part) for part in ("text_encoder", "text_encoder_2"))
-    return ChosenDrawing(fast, plan_encoders(encoders_gib, model.budget_gib, memory_level), memory)
+    return ChosenDrawing(fast, model.encoder_format(memory_level=memory_level), memory)
 
 
 def _drawing_memory(
@@ -242,12 +246,6 @@ def _drawing_memory(
         memory_level=memory_level,
         what="FLUX.1",
     )
-
-
-def plan_encoders(size_gib: float, usable_gib: float, memory_level: int) -> TextFormat:
-    """The text encoders' storage: bfloat16 where it fits, NF4 where it does not, or where memory ran out before."""
-    working = min(_ENCODING_GIB, size_gib / 8)
-    return "bf16" if memory_level == 0 and size_gib + working <= usable_gib else "nf4"
 
 
 def _storages(recipe: TrainingRecipe, *, fp8: bool) -> tuple[Storage, ...]:

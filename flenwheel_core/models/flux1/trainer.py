@@ -51,7 +51,7 @@ def _train(model: FluxModel, job: TrainJob, hooks: TrainHooks, cache: TensorCach
     model.hash_ahead("transformer")
     class_texts, texts = texts_of(job, team, "")
     hooks.loading("text encoders")
-    storage = recipe.text_encoder_format
+    storage = model.encoder_format(recipe.text_encoder_format)
     captions = encode_captions(model, texts, tokens=recipe.text_tokens, cache=cache, storage=storage)
     pictures = CharacterItems(job, hooks, captions, partial(encode_pictures, model, cache=cache), cache)
     items = pictures.own(PIXELS_PER_TOKEN)

@@ -36,8 +36,8 @@ from flenwheel_core.models.flux2.geometry import (
 )
 from flenwheel_core.models.flux2.loading import Flux2Model
 from flenwheel_core.models.flux2.lora_host import flux2_host
-from flenwheel_core.models.flux2.memory import drawing_memory, encoder_is_quantised, largest_of
-from flenwheel_core.models.model_folder import TextFormat, part_gib
+from flenwheel_core.models.flux2.memory import drawing_memory, largest_of
+from flenwheel_core.models.model_folder import TextFormat
 from flenwheel_core.models.protocols import WORKING, EditJob, GenerateJob, Made, Working
 from flenwheel_core.transformer.adapted import is_covered, require_covered
 from flenwheel_core.transformer.plan import OTHER_MODULES, FastPlan
@@ -161,11 +161,7 @@ class KleinArtist:
         )
 
     def _encoder_storage(self) -> TextFormat:
-        budget = self._model.budget_gib
-        if budget is None:
-            return "bf16"
-        size = part_gib(self._model.folder / "text_encoder")
-        return "nf4" if encoder_is_quantised(size, budget, self._working.memory_level) else "bf16"
+        return self._model.encoder_format(memory_level=self._working.memory_level)
 
     def _references(self, wishes: Sequence[_Wish]) -> list[list[Latents]]:
         """The clean tokens of each wish's pictures, source first."""

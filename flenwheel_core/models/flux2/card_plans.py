@@ -9,6 +9,7 @@ from pathlib import Path
 from flenwheel_core.adapters.targets import lora_ranks
 from flenwheel_core.base.errors import RecipeError
 from flenwheel_core.memory.drawing import Largest
+from flenwheel_core.memory.encoding import choose_encoder, encoding_gib
 from flenwheel_core.models.card_plan import UNPLANNED, CardRoom, StagePlan, planned
 from flenwheel_core.models.flux2.adapter import can_be_fast, storage_wanted
 from flenwheel_core.models.flux2.geometry import PIXELS_PER_TOKEN, TEXT_TOKENS
@@ -16,8 +17,6 @@ from flenwheel_core.models.flux2.lora_host import linear_shapes_of
 from flenwheel_core.models.flux2.memory import (
     adapter_weights_of,
     drawing_memory,
-    encoder_is_quantised,
-    encoding_gib,
     training_memory,
 )
 from flenwheel_core.models.flux2.names import TARGETS
@@ -47,9 +46,8 @@ def card_plans(folder: Path, recipe: Recipe, use: str, card: CardRoom) -> list[S
         wanted = recipe.editor.storage if edits else None
         plan = drawing_memory(folder, config, Largest(tokens, pixels, worn), card, wanted=wanted)
         size = part_gib(folder / "text_encoder")
-        quantised = encoder_is_quantised(size, card.usable_gib)
-        peak = max(plan.predicted_gib, encoding_gib(size, quantised=quantised))
-        return f"{plan.describe()}; encoder in {'nf4' if quantised else 'bf16'}", peak
+        encoder = choose_encoder(size, card.usable_gib)
+        return f"{plan.describe()}; encoder in {encoder}", max(plan.predicted_gib, encoding_gib(size, encoder))
 
     def train() -> tuple[str, float]:
         plan, line = training_memory(

@@ -30,10 +30,6 @@ _KEPT_SINGLE: Mapping[Storage, float] = {"dense": 38.0, "fp8": 34.0, "nf4": 38.0
 side (8)."""
 _WORKING: Mapping[Storage, float] = {"dense": 42.0, "fp8": 46.0, "nf4": 42.0}
 """Bytes a token and channel of a call without gradients: what a single block has at once. fp8 makes codes of its inputs besides."""
-_ENCODING_GIB = 0.6
-"""Activations of the text encoder, and its unused words: 512 places in a vocabulary of 152 000."""
-_NF4_SHARE = 0.40
-"""Of the text encoder in bfloat16: its embeddings stay as they are."""
 _STORAGES: "Mapping[EditorStorage, Storage]" = {"bf16": "dense", "fp8": "fp8", "nf4": "nf4"}
 
 
@@ -136,16 +132,6 @@ def storage_of(wanted: "EditorStorage") -> Storage:
             f"FLUX.2 has no {wanted} weights.", remedy=f"Use one of {', '.join(_STORAGES)}, or leave it to be chosen."
         )
     return _STORAGES[wanted]
-
-
-def encoder_is_quantised(size_gib: float, usable_gib: float, memory_level: int = 0) -> bool:
-    """Whether the text encoder is read in NF4: where its bfloat16 weights do not fit, or memory ran out before."""
-    return memory_level > 0 or size_gib + min(_ENCODING_GIB, size_gib / 8) > usable_gib
-
-
-def encoding_gib(size_gib: float, *, quantised: bool) -> float:
-    """Memory while prompts are encoded."""
-    return size_gib * (_NF4_SHARE if quantised else 1.0) + min(_ENCODING_GIB, size_gib / 8)
 
 
 def _channels(config: Mapping[str, Any]) -> int:

@@ -46,7 +46,7 @@ def _train(model: Flux2Model, job: TrainJob, hooks: TrainHooks, cache: TensorCac
     model.hash_ahead("transformer")
     class_texts, texts = texts_of(job, team, NO_PROMPT)
     hooks.loading("text encoder")
-    storage = recipe.text_encoder_format
+    storage = model.encoder_format(recipe.text_encoder_format)
     captions = encode_prompts(model, texts, tokens=recipe.text_tokens, cache=cache, storage=storage)
     pictures = CharacterItems(job, hooks, captions, partial(_latents, model, cache), cache)
     items = pictures.own(PIXELS_PER_TOKEN)

@@ -46,8 +46,8 @@ def card_plans(folder: Path, recipe: Recipe, use: str, card: CardRoom) -> list[S
             size_of(sampler.width * sampler.height, recipe.enrich.references),
         )
         plan = drawing_memory(folder, config, [size], worn, storages, card.usable_gib)
-        quantised = plan_encoder(sizes_gib["text_encoder"], card.usable_gib)
-        return f"{plan.describe()}; encoder in {'nf4' if quantised else 'bf16'}", plan.predicted_gib
+        encoder = plan_encoder(sizes_gib["text_encoder"], card.usable_gib)
+        return f"{plan.describe()}; encoder in {encoder}", plan.predicted_gib
 
     wanted = STORAGE_OF_FORMAT[asked.weight_format] if draws else recipe.editor.storage
 

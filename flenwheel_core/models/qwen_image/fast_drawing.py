@@ -56,9 +56,9 @@ def choose_drawing(
     order = (wanted,) if wanted is not None else drawing_order(model)
     config, worn = transformer_config(model.folder), adapter_weights(loras)
     plan = drawing_memory(model.folder, config, sizes, worn, order, model.budget_gib, memory_level)
-    quantised = plan_encoder(model.sizes_gib()["text_encoder"], model.budget_gib, memory_level)
+    encoder = plan_encoder(model.sizes_gib()["text_encoder"], model.budget_gib, memory_level)
     storage = _drawing_storages(order)[plan.storage]
-    return replace(model, storage=storage, encoder="nf4" if quantised else "bf16"), plan
+    return replace(model, storage=storage, encoder=encoder), plan
 
 
 def drawing_memory(

@@ -212,8 +212,8 @@ def find_model(
     if model.budget_gib is None:
         return model
     chosen = choose_storage(model.sizes_gib(), model.budget_gib, storage, order)
-    quantised = plan_encoder(model.sizes_gib()["text_encoder"], model.budget_gib, memory_level)
-    model = replace(model, storage=chosen, encoder="nf4" if quantised else "bf16")
+    encoder = plan_encoder(model.sizes_gib()["text_encoder"], model.budget_gib, memory_level)
+    model = replace(model, storage=chosen, encoder=encoder)
     check_machine(model)
     return model
 

@@ -7,10 +7,10 @@ width and depth.
 from collections.abc import Mapping
 from typing import Any
 
-from flenwheel_core.base.errors import ResourceError
 from flenwheel_core.kernels.frozen_weights import Storage
 from flenwheel_core.memory.card import GIB
 from flenwheel_core.memory.drawing import DrawingSpec
+from flenwheel_core.memory.encoding import EncoderFormat, choose_encoder
 from flenwheel_core.memory.training import ADAPTER_BYTES, BlockSpec, MemoryPlan, ModelSpec, choose_plan
 from flenwheel_core.transformer.sources import LOADING_THREADS
 
@@ -48,21 +48,9 @@ def drawing_spec(config: Mapping[str, Any], *, vae_gib: float) -> DrawingSpec:
     )
 
 
-def plan_encoder(size_gib: float, usable_gib: float, memory_level: int = 0) -> bool:
-    """Whether the encoder is quantised: where its bfloat16 weights do not fit, and where memory ran out before.
-
-    Raises ResourceError if even NF4 does not fit.
-    """
-    working = min(_ENCODING_GIB, size_gib / 8)
-    if memory_level == 0 and size_gib + working <= usable_gib:
-        return False
-    if size_gib * 0.40 + working <= usable_gib:
-        return True
-    raise ResourceError(
-        f"The editor's text encoder needs {size_gib * 0.40 + working:.1f} GiB of video memory, and {usable_gib:.1f} GiB may be used.",
-        why="even in 4 bits it does not fit the card.",
-        remedy="Use a card with more memory, raise vram_gib, or name a smaller editor in the recipe's [models].",
-    )
+def plan_encoder(size_gib: float, usable_gib: float, memory_level: int = 0) -> EncoderFormat:
+    """How the encoder, which reads pictures too, is read. Raises ResourceError if even NF4 does not fit."""
+    return choose_encoder(size_gib, usable_gib, memory_level, working_gib=_ENCODING_GIB)
 
 
 def training_spec(config: Mapping[str, Any], *, weights_gib: float) -> ModelSpec:

@@ -11,6 +11,7 @@ import torch
 from flenwheel_core.base.errors import ResourceError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.memory.card import GIB, free_memory, open_card
+from flenwheel_core.memory.encoding import NF4_SHARE
 from flenwheel_core.memory.levels import plan_at_level
 from flenwheel_core.memory.quantising import require_unquantised
 from flenwheel_core.models.protocols import WORKING, Working
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 EXACT_PARTS = ("model.visual", "lm_head")
 """Parts that are never quantised, by the whole beginning of their names (transformers 5 compares from the start): the eyes with their
 projector, and the output."""
-_NF4_SHARE = 0.40
-"""Language layers in NF4, eyes, embeddings and output in bfloat16."""
 _WORKING_GIB = 2.0
 """Activations and the cache of keys and values, for a picture of `_MOST_PIXELS`."""
 _MOST_PIXELS = (2_359_296, 589_824)
@@ -129,7 +128,7 @@ def plan_asking(size_gib: float, usable_gib: float, memory_level: int = 0) -> As
     working = min(_WORKING_GIB, size_gib / 4)
 
     def plans() -> Iterator[AskingPlan]:
-        for quantised, share in ((False, 1.0), (True, _NF4_SHARE)):
+        for quantised, share in ((False, 1.0), (True, NF4_SHARE)):
             for pixels in _MOST_PIXELS:
                 need = size_gib * share + working * pixels / _MOST_PIXELS[0]
                 if need <= usable_gib:
@@ -138,7 +137,7 @@ def plan_asking(size_gib: float, usable_gib: float, memory_level: int = 0) -> As
     chosen = plan_at_level(plans(), lambda plan: plan.predicted_gib, memory_level)
     if chosen is not None:
         return chosen
-    least = size_gib * _NF4_SHARE + working * _MOST_PIXELS[-1] / _MOST_PIXELS[0]
+    least = size_gib * NF4_SHARE + working * _MOST_PIXELS[-1] / _MOST_PIXELS[0]
     raise ResourceError(
         f"The vision-language model needs about {least:.0f} GiB, and {usable_gib:.0f} GiB may be used.",
         why="even in 4 bits it does not fit the card.",

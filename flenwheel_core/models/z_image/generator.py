@@ -12,13 +12,13 @@ from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.memory.card import free_memory, multiplies_fp8
 from flenwheel_core.memory.drawing import DrawingPlan
 from flenwheel_core.models.card_plan import CardRoom
-from flenwheel_core.models.model_folder import TextFormat, part_gib
+from flenwheel_core.models.model_folder import TextFormat
 from flenwheel_core.models.protocols import WORKING, GenerateJob, Made, Working
 from flenwheel_core.models.z_image.drawing import DrawingParts, draw_picture
 from flenwheel_core.models.z_image.encoding import encode_prompts
 from flenwheel_core.models.z_image.geometry import NO_PROMPT
 from flenwheel_core.models.z_image.loading import ZImageModel
-from flenwheel_core.models.z_image.memory import drawing_memory, encoder_storage
+from flenwheel_core.models.z_image.memory import drawing_memory
 from flenwheel_core.models.z_image.names import z_image_host
 from flenwheel_core.transformer.plan import OTHER_MODULES
 
@@ -66,7 +66,7 @@ class ZImageGenerator:
         model = self._model
         if model.budget_gib is None:
             return "bf16"
-        encoder = encoder_storage(part_gib(model.folder / "text_encoder"), model.budget_gib, self._working.memory_level)
+        encoder = model.encoder_format(memory_level=self._working.memory_level)
         if self._plan is None:
             self._plan = drawing_memory(
                 model.folder,

@@ -14,7 +14,7 @@ from flenwheel_core.memory.card import GIB
 from flenwheel_core.memory.drawing import DrawingPlan, DrawingSpec, Largest, plan_drawing
 from flenwheel_core.memory.training import ADAPTER_BYTES
 from flenwheel_core.models.card_plan import CardRoom, StagePlan, planned
-from flenwheel_core.models.model_folder import TextFormat, part_gib
+from flenwheel_core.models.model_folder import part_gib
 from flenwheel_core.models.z_image.geometry import PIXELS_PER_TOKEN, TEXT_TOKENS
 from flenwheel_core.models.z_image.names import TARGETS, linear_shapes_of
 from flenwheel_core.recipes.model import Recipe
@@ -76,12 +76,6 @@ def require_room(folder: Path, recipe: TrainingRecipe, usable_gib: float, memory
             remedy="Lower train.resolution or the rank, use a card with more memory, or name a smaller base in [models].",
         )
     return need
-
-
-def encoder_storage(size_gib: float, usable_gib: float, memory_level: int = 0) -> TextFormat:
-    """bfloat16 where the text encoder fits, NF4 where it does not, or where memory ran out before."""
-    fits = size_gib + min(_ENCODING_GIB, size_gib / 8) <= usable_gib
-    return "bf16" if fits and memory_level == 0 else "nf4"
 
 
 def adapter_weights_of(config: Mapping[str, Any], recipe: TrainingRecipe) -> int:

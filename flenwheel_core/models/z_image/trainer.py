@@ -48,7 +48,7 @@ def _train(model: ZImageModel, job: TrainJob, hooks: TrainHooks, cache: TensorCa
     model.hash_ahead("transformer")
     class_texts, texts = texts_of(job, team, NO_PROMPT)
     hooks.loading("text encoder")
-    storage = recipe.text_encoder_format
+    storage = model.encoder_format(recipe.text_encoder_format)
     captions = encode_prompts(model, texts, tokens=recipe.text_tokens, cache=cache, storage=storage)
     pictures = CharacterItems(job, hooks, captions, partial(encode_pictures, model, cache=cache), cache)
     items = pictures.own(PIXELS_PER_TOKEN)

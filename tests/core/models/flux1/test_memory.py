@@ -9,7 +9,8 @@ import torch
 from benchmarks.speed.flux_world import CONFIGS
 from flenwheel_core.base.errors import NoTighterPlanError, ResourceError
 from flenwheel_core.models.flux1.loading import FluxModel
-from flenwheel_core.models.flux1.memory import choose_drawing, largest_of
+from flenwheel_core.models.flux1.memory import choose_drawing, largest_of, plan_training
+from flenwheel_core.recipes.train import LoraRecipe, TrainingRecipe
 
 
 @pytest.fixture(scope="module")
@@ -50,3 +51,19 @@ def test_after_running_out_of_memory_encoders_are_quantised_too(released: Path) 
     assert drawn(released, 40, level=1)[1] == "nf4"
     with pytest.raises(NoTighterPlanError):
         drawn(released, 40, level=9)
+
+
+def test_training_reads_prompts_in_nf4_where_bfloat16_does_not_fit(released: Path) -> None:
+    formats = [
+        FluxModel(released, "flux", torch.device("cpu"), torch.bfloat16, usable).encoder_format(wanted)
+        for usable, wanted in ((23.5, "bf16"), (9.0, "bf16"), (23.5, "int8"), (None, "bf16"))
+    ]
+    assert formats == ["bf16", "nf4", "int8", "bf16"]
+
+
+def test_an_adapter_without_a_tighter_plan_is_not_trained_the_same_way_again(released: Path) -> None:
+    model = FluxModel(released, "flux", torch.device("cuda"), torch.bfloat16, 23.5)
+    recipe = TrainingRecipe(lora=LoraRecipe(dora=True))
+    assert plan_training(model, recipe, tighter=0) is None
+    with pytest.raises(NoTighterPlanError, match="no tighter plan"):
+        plan_training(model, recipe, tighter=1)
