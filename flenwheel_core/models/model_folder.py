@@ -5,11 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
 from flenwheel_core.base.settings import Settings
+from flenwheel_core.documents.storages import TextFormat
 from flenwheel_core.memory.card import GIB, free_memory, open_card
 from flenwheel_core.memory.encoding import choose_encoder
 from flenwheel_core.memory.quantising import require_unquantised
@@ -19,8 +20,6 @@ from flenwheel_core.models.references import digest_memory
 if TYPE_CHECKING:
     from diffusers import FlowMatchEulerDiscreteScheduler
 
-TextFormat = Literal["bf16", "int8", "nf4"]
-"""Storage of a text encoder."""
 _ENCODERS = ("text_encoder", "text_encoder_2")
 
 

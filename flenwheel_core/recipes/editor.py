@@ -1,11 +1,12 @@
 """The choices of Flywheel 2: how the editor learns from its corrections."""
 
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
 from flenwheel_core.base.document import Document
 from flenwheel_core.documents.images import is_one, is_unset
+from flenwheel_core.documents.storages import EditorStorage
 from flenwheel_core.recipes.train import SamplingRecipe, TrainingRecipe
 
 
@@ -26,7 +27,7 @@ class EditorRecipe(Document):
     kept_weight: float = Field(
         default=1.0, ge=0, le=100, description="Loss weight where it must leave the source as it is."
     )
-    storage: Literal["bf16", "fp8", "int8", "nf4"] | None = Field(
+    storage: EditorStorage | None = Field(
         default=None,
         description="Storage of the editor's weights; unset or 'auto': the most exact one that fits the card.",
     )

@@ -7,12 +7,12 @@ from pydantic import Field, JsonValue, model_validator
 
 from flenwheel_core.base.document import Document
 from flenwheel_core.documents.images import is_empty, is_one, is_unset
+from flenwheel_core.documents.storages import TextFormat, WeightFormat
 
 LoraTarget = Literal["attention", "mlp", "modulation", "embedders"]
 Density = Literal["logit_normal", "uniform", "mode", "cosmap"]
 Schedule = Literal["constant", "cosine", "linear"]
 OptimizerName = Literal["adamw", "adamw8bit", "adafactor", "prodigy"]
-WeightFormat = Literal["auto", "float32", "bf16", "fp8", "nf4"]
 
 
 class LoraRecipe(Document):
@@ -129,7 +129,7 @@ class TrainingRecipe(Document):
     weight_format: WeightFormat = Field(
         default="auto", description="Storage of the frozen weights; auto takes the fastest that fits the memory."
     )
-    text_encoder_format: Literal["bf16", "int8", "nf4"] = Field(
+    text_encoder_format: TextFormat = Field(
         default="bf16", description="Storage of the text encoders while captions are encoded."
     )
     compile: bool | None = Field(default=None, description="Compile the blocks; on a CUDA card if unset.")

@@ -10,12 +10,12 @@ from PIL import Image
 
 from flenwheel_core.adapters.lora_file import LoraFile
 from flenwheel_core.base.errors import OutOfMemoryError
+from flenwheel_core.documents.storages import TextFormat
 from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.engine.tensor_file import read_tensors
 from flenwheel_core.models.flux1.encoding import encode_captions
 from flenwheel_core.models.flux1.generator import FluxGenerator
 from flenwheel_core.models.flux1.memory import plan_training
-from flenwheel_core.models.model_folder import TextFormat
 from flenwheel_core.models.protocols import GenerateJob, Working
 from tests.kit.gpu_world import SAMPLER, card_model, finished, interrupt, job, start, train
 

@@ -9,13 +9,13 @@ import torch
 from PIL import Image
 
 from flenwheel_core.base.ids import Json
+from flenwheel_core.documents.storages import TextFormat
 from flenwheel_core.engine.placed_pictures import PlacedPicture
 from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.images.buckets import Placement, fit
 from flenwheel_core.memory.card import free_memory
 from flenwheel_core.models.flux1.loading import FluxModel
 from flenwheel_core.models.flux1.packing import pack
-from flenwheel_core.models.model_folder import TextFormat
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL

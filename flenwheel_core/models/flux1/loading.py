@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
-from flenwheel_core.models.model_folder import ModelFolder, TextFormat
+from flenwheel_core.documents.storages import TextFormat
+from flenwheel_core.models.model_folder import ModelFolder
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, FluxPipeline, FluxTransformer2DModel

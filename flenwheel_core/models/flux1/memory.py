@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flenwheel_core.adapters.targets import lora_ranks
 from flenwheel_core.base.errors import NoTighterPlanError, RecipeError
+from flenwheel_core.documents.storages import TextFormat
 from flenwheel_core.kernels.attention import cudnn_attention_works
 from flenwheel_core.kernels.frozen_weights import Storage
 from flenwheel_core.memory.card import GIB, multiplies_fp8
@@ -16,7 +17,6 @@ from flenwheel_core.models.card_plan import UNPLANNED, CardRoom, StagePlan, plan
 from flenwheel_core.models.flux1.adapter import TARGETS, can_be_fast, linear_shapes_of
 from flenwheel_core.models.flux1.loading import FluxModel
 from flenwheel_core.models.flux1.packing import PIXELS_PER_TOKEN
-from flenwheel_core.models.model_folder import TextFormat
 from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.transformer.plan import FastPlan

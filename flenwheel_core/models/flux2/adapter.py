@@ -10,6 +10,7 @@ from flenwheel_core.adapters.peft_adapter import AdaptedTransformer, adapt_by_pe
 from flenwheel_core.adapters.stacked import fill_stacked, summed_ranks
 from flenwheel_core.adapters.targets import lora_ranks
 from flenwheel_core.base.errors import RecipeError
+from flenwheel_core.documents.storages import WeightFormat
 from flenwheel_core.engine.graphs import Recorder, records
 from flenwheel_core.kernels.attention import cudnn_attention_works
 from flenwheel_core.memory.card import multiplies_fp8
@@ -20,7 +21,7 @@ from flenwheel_core.models.flux2.lora_host import linear_shapes_of
 from flenwheel_core.models.flux2.memory import storage_of, training_memory
 from flenwheel_core.models.flux2.names import TARGETS
 from flenwheel_core.models.protocols import Working
-from flenwheel_core.recipes.train import LoraRecipe, TrainingRecipe, WeightFormat
+from flenwheel_core.recipes.train import LoraRecipe, TrainingRecipe
 from flenwheel_core.transformer.adapted import covers, require_covered, start_matrices, with_lora
 from flenwheel_core.transformer.plan import OTHER_MODULES, AdapterPlan, FastPlan
 from flenwheel_core.transformer.shell import transformer_config

@@ -13,6 +13,7 @@ from flenwheel_core.adapters.lora_file import LoraFiles
 from flenwheel_core.adapters.lora_reading import adapter_weights, read_loras
 from flenwheel_core.adapters.lora_wearing import wear
 from flenwheel_core.base.settings import Settings
+from flenwheel_core.documents.storages import TextFormat
 from flenwheel_core.engine.placed_pictures import PlacedPicture, picture_digest
 from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.images.buckets import Placement
@@ -37,7 +38,6 @@ from flenwheel_core.models.flux2.geometry import (
 from flenwheel_core.models.flux2.loading import Flux2Model
 from flenwheel_core.models.flux2.lora_host import flux2_host
 from flenwheel_core.models.flux2.memory import drawing_memory, largest_of
-from flenwheel_core.models.model_folder import TextFormat
 from flenwheel_core.models.protocols import WORKING, EditJob, GenerateJob, Made, Working
 from flenwheel_core.transformer.adapted import is_covered, require_covered
 from flenwheel_core.transformer.plan import OTHER_MODULES, FastPlan

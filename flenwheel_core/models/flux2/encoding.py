@@ -6,12 +6,12 @@ from typing import Any
 import torch
 
 from flenwheel_core.base.ids import Json
+from flenwheel_core.documents.storages import TextFormat
 from flenwheel_core.engine.placed_pictures import PlacedPicture
 from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.memory.card import free_memory
 from flenwheel_core.models.flux2.geometry import TEXT_TOKENS, Latents, encode_pixels, grid_of, pixels_of
 from flenwheel_core.models.flux2.loading import Flux2Model
-from flenwheel_core.models.model_folder import TextFormat
 
 
 def encode_prompts(

@@ -8,13 +8,14 @@ import torch
 from flenwheel_core.adapters.lora_file import UiNames, lora_bytes, ui_facts
 from flenwheel_core.adapters.peft_adapter import AdaptedTransformer, adapt_by_peft, adapter_scales, linear_names
 from flenwheel_core.adapters.targets import TargetNames, lora_ranks
+from flenwheel_core.documents.storages import WeightFormat
 from flenwheel_core.kernels.attention import cudnn_attention_works
 from flenwheel_core.kernels.frozen_weights import Storage
 from flenwheel_core.models.protocols import WORKING, Working
 from flenwheel_core.models.qwen_image.fast import FAST_NAMES, FastQwen
 from flenwheel_core.models.qwen_image.loading import QwenEditModel
 from flenwheel_core.models.qwen_image.memory import plan_training, training_spec
-from flenwheel_core.recipes.train import LoraRecipe, TrainingRecipe, WeightFormat
+from flenwheel_core.recipes.train import LoraRecipe, TrainingRecipe
 from flenwheel_core.transformer.adapted import start_matrices, with_lora
 from flenwheel_core.transformer.plan import OTHER_MODULES, AdapterPlan, FastPlan
 from flenwheel_core.transformer.shell import linear_shapes, transformer_config

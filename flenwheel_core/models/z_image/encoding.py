@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from flenwheel_core.base.ids import Json
+from flenwheel_core.documents.storages import TextFormat
 from flenwheel_core.engine.placed_pictures import PlacedPicture
 from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.images.buckets import fit
 from flenwheel_core.memory.card import free_memory
-from flenwheel_core.models.model_folder import TextFormat
 from flenwheel_core.models.z_image.geometry import TEXT_TOKENS, pack
 from flenwheel_core.models.z_image.loading import ZImageModel
 

@@ -8,11 +8,11 @@ from flenwheel_core.adapters.lora_file import LoraFiles
 from flenwheel_core.adapters.lora_reading import adapter_weights, read_loras
 from flenwheel_core.adapters.lora_wearing import wear_for_good
 from flenwheel_core.base.settings import Settings
+from flenwheel_core.documents.storages import TextFormat
 from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.memory.card import free_memory, multiplies_fp8
 from flenwheel_core.memory.drawing import DrawingPlan
 from flenwheel_core.models.card_plan import CardRoom
-from flenwheel_core.models.model_folder import TextFormat
 from flenwheel_core.models.protocols import WORKING, GenerateJob, Made, Working
 from flenwheel_core.models.z_image.drawing import DrawingParts, draw_picture
 from flenwheel_core.models.z_image.encoding import encode_prompts

@@ -4,7 +4,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from flenwheel_core.models.model_folder import ModelFolder, TextFormat
+from flenwheel_core.documents.storages import TextFormat
+from flenwheel_core.models.model_folder import ModelFolder
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, ZImagePipeline, ZImageTransformer2DModel
