@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from flenwheel_core.base.ids import derive_seed
 from flenwheel_core.documents.characters import CharacterRef
@@ -25,9 +25,10 @@ from flows.turn_runner import TurnRunner
 
 @dataclass
 class Rounds(ABC):
-    """A gate of a turn with all its rounds. `run` gives True if it was approved, False if a person stopped the turn.
+    """A gate of a turn with all its rounds. `run` gives True if the turn goes on, False if a person stopped it.
 
-    What was good in one round stays good: a redo asks only for what is still missing. Nothing enters the pool before the approval.
+    What was good in one round stays good: a redo asks only for what is still missing. If nothing is, there is no further round: the turn
+    goes on with what was good, even where that is less than the gate asks for. Nothing enters the pool before the turn goes on.
     """
 
     turn: Turn
@@ -47,12 +48,12 @@ class Rounds(ABC):
         """Good pictures the gate asks for in all."""
 
     def run(self) -> bool:
-        """All rounds of the gate. Asking for a redo in the last round the recipe allows ends the turn."""
+        """All rounds of the gate. Asking for a redo in the last round the recipe allows ends the turn, and nothing enters the pool."""
         repeats: tuple[EditItem, ...] = ()
         for round_ in range(1, self.turn.recipe.gates.rounds + 1):
             images = self.make(round_, repeats)
             if images is None:
-                break
+                return self._goes_on()
             closed = self._review(round_, images, minimum=0 if repeats else max(0, self.minimum - len(self.kept)))
             self.closed.append(closed)
             if closed.verdict == "stop":
@@ -63,10 +64,12 @@ class Rounds(ABC):
             repeats = self._better_prompts(decisions, records) if closed.verdict == "approve" else ()
             if closed.verdict == "approve" and not repeats:
                 break
-        approved = not self.closed or self.closed[-1].verdict == "approve"
-        if approved:
-            self.turn.add_to_pool(self.kept)
-        return approved
+        return self.closed[-1].verdict == "approve" and self._goes_on()
+
+    def _goes_on(self) -> Literal[True]:
+        """What was good in all rounds enters the pool."""
+        self.turn.add_to_pool(self.kept)
+        return True
 
     def _review(self, round_: int, images: str, minimum: int) -> ClosedGate:
         turn, step = self.turn, f"{self.kind.step}-r{round_}"

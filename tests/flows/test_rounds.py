@@ -1,10 +1,30 @@
-"""An edit that is asked for again starts from what it started from before."""
+"""Rounds of a gate: what a redo keeps and asks for, and what an edit that is asked for again starts from."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast
 
 import pytest
 
-from flenwheel_core.documents.decisions import FinalDecision, Verdict
+from flenwheel_core.base.ids import digest_bytes
+from flenwheel_core.documents.decisions import ClosedGate, Decision, FinalDecision, GateVerdict, Verdict
 from flenwheel_core.documents.images import ImageKind, ImageRecord
-from flows.rounds import _again
+from flenwheel_core.documents.prompts import CARD_CELLS
+from flenwheel_core.documents.scores import Fingerprint
+from flenwheel_core.gates.session import Reviews, ReviewSession
+from flenwheel_core.library.characters import Character, CharacterFacts, Library, PoolEntry
+from flenwheel_core.plans.pictures import ENOUGH_PER_CELL
+from flenwheel_core.recipes.loading import load_recipe
+from flenwheel_core.reports.turn_report import TurnFacts
+from flenwheel_core.requests.base import StageRequest, StageResult
+from flenwheel_core.requests.enrich import EnrichRequest, EnrichResult
+from flenwheel_core.requests.screen import ScreenRequest, ScreenResult
+from flenwheel_core.runner.stage import Stage
+from flenwheel_core.store import Store
+from flows.rounds import EnrichedRounds, _again
+from flows.turn import Turn
+from flows.turn_runner import Request, Result
 
 SOURCE, REFERENCE = "a" * 64, "b" * 64
 
@@ -28,3 +48,87 @@ def test_a_better_prompt_gets_the_same_pictures(
     )
     item = _again(decision, record, 1)
     assert (item.source, item.references, item.prompt) == ((parents or (record.digest,))[0], references, "smiling")
+
+
+class Answers:
+    """A runner without a server: every round makes a picture of each of some cells, and the reviewer finds all of them good."""
+
+    def __init__(self, store: Store, cells: Sequence[int], verdicts: Sequence[GateVerdict]) -> None:
+        self.store, self.cells, self.verdicts = store, cells, list(verdicts)
+        self.sessions: list[ReviewSession] = []
+
+    def stage(self, stage: Stage[Request, Result], request: Request, label: str) -> Result:
+        return cast("Result", self._made(request))
+
+    def _made(self, request: StageRequest) -> StageResult:
+        if isinstance(request, EnrichRequest):
+            records = [_edit(request, cell) for cell in self.cells]
+            return EnrichResult(images=self.store.put_images(records), count=len(records))
+        assert isinstance(request, ScreenRequest)
+        return ScreenResult(screenings=self.store.put_screenings([]), passed=0, unsure=0, failed=0)
+
+    def gate(self, reviews: Reviews, session: ReviewSession) -> ClosedGate:
+        self.sessions.append(reviews.open(session))
+        for record in reviews.images(session):
+            line = Decision(
+                id=record.item,
+                at=datetime(2026, 1, 2, tzinfo=UTC),
+                author="ana",
+                image=record.digest,
+                verdict=Verdict.GOOD,
+            )
+            reviews.decide(session.gate, line)
+        return reviews.close(session.gate, self.verdicts.pop(0), "leave_out", override_minimum=True, reviewer="ana")
+
+    def turn_report(self, facts: TurnFacts) -> str:
+        return ""
+
+
+def _edit(request: EnrichRequest, cell: int) -> ImageRecord:
+    return ImageRecord(
+        digest=digest_bytes(f"{request.items[0].seed}, {cell}".encode()),
+        width=8,
+        height=8,
+        kind=ImageKind.ENRICHED,
+        parents=(SOURCE,),
+        stage="enrich",
+        request="1" * 64,
+        item=f"edit-{cell:04d}",
+        labels=CARD_CELLS[cell].labels(),
+    )
+
+
+@pytest.fixture
+def turn(tmp_path: Path) -> Turn:
+    """A turn whose pool holds one real source, of the first cell."""
+    store = Store((tmp_path / "store").as_uri())
+    mira = Character(name="mira", trigger="ohwx_char", class_word="person", kind="person", recipe="nano")
+    library = Library(store)
+    library.create_character(mira)
+    source = ImageRecord(
+        digest=SOURCE, width=8, height=8, kind=ImageKind.SOURCE, stage="ingest", request="1" * 64, item="source",
+        labels=CARD_CELLS[0].labels(),
+    )  # fmt: skip
+    fingerprint = Fingerprint(
+        verifier="tiny", verifier_version="1", images=(SOURCE,), embeddings=((1.0,),), centroid=(1.0,),
+        distance="cosine", leave_one_out=(0.0,), threshold=0.5, unsure_above=0.6,
+    )  # fmt: skip
+    library.freeze_facts("mira", CharacterFacts(sources=store.put_images([source]), fingerprint=fingerprint))
+    library.add_to_pool("mira", [PoolEntry(image=source, caption="a source", real=True, turn=1, gate=None)])
+    return Turn(store, mira, load_recipe("nano"), number=1, flow_run="run-1", name="mira-t1", folder="turns/mira/0001")
+
+
+def test_a_redo_with_nothing_left_to_make_goes_on_with_what_was_good(turn: Turn) -> None:
+    everything = range(len(CARD_CELLS))
+    answers = Answers(turn.store, everything, ["redo"] * ENOUGH_PER_CELL)
+    rounds = EnrichedRounds(turn, answers)
+    assert rounds.run(), "no cell is missing after the last redo: there is nothing to ask a person about"
+    assert [closed.verdict for closed in rounds.closed] == ["redo"] * ENOUGH_PER_CELL
+    assert len(turn.pool()) == 1 + ENOUGH_PER_CELL * len(CARD_CELLS), "the good ones of every round"
+
+
+@pytest.mark.parametrize("verdicts", [["redo", "stop"], ["redo"] * 5])
+def test_a_turn_that_a_person_ends_at_a_gate_leaves_the_pool_as_it_was(turn: Turn, verdicts: list[GateVerdict]) -> None:
+    assert turn.recipe.gates.rounds == 5
+    assert not EnrichedRounds(turn, Answers(turn.store, [3], verdicts)).run()
+    assert len(turn.pool()) == 1
