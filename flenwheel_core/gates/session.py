@@ -29,7 +29,7 @@ from flenwheel_core.documents.images import ImageRecord
 from flenwheel_core.documents.scores import Screening
 from flenwheel_core.gates.fold import GateState
 from flenwheel_core.gates.kinds import KINDS, GateKind, KindOfGate
-from flenwheel_core.gates.settle import check_decision, settle, usable
+from flenwheel_core.gates.settle import check_decision, settle, usable, usable_pictures
 from flenwheel_core.store import Journal, Store
 
 KEPT_GATES = 4
@@ -59,8 +59,10 @@ class ReviewSession(Document):
 class OpenedGate:
     """A gate with its pictures in memory and its journal folded as far as it was read."""
 
-    def __init__(self, session: ReviewSession, store: Store) -> None:
+    def __init__(self, session: ReviewSession, store: Store, earlier: tuple[ImageRecord, ...] = ()) -> None:
         self.session = session
+        self.earlier = earlier
+        """What earlier rounds of the gate left to train on. It waits for the approval, as what this round leaves does."""
         self.images = store.get_images(session.images)
         rows = () if session.screenings is None else store.get_screenings(session.screenings)
         self.screenings = {row.image: row for row in rows}
@@ -129,12 +131,25 @@ class Reviews:
             if gate in self._opened:
                 self._opened.move_to_end(gate)
                 return self._opened[gate]
-        opened = OpenedGate(self.get(gate), self.store)
+        session = self.get(gate)
+        opened = OpenedGate(session, self.store, self._earlier(session))
         with self._lock:
             opened = self._opened.setdefault(gate, opened)
             while len(self._opened) > KEPT_GATES:
                 self._opened.popitem(last=False)
             return opened
+
+    def _earlier(self, session: ReviewSession) -> tuple[ImageRecord, ...]:
+        """The usable pictures of the rounds before; they are closed, so they do not change."""
+        found = []
+        for round_ in range(1, session.round):
+            gate = f"{session.gate.removesuffix(f'-r{session.round}')}-r{round_}"
+            closed = self.closed(gate)
+            if closed is not None:
+                records = {record.digest: record for record in self.store.get_images(self.get(gate).images)}
+                decisions = self.decisions(closed).decisions
+                found += [picture for _, picture in usable_pictures(decisions, records, self.corrections(gate), gate)]
+        return tuple(found)
 
     def warm(self) -> None:
         """Reads the open gates' pictures ahead, the newest turn first, so that the first page is quick."""

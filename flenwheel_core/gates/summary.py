@@ -26,7 +26,7 @@ class CellCoverage(Document):
     cell: str
     real: int = Field(description="real sources that show it")
     made: int = Field(description="made pictures that are in the pool already")
-    new: int = Field(description="good and corrected pictures of this gate")
+    new: int = Field(description="good and corrected pictures of this gate, of its earlier rounds too")
 
 
 class FinishSummary(Document):
@@ -64,7 +64,7 @@ def summarise(opened: OpenedGate, pool: Sequence[PoolEntry], undecided: Undecide
     of = {verdict: [line for line in final if line.verdict is verdict] for verdict in Verdict}
     good, correct = of[Verdict.GOOD], of[Verdict.NEEDS_CORRECTION]
     kept, kind = usable(final), session.of_kind
-    pictures = [opened.by_digest[line.image] for line in kept] if kind.feeds_pool else []
+    pictures = _entering(opened, kept, pool) if kind.feeds_pool else []
     coverage = coverage_of(pool, pictures)
     real = sum(entry.real for entry in pool)
     made = len(pool) - real
@@ -95,6 +95,14 @@ def summarise(opened: OpenedGate, pool: Sequence[PoolEntry], undecided: Undecide
         warnings=(),
     )
     return summary.model_copy(update={"warnings": _warnings(summary, kind, good, correct)})
+
+
+def _entering(opened: OpenedGate, kept: Sequence[FinalDecision], pool: Sequence[PoolEntry]) -> list[ImageRecord]:
+    """What an approval brings into the pool: the usable pictures of all rounds, but for those that it holds already."""
+    found = {record.digest: record for record in opened.earlier}
+    found |= {line.usable: opened.by_digest[line.image] for line in kept if line.usable is not None}
+    held = {entry.image.digest for entry in pool}
+    return [record for digest, record in found.items() if digest not in held]
 
 
 def too_few(

@@ -13,6 +13,7 @@ from flenwheel_core.documents.images import ImageKind, ImageRecord
 from flenwheel_core.documents.prompts import CARD_CELLS
 from flenwheel_core.documents.scores import Fingerprint
 from flenwheel_core.gates.session import Reviews, ReviewSession
+from flenwheel_core.gates.summary import FinishSummary, summarise
 from flenwheel_core.library.characters import Character, CharacterFacts, Library, PoolEntry
 from flenwheel_core.plans.pictures import ENOUGH_PER_CELL
 from flenwheel_core.recipes.loading import load_recipe
@@ -27,6 +28,7 @@ from flows.turn import Turn
 from flows.turn_runner import Request, Result
 
 SOURCE, REFERENCE = "a" * 64, "b" * 64
+EVERYTHING = range(len(CARD_CELLS))
 
 
 @pytest.mark.parametrize(
@@ -51,24 +53,25 @@ def test_a_better_prompt_gets_the_same_pictures(
 
 
 class Answers:
-    """A runner without a server: every round makes a picture of each of some cells, and the reviewer finds all of them good."""
+    """A runner without a server: each round makes a picture of each of some cells, and the reviewer finds all of them good."""
 
-    def __init__(self, store: Store, cells: Sequence[int], verdicts: Sequence[GateVerdict]) -> None:
-        self.store, self.cells, self.verdicts = store, cells, list(verdicts)
-        self.sessions: list[ReviewSession] = []
+    def __init__(self, store: Store, cells: Sequence[Sequence[int]], verdicts: Sequence[GateVerdict]) -> None:
+        self.store, self.cells, self.verdicts = store, list(cells), list(verdicts)
+        self.summaries: list[FinishSummary] = []
+        """What the finish of each round promised."""
 
     def stage(self, stage: Stage[Request, Result], request: Request, label: str) -> Result:
         return cast("Result", self._made(request))
 
     def _made(self, request: StageRequest) -> StageResult:
         if isinstance(request, EnrichRequest):
-            records = [_edit(request, cell) for cell in self.cells]
+            records = [_edit(request, cell) for cell in self.cells.pop(0)]
             return EnrichResult(images=self.store.put_images(records), count=len(records))
         assert isinstance(request, ScreenRequest)
         return ScreenResult(screenings=self.store.put_screenings([]), passed=0, unsure=0, failed=0)
 
     def gate(self, reviews: Reviews, session: ReviewSession) -> ClosedGate:
-        self.sessions.append(reviews.open(session))
+        session = reviews.open(session)
         for record in reviews.images(session):
             line = Decision(
                 id=record.item,
@@ -78,6 +81,8 @@ class Answers:
                 verdict=Verdict.GOOD,
             )
             reviews.decide(session.gate, line)
+        pool = Library(self.store).pool(session.character)
+        self.summaries.append(summarise(Reviews(self.store).gate(session.gate), pool, "leave_out"))
         return reviews.close(session.gate, self.verdicts.pop(0), "leave_out", override_minimum=True, reviewer="ana")
 
     def turn_report(self, facts: TurnFacts) -> str:
@@ -119,16 +124,34 @@ def turn(tmp_path: Path) -> Turn:
 
 
 def test_a_redo_with_nothing_left_to_make_goes_on_with_what_was_good(turn: Turn) -> None:
-    everything = range(len(CARD_CELLS))
-    answers = Answers(turn.store, everything, ["redo"] * ENOUGH_PER_CELL)
+    answers = Answers(turn.store, [EVERYTHING] * ENOUGH_PER_CELL, ["redo"] * ENOUGH_PER_CELL)
     rounds = EnrichedRounds(turn, answers)
     assert rounds.run(), "no cell is missing after the last redo: there is nothing to ask a person about"
     assert [closed.verdict for closed in rounds.closed] == ["redo"] * ENOUGH_PER_CELL
     assert len(turn.pool()) == 1 + ENOUGH_PER_CELL * len(CARD_CELLS), "the good ones of every round"
 
 
+def test_the_finish_promises_what_the_approval_brings_in(turn: Turn) -> None:
+    answers = Answers(turn.store, [[3, 4]] * 3, ["redo", "redo", "approve"])
+    assert EnrichedRounds(turn, answers).run()
+    assert [promised.training_pictures for promised in answers.summaries] == [3, 5, 7]
+    promised = answers.summaries[-1]
+    assert len(turn.pool()) == 7 and promised.usable == 2, "what counts towards the minimum is this round's"
+    assert {row.cell: row.new for row in promised.coverage if row.new} == {CARD_CELLS[3].id: 3, CARD_CELLS[4].id: 3}
+    gate = Reviews(turn.store).gate("mira-t1-gate-a-r3")
+    after = summarise(gate, turn.pool(), "leave_out")
+    assert (after.training_pictures, after.pool_made) == (7, 6), "once they are in the pool they are not counted again"
+
+
+def test_cells_that_an_earlier_round_filled_are_not_called_empty(turn: Turn) -> None:
+    answers = Answers(turn.store, [EVERYTHING, [1]], ["redo", "approve"])
+    assert EnrichedRounds(turn, answers).run()
+    assert answers.summaries[1].covered_cells == len(CARD_CELLS)
+    assert not any("stay empty" in text for text in answers.summaries[1].warnings)
+
+
 @pytest.mark.parametrize("verdicts", [["redo", "stop"], ["redo"] * 5])
 def test_a_turn_that_a_person_ends_at_a_gate_leaves_the_pool_as_it_was(turn: Turn, verdicts: list[GateVerdict]) -> None:
     assert turn.recipe.gates.rounds == 5
-    assert not EnrichedRounds(turn, Answers(turn.store, [3], verdicts)).run()
+    assert not EnrichedRounds(turn, Answers(turn.store, [[3]] * 5, verdicts)).run()
     assert len(turn.pool()) == 1
