@@ -139,6 +139,8 @@ class EditorTurn:
                 shift=self.recipe.enrich.shift,
                 storage=self.recipe.editor.storage,
                 kept_margin_db=self.recipe.editor.kept_margin_db,
+                identity_margin=self.recipe.editor.identity_margin,
+                significance=self.recipe.editor.significance,
             )
 
         return self.frozen("compare", EditCompareRequest, build)

@@ -73,6 +73,20 @@ class EditorRecipe(Document):
         exclude_if=is_unset,
         description="A new editor may lose this much PSNR outside of the edits; 0.5 if unset.",
     )
+    identity_margin: float | None = Field(
+        default=None,
+        ge=0,
+        le=0.5,
+        exclude_if=is_unset,
+        description="With a new editor the mean identity may fall by at most this; 0.02 if unset.",
+    )
+    significance: float | None = Field(
+        default=None,
+        gt=0,
+        lt=0.5,
+        exclude_if=is_unset,
+        description="A gain of a new editor is believed with a p-value below this (paired tests); 0.05 if unset.",
+    )
     lora_weight: float = Field(default=1.0, ge=0, le=2, description="Weight the editor's LoRA is applied with.")
     seed: int = Field(default=0, ge=0, description="Seed of the training and of the compared edits.")
 

@@ -53,6 +53,12 @@ class EditCompareRequest(StageRequest):
         exclude_if=is_unset,
         description="PSNR outside of the edits that the challenger may lose; None: the rule's own",
     )
+    significance: float | None = Field(
+        default=None, exclude_if=is_unset, description="a gain is believed with p below this; None: the rule's own"
+    )
+    identity_margin: float | None = Field(
+        default=None, exclude_if=is_unset, description="mean identity that may be lost; None: the rule's own"
+    )
 
 
 class EditScore(Document):

@@ -14,7 +14,7 @@ from flenwheel_core.evaluation.editors import (
     nearness,
     readable,
 )
-from flenwheel_core.evaluation.promotion.editors import KEPT_MARGIN_DB, compare_editors
+from flenwheel_core.evaluation.promotion.editors import compare_editors, margins_of
 from flenwheel_core.identity.protocols import Embedded
 from flenwheel_core.identity.readers import open_reader
 from flenwheel_core.identity.screening import FingerprintSpace
@@ -50,11 +50,10 @@ def edit_compare(request: EditCompareRequest, context: StageContext) -> EditComp
         _score(request, records, loras, answers, context)
         for records, loras in zip(drawn, (request.champion, request.challenger), strict=True)
     )
-    margin = KEPT_MARGIN_DB if request.kept_margin_db is None else request.kept_margin_db
     return EditCompareResult(
         champion=champion,
         challenger=challenger,
-        comparison=compare_editors(champion, challenger, margin),
+        comparison=compare_editors(champion, challenger, margins_of(request)),
         images=context.store.put_images([record for records in drawn for record in records]),
         sheet=context.store.put_blob(encode_png(_sheet(request, champion, challenger, context), {})),
     )

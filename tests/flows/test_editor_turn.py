@@ -46,7 +46,11 @@ def test_training_takes_the_choices_of_the_recipe(tmp_path: Path) -> None:
 def test_held_out_edits_are_repeated_with_seeds_of_their_own(tmp_path: Path) -> None:
     recipe = load_recipe("nano")
     recipe = recipe.model_copy(
-        update={"editor": recipe.editor.model_copy(update={"compared_seeds": 3, "kept_margin_db": 3.0})}
+        update={
+            "editor": recipe.editor.model_copy(
+                update={"compared_seeds": 3, "kept_margin_db": 3.0, "identity_margin": 0.1, "significance": 0.01}
+            )
+        }
     )
     store = Store((tmp_path / "store").as_uri())
     triplets = lessons("a", "b", refused="e" * 64)
@@ -54,7 +58,7 @@ def test_held_out_edits_are_repeated_with_seeds_of_their_own(tmp_path: Path) -> 
     chosen = ChosenLessons(trained=put_triplets(store, triplets), held_out=put_triplets(store, triplets))
     lora = LoraRecord.model_construct(digest="d" * 64)
     request = turn.compare_request(chosen, lora)
-    assert request.kept_margin_db == 3.0
+    assert (request.kept_margin_db, request.identity_margin, request.significance) == (3.0, 0.1, 0.01)
     items = request.items
     assert {item.rejected for item in items} == {"e" * 64}
     assert [item.key for item in items[:3]] == ["held-out-0000", "held-out-0000.1", "held-out-0000.2"]

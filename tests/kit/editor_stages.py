@@ -4,7 +4,7 @@ from benchmarks.kit.turn_stages import NOBODY, picture
 from flenwheel_core.documents.images import ImageKind, ImageRecord
 from flenwheel_core.documents.loras import LoraRecord, LossPoint
 from flenwheel_core.evaluation.editors import edit_scorecard
-from flenwheel_core.evaluation.promotion.editors import compare_editors
+from flenwheel_core.evaluation.promotion.editors import compare_editors, margins_of
 from flenwheel_core.requests.edit_compare import EditCompareRequest, EditCompareResult, EditorScorecard, EditScore
 from flenwheel_core.requests.edit_train import EditTrainRequest, EditTrainResult
 from flenwheel_core.runner.stage import Stage, StageContext, register
@@ -61,7 +61,7 @@ def edit_compare(request: EditCompareRequest, context: StageContext) -> EditComp
     return EditCompareResult(
         champion=champion,
         challenger=challenger,
-        comparison=compare_editors(champion, challenger),
+        comparison=compare_editors(champion, challenger, margins_of(request)),
         images=context.store.put_images([drawn]),
         sheet=drawn.digest,
     )

@@ -1,27 +1,47 @@
 """The rule for editors: the present one against the new one on the same held-out edits."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from flenwheel_core.base.statistics import sign_flip_test
 from flenwheel_core.evaluation.promotion.rule import Part, promotes, reasons
-from flenwheel_core.requests.edit_compare import REPEAT, EditorComparison, EditorScorecard
+from flenwheel_core.requests.edit_compare import REPEAT, EditCompareRequest, EditorComparison, EditorScorecard
 
-SIGNIFICANT = 0.05
-IDENTITY_MARGIN = 0.02
-"""The mean identity may fall by this much, as it does between two runs of the same editor."""
-KEPT_MARGIN_DB = 0.5
-"""Unless the recipe says another (`editor.kept_margin_db`)."""
+
+@dataclass(frozen=True)
+class Margins:
+    """What the rule lets pass, unless the recipe says another (`editor.significance`, `identity_margin`, `kept_margin_db`)."""
+
+    significance: float = 0.05
+    """A gain is believed with p below this."""
+    identity: float = 0.02
+    """The mean identity may fall by this much, as it does between two runs of the same editor."""
+    kept_db: float = 0.5
+    """Outside of the edits the mean PSNR may fall by this much."""
+
+
+_DEFAULT = Margins()
+
+
+def margins_of(request: EditCompareRequest) -> Margins:
+    """The margins of a request; what it leaves open is the rule's own."""
+    asked = {
+        "significance": request.significance,
+        "identity": request.identity_margin,
+        "kept_db": request.kept_margin_db,
+    }
+    return replace(_DEFAULT, **{name: value for name, value in asked.items() if value is not None})
 
 
 def compare_editors(
-    champion: EditorScorecard, challenger: EditorScorecard, kept_margin_db: float = KEPT_MARGIN_DB
+    champion: EditorScorecard, challenger: EditorScorecard, margins: Margins = _DEFAULT
 ) -> EditorComparison:
     """The promotion rule: not worse on anything, and better on edits passed or on nearness to what corrections wanted.
 
     Held-out corrections are edits that the old editor failed, so any other editor looks nearer to them, by regression to the mean:
-    nearness counts only if no fewer edits are passed. Outside of the edits the mean PSNR may fall by `kept_margin_db`.
+    nearness counts only if no fewer edits are passed, be it by chance.
 
-    A gain is believed with p below `SIGNIFICANT`; without one, the present editor stays. Edits that were made several times count once
+    Without a gain that is believed the present editor stays. Edits that were made several times count once
     in the tests, by their mean: what one edit's repeats have in common is not evidence about another.
     """
     pairs = list(zip(champion.edits, challenger.edits, strict=True))
@@ -35,28 +55,25 @@ def compare_editors(
     nearness_gain = sum(leanings) / len(leanings) if leanings else None
     identity_gain = _gain(champion.identity, challenger.identity)
     psnr_gain = _gain(champion.kept_psnr_db, challenger.kept_psnr_db)
-    surely = nearness_gain is not None and p_near < SIGNIFICANT
+    surely = nearness_gain is not None and p_near < margins.significance
     nearer, farther = (surely and (nearness_gain or 0) * sign > 0 for sign in (1, -1))
-    better = (nearer and pass_gain >= 0) or (pass_gain > 0 and p_pass < SIGNIFICANT)
+    better = nearer or (pass_gain > 0 and p_pass < margins.significance)
     figures = f"passed edits {champion.pass_rate:.0%} before, {challenger.pass_rate:.0%} now (p = {p_pass:.3f})"
     if nearness_gain is not None:
         figures += f", {nearness_gain:+.1f} levels nearer to {len(leanings)} corrections (p = {p_near:.3f})"
     parts = [
-        Part(better, f"It is better: {figures}." if better else f"No gain that chance would not explain: {figures}."),
-        Part(
-            pass_gain >= 0 or p_pass >= SIGNIFICANT,
-            "It does not pass fewer edits." if pass_gain >= 0 else "It passes fewer.",
-        ),
+        Part(better, f"{'A' if better else 'No'} gain that chance would not explain: {figures}."),
+        Part(pass_gain >= 0, "It does not pass fewer edits." if pass_gain >= 0 else "It passes fewer edits."),
     ]
     if farther:
         parts.append(Part(False, "It is farther from what corrections wanted."))
     if identity_gain is not None:
-        kept = identity_gain >= -IDENTITY_MARGIN
-        parts.append(Part(kept, f"Identity changed by {identity_gain:+.3f}; down to {-IDENTITY_MARGIN} is fine."))
+        kept = identity_gain >= -margins.identity
+        parts.append(Part(kept, f"Identity changed by {identity_gain:+.3f}; down to {-margins.identity} is fine."))
     if psnr_gain is not None:
-        kept = psnr_gain >= -kept_margin_db
+        kept = psnr_gain >= -margins.kept_db
         parts.append(
-            Part(kept, f"Outside of the edits PSNR changed by {psnr_gain:+.2f} dB; down to {-kept_margin_db} is fine.")
+            Part(kept, f"Outside of the edits PSNR changed by {psnr_gain:+.2f} dB; down to {-margins.kept_db} is fine.")
         )
     return EditorComparison(
         promote=promotes(parts),

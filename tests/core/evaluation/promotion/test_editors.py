@@ -2,10 +2,10 @@
 
 import pytest
 
-from flenwheel_core.documents.images import LoraUse
+from flenwheel_core.documents.images import LoraUse, Sampler
 from flenwheel_core.evaluation.editors import edit_scorecard
-from flenwheel_core.evaluation.promotion.editors import compare_editors
-from flenwheel_core.requests.edit_compare import EditorScorecard, EditScore
+from flenwheel_core.evaluation.promotion.editors import Margins, compare_editors, margins_of
+from flenwheel_core.requests.edit_compare import EditCompareRequest, EditorScorecard, EditScore
 
 
 def card(
@@ -69,8 +69,33 @@ def test_nearness_counts_only_where_no_fewer_edits_pass() -> None:
 def test_the_rest_of_the_picture_may_lose_as_much_as_the_recipe_allows() -> None:
     champion, challenger = card([10.0] * 12, [False] * 12, kept=34.0), card([10.0] * 12, [True] * 12, kept=32.5)
     assert not compare_editors(champion, challenger).promote
-    assert compare_editors(champion, challenger, 2.0).promote
-    assert not compare_editors(champion, challenger, 1.0).promote
+    assert compare_editors(champion, challenger, Margins(kept_db=2.0)).promote
+    assert not compare_editors(champion, challenger, Margins(kept_db=1.0)).promote
+
+
+def test_identity_and_p_values_count_as_the_recipe_says() -> None:
+    champion = card([10.0] * 12, [False] * 12)
+    weaker = card([10.0] * 12, [True] * 12, identity=0.75)
+    assert not compare_editors(champion, weaker).promote
+    assert compare_editors(champion, weaker, Margins(identity=0.06)).promote
+    few = card([10.0] * 4, [False] * 4), card([10.0] * 4, [True] * 4)  # p = 0.125
+    assert not compare_editors(*few).promote and compare_editors(*few, Margins(significance=0.2)).promote
+
+
+def test_a_request_that_leaves_the_margins_open_is_the_one_that_was_stored_before() -> None:
+    asked = EditCompareRequest(items=(), editor="nano", challenger=(), verifier="nano", sampler=Sampler())
+    assert margins_of(asked) == Margins(significance=0.05, identity=0.02, kept_db=0.5)
+    assert not {"significance", "identity_margin", "kept_margin_db"} & set(asked.model_dump())
+    strict = asked.model_copy(update={"significance": 0.01, "identity_margin": 0.0})
+    assert margins_of(strict) == Margins(significance=0.01, identity=0.0)
+    assert strict.content_digest() != asked.content_digest()
+
+
+def test_an_editor_that_passes_fewer_edits_is_kept_back_for_that() -> None:
+    """Nearer beyond chance, so that nothing else keeps it back; one edit fewer is no more than chance."""
+    verdict = compare_editors(card([-9.0] * 12, [True] * 12), card([0.0] * 12, [True] * 11 + [False]))
+    assert not verdict.promote and verdict.pass_rate_p_value > 0.05
+    assert verdict.reasons[0].startswith("A gain") and verdict.reasons[1] == "It passes fewer edits."
 
 
 def test_approved_edits_have_no_nearness() -> None:
