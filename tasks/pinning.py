@@ -5,11 +5,19 @@ from collections.abc import Collection
 from flenwheel_core.base.progress import hearing
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.models.pinning import ModelUse, pin_recipe
+from flenwheel_core.plans.recipe_check import require_edit_choices
 from flenwheel_core.recipes.model import Recipe
 from tasks.progress_artifact import say
 
 
 def pinned(recipe: Recipe, uses: Collection[ModelUse]) -> Recipe:
-    """The recipe with the models in `uses` pinned, fetched first where they are not here. Raises MissingWeightsError."""
+    """The recipe with the models in `uses` pinned, fetched first where they are not here.
+
+    Raises MissingWeightsError, and RecipeError for edits that the editor cannot make: a run begins with neither.
+    """
+    settings = Settings()
     with hearing(say):
-        return pin_recipe(recipe, Settings(), uses)
+        found = pin_recipe(recipe, settings, uses)
+    if "editor" in uses:
+        require_edit_choices(found, settings)
+    return found

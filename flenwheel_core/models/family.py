@@ -41,6 +41,8 @@ class Family:
     """Document of the recipe's `[train.options]`: choices that this family alone knows. Empty: it knows none."""
     idle_keys: Mapping[str, str] = field(default_factory=dict)
     """Keys of `[train]` that its trainer does not read, each with what to do instead: a recipe that sets one is refused."""
+    idle_edit_keys: Mapping[str, str] = field(default_factory=dict)
+    """Likewise keys of `[enrich]` that its editor does not read."""
 
     def opens(self, class_name: str, use: str) -> bool:
         """True if a model of this class can be used so; any use if empty."""

@@ -1,20 +1,19 @@
-"""Choices of a training run that depend on the family of the base model: its own options, and keys that its trainer does not read."""
+"""Choices that depend on the family of a model: options of its own for training, and keys that its trainer or editor does not read."""
+
+from collections.abc import Mapping
 
 from pydantic import ValidationError
 
 from flenwheel_core.base.document import Document
 from flenwheel_core.models.family import Family
 from flenwheel_core.models.registry import load_entry
+from flenwheel_core.recipes.model import EnrichRecipe
 from flenwheel_core.recipes.train import TrainingRecipe
 
 
 def option_problems(family: Family, recipe: TrainingRecipe) -> list[str]:
     """A sentence for each choice under [train] that this family cannot take or does not read."""
-    found = [
-        f"train.{key}: {family.name} does not read it; {instead}"
-        for key, instead in family.idle_keys.items()
-        if _is_set(recipe, key)
-    ]
+    found = _idle("train", family, family.idle_keys, recipe)
     if not family.options:
         return [*found, *(f"train.options.{key}: {family.name} has no options of its own" for key in recipe.options)]
     try:
@@ -28,13 +27,26 @@ def option_problems(family: Family, recipe: TrainingRecipe) -> list[str]:
     return found
 
 
+def edit_problems(family: Family, recipe: EnrichRecipe) -> list[str]:
+    """A sentence for each choice under [enrich] that this family's editor does not read."""
+    return _idle("enrich", family, family.idle_edit_keys, recipe)
+
+
 def options_of(family: Family, recipe: TrainingRecipe) -> Document:
     """The family's options as its own document, with its defaults. Raises ValidationError; `option_problems` says it in words."""
     document: Document = load_entry(family.options).model_validate(recipe.options)
     return document
 
 
-def _is_set(recipe: TrainingRecipe, key: str) -> bool:
+def _idle(table: str, family: Family, keys: Mapping[str, str], recipe: Document) -> list[str]:
+    return [
+        f"{table}.{key}: {family.name} does not read it; {instead}"
+        for key, instead in keys.items()
+        if _is_set(recipe, key)
+    ]
+
+
+def _is_set(recipe: Document, key: str) -> bool:
     """True if the recipe asks for something else than the default."""
-    field = TrainingRecipe.model_fields[key]
+    field = type(recipe).model_fields[key]
     return bool(getattr(recipe, key) != field.get_default(call_default_factory=True))

@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 
 from flenwheel_core.adapters.lora_header import read_header
-from flenwheel_core.base.errors import FlenwheelError, InputError
+from flenwheel_core.base.errors import FlenwheelError, InputError, RecipeError
 from flenwheel_core.base.given_path import given_path, is_file, is_folder
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.identity.face_weights import FACE_MODELS
-from flenwheel_core.models.family_options import option_problems
+from flenwheel_core.models.family_options import edit_problems, option_problems
 from flenwheel_core.models.hub_file import hub_file
 from flenwheel_core.models.pinning import ROLES, ModelUse, chosen
-from flenwheel_core.models.references import hub_reference, is_hub_id, resolve_model
+from flenwheel_core.models.references import ModelRole, hub_reference, is_hub_id, resolve_model
 from flenwheel_core.models.registry import family_of, most_pictures, require_kind
 from flenwheel_core.recipes.model import Recipe
 
@@ -20,6 +20,16 @@ _EDITOR_FAMILY = "Qwen-Image"
 def recipe_problems(recipe: Recipe, settings: Settings) -> list[str]:
     """A sentence for each model and LoRA file of a recipe that a turn would stumble over."""
     return [*_models(recipe, settings), *_loras(recipe)]
+
+
+def require_edit_choices(recipe: Recipe, settings: Settings) -> None:
+    """Raises RecipeError for choices under [enrich] that the editor does not read; it must be here. Nothing is loaded."""
+    folder = resolve_model(recipe.models.editor, ModelRole.EDITOR, settings)
+    problems = edit_problems(family_of(folder), recipe.enrich)
+    if problems:
+        raise RecipeError(
+            f"{recipe.models.editor} cannot edit so.", why="; ".join(problems), remedy="Mend the recipe's [enrich]."
+        )
 
 
 def recipe_notes(recipe: Recipe) -> list[str]:
@@ -52,6 +62,8 @@ def _models(recipe: Recipe, settings: Settings) -> Iterator[str]:
                 most = most_pictures(folder) if use == "editor" else recipe.enrich.references
                 if recipe.enrich.references > most:
                     yield f"enrich.references: {recipe.enrich.references} pictures an edit, and {reference} takes {most}"
+                if use == "editor":
+                    yield from edit_problems(family_of(folder), recipe.enrich)
                 if use == "base":
                     yield from option_problems(family_of(folder), recipe.train)
             except FlenwheelError as error:

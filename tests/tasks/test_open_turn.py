@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from flenwheel_core.base.errors import InputError
+from flenwheel_core.base.errors import InputError, RecipeError
 from flenwheel_core.base.settings import Settings
-from flenwheel_core.library.characters import Character
+from flenwheel_core.library.characters import Character, Library
 from flenwheel_core.store import Store
 from tasks.editor import EditorTurnAsked, open_editor_turn
 from tasks.open_turn import NotBegun, open_alone, open_turn
@@ -35,21 +35,41 @@ def test_a_name_that_no_gate_can_hold_is_refused_before_anything_is_made(
         opening(old.name)
 
 
-def test_an_editor_that_cannot_learn_begins_no_turn_and_no_person_is_asked(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Without this, gate C would collect a person's answers for a training that is then refused."""
-    monkeypatch.setenv("FLENWHEEL_WORKSPACE", str(settings.root))
+def recipe_with_an_address(folder: Path, more: str = "") -> Path:
+    """The file of a recipe whose editor stands behind an address."""
     address = {
         "_class_name": "ImageEditAddress",
         "url": "https://example.org/v1/images/edits",
         "model": "a",
         "price": 1,
     }
-    (tmp_path / "address").mkdir()
-    (tmp_path / "address" / "model_index.json").write_text(json.dumps(address))
-    recipe = tmp_path / "mine.toml"
-    recipe.write_text(f'extends = "nano"\nname = "mine"\n[models]\neditor = "{tmp_path / "address"}"\n')
+    (folder / "address").mkdir()
+    (folder / "address" / "model_index.json").write_text(json.dumps(address))
+    recipe = folder / "mine.toml"
+    recipe.write_text(f'extends = "nano"\nname = "mine"\n[models]\neditor = "{folder / "address"}"\n{more}')
+    return recipe
+
+
+def test_an_edit_that_the_editor_cannot_make_begins_no_run(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FLENWHEEL_WORKSPACE", str(settings.root))
+    store = Store(settings.store_url)
+    Library(store).create_character(
+        Character(name="mira", trigger="ohwx_char", class_word="person", kind="person", recipe="nano")
+    )
+    recipe = recipe_with_an_address(tmp_path, "[enrich]\nshift = 3.0\n")
+    with pytest.raises(RecipeError, match="cannot edit so") as caught:
+        open_alone.fn("mira", str(recipe), ("editor",))
+    assert "enrich.shift" in caught.value.why and not Library(store).steps("mira")
+
+
+def test_an_editor_that_cannot_learn_begins_no_turn_and_no_person_is_asked(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Without this, gate C would collect a person's answers for a training that is then refused."""
+    monkeypatch.setenv("FLENWHEEL_WORKSPACE", str(settings.root))
+    recipe = recipe_with_an_address(tmp_path)
     asked = EditorTurnAsked(
         character=None, recipe=str(recipe), only_when_waiting=False, offer_stopped=True, beside_open_turn=True
     )

@@ -9,4 +9,8 @@ FAMILY = Family(
     editor=f"{_HERE}.editor:open_editor",
     planner=f"{_HERE}.editor:plans",
     most_pictures={"ImageEditAddress": 4},
+    idle_edit_keys={
+        "shift": "it has no noise levels to shift; leave it out",
+        "loras": "it wears no LoRAs of yours; leave them out, or name an editor that runs here",
+    },
 )

@@ -35,8 +35,9 @@ from flenwheel_core.models.protocols import EditJob, Working
 from flenwheel_core.models.references import ModelRole, pin_model
 from flenwheel_core.models.registry import find_edit_trainer
 from flenwheel_core.plans.card_plans import plan_stages
-from flenwheel_core.plans.recipe_check import recipe_problems
+from flenwheel_core.plans.recipe_check import recipe_problems, require_edit_choices
 from flenwheel_core.recipes.loading import load_recipe
+from flenwheel_core.recipes.model import EditorLora
 from flenwheel_core.requests.enrich import EnrichRequest
 from flenwheel_core.runner.launch import run_in_child
 from flenwheel_core.runner.stage import ENRICH
@@ -292,6 +293,26 @@ def test_a_recipe_that_names_it_is_checked_and_planned_and_says_what_leaves_the_
     )
     assert "leave this machine, to 127.0.0.1" in plan.text and "12.50 USD" in plan.text
     assert pin_model(str(folder), ModelRole.EDITOR, settings).startswith(f"{folder}@")
+
+
+def test_a_recipe_that_asks_an_address_for_what_it_cannot_do_is_refused_before_its_turn_begins(
+    server: EditServer, settings: Settings, tmp_path: Path
+) -> None:
+    known = load_recipe("nano")
+    lora = EditorLora(file=str(tmp_path / "a.safetensors"))
+    recipe = known.model_copy(
+        update={
+            "models": known.models.model_copy(update={"editor": str(folder_of(tmp_path, address_of(server)))}),
+            "enrich": known.enrich.model_copy(update={"shift": 3.0, "loras": (lora,)}),
+        }
+    )
+    shift, loras, *_ = recipe_problems(recipe, settings)
+    assert shift.startswith("enrich.shift: An editor behind an address does not read it; it has no noise levels")
+    assert loras.startswith("enrich.loras: An editor behind an address does not read it; it wears no LoRAs")
+    with pytest.raises(RecipeError, match="cannot edit so") as caught:
+        require_edit_choices(recipe, settings)
+    assert shift in caught.value.why
+    require_edit_choices(recipe.model_copy(update={"enrich": known.enrich}), settings)
 
 
 @pytest.mark.slow
