@@ -67,8 +67,9 @@ class Rounds(ABC):
         return self.closed[-1].verdict == "approve" and self._goes_on()
 
     def _goes_on(self) -> Literal[True]:
-        """What was good in all rounds enters the pool."""
-        self.turn.add_to_pool(self.kept)
+        """What was good in all rounds enters the pool, at a gate that feeds it."""
+        if self.kind.feeds_pool:
+            self.turn.add_to_pool(self.kept)
         return True
 
     def _review(self, round_: int, images: str, minimum: int) -> ClosedGate:

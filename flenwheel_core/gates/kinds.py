@@ -22,7 +22,7 @@ class KindOfGate:
     asked: str
     """What waits for verdicts, in a sentence."""
     feeds_pool: bool
-    """Its usable pictures enter the training pool. If not, it shows pictures again that another gate judged."""
+    """Its usable pictures enter the training pool."""
     lessons: Literal["gives", "approves"] | None
     """Each usable picture that somebody looked at gives the editor a lesson; or it approves the lessons of other gates; or neither."""
     aims_at_cells: bool
@@ -42,7 +42,7 @@ class KindOfGate:
 
     @property
     def of_editor(self) -> bool:
-        """True if its turn is one of the editor, not of the character that it shows."""
+        """True if it shows, as lessons, what other gates judged: its turn is the editor's, not that of the character that it shows."""
         return self.lessons == "approves"
 
 

@@ -166,9 +166,9 @@ def _warnings(
     idle = sum(line.usable is None and line.again_with is None for line in correct)
     if idle:
         found.append(f"{idle} pictures need correction but have neither a corrected picture nor a better prompt.")
+    if kind.lessons == "approves" and summary.triplets < ADVISED_TRIPLETS:
+        found.append(f"{summary.triplets} triplets; {ADVISED_TRIPLETS} are the least to train an editor on.")
     if not kind.feeds_pool:
-        if summary.usable < ADVISED_TRIPLETS:
-            found.append(f"{summary.usable} triplets; {ADVISED_TRIPLETS} are the least to train an editor on.")
         return tuple(found)
     if summary.pool_real == 0:
         found.append("The training pool has no real sources yet; the share of real pictures is not known.")

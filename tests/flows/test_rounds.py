@@ -1,5 +1,6 @@
 """Rounds of a gate: what a redo keeps and asks for, and what an edit that is asked for again starts from."""
 
+import dataclasses
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from flenwheel_core.documents.decisions import ClosedGate, Decision, FinalDecisi
 from flenwheel_core.documents.images import ImageKind, ImageRecord
 from flenwheel_core.documents.prompts import CARD_CELLS
 from flenwheel_core.documents.scores import Fingerprint
+from flenwheel_core.gates.kinds import ENRICHED, KINDS, KindOfGate
 from flenwheel_core.gates.session import Reviews, ReviewSession
 from flenwheel_core.gates.summary import FinishSummary, summarise
 from flenwheel_core.library.characters import Character, CharacterFacts, Library, PoolEntry
@@ -129,6 +131,20 @@ def test_a_redo_with_nothing_left_to_make_goes_on_with_what_was_good(turn: Turn)
     assert rounds.run(), "no cell is missing after the last redo: there is nothing to ask a person about"
     assert [closed.verdict for closed in rounds.closed] == ["redo"] * ENOUGH_PER_CELL
     assert len(turn.pool()) == 1 + ENOUGH_PER_CELL * len(CARD_CELLS), "the good ones of every round"
+
+
+def test_a_gate_that_feeds_no_pool_brings_nothing_in_and_promises_nothing(
+    turn: Turn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kind of gate as somebody may add one: its pictures are no lessons either."""
+    idle = dataclasses.replace(ENRICHED, feeds_pool=False, lessons=None)
+    monkeypatch.setitem(cast("dict[str, KindOfGate]", KINDS), "enriched", idle)
+    monkeypatch.setattr(EnrichedRounds, "kind", idle)
+    answers = Answers(turn.store, [[3, 4]], ["approve"])
+    assert EnrichedRounds(turn, answers).run()
+    assert len(turn.pool()) == 1
+    (promised,) = answers.summaries
+    assert promised.training_pictures == 1 and not any("triplets" in text for text in promised.warnings)
 
 
 def test_the_finish_promises_what_the_approval_brings_in(turn: Turn) -> None:
