@@ -4,15 +4,13 @@ A waiting gate holds no process and no card. Its decisions are in the review jou
 answered in the studio, with `flenwheel approve`, or in the form of the Prefect interface.
 """
 
-from typing import Literal
-
 from prefect.flow_runs import suspend_flow_run
 from prefect.input import RunInput, read_flow_run_input
 from prefect.input.run_input import keyset_from_base_key
 from prefect.logging import get_run_logger
 from pydantic import Field
 
-from flenwheel_core.documents.decisions import ClosedGate
+from flenwheel_core.documents.decisions import ClosedGate, GateVerdict, UndecidedPolicy
 from flenwheel_core.gates.session import Reviews, ReviewSession
 from flenwheel_core.gates.summary import too_few
 from tasks.gate_notice import announce_gate
@@ -24,11 +22,11 @@ FORM = "Prefect interface"
 class GateOutcome(RunInput):
     """The answer to a gate."""
 
-    verdict: Literal["approve", "redo", "stop"] = Field(
+    verdict: GateVerdict = Field(
         description="approve goes on with the good pictures; redo makes another round with new seeds (good ones are kept); "
         "stop ends the turn"
     )
-    undecided: Literal["leave_out", "take_passed"] = Field(
+    undecided: UndecidedPolicy = Field(
         default="leave_out",
         description="Pictures nobody decided about: leave_out, or take_passed to take those that passed screening",
     )

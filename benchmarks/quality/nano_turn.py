@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeVar, cast
+from typing import TypeVar, cast
 
 from flenwheel_core.base.progress import Progress
 from flenwheel_core.base.settings import Settings
-from flenwheel_core.documents.decisions import ClosedGate, Verdict
+from flenwheel_core.documents.decisions import ClosedGate, UndecidedPolicy, Verdict
 from flenwheel_core.documents.prompts import EditItem
 from flenwheel_core.gates.kinds import ENRICHED, SYNTHETIC
 from flenwheel_core.gates.session import Reviews, ReviewSession
@@ -213,7 +213,7 @@ class NanoRunner:
         session = reviews.open(session.model_copy(update={"screenings": screenings, "minimum": 0}))
         if arm.review:
             review_gate(store, self.world.settings, session.gate, self.world.truth())
-        undecided: Literal["leave_out", "take_passed"] = "leave_out" if arm.review else "take_passed"
+        undecided: UndecidedPolicy = "leave_out" if arm.review else "take_passed"
         closed = reviews.close(session.gate, "approve", undecided, override_minimum=True, reviewer="simulated reviewer")
         self.closed[session.kind] = closed
         return closed

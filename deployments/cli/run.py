@@ -1,7 +1,7 @@
 """Commands that run things: up, run, status, approve, end."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import App, Parameter
 from rich.text import Text
@@ -15,6 +15,7 @@ from deployments.workspace.up import is_running, run_workspace
 from flenwheel_core.base.errors import GateError, NotFoundError, ServerError
 from flenwheel_core.base.services import Services, load_services
 from flenwheel_core.base.settings import Settings
+from flenwheel_core.documents.decisions import GateVerdict, UndecidedPolicy
 from flenwheel_core.gates.flow_server import GOES_ON
 from flenwheel_core.gates.session import Reviews
 from flenwheel_core.gates.summary import check_answer, summarise
@@ -187,8 +188,8 @@ def _runs(api: PrefectApi) -> None:
 def approve(
     gate: str,
     *,
-    verdict: Literal["approve", "redo", "stop"],
-    undecided: Literal["leave_out", "take_passed"] = "leave_out",
+    verdict: GateVerdict,
+    undecided: UndecidedPolicy = "leave_out",
     override_minimum: bool = False,
     reviewer: Annotated[str | None, Parameter(help="who answers; the setting `author` if not given")] = None,
 ) -> None:

@@ -1,6 +1,6 @@
 """The kinds of gates, in one table: what each shows, what it takes, and what its verdicts feed.
 
-At every kind the usable pictures are the good ones, and the corrected ones in place of those that need correction
+Every kind takes corrected pictures: usable are the good ones, and the corrected ones in place of those that need correction
 (`FinalDecision.usable`). Whatever treats gates differently asks this table; nothing else compares the names of kinds.
 """
 
@@ -31,7 +31,6 @@ class KindOfGate:
     """Why it asks for a minimum."""
     strict: bool
     """Screening before it asks for more."""
-    takes_corrections: bool
     made_again: str | None
     """What becomes of a picture with a better prompt, such as "edited again"; None where better prompts are not taken."""
 
@@ -58,7 +57,6 @@ ENRICHED = KindOfGate(
     aims_at_cells=True,
     too_few=_ONE_POSE,
     strict=False,
-    takes_corrections=True,
     made_again="edited again",
 )
 SYNTHETIC = KindOfGate(
@@ -71,7 +69,6 @@ SYNTHETIC = KindOfGate(
     aims_at_cells=False,
     too_few=_ONE_POSE,
     strict=True,
-    takes_corrections=True,
     made_again="drawn again",
 )
 TRIPLETS = KindOfGate(
@@ -84,7 +81,6 @@ TRIPLETS = KindOfGate(
     aims_at_cells=False,
     too_few="an editor that is trained on too few lessons learns those by heart.",
     strict=False,
-    takes_corrections=True,
     made_again=None,
 )
 

@@ -29,7 +29,7 @@ from flenwheel_core.documents.images import ImageRecord
 from flenwheel_core.documents.scores import Screening
 from flenwheel_core.gates.fold import GateState
 from flenwheel_core.gates.kinds import KINDS, GateKind, KindOfGate
-from flenwheel_core.gates.settle import check_decision, settle, usable, usable_pictures
+from flenwheel_core.gates.settle import check_decision, enough, settle, usable_pictures
 from flenwheel_core.store import Journal, Store
 
 KEPT_GATES = 4
@@ -238,7 +238,7 @@ class Reviews:
                 needs_correction=counts[Verdict.NEEDS_CORRECTION],
                 reject=counts[Verdict.REJECT],
                 undecided=len(opened.images) - len(final),
-                enough=len(usable(final)) >= opened.session.minimum or override_minimum,
+                enough=enough(final, opened.session.minimum) or override_minimum,
                 reviewer=reviewer,
             )
             self.store.put_document(f"reviews/{gate}/outcome", outcome)

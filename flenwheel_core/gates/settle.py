@@ -19,12 +19,10 @@ def check_decision(decision: Decision, kind: KindOfGate) -> None:
     """Raises InputError for a decision of which a part would count for nothing: nobody's work is taken in and then ignored."""
     if decision.verdict is not Verdict.NEEDS_CORRECTION and (decision.correction or decision.better_prompt):
         raise InputError("A corrected picture or a better prompt goes with the verdict needs_correction only.")
-    if decision.correction and not kind.takes_corrections:
-        raise InputError(f"This gate takes no corrected pictures: it shows {kind.title}.")
     if decision.better_prompt and kind.made_again is None:
         raise InputError(
             f"This gate takes no better prompts: it shows {kind.title}, and none of them is made again.",
-            remedy="Upload a corrected picture, or reject it." if kind.takes_corrections else "Reject the picture.",
+            remedy="Upload a corrected picture, or reject it.",
         )
 
 
@@ -78,6 +76,11 @@ def settle(
 def usable(decisions: Iterable[FinalDecision]) -> tuple[FinalDecision, ...]:
     """The decisions that leave a picture to train on: what counts towards a gate's minimum."""
     return tuple(decision for decision in decisions if decision.usable is not None)
+
+
+def enough(decisions: Iterable[FinalDecision], minimum: int) -> bool:
+    """True if the decisions leave as many pictures to train on as their gate asks for."""
+    return len(usable(decisions)) >= minimum
 
 
 def lessons(decisions: Iterable[FinalDecision], kind: KindOfGate) -> tuple[FinalDecision, ...]:

@@ -12,7 +12,7 @@ from flenwheel_core.documents.images import ImageRecord, Labels
 from flenwheel_core.documents.prompts import CARD_CELLS, CELLS_BY_ID, cell_of
 from flenwheel_core.gates.kinds import KindOfGate
 from flenwheel_core.gates.session import OpenedGate
-from flenwheel_core.gates.settle import lessons, settle, usable
+from flenwheel_core.gates.settle import enough, lessons, settle, usable
 from flenwheel_core.library.characters import PoolEntry
 
 ADVISED_REAL_SHARE = 0.4
@@ -80,7 +80,7 @@ def summarise(opened: OpenedGate, pool: Sequence[PoolEntry], undecided: Undecide
         conflicts=conflicts,
         by_policy=sum(line.by_policy for line in good),
         minimum=session.minimum,
-        enough=len(kept) >= session.minimum,
+        enough=enough(final, session.minimum),
         corrections=sum(line.corrected for line in kept),
         usable=len(kept),
         better_prompts=sum(line.again_with is not None for line in correct),

@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime
 from typing import Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, model_validator
 
 from flenwheel_core.base.document import Document
 from flenwheel_core.base.errors import InputError, NotFoundError
@@ -89,7 +89,14 @@ class CharacterFacts(Document):
 
     sources: Digest
     fingerprint: Fingerprint | None
-    first_scorecard: Scorecard | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_earlier_versions(cls, content: object) -> object:
+        """Earlier versions wrote a scorecard that nothing read; such documents stay readable."""
+        if isinstance(content, dict):
+            content = {key: value for key, value in content.items() if key != "first_scorecard"}
+        return content
 
 
 class Library:

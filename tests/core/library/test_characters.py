@@ -1,5 +1,6 @@
 """The library: turns belong to flow runs, pools only grow, champions are remembered, nothing is entered twice."""
 
+import json
 import threading
 from datetime import UTC, datetime
 
@@ -13,6 +14,7 @@ from flenwheel_core.documents.loras import LoraRecord
 from flenwheel_core.documents.scores import Scorecard
 from flenwheel_core.library.characters import (
     Character,
+    CharacterFacts,
     Library,
     PoolEntry,
     Promotion,
@@ -244,3 +246,10 @@ def test_a_character_without_turns_can_be_removed_and_made_anew(library: Library
     library.open_turn("mira", "run-1", f"{1:064x}")
     with pytest.raises(InputError, match="has had a turn"):
         library.remove_character("mira")
+
+
+def test_facts_of_earlier_versions_can_be_read() -> None:
+    facts = CharacterFacts(sources="a" * 64, fingerprint=None)
+    before = json.loads(facts.to_bytes()) | {"first_scorecard": None}
+    assert CharacterFacts.from_bytes(json.dumps(before).encode(), where="the facts") == facts
+    assert "first_scorecard" not in facts.model_dump()
