@@ -74,7 +74,7 @@ class Rounds(ABC):
 
     def _review(self, round_: int, images: str, minimum: int) -> ClosedGate:
         turn, step = self.turn, f"{self.kind.step}-r{round_}"
-        request = turn.screen_request(step, images, strict=self.kind.strict)
+        request = turn.screen_request(step, images, strict=self.kind.strict, kept=self.kept)
         screened = self.runner.stage(SCREEN, request, f"screen {turn.name} {step}")
         session = ReviewSession(
             gate=f"{turn.name}-{step}",

@@ -145,15 +145,15 @@ class Turn:
 
     # screening and training
 
-    def screen_request(self, step: str, images: str, *, strict: bool) -> ScreenRequest:
-        """Candidates against the fingerprint and the pool."""
+    def screen_request(self, step: str, images: str, *, strict: bool, kept: Sequence[PoolEntry] = ()) -> ScreenRequest:
+        """Candidates against the fingerprint, the pool, and what earlier rounds kept for it."""
 
         def build() -> ScreenRequest:
             return ScreenRequest(
                 character=self.character.ref(),
                 images=images,
                 references=self.sources(),
-                pool=self.store.put_images([entry.image for entry in self.pool()]),
+                pool=self.store.put_images([entry.image for entry in (*self.pool(), *kept)]),
                 fingerprint=self.fingerprint(),
                 verifier=self.recipe.models.verifier,
                 reader=self.recipe.models.reader,

@@ -61,6 +61,8 @@ class Answers:
         self.store, self.cells, self.verdicts = store, list(cells), list(verdicts)
         self.summaries: list[FinishSummary] = []
         """What the finish of each round promised."""
+        self.known: list[int] = []
+        """How many pictures each screening compared its candidates with."""
 
     def stage(self, stage: Stage[Request, Result], request: Request, label: str) -> Result:
         return cast("Result", self._made(request))
@@ -69,7 +71,8 @@ class Answers:
         if isinstance(request, EnrichRequest):
             records = [_edit(request, cell) for cell in self.cells.pop(0)]
             return EnrichResult(images=self.store.put_images(records), count=len(records))
-        assert isinstance(request, ScreenRequest)
+        assert isinstance(request, ScreenRequest) and request.pool is not None
+        self.known.append(len(self.store.get_images(request.pool)))
         return ScreenResult(screenings=self.store.put_screenings([]), passed=0, unsure=0, failed=0)
 
     def gate(self, reviews: Reviews, session: ReviewSession) -> ClosedGate:
@@ -157,6 +160,12 @@ def test_the_finish_promises_what_the_approval_brings_in(turn: Turn) -> None:
     gate = Reviews(turn.store).gate("mira-t1-gate-a-r3")
     after = summarise(gate, turn.pool(), "leave_out")
     assert (after.training_pictures, after.pool_made) == (7, 6), "once they are in the pool they are not counted again"
+
+
+def test_a_later_round_is_screened_for_copies_of_what_earlier_ones_kept(turn: Turn) -> None:
+    answers = Answers(turn.store, [[3, 4]] * 3, ["redo", "redo", "approve"])
+    EnrichedRounds(turn, answers).run()
+    assert answers.known == [1, 3, 5]
 
 
 def test_cells_that_an_earlier_round_filled_are_not_called_empty(turn: Turn) -> None:

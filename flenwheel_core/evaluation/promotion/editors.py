@@ -39,9 +39,9 @@ def compare_editors(
     """The promotion rule: not worse on anything, and better on edits passed or on nearness to what corrections wanted.
 
     Held-out corrections are edits that the old editor failed, so any other editor looks nearer to them, by regression to the mean:
-    nearness counts only if no fewer edits are passed, be it by chance.
+    nearness counts only if no fewer edits are passed, not even by chance.
 
-    Without a gain that is believed the present editor stays. Edits that were made several times count once
+    Without a gain that is believed (`Margins.significance`) the present editor stays. Edits that were made several times count once
     in the tests, by their mean: what one edit's repeats have in common is not evidence about another.
     """
     pairs = list(zip(champion.edits, challenger.edits, strict=True))
