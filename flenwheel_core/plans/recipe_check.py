@@ -23,9 +23,16 @@ def recipe_problems(recipe: Recipe, settings: Settings) -> list[str]:
 
 
 def require_edit_choices(recipe: Recipe, settings: Settings) -> None:
-    """Raises RecipeError for choices under [enrich] that the editor does not read; it must be here. Nothing is loaded."""
+    """Raises RecipeError for choices under [enrich] that the editor does not read; it must be here. Nothing is loaded.
+
+    Says nothing of a model that no family knows: a stage of one's own may read it, and the stages refuse what they cannot open.
+    """
     folder = resolve_model(recipe.models.editor, ModelRole.EDITOR, settings)
-    problems = edit_problems(family_of(folder), recipe.enrich)
+    try:
+        family = family_of(folder)
+    except InputError:
+        return
+    problems = edit_problems(family, recipe.enrich)
     if problems:
         raise RecipeError(
             f"{recipe.models.editor} cannot edit so.", why="; ".join(problems), remedy="Mend the recipe's [enrich]."

@@ -8,7 +8,7 @@ import torch
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.engine.tensor_file import tensor_bytes
 from flenwheel_core.models.embedded import weights_folder
-from flenwheel_core.plans.recipe_check import recipe_notes, recipe_problems
+from flenwheel_core.plans.recipe_check import recipe_notes, recipe_problems, require_edit_choices
 from flenwheel_core.recipes.loading import list_recipes, load_recipe
 from flenwheel_core.recipes.model import EditorLora, Recipe
 
@@ -71,3 +71,9 @@ def test_more_references_than_the_editor_takes_are_named(settings: Settings) -> 
     known = load_recipe("nano")
     two = known.model_copy(update={"enrich": known.enrich.model_copy(update={"references": 2})})
     assert recipe_problems(two, settings) == ["enrich.references: 2 pictures an edit, and nano takes 1"]
+
+
+def test_what_an_editor_reads_is_not_asked_of_a_model_that_no_family_knows(settings: Settings, tmp_path: Path) -> None:
+    """A stage of one's own may read it; the stages refuse what they cannot open."""
+    (tmp_path / "model_index.json").write_text("{}")
+    require_edit_choices(recipe(editor=str(tmp_path)), settings)
