@@ -89,8 +89,16 @@ def require_kind(folder: Path, role: ModelRole) -> None:
 
 
 def require_learning_editor(reference: str, settings: "Settings") -> None:
-    """Raises InputError for an editor that no LoRA can be trained on; nothing is loaded."""
-    _family(resolve_model(reference, ModelRole.EDITOR, settings), "edit_trainer", f"used as {_USES['edit_trainer']}")
+    """Raises InputError for an editor that no LoRA can be trained on; nothing is loaded.
+
+    Says nothing of a model that no family knows: a stage of one's own may read it, and the stages refuse what they cannot open.
+    """
+    folder = resolve_model(reference, ModelRole.EDITOR, settings)
+    try:
+        family_of(folder)
+    except InputError:
+        return
+    _family(folder, "edit_trainer", f"used as {_USES['edit_trainer']}")
 
 
 def open_generator(

@@ -114,7 +114,7 @@ def test_a_source_of_any_format_is_brought_to_the_format_that_the_pipeline_prefe
         expected = asked(pipeline, job, (944, 1104), max_area=944 * 1104)
     image, calls = edited(kontext, job, tmp_path)
     compare(
-        calls, theirs, tolerance=2e-3
+        calls, theirs, tolerance=5e-3
     )  # the same pixels lie otherwise in memory, and the autoencoder sums in another order
     assert expected.size == (944, 1104) and image.size == (913, 1141)
     small = [one.resize((80, 100), Image.Resampling.BOX) for one in (image, expected)]
