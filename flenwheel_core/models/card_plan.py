@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from flenwheel_core.base.errors import ResourceError
+from flenwheel_core.base.errors import RecipeError, ResourceError
 
 UNPLANNED = "through diffusers' own modules; not planned ahead"
 
@@ -29,8 +29,10 @@ class StagePlan:
 
 
 def planned(stage: str, plan: Callable[[], tuple[str, float]]) -> StagePlan:
-    """The plan that `plan` gives as text and peak, or the reason why it does not fit."""
+    """The plan that `plan` gives as text and peak, or the reason why there is none: it does not fit, or the family has no such storage."""
     try:
         return StagePlan(stage, *plan())
     except ResourceError as error:
         return StagePlan(stage, f"does not fit: {error.what} {error.remedy}", None)
+    except RecipeError as error:
+        return StagePlan(stage, f"{error.what} {error.remedy}", None)

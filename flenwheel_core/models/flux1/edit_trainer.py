@@ -1,18 +1,17 @@
 """Training an editor's LoRA on FLUX.1 Kontext: encode, load, put the adapter on, train, write the file."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from flenwheel_core.adapters.lora_file import lora_bytes, ui_facts
 from flenwheel_core.base.errors import InputError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.engine.edit_job import EditLesson, EditTrained, EditTrainJob
 from flenwheel_core.engine.job import TrainHooks
-from flenwheel_core.engine.placed_pictures import PlacedPicture, picture_digest
 from flenwheel_core.engine.run_job import run_job
 from flenwheel_core.engine.tensor_cache import TensorCache
-from flenwheel_core.images.buckets import Placement, bucket_sides, place
+from flenwheel_core.images.buckets import bucket_sides, place
 from flenwheel_core.models.flux1.adapter import EDIT_UI_NAMES
 from flenwheel_core.models.flux1.edit_task import KontextLesson, KontextTask
 from flenwheel_core.models.flux1.editor import NO_PROMPT
@@ -21,12 +20,11 @@ from flenwheel_core.models.flux1.loading import FluxModel
 from flenwheel_core.models.flux1.memory import plan_training, stored_as
 from flenwheel_core.models.flux1.packing import PIXELS_PER_TOKEN
 from flenwheel_core.models.flux1.trainer import adapt, start_recorder
-from flenwheel_core.transformer.edit_task import Aim, shapes_of
+from flenwheel_core.transformer.edit_run import finished, lesson_pictures, recorded_shapes
+from flenwheel_core.transformer.edit_task import Aim
 from flenwheel_core.transformer.lesson_regions import region_weights, wrong_places
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from flenwheel_core.documents.storages import EditorStorage
 
 
@@ -53,7 +51,7 @@ def train_editor(
     hooks.loading("transformer")
     adapted = adapt(model, recipe, chosen, seed=job.seed, note=hooks.note)
     adapted.transformer.train()
-    shapes = len(shapes_of(lessons, recipe)) * (1 + (job.anchor > 0) + (job.distilled_guidance != 1.0))
+    shapes = recorded_shapes(lessons, recipe, job)
     task = KontextTask(
         adapted,
         recipe,
@@ -65,16 +63,7 @@ def train_editor(
         recorder=start_recorder(model, recipe, chosen, adapted, hooks.note, shapes=shapes),
     )
     outcome = run_job(task, job, hooks)
-    facts = ui_facts(
-        EDIT_UI_NAMES,
-        name=job.name,
-        base=model.reference,
-        rank=recipe.lora.rank,
-        steps=recipe.steps,
-        images=len(job.lessons),
-    )
-    facts |= {"flenwheel.request": job.run, "flenwheel.base": model.reference}
-    return EditTrained(lora_bytes(outcome.weights, adapted, facts), outcome.losses)
+    return finished(job, adapted, outcome, EDIT_UI_NAMES, model.reference)
 
 
 def encode_lessons(model: FluxModel, job: EditTrainJob, cache: TensorCache) -> list[KontextLesson]:
@@ -88,7 +77,7 @@ def encode_lessons(model: FluxModel, job: EditTrainJob, cache: TensorCache) -> l
         cache=cache,
         storage=model.encoder_format(job.recipe.text_encoder_format),
     )
-    placed = [_placed(lesson, _sides(job)) for lesson in job.lessons]
+    placed = [lesson_pictures(lesson, partial(place, sides=_sides(job))) for lesson in job.lessons]
     latents = iter(encode_pictures(model, [picture for pair in placed for picture in pair], cache=cache))
     lessons = []
     for lesson, (source, _) in zip(job.lessons, placed, strict=True):
@@ -119,18 +108,6 @@ def _sides(job: EditTrainJob) -> list[tuple[int, int]]:
 def _tokens(lesson: EditLesson, job: EditTrainJob) -> int:
     placement = place(lesson.load_source().size, _sides(job))
     return 2 * placement.width * placement.height // PIXELS_PER_TOKEN**2 + job.recipe.text_tokens
-
-
-def _placed(lesson: EditLesson, sides: Sequence[tuple[int, int]]) -> tuple[PlacedPicture, PlacedPicture]:
-    """Source and target in the source's bucket; a target of another size is cut to it."""
-    source, target = lesson.load_source(), lesson.load_target()
-    placement = place(source.size, sides)
-    other = placement if target.size == source.size else place(target.size, [(placement.width, placement.height)])
-    return _picture(source, placement, lesson.load_source), _picture(target, other, lesson.load_target)
-
-
-def _picture(image: "Image", placement: Placement, load: "Callable[[], Image]") -> PlacedPicture:
-    return PlacedPicture(picture_digest(image), placement, load)
 
 
 def open_trainer(

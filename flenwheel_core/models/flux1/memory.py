@@ -1,6 +1,6 @@
 """FLUX for the memory plan: its sizes, and what one of its blocks keeps."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -164,16 +164,8 @@ def card_plans(folder: Path, recipe: Recipe, use: str, card: CardRoom) -> list[S
         return plan.describe(), plan.predicted_gib
 
     drawing, training = ("enrich", "edit_train") if edits else ("generate, benchmark", "train")
-    learns = _planned(training, train) if can_be_fast(ranks, asked.lora) else StagePlan(training, UNPLANNED, None)
-    return [_planned(drawing, draw), learns] if edits else [learns, _planned(drawing, draw)]
-
-
-def _planned(stage: str, plan: Callable[[], tuple[str, float]]) -> StagePlan:
-    """As `planned`; also says which storage this family has not."""
-    try:
-        return planned(stage, plan)
-    except RecipeError as error:
-        return StagePlan(stage, f"{error.what} {error.remedy}", None)
+    learns = planned(training, train) if can_be_fast(ranks, asked.lora) else StagePlan(training, UNPLANNED, None)
+    return [planned(drawing, draw), learns] if edits else [learns, planned(drawing, draw)]
 
 
 def largest_of(pictures: Sequence[tuple[int, int]], adapter_weights: int) -> Largest:

@@ -3,11 +3,9 @@
 None of it was checked on a card yet; memory.py says how it is counted.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 from flenwheel_core.adapters.targets import lora_ranks
-from flenwheel_core.base.errors import RecipeError
 from flenwheel_core.memory.drawing import Largest
 from flenwheel_core.memory.encoding import choose_encoder, encoding_gib
 from flenwheel_core.models.card_plan import UNPLANNED, CardRoom, StagePlan, planned
@@ -61,16 +59,8 @@ def card_plans(folder: Path, recipe: Recipe, use: str, card: CardRoom) -> list[S
         return line, plan.predicted_gib
 
     drawing, training = ("enrich", "edit_train") if edits else ("generate, benchmark", "train")
-    learns = _planned(training, train) if can_be_fast(ranks, asked.lora) else StagePlan(training, UNPLANNED, None)
-    return [_planned(drawing, draw), learns] if edits else [learns, _planned(drawing, draw)]
-
-
-def _planned(stage: str, plan: Callable[[], tuple[str, float]]) -> StagePlan:
-    """As `planned`; also says which storage this family has not."""
-    try:
-        return planned(stage, plan)
-    except RecipeError as error:
-        return StagePlan(stage, f"{error.what} {error.remedy}", None)
+    learns = planned(training, train) if can_be_fast(ranks, asked.lora) else StagePlan(training, UNPLANNED, None)
+    return [planned(drawing, draw), learns] if edits else [learns, planned(drawing, draw)]
 
 
 def step_tokens(recipe: TrainingRecipe, pictures: int) -> int:

@@ -1,18 +1,16 @@
 """Training an editor's LoRA on FLUX.2 klein: encode, load, put the adapter on, train, write the file."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flenwheel_core.adapters.lora_file import lora_bytes, ui_facts
 from flenwheel_core.base.errors import InputError
 from flenwheel_core.base.settings import Settings
-from flenwheel_core.engine.edit_job import EditLesson, EditTrained, EditTrainJob
+from flenwheel_core.engine.edit_job import EditTrained, EditTrainJob
 from flenwheel_core.engine.job import TrainHooks
-from flenwheel_core.engine.placed_pictures import PlacedPicture, picture_digest
 from flenwheel_core.engine.run_job import run_job
 from flenwheel_core.engine.tensor_cache import TensorCache
-from flenwheel_core.images.buckets import Placement, place
 from flenwheel_core.models.flux2.adapter import adapt, start_recorder
 from flenwheel_core.models.flux2.artist import NO_PROMPT
 from flenwheel_core.models.flux2.encoding import encode_pictures, encode_prompts
@@ -22,12 +20,11 @@ from flenwheel_core.models.flux2.names import UI_NAMES
 from flenwheel_core.models.flux2.task import KleinEditTask, KleinLesson
 from flenwheel_core.models.flux2.trainer import DISTILLED
 from flenwheel_core.models.protocols import Working
-from flenwheel_core.transformer.edit_task import Aim, shapes_of
+from flenwheel_core.transformer.edit_run import finished, lesson_pictures, recorded_shapes
+from flenwheel_core.transformer.edit_task import Aim
 from flenwheel_core.transformer.lesson_regions import region_weights, wrong_places
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from flenwheel_core.documents.storages import EditorStorage
 
 
@@ -54,7 +51,7 @@ def train_editor(
     tokens = recipe.batch_size * max(lesson.tokens for lesson in lessons)
     adapted = adapt(model, recipe, tokens=tokens, seed=job.seed, working=working, storage=storage)
     adapted.transformer.train()
-    shapes = len(shapes_of(lessons, recipe)) * (1 + (job.anchor > 0) + (job.distilled_guidance != 1.0))
+    shapes = recorded_shapes(lessons, recipe, job)
     task = KleinEditTask(
         adapted,
         recipe,
@@ -65,16 +62,7 @@ def train_editor(
         recorder=start_recorder(model, recipe, adapted, working, shapes=shapes),
     )
     outcome = run_job(task, job, hooks)
-    facts = ui_facts(
-        UI_NAMES,
-        name=job.name,
-        base=model.reference,
-        rank=recipe.lora.rank,
-        steps=recipe.steps,
-        images=len(job.lessons),
-    )
-    facts |= {"flenwheel.request": job.run, "flenwheel.base": model.reference}
-    return EditTrained(lora_bytes(outcome.weights, adapted, facts), outcome.losses)
+    return finished(job, adapted, outcome, UI_NAMES, model.reference)
 
 
 def encode_lessons(model: Flux2Model, job: EditTrainJob, cache: TensorCache) -> list[KleinLesson]:
@@ -89,7 +77,7 @@ def encode_lessons(model: Flux2Model, job: EditTrainJob, cache: TensorCache) -> 
         cache=cache,
         storage=model.encoder_format(job.recipe.text_encoder_format),
     )
-    placed = [_placed(lesson, area) for lesson in job.lessons]
+    placed = [lesson_pictures(lesson, partial(source_placement, area=area)) for lesson in job.lessons]
     latents = iter(encode_pictures(model, [picture for pair in placed for picture in pair], cache=cache))
     lessons = []
     for lesson, (source, _) in zip(job.lessons, placed, strict=True):
@@ -107,18 +95,6 @@ def encode_lessons(model: Flux2Model, job: EditTrainJob, cache: TensorCache) -> 
             )
         )
     return lessons
-
-
-def _placed(lesson: EditLesson, area: int) -> tuple[PlacedPicture, PlacedPicture]:
-    """Source and target at the size that the editor would draw; a target of another size is cut to it."""
-    source, target = lesson.load_source(), lesson.load_target()
-    placement = source_placement(source.size, area)
-    other = placement if target.size == source.size else place(target.size, [(placement.width, placement.height)])
-    return _picture(source, placement, lesson.load_source), _picture(target, other, lesson.load_target)
-
-
-def _picture(image: "Image", placement: Placement, load: "Callable[[], Image]") -> PlacedPicture:
-    return PlacedPicture(picture_digest(image), placement, load)
 
 
 def open_trainer(

@@ -17,7 +17,8 @@ from flenwheel_core.models.qwen_image.encoding import Instruction, Picture, enco
 from flenwheel_core.models.qwen_image.fast import FastQwen
 from flenwheel_core.models.qwen_image.loading import QwenEditModel, find_model
 from flenwheel_core.models.qwen_image.task import EditExample, EditTask
-from flenwheel_core.transformer.edit_task import Aim, shapes_of
+from flenwheel_core.transformer.edit_run import recorded_shapes
+from flenwheel_core.transformer.edit_task import Aim
 from flenwheel_core.transformer.lesson_regions import region_weights, wrong_places
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def train_editor(model: QwenEditModel, job: EditTrainJob, hooks: TrainHooks, cac
     recorder = None
     fast = adapted.transformer if isinstance(adapted.transformer, FastQwen) else None
     if fast is not None and model.device.type == "cuda" and records(job.recipe, compiled=fast.plan.compile):
-        shapes = len(shapes_of(examples, job.recipe)) * (1 + (job.anchor > 0) + (job.distilled_guidance != 1.0))
+        shapes = recorded_shapes(examples, job.recipe, job)
         recorder = Recorder(list(adapted.parameters.values()), hooks.note, shapes=shapes)
     task = EditTask(
         adapted.transformer,
