@@ -12,7 +12,8 @@ TIGHTER = 0.95
 
 
 def plan_at_level(plans: Iterable[Plan], need_gib: Callable[[Plan], float], level: int) -> Plan | None:
-    """`plans` stand best first, and all of them fit. Level 0 takes the first, each level the next that needs at most 95 % of it.
+    """`plans` stand best first, and all of them fit. Level 0 takes the first, and each further level
+    the next one that needs at most 95 % of the one before.
 
     None if there is no plan at all. Raises NoTighterPlanError where there is none for this level.
     """

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -57,8 +57,9 @@ class ModelFolder:
             threading.Thread(target=self._hash, args=parts, name="hashing", daemon=True).start()
 
     def _hash(self, *parts: str) -> None:
-        for part in parts:
-            self.revision(part)
+        with suppress(OSError):  # who needs the digest says what is wrong
+            for part in parts:
+                self.revision(part)
 
     def encoder_format(self, wanted: TextFormat = "bf16", *, memory_level: int = 0) -> TextFormat:
         """How the text encoders are read on this card: as wanted, but in NF4 where bfloat16 does not fit, or memory ran out before."""

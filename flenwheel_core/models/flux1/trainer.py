@@ -48,8 +48,9 @@ def _train(model: FluxModel, job: TrainJob, hooks: TrainHooks, cache: TensorCach
     chosen = plan_training(model, recipe, tighter=job.memory_level)
     if chosen is not None:
         hooks.note(f"memory plan: {chosen.text}")
-    model.hash_ahead("transformer")
     class_texts, texts = texts_of(job, team, "")
+    if class_texts:
+        model.hash_ahead("transformer")  # names the prior's pictures
     hooks.loading("text encoders")
     storage = model.encoder_format(recipe.text_encoder_format)
     captions = encode_captions(model, texts, tokens=recipe.text_tokens, cache=cache, storage=storage)

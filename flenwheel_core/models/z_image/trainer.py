@@ -45,8 +45,9 @@ def train_lora(model: ZImageModel, job: TrainJob, hooks: TrainHooks, cache: Tens
 
 def _train(model: ZImageModel, job: TrainJob, hooks: TrainHooks, cache: TensorCache, team: Team) -> Trained:
     recipe = job.recipe
-    model.hash_ahead("transformer")
     class_texts, texts = texts_of(job, team, NO_PROMPT)
+    if class_texts:
+        model.hash_ahead("transformer")  # names the prior's pictures
     hooks.loading("text encoder")
     storage = model.encoder_format(recipe.text_encoder_format)
     captions = encode_prompts(model, texts, tokens=recipe.text_tokens, cache=cache, storage=storage)

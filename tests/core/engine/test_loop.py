@@ -1,7 +1,7 @@
 """The loop with the smallest task there is: what holds here holds for every family."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -56,7 +56,13 @@ def recipe(**changes: object) -> TrainingRecipe:
     return TrainingRecipe.model_validate(plain | changes)
 
 
-def go(folder: Path, task: Line, chosen: TrainingRecipe, stop_after: int | None = None) -> LoopOutcome:
+def go(
+    folder: Path,
+    task: Line,
+    chosen: TrainingRecipe,
+    stop_after: int | None = None,
+    on_step: Callable[[int, float], None] = lambda done, loss: None,
+) -> LoopOutcome:
     calls = iter(range(10_000))
     return run_loop(
         task,
@@ -65,7 +71,7 @@ def go(folder: Path, task: Line, chosen: TrainingRecipe, stop_after: int | None 
         loss_file=folder / "loss.jsonl",
         trackers=[],
         should_stop=lambda: stop_after is not None and next(calls) >= stop_after,
-        on_step=lambda done, loss: None,
+        on_step=on_step,
     )
 
 
@@ -96,6 +102,16 @@ def test_being_told_to_stop_saves_that_very_step(tmp_path: Path) -> None:
     resumed = go(tmp_path / "stopped", second, recipe())
     assert min(second.passes) == 14  # two passes a step: nothing is done twice
     assert content(resumed) == content(whole) and resumed.losses == whole.losses
+
+
+def test_the_first_step_is_told_at_the_start_and_after_a_stop(tmp_path: Path) -> None:
+    told: list[int] = []
+    with pytest.raises(InterruptedStageError):
+        go(tmp_path, Line(), recipe(), stop_after=6, on_step=lambda done, loss: told.append(done))
+    assert told == [1, 4]
+    told.clear()
+    go(tmp_path, Line(), recipe(), on_step=lambda done, loss: told.append(done))
+    assert told == [7, 8, 12, 16, 20, 23]
 
 
 def test_figures_of_samples_stay_in_the_curve_through_a_death(tmp_path: Path) -> None:

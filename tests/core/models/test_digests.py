@@ -133,3 +133,30 @@ def test_an_empty_tensor_file_is_a_model_file(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "model.safetensors").write_bytes(tensor_bytes({}))
     assert len(folder_digest(tmp_path)) == 64
+
+
+def test_two_that_ask_at_once_read_a_file_once(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training hashes ahead in a thread of its own, and asks for the digest before that has ended."""
+    read: list[Path] = []
+    both = threading.Event()
+
+    def counted(path: Path, memory: Path | None, meter: object) -> str:
+        read.append(path)
+        if read.count(path) > 1:
+            both.set()
+        if path.suffix == ".safetensors":
+            both.wait(0.5)  # long enough for the other one to begin reading, if nothing keeps it from that
+        return real(path, memory, meter)  # type: ignore[arg-type]
+
+    real = digests._read
+    monkeypatch.setattr(digests, "_read", counted)
+    found: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(folder_digest(model, tmp_path / "digests"))) for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    large = [path for path in read if path.suffix == ".safetensors"]
+    assert len(large) == 1 and len(set(found)) == 1 and len(found) == 2
