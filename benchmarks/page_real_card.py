@@ -12,8 +12,9 @@ REAL_CARD = Page(
         Table(
             "What does each stage take?",
             "Another process holds the rest of the card. Twelve sources in seven formats; random weights of FLUX.1-dev's and "
-            "Qwen-Image-Edit-2509's size, the few-step LoRA worn, eight steps an edit. Everything was compiled for the first time, "
-            "except in the run that was killed after its first steps and begun again.",
+            "Qwen-Image-Edit-2509's size, the few-step LoRA worn, eight steps an edit. Blocks were compiled for the first time, "
+            "except in the run that was killed after its first steps and begun again, and in part for generate, which followed a training "
+            "and was measured before blocks were compiled for all formats at once. One run a row.",
             "dress_rehearsal",
             {
                 "storage": "weights",
