@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -17,6 +17,7 @@ from benchmarks.result_file import Row, write_result
 from benchmarks.speed.flux_kernels import seconds
 from flenwheel_core.kernels.add import add_product
 from flenwheel_core.kernels.attention import attention
+from flenwheel_core.kernels.frozen_weights import Nf4Weight, dequantise, store
 from flenwheel_core.kernels.gelu import gelu_and_quantised
 from flenwheel_core.kernels.heads import Stream, joint_heads
 from flenwheel_core.kernels.kernel import sample
@@ -24,6 +25,7 @@ from flenwheel_core.kernels.modulated import modulated, modulated_and_quantised
 from flenwheel_core.kernels.quantise import quantise, quantise_rows
 from flenwheel_core.kernels.table import KERNELS, kernel_line
 from flenwheel_core.kernels.transpose import transpose, transposed_codes
+from flenwheel_core.kernels.unpack import unpack_rows
 from flenwheel_core.kernels.vector import plain_times_vector, times_vector
 
 Made = torch.Tensor | tuple[torch.Tensor, ...]
@@ -68,6 +70,7 @@ def cases(device: torch.device, sizes: Sizes) -> list[Case]:
     c, tokens = sizes.channels, sizes.tokens
     x, wide = random(tokens, c), random(tokens, 5 * c)
     codes, _ = quantise_rows(random(c, 5 * c))
+    packed = cast(Nf4Weight, store(random(c, 5 * c), random(c), "nf4"))
     y, left, right = random(tokens, 7 * c), random(tokens, 4 * sizes.rank), random(4 * sizes.rank, 7 * c) / 64
     modulation, modulation_scales = quantise_rows(random(6 * c, c))
     shift, scale, picture = random(1, 1, c), random(1, 1, c), random(1, sizes.picture, c)
@@ -85,6 +88,7 @@ def cases(device: torch.device, sizes: Sizes) -> list[Case]:
         Case("quantise_narrow", "quantise", quantise, lambda x, _: quantise_rows(x), (x, None)),
         Case("quantise_wide", "quantise", quantise, lambda x, _: quantise_rows(x), (wide, None)),
         Case("transpose", "transpose", transpose, transposed_codes, (codes,)),
+        Case("unpack", "unpack", lambda: unpack_rows(packed), lambda: dequantise(packed, torch.bfloat16), ()),
         Case("add", "add", add_product, lambda y, left, right: y.addmm_(left, right), (y, left, right)),
         Case(
             "vector", "vector", times_vector, plain_times_vector,

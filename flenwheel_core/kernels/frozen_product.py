@@ -16,6 +16,7 @@ from flenwheel_core.kernels.add import add_product
 from flenwheel_core.kernels.frozen_weights import Nf4Weight, dequantise, scaled_product
 from flenwheel_core.kernels.quantise import quantise
 from flenwheel_core.kernels.transpose import transpose
+from flenwheel_core.kernels.unpack import unpack_rows, unpacks_on_card
 
 
 @torch.library.custom_op("flenwheel::fp8_product", mutates_args=())
@@ -73,9 +74,14 @@ def nf4_product(
     left: torch.Tensor | None,
     right: torch.Tensor | None,
 ) -> torch.Tensor:
-    """x W^T + bias + left @ right for an NF4 weight (`shape` as in Nf4Weight)."""
-    weight = dequantise(Nf4Weight(packed, absmax, shape, bias), x.dtype)
-    y = torch.nn.functional.linear(x, weight, bias)
+    """x W^T + bias + left @ right for an NF4 weight (`shape` as in Nf4Weight); in fp8 on a card that multiplies it."""
+    weight = Nf4Weight(packed, absmax, shape, bias)
+    if unpacks_on_card(weight):
+        x_codes, x_scale = quantise(x, None)
+        codes, scale = unpack_rows(weight)
+        y = scaled_product(x_codes, x_scale, codes, scale, bias).to(x.dtype)
+    else:
+        y = torch.nn.functional.linear(x, dequantise(weight, x.dtype), bias)
     return y if left is None or right is None else add_product(y, left, right)
 
 
@@ -95,7 +101,10 @@ def nf4_product_backward(
     right: torch.Tensor | None,
 ) -> torch.Tensor:
     """dy W + left @ right for an NF4 weight."""
-    dx = dy @ dequantise(Nf4Weight(packed, absmax, shape, bias), dy.dtype)
+    weight = Nf4Weight(packed, absmax, shape, bias)
+    if unpacks_on_card(weight):
+        return fp8_product_backward(dy, *unpack_rows(weight), None, left, right)
+    dx = dy @ dequantise(weight, dy.dtype)
     return dx if left is None or right is None else add_product(dx, left, right)
 
 

@@ -87,4 +87,6 @@ def _check(device: torch.device) -> bool:
     return True
 
 
-GELU = Kernel("gelu", "GELU and fp8 in one", _check, ops=("flenwheel::gelu_rows",), fp8_only=True)
+GELU = Kernel(
+    "gelu", "GELU and fp8 in one", _check, ops=("flenwheel::gelu_rows",), weights=("fp8",), multiplies_fp8=True
+)

@@ -18,6 +18,7 @@ from flenwheel_core.base.settings import Settings
 
 _LOG = logging.getLogger(__name__)
 NO_CARD = "needs an NVIDIA card"
+NO_FP8 = "needs a card that multiplies fp8 (RTX 40 series and later)"
 TURNED_OFF = "turned off by FLENWHEEL_KERNELS_OFF"
 WRONG = "computes other values than PyTorch"
 _LONGEST = 160
@@ -33,7 +34,7 @@ class State:
     @property
     def failed(self) -> bool:
         """True if it should work here and does not."""
-        return not self.works and self.reason not in (NO_CARD, TURNED_OFF)
+        return not self.works and self.reason not in (NO_CARD, NO_FP8, TURNED_OFF)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +49,10 @@ class Kernel:
     """True if it gives on this device what PyTorch's own operations give; it may raise anything."""
     ops: tuple[str, ...] = ()
     """The custom operators that take it."""
-    fp8_only: bool = False
-    """Used with fp8 weights only."""
+    weights: tuple[str, ...] = ()
+    """The storages of weights that it is used with; none named: all."""
+    multiplies_fp8: bool = False
+    """Used on cards only that multiply fp8."""
 
     def works(self, device: torch.device) -> bool:
         """True if it is used on this device. Raises RecipeError for settings that cannot be read."""
@@ -60,6 +63,11 @@ class Kernel:
         return _try(self, device)
 
 
+def multiplies_fp8(device: torch.device) -> bool:
+    """True on Ada and later."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 9)
+
+
 @lru_cache(maxsize=256)
 def _try(kernel: Kernel, device: torch.device) -> State:
     if device.type != "cuda":
@@ -68,6 +76,8 @@ def _try(kernel: Kernel, device: torch.device) -> State:
     if kernel.name in off or ALL in off:
         return State(False, TURNED_OFF)
     try:
+        if kernel.multiplies_fp8 and not multiplies_fp8(device):
+            return State(False, NO_FP8)
         with torch.no_grad():
             right = kernel.check(device)
         if right:

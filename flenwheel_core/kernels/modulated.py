@@ -71,5 +71,10 @@ def _check(device: torch.device) -> bool:
 
 
 MODULATED = Kernel(
-    "modulated", "norm, modulation and fp8 in one", _check, ops=("flenwheel::modulated_rows",), fp8_only=True
+    "modulated",
+    "norm, modulation and fp8 in one",
+    _check,
+    ops=("flenwheel::modulated_rows",),
+    weights=("fp8",),
+    multiplies_fp8=True,
 )

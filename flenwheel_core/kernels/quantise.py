@@ -44,4 +44,6 @@ def _check(device: torch.device) -> bool:
     return True
 
 
-QUANTISE = Kernel("quantise", "rows to fp8", _check, ops=("flenwheel::quantise",), fp8_only=True)
+QUANTISE = Kernel(
+    "quantise", "rows to fp8", _check, ops=("flenwheel::quantise",), weights=("fp8", "nf4"), multiplies_fp8=True
+)

@@ -1,19 +1,23 @@
 """All kernels: the one list that the log, `flenwheel doctor`, the tests and the speed check go by."""
 
+from collections.abc import Collection
+
 import torch
 
 from flenwheel_core.kernels.add import ADD
 from flenwheel_core.kernels.attention import ATTENTION
+from flenwheel_core.kernels.frozen_weights import Storage
 from flenwheel_core.kernels.gelu import GELU
 from flenwheel_core.kernels.heads import HEADS
 from flenwheel_core.kernels.kernel import NO_CARD, Kernel
 from flenwheel_core.kernels.modulated import MODULATED
 from flenwheel_core.kernels.quantise import QUANTISE
 from flenwheel_core.kernels.transpose import TRANSPOSE
+from flenwheel_core.kernels.unpack import UNPACK
 from flenwheel_core.kernels.vector import VECTOR
 
 KERNELS: dict[str, Kernel] = {
-    kernel.name: kernel for kernel in (QUANTISE, TRANSPOSE, ADD, VECTOR, HEADS, MODULATED, GELU, ATTENTION)
+    kernel.name: kernel for kernel in (QUANTISE, TRANSPOSE, UNPACK, ADD, VECTOR, HEADS, MODULATED, GELU, ATTENTION)
 }
 
 
@@ -22,12 +26,17 @@ def kernel_works(name: str, device: torch.device) -> bool:
     return KERNELS[name].works(device)
 
 
-def kernel_line(device: torch.device, *, fp8: bool = True, cudnn: bool = True) -> str:
+def kernel_line(device: torch.device, *, weights: Collection[Storage] | None = None, cudnn: bool = True) -> str:
     """A line for the log: which kernels run on this device, which do not, and why.
 
-    Without `fp8` weights only those are named, and tried, that other weights use too; without `cudnn` attention was not asked for.
+    With `weights` only those are named, and tried, that weights in these storages use; without `cudnn` attention was not asked for.
     """
-    wanted = [kernel for kernel in KERNELS.values() if (fp8 or not kernel.fp8_only) and (cudnn or kernel != ATTENTION)]
+    wanted = [
+        kernel
+        for kernel in KERNELS.values()
+        if (weights is None or not kernel.weights or not {*weights}.isdisjoint(kernel.weights))
+        and (cudnn or kernel != ATTENTION)
+    ]
     states = {kernel.name: kernel.state(device) for kernel in wanted}
     if all(state.reason == NO_CARD for state in states.values()):
         return f"kernels: none, PyTorch computes everything ({NO_CARD})"

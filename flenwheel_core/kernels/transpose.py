@@ -28,5 +28,10 @@ def _check(device: torch.device) -> bool:
 
 
 TRANSPOSE = Kernel(
-    "transpose", "fp8 weights transposed", _check, ops=("flenwheel::fp8_product_backward",), fp8_only=True
+    "transpose",
+    "fp8 weights transposed",
+    _check,
+    ops=("flenwheel::fp8_product_backward",),
+    weights=("fp8", "nf4"),
+    multiplies_fp8=True,
 )

@@ -38,4 +38,11 @@ def _check(device: torch.device) -> bool:
     return near(times_vector_on_card(vectors, codes, scale, bias), expected)
 
 
-VECTOR = Kernel("vector", "an fp8 weight times a few vectors", _check, ops=("flenwheel::times_vector",), fp8_only=True)
+VECTOR = Kernel(
+    "vector",
+    "an fp8 weight times a few vectors",
+    _check,
+    ops=("flenwheel::times_vector",),
+    weights=("fp8",),
+    multiplies_fp8=True,
+)

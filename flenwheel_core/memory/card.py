@@ -68,9 +68,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def multiplies_fp8(device: "torch.device") -> bool:
     """True on Ada and later."""
-    import torch
+    from flenwheel_core.kernels import kernel
 
-    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 9)
+    return kernel.multiplies_fp8(device)
 
 
 def free_memory() -> None:

@@ -33,7 +33,7 @@ class FastPlan:
 
     def kernel_line(self, device: torch.device) -> str:
         """A line for the log: which kernels run on this device with this plan, which do not, and why."""
-        return kernel_line(device, fp8="fp8" in (self.storage, self.modulation), cudnn=self.cudnn)
+        return kernel_line(device, weights=(self.storage, self.modulation), cudnn=self.cudnn)
 
 
 @dataclass(frozen=True)

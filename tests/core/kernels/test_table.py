@@ -62,9 +62,12 @@ def on_a_card(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]
 @pytest.mark.usefixtures("on_a_card")
 def test_the_line_names_what_runs_and_what_does_not_and_why() -> None:
     assert kernel_line(CARD) == (
-        "kernels: quantise, transpose, add, vector, heads, gelu, attention; modulated off (does not compile: x)"
+        "kernels: quantise, transpose, unpack, add, vector, heads, gelu, attention; modulated off (does not compile: x)"
     )
-    assert kernel_line(CARD, fp8=False, cudnn=False) == "kernels: add, heads"
+    assert kernel_line(CARD, weights=("dense",), cudnn=False) == "kernels: add, heads"
+    assert (
+        kernel_line(CARD, weights=("nf4", "dense"), cudnn=False) == "kernels: quantise, transpose, unpack, add, heads"
+    )
 
 
 def test_shape_functions_say_what_the_operators_give() -> None:

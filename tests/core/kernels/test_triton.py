@@ -66,6 +66,20 @@ def transpose() -> None:
     assert torch.equal(transpose_on_card(codes).view(torch.uint8), codes.view(torch.uint8).t())
 
 
+def unpack() -> None:
+    from flenwheel_core.kernels.frozen_weights import Nf4Weight, store
+    from flenwheel_core.kernels.triton.unpack import unpack_rows_on_card
+    from flenwheel_core.kernels.unpack import plain_unpack_rows
+
+    for inputs in (192, 2560):
+        weight = store(random(32, inputs), random(32), "nf4")
+        assert isinstance(weight, Nf4Weight)
+        codes, scale = unpack_rows_on_card(weight)
+        expected, expected_scale = plain_unpack_rows(weight)
+        torch.testing.assert_close(scale, expected_scale)
+        assert (codes.view(torch.uint8) == expected.view(torch.uint8)).float().mean() > 0.9
+
+
 def add() -> None:
     from flenwheel_core.kernels.triton.add import add_product_on_card
 
@@ -146,6 +160,6 @@ def gelu() -> None:
 if __name__ == "__main__":
     torch.manual_seed(0)
     torch.cuda.device = lambda device: contextlib.nullcontext()  # type: ignore[assignment,misc]
-    for check in (quantise, transpose, add, vector, heads, modulated, gelu):
+    for check in (quantise, transpose, unpack, add, vector, heads, modulated, gelu):
         check()
         sys.stdout.write(check.__name__ + "\n")

@@ -1,0 +1,63 @@
+"""NF4 codes to e4m3 codes: a pass over the packed bytes, and one over the blocks' magnitudes to find each row's largest."""
+
+from functools import lru_cache
+
+import torch
+import triton
+import triton.language as tl
+
+from flenwheel_core.kernels.frozen_weights import NF4_BLOCK, Nf4Weight
+from flenwheel_core.kernels.triton.rows import row_scale, store_codes
+
+_CHUNK = 2048
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _unpack_rows(  # type: ignore[no-untyped-def]
+    packed,
+    absmax,
+    levels,
+    codes,
+    scales,
+    width: tl.constexpr,
+    nf4_block: tl.constexpr,
+    block: tl.constexpr,
+    magnitudes: tl.constexpr,
+):
+    row = tl.program_id(0).to(tl.int64)
+    parts: tl.constexpr = width // nf4_block
+    part = tl.arange(0, magnitudes)
+    largest = tl.load(absmax + row * parts + part, mask=part < parts, other=0.0).to(tl.float32)
+    scale = row_scale(tl.max(largest, 0))
+    tl.store(scales + row, scale)
+    for start in range(0, width, block):
+        offsets = start + tl.arange(0, block)
+        inside = offsets < width
+        pair = tl.load(packed + (row * width + offsets) // 2, mask=inside, other=0).to(tl.int32)
+        level = tl.load(levels + tl.where(offsets % 2 == 0, pair >> 4, pair & 15))
+        magnitude = tl.load(absmax + row * parts + offsets // nf4_block, mask=inside, other=0.0).to(tl.float32)
+        store_codes(codes, row, width, offsets, level * magnitude, scale, inside)
+
+
+@lru_cache(maxsize=8)
+def _levels(device: torch.device) -> torch.Tensor:
+    """The 16 numbers of NF4, as bitsandbytes names them."""
+    import bitsandbytes.functional as bnb
+
+    table: torch.Tensor = bnb.get_4bit_type("nf4", device=str(device))
+    return table.float().contiguous()
+
+
+def unpack_rows_on_card(weight: Nf4Weight) -> tuple[torch.Tensor, torch.Tensor]:
+    """e4m3 codes (outputs, inputs) and float32 scales (outputs, 1); inputs are a multiple of a block of NF4."""
+    rows, width = weight.shape.shape[0], weight.shape.shape[2]
+    device = weight.packed.device
+    codes = torch.empty(rows, width, device=device, dtype=torch.float8_e4m3fn)
+    scales = torch.empty(rows, 1, device=device, dtype=torch.float32)
+    magnitudes = triton.next_power_of_2(width // NF4_BLOCK)
+    levels = _levels(device)
+    with torch.cuda.device(device):
+        _unpack_rows[(rows,)](
+            weight.packed, weight.absmax, levels, codes, scales, width, NF4_BLOCK, _CHUNK, magnitudes, num_warps=8
+        )
+    return codes, scales
