@@ -330,18 +330,19 @@ def main() -> None:
     parser.add_argument("--size", default="full", choices=sorted(CONFIGS))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--seconds", type=float, default=3600, help="start no further case after so long")
+    parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
     arguments = parser.parse_args()
     device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
     arguments.out.mkdir(parents=True, exist_ok=True)
     bench = Bench(arguments.size, device, arguments.out, arguments.seconds, compile=device.type == "cuda")
     bench.cudnn = cudnn_attention_works(device, 128)
     bench.say(kernel_line(device))
-    for name, case in CASES.items():
+    for name in arguments.cases:
         if bench.seconds() > arguments.seconds:
             bench.say(f"{name}: no time left")
             continue
         try:
-            case(bench)
+            CASES[name](bench)
         except Exception:
             traceback.print_exc()
             bench.keep(f"failed_{name}", {"error": traceback.format_exc().strip().splitlines()[-1][:300]})
