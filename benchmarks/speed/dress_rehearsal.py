@@ -2,8 +2,12 @@
 
 python -m benchmarks.speed.dress_rehearsal --work /dev/shm/rehearsal --card 24 --stages ingest enrich train generate --kill
 
-Model folders with random weights are made once (about 90 GB). A process of its own holds the rest of the card. With --kill each stage is
-killed once and must go on from what it finished. A run is a part: the result file keeps the rows of other parts.
+Model folders with random weights are made once, those that the recipe names (about 90 GB). With `--limit ballast` a process of its own
+holds the rest of the card. With `--limit process` each stage's process is refused what a card of that size would refuse it, and several
+rehearsals share a large card: each with a `--name` of its own, and with `--beside` saying how many others run. `--limit none` takes the
+card as it is, or, with `--recipe nano`, a processor.
+With --kill each stage is killed once and must go on from what it finished. A run is a part: the result file keeps the rows of other
+parts, and the workspace keeps what stages made.
 """
 
 import argparse
@@ -23,10 +27,10 @@ from pathlib import Path
 from typing import cast
 
 from benchmarks.result_file import Row, write_part
-from benchmarks.speed import rehearsal_folders as folders
 from benchmarks.speed import rehearsal_requests as ask
-from benchmarks.speed.rehearsal_klein import klein_folder
-from benchmarks.speed.rehearsal_kontext import kontext_folder
+from benchmarks.speed.card_limit import LimitLog, limited_card
+from benchmarks.speed.card_use import CardWatch
+from benchmarks.speed.rehearsal_models import Places, case_ending, make_folders
 from benchmarks.speed.rehearsal_requests import Rehearsal
 from flenwheel_core.base.errors import FlenwheelError
 from flenwheel_core.base.progress import ProgressEvent
@@ -34,17 +38,19 @@ from flenwheel_core.base.settings import Settings
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.requests.base import StageRequest, StageResult
 from flenwheel_core.requests.edit_train import EditTrainResult
+from flenwheel_core.requests.enrich import EnrichResult
 from flenwheel_core.requests.ingest import IngestResult
 from flenwheel_core.requests.train import TrainResult
 from flenwheel_core.runner.launch import run_in_child
-from flenwheel_core.runner.stage import find_stage
-from flenwheel_core.runner.stage_runs import stage_runs
+from flenwheel_core.runner.stage import INGEST, find_stage
+from flenwheel_core.runner.stage_runs import StageRun, stage_runs
 from flenwheel_core.store import Store
 
 STAGES = (
     "ingest",
     "enrich",
     "enrich_40",
+    "screen",
     "train",
     "train_no_prior",
     "generate",
@@ -52,6 +58,8 @@ STAGES = (
     "edit_train",
     "edit_compare",
 )
+_KILLED_WHILE_LOADING = {"ingest": "captioner", "screen": "verifier"}
+"""Stages whose items pass too fast to be caught: they are killed when they say that they load this."""
 _PLAN = re.compile(r"([\d.]+) (?:GiB )?of ([\d.]+) GiB")
 
 
@@ -79,112 +87,137 @@ class Seen:
         return statistics.median(gaps) if gaps else None
 
 
-def main() -> None:
+@dataclass(frozen=True)
+class Limit:
+    """How the card is kept small."""
+
+    log: LimitLog | None = None
+    """What processes under a limit of their own counted."""
+    others: tuple[int, ...] = ()
+    """Processes that hold memory of the card and belong to no stage."""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Rehearses the stages that the command line names."""
+    arguments = _parsed(argv)
+    began = time.monotonic()
+    recipe = load_recipe(arguments.recipe)
+    places = Places(arguments.work, arguments.disk or arguments.work)
+    models = make_folders(recipe, arguments.stages, places, edit_2511=arguments.edit_2511)
+    print(f"folders ready after {time.monotonic() - began:.0f} s", flush=True)
+    if arguments.folders_only:
+        return
+    ending = case_ending(recipe, edit_2511=arguments.edit_2511)
+    settings = _settings(arguments, f"{arguments.card:g}{ending}")
+    rehearsal = Rehearsal.begin(Store(settings.store_url), recipe, models, settings.root)
+    rows: list[Row] = []
+    with _limited(arguments) as limit:
+        for name in arguments.stages:
+            if time.monotonic() - began > arguments.seconds:
+                print(f"no time left for {name}", flush=True)
+                continue
+            row = _row(name, ending, arguments, rehearsal, settings, limit)
+            if row is not None:
+                rows.append(row)
+                print(json.dumps(row), flush=True)
+                write_part(arguments.name, rows, folder=arguments.out)
+
+
+def _parsed(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--work", type=Path, required=True, help="folder of weights and workspace, 100 GB")
-    parser.add_argument("--disk", type=Path, help="another folder for the editor, if --work has no room for both")
+    parser.add_argument("--disk", type=Path, help="another folder for editors that --work has no room for")
     parser.add_argument("--workspace", type=Path, help="another folder for what the stages keep, 40 GB")
-    parser.add_argument("--card", type=float, default=24.0, help="GiB of the card that stay free")
-    parser.add_argument("--recipe", default="flux_character_24gb")
+    parser.add_argument("--card", type=float, default=24.0, help="GiB of the card that a stage may take")
+    parser.add_argument("--limit", choices=("ballast", "process", "none"), default="ballast", help="what enforces it")
+    parser.add_argument("--beside", type=int, default=0, help="rehearsals that run at the same time on this machine")
+    parser.add_argument("--recipe", default="flux_character_24gb", help="its models decide which folders are made")
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
+    parser.add_argument("--folders-only", action="store_true", help="make the folders of these stages, run none")
     parser.add_argument("--edit-2511", action="store_true", help="the editor with zero_cond_t")
-    parser.add_argument(
-        "--klein", action="store_true", help="FLUX.2 klein base 4B as base and editor; with --recipe klein_character"
-    )
-    parser.add_argument("--kontext", action="store_true", help="FLUX.1 Kontext as editor; with --recipe kontext_edit")
     parser.add_argument("--kill", action="store_true", help="kill each stage once")
     parser.add_argument("--edits", type=int, default=12)
     parser.add_argument("--steps", type=int, default=140)
     parser.add_argument("--pictures", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=560, help="no stage is begun after so long")
-    parser.add_argument("--name", default="dress_rehearsal")
+    parser.add_argument("--name", default="dress_rehearsal", help="of the result file; no two runs at once share one")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
-    arguments = parser.parse_args()
-    began = time.monotonic()
-    with _workspace(arguments) as (rehearsal, settings):
-        print(f"folders ready after {time.monotonic() - began:.0f} s", flush=True)
-        rows: list[Row] = []
-        with ballast(arguments.card):
-            for name in arguments.stages:
-                if time.monotonic() - began > arguments.seconds:
-                    print(f"no time left for {name}", flush=True)
-                    continue
-                rows.append(_row(name, arguments, rehearsal, settings))
-                print(json.dumps(rows[-1]), flush=True)
-                write_part(arguments.name, rows, folder=arguments.out)
+    return parser.parse_args(argv)
 
 
-@contextmanager
-def _workspace(arguments: argparse.Namespace) -> Iterator[tuple[Rehearsal, Settings]]:
-    work: Path = arguments.work
-    disk: Path = arguments.disk or work
-    wanted = set(arguments.stages)
-    base = work / ("flux2-klein-base-4b" if arguments.klein else "flux1-dev")
-    if arguments.klein:
-        klein_folder(base)
-    elif arguments.kontext or wanted & {"train", "train_no_prior", "generate", "benchmark"}:
-        folders.flux_folder(base)
-    editor, few_step = disk / "qwen-image-edit-2509", None
-    one_family = arguments.klein or arguments.kontext
-    if wanted & ({"ingest"} if one_family else {"ingest", "enrich", "enrich_40", "edit_train", "edit_compare"}):
-        folders.edit_folder(editor)
-        folders.captioner_folder(disk / "qwen2.5-vl-7b", editor)
-        if arguments.edit_2511:
-            editor = folders.edit_folder(disk / "qwen-image-edit-2511", zero_cond_t=True, weights_of=editor)
-        few_step = None if one_family else folders.few_step_lora(work / "few-step.safetensors", editor)
-    kept: Path = arguments.workspace or work
-    os.environ["FLENWHEEL_WORKSPACE"] = str(kept / f"workspace-{arguments.card:g}")
+def _settings(arguments: argparse.Namespace, size: str) -> Settings:
+    kept: Path = arguments.workspace or arguments.work
+    os.environ["FLENWHEEL_WORKSPACE"] = str(kept / f"workspace-{size}")
     os.environ["FLENWHEEL_MODELS"] = str(kept / "models")
+    if arguments.limit == "process":
+        os.environ["FLENWHEEL_SLOT"] = arguments.name  # one stage at a time for each rehearsal, not for the card
     settings = Settings()
-    store = Store(settings.store_url)
-    recipe = load_recipe(arguments.recipe)
-    loras = () if few_step is None else (ask.few_step_use(store, few_step),)
-    if arguments.klein:
-        editor = base
-    elif arguments.kontext:
-        editor = kontext_folder(work / "flux1-kontext-dev", base)
-    rehearsal = Rehearsal(store, recipe, str(base), str(editor), str(disk / "qwen2.5-vl-7b"), loras)
-    ask.keep_sources(rehearsal)
-    yield rehearsal, settings
+    settings.root.mkdir(parents=True, exist_ok=True)
+    return settings
 
 
 @contextmanager
-def ballast(leave_gib: float) -> Iterator[None]:
-    """Another process holds the card but for `leave_gib`."""
+def _limited(arguments: argparse.Namespace) -> Iterator[Limit]:
+    if arguments.limit == "process":
+        with limited_card(arguments.card) as log:
+            yield Limit(log)
+    elif arguments.limit == "ballast":
+        with ballast(arguments.card) as pid:
+            yield Limit(others=(pid,))
+    else:
+        yield Limit()
+
+
+@contextmanager
+def ballast(leave_gib: float) -> Iterator[int]:
+    """Another process, whose id this is, holds the card but for `leave_gib`."""
     command = [sys.executable, "-m", "benchmarks.speed.card_ballast", "--leave-gib", str(leave_gib)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None and process.stdout is not None
         print("ballast:", process.stdout.readline().strip(), flush=True)
         try:
-            yield
+            yield process.pid
         finally:
             process.stdin.close()
             process.wait()
 
 
 def _row(
-    name: str, arguments: argparse.Namespace, rehearsal: Rehearsal, settings: Settings
-) -> dict[str, str | int | float | bool | None]:
-    try:
-        request, kept = _request(name, arguments, rehearsal)
-        ended, resumed, seen, error = _run(request, settings, kept, kill=arguments.kill)
-    except FlenwheelError as failure:
-        ended, resumed, seen, error = False, False, Seen(), failure.message
-    runs = [run for run in stage_runs(rehearsal.store).read() if run.event != "started"]
-    last = runs[-1] if runs else None
+    name: str, ending: str, arguments: argparse.Namespace, rehearsal: Rehearsal, settings: Settings, limit: Limit
+) -> dict[str, str | int | float | bool | None] | None:
+    """What a stage took; None if this workspace has its result already, which would be no measurement."""
+    counted = len(limit.log.counts()) if limit.log else 0
+    last: StageRun | None = None
+    with CardWatch(without=limit.others) as watch:
+        try:
+            request, kept = _request(name, arguments, rehearsal, settings)
+            done = rehearsal.store.get_result(request, find_stage(request.stage).result)
+            if done is not None:
+                print(f"{name}: done before in this workspace, no row", flush=True)
+                kept(done)
+                return None
+            ended, resumed, seen, error = _run(request, settings, kept, kill=arguments.kill)
+            runs = [run for run in stage_runs(rehearsal.store).read() if run.request == request.key()]
+            last = next((run for run in reversed(runs) if run.event != "started"), None)
+        except FlenwheelError as failure:
+            ended, resumed, seen, error = False, False, Seen(), failure.message
     plan = _PLAN.search(seen.plans[-1]) if seen.plans else None
+    counts = limit.log.counts()[counted:] if limit.log else []
     return {
-        "case": f"{name}_{arguments.card:g}gib"
-        + (
-            "_2511" if arguments.edit_2511 else "_klein" if arguments.klein else "_kontext" if arguments.kontext else ""
-        ),
+        "case": f"{name}_{arguments.card:g}gib{ending}",
         "stage": name,
         "card_gib": arguments.card,
+        "recipe": arguments.recipe,
+        "limit": arguments.limit,
+        "beside": arguments.beside,
         "storage": seen.plans[-1].partition(": ")[2].split(" ")[0] if seen.plans else None,
         "plan": seen.plans[-1] if seen.plans else None,
         "first_item_seconds": seen.steps[0][0] if seen.steps else None,
         "item_seconds": seen.item_seconds(),
         "peak_reserved_gib": last.peak_vram_gib if last else None,
+        "peak_process_gib": watch.peak_gib,
+        "peak_counted_gib": max((count.peak_gib for count in counts), default=None),
+        "refused": sum(count.refused for count in counts) if limit.log else None,
         "predicted_gib": float(plan[1]) if plan else None,
         "host_gib": last.peak_ram_gib if last else None,
         "kept_on_disk_gib": _size_gib(settings.models) + _size_gib(settings.scratch / "cache"),
@@ -196,35 +229,40 @@ def _row(
 
 
 def _request(
-    name: str, arguments: argparse.Namespace, rehearsal: Rehearsal
+    name: str, arguments: argparse.Namespace, rehearsal: Rehearsal, settings: Settings
 ) -> tuple[StageRequest, Callable[[StageResult], None]]:
+    """What is asked of a stage, and what is kept of its result."""
+
     def nothing(_result: StageResult) -> None:
         return
 
     def keep_ingested(result: StageResult) -> None:
         made = cast(IngestResult, result)
         print(made.summary(), flush=True)
-        rehearsal.fingerprint = made.fingerprint
+        rehearsal.keep(rehearsal.made.model_copy(update={"fingerprint": made.fingerprint}))
+
+    def keep_edits(result: StageResult) -> None:
+        rehearsal.keep(rehearsal.made.model_copy(update={"edits": cast(EnrichResult, result).images}))
 
     def keep_lora(result: StageResult) -> None:
-        rehearsal.character_lora = cast(TrainResult, result).lora.digest
+        rehearsal.keep(rehearsal.made.model_copy(update={"character_lora": cast(TrainResult, result).lora.digest}))
 
     def keep_editor_lora(result: StageResult) -> None:
-        rehearsal.editor_lora = cast(EditTrainResult, result).lora.digest
+        rehearsal.keep(rehearsal.made.model_copy(update={"editor_lora": cast(EditTrainResult, result).lora.digest}))
 
+    if name in ("screen", "benchmark") and rehearsal.made.fingerprint is None:
+        keep_ingested(run_in_child(INGEST, ask.ingest(rehearsal, described=False), settings, lambda _event: None))
     sampler = rehearsal.recipe.enrich.sampler
     if name == "ingest":
         return ask.ingest(rehearsal), keep_ingested
     if name == "enrich":
-        few = (
-            sampler
-            if arguments.klein or arguments.kontext
-            else sampler.model_copy(update={"steps": 8, "true_cfg": 1.0})
-        )
-        return ask.enrich(rehearsal, edits=arguments.edits, sampler=few, few_step=True), nothing
+        few = sampler.model_copy(update={"steps": 8, "true_cfg": 1.0}) if rehearsal.few_step else sampler
+        return ask.enrich(rehearsal, edits=arguments.edits, sampler=few, few_step=True), keep_edits
     if name == "enrich_40":
         many = sampler.model_copy(update={"steps": 40, "true_cfg": 4.0})
         return ask.enrich(rehearsal, edits=3, sampler=many, few_step=False, turn=2), nothing
+    if name == "screen":
+        return ask.screen(rehearsal), nothing
     if name == "train":
         return ask.train(rehearsal, steps=arguments.steps, prior=True), keep_lora
     if name == "train_no_prior":
@@ -241,31 +279,35 @@ def _request(
 def _run(
     request: StageRequest, settings: Settings, kept: Callable[[StageResult], None], *, kill: bool
 ) -> tuple[bool, bool, Seen, str | None]:
-    """Runs a stage to its end; with `kill`, its process is killed once after its second step and it is run again."""
+    """Runs a stage to its end; with `kill`, its process is killed once amid its work, as a rule after its second step, and run again."""
     stage = find_stage(request.stage)
     seen = Seen()
     if kill:
         killed = threading.Event()
+        loads = _KILLED_WHILE_LOADING.get(stage.name)
 
-        def until_second_step(event: ProgressEvent) -> None:
+        def until_amid(event: ProgressEvent) -> None:
             seen.take(event)
-            if len(seen.steps) >= 2 and not killed.is_set() and event.done < event.total:
+            stepped = len(seen.steps) >= 2 and event.done < event.total
+            amid = stepped if loads is None else event.kind == "loading" and loads in event.text
+            if amid and not killed.is_set():
                 killed.set()
                 run = next(
                     run
                     for run in reversed(list(stage_runs(Store(settings.store_url)).read()))
-                    if run.event == "started"
+                    if run.event == "started" and run.request == request.key()
                 )
                 os.kill(run.pid, signal.SIGKILL)
 
         try:
-            kept(run_in_child(stage, request, settings, until_second_step))
-            return True, not killed.is_set(), seen, None
+            kept(run_in_child(stage, request, settings, until_amid))
+            print("it ended before it was killed", flush=True)
+            return True, False, seen, None
         except FlenwheelError as error:
             if not killed.is_set():
                 return False, False, seen, error.message
             print(f"killed: {error.what}", flush=True)
-        before, seen = seen.steps[-1][1], Seen()
+        before, seen = seen.steps[-1][1] if seen.steps else 0, Seen()
     try:
         kept(run_in_child(stage, request, settings, seen.take))
     except FlenwheelError as error:

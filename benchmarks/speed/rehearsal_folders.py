@@ -6,6 +6,7 @@ Values of weights do not change what a stage takes of time and memory.
 
 import json
 import os
+import re
 import shutil
 import struct
 import time
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from flenwheel_core.models.embedded import weights_folder
@@ -25,6 +27,7 @@ _WRITERS = 6
 _GIB = 2**30
 LIGHTNING_RANK = 64
 """Of the few-step LoRA: as Qwen-Image-Lightning's."""
+_WORN = re.compile(r"transformer_blocks\..*\.(attn\.|ff|(img|txt)_mlp\.|proj_mlp|proj_out)")
 
 
 def flux_folder(root: Path) -> Path:
@@ -143,36 +146,44 @@ def edit_folder(root: Path, *, zero_cond_t: bool = False, weights_of: Path | Non
 
 def captioner_folder(root: Path, editor: Path) -> Path:
     """Qwen2.5-VL-7B-Instruct, whose weights are those of the editor's encoder."""
-    if not root.exists():
+    if not (root / "done").exists():
         nano = weights_folder("vlm")
+        shutil.rmtree(root, ignore_errors=True)
         shutil.copytree(editor / "text_encoder", root, copy_function=os.link)
         for path in nano.iterdir():
             if path.suffix != ".safetensors" and path.name != "config.json" and not path.name.endswith("index.json"):
                 shutil.copy(path, root)
         _released_picture_sizes(root)
+        (root / "done").touch()
     return root
 
 
-def few_step_lora(path: Path, editor: Path) -> Path:
-    """A LoRA as large as Qwen-Image-Lightning's, on all linears of both streams."""
-    from flenwheel_core.models.qwen_image.fast import MEMBERS
-
+def random_lora(path: Path, model: Path, rank: int) -> Path:
+    """A LoRA on attention and MLP of all blocks of the transformer in a model folder, such as Qwen-Image-Lightning; made once."""
+    if path.exists():
+        return path
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    width = 3072
-    outputs = {"img_mlp.net.0.proj": 4 * width, "txt_mlp.net.0.proj": 4 * width}
-    inputs = {"img_mlp.net.2": 4 * width, "txt_mlp.net.2": 4 * width}
     tensors = {}
-    for block in range(json.loads((editor / "transformer" / "config.json").read_text())["num_layers"]):
-        for name in (name for members in MEMBERS.values() for name in members):
-            stem = f"transformer.transformer_blocks.{block}.{name}"
-            for matrix, shape in (
-                ("A", (LIGHTNING_RANK, inputs.get(name, width))),
-                ("B", (outputs.get(name, width), LIGHTNING_RANK)),
-            ):
-                values = torch.randn(shape, device=device, dtype=torch.bfloat16) * 0.01
-                tensors[f"{stem}.lora_{matrix}.weight"] = values.cpu()
-    save_file(tensors, path)
+    for name, (outputs, inputs) in _linears(model / "transformer").items():
+        for matrix, shape in (("A", (rank, inputs)), ("B", (outputs, rank))):
+            values = torch.randn(shape, device=device, dtype=torch.bfloat16) * 0.01
+            tensors[f"transformer.{name}.lora_{matrix}.weight"] = values.cpu()
+    unfinished = path.with_suffix(".part")
+    save_file(tensors, unfinished)
+    unfinished.rename(path)
     return path
+
+
+def _linears(folder: Path) -> dict[str, tuple[int, int]]:
+    """Outputs and inputs of the linears that a LoRA usually sits on, by name."""
+    found = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as opened:
+            for key in opened.keys():  # noqa: SIM118 - no mapping
+                shape = opened.get_slice(key).get_shape()
+                if len(shape) == 2 and _WORN.search(key):
+                    found[key.removesuffix(".weight")] = (shape[0], shape[1])
+    return found
 
 
 def _write_vl(folder: Path) -> None:

@@ -1,17 +1,27 @@
-"""What the dress rehearsal asks the stages: a recipe's own settings, with fewer pictures and steps."""
+"""What the dress rehearsal asks the stages: a recipe's own settings, with fewer pictures and steps.
+
+What a stage made is kept in the workspace, so that a part of the rehearsal may begin where another ended. A LoRA that no earlier part
+trained is one with random weights: it takes as much time and memory.
+"""
 
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from PIL import Image
 
+from benchmarks.speed.rehearsal_folders import random_lora
+from benchmarks.speed.rehearsal_models import ModelFolders
+from flenwheel_core.base.document import Document
+from flenwheel_core.base.errors import NotFoundError
 from flenwheel_core.documents.characters import CharacterRef
 from flenwheel_core.documents.images import ImageKind, ImageRecord, LoraUse, Sampler
 from flenwheel_core.documents.prompts import EditItem, GenerateItem
 from flenwheel_core.documents.scores import Fingerprint
 from flenwheel_core.documents.triplets import Triplet, TripletSet
+from flenwheel_core.evaluation.card import plan_card
 from flenwheel_core.nano.world import make_character, render, source_views
 from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.requests.benchmark import BenchmarkRequest
@@ -20,6 +30,7 @@ from flenwheel_core.requests.edit_train import EditTrainRequest
 from flenwheel_core.requests.enrich import EnrichRequest
 from flenwheel_core.requests.generate import GenerateRequest
 from flenwheel_core.requests.ingest import IngestRequest, SourceFile
+from flenwheel_core.requests.screen import ScreenRequest
 from flenwheel_core.requests.train import TrainItem, TrainRequest
 from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import save_picture
@@ -42,26 +53,64 @@ FORMATS = (
 """Twelve pictures as people bring them: phones, crops, one of 12 megapixels, a small one, a panorama."""
 
 
+class Made(Document):
+    """What stages made that others go on from."""
+
+    fingerprint: Fingerprint | None = None
+    character_lora: str | None = None
+    editor_lora: str | None = None
+    edits: str | None = None
+
+
 @dataclass
 class Rehearsal:
     """Model folders, the store, and what earlier stages made."""
 
     store: Store
     recipe: Recipe
-    base: str
-    editor: str
-    captioner: str
-    few_step: tuple[LoraUse, ...]
+    models: ModelFolders
+    workspace: Path
+    few_step: tuple[LoraUse, ...] = ()
     """What the editor wears to need few steps; nothing where it has no such LoRA."""
     sources: str = ""
-    fingerprint: Fingerprint | None = None
-    character_lora: str | None = None
-    editor_lora: str | None = None
-    edits: str | None = None
-    pictures: list[Image.Image] = field(default_factory=list)
+    made: Made = field(default_factory=Made)
+
+    @classmethod
+    def begin(cls, store: Store, recipe: Recipe, models: ModelFolders, workspace: Path) -> Self:
+        """With its sources in the store, and what earlier parts made in the same workspace."""
+        rehearsal = cls(store, recipe, models, workspace)
+        if models.few_step is not None:
+            rehearsal.few_step = (_lora_use(store, models.few_step),)
+        if rehearsal._kept.exists():
+            rehearsal.made = Made.from_bytes(rehearsal._kept.read_bytes(), where=str(rehearsal._kept))
+        keep_sources(rehearsal)
+        return rehearsal
+
+    def keep(self, made: Made) -> None:
+        """Remembers what a stage made, for this part and later ones."""
+        self.made = made
+        self._kept.write_bytes(made.to_bytes())
+
+    @property
+    def _kept(self) -> Path:
+        return self.workspace / "rehearsal.json"
 
     def source_records(self) -> tuple[ImageRecord, ...]:
         return self.store.get_images(self.sources)
+
+    def character_lora(self) -> LoraUse:
+        """The one that was trained, or one with random weights."""
+        rank = self.recipe.train.lora.rank
+        return self._lora(self.made.character_lora, self.models.base, rank)
+
+    def own_editor_lora(self) -> LoraUse:
+        """The editor's own: the one that was trained, or one with random weights."""
+        return self._lora(self.made.editor_lora, self.models.editor, self.recipe.editor.train.lora.rank)
+
+    def _lora(self, trained: str | None, model: Path, rank: int) -> LoraUse:
+        if trained is not None:
+            return LoraUse(digest=trained)
+        return _lora_use(self.store, random_lora(self.workspace / f"random-{model.name}.safetensors", model, rank))
 
 
 def source_pictures() -> list[Image.Image]:
@@ -100,7 +149,8 @@ def keep_sources(rehearsal: Rehearsal) -> None:
     )
 
 
-def ingest(rehearsal: Rehearsal) -> IngestRequest:
+def ingest(rehearsal: Rehearsal, *, described: bool = True) -> IngestRequest:
+    """Without the captioner it needs no card, and makes the fingerprint all the same."""
     files = []
     for number, picture in enumerate(source_pictures()):
         buffer = io.BytesIO()
@@ -111,7 +161,7 @@ def ingest(rehearsal: Rehearsal) -> IngestRequest:
         files=tuple(files),
         recipe=rehearsal.recipe.ingest,
         verifier="nano",
-        captioner=rehearsal.captioner,
+        captioner=str(rehearsal.models.captioner) if described else None,
     )
 
 
@@ -119,8 +169,8 @@ def enrich(rehearsal: Rehearsal, *, edits: int, sampler: Sampler, few_step: bool
     records = rehearsal.source_records()
     chosen = [records[index % len(records)] for index in range(edits)]
     loras = rehearsal.few_step if few_step else ()
-    if rehearsal.editor_lora is not None:
-        loras += (LoraUse(digest=rehearsal.editor_lora),)
+    if turn > 1:  # Flywheel 2 has trained the editor by then
+        loras += (rehearsal.own_editor_lora(),)
     return EnrichRequest(
         character=MIRA,
         sources=rehearsal.sources,
@@ -133,11 +183,25 @@ def enrich(rehearsal: Rehearsal, *, edits: int, sampler: Sampler, few_step: bool
             )
             for number, record in enumerate(chosen)
         ),
-        editor=rehearsal.editor,
+        editor=str(rehearsal.models.editor),
         loras=loras,
         sampler=sampler,
         turn=turn,
         shift=rehearsal.recipe.enrich.shift if few_step else None,
+    )
+
+
+def screen(rehearsal: Rehearsal) -> ScreenRequest:
+    """What enrich made, by the verifier that ingest used."""
+    if rehearsal.made.edits is None:
+        raise NotFoundError("There are no edits to screen.", remedy="Run the stage enrich before, in this workspace.")
+    return ScreenRequest(
+        character=MIRA,
+        images=rehearsal.made.edits,
+        references=rehearsal.sources,
+        fingerprint=_fingerprint(rehearsal),
+        verifier="nano",
+        recipe=rehearsal.recipe.screening,
     )
 
 
@@ -155,7 +219,7 @@ def train(rehearsal: Rehearsal, *, steps: int, prior: bool, name: str = "mira-t1
             TrainItem(image=record.digest, caption=f"photo of ohwx_char person, view {number}, in a studio", real=True)
             for number, record in enumerate(rehearsal.source_records())
         ),
-        base=rehearsal.base,
+        base=str(rehearsal.models.base),
         recipe=recipe,
         seed=1,
         sample_prompts=("photo of ohwx_char person, smiling",),
@@ -164,26 +228,27 @@ def train(rehearsal: Rehearsal, *, steps: int, prior: bool, name: str = "mira-t1
 
 
 def generate(rehearsal: Rehearsal, *, pictures: int) -> GenerateRequest:
-    loras = (LoraUse(digest=rehearsal.character_lora),) if rehearsal.character_lora is not None else ()
     return GenerateRequest(
         character=MIRA,
-        items=_card_items(pictures),
-        base=rehearsal.base,
-        loras=loras,
+        items=tuple(
+            GenerateItem(key=f"card-{number}", prompt=f"photo of ohwx_char person, smiling, number {number}", seed=number)
+            for number in range(pictures)
+        ),
+        base=str(rehearsal.models.base),
+        loras=(rehearsal.character_lora(),),
         sampler=rehearsal.recipe.generate.sampler,
         turn=1,
     )
 
 
 def benchmark(rehearsal: Rehearsal, *, pictures: int) -> BenchmarkRequest:
-    assert rehearsal.fingerprint is not None
     return BenchmarkRequest(
         character=MIRA,
-        base=rehearsal.base,
-        challenger=rehearsal.character_lora,
-        fingerprint=rehearsal.fingerprint,
+        base=str(rehearsal.models.base),
+        challenger=rehearsal.character_lora().digest,
+        fingerprint=_fingerprint(rehearsal),
         verifier="nano",
-        items=_card_items(pictures),
+        items=plan_card(MIRA, rehearsal.recipe)[:pictures],
         recipe=rehearsal.recipe.benchmark,
         sampler=rehearsal.recipe.generate.sampler,
     )
@@ -210,7 +275,7 @@ def edit_train(rehearsal: Rehearsal, *, steps: int) -> EditTrainRequest:
     return EditTrainRequest(
         name="editor-1",
         triplets=rehearsal.store.put_blob(document.to_bytes()),
-        editor=rehearsal.editor,
+        editor=str(rehearsal.models.editor),
         recipe=recipe.train.model_copy(update={"steps": steps, "checkpoint_every": 40}),
         storage=recipe.storage,
         seed=1,
@@ -218,7 +283,6 @@ def edit_train(rehearsal: Rehearsal, *, steps: int) -> EditTrainRequest:
 
 
 def edit_compare(rehearsal: Rehearsal, *, edits: int) -> EditCompareRequest:
-    assert rehearsal.editor_lora is not None
     records = rehearsal.source_records()[:edits]
     return EditCompareRequest(
         items=tuple(
@@ -233,19 +297,12 @@ def edit_compare(rehearsal: Rehearsal, *, edits: int) -> EditCompareRequest:
             )
             for number, record in enumerate(records)
         ),
-        editor=rehearsal.editor,
+        editor=str(rehearsal.models.editor),
         champion=rehearsal.few_step,
-        challenger=(*rehearsal.few_step, LoraUse(digest=rehearsal.editor_lora)),
+        challenger=(*rehearsal.few_step, rehearsal.own_editor_lora()),
         verifier="nano",
         sampler=rehearsal.recipe.enrich.sampler,
         shift=rehearsal.recipe.enrich.shift,
-    )
-
-
-def _card_items(pictures: int) -> tuple[GenerateItem, ...]:
-    return tuple(
-        GenerateItem(key=f"card-{number}", prompt=f"photo of ohwx_char person, smiling, number {number}", seed=number)
-        for number in range(pictures)
     )
 
 
@@ -262,5 +319,11 @@ def _at_most(side: int, pictures: Sequence[Image.Image]) -> list[Image.Image]:
     return list(pictures)
 
 
-def few_step_use(store: Store, file: Path) -> LoraUse:
+def _lora_use(store: Store, file: Path) -> LoraUse:
     return LoraUse(digest=store.put_blob(file.read_bytes()))
+
+
+def _fingerprint(rehearsal: Rehearsal) -> Fingerprint:
+    if rehearsal.made.fingerprint is None:
+        raise NotFoundError("There is no fingerprint of the character.", remedy="Run the stage ingest before.")
+    return rehearsal.made.fingerprint
