@@ -6,6 +6,7 @@ once as a warning, and shown in the log of every training and drawing (`table.ke
 """
 
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,6 +23,7 @@ NO_FP8 = "needs a card that multiplies fp8 (RTX 40 series and later)"
 TURNED_OFF = "turned off by FLENWHEEL_KERNELS_OFF"
 WRONG = "computes other values than PyTorch"
 _LONGEST = 160
+_TRYING = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,14 @@ def multiplies_fp8(device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 9)
 
 
-@lru_cache(maxsize=256)
 def _try(kernel: Kernel, device: torch.device) -> State:
+    """One at a time: who asks while `table.try_ahead` is at it waits for its answer."""
+    with _TRYING:
+        return _try_once(kernel, device)
+
+
+@lru_cache(maxsize=256)
+def _try_once(kernel: Kernel, device: torch.device) -> State:
     if device.type != "cuda":
         return State(False, NO_CARD)
     off = Settings().kernels_off

@@ -1,6 +1,8 @@
 """All kernels: the one list that the log, `flenwheel doctor`, the tests and the speed check go by."""
 
+import threading
 from collections.abc import Collection
+from contextlib import suppress
 
 import torch
 
@@ -20,10 +22,26 @@ KERNELS: dict[str, Kernel] = {
     kernel.name: kernel for kernel in (QUANTISE, TRANSPOSE, UNPACK, ADD, VECTOR, HEADS, MODULATED, GELU, ATTENTION)
 }
 
+_AHEAD: list[threading.Thread] = []
+"""What tries the kernels beside other work, once in a process."""
+
 
 def kernel_works(name: str, device: torch.device) -> bool:
     """True if the kernel of this name is used on this device."""
     return KERNELS[name].works(device)
+
+
+def try_ahead(device: torch.device) -> None:
+    """Begins to try all kernels beside what a stage loads: compiling them takes ten seconds the first time. Nothing without a card."""
+    if device.type == "cuda" and not _AHEAD:
+        _AHEAD.append(threading.Thread(target=_try_all, args=(device,), name="kernels", daemon=True))
+        _AHEAD[0].start()
+
+
+def _try_all(device: torch.device) -> None:
+    with suppress(Exception):  # who asks for a kernel tries it again and says what is wrong
+        for kernel in KERNELS.values():
+            kernel.works(device)
 
 
 def kernel_line(device: torch.device, *, weights: Collection[Storage] | None = None, cudnn: bool = True) -> str:
@@ -31,6 +49,8 @@ def kernel_line(device: torch.device, *, weights: Collection[Storage] | None = N
 
     With `weights` only those are named, and tried, that weights in these storages use; without `cudnn` attention was not asked for.
     """
+    for thread in _AHEAD:
+        thread.join()  # nothing else may use the card while steps are recorded
     wanted = [
         kernel
         for kernel in KERNELS.values()

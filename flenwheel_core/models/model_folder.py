@@ -11,6 +11,7 @@ import torch
 
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.storages import TextFormat
+from flenwheel_core.kernels.table import try_ahead
 from flenwheel_core.memory.card import GIB, free_memory, open_card
 from flenwheel_core.memory.encoding import choose_encoder
 from flenwheel_core.memory.quantising import require_unquantised
@@ -42,6 +43,7 @@ class ModelFolder:
         card = open_card(settings)
         if card is None:
             return cls(folder, reference, torch.device("cpu"), torch.float32, digests=digest_memory(settings))
+        try_ahead(card.device)
         return cls(folder, reference, card.device, torch.bfloat16, card.usable_gib, digest_memory(settings))
 
     def revision(self, part: str) -> str:

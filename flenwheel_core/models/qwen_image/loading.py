@@ -12,6 +12,7 @@ import torch
 
 from flenwheel_core.base.errors import InputError
 from flenwheel_core.base.settings import Settings
+from flenwheel_core.kernels.table import try_ahead
 from flenwheel_core.memory.card import GIB, free_memory, open_card
 from flenwheel_core.memory.phases import Phase, measured
 from flenwheel_core.memory.quantising import require_unquantised
@@ -226,6 +227,7 @@ def find_parts(folder: Path, reference: str, settings: Settings) -> QwenEditMode
     if card is None:
         cpu = torch.device("cpu")
         return QwenEditModel(folder, reference, facts[0], cpu, torch.float32, "bf16", quantised, positions=facts[1])
+    try_ahead(card.device)
     return QwenEditModel(
         folder,
         reference,

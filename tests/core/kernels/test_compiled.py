@@ -29,7 +29,7 @@ SHIFTED = {
     "codes": CODE,
     "row_scales": F,
 }
-NF4 = {"width": 12288, "nf4_block": 64, "block": 2048, "magnitudes": 256}
+NF4 = {"width": 12288, "nf4_block": 64, "tall": 32, "magnitudes": 256}
 CASES = [
     (quantise._quantise_rows, {"x": X, "columns": F, **ROWS, "width": INT}, {"has_columns": True, "block": 4096}, 4),
     (quantise._quantise_wide_rows, {"x": X, "columns": F, **ROWS}, {"width": 15360, "has_columns": True, "block": 2048}, 8),
@@ -40,7 +40,7 @@ CASES = [
     (heads._heads, {"source": X, **ROTATED, "q": X, "k": X, "v": X, **PLACED}, {**HEADS, "has_v": True}, 4),
     (heads._heads_backward, {"dq": X, "dk": X, "dv": X, "source": X, **ROTATED, "dsource": X, **PLACED}, {**HEADS, "has_v": True}, 4),
     (transpose._transpose, {"x": BYTE, "y": BYTE, "rows": INT, "columns": INT}, {"tile_size": 128}, 8),
-    (unpack._unpack_rows, {"packed": BYTE, "absmax": X, "levels": F, **ROWS}, NF4, 8),
+    (unpack._unpack_rows, {"packed": BYTE, "absmax": X, "levels": F, **ROWS}, NF4, 4),
 ]  # fmt: skip
 """Each function with the types of its arguments, its constants at FLUX.1's sizes, and its warps."""
 

@@ -1,5 +1,6 @@
 """One list of kernels: for settings, operators and the log."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import torch
 
 from flenwheel_core.base.kernel_names import KERNEL_NAMES
 from flenwheel_core.kernels import kernel as kernel_module
-from flenwheel_core.kernels import report
+from flenwheel_core.kernels import report, table
 from flenwheel_core.kernels.frozen_product import (
     dense_product,
     fp8_product,
@@ -68,6 +69,27 @@ def test_the_line_names_what_runs_and_what_does_not_and_why() -> None:
     assert (
         kernel_line(CARD, weights=("nf4", "dense"), cudnn=False) == "kernels: quantise, transpose, unpack, add, heads"
     )
+
+
+@pytest.mark.usefixtures("on_a_card")
+def test_kernels_are_tried_beside_other_work_once_and_the_line_waits_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "_AHEAD", [])
+    may_end, tried = threading.Event(), list[str]()
+
+    def slowly(kernel: kernel_module.Kernel, device: torch.device) -> State:
+        assert may_end.wait(30)
+        tried.append(kernel.name)
+        return State(True)
+
+    monkeypatch.setattr(kernel_module, "_try", slowly)
+    table.try_ahead(torch.device("cpu"))
+    assert not table._AHEAD
+    table.try_ahead(CARD)
+    table.try_ahead(CARD)
+    assert len(table._AHEAD) == 1 and not tried
+    threading.Timer(0.2, may_end.set).start()
+    kernel_line(CARD, weights=("dense",), cudnn=False)
+    assert tried[: len(KERNELS)] == list(KERNELS)
 
 
 def test_shape_functions_say_what_the_operators_give() -> None:

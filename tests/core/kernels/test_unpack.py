@@ -43,7 +43,7 @@ def test_products_in_fp8_are_near_those_in_full_precision() -> None:
 
 def test_a_card_without_fp8_products_says_so_and_keeps_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: (8, 6))
-    state = kernel_module._try.__wrapped__(UNPACK, CARD)
+    state = kernel_module._try_once.__wrapped__(UNPACK, CARD)
     assert state == State(False, NO_FP8) and not state.failed
 
 
