@@ -36,7 +36,8 @@ def show(name: str) -> None:
     facts = f": trigger {found.trigger}, class word {found.class_word}, kind {found.kind}, recipe {found.recipe}"
     console.print(Text.assemble((name, "bold"), facts))
     for file in library.sources(name):
-        console.print(f"  {short(file.digest)}  {printable_path(file.name)}  {file.caption or ''}".rstrip())
+        mask = "  (with a mask)" if file.mask else ""
+        console.print(f"  {short(file.digest)}  {printable_path(file.name)}{mask}  {file.caption or ''}".rstrip())
 
 
 @character.command

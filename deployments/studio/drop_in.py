@@ -86,14 +86,22 @@ class DropIn:
         if character in self._running:
             raise GateError(f"The pictures of {character} are being read.", remedy="Wait until that is done.")
 
-    def add_picture(self, character: str, data: bytes, name: str, caption: str | None) -> SourceFile:
-        """Keeps a picture a user gave. Raises InputError if it cannot be decoded: nothing unreadable enters the library."""
+    def add_picture(
+        self, character: str, data: bytes, name: str, caption: str | None, mask: bytes | None = None
+    ) -> SourceFile:
+        """Keeps a picture a user gave, with its mask. Raises InputError if the picture cannot be decoded: nothing unreadable enters the
+        library. Whether the mask can be used is said when the pictures are read."""
         self._library.character(character)
         if len(self._library.sources(character)) >= MOST_FILES:
             raise InputError(f"{character} has {MOST_FILES} pictures already.", remedy="10 to 20 good ones are enough.")
         check_picture(data, name, SOURCE_LIMITS)
         words = cut_to_bytes(one_line(caption or ""), CAPTION_BYTES) or None
-        file = SourceFile(name=_kept_name(name), digest=self._store.put_blob(data), caption=words)
+        file = SourceFile(
+            name=_kept_name(name),
+            digest=self._store.put_blob(data),
+            caption=words,
+            mask=self._store.put_blob(mask) if mask else None,
+        )
         self._library.add_sources(character, (file,))
         return file
 

@@ -29,6 +29,7 @@ class SortedPicture(Document):
 
     name: str
     caption: str | None
+    mask: str | None = Field(default=None, description="the name of its mask, to be sent with it")
 
 
 class SortedFiles(Document):
@@ -60,7 +61,10 @@ def sort_files(
         return sent[name].file.read()
 
     found = sort_folder(visible, read)
-    pictures = tuple(SortedPicture(name=name, caption=caption) for name, caption in found.captions.items())
+    pictures = tuple(
+        SortedPicture(name=name, caption=caption, mask=found.masks.get(name))
+        for name, caption in found.captions.items()
+    )
     hidden = tuple(f"{printable_path(name)}: left out, {HIDDEN}." for name in wanted if is_missed(name))
     return SortedFiles(pictures=pictures, notes=(*hidden, *found.notes), most_bytes=SOURCE_LIMITS.maximum_bytes)
 

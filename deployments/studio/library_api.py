@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, File, Form, Path, UploadFile
 from pydantic import Field
 
-from deployments.studio.drop_in import IngestReport
+from deployments.studio.drop_in import SOURCE_LIMITS, IngestReport
 from deployments.studio.gate_models import Author, ImageDigest
 from deployments.studio.studio import Studio, TheStudio
 from flenwheel_core.base.document import Document
@@ -161,12 +161,19 @@ def add_source(
     name: CharacterName,
     file: Annotated[UploadFile, File(description="PNG, JPEG, WebP, GIF, BMP, TIFF, or HEIC with the plug-in")],
     caption: Annotated[str | None, Form(max_length=CAPTION_BYTES)] = None,
+    mask: Annotated[UploadFile | None, File(description="a picture that is white where this one is to be learned")] = None,
 ) -> SourceTaken:
     """Adds one source picture."""
     before = {source.digest: source.name for source in studio.library.sources(name)}
-    taken = studio.drop_in.add_picture(name, file.file.read(), file.filename or "picture", caption)
+    shown = None if mask is None else mask.file.read(SOURCE_LIMITS.maximum_bytes + 1)
+    too_large = shown is not None and len(shown) > SOURCE_LIMITS.maximum_bytes
+    taken = studio.drop_in.add_picture(
+        name, file.file.read(), file.filename or "picture", caption, None if too_large else shown
+    )
     there = before.get(taken.digest, taken.name)
     note = f"the same picture was there already, as {there}; it counts once." if there != taken.name else ""
+    if too_large:
+        note = f"{note} Its mask is too large and was not taken.".strip()
     sources = len(studio.library.sources(name))
     return SourceTaken(digest=taken.digest, name=taken.name, sources=sources, note=note)
 

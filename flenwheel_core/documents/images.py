@@ -52,7 +52,7 @@ def is_unset(value: object) -> bool:
 
 
 def is_empty(value: object) -> bool:
-    """As `is_unset`, for collections in which nothing says nothing."""
+    """As `is_unset`, for collections and counts in which nothing says nothing."""
     return not value
 
 
@@ -95,3 +95,6 @@ class ImageRecord(Document):
     template: str | None = Field(default=None, description="id of the prompt template")
     cell: str | None = Field(default=None, description="the model-card cell it was made for")
     labels: Labels = Field(default_factory=Labels, description="what was asked for, or what was read from it")
+    mask: Digest | None = Field(
+        default=None, exclude_if=is_unset, description="a grey picture of its size: training weighs what it leaves black less"
+    )

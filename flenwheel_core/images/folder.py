@@ -1,6 +1,6 @@
-"""Folders of source pictures as people and other trainers keep them: pictures, and captions beside them or in tables."""
+"""Folders of source pictures as people and other trainers keep them: pictures, their masks, and captions beside them or in tables."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -8,6 +8,7 @@ from flenwheel_core.base.errors import InputError
 from flenwheel_core.base.plain_text import cut_to_bytes, decode_text, one_line
 from flenwheel_core.images.caption_tables import TABLE_SUFFIXES, PictureNames, caption_in_json, captions_in_table
 from flenwheel_core.images.entries import PICTURE_SUFFIXES, is_file, list_entries, read_entry
+from flenwheel_core.images.folder_masks import is_mask_beside, masks_of
 from flenwheel_core.images.folder_notes import FolderNotes, listed
 from flenwheel_core.images.folder_shapes import CACHE_SUFFIXES, WHY, role_of, shape_of, stem_of
 from flenwheel_core.images.names import written_name
@@ -27,6 +28,8 @@ class FoundFile:
     """Path below the folder, with forward slashes."""
     path: Path
     caption: str | None
+    mask: Path | None = None
+    """The file that may be its mask."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +48,16 @@ def find_sources(place: Path) -> FoundFolder:
     notes = FolderNotes()
     if is_file(place):
         name = written_name(place.name)
-        beside = [
-            path
-            for path in sorted(place.parent.glob("*"))
-            if path.suffix.lower() in SIDECARS and path.stem in (place.stem, place.name) and is_file(path)
+        beside = {written_name(path.name): path for path in sorted(place.parent.glob("*")) if is_file(path)}
+        texts = [
+            other
+            for other, path in beside.items()
+            if path.suffix.lower() in SIDECARS and path.stem in (place.stem, place.name)
         ]
-        texts = {written_name(path.name): path for path in beside}
-        captions = _Captions([name], [], list(texts), lambda text: read_entry(texts[text], TEXT_BYTES), notes)
-        return FoundFolder((FoundFile(name, place, captions.of(name)),), notes.lines())
+        captions = _Captions([name], [], texts, lambda text: read_entry(beside[text], TEXT_BYTES), notes)
+        masks = masks_of([name], [other for other in beside if _may_be_picture(other) and is_mask_beside(other, name)], notes)
+        mask = beside[masks[name]] if name in masks else None
+        return FoundFolder((FoundFile(name, place, captions.of(name), mask),), notes.lines())
     entries = list_entries(place)
     paths: dict[str, Path] = {}
     for entry in entries.files:
@@ -61,7 +66,8 @@ def find_sources(place: Path) -> FoundFolder:
             name = str(PurePosixPath(name).with_stem(f"{PurePosixPath(name).stem}~"))
         paths[name] = entry.path
     sorted_ = sort_folder(tuple(paths), lambda name: read_entry(paths[name], TEXT_BYTES))
-    files = tuple(FoundFile(name, paths[name], caption) for name, caption in sorted_.captions.items())
+    masked = {name: paths[mask] for name, mask in sorted_.masks.items()}
+    files = tuple(FoundFile(name, paths[name], caption, masked.get(name)) for name, caption in sorted_.captions.items())
     return FoundFolder(files, (*entries.notes, *sorted_.notes))
 
 
@@ -70,6 +76,8 @@ class SortedFolder:
     """The pictures of the character by name, each with its caption or None, and what is said about the rest."""
 
     captions: dict[str, str | None]
+    masks: Mapping[str, str]
+    """The names of masks, by those of the pictures that have one."""
     notes: tuple[str, ...]
 
 
@@ -79,14 +87,15 @@ def sort_folder(names: Sequence[str], read: Callable[[str], bytes]) -> SortedFol
     `read` gives the bytes of a file and raises InputError if it cannot.
     """
     notes = FolderNotes()
-    pictures, others = _pictures_of(names, notes)
+    pictures, masks, others = _pictures_of(names, notes)
+    masked = masks_of(pictures, masks, notes)
     taken = set(pictures)
     left_out = [name for name in names if _may_be_picture(name) and name not in taken]
     captions = _Captions(pictures, left_out, others, read, notes)
     found = {name: captions.of(name) for name in pictures}
     captions.say_unused()
     shape = shape_of(names, [name for name in others if _suffix(name) in TABLE_SUFFIXES])
-    return SortedFolder(found, (*shape, *notes.lines()))
+    return SortedFolder(found, masked, (*shape, *notes.lines()))
 
 
 def _suffix(name: str) -> str:
@@ -97,16 +106,18 @@ def _may_be_picture(name: str) -> bool:
     return _suffix(name) in PICTURE_SUFFIXES or not _suffix(name)
 
 
-def _pictures_of(names: Sequence[str], notes: FolderNotes) -> tuple[list[str], list[str]]:
-    """The pictures of the character, and the files that may hold captions. What is neither is named."""
+def _pictures_of(names: Sequence[str], notes: FolderNotes) -> tuple[list[str], list[str], list[str]]:
+    """The pictures of the character, masks, and the files that may hold captions. What is none of these is named."""
     stems = frozenset(stem_of(name) for name in names if _may_be_picture(name))
-    pictures, others = [], []
+    pictures, masks, others = [], [], []
     for name in names:
         suffix = _suffix(name)
         if _may_be_picture(name):
             role = role_of(name, stems)
             if role is None:
                 pictures.append(name)
+            elif role == "mask":
+                masks.append(name)
             else:
                 notes.about(name, WHY[role])
         elif suffix in SIDECARS or suffix in TABLE_SUFFIXES:
@@ -117,7 +128,7 @@ def _pictures_of(names: Sequence[str], notes: FolderNotes) -> tuple[list[str], l
             notes.about(name, "captions in Parquet are not read; save them as metadata.csv.")
         elif suffix not in IGNORED:
             notes.about(name, "left out, it is no picture by its name.")
-    return pictures, others
+    return pictures, masks, others
 
 
 class _Captions:

@@ -1,6 +1,6 @@
 """Folders as other trainers lay them out: what in them is the character, and what is not.
 
-Class pictures show others of the class, masks and control pictures show no character at all, and caches are numbers.
+Class pictures show others of the class, masks say what of a picture is learned, control pictures show no character at all, and caches are numbers.
 Each is told by the name of its folder or file; a picture that nothing speaks against is a picture of the character.
 """
 
@@ -31,7 +31,6 @@ _SPLITS = frozenset({"train", "validation", "valid", "test"})
 
 WHY: dict[Role, str] = {
     "class picture": "left out: class pictures, by the name of their folder. They show others of the class, not the character.",
-    "mask": "left out: masks, by their names. Whole pictures are learned.",
     "control picture": "left out: control pictures, by their names. They guide an edit and do not show the character.",
     "thumbnail": "left out: thumbnails that another program keeps.",
 }
@@ -49,6 +48,15 @@ def role_of(name: str, stems: frozenset[str]) -> Role | None:
             return role
     beside = re.sub(rf"{_BESIDE}$", "", path.stem)
     return "mask" if beside != path.stem and str(path.with_name(beside)) in stems else None
+
+
+def masked_stems(mask: str) -> tuple[str, str]:
+    """What `stem_of` may give for the picture of a mask: its path outside of folders of masks, with its whole name or without the mark."""
+    path = PurePosixPath(stem_of(mask))
+    masks = [pattern for pattern, role in _FOLDERS if role == "mask"]
+    folders = [part for part in path.parts[:-1] if not any(re.fullmatch(pattern, part) for pattern in masks)]
+    whole, bare = path.name, re.sub(r"[-_.]mask(?:label)?$", "", path.name)
+    return str(PurePosixPath(*folders, whole)), str(PurePosixPath(*folders, bare or whole))
 
 
 def stem_of(name: str) -> str:

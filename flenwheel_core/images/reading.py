@@ -39,6 +39,7 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
 }
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"heim", b"heis")
 BACKGROUND = (255, 255, 255)
+TRANSPARENT = "It is partly transparent; laid over white."
 BAND_ROWS = 256
 OWN_TEXT_KEYS = 20
 OWN_TEXT_LENGTH = 2000
@@ -291,7 +292,7 @@ def _flatten(image: Image.Image, notes: list[str]) -> Image.Image:
         return image if image.mode == "RGB" else image.convert("RGB")
     if image.getchannel("A").getextrema() == (255, 255):
         return image.convert("RGB")
-    notes.append("It is partly transparent; laid over white.")
+    notes.append(TRANSPARENT)
     canvas = Image.new("RGBA", image.size, (*BACKGROUND, 255))
     canvas.alpha_composite(image)
     return canvas.convert("RGB")

@@ -234,7 +234,7 @@ class Library:
     def sources(self, character: str) -> tuple[SourceFile, ...]:
         """All files given so far, in the order given.
 
-        A content that was given again has the names and the caption of the last time; without a caption it keeps the one it had.
+        A content that was given again has the names, the caption and the mask of the last time; without one of the latter it keeps what it had.
         Two names for one content that were given together both stay: ingest says which of them it takes.
         """
         journal = self.store.journal(f"characters/{character}/sources", SourceBatch)
@@ -248,8 +248,9 @@ class Library:
             for digest, files in given.items():
                 known = (*files.values(), *found.get(digest, {}).values())
                 caption = next((file.caption for file in known if file.caption), None)
+                mask = next((file.mask for file in known if file.mask), None)
                 found[digest] = {
-                    name: file if file.caption else file.model_copy(update={"caption": caption})
+                    name: file.model_copy(update={"caption": file.caption or caption, "mask": file.mask or mask})
                     for name, file in files.items()
                 }
         return tuple(file for files in found.values() for file in files.values())
@@ -304,7 +305,7 @@ class Library:
 
     def add_sources_to_pool(self, character: str, entries: "tuple[PoolEntry, ...] | list[PoolEntry]") -> None:
         """Adds sources whose picture is not in the pool yet. The digest of a stored picture counts the request that read it, so that the
-        same picture has another one when files were added since: it stays the one that it was, with its newest caption."""
+        same picture has another one when files were added since: it stays the one that it was, with its newest caption and mask."""
         pool = self.pool(character)
         known = {entry.image.digest for entry in pool}
         unknown = [entry for entry in entries if entry.image.digest not in known]
@@ -314,8 +315,9 @@ class Library:
             same = standing.get(picture_content(self.store, entry.image.digest)) if standing else None
             if same is None:
                 lines.append(entry)
-            elif same.caption != entry.caption:
-                lines.append(same.model_copy(update={"caption": entry.caption}))
+            elif (same.caption, same.image.mask) != (entry.caption, entry.image.mask):
+                image = same.image.model_copy(update={"mask": entry.image.mask})
+                lines.append(same.model_copy(update={"caption": entry.caption, "image": image}))
         self.store.journal(f"characters/{character}/pool", PoolEntry).extend(lines)
 
     def pool(self, character: str) -> list[PoolEntry]:

@@ -1,10 +1,10 @@
-"""Pictures that a person gives, on their way into the library: their bytes are kept, and what cannot be read is named."""
+"""Pictures and masks that a person gives, on their way into the library: their bytes are kept, and what cannot be read is named."""
 
 from dataclasses import dataclass
 
 from flenwheel_core.base.errors import InputError
 from flenwheel_core.images.entries import read_entry
-from flenwheel_core.images.folder import FoundFolder
+from flenwheel_core.images.folder import FoundFile, FoundFolder
 from flenwheel_core.images.names import printable_path
 from flenwheel_core.requests.ingest import SourceFile
 from flenwheel_core.store import Store
@@ -27,8 +27,23 @@ def keep_files(store: Store, found: FoundFolder) -> KeptFiles:
         try:
             data = read_entry(file.path)
         except InputError as error:
-            why = f"{error.what} {error.why}".rstrip(".")
-            notes.append(f"{printable_path(file.name)}: left out. {why}.")
+            notes.append(f"{printable_path(file.name)}: left out. {_why(error)}.")
             continue
-        files.append(SourceFile(name=file.name[:LONGEST_NAME], digest=store.put_blob(data), caption=file.caption))
+        digest, mask = store.put_blob(data), _kept_mask(store, file, notes)
+        files.append(SourceFile(name=file.name[:LONGEST_NAME], digest=digest, caption=file.caption, mask=mask))
     return KeptFiles(tuple(files), tuple(notes))
+
+
+def _kept_mask(store: Store, file: FoundFile, notes: list[str]) -> str | None:
+    """The digest of a picture's mask; None if it has none that can be read."""
+    if file.mask is None:
+        return None
+    try:
+        return store.put_blob(read_entry(file.mask))
+    except InputError as error:
+        notes.append(f"{printable_path(file.name)}: taken without its mask. {_why(error)}.")
+        return None
+
+
+def _why(error: InputError) -> str:
+    return f"{error.what} {error.why}".rstrip(". ")

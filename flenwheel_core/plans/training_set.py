@@ -25,7 +25,11 @@ def training_items(pool: Sequence[PoolEntry], real_share: float) -> tuple[TrainI
         weight = real_share * made / ((1 - real_share) * real) if real_share < 1 else 1e6
     return tuple(
         TrainItem(
-            image=entry.image.digest, caption=entry.caption, real=entry.real, weight=weight if entry.real else 1.0
+            image=entry.image.digest,
+            caption=entry.caption,
+            real=entry.real,
+            weight=weight if entry.real else 1.0,
+            mask=entry.image.mask,
         )
         for entry in pool
     )

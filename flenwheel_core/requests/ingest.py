@@ -5,7 +5,7 @@ from pydantic import Field
 from flenwheel_core.base.document import Document
 from flenwheel_core.base.ids import Digest
 from flenwheel_core.documents.characters import CharacterRef
-from flenwheel_core.documents.images import is_unset
+from flenwheel_core.documents.images import is_empty, is_unset
 from flenwheel_core.documents.scores import Fingerprint
 from flenwheel_core.recipes.screening import IngestRecipe
 from flenwheel_core.requests.base import StageRequest, StageResult
@@ -17,6 +17,7 @@ class SourceFile(Document):
     name: str = Field(max_length=300)
     digest: Digest
     caption: str | None = None
+    mask: Digest | None = Field(default=None, exclude_if=is_unset, description="the file of its mask, as the user gave it")
 
 
 class IngestRequest(StageRequest):
@@ -51,9 +52,10 @@ class IngestResult(StageResult):
     fingerprint: Fingerprint | None
     problems: tuple[IngestProblem, ...]
     missing: tuple[str, ...] = Field(description="what is missing before a turn can start; empty if nothing")
+    masks: int = Field(default=0, exclude_if=is_empty, description="how many of the sources have a mask")
 
     def summary(self) -> str:
         dropped = sum(problem.dropped for problem in self.problems)
-        return f"{self.count} usable sources, {dropped} left out" + (
-            f", missing: {'; '.join(self.missing)}" if self.missing else ""
-        )
+        masks = f" ({self.masks} with a mask)" if self.masks else ""
+        missing = f", missing: {'; '.join(self.missing)}" if self.missing else ""
+        return f"{self.count} usable sources{masks}, {dropped} left out{missing}"

@@ -25,13 +25,14 @@ from flenwheel_core.identity.verifiers import open_verifier, separate_reader
 from flenwheel_core.images.decode import Decoded, Limits, decode
 from flenwheel_core.images.decoders import close_decoders
 from flenwheel_core.images.duplicates import CopyFinder
+from flenwheel_core.images.masks import read_mask
 from flenwheel_core.images.names import printable_path
 from flenwheel_core.images.quality import Measures, measure
 from flenwheel_core.models.registry import open_captioner
 from flenwheel_core.recipes.screening import IngestRecipe
 from flenwheel_core.requests.ingest import IngestProblem, IngestRequest, IngestResult, SourceFile
 from flenwheel_core.runner.stage import StageContext
-from flenwheel_core.store.pictures import load_picture, save_picture
+from flenwheel_core.store.pictures import encode_png, load_picture, save_picture
 
 UNKNOWN_DIGEST = "0" * 64
 CHUNK = 16
@@ -87,6 +88,7 @@ def ingest(request: IngestRequest, context: StageContext) -> IngestResult:
         fingerprint=fingerprint,
         problems=tuple(problems.found),
         missing=tuple(_missing(sources, fingerprint is not None, request)),
+        masks=sum(record.mask is not None for record in records),
     )
 
 
@@ -121,6 +123,7 @@ def _read_files(request: IngestRequest, context: StageContext, problems: Problem
             continue
         copies.add(measures)
         record = _store(decoded.image, file, request, context)
+        record = record.model_copy(update={"mask": _mask(decoded, file, request, context, problems)})
         sources.append(Source(file, record, measures, Labels(), Embedded(None)))
     return sources
 
@@ -189,6 +192,24 @@ def _store(image: Image.Image, file: SourceFile, request: IngestRequest, context
         item=file.name,
     )
     return save_picture(context.store, image, record)
+
+
+def _mask(
+    decoded: Decoded, file: SourceFile, request: IngestRequest, context: StageContext, problems: Problems
+) -> str | None:
+    """The stored mask of a source, at the size of the stored picture. One that cannot be used is a doubt, and the source has none."""
+    if file.mask is None:
+        return None
+    limits = Limits(maximum_megapixels=request.recipe.maximum_megapixels, size_px=decoded.image.size)
+    try:
+        mask, size = read_mask(context.store.get_blob(file.mask), "Its mask", decoded.size, limits)
+    except (InputError, MissingWeightsError, NotFoundError) as error:
+        problems.doubt(file, "mask", f"{error.what.rstrip('.')}; it is learned without.")
+        return None
+    if size != decoded.size:
+        shape, wanted = (f"{width}x{height}" for width, height in (size, decoded.size))
+        problems.doubt(file, "mask", f"Its mask was scaled from {shape} to {wanted}.")
+    return context.store.put_blob(encode_png(mask, {}))
 
 
 def _look(sources: Sequence[Source], verifier: Verifier, request: IngestRequest, context: StageContext) -> list[Source]:

@@ -55,6 +55,7 @@ def train_here(request: TrainRequest, context: StageContext, team: "Team | None"
     )
     hooks = training_hooks(context, steps, team=team, score=identity_of(request, context))
     require_options(request.base, request.recipe, context.settings)
+    say_masks(request, context)
     train_lora = find_trainer(request.base, context.settings)
     trained = train_lora(job, hooks)
     return TrainResult(
@@ -92,6 +93,19 @@ def require_options(base: str, recipe: TrainingRecipe, settings: Settings) -> No
         raise RecipeError(
             "This base model cannot be trained so.", why="; ".join(problems), remedy="Mend the recipe's [train] table."
         )
+
+
+def say_masks(request: TrainRequest, context: StageContext) -> None:
+    """What becomes of the masks of a training set, before anything loads."""
+    count = sum(item.mask is not None for item in request.items)
+    if not count:
+        return
+    family = family_of(resolve_model(request.base, ModelRole.GENERATOR, context.settings))
+    if "mask_floor" in family.idle_keys:
+        context.progress.note(f"{count} pictures have masks, which {family.name} does not read: they are learned whole")
+        return
+    outside = f"what they leave black weighs {request.recipe.mask_floor:g}"
+    context.progress.note(f"{count} of {len(request.items)} pictures have masks: {outside}, what they mark 1")
 
 
 def identity_of(

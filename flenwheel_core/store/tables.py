@@ -54,6 +54,7 @@ SCHEMAS: dict[type[Document], pl.Schema] = {
             "template": pl.String,
             "cell": pl.String,
             "labels": _LABELS,
+            "mask": pl.String,
         }
     ),
     Screening: _schema(
@@ -78,6 +79,11 @@ SCHEMAS: dict[type[Document], pl.Schema] = {
 }
 
 
+_LATER: dict[type[Document], tuple[str, ...]] = {ImageRecord: ("mask",)}
+"""Columns that tables of earlier versions lack. They are only written where a row has something in them, so that those versions, on
+other machines of the same store, read the rest."""
+
+
 def table_digest(rows: "tuple[Row, ...] | list[Row]") -> str:
     """The digest of the rows, whatever the Parquet writer makes of them."""
     return digest_bytes(canonical_json([row.model_dump(mode="json") for row in rows]))
@@ -86,7 +92,9 @@ def table_digest(rows: "tuple[Row, ...] | list[Row]") -> str:
 def to_parquet(rows: "tuple[Row, ...] | list[Row]", kind: type[Row]) -> bytes:
     """The rows as a Parquet file with the schema of `kind`."""
     buffer = io.BytesIO()
-    frame_of_rows(rows, kind).write_parquet(buffer, compression="zstd")
+    frame = frame_of_rows(rows, kind)
+    empty = [name for name in _LATER.get(kind, ()) if frame[name].null_count() == len(frame)]
+    frame.drop(empty).write_parquet(buffer, compression="zstd")
     return buffer.getvalue()
 
 
@@ -99,6 +107,8 @@ def frame_of(data: bytes, kind: type[Row], *, where: str) -> pl.DataFrame:
     """A Parquet file as a table to query; raises CorruptManifestError naming `where`."""
     try:
         frame = pl.read_parquet(io.BytesIO(data))
+        lacking = [name for name in _LATER.get(kind, ()) if name not in frame.columns]
+        frame = frame.with_columns(pl.lit(None, SCHEMAS[kind][name]).alias(name) for name in lacking)
         if frame.schema != SCHEMAS[kind]:
             raise ValueError(f"its columns are {', '.join(frame.columns)}")
         return frame

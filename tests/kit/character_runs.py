@@ -1,6 +1,7 @@
 """Trainings of a character that are over in seconds, for families of which there is a toy; and whether pictures are the same."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,12 +35,30 @@ RECIPE = TrainingRecipe.model_validate(
 def character_job(
     folder: Path, sampler: Sampler, prompt: str, trigger: str, recipe: TrainingRecipe = RECIPE
 ) -> TrainJob:
-    """Two pictures with a caption each, which begins with the prompt of the sample."""
+    """Two pictures with a caption each, which begins with the prompt of the sample; one has a mask."""
     pictures = tuple(
-        TrainPicture(f"{number}" * 64, f"{prompt}, number {number}", lambda number=number: picture(70, 60, number))
+        TrainPicture(
+            f"{number}" * 64,
+            f"{prompt}, number {number}",
+            lambda number=number: picture(70, 60, number),
+            left_half if number == 1 else None,
+        )
         for number in range(2)
     )
     return TrainJob("run", "mira-v1", pictures, trigger, "person", recipe, 3, sampler, (prompt,), folder)
+
+
+def left_half() -> Image.Image:
+    """A mask of the pictures that `character_job` gives."""
+    mask = Image.new("L", (70, 60))
+    mask.paste(255, (0, 0, 35, 60))
+    return mask
+
+
+def first_step_without_masks(job: TrainJob) -> TrainJob:
+    """The same run as long as its first step, on whole pictures."""
+    recipe = job.recipe.model_copy(update={"steps": 1})
+    return replace(job, pictures=tuple(replace(one, load_mask=None) for one in job.pictures), recipe=recipe)
 
 
 def hooks(stop_after: int = 0, notes: list[str] | None = None) -> TrainHooks:

@@ -40,8 +40,16 @@ def request(store: Store) -> TrainRequest:
         }
     )
     pictures = [Image.linear_gradient("L").rotate(60 * i).resize((128, 128)).convert("RGB") for i in range(6)]
+    left_half = Image.new("L", (128, 128))
+    left_half.paste(255, (0, 0, 64, 128))
+    mask = store.put_blob(encode_png(left_half, {}))
     items = tuple(
-        TrainItem(image=store.put_blob(encode_png(image, {})), caption=f"{PROMPT}, number {i}", real=True)
+        TrainItem(
+            image=store.put_blob(encode_png(image, {})),
+            caption=f"{PROMPT}, number {i}",
+            real=True,
+            mask=mask if i < 2 else None,
+        )
         for i, image in enumerate(pictures)
     )
     return TrainRequest(

@@ -38,7 +38,7 @@ async function sorted(files) {
   const texts = [...files].filter(([path, file]) => TEXTS.test(path) && file.size <= MOST_TEXT_BYTES);
   for (const [path, file] of texts.slice(0, MOST_TEXTS)) form.append("texts", file, path);
   const found = await upload("/folders/sorted", form);
-  const pictures = found.pictures.map(({ name, caption }) => ({ name, caption, file: files.get(name) }));
+  const pictures = found.pictures.map(({ name, caption, mask }) => ({ name, caption, file: files.get(name), mask: files.get(mask) }));
   const unread = (files.unread ?? []).map((path) => `${path}: not taken. It cannot be read.`);
   return { pictures, notes: [...found.notes, ...unread], mostBytes: found.most_bytes };
 }
@@ -74,11 +74,12 @@ async function send(name) {
   return taken;
 }
 
-async function sendOne(name, { name: path, caption, file }, mostBytes) {
+async function sendOne(name, { name: path, caption, file, mask }, mostBytes) {
   if (file.size > mostBytes) throw { message: `It is larger than ${Math.round(mostBytes / 2 ** 20)} MiB.`, remedy: "Export it smaller." };
   const form = new FormData();
   form.append("file", file, path);
   if (caption) form.append("caption", caption);
+  if (mask) form.append("mask", mask, mask.name);
   try {
     return await upload(`/characters/${name}/sources`, form);
   } catch (problem) {

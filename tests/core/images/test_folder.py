@@ -178,7 +178,7 @@ def test_a_kohya_folder_gives_the_character_and_not_the_class(tmp_path: Path) ->
     for part in (
         "10_mira woman",
         "reg/1_woman/01.png: left out: class",
-        "mask/01.png: left out: masks",
+        "mask/01.png: masks, used with their pictures",
         "01_0512x0512_flux.npz",
     ):
         assert part in said

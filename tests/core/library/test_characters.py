@@ -108,6 +108,14 @@ def test_a_caption_given_later_wins_whatever_the_file_is_called_by_then(library:
     assert [(file.name, file.caption) for file in library.sources("mira")] == [("c.png", "second"), ("b.png", None)]
 
 
+def test_a_mask_given_later_wins_and_stays_when_the_picture_is_given_without(library: Library) -> None:
+    plain = SourceFile(name="a.png", digest=f"{1:064x}", caption="front view")
+    masks = [plain.model_copy(update={"mask": f"{number:064x}"}) for number in (8, 9)]
+    for file in (plain, *masks, plain):
+        library.add_sources("mira", (file,))
+    assert library.sources("mira") == (masks[1],)
+
+
 def test_two_names_for_one_content_given_together_both_stay_for_ingest_to_tell(library: Library) -> None:
     files = tuple(SourceFile(name=name, digest=f"{1:064x}") for name in ("a.png", "b.png"))
     library.add_sources("mira", files)
@@ -140,7 +148,7 @@ def test_the_pool_only_grows_and_holds_each_picture_once(library: Library) -> No
     assert [line.image.item for line in library.pool("mira")] == ["1.png", "2.png", "3.png"]
 
 
-def test_a_source_that_is_read_again_stays_the_one_it_was_with_its_newest_caption(library: Library) -> None:
+def test_a_source_that_is_read_again_stays_the_one_it_was_with_its_newest_caption_and_mask(library: Library) -> None:
     """Files that were added since make another request, which the stored pictures name in their text."""
 
     def read(request: str, *captions: str) -> list[PoolEntry]:
@@ -151,17 +159,20 @@ def test_a_source_that_is_read_again_stays_the_one_it_was_with_its_newest_captio
             found.append(PoolEntry(image=kept, caption=caption, real=True, turn=1, gate=None))
         return found
 
-    first, second = read("a", "one", "two"), read("b", "one", "two, better", "three")
+    first, second = read("a", "zero", "one", "two"), read("b", "zero", "one", "two, better", "three")
+    masked = second[0].image.model_copy(update={"mask": "f" * 64})
+    second[0] = second[0].model_copy(update={"image": masked})
     library.add_sources_to_pool("mira", first)
     for _ in range(2):  # a replay adds nothing
         library.add_sources_to_pool("mira", second)
     wanted = {
-        first[0].image.digest: "one",
-        first[1].image.digest: "two, better",
-        second[2].image.digest: "three",
+        first[0].image.digest: ("zero", "f" * 64),
+        first[1].image.digest: ("one", None),
+        first[2].image.digest: ("two, better", None),
+        second[3].image.digest: ("three", None),
     }
-    assert {line.image.digest: line.caption for line in library.pool("mira")} == wanted
-    assert len(list(library.store.journal("characters/mira/pool", PoolEntry).read())) == 4
+    assert {line.image.digest: (line.caption, line.image.mask) for line in library.pool("mira")} == wanted
+    assert len(list(library.store.journal("characters/mira/pool", PoolEntry).read())) == 6
 
 
 def test_the_champion_of_a_turn_is_the_one_before_it(library: Library) -> None:

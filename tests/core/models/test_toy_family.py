@@ -63,11 +63,12 @@ def mean(store: Store, digest: str) -> tuple[float, ...]:
 def test_it_trains_and_draws(settings: Settings, folder: str) -> None:
     store, said = Store(settings.store_url), []
     red = kept(store, "red", "a.png")
-    item = TrainItem(image=red.digest, caption="photo of ohwx cat", real=True)
+    item = TrainItem(image=red.digest, caption="photo of ohwx cat", real=True, mask=red.digest)
     asked = TrainRequest(
         name="mira-v1", character=MIRA, base=folder, items=(item,), recipe=RECIPE, seed=1, sampler=SAMPLER
     )
     lora = run_in_child(TRAIN, asked, settings, said.append).lora
+    assert "1 pictures have masks, which Toy does not read: they are learned whole" in [event.text for event in said]
     draw = GenerateItem(key="one", prompt="photo of ohwx cat", seed=3)
     plain = GenerateRequest(character=MIRA, base=folder, items=(draw,), sampler=SAMPLER, turn=1)
     worn = plain.model_copy(update={"loras": (LoraUse(digest=lora.digest, weight=1.0),)})

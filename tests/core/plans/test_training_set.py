@@ -15,6 +15,12 @@ def entry(number: int, *, real: bool) -> PoolEntry:
     return PoolEntry(image=image, caption="photo of ohwx_char person", real=real, turn=1, gate=None)
 
 
+def test_a_picture_is_trained_with_its_mask() -> None:
+    with_mask = entry(0, real=True)
+    with_mask = with_mask.model_copy(update={"image": with_mask.image.model_copy(update={"mask": "f" * 64})})
+    assert [item.mask for item in training_items([with_mask, entry(1, real=True)], 0.4)] == ["f" * 64, None]
+
+
 @pytest.mark.parametrize(
     ("real", "made", "share"), [(12, 40, 0.4), (12, 3, 0.4), (12, 0, 0.4), (0, 5, 0.4), (3, 97, 0.5)]
 )

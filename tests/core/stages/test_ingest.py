@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from PIL import ImageFilter
+from PIL import Image, ImageFilter
 
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.nano.world import render
@@ -12,7 +12,7 @@ from flenwheel_core.requests.ingest import IngestRequest
 from flenwheel_core.runner.stage import StageContext
 from flenwheel_core.stages.ingest import ingest
 from flenwheel_core.store.pictures import load_picture
-from tests.kit.stage_world import HERO, context, hero, ingested, source_file, sources, tiny_vision_model, views
+from tests.kit.stage_world import HERO, context, hero, ingested, png, source_file, sources, tiny_vision_model, views
 
 
 @pytest.fixture(scope="module")
@@ -110,3 +110,42 @@ def test_captions_come_from_labels_where_none_was_given(stage: StageContext, mod
     result = ingest(request, stage)
     assert {record.caption for record in stage.store.get_images(result.sources)} == {"photo of ohwx_char person"}
     assert any("camera angles" in text for text in result.missing)
+
+
+def test_a_source_keeps_its_mask_at_its_own_size(stage: StageContext, model: str) -> None:
+    good = sources(stage)
+    side = load_picture(stage.store, good[0].digest).width
+    half = Image.new("L", (2 * side, 2 * side))
+    half.paste(255, (0, 0, side, 2 * side))
+    masks = {
+        0: png(half.resize((side, side))),
+        1: png(half),
+        2: png(Image.new("L", (side, side))),
+        3: b"no picture",
+    }
+    files = tuple(
+        file.model_copy(update={"mask": stage.store.put_blob(masks[number])}) if number in masks else file
+        for number, file in enumerate(good)
+    )
+    gone = files[5].model_copy(update={"mask": "e" * 64})
+    result = ingested(stage, model, (*files[:5], gone, *files[6:]))
+    records = stage.store.get_images(result.sources)
+    assert (result.count, result.masks) == (12, 2) and "12 usable sources (2 with a mask)" in result.summary()
+    assert [number for number, record in enumerate(records) if record.mask] == [0, 1]
+    for record in records[:2]:
+        kept = load_picture(stage.store, record.mask or "").convert("L")
+        assert kept.size == (side, side) and kept.getpixel((9, 9)) == 255 and kept.getpixel((side - 9, 9)) == 0
+    said = {problem.file: problem.message for problem in result.problems}
+    assert said == {
+        "01.png": f"Its mask was scaled from {2 * side}x{2 * side} to {side}x{side}.",
+        "02.png": "Its mask is black all over, so it marks nothing; it is learned without.",
+        "03.png": "Its mask is no picture that can be read; it is learned without.",
+        "05.png": said["05.png"],
+    }
+    assert "e" * 12 in said["05.png"] and not any(problem.dropped for problem in result.problems)
+
+
+def test_a_source_without_masks_is_described_as_ever(stage: StageContext, model: str) -> None:
+    """What was stored before is found again."""
+    result = ingested(stage, model, sources(stage))
+    assert b"mask" not in result.to_bytes() and b"mask" not in stage.store.get_images(result.sources)[0].to_bytes()

@@ -1,5 +1,8 @@
 """Blobs, tables, stage folders and documents, on a disk and on S3."""
 
+import io
+
+import polars as pl
 import pytest
 from PIL import Image
 
@@ -53,6 +56,15 @@ def test_damaged_blob_is_refused(store: Store) -> None:
 def test_missing_blob_says_what_to_do(store: Store) -> None:
     with pytest.raises(NotFoundError, match="lineage"):
         store.get_blob(ZERO)
+
+
+def test_tables_of_earlier_versions_lack_a_column_and_are_read(store: Store) -> None:
+    """A set without masks is written as they wrote it, so that they read it too."""
+    plain, masked = record(1), record(2).model_copy(update={"mask": ZERO})
+    digest, other = store.put_images([plain]), store.put_images([plain, masked])
+    columns = [pl.read_parquet(io.BytesIO(store.files.read(f"tables/images/{one}.parquet"))).columns for one in (digest, other)]
+    assert columns[1] == [*columns[0], "mask"]
+    assert store.get_images(digest) == (plain,) and store.get_images(other) == (plain, masked)
 
 
 def test_tables_keep_every_field_and_the_order(store: Store) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.images.folder import find_sources
@@ -33,7 +34,8 @@ def kohya(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -
     for number in range(12):
         (inside / f"{number:02}.png").write_bytes(drawn(31, number))
         (others / f"{number:02}.png").write_bytes(drawn(900 + number, number))
-    (folder / "mask" / "00.png").write_bytes(drawn(31, 0))
+    Image.new("L", (64, 64), 255).save(folder / "mask" / "00.png")
+    Image.new("L", (64, 64), 0).save(inside / "01-masklabel.png")
     (inside / "00.caption").write_text("[trigger] front view, smiling")
     (inside / "01.TXT").write_bytes("OHWX_MIRA woman, half-left view".encode("utf-16"))
     (inside / "02.txt").write_text("(woman:1.2), <lora:x:0.8>, profile-left view")
@@ -59,7 +61,10 @@ def test_a_dry_run_shows_pictures_and_captions_and_changes_nothing(
         "img/10_mira woman/04.png: no caption",
         "reg/1_woman/00.png",
         "class pictures",
-        "12 pictures would be taken, 4 with captions of their own, as mira (ohwx_mira woman). Nothing was changed.",
+        "img/10_mira woman/00.png: with the mask 00.png, which would be scaled to its size",
+        "01.png: 01-masklabel.png is black all over, so it marks nothing; it would be learned without.",
+        "12 pictures would be taken, 4 with captions of their own, 1 with masks, as mira (ohwx_mira woman).",
+        "Nothing was changed.",
     ):
         assert part in out
     assert Library(Store(settings.store_url)).characters() == []
@@ -70,8 +75,9 @@ def test_a_kohya_folder_becomes_the_character_alone(
     capsys: pytest.CaptureFixture[str], kohya: Path, settings: Settings
 ) -> None:
     code, out, err = run(capsys, "ingest", "mira", str(kohya), *ARGUMENTS)
-    assert "12 usable sources, 0 left out" in out, err
-    assert code == 0 and "class pictures" in out and "mask/00.png: left out" in out
+    assert "12 usable sources (1 with a mask), 0 left out" in out, err
+    assert code == 0 and "class pictures" in out and "mask/00.png: masks, used with their pictures" in out
+    assert "01.png: kept, but: Its mask is black all over, so it marks nothing; it is learned without." in out
     assert "00.png" in out and "<lora:x:0.8>" in out and "spells the trigger OHWX_MIRA" in out
     taken = Library(Store(settings.store_url)).sources("mira")
     assert [file.name for file in taken] == [file.name for file in find_sources(kohya).files]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import uvicorn
+from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from deployments.studio.app import create_app
@@ -102,6 +103,7 @@ def test_dropped_folders_are_walked_and_one_refusal_stops_nothing(
         (folder / f"{number % 6:02}.png").write_bytes(data)
     (tmp_path / "drop/a/00.TXT").write_bytes("in the park’s shade".encode("utf-16"))
     (tmp_path / "drop/b/metadata.csv").write_text("file_name,text\n00.png,at sea\n")
+    Image.new("L", (64, 64), 255).save(tmp_path / "drop/a/00-masklabel.png")
     (tmp_path / "drop/a/03b.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(64))
     with (tmp_path / "drop/a/04b.png").open("wb") as large:
         large.truncate(85 * 2**20)
@@ -126,4 +128,5 @@ def test_dropped_folders_are_walked_and_one_refusal_stops_nothing(
         assert reviewer.complaints == []
     captions = {source.name: source.caption for source in library.sources("nova")}
     assert len(captions) == 12
+    assert [source.name for source in library.sources("nova") if source.mask] == ["drop/a/00.png"]
     assert captions["drop/a/00.png"] == "in the park’s shade" and captions["drop/b/00.png"] == "at sea"

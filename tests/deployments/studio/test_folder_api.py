@@ -26,6 +26,7 @@ def test_dropped_files_are_sorted_as_a_folder_is(client: TestClient) -> None:
         "a/01.TXT",
         "b/metadata.csv",
         "reg/1.png",
+        "a/01-masklabel.png",
         "a/.hidden.png",
         "__MACOSX/x.png",
         "/",
@@ -38,18 +39,20 @@ def test_dropped_files_are_sorted_as_a_folder_is(client: TestClient) -> None:
     }
     found = sort(client, names, texts)
     assert found["pictures"] == [
-        {"name": "a/01.png", "caption": "sitting’s"},
-        {"name": "b/01.png", "caption": "standing"},
+        {"name": "a/01.png", "caption": "sitting’s", "mask": "a/01-masklabel.png"},
+        {"name": "b/01.png", "caption": "standing", "mask": None},
     ]
     notes = found["notes"]
-    assert isinstance(notes, list) and len(notes) == 3
+    assert isinstance(notes, list) and len(notes) == 5
     assert notes[0] == "a/.hidden.png: left out, its name begins with a dot, which hides it."
-    assert "reg/1.png: left out: class pictures" in notes[1] and "film.mp4: left out" in notes[2]
+    said = "\n".join(notes)
+    assert "reg/1.png: left out: class pictures" in said and "film.mp4: left out" in said
+    assert "laid out for OneTrainer" in said and "a/01-masklabel.png: masks, used with their pictures" in said
 
 
 def test_a_text_that_was_not_sent_is_named(client: TestClient) -> None:
     found = sort(client, ["01.png", "01.txt"], {})
-    assert found["pictures"] == [{"name": "01.png", "caption": None}]
+    assert found["pictures"] == [{"name": "01.png", "caption": None, "mask": None}]
     assert found["notes"] == ["01.txt: not used. Its text was not sent."]
 
 
@@ -76,3 +79,15 @@ def test_pictures_of_one_name_in_two_folders_are_both_kept_and_copies_named(clie
     sources = Library(store).sources("rex")
     assert [source.name for source in sources] == ["c/01.png", "b/01.png"]
     assert sources[0].caption == "one two " + "白" * 6660
+
+
+def test_a_mask_is_kept_with_its_picture(client: TestClient, store: Store) -> None:
+    assert client.post("/api/v1/characters", json=FIELDS).status_code == 200
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64), "red").save(buffer, "PNG")
+    for mask, said in ((b"x" * (64 * 2**20 + 1), "Its mask is too large"), (b"any bytes", "")):
+        files = {"file": ("01.png", buffer.getvalue()), "mask": ("01-masklabel.png", mask)}
+        answer = client.post("/api/v1/characters/rex/sources", files=files)
+        assert answer.status_code == 200 and said in answer.json()["note"]
+    (file,) = Library(store).sources("rex")
+    assert file.mask is not None and store.get_blob(file.mask) == b"any bytes"

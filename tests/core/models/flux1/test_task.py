@@ -116,6 +116,21 @@ def test_prior_items_make_their_share_of_all_items() -> None:
     assert count == 30
 
 
+@pytest.mark.parametrize("prior", [0.0, 0.5])
+def test_what_lies_outside_of_a_mask_has_no_part_in_the_loss(prior: float) -> None:
+    """The slope at the target is that at the prediction, with its sign turned. A prior item has no mask: all of it counts."""
+    mask = torch.zeros(TOKENS, 1)
+    mask[:3] = 1.0
+    masked = task(adapted(), {"prior": {"share": prior, "method": "images"}}, items=[item(0, mask), item(1)])
+    chosen = [(PRIOR[0], True) if prior else (item(1), False), (item(0, mask), False)]
+    given = masked._arguments(0, chosen, [0, 1])
+    given["target"].requires_grad_()
+    masked._loss_of(**given).backward()
+    slope = given["target"].grad
+    assert slope is not None and slope[0].abs().min() > 0
+    assert slope[1, :3].abs().min() > 0 and slope[1, 3:].abs().max() == 0
+
+
 def test_masked_tokens_decide_the_loss_and_dropped_captions_are_empty() -> None:
     model = adapted()
     mask = torch.zeros(TOKENS, 1)

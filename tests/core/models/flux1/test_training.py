@@ -11,24 +11,34 @@ from flenwheel_core.documents.images import LoraUse
 from flenwheel_core.documents.prompts import GenerateItem
 from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.requests.generate import GenerateRequest, GenerateResult
+from flenwheel_core.requests.train import TrainResult
 from flenwheel_core.store import Store
 from tests.kit.short_training import CHARACTER, PROMPT, SAMPLER, finished, interrupt, request, start
 
 
-def test_the_log_says_which_kernels_run(tmp_path: Path) -> None:
+def test_the_log_says_which_kernels_run_and_what_becomes_of_masks(tmp_path: Path) -> None:
     made = request(Store((tmp_path / "store").as_uri()))
     changes = {
         "steps": 1,
-        "batch_size": 1,
+        "batch_size": 6,
+        "log_every": 1,
         "weight_format": "fp8",
         "prior": {"method": "off"},
         "sampling": {"every_steps": 0},
     }
     recipe = TrainingRecipe.model_validate(made.recipe.model_dump(mode="json") | changes)
-    data = made.model_copy(update={"recipe": recipe}).to_bytes()
-    with (tmp_path / "log").open("wb") as log:
-        assert start(tmp_path, "train", data, log).wait() == 0
-    assert "kernels: none, PyTorch computes everything (needs an NVIDIA card)" in (tmp_path / "log").read_text()
+    whole_pictures = tuple(item.model_copy(update={"mask": None}) for item in made.items)
+    losses, said = [], []
+    for items in (made.items, whole_pictures):
+        data = made.model_copy(update={"recipe": recipe, "items": items}).to_bytes()
+        with (tmp_path / "log").open("wb") as log:
+            assert start(tmp_path, "train", data, log).wait() == 0
+        said.append((tmp_path / "log").read_text())
+        result = TrainResult.from_bytes((tmp_path / "train.result").read_bytes(), where="result")
+        losses.append(result.losses[0].loss)
+    assert "kernels: none, PyTorch computes everything (needs an NVIDIA card)" in said[0]
+    assert "2 of 6 pictures have masks: what they leave black weighs 0.1" in said[0] and "masks" not in said[1]
+    assert losses[0] != losses[1]
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ from flenwheel_core.models.flux2.loading import Flux2Model
 from flenwheel_core.models.flux2.trainer import train_lora
 from flenwheel_core.models.protocols import EditJob, GenerateJob
 from flenwheel_core.recipes.train import LoraRecipe
-from tests.kit.character_runs import RECIPE, character_job, hooks, largest_difference
+from tests.kit.character_runs import RECIPE, character_job, first_step_without_masks, hooks, largest_difference
 from tests.kit.tiny_editor import picture
 
 PROMPT = "photo of ohwx person"
@@ -61,6 +61,8 @@ def test_a_stopped_character_run_goes_on_to_the_same_bytes(
         train_lora(model, changed_job(tmp_path / "b"), hooks(stop_after=2), cache)
     resumed = train_lora(model, changed_job(tmp_path / "b"), hooks(), cache)
     assert resumed.lora == whole.lora and resumed.losses == whole.losses
+    unmasked = train_lora(model, first_step_without_masks(changed_job(tmp_path / "c")), hooks(), cache)
+    assert unmasked.losses[0].loss != whole.losses[0].loss
     assert [sample.step for sample in whole.samples] == [0, 4] and all(s.path.exists() for s in whole.samples)
     facts = file_metadata(whole.lora)
     assert facts["modelspec.trigger_phrase"] == "ohwx" and facts["modelspec.architecture"] == "flux-2-klein/lora"

@@ -29,7 +29,7 @@ from flenwheel_core.models.qwen_image.loading import QwenEditModel, find_model
 from flenwheel_core.models.qwen_image.prompts import encode_prompts
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.recipes.train import LoraRecipe, TrainingRecipe
-from tests.kit.character_runs import RECIPE, character_job, hooks, largest_difference
+from tests.kit.character_runs import RECIPE, character_job, first_step_without_masks, hooks, largest_difference
 from tests.kit.tiny_editor import save_tiny_base
 
 PROMPT = "same person, forest background, smiling"
@@ -124,6 +124,8 @@ def test_a_stopped_run_goes_on_to_the_same_bytes_and_its_file_is_worn(
         train_lora(model, character_job(tmp_path / "b", sampler(2.0), PROMPT, "forest"), hooks(stop_after=2), cache)
     resumed = train_lora(model, character_job(tmp_path / "b", sampler(2.0), PROMPT, "forest"), hooks(), cache)
     assert resumed.lora == whole.lora and resumed.losses == whole.losses
+    whole_pictures = first_step_without_masks(character_job(tmp_path / "c", sampler(2.0), PROMPT, "forest"))
+    assert train_lora(model, whole_pictures, hooks(), cache).losses[0].loss != whole.losses[0].loss
     assert [sample.step for sample in whole.samples] == [0, 4] and all(one.path.exists() for one in whole.samples)
     facts = file_metadata(whole.lora)
     assert facts["modelspec.trigger_phrase"] == "forest" and facts["modelspec.architecture"] == "qwen-image/lora"

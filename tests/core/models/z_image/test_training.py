@@ -20,7 +20,7 @@ from flenwheel_core.models.z_image.generator import open_generator
 from flenwheel_core.models.z_image.loading import ZImageModel
 from flenwheel_core.models.z_image.memory import require_room
 from flenwheel_core.models.z_image.trainer import train_lora
-from tests.kit.character_runs import RECIPE, character_job, hooks, largest_difference
+from tests.kit.character_runs import RECIPE, character_job, first_step_without_masks, hooks, largest_difference
 
 PROMPT = "photo of ohwx person"
 SAMPLER = Sampler(steps=2, guidance=1.0, true_cfg=2.0, width=96, height=64)
@@ -35,6 +35,8 @@ def test_a_stopped_run_goes_on_to_the_same_bytes_and_its_file_is_worn(
         train_lora(model, character_job(tmp_path / "b", SAMPLER, PROMPT, "ohwx"), hooks(stop_after=2), cache)
     resumed = train_lora(model, character_job(tmp_path / "b", SAMPLER, PROMPT, "ohwx"), hooks(), cache)
     assert resumed.lora == whole.lora and resumed.losses == whole.losses
+    unmasked = train_lora(model, first_step_without_masks(character_job(tmp_path / "c", SAMPLER, PROMPT, "ohwx")), hooks(), cache)
+    assert unmasked.losses[0].loss != whole.losses[0].loss
     assert [sample.step for sample in whole.samples] == [0, 4] and all(one.path.exists() for one in whole.samples)
     facts = file_metadata(whole.lora)
     assert facts["modelspec.trigger_phrase"] == "ohwx" and facts["modelspec.architecture"] == "z-image/lora"
