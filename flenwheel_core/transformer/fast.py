@@ -209,14 +209,15 @@ class FastTransformer(torch.nn.Module):
 def compile_for_any_length(function: Callable[..., Any], *, backend: Any = "inductor") -> Callable[..., Any]:
     """The function, compiled once for any number of tokens: every picture format has another, and compiling takes longer than most runs.
 
-    Arguments of three dimensions are (batch, tokens, channels); rotary tables are marked by `of_any_length`. All other sizes are fixed.
+    Arguments of three dimensions, alone or in a tuple, are (batch, tokens, channels); rotary tables are marked by `of_any_length`. All other sizes are fixed.
     """
     once: Callable[..., Any] = torch.compile(function, dynamic=False, fullgraph=True, backend=backend)
 
     def run(*arguments: Any) -> Any:
         for argument in arguments:
-            if isinstance(argument, torch.Tensor) and argument.ndim == 3:
-                torch._dynamo.maybe_mark_dynamic(argument, 1)
+            for part in argument if type(argument) is tuple else (argument,):
+                if isinstance(part, torch.Tensor) and part.ndim == 3:
+                    torch._dynamo.maybe_mark_dynamic(part, 1)
         return once(*arguments)
 
     return run

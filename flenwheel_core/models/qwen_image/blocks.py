@@ -48,59 +48,52 @@ def halves(weights: DoubleWeights) -> tuple[EntryWeights, ExitWeights]:
     return entry, ExitWeights(*(getattr(weights, name) for name in ExitWeights._fields))
 
 
+Pictures = tuple[Tensor, ...]
+"""Picture tokens (batch, tokens, channels): all together, or the noisy ones and those of clean references, if they are told apart."""
+
+
 def enter(
-    picture: Tensor,
+    pictures: Pictures,
     text: Tensor,
     modulations: tuple[Tensor, Tensor],
     rope: Rope,
     w: EntryWeights,
     options: BlockOptions,
-    own: int | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """q, k and v (batch, picture and text tokens, heads, channels of a head), rotated.
 
-    `picture` and `text` are (batch, tokens, channels), each modulation (batch, 6 * channels). With `own`, only so many picture tokens
-    are noisy; the others, of clean references, have a modulation of their own, which follows in the batch of the first.
+    `text` is (batch, tokens, channels). Each modulation is (batch, 6 * channels); that of clean references follows in the batch of the
+    noisy pictures' own.
     """
     t_shift, t_scale = modulations[1][:, None].chunk(6, -1)[:2]
     entered = []
-    for part, modulation in _parts(picture, modulations[0], own):
+    for part, modulation in zip(pictures, modulations[0].chunk(len(pictures), 0), strict=True):
         shift, scale = modulation[:, None].chunk(6, -1)[:2]
         entered.append(modulated_linear(part, shift, scale, w.qkv, options))
     streams = (
-        Stream(entered[0] if own is None else torch.cat(entered, 1), *w.norms[:2]),
+        Stream(entered[0] if len(entered) == 1 else torch.cat(entered, 1), *w.norms[:2]),
         Stream(modulated_linear(text, t_shift, t_scale, w.text_qkv, options), *w.norms[2:]),
     )
     return joint_heads(streams, rope, options.heads, kernel=options.heads_kernel)
 
 
 def leave(
-    picture: Tensor,
+    pictures: Pictures,
     text: Tensor,
     y: Tensor,
     modulations: tuple[Tensor, Tensor],
     w: ExitWeights,
     options: BlockOptions,
-    own: int | None = None,
-) -> tuple[Tensor, Tensor]:
-    """`picture` and `text`, changed by attention's output `y` (batch, picture and text tokens, channels) and the MLP; `own` as above."""
-    picture_y, text_y = y.split([picture.shape[1], text.shape[1]], 1)
-    left = [
+) -> tuple[Pictures, Tensor]:
+    """`pictures` and `text`, changed by attention's output `y` (batch, picture and text tokens, channels) and the MLP."""
+    *picture_ys, text_y = y.split([part.shape[1] for part in (*pictures, text)], 1)
+    changed = tuple(
         _stream(part, part_y, modulation, (w.out, w.up, w.down), options)
-        for (part, modulation), (part_y, _) in zip(
-            _parts(picture, modulations[0], own), _parts(picture_y, modulations[0], own), strict=True
+        for part, part_y, modulation in zip(
+            pictures, picture_ys, modulations[0].chunk(len(pictures), 0), strict=True
         )
-    ]
-    picture = left[0] if own is None else torch.cat(left, 1)
-    return picture, _stream(text, text_y, modulations[1], (w.text_out, w.text_up, w.text_down), options)
-
-
-def _parts(x: Tensor, modulation: Tensor, own: int | None) -> tuple[tuple[Tensor, Tensor], ...]:
-    """The noisy and the clean tokens of (batch, tokens, channels), each with its modulation."""
-    if own is None:
-        return ((x, modulation),)
-    noisy, clean = modulation.chunk(2, 0)
-    return (x[:, :own], noisy), (x[:, own:], clean)
+    )
+    return changed, _stream(text, text_y, modulations[1], (w.text_out, w.text_up, w.text_down), options)
 
 
 def _stream(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from flenwheel_core.kernels.heads import Rope
-from flenwheel_core.models.qwen_image.blocks import Kept, attend, enter, halves, leave
+from flenwheel_core.models.qwen_image.blocks import Kept, Pictures, attend, enter, halves, leave
 from flenwheel_core.transformer.blocks import DoubleWeights
 from flenwheel_core.transformer.fast import BlockLayout, Config, FastTransformer, fast_names, of_any_length
 from flenwheel_core.transformer.plan import AdapterPlan, FastPlan
@@ -71,9 +71,10 @@ class FastQwen(FastTransformer):
             picture = self.rest.img_in(hidden_states)
             text = self.rest.txt_in(self.rest.txt_norm(encoder_hidden_states))
             time = timestep.to(picture.dtype)
-            own = None
-            if self.rest.config.zero_cond_t:  # the references are clean: for them it is the end of time
-                own = math.prod(img_shapes[0][0])
+            pictures: Pictures = (picture,)
+            own = math.prod(img_shapes[0][0])
+            if self.rest.config.zero_cond_t and own < picture.shape[1]:  # references are clean: for them it is the end of time
+                pictures = picture[:, :own].clone(), picture[:, own:].clone()
                 time = torch.cat([time, torch.zeros_like(time)])
             time = self.rest.time_text_embed(time, picture)
             tokens = picture.shape[1] + text.shape[1]
@@ -88,27 +89,27 @@ class FastQwen(FastTransformer):
             recompute = index < self.recompute[0]
             keeps = recompute and index < self.keep_attention and torch.is_grad_enabled()
             kept: Kept | None = [] if keeps else None
-            run = partial(self._block, rope=rope, weights=self.chosen(block), tokens=tokens, own=own, kept=kept)
-            picture, text = self.call(run, (picture, text, shifts), recompute=recompute)
+            run = partial(self._block, rope=rope, weights=self.chosen(block), tokens=tokens, kept=kept)
+            pictures, text = self.call(run, (pictures, text, shifts), recompute=recompute)
+        picture = pictures[0] if len(pictures) == 1 else torch.cat(pictures, 1)
         return (self.rest.proj_out(self.rest.norm_out(picture, time[:batch])),)
 
     def _block(
         self,
-        picture: Tensor,
+        pictures: Pictures,
         text: Tensor,
         modulations: tuple[Tensor, Tensor],
         *,
         rope: Rope,
         weights: DoubleWeights,
         tokens: int,
-        own: int | None,
         kept: Kept | None,
-    ) -> tuple[Tensor, Tensor]:
-        """`tokens` counts picture and real text; what follows is padding. `own` counts noisy tokens, where they are told apart."""
+    ) -> tuple[Pictures, Tensor]:
+        """`tokens` counts picture and real text; what follows is padding."""
         entry, exit_ = halves(weights)
-        q, k, v = self.run["enter"](picture, text, modulations, rope, entry, self.options, own)
+        q, k, v = self.run["enter"](pictures, text, modulations, rope, entry, self.options)
         y = attend(q, k, v, tokens, kept, cudnn=self.options.cudnn)
-        changed: tuple[Tensor, Tensor] = self.run["leave"](picture, text, y, modulations, exit_, self.options, own)
+        changed: tuple[Pictures, Tensor] = self.run["leave"](pictures, text, y, modulations, exit_, self.options)
         return changed
 
     def _rope(self, shapes: Sequence[Sequence[tuple[int, int, int]]], text_tokens: int, device: torch.device) -> Rope:

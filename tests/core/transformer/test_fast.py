@@ -37,8 +37,9 @@ def flux(model: Any, kind: Callable[..., FastTransformer]) -> tuple[FastTransfor
     return kind(model.CONFIG, StateSource(transformer), PLAN, adapters(transformer)), partial(model.tiny_inputs, 1)
 
 
-def qwen() -> tuple[FastTransformer, Callable[..., Mapping[str, Any]]]:
+def qwen(*, zero_cond_t: bool = False) -> tuple[FastTransformer, Callable[..., Mapping[str, Any]]]:
     transformer = build_transformer(24)
+    transformer = type(transformer).from_config({**transformer.config, "zero_cond_t": zero_cond_t})
 
     def inputs(rows: int, columns: int) -> Mapping[str, Any]:
         return {
@@ -60,8 +61,8 @@ def adapters(transformer: torch.nn.Module) -> AdapterPlan:
 @pytest.mark.filterwarnings("ignore")  # what the compiler of torch 2.11 warns of is its own
 @pytest.mark.parametrize(
     "made",
-    [partial(flux, tiny_flux, FastFlux), partial(flux, tiny_klein, FastFlux2), qwen],
-    ids=["flux1", "flux2", "qwen_image"],
+    [partial(flux, tiny_flux, FastFlux), partial(flux, tiny_klein, FastFlux2), qwen, partial(qwen, zero_cond_t=True)],
+    ids=["flux1", "flux2", "qwen_image", "qwen_image_2511"],
 )
 def test_every_family_is_compiled_once_for_all_picture_formats(
     made: Callable[[], tuple[FastTransformer, Callable[..., Mapping[str, Any]]]], monkeypatch: pytest.MonkeyPatch
