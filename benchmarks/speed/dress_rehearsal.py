@@ -26,6 +26,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
+from pydantic import ValidationError
+
 from benchmarks.result_file import Row, write_part
 from benchmarks.speed import rehearsal_requests as ask
 from benchmarks.speed.card_limit import LimitLog, limited_card
@@ -201,6 +203,8 @@ def _row(
             last = next((run for run in reversed(runs) if run.event != "started"), None)
         except FlenwheelError as failure:
             ended, resumed, seen, error = False, False, Seen(), failure.message
+        except ValidationError as failure:  # too few steps for a recipe's warm-up, for instance: the other stages go on
+            ended, resumed, seen, error = False, False, Seen(), str(failure)
     plan = _PLAN.search(seen.plans[-1]) if seen.plans else None
     counts = limit.log.counts()[counted:] if limit.log else []
     return {

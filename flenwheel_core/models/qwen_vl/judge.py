@@ -47,5 +47,5 @@ class QwenJudge:
 @contextmanager
 def open_judge(folder: Path, reference: str, settings: Settings, working: Working = WORKING) -> Iterator[QwenJudge]:
     """The judge in `folder`; its memory is free again afterwards."""
-    with open_model(folder, reference, settings, working) as model:
+    with open_model(folder, reference, settings, working, pictures=2) as model:
         yield QwenJudge(model)

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from flenwheel_core.base.errors import ResourceError
 from flenwheel_core.base.settings import Settings
-from flenwheel_core.memory.card import GIB, free_memory, open_card
-from flenwheel_core.memory.encoding import NF4_SHARE
-from flenwheel_core.memory.levels import plan_at_level
+from flenwheel_core.memory.card import free_memory, open_card
 from flenwheel_core.memory.quantising import require_unquantised
 from flenwheel_core.models.protocols import WORKING, Working
+from flenwheel_core.models.qwen_vl.memory import plan_asking, sizes_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -22,19 +20,6 @@ if TYPE_CHECKING:
 EXACT_PARTS = ("model.visual", "lm_head")
 """Parts that are never quantised, by the whole beginning of their names (transformers 5 compares from the start): the eyes with their
 projector, and the output."""
-_WORKING_GIB = 2.0
-"""Activations and the cache of keys and values, for a picture of `_MOST_PIXELS`."""
-_MOST_PIXELS = (2_359_296, 589_824)
-"""What the model sees of a picture, at most: 1536 x 1536, and 768 x 768 where memory ran out before."""
-
-
-@dataclass(frozen=True)
-class AskingPlan:
-    """How the weights are stored, and how large pictures are shown."""
-
-    quantised: bool
-    most_pixels: int
-    predicted_gib: float
 
 
 @dataclass(frozen=True)
@@ -66,16 +51,18 @@ class VisionLanguageModel:
 
     @torch.no_grad()
     def next_token(self, question: str, images: "Sequence[Image]") -> torch.Tensor:
-        """Log-probabilities (vocabulary,) of the answer's first token."""
-        logits = self.network(**self.prompt(question, images)).logits[0, -1]
+        """Log-probabilities (vocabulary,) of the answer's first token; those of every token of two pictures would take 2 GiB."""
+        logits = self.network(**self.prompt(question, images), logits_to_keep=1).logits[0, -1]
         return torch.log_softmax(logits.float(), dim=-1)
 
 
 @contextmanager
 def open_model(
-    folder: Path, reference: str, settings: Settings, working: Working = WORKING
+    folder: Path, reference: str, settings: Settings, working: Working = WORKING, *, pictures: int = 1
 ) -> Iterator[VisionLanguageModel]:
     """The model in `folder` on the card of the settings: bfloat16, or NF4 where that does not fit; float32 on a CPU.
+
+    `pictures` is how many a question is about.
 
     Raises ResourceError if it can't fit, before it is loaded.
     """
@@ -88,7 +75,7 @@ def open_model(
         options["dtype"] = torch.float32
     else:
         options |= {"dtype": torch.bfloat16, "device_map": {"": 0}}
-        plan = plan_asking(weights_gib(folder), card.usable_gib, working.memory_level)
+        plan = plan_asking(sizes_of(folder), card.usable_gib, working.memory_level, pictures=pictures)
         storage = "nf4" if plan.quantised else "bf16"
         working.note(f"memory plan: {storage} weights, {plan.predicted_gib:.1f} of {card.usable_gib:.1f} GiB")
         if plan.quantised:
@@ -113,33 +100,3 @@ def open_model(
     finally:
         del network
         free_memory()
-
-
-def weights_gib(folder: Path) -> float:
-    """Size of the weights in a folder, as they are on disk (bfloat16 in every released model)."""
-    return sum(path.stat().st_size for path in folder.glob("*.safetensors")) / GIB
-
-
-def plan_asking(size_gib: float, usable_gib: float, memory_level: int = 0) -> AskingPlan:
-    """How a model of this size in bfloat16 is opened, the best way that fits, or a tighter one if memory ran out before.
-
-    Raises ResourceError if none fits, or there is no tighter one.
-    """
-    working = min(_WORKING_GIB, size_gib / 4)
-
-    def plans() -> Iterator[AskingPlan]:
-        for quantised, share in ((False, 1.0), (True, NF4_SHARE)):
-            for pixels in _MOST_PIXELS:
-                need = size_gib * share + working * pixels / _MOST_PIXELS[0]
-                if need <= usable_gib:
-                    yield AskingPlan(quantised, pixels, need)
-
-    chosen = plan_at_level(plans(), lambda plan: plan.predicted_gib, memory_level)
-    if chosen is not None:
-        return chosen
-    least = size_gib * NF4_SHARE + working * _MOST_PIXELS[-1] / _MOST_PIXELS[0]
-    raise ResourceError(
-        f"The vision-language model needs about {least:.0f} GiB, and {usable_gib:.0f} GiB may be used.",
-        why="even in 4 bits it does not fit the card.",
-        remedy="Name a smaller one as the recipe's captioner, or leave the captioner out and give captions.",
-    )

@@ -7,11 +7,10 @@ import torch
 from transformers import AutoConfig, Qwen2_5_VLForConditionalGeneration
 from transformers.quantizers.quantizers_utils import should_convert_module
 
-from flenwheel_core.base.errors import NoTighterPlanError, ResourceError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.models.qwen_vl.captioner import open_captioner
 from flenwheel_core.models.qwen_vl.judge import open_judge
-from flenwheel_core.models.qwen_vl.loading import EXACT_PARTS, open_model, plan_asking
+from flenwheel_core.models.qwen_vl.loading import EXACT_PARTS, open_model
 from flenwheel_core.nano.models.vlm import SAME_QUESTIONS, build_processor, build_tokenizer, build_vlm, chat
 from tests.kit.tiny_editor import picture
 
@@ -61,13 +60,3 @@ def test_parts_that_stay_exact_are_named_from_the_start_so_that_transformers_spa
     quantised = [name for name in linears if should_convert_module(name, list(EXACT_PARTS))]
     assert quantised and all(name.startswith("model.language_model.") for name in quantised)
     assert any(name.startswith("model.visual.") for name in linears)
-
-
-def test_asking_is_planned_before_anything_loads() -> None:
-    assert not plan_asking(16.6, 23.5).quantised and plan_asking(16.6, 15.5).quantised
-    first, second = plan_asking(16.6, 23.5), plan_asking(16.6, 23.5, memory_level=1)
-    assert second.predicted_gib <= 0.95 * first.predicted_gib
-    with pytest.raises(ResourceError, match="even in 4 bits"):
-        plan_asking(16.6, 6.0)
-    with pytest.raises(NoTighterPlanError):
-        plan_asking(16.6, 23.5, memory_level=9)
