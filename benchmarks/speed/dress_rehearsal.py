@@ -283,16 +283,21 @@ def _request(
 def _run(
     request: StageRequest, settings: Settings, kept: Callable[[StageResult], None], *, kill: bool
 ) -> tuple[bool, bool, Seen, str | None]:
-    """Runs a stage to its end; with `kill`, its process is killed once amid its work, as a rule after its second step, and run again."""
+    """Runs a stage to its end; with `kill`, its process is killed once amid its work and run again.
+
+    It is killed after its second item, a training after its first checkpoint.
+    """
     stage = find_stage(request.stage)
+    trains = request.stage in ("train", "edit_train")
     seen = Seen()
     if kill:
         killed = threading.Event()
         loads = _KILLED_WHILE_LOADING.get(stage.name)
+        kill_at = ask.CHECKPOINT_EVERY + 1 if trains else 0
 
         def until_amid(event: ProgressEvent) -> None:
             seen.take(event)
-            stepped = len(seen.steps) >= 2 and event.done < event.total
+            stepped = event.kind == "step" and event.done >= kill_at and len(seen.steps) >= 2 and event.done < event.total
             amid = stepped if loads is None else event.kind == "loading" and loads in event.text
             if amid and not killed.is_set():
                 killed.set()
@@ -311,13 +316,13 @@ def _run(
             if not killed.is_set():
                 return False, False, seen, error.message
             print(f"killed: {error.what}", flush=True)
-        before, seen = seen.steps[-1][1] if seen.steps else 0, Seen()
+        seen = Seen()
     try:
         kept(run_in_child(stage, request, settings, seen.take))
     except FlenwheelError as error:
         return False, False, seen, error.message
-    resumed = kill and bool(seen.steps) and (before < 60 or seen.steps[0][1] > 0)
-    return True, resumed, seen, None
+    from_nothing = trains and seen.steps[0][1] <= ask.CHECKPOINT_EVERY if seen.steps else True
+    return True, kill and not from_nothing, seen, None
 
 
 def _size_gib(folder: Path) -> float:

@@ -61,6 +61,9 @@ class Made(Document):
     editor_lora: str | None = None
     edits: str | None = None
 
+CHECKPOINT_EVERY = 20
+"""Steps of a training between checkpoints: few, so that a short run can be killed behind one."""
+
 
 @dataclass
 class Rehearsal:
@@ -210,7 +213,7 @@ def train(rehearsal: Rehearsal, *, steps: int, prior: bool, name: str = "mira-t1
     chosen = rehearsal.recipe.train.prior
     own_prior = chosen.model_copy(update={"images": 2} if prior else {"method": "off"})
     recipe = rehearsal.recipe.train.model_copy(
-        update={"steps": steps, "checkpoint_every": 60, "sampling": sampling, "prior": own_prior}
+        update={"steps": steps, "checkpoint_every": CHECKPOINT_EVERY, "sampling": sampling, "prior": own_prior}
     )
     return TrainRequest(
         character=MIRA,
@@ -276,7 +279,7 @@ def edit_train(rehearsal: Rehearsal, *, steps: int) -> EditTrainRequest:
         name="editor-1",
         triplets=rehearsal.store.put_blob(document.to_bytes()),
         editor=str(rehearsal.models.editor),
-        recipe=recipe.train.model_copy(update={"steps": steps, "checkpoint_every": 40}),
+        recipe=recipe.train.model_copy(update={"steps": steps, "checkpoint_every": CHECKPOINT_EVERY}),
         storage=recipe.storage,
         seed=1,
     )
