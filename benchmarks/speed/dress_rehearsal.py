@@ -71,12 +71,18 @@ class Seen:
 
     began: float = field(default_factory=time.monotonic)
     steps: list[tuple[float, int]] = field(default_factory=list)
+    """Of the last thing that was counted: ingest reads files before it describes pictures."""
+    unit: str = ""
     plans: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def take(self, event: ProgressEvent) -> None:
         now = time.monotonic() - self.began
         if event.kind == "step":
+            if event.unit != self.unit:
+                self.unit, self.steps = event.unit, []
+            if event.done == 0:
+                return
             self.steps.append((now, event.done))
         if event.text.startswith("memory plan"):
             self.plans.append(event.text)

@@ -225,6 +225,7 @@ def _look(sources: Sequence[Source], verifier: Verifier, request: IngestRequest,
         if request.captioner is not None and request.recipe.describe_with_captioner and bare:
             context.progress.loading(f"captioner {request.captioner}")
             captioner = stack.enter_context(open_captioner(request.captioner, context.settings, context.working))
+            context.progress.step(0, len(sources), "pictures looked at")
         for start in range(0, len(sources), CHUNK):
             context.check_stop()
             chunk = sources[start : start + CHUNK]
@@ -241,6 +242,9 @@ def _look(sources: Sequence[Source], verifier: Verifier, request: IngestRequest,
                 else:
                     labels = seen
                 looked.append(replace(source, embedded=one, labels=labels))
+                if captioner is not None:  # everything else is done in a moment
+                    context.check_stop()
+                    context.progress.step(len(looked), len(sources), "pictures looked at")
     return looked
 
 

@@ -1,10 +1,12 @@
 """Ingest on real files: nothing dropped silently, a fingerprint from real sources, a clear list of what is missing."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image, ImageFilter
 
+from flenwheel_core.base.progress import Progress, ProgressEvent
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.nano.world import render
 from flenwheel_core.recipes.screening import IngestRecipe
@@ -39,6 +41,16 @@ def test_good_sources_are_ready_for_a_turn(stage: StageContext, model: str) -> N
     assert all("ohwx_char" in (record.caption or "") for record in records)
     assert [record.labels.angle for record in records] == [view.angle for view in views(12)]
     assert [record.labels.expression for record in records] == [view.expression for view in views(12)]
+
+
+def test_describing_pictures_says_how_far_it_is(stage: StageContext, model: str) -> None:
+    events: list[ProgressEvent] = []
+    told = replace(stage, progress=Progress("ingest", events.append, interval_seconds=0.0))
+    bare = tuple(file.model_copy(update={"caption": None}) for file in sources(stage, 3))
+    request = IngestRequest(character=HERO, files=bare, recipe=IngestRecipe(), verifier=model, captioner="nano")
+    ingest(request, told)
+    looked = [(event.done, event.total) for event in events if event.unit == "pictures looked at"]
+    assert looked == [(0, 3), (1, 3), (2, 3), (3, 3)]
 
 
 def test_the_same_files_give_the_same_result(settings: Settings, tmp_path: Path, model: str) -> None:
