@@ -134,8 +134,9 @@ class Door:
     def __init__(self, settings: Settings, public_url: str | None, name: str) -> None:
         self._name = name
         self._loopback_only = is_loopback(settings.host)
-        self._public_url = public_url
-        self._public = parse_origin(public_url) if public_url is not None else None
+        parts = urlsplit(public_url or "")
+        self._public_origin = f"{parts.scheme}://{parts.netloc}" if public_url is not None else None
+        self._public = parse_origin(self._public_origin) if self._public_origin is not None else None
         self._proxies = tuple(ipaddress.ip_network(proxy, strict=False) for proxy in settings.trusted_proxies)
 
     def caller(self, scope: Scope) -> Caller:
@@ -163,7 +164,7 @@ class Door:
                 f"Open it as http://127.0.0.1:PORT. For another name set {self._setting} to its address.",
             )
         if caller.origin is not None and not self._is_own(caller.origin, caller.host):
-            known = str(caller.host) if self._public_url is None else f"{caller.host} and {self._public_url}"
+            known = str(caller.host) if self._public_origin is None else f"{caller.host} and {self._public_origin}"
             return Refusal(
                 403,
                 "This request comes from another site.",
@@ -190,7 +191,7 @@ class Door:
 
     def _is_own(self, origin: str, host: Host) -> bool:
         found = parse_origin(origin)
-        return found is not None and (found == host or (self._public is not None and origin == self._public_url))
+        return found is not None and (found == host or (self._public is not None and origin == self._public_origin))
 
     def _trusts(self, client: str) -> bool:
         try:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, FastAPI
 
 from deployments.access.door import check_binding
 from deployments.studio import folder_api, gate_api, library_api, pages, picture_api, record_api
+from deployments.studio.mounted import Mounted
 from deployments.studio.problems import Problem, add_problem_handlers
 from deployments.studio.security import Guard, csrf_token
 from deployments.studio.static_files import static_router
@@ -87,4 +88,6 @@ def create_app(settings: Settings, prefect: FlowServer | None) -> FastAPI:
     app.include_router(pages.router, include_in_schema=False)
     app.include_router(static_router())
     app.add_middleware(Guard, settings=settings, secret=studio.secret, logins=studio.logins)
+    if settings.studio_path:
+        app.add_middleware(Mounted, path=settings.studio_path)
     return app

@@ -65,7 +65,12 @@ _TEMPLATES = _environment()
 def render(studio: Studio, template: str, *, status: int = 200, **values: object) -> HTMLResponse:
     """A page."""
     page = _TEMPLATES.get_template(template)
-    standing = {"csrf": csrf_token(studio.secret), "author": studio.settings.author, "logins": studio.logins.needed}
+    standing = {
+        "at": studio.settings.studio_path,
+        "csrf": csrf_token(studio.secret),
+        "author": studio.settings.author,
+        "logins": studio.logins.needed,
+    }
     text = page.render({**standing, "section": "", **values})
     return HTMLResponse(text, status_code=status)
 
@@ -242,6 +247,7 @@ def login(
         samesite="strict",
         secure=secure,
         max_age=LIFETIME_SECONDS,
+        path=studio.settings.studio_path or "/",
     )
     return opened
 
@@ -251,7 +257,7 @@ def logout(request: Request, studio: TheStudio) -> Response:
     """Ends this browser's session. A new token ends everybody's."""
     studio.logins.sessions.end(studio.logins.session_of(request.headers))
     answer = RedirectResponse("/login", status_code=303)
-    answer.delete_cookie(studio.logins.cookie)
+    answer.delete_cookie(studio.logins.cookie, path=studio.settings.studio_path or "/")
     return answer
 
 

@@ -9,8 +9,17 @@ import tempfile
 from collections.abc import Set
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import Field, ModelWrapValidatorHandler, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    ModelWrapValidatorHandler,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from flenwheel_core.base.kernel_names import ALL, KERNEL_NAMES
@@ -28,6 +37,10 @@ ENV_FILE = Path(".env")
 TOML_FILE = Path("flenwheel.toml")
 NOT_FOR_STAGES = frozenset({"author", "host", "token", "studio_url", "prefect_url", "trusted_proxies", "notify"})
 """Settings of what people open and are told. A stage's process reads what strangers made, and is given no secrets."""
+_ADDRESS = re.compile(
+    r"(?P<scheme>https?)://(?P<host>[a-z0-9_.-]+|\[[0-9a-f:]+\])(?P<port>:\d{1,5})?(?P<path>(?:/[a-z0-9_~-][a-z0-9_.~-]*)*)/?",
+    re.IGNORECASE,
+)
 LIMIT_PREFIX = "gpu:"
 
 
@@ -80,7 +93,8 @@ class Settings(BaseSettings):
         description="Secret that everybody needs who is not on this machine, of 16 characters or more: flenwheel token",
     )
     studio_url: str | None = Field(
-        default=None, description="Address people open the studio at, if it is another, such as https://studio.example"
+        default=None,
+        description="Address people open the studio at, if it is another, such as https://studio.example or https://host.example/flen",
     )
     prefect_url: str | None = Field(
         default=None, description="Address people open the Prefect interface at, such as https://prefect.example"
@@ -130,14 +144,16 @@ class Settings(BaseSettings):
 
     @field_validator("studio_url", "prefect_url")
     @classmethod
-    def _whole_address(cls, url: str | None) -> str | None:
+    def _whole_address(cls, url: str | None, info: ValidationInfo) -> str | None:
         if url is None or not url.strip():
             return None
-        match = re.fullmatch(r"(https?)://([a-z0-9_.-]+|\[[0-9a-f:]+\])(:\d{1,5})?/?", url.strip().lower())
-        if match is None:
-            raise ValueError("an address is http:// or https://, a host name and perhaps a port; it has no path")
-        scheme, host, port = match.groups()
-        return f"{scheme}://{host}{'' if port in (None, {'http': ':80', 'https': ':443'}[scheme]) else port}"
+        match = _ADDRESS.fullmatch(url.strip())
+        path = match["path"] if match is not None else ""
+        if match is None or (path and info.field_name == "prefect_url"):
+            may = "it has no path" if info.field_name == "prefect_url" else "or a path of letters, digits and dashes"
+            raise ValueError(f"an address is http:// or https://, a host name and perhaps a port; {may}")
+        scheme, host, port = (part and part.lower() for part in match.group("scheme", "host", "port"))
+        return f"{scheme}://{host}{'' if port in (None, {'http': ':80', 'https': ':443'}[scheme]) else port}{path}"
 
     @field_validator("trusted_proxies", "kernels_off", mode="before")
     @classmethod
@@ -170,6 +186,11 @@ class Settings(BaseSettings):
     def root(self) -> Path:
         """The workspace folder, absolute."""
         return self.workspace.expanduser().absolute()
+
+    @property
+    def studio_path(self) -> str:
+        """The path of `studio_url`, such as /flen; mostly empty."""
+        return urlsplit(self.studio_url or "").path
 
     @property
     def store_url(self) -> str:

@@ -1,6 +1,7 @@
 // The one door to the server: JSON in and out, the CSRF token, the author's name, readable problems.
 
 const meta = (name) => document.querySelector(`meta[name="${name}"]`)?.content ?? "";
+const AT = meta("at"); // The path of the host below which the studio lies; mostly none.
 
 export class Problem extends Error {
   constructor(status, body) {
@@ -19,7 +20,7 @@ async function call(method, path, { json, form, signal } = {}) {
   if (json !== undefined) headers["content-type"] = "application/json";
   let answer;
   try {
-    answer = await fetch(`/api/v1${path}`, {
+    answer = await fetch(`${AT}/api/v1${path}`, {
       method, headers, signal, body: json !== undefined ? JSON.stringify(json) : form, credentials: "same-origin",
     });
   } catch (error) {
@@ -37,8 +38,9 @@ export const remove = (path) => call("DELETE", path);
 export const upload = (path, form) => call("POST", path, { form });
 export const newId = () => Array.from(crypto.getRandomValues(new Uint8Array(12)), (b) => b.toString(16).padStart(2, "0")).join("");
 
-export const thumbnail = (digest, side = 320) => `/api/v1/pictures/${digest}/thumbnail/${side}`;
-export const file = (digest) => `/api/v1/pictures/${digest}/file`;
+export const page = (path) => `${AT}${path}`;
+export const thumbnail = (digest, side = 320) => `${AT}/api/v1/pictures/${digest}/thumbnail/${side}`;
+export const file = (digest) => `${AT}/api/v1/pictures/${digest}/file`;
 
 export function author() {
   return localStorage.getItem("flenwheel-author") || meta("default-author") || "reviewer";

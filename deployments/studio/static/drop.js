@@ -1,5 +1,5 @@
 // Dropping pictures: a new character, more pictures for one, and the start of a turn.
-import { el, get, post, remove, showProblem, upload } from "./api.js";
+import { el, get, page, post, remove, showProblem, upload } from "./api.js";
 import { TEXTS, chosenFiles, droppedFiles } from "./drop_files.js";
 
 const $ = (id) => document.getElementById(id);
@@ -139,7 +139,7 @@ creating?.addEventListener("submit", async (event) => {
     await queue;
     await post("/characters", body);
     if (await send(body.name)) await post(`/characters/${body.name}/ingest`).catch(showProblem);
-    location.assign(`/characters/${body.name}`);
+    location.assign(page(`/characters/${body.name}`));
   } catch (problem) {
     showProblem(problem);
   }
@@ -165,7 +165,7 @@ $("remove-character")?.addEventListener("click", async () => {
   if (!confirm(`Remove ${character} with all its pictures?`)) return;
   try {
     await remove(`/characters/${character}`);
-    location.assign("/characters");
+    location.assign(page("/characters"));
   } catch (problem) {
     showProblem(problem);
   }

@@ -1,5 +1,5 @@
 // What is known of the picture in view: prompt, seed, scores with reasons, caption, correction.
-import { author, el, newId, showProblem, toast, upload } from "./api.js";
+import { author, el, newId, page, showProblem, toast, upload } from "./api.js";
 
 const $ = (id) => document.getElementById(id);
 const number = (value, digits = 3) => (value === null || value === undefined ? null : value.toFixed(digits));
@@ -35,7 +35,7 @@ export class Panel {
     }
     add("Size", `${r.width}×${r.height}`);
     add("Model", r.model);
-    add("Record", el("a", { href: `/pictures/${digest}` }, digest.slice(0, 12)));
+    add("Record", el("a", { href: page(`/pictures/${digest}`) }, digest.slice(0, 12)));
     $("facts").replaceChildren(...rows);
     $("caption-state").textContent = "";
     if ($("correction-file")) {

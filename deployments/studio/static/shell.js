@@ -1,5 +1,5 @@
 // What every page has: the reviewer's name, and dropping a picture anywhere to find its record.
-import { author, setAuthor, showProblem, toast, upload } from "./api.js";
+import { author, page, setAuthor, showProblem, toast, upload } from "./api.js";
 
 const name = document.getElementById("author-name");
 const dialog = document.getElementById("author-dialog");
@@ -32,7 +32,7 @@ document.addEventListener("drop", async (event) => {
   try {
     const found = await upload("/lineage", form);
     toast(`${file.name}: ${found.title}`);
-    location.assign(`/pictures/${found.digest}`);
+    location.assign(page(`/pictures/${found.digest}`));
   } catch (problem) {
     showProblem(problem);
   }

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flenwheel_core.base.errors import RecipeError
+from flenwheel_core.base.errors import RecipeError, UserError
 from flenwheel_core.base.settings import NOT_FOR_STAGES, Settings
 from flenwheel_core.recipes.loading import find_recipe, load_recipe
 from flenwheel_core.runner.launch import child_environment
@@ -132,6 +132,17 @@ def test_a_value_that_cannot_be_used_is_explained(monkeypatch: pytest.MonkeyPatc
 def test_kernels_are_turned_off_by_name(written: str, read: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLENWHEEL_KERNELS_OFF", written)
     assert Settings().kernels_off == read
+
+
+@pytest.mark.parametrize("address", ["https://host/a/../b", "https://host/a b", "https://host/?x=1", "https://h//a", "host/a"])
+def test_an_address_with_an_odd_path_is_refused_in_words(address: str) -> None:
+    with pytest.raises(UserError, match="an address is http"):
+        Settings(studio_url=address)
+
+
+def test_the_prefect_interface_has_no_path() -> None:
+    with pytest.raises(UserError, match="it has no path"):
+        Settings(prefect_url="https://host/prefect")
 
 
 def test_kernels_are_turned_off_by_name_in_a_toml_file(place: Path) -> None:
