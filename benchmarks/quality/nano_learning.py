@@ -36,7 +36,7 @@ from flenwheel_core.models.embedded import weights_folder
 from flenwheel_core.models.flux1.generator import FluxGenerator
 from flenwheel_core.models.flux1.loading import FluxModel
 from flenwheel_core.models.flux1.trainer import train_lora
-from flenwheel_core.models.protocols import GenerateJob
+from flenwheel_core.models.protocols import GenerateJob, ModelSetup
 from flenwheel_core.nano.measure import NanoEmbedder, NanoReader
 from flenwheel_core.nano.threshold import SAME_CHARACTER
 from flenwheel_core.nano.world import (
@@ -81,7 +81,7 @@ class World:
     def draw(self, character: Character, name: str | None, lora: Path | None) -> list[Image.Image]:
         """The cells with this name for the subject; without one it is a person."""
         loras = () if lora is None else (LoraFile(lora, 1.0),)
-        generator = FluxGenerator(self.model, loras, TensorCache(self.folder / "cache"))
+        generator = FluxGenerator(self.model, TensorCache(self.folder / "cache"), ModelSetup(loras=loras))
         texts = [caption(character, view, name=name, describe=False) for view in CELLS]
         jobs = [GenerateJob(str(i), text, 700 + i, SAMPLER) for i, text in enumerate(texts)]
         return [made.image for made in generator.generate(jobs)]

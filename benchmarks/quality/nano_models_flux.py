@@ -145,7 +145,7 @@ def edited(numbers: Sequence[int], device: str) -> tuple[list[Reading], list[Rea
         settings = Settings(gpu="cpu" if device == "cpu" else "auto", workspace=Path(folder))
         # float32 also on a card: the figures are those of the CPU.
         model = replace(find_model(weights_folder("editor"), "nano", settings), dtype=torch.float32)
-        made = QwenEditor(model, (), TensorCache(settings.scratch / "cache"))
+        made = QwenEditor(model, TensorCache(settings.scratch / "cache"))
         images = [edit.image for edit in sorted(made.edit(jobs), key=lambda edit: int(edit.key))]
     truth = [render(character, target) for (character, _), target in zip(pairs, targets, strict=True)]
     alike = (embedder(device).embed(images) * embedder(device).embed(truth)).sum(1)

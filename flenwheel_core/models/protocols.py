@@ -13,6 +13,9 @@ from flenwheel_core.documents.images import Sampler
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from flenwheel_core.adapters.lora_file import LoraFiles
+    from flenwheel_core.documents.storages import EditorStorage
+
 
 @dataclass(frozen=True)
 class GenerateJob:
@@ -49,17 +52,21 @@ def _say_nothing(_text: str) -> None:
     return
 
 
-@dataclass(frozen=True)
-class Working:
-    """How a model is to be opened for a piece of work."""
+@dataclass(frozen=True, kw_only=True)
+class ModelSetup:
+    """How a model is to be set up for a piece of work."""
 
+    loras: "LoraFiles" = ()
+    """What it wears while it draws or edits."""
+    storage: "EditorStorage | None" = None
+    """How its weights are stored, where somebody chose; None: the most exact way that fits."""
     memory_level: int = 0
     """How often the card ran out of memory before: each time a tighter plan is taken."""
     note: Callable[[str], None] = _say_nothing
     """Told what was chosen, for the log."""
 
 
-WORKING = Working()
+PLAIN_SETUP = ModelSetup()
 
 
 class ImageGenerator(Protocol):

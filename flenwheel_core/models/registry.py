@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from flenwheel_core.base.errors import InputError
 from flenwheel_core.models.family import Entry, Family
-from flenwheel_core.models.protocols import WORKING, Working
+from flenwheel_core.models.protocols import PLAIN_SETUP, ModelSetup
 from flenwheel_core.models.references import ModelRole, resolve_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from flenwheel_core.adapters.lora_file import LoraFile
     from flenwheel_core.base.settings import Settings
     from flenwheel_core.documents.storages import EditorStorage
     from flenwheel_core.engine.edit_job import EditTrained, EditTrainJob
@@ -102,11 +101,11 @@ def require_learning_editor(reference: str, settings: "Settings") -> None:
 
 
 def open_generator(
-    reference: str, settings: "Settings", loras: "tuple[LoraFile, ...]" = (), working: Working = WORKING
+    reference: str, settings: "Settings", setup: ModelSetup = PLAIN_SETUP
 ) -> "AbstractContextManager[ImageGenerator]":
     """A context that holds the loaded generator."""
     folder, opener = _find(reference, ModelRole.GENERATOR, "generator", settings)
-    return cast("AbstractContextManager[ImageGenerator]", opener(folder, reference, settings, loras, working))
+    return cast("AbstractContextManager[ImageGenerator]", opener(folder, reference, settings, setup))
 
 
 def find_trainer(reference: str, settings: "Settings") -> "Callable[[TrainJob, TrainHooks], Trained]":
@@ -116,15 +115,11 @@ def find_trainer(reference: str, settings: "Settings") -> "Callable[[TrainJob, T
 
 
 def open_editor(
-    reference: str,
-    settings: "Settings",
-    loras: "tuple[LoraFile, ...]" = (),
-    storage: "EditorStorage | None" = None,
-    working: Working = WORKING,
+    reference: str, settings: "Settings", setup: ModelSetup = PLAIN_SETUP
 ) -> "AbstractContextManager[ImageEditor]":
     """A context that holds the loaded editor."""
     folder, opener = _find(reference, ModelRole.EDITOR, "editor", settings)
-    return cast("AbstractContextManager[ImageEditor]", opener(folder, reference, settings, loras, storage, working))
+    return cast("AbstractContextManager[ImageEditor]", opener(folder, reference, settings, setup))
 
 
 def find_edit_trainer(
@@ -136,17 +131,19 @@ def find_edit_trainer(
 
 
 def open_captioner(
-    reference: str, settings: "Settings", working: Working = WORKING
+    reference: str, settings: "Settings", setup: ModelSetup = PLAIN_SETUP
 ) -> "AbstractContextManager[Captioner]":
     """A context that holds the loaded vision-language model as captioner."""
     folder, opener = _find(reference, ModelRole.CAPTIONER, "captioner", settings)
-    return cast("AbstractContextManager[Captioner]", opener(folder, reference, settings, working))
+    return cast("AbstractContextManager[Captioner]", opener(folder, reference, settings, setup))
 
 
-def open_judge(reference: str, settings: "Settings", working: Working = WORKING) -> "AbstractContextManager[Judge]":
+def open_judge(
+    reference: str, settings: "Settings", setup: ModelSetup = PLAIN_SETUP
+) -> "AbstractContextManager[Judge]":
     """A context that holds the loaded vision-language model as judge."""
     folder, opener = _find(reference, ModelRole.CAPTIONER, "judge", settings)
-    return cast("AbstractContextManager[Judge]", opener(folder, reference, settings, working))
+    return cast("AbstractContextManager[Judge]", opener(folder, reference, settings, setup))
 
 
 def _find(reference: str, role: ModelRole, use: str, settings: "Settings") -> tuple[Path, Any]:

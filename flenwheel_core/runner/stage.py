@@ -22,8 +22,10 @@ from flenwheel_core.requests.train import TrainRequest, TrainResult
 from flenwheel_core.store import Store
 
 if TYPE_CHECKING:
+    from flenwheel_core.adapters.lora_file import LoraFiles
     from flenwheel_core.base.progress import Progress
-    from flenwheel_core.models.protocols import Working
+    from flenwheel_core.documents.storages import EditorStorage
+    from flenwheel_core.models.protocols import ModelSetup
 
 Request = TypeVar("Request", bound=StageRequest)
 Result = TypeVar("Result", bound=StageResult)
@@ -43,12 +45,11 @@ class StageContext:
     stop: threading.Event = field(default_factory=threading.Event)
     """Set on SIGTERM: save and raise InterruptedStageError at the next safe point."""
 
-    @property
-    def working(self) -> "Working":
-        """How models are to be opened."""
-        from flenwheel_core.models.protocols import Working
+    def setup(self, loras: "LoraFiles" = (), storage: "EditorStorage | None" = None) -> "ModelSetup":
+        """How a model is to be set up here."""
+        from flenwheel_core.models.protocols import ModelSetup
 
-        return Working(self.memory_level, self.progress.note)
+        return ModelSetup(loras=loras, storage=storage, memory_level=self.memory_level, note=self.progress.note)
 
     def check_stop(self) -> None:
         """Raises InterruptedStageError if the stage was told to stop."""

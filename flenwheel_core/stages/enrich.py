@@ -34,7 +34,7 @@ def _edits(
     context.progress.loading(request.editor)
     jobs = [_job(item, request, context) for item in items]
     loras = lora_files(request.loras, context)
-    with open_editor(request.editor, context.settings, loras, request.storage, context.working) as editor:
+    with open_editor(request.editor, context.settings, context.setup(loras, request.storage)) as editor:
         for made in editor.edit(jobs):
             yield made, _record(request, planned[made.key], made, editor.model)
         for phase in editor.phases:

@@ -25,7 +25,7 @@ def _drawn(
     jobs = [GenerateJob(item.key, item.prompt, item.seed, request.sampler) for item in items]
     context.progress.loading(request.base)
     loras = lora_files(request.loras, context)
-    with open_generator(request.base, context.settings, loras, context.working) as generator:
+    with open_generator(request.base, context.settings, context.setup(loras)) as generator:
         for made in generator.generate(jobs):
             yield made, _record(request, planned[made.key], made, generator.model)
 

@@ -224,7 +224,7 @@ def _look(sources: Sequence[Source], verifier: Verifier, request: IngestRequest,
         bare = any(not source.file.caption for source in sources)
         if request.captioner is not None and request.recipe.describe_with_captioner and bare:
             context.progress.loading(f"captioner {request.captioner}")
-            captioner = stack.enter_context(open_captioner(request.captioner, context.settings, context.working))
+            captioner = stack.enter_context(open_captioner(request.captioner, context.settings, context.setup()))
             context.progress.step(0, len(sources), "pictures looked at")
         for start in range(0, len(sources), CHUNK):
             context.check_stop()

@@ -16,7 +16,7 @@ from flenwheel_core.engine.tensor_file import read_tensors
 from flenwheel_core.models.flux1.encoding import encode_captions
 from flenwheel_core.models.flux1.generator import FluxGenerator
 from flenwheel_core.models.flux1.memory import plan_training
-from flenwheel_core.models.protocols import GenerateJob, Working
+from flenwheel_core.models.protocols import GenerateJob, ModelSetup
 from tests.kit.gpu_world import SAMPLER, card_model, finished, interrupt, job, start, train
 
 EAGER: dict[str, object] = {"compile": False}
@@ -42,8 +42,8 @@ def test_compiled_and_recorded_from_pictures_to_a_lora_that_draws_what_training_
     lora.write_bytes(trained.lora)
     last = trained.samples[-1]
     notes: list[str] = []
-    working = Working(note=notes.append)
-    generator = FluxGenerator(card_model(100.0), (LoraFile(lora, 1.0),), TensorCache(tmp_path / "cache"), working)
+    setup = ModelSetup(loras=(LoraFile(lora, 1.0),), note=notes.append)
+    generator = FluxGenerator(card_model(100.0), TensorCache(tmp_path / "cache"), setup)
     (made,) = generator.generate([GenerateJob("a", last.prompt, last.seed, SAMPLER)])
     assert any(note.startswith("kernels: ") for note in notes)
     drawn = np.asarray(Image.open(last.path).convert("RGB"), dtype=float)

@@ -27,7 +27,7 @@ from flenwheel_core.engine.order import Order
 from flenwheel_core.engine.randomness import normal, uniform
 from flenwheel_core.engine.run_job import run_job
 from flenwheel_core.models.family import Family
-from flenwheel_core.models.protocols import EditJob, GenerateJob, Made
+from flenwheel_core.models.protocols import EditJob, GenerateJob, Made, ModelSetup
 from flenwheel_core.models.registry import register
 from flenwheel_core.transformer.adapted import start_matrices, with_lora
 from flenwheel_core.transformer.blocks import SingleWeights, single_block
@@ -138,8 +138,8 @@ class Toy:
 
 
 @contextmanager
-def open_toy(folder: Path, reference: str, settings: Any, loras: Any, *more: Any) -> Iterator[Toy]:
-    worn = read_loras(loras, LoraHost("Toy", linear_shapes(ToyTransformer, transformer_config(folder)), {}))
+def open_toy(folder: Path, reference: str, settings: Any, setup: ModelSetup) -> Iterator[Toy]:
+    worn = read_loras(setup.loras, LoraHost("Toy", linear_shapes(ToyTransformer, transformer_config(folder)), {}))
     fast = FastToy(folder, AdapterPlan(summed_ranks(worn), dict.fromkeys(summed_ranks(worn), 1.0)))
     fill_stacked(fast.lora, worn)
     yield Toy(fast, reference)

@@ -7,18 +7,16 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flenwheel_core.adapters.lora_file import LoraFiles
 from flenwheel_core.base.errors import InputError, RecipeError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.models.card_plan import CardRoom, StagePlan
 from flenwheel_core.models.edit_address.address import EditAddress
 from flenwheel_core.models.edit_address.client import EditClient
 from flenwheel_core.models.edit_address.ledger import Ledger
-from flenwheel_core.models.protocols import WORKING, EditJob, Made, Working
+from flenwheel_core.models.protocols import PLAIN_SETUP, EditJob, Made, ModelSetup
 from flenwheel_core.models.references import hub_reference
 
 if TYPE_CHECKING:
-    from flenwheel_core.documents.storages import EditorStorage
     from flenwheel_core.recipes.model import Recipe
 
 
@@ -36,10 +34,10 @@ class AddressEditor:
     """Sends sources, references and prompts to an address. The same job may come back as another picture."""
 
     def __init__(
-        self, address: EditAddress, reference: str, ledger: Ledger, client: EditClient, working: Working
+        self, address: EditAddress, reference: str, ledger: Ledger, client: EditClient, setup: ModelSetup
     ) -> None:
         self._address, self._reference = address, reference
-        self._ledger, self._client, self._working = ledger, client, working
+        self._ledger, self._client, self._setup = ledger, client, setup
         self._made = 0
 
     @property
@@ -64,7 +62,7 @@ class AddressEditor:
                     remedy="Leave shift out of the recipe's [enrich].",
                 )
         self._ledger.require(len(waiting))
-        self._working.note(leaving(self._address, len(waiting)))
+        self._setup.note(leaving(self._address, len(waiting)))
         for job in waiting:
             image = self._client.edit(job)
             self._made += 1
@@ -84,12 +82,7 @@ def leaving(address: EditAddress, edits: int) -> str:
 
 
 def open_editor(
-    folder: Path,
-    reference: str,
-    settings: Settings,
-    loras: LoraFiles = (),
-    storage: "EditorStorage | None" = None,
-    working: Working = WORKING,
+    folder: Path, reference: str, settings: Settings, setup: ModelSetup = PLAIN_SETUP
 ) -> closing[AddressEditor]:
     """The editor that the folder names; folders of the Hub name none.
 
@@ -102,15 +95,15 @@ def open_editor(
             remedy="Write a folder of your own: docs/guide.md shows one.",
         )
     address = EditAddress.read(folder)
-    if loras:
+    if setup.loras:
         raise InputError(
-            f"{address.host} wears no LoRAs of yours, and {len(loras)} are asked for.",
+            f"{address.host} wears no LoRAs of yours, and {len(setup.loras)} are asked for.",
             remedy="Leave loras out of the recipe's [enrich], or name an editor that runs here.",
         )
-    if storage is not None:
+    if setup.storage is not None:
         raise RecipeError(f"{address.host} has no storage to choose.", remedy='Set storage = "auto" in [editor].')
     ledger = Ledger(settings.root / "edit_addresses", address, Decimal(str(settings.edit_budget)))
-    return closing(AddressEditor(address, reference, ledger, EditClient(address, ledger, working.note), working))
+    return closing(AddressEditor(address, reference, ledger, EditClient(address, ledger, setup.note), setup))
 
 
 def plans(folder: Path, recipe: "Recipe", use: str, card: CardRoom) -> list[StagePlan]:

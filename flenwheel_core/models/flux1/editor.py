@@ -9,29 +9,24 @@ from typing import TYPE_CHECKING
 from PIL.Image import Image, Resampling
 from torch import Tensor
 
-from flenwheel_core.adapters.lora_file import LoraFiles
-from flenwheel_core.adapters.lora_reading import adapter_weights, read_loras
 from flenwheel_core.base.errors import InputError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.engine.placed_pictures import PlacedPicture, picture_digest
 from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.images.buckets import Placement
-from flenwheel_core.memory.card import free_memory
 from flenwheel_core.memory.phases import Phase, measured
-from flenwheel_core.models.flux1.drawing import draw, drawing_pipeline
-from flenwheel_core.models.flux1.drawing_parts import load_parts, say_chosen
+from flenwheel_core.models.flux1.drawing import draw
 from flenwheel_core.models.flux1.edit_sizes import preferred_placement, unstretched
 from flenwheel_core.models.flux1.encoding import Caption, encode_captions, encode_pictures
 from flenwheel_core.models.flux1.loading import FluxModel
-from flenwheel_core.models.flux1.lora_host import flux_host
-from flenwheel_core.models.flux1.memory import TEXT_TOKENS, ChosenDrawing, choose_drawing, largest_of
+from flenwheel_core.models.flux1.memory import TEXT_TOKENS
 from flenwheel_core.models.flux1.packing import PIXELS_PER_TOKEN, unpack
-from flenwheel_core.models.protocols import WORKING, EditJob, Made, Working
+from flenwheel_core.models.flux1.painter import FluxPainter
+from flenwheel_core.models.protocols import PLAIN_SETUP, EditJob, Made, ModelSetup
 
 if TYPE_CHECKING:
     from diffusers import FluxKontextPipeline
 
-    from flenwheel_core.documents.storages import EditorStorage
 NO_PROMPT = ""
 """What true guidance steers away from."""
 
@@ -48,27 +43,11 @@ class _Wish:
         return self.source.placement
 
 
-class KontextEditor:
-    """Prompts are encoded first, then sources, then the transformer is loaded: encoders and transformer never share the card.
+class KontextEditor(FluxPainter):
+    """Makes edits of pictures. Sources are encoded after the prompts, before the transformer is loaded."""
 
-    LoRA files are read at once: one that does not fit raises InputError before anything is loaded.
-    """
-
-    def __init__(
-        self,
-        model: FluxModel,
-        loras: LoraFiles,
-        cache: TensorCache,
-        storage: "EditorStorage | None" = None,
-        working: Working = WORKING,
-    ) -> None:
-        self._model = model
-        self._loras = read_loras(loras, flux_host(model.folder)) if loras else ()
-        self._cache = cache
-        self._wanted = storage
-        self._working = working
-        self._chosen: ChosenDrawing | None = None
-        self._pipeline: FluxKontextPipeline | None = None
+    def __init__(self, model: FluxModel, cache: TensorCache, setup: ModelSetup = PLAIN_SETUP) -> None:
+        super().__init__(model, cache, setup)
         self._phases: list[Phase] = []
 
     @property
@@ -92,7 +71,7 @@ class KontextEditor:
         if not wishes:
             return
         if self._pipeline is None:
-            self._choose(wishes)
+            self._choose([(wish.placement.width * wish.placement.height, 1) for wish in wishes])
         texts = [wish.job.prompt for wish in wishes]
         if any(wish.job.sampler.true_cfg > 1 for wish in wishes):
             texts.append(NO_PROMPT)
@@ -102,26 +81,15 @@ class KontextEditor:
         with measured("pictures", self._model.device, self._phases):
             sources = encode_pictures(self._model, [wish.source for wish in wishes], cache=self._cache)
         if self._pipeline is None:
+            from diffusers import FluxKontextPipeline
+
             with measured("loading", self._model.device, self._phases):
-                self._pipeline = self._load()
+                self._pipeline = self._load(FluxKontextPipeline)
         with measured("drawing", self._model.device, self._phases):
             for wish, tokens in zip(wishes, sources, strict=True):
                 edited = self._drawn(self._pipeline, wish, captions, tokens)
                 size = unstretched(wish.job.images[0].size, edited.size)
                 yield Made(wish.job.key, edited if size == edited.size else edited.resize(size, Resampling.LANCZOS))
-
-    def _choose(self, wishes: Sequence[_Wish]) -> None:
-        sizes = [(wish.placement.width * wish.placement.height, 1) for wish in wishes]
-        largest = largest_of(sizes, adapter_weights(self._loras))
-        level = self._working.memory_level
-        self._chosen = choose_drawing(self._model, largest, memory_level=level, wanted=self._wanted)
-        say_chosen(self._chosen, self._model, self._loras, self._working)
-
-    def _load(self) -> "FluxKontextPipeline":
-        from diffusers import FluxKontextPipeline
-
-        parts = load_parts(self._model, self._chosen, self._loras, self._working)
-        return drawing_pipeline(FluxKontextPipeline, self._model, *parts)
 
     def _drawn(
         self, pipeline: "FluxKontextPipeline", wish: _Wish, captions: dict[str, Caption], tokens: Tensor
@@ -143,10 +111,6 @@ class KontextEditor:
             reference=unpack(tokens[None], height // PIXELS_PER_TOKEN, width // PIXELS_PER_TOKEN),
         )
 
-    def close(self) -> None:
-        self._pipeline = None
-        free_memory()
-
 
 def _wish(job: EditJob) -> _Wish:
     if len(job.images) > 1:
@@ -161,14 +125,9 @@ def _wish(job: EditJob) -> _Wish:
 
 
 def open_editor(
-    folder: Path,
-    reference: str,
-    settings: Settings,
-    loras: LoraFiles = (),
-    storage: "EditorStorage | None" = None,
-    working: Working = WORKING,
+    folder: Path, reference: str, settings: Settings, setup: ModelSetup = PLAIN_SETUP
 ) -> closing[KontextEditor]:
-    """The editor in `folder`, with LoRAs. `storage` None: the most exact one that fits."""
+    """The editor in `folder`."""
     cache = TensorCache(settings.scratch / "cache" / "flux")
     model = FluxModel.find(folder, reference, settings)
-    return closing(KontextEditor(model, loras, cache, storage, working))
+    return closing(KontextEditor(model, cache, setup))

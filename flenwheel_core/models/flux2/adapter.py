@@ -20,7 +20,7 @@ from flenwheel_core.models.flux2.loading import Flux2Model
 from flenwheel_core.models.flux2.lora_host import linear_shapes_of
 from flenwheel_core.models.flux2.memory import storage_of, training_memory
 from flenwheel_core.models.flux2.names import TARGETS
-from flenwheel_core.models.protocols import Working
+from flenwheel_core.models.protocols import ModelSetup
 from flenwheel_core.recipes.train import LoraRecipe, TrainingRecipe
 from flenwheel_core.transformer.adapted import covers, require_covered, start_matrices, with_lora
 from flenwheel_core.transformer.plan import OTHER_MODULES, AdapterPlan, FastPlan
@@ -56,17 +56,17 @@ def adapt(
     *,
     tokens: int,
     seed: int,
-    working: Working,
-    storage: "EditorStorage | None" = None,
+    setup: ModelSetup,
 ) -> AdaptedTransformer:
     """A transformer with a new adapter, the way that fits the recipe and the card: fast, or diffusers' own modules.
 
-    `tokens` are those of the largest step: pictures, references and text of the batch. `storage` goes before the recipe's weight_format.
-    Raises ResourceError if no plan fits, RecipeError for a storage that this adapter cannot have; nothing is loaded before.
+    `tokens` are those of the largest step: pictures, references and text of the batch. The setup's storage goes before the
+    recipe's weight_format. Raises ResourceError if no plan fits, RecipeError for a storage that this adapter cannot have; nothing is
+    loaded before.
     """
     config = transformer_config(model.folder)
     ranks = lora_ranks(linear_shapes_of(config), recipe.lora, TARGETS)
-    wanted = storage_wanted(recipe, storage)
+    wanted = storage_wanted(recipe, setup.storage)
     plan = None
     if not can_be_fast(ranks, recipe.lora):
         if wanted not in (None, "bf16"):
@@ -84,9 +84,9 @@ def adapt(
             tokens=tokens,
             optimizer=recipe.optimizer,
             wanted=wanted,
-            tighter=working.memory_level,
+            tighter=setup.memory_level,
         )
-        working.note(f"memory plan: {line} of {model.budget_gib:.1f} GiB")
+        setup.note(f"memory plan: {line} of {model.budget_gib:.1f} GiB")
         plan = FastPlan(
             storage=chosen.storage,
             keep_transposed=chosen.transposed,
@@ -96,14 +96,14 @@ def adapt(
         )
     elif wanted not in (None, "bf16"):
         plan = FastPlan(storage=storage_of(wanted), compile=False, cudnn=False)
-        working.note(f"memory plan: {wanted} weights, computed as on a card (slow here)")
+        setup.note(f"memory plan: {wanted} weights, computed as on a card (slow here)")
     if plan is not None:
-        working.note(plan.kernel_line(model.device))
+        setup.note(plan.kernel_line(model.device))
         return start_fast(model, plan, recipe.lora, seed=seed)
     adapted = put_on(model.load_transformer(), recipe.lora, seed=seed)
     if model.device.type == "cuda":
-        working.note(OTHER_MODULES)
-        working.note("this adapter trains through diffusers' own modules: slower, and every block is recomputed")
+        setup.note(OTHER_MODULES)
+        setup.note("this adapter trains through diffusers' own modules: slower, and every block is recomputed")
         torch.backends.cuda.enable_cudnn_sdp(False)  # it computes wrong gradients from slices, as the blocks have them
         cast(Any, adapted.transformer).enable_gradient_checkpointing()
     return adapted
@@ -118,7 +118,7 @@ def start_recorder(
     model: Flux2Model,
     recipe: TrainingRecipe,
     adapted: AdaptedTransformer,
-    working: Working,
+    setup: ModelSetup,
     *,
     shapes: int | None = None,
 ) -> Recorder | None:
@@ -131,7 +131,7 @@ def start_recorder(
     ):
         return None
     more = {} if shapes is None else {"shapes": shapes}
-    return Recorder(list(adapted.parameters.values()), working.note, **more)
+    return Recorder(list(adapted.parameters.values()), setup.note, **more)
 
 
 def start_fast(model: Flux2Model, plan: FastPlan, recipe: LoraRecipe, *, seed: int) -> AdaptedTransformer:

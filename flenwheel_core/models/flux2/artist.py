@@ -5,11 +5,10 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PIL.Image import Image
 
-from flenwheel_core.adapters.lora_file import LoraFiles
 from flenwheel_core.adapters.lora_reading import adapter_weights, read_loras
 from flenwheel_core.adapters.lora_wearing import wear
 from flenwheel_core.base.settings import Settings
@@ -38,13 +37,11 @@ from flenwheel_core.models.flux2.geometry import (
 from flenwheel_core.models.flux2.loading import Flux2Model
 from flenwheel_core.models.flux2.lora_host import flux2_host
 from flenwheel_core.models.flux2.memory import drawing_memory, largest_of
-from flenwheel_core.models.protocols import WORKING, EditJob, GenerateJob, Made, Working
+from flenwheel_core.models.protocols import PLAIN_SETUP, EditJob, GenerateJob, Made, ModelSetup
 from flenwheel_core.transformer.adapted import is_covered, require_covered
 from flenwheel_core.transformer.plan import OTHER_MODULES, FastPlan
 from flenwheel_core.transformer.shell import transformer_config
 
-if TYPE_CHECKING:
-    from flenwheel_core.documents.storages import EditorStorage
 NO_PROMPT = ""
 """What the pipeline steers away from."""
 
@@ -71,19 +68,11 @@ class KleinArtist:
     and edit; the first call decides the memory plan, and prompts that are new in a later call are encoded beside the transformer.
     """
 
-    def __init__(
-        self,
-        model: Flux2Model,
-        loras: LoraFiles,
-        cache: TensorCache,
-        storage: "EditorStorage | None" = None,
-        working: Working = WORKING,
-    ) -> None:
+    def __init__(self, model: Flux2Model, cache: TensorCache, setup: ModelSetup = PLAIN_SETUP) -> None:
         self._model = model
-        self._loras = read_loras(loras, flux2_host(model.folder)) if loras else ()
+        self._loras = read_loras(setup.loras, flux2_host(model.folder)) if setup.loras else ()
         self._cache = cache
-        self._wanted = storage
-        self._working = working
+        self._setup = setup
         self._plan: DrawingPlan | None = None
         self._parts: DrawingParts | None = None
         self._phases: list[Phase] = []
@@ -150,18 +139,18 @@ class KleinArtist:
             transformer_config(self._model.folder),
             largest_of(sizes, adapter_weights(self._loras)),
             CardRoom(self._model.budget_gib, multiplies_fp8(self._model.device)),
-            wanted=self._wanted,
-            memory_level=self._working.memory_level,
+            wanted=self._setup.storage,
+            memory_level=self._setup.memory_level,
         )
         if self._plan.storage != "dense":
             require_covered(FAST_NAMES, self._loras)
         budget = self._model.budget_gib
-        self._working.note(
+        self._setup.note(
             f"memory plan: {self._plan.describe()} of {budget:.1f} GiB; encoder in {self._encoder_storage()}"
         )
 
     def _encoder_storage(self) -> TextFormat:
-        return self._model.encoder_format(memory_level=self._working.memory_level)
+        return self._model.encoder_format(memory_level=self._setup.memory_level)
 
     def _references(self, wishes: Sequence[_Wish]) -> list[list[Latents]]:
         """The clean tokens of each wish's pictures, source first."""
@@ -181,10 +170,10 @@ class KleinArtist:
         if self._plan is not None and all(is_covered(FAST_NAMES, lora) for lora in self._loras):
             head = int(transformer_config(self._model.folder)["attention_head_dim"])
             plan = FastPlan(storage=self._plan.storage, cudnn=cudnn_attention_works(self._model.device, head))
-            self._working.note(plan.kernel_line(self._model.device))
+            self._setup.note(plan.kernel_line(self._model.device))
             return load_with_loras(self._model, plan, self._loras).transformer
         if self._plan is not None:
-            self._working.note(OTHER_MODULES)
+            self._setup.note(OTHER_MODULES)
         transformer = self._model.load_transformer()
         wear(transformer, self._loras)
         return transformer
@@ -215,21 +204,9 @@ def _given(image: Image) -> Image:
     return image
 
 
-def open_generator(
-    folder: Path, reference: str, settings: Settings, loras: LoraFiles = (), working: Working = WORKING
+def open_artist(
+    folder: Path, reference: str, settings: Settings, setup: ModelSetup = PLAIN_SETUP
 ) -> closing[KleinArtist]:
-    """The model in `folder`, with LoRAs, to draw pictures; its memory is free again afterwards."""
-    return open_editor(folder, reference, settings, loras, None, working)
-
-
-def open_editor(
-    folder: Path,
-    reference: str,
-    settings: Settings,
-    loras: LoraFiles = (),
-    storage: "EditorStorage | None" = None,
-    working: Working = WORKING,
-) -> closing[KleinArtist]:
-    """The model in `folder`, with LoRAs, to edit pictures. `storage` None: the most exact one that fits."""
+    """The model in `folder`, to draw and to edit; its memory is free again afterwards."""
     cache = TensorCache(settings.scratch / "cache" / "flux2")
-    return closing(KleinArtist(Flux2Model.find(folder, reference, settings), loras, cache, storage, working))
+    return closing(KleinArtist(Flux2Model.find(folder, reference, settings), cache, setup))

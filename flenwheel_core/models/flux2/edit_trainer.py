@@ -19,7 +19,7 @@ from flenwheel_core.models.flux2.loading import Flux2Model
 from flenwheel_core.models.flux2.names import UI_NAMES
 from flenwheel_core.models.flux2.task import KleinEditTask, KleinLesson
 from flenwheel_core.models.flux2.trainer import DISTILLED
-from flenwheel_core.models.protocols import Working
+from flenwheel_core.models.protocols import ModelSetup
 from flenwheel_core.transformer.edit_run import finished, lesson_pictures, recorded_shapes
 from flenwheel_core.transformer.edit_task import Aim
 from flenwheel_core.transformer.lesson_regions import region_weights, wrong_places
@@ -47,9 +47,9 @@ def train_editor(
     hooks.loading("encoder")
     lessons = encode_lessons(model, job, cache)
     hooks.loading("transformer")
-    working = Working(job.memory_level, hooks.note)
+    setup = ModelSetup(storage=storage, memory_level=job.memory_level, note=hooks.note)
     tokens = recipe.batch_size * max(lesson.tokens for lesson in lessons)
-    adapted = adapt(model, recipe, tokens=tokens, seed=job.seed, working=working, storage=storage)
+    adapted = adapt(model, recipe, tokens=tokens, seed=job.seed, setup=setup)
     adapted.transformer.train()
     shapes = recorded_shapes(lessons, recipe, job)
     task = KleinEditTask(
@@ -59,7 +59,7 @@ def train_editor(
         seed=job.seed,
         dtype=model.dtype,
         aim=Aim(job.distilled_guidance, job.anchor, adapted.without_adapter),
-        recorder=start_recorder(model, recipe, adapted, working, shapes=shapes),
+        recorder=start_recorder(model, recipe, adapted, setup, shapes=shapes),
     )
     outcome = run_job(task, job, hooks)
     return finished(job, adapted, outcome, UI_NAMES, model.reference)

@@ -22,7 +22,7 @@ from flenwheel_core.models.flux2.geometry import PIXELS_PER_TOKEN, whole_size
 from flenwheel_core.models.flux2.loading import Flux2Model
 from flenwheel_core.models.flux2.names import UI_NAMES
 from flenwheel_core.models.flux2.task import KleinTask
-from flenwheel_core.models.protocols import Working
+from flenwheel_core.models.protocols import ModelSetup
 from flenwheel_core.transformer.character_items import CharacterItems
 from flenwheel_core.transformer.character_run import check_training, finished, repeatably, samples_of, texts_of
 
@@ -52,9 +52,9 @@ def _train(model: Flux2Model, job: TrainJob, hooks: TrainHooks, cache: TensorCac
     pictures = CharacterItems(job, hooks, captions, partial(_latents, model, cache), cache)
     items = pictures.own(PIXELS_PER_TOKEN)
     hooks.loading("transformer")
-    working = Working(job.memory_level, hooks.note)
+    setup = ModelSetup(memory_level=job.memory_level, note=hooks.note)
     tokens = recipe.batch_size * ((recipe.resolution // PIXELS_PER_TOKEN) ** 2 + recipe.text_tokens)
-    adapted = adapt(model, recipe, tokens=tokens, seed=job.seed, working=working)
+    adapted = adapt(model, recipe, tokens=tokens, seed=job.seed, setup=setup)
     transformer = adapted.transformer
     draw = partial(_draw, model, DrawingParts(transformer, model.load_scheduler(), model.load_vae()), captions)
     digest = partial(model.revision, "transformer")
@@ -73,7 +73,7 @@ def _train(model: Flux2Model, job: TrainJob, hooks: TrainHooks, cache: TensorCac
         sample=samples_of(job, hooks, adapted, draw),
         rank=team.rank,
         world=team.size,
-        recorder=start_recorder(model, recipe, adapted, working),
+        recorder=start_recorder(model, recipe, adapted, setup),
     )
     outcome = run_job(task, job, hooks)
     return finished(job, adapted, outcome, UI_NAMES, model.reference)

@@ -11,7 +11,7 @@ from flenwheel_core.adapters.targets import TargetNames, lora_ranks
 from flenwheel_core.documents.storages import WeightFormat
 from flenwheel_core.kernels.attention import cudnn_attention_works
 from flenwheel_core.kernels.frozen_weights import Storage
-from flenwheel_core.models.protocols import WORKING, Working
+from flenwheel_core.models.protocols import PLAIN_SETUP, ModelSetup
 from flenwheel_core.models.qwen_image.fast import FAST_NAMES, FastQwen
 from flenwheel_core.models.qwen_image.loading import QwenEditModel
 from flenwheel_core.models.qwen_image.memory import plan_training, training_spec
@@ -67,7 +67,7 @@ def trains_fast(ranks: Mapping[str, int], recipe: TrainingRecipe, storage: "Edit
 
 
 def adapt(
-    model: QwenEditModel, recipe: TrainingRecipe, tokens: int, *, seed: int, working: Working = WORKING
+    model: QwenEditModel, recipe: TrainingRecipe, tokens: int, *, seed: int, setup: ModelSetup = PLAIN_SETUP
 ) -> AdaptedTransformer:
     """The model's transformer with a new adapter: the fast one on a card, where it covers the recipe, else diffusers' own.
 
@@ -86,9 +86,9 @@ def adapt(
             tokens=tokens,
             optimizer=recipe.optimizer,
             usable_gib=model.budget_gib,
-            memory_level=working.memory_level,
+            memory_level=setup.memory_level,
         )
-        working.note(f"memory plan: {chosen.describe(spec)} of {model.budget_gib:.1f} GiB")
+        setup.note(f"memory plan: {chosen.describe(spec)} of {model.budget_gib:.1f} GiB")
         plan = FastPlan(
             storage=FAST_STORAGE[model.storage],
             modulation=FAST_STORAGE[model.storage],
@@ -96,14 +96,14 @@ def adapt(
             compile=recipe.compile is not False and not recipe.deterministic,
             cudnn=not recipe.deterministic and cudnn_attention_works(model.device, int(config["attention_head_dim"])),
         )
-        working.note(plan.kernel_line(model.device))
+        setup.note(plan.kernel_line(model.device))
         adapted = start_fast(model, config, plan, ranks, adapter_scales(ranks, recipe.lora), seed=seed)
         cast(FastQwen, adapted.transformer).keep_attention = chosen.attention_kept
         return adapted
     transformer = model.load_transformer()
     if model.device.type == "cuda":
-        working.note(OTHER_MODULES)
-        if model.storage != "bf16" or working.memory_level > 0:
+        setup.note(OTHER_MODULES)
+        if model.storage != "bf16" or setup.memory_level > 0:
             transformer.enable_gradient_checkpointing()
     transformer.train()
     return put_on(transformer, recipe.lora, seed=seed)

@@ -21,7 +21,7 @@ from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.images.buckets import fit
 from flenwheel_core.memory.card import free_memory
 from flenwheel_core.memory.drawing import TILE_OVERLAP_PX, TILE_PX
-from flenwheel_core.models.protocols import Working
+from flenwheel_core.models.protocols import ModelSetup
 from flenwheel_core.models.qwen_image.adapter import STORAGE_OF_FORMAT, adapt
 from flenwheel_core.models.qwen_image.conditioning import (
     NO_PROMPT,
@@ -101,7 +101,9 @@ def _train(model: QwenEditModel, job: TrainJob, hooks: TrainHooks, cache: Tensor
     hooks.loading("transformer")
     longest = max(len(caption) for caption in captions.values())
     tokens = recipe.batch_size * ((recipe.resolution // PIXELS_PER_TOKEN) ** 2 + longest)
-    adapted = adapt(model, recipe, tokens, seed=job.seed, working=Working(job.memory_level, hooks.note))
+    adapted = adapt(
+        model, recipe, tokens, seed=job.seed, setup=ModelSetup(memory_level=job.memory_level, note=hooks.note)
+    )
     transformer = adapted.transformer
     scheduler = model.load_scheduler()
     draw = partial(_draw, transformer, scheduler, _waiting_vae(model), model.device, captions)

@@ -5,23 +5,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from flenwheel_core.adapters.lora_file import LoraFiles
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.engine.tensor_cache import TensorCache
-from flenwheel_core.models.protocols import WORKING, EditJob, Made, Working
+from flenwheel_core.models.protocols import PLAIN_SETUP, EditJob, Made, ModelSetup
 from flenwheel_core.models.qwen_image.conditioning import NO_PROMPT, EditSizes
 from flenwheel_core.models.qwen_image.encoding import Instruction, Picture, encode_instructions, encode_pictures
 from flenwheel_core.models.qwen_image.loading import find_parts
 from flenwheel_core.models.qwen_image.painter import QwenPainter
-
-if TYPE_CHECKING:
-    from flenwheel_core.documents.storages import EditorStorage
 
 
 class QwenEditor(QwenPainter):
@@ -77,13 +72,8 @@ def _instruction(job: EditJob, prompt: str) -> Instruction:
 
 
 def open_editor(
-    folder: Path,
-    reference: str,
-    settings: Settings,
-    loras: LoraFiles = (),
-    storage: "EditorStorage | None" = None,
-    working: Working = WORKING,
+    folder: Path, reference: str, settings: Settings, setup: ModelSetup = PLAIN_SETUP
 ) -> closing[QwenEditor]:
-    """The editor in `folder`, with LoRAs; its memory is free again afterwards. `storage` None: the most exact one that fits."""
+    """The editor in `folder`; its memory is free again afterwards."""
     cache = TensorCache(settings.scratch / "cache" / "qwen_edit")
-    return closing(QwenEditor(find_parts(folder, reference, settings), loras, cache, storage, working))
+    return closing(QwenEditor(find_parts(folder, reference, settings), cache, setup))

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import torch
 
-from flenwheel_core.adapters.lora_file import LoraFiles
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.engine.tensor_cache import TensorCache
-from flenwheel_core.models.protocols import WORKING, GenerateJob, Made, Working
+from flenwheel_core.models.protocols import PLAIN_SETUP, GenerateJob, Made, ModelSetup
 from flenwheel_core.models.qwen_image.conditioning import NO_PROMPT, drawn_sizes
 from flenwheel_core.models.qwen_image.loading import find_parts
 from flenwheel_core.models.qwen_image.painter import QwenPainter
@@ -43,8 +42,8 @@ class QwenGenerator(QwenPainter):
 
 
 def open_generator(
-    folder: Path, reference: str, settings: Settings, loras: LoraFiles = (), working: Working = WORKING
+    folder: Path, reference: str, settings: Settings, setup: ModelSetup = PLAIN_SETUP
 ) -> closing[QwenGenerator]:
-    """The generator in `folder`, with LoRAs; its memory is free again afterwards."""
+    """The generator in `folder`; its memory is free again afterwards."""
     cache = TensorCache(settings.scratch / "cache" / "qwen_image")
-    return closing(QwenGenerator(find_parts(folder, reference, settings), loras, cache, working=working))
+    return closing(QwenGenerator(find_parts(folder, reference, settings), cache, setup))

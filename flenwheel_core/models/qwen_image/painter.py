@@ -8,13 +8,12 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from flenwheel_core.adapters.lora_file import LoraFiles
 from flenwheel_core.adapters.lora_wearing import wear_for_good
 from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.memory.card import free_memory
 from flenwheel_core.memory.drawing import TILE_OVERLAP_PX, DrawingPlan
 from flenwheel_core.memory.phases import Phase
-from flenwheel_core.models.protocols import WORKING, EditJob, GenerateJob, Working
+from flenwheel_core.models.protocols import PLAIN_SETUP, EditJob, GenerateJob, ModelSetup
 from flenwheel_core.models.qwen_image.conditioning import EditSizes, decode_latents, to_picture
 from flenwheel_core.models.qwen_image.drawing import draw
 from flenwheel_core.models.qwen_image.fast_drawing import choose_drawing, fast_plan, load_fast
@@ -25,8 +24,6 @@ from flenwheel_core.transformer.plan import OTHER_MODULES
 if TYPE_CHECKING:
     from diffusers import AutoencoderKLQwenImage, FlowMatchEulerDiscreteScheduler, QwenImageTransformer2DModel
 
-    from flenwheel_core.documents.storages import EditorStorage
-
 
 class QwenPainter:
     """Everything is encoded first, then the transformer is loaded: encoder and transformer never share the card.
@@ -35,19 +32,11 @@ class QwenPainter:
     InputError.
     """
 
-    def __init__(
-        self,
-        model: QwenEditModel,
-        loras: LoraFiles,
-        cache: TensorCache,
-        storage: "EditorStorage | None" = None,
-        working: Working = WORKING,
-    ) -> None:
+    def __init__(self, model: QwenEditModel, cache: TensorCache, setup: ModelSetup = PLAIN_SETUP) -> None:
         self._model = model
-        self._loras = read_editor_loras(loras, model.folder)
+        self._loras = read_editor_loras(setup.loras, model.folder)
         self._cache = cache
-        self._wanted = storage
-        self._working = working
+        self._setup = setup
         self._plan: DrawingPlan | None = None
         self._parts: (
             tuple[QwenImageTransformer2DModel, FlowMatchEulerDiscreteScheduler, AutoencoderKLQwenImage] | None
@@ -66,12 +55,12 @@ class QwenPainter:
     def _choose(self, sizes: Sequence[EditSizes]) -> None:
         if self._plan is not None or self._model.budget_gib is None:
             return
-        chosen = choose_drawing(self._model, sizes, self._loras, self._wanted, self._working.memory_level)
+        chosen = choose_drawing(self._model, sizes, self._loras, self._setup.storage, self._setup.memory_level)
         self._model, self._plan = chosen
         check_machine(self._model)
         encoder = self._model.encoder_storage
         budget = self._model.budget_gib
-        self._working.note(f"memory plan: {self._plan.describe()} of {budget:.1f} GiB; encoder in {encoder}")
+        self._setup.note(f"memory plan: {self._plan.describe()} of {budget:.1f} GiB; encoder in {encoder}")
 
     def _draw(
         self, job: EditJob | GenerateJob, sizes: EditSizes, references: Tensor, text: Tensor, negative: Tensor | None
@@ -104,9 +93,9 @@ class QwenPainter:
         plan = fast_plan(self._model)
         transformer: Any = load_fast(self._model, plan, self._loras) if plan is not None else None
         if plan is not None and transformer is not None:
-            self._working.note(plan.kernel_line(self._model.device))
+            self._setup.note(plan.kernel_line(self._model.device))
         elif self._model.device.type == "cuda":
-            self._working.note(OTHER_MODULES)
+            self._setup.note(OTHER_MODULES)
         if transformer is None:
             self._model = replace(self._model, storage=self._model.diffusers_storage)
             transformer = self._model.load_transformer()

@@ -10,7 +10,7 @@ from flenwheel_core.engine.graphs import Recorder, records
 from flenwheel_core.engine.job import TrainHooks
 from flenwheel_core.engine.run_job import run_job
 from flenwheel_core.engine.tensor_cache import TensorCache
-from flenwheel_core.models.protocols import Working
+from flenwheel_core.models.protocols import ModelSetup
 from flenwheel_core.models.qwen_image.adapter import adapt, lora_file
 from flenwheel_core.models.qwen_image.conditioning import NO_PROMPT, PIXELS_PER_TOKEN, Size
 from flenwheel_core.models.qwen_image.encoding import Instruction, Picture, encode_instructions, encode_pictures
@@ -37,7 +37,9 @@ def train_editor(model: QwenEditModel, job: EditTrainJob, hooks: TrainHooks, cac
     examples = encode_lessons(model, job, cache)
     hooks.loading("transformer")
     tokens = job.recipe.batch_size * max(example.tokens for example in examples)
-    adapted = adapt(model, job.recipe, tokens, seed=job.seed, working=Working(job.memory_level, hooks.note))
+    adapted = adapt(
+        model, job.recipe, tokens, seed=job.seed, setup=ModelSetup(memory_level=job.memory_level, note=hooks.note)
+    )
     recorder = None
     fast = adapted.transformer if isinstance(adapted.transformer, FastQwen) else None
     if fast is not None and model.device.type == "cuda" and records(job.recipe, compiled=fast.plan.compile):

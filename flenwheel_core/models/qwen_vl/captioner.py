@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flenwheel_core.base.settings import Settings
-from flenwheel_core.models.protocols import WORKING, Working
+from flenwheel_core.models.protocols import PLAIN_SETUP, ModelSetup
 from flenwheel_core.models.qwen_vl.loading import VisionLanguageModel, open_model
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ class QwenCaptioner:
 
 @contextmanager
 def open_captioner(
-    folder: Path, reference: str, settings: Settings, working: Working = WORKING
+    folder: Path, reference: str, settings: Settings, setup: ModelSetup = PLAIN_SETUP
 ) -> Iterator[QwenCaptioner]:
     """The captioner in `folder`; its memory is free again afterwards."""
-    with open_model(folder, reference, settings, working) as model:
+    with open_model(folder, reference, settings, setup) as model:
         yield QwenCaptioner(model)

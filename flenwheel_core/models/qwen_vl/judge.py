@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from flenwheel_core.base.settings import Settings
-from flenwheel_core.models.protocols import WORKING, Working
+from flenwheel_core.models.protocols import PLAIN_SETUP, ModelSetup
 from flenwheel_core.models.qwen_vl.loading import VisionLanguageModel, open_model
 
 if TYPE_CHECKING:
@@ -45,7 +45,9 @@ class QwenJudge:
 
 
 @contextmanager
-def open_judge(folder: Path, reference: str, settings: Settings, working: Working = WORKING) -> Iterator[QwenJudge]:
+def open_judge(
+    folder: Path, reference: str, settings: Settings, setup: ModelSetup = PLAIN_SETUP
+) -> Iterator[QwenJudge]:
     """The judge in `folder`; its memory is free again afterwards."""
-    with open_model(folder, reference, settings, working, pictures=2) as model:
+    with open_model(folder, reference, settings, setup, pictures=2) as model:
         yield QwenJudge(model)

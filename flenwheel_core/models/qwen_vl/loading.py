@@ -11,7 +11,7 @@ import torch
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.memory.card import free_memory, open_card
 from flenwheel_core.memory.quantising import require_unquantised
-from flenwheel_core.models.protocols import WORKING, Working
+from flenwheel_core.models.protocols import PLAIN_SETUP, ModelSetup
 from flenwheel_core.models.qwen_vl.memory import plan_asking, sizes_of
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class VisionLanguageModel:
 
 @contextmanager
 def open_model(
-    folder: Path, reference: str, settings: Settings, working: Working = WORKING, *, pictures: int = 1
+    folder: Path, reference: str, settings: Settings, setup: ModelSetup = PLAIN_SETUP, *, pictures: int = 1
 ) -> Iterator[VisionLanguageModel]:
     """The model in `folder` on the card of the settings: bfloat16, or NF4 where that does not fit; float32 on a CPU.
 
@@ -75,9 +75,9 @@ def open_model(
         options["dtype"] = torch.float32
     else:
         options |= {"dtype": torch.bfloat16, "device_map": {"": 0}}
-        plan = plan_asking(sizes_of(folder), card.usable_gib, working.memory_level, pictures=pictures)
+        plan = plan_asking(sizes_of(folder), card.usable_gib, setup.memory_level, pictures=pictures)
         storage = "nf4" if plan.quantised else "bf16"
-        working.note(f"memory plan: {storage} weights, {plan.predicted_gib:.1f} of {card.usable_gib:.1f} GiB")
+        setup.note(f"memory plan: {storage} weights, {plan.predicted_gib:.1f} of {card.usable_gib:.1f} GiB")
         if plan.quantised:
             from transformers import BitsAndBytesConfig
 

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
-from flenwheel_core.adapters.lora_file import LoraFiles
 from flenwheel_core.adapters.lora_reading import adapter_weights, read_loras
 from flenwheel_core.adapters.lora_wearing import wear_for_good
 from flenwheel_core.base.settings import Settings
@@ -13,7 +12,7 @@ from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.memory.card import free_memory, multiplies_fp8
 from flenwheel_core.memory.drawing import DrawingPlan
 from flenwheel_core.models.card_plan import CardRoom
-from flenwheel_core.models.protocols import WORKING, GenerateJob, Made, Working
+from flenwheel_core.models.protocols import PLAIN_SETUP, GenerateJob, Made, ModelSetup
 from flenwheel_core.models.z_image.drawing import DrawingParts, draw_picture
 from flenwheel_core.models.z_image.encoding import encode_prompts
 from flenwheel_core.models.z_image.geometry import NO_PROMPT
@@ -29,11 +28,11 @@ class ZImageGenerator:
     LoRA files are read at once: one that does not fit raises InputError before anything is loaded.
     """
 
-    def __init__(self, model: ZImageModel, loras: LoraFiles, cache: TensorCache, working: Working = WORKING) -> None:
+    def __init__(self, model: ZImageModel, cache: TensorCache, setup: ModelSetup = PLAIN_SETUP) -> None:
         self._model = model
-        self._loras = read_loras(loras, z_image_host(model.folder)) if loras else ()
+        self._loras = read_loras(setup.loras, z_image_host(model.folder)) if setup.loras else ()
         self._cache = cache
-        self._working = working
+        self._setup = setup
         self._plan: DrawingPlan | None = None
         self._parts: DrawingParts | None = None
 
@@ -66,18 +65,18 @@ class ZImageGenerator:
         model = self._model
         if model.budget_gib is None:
             return "bf16"
-        encoder = model.encoder_format(memory_level=self._working.memory_level)
+        encoder = model.encoder_format(memory_level=self._setup.memory_level)
         if self._plan is None:
             self._plan = drawing_memory(
                 model.folder,
                 pixels=pixels,
                 adapter_weights=adapter_weights(self._loras),
                 card=CardRoom(model.budget_gib, multiplies_fp8(model.device)),
-                memory_level=self._working.memory_level,
+                memory_level=self._setup.memory_level,
             )
             plan = self._plan.describe()
-            self._working.note(f"memory plan: {plan} of {model.budget_gib:.1f} GiB; encoder in {encoder}")
-            self._working.note(OTHER_MODULES)
+            self._setup.note(f"memory plan: {plan} of {model.budget_gib:.1f} GiB; encoder in {encoder}")
+            self._setup.note(OTHER_MODULES)
         return encoder
 
     def _load(self) -> DrawingParts:
@@ -95,8 +94,8 @@ class ZImageGenerator:
 
 
 def open_generator(
-    folder: Path, reference: str, settings: Settings, loras: LoraFiles = (), working: Working = WORKING
+    folder: Path, reference: str, settings: Settings, setup: ModelSetup = PLAIN_SETUP
 ) -> closing[ZImageGenerator]:
-    """The generator in `folder`, with LoRAs; its memory is free again afterwards."""
+    """The generator in `folder`; its memory is free again afterwards."""
     cache = TensorCache(settings.scratch / "cache" / "z_image")
-    return closing(ZImageGenerator(ZImageModel.find(folder, reference, settings), loras, cache, working))
+    return closing(ZImageGenerator(ZImageModel.find(folder, reference, settings), cache, setup))

@@ -5,7 +5,7 @@ from pathlib import Path
 from benchmarks.speed.rehearsal_klein import KleinSizes, klein_folder
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.images import Sampler
-from flenwheel_core.models.flux2.artist import open_editor
+from flenwheel_core.models.flux2.artist import open_artist
 from flenwheel_core.models.protocols import EditJob, GenerateJob
 from flenwheel_core.models.references import ModelRole
 from flenwheel_core.models.registry import require_kind
@@ -20,7 +20,7 @@ def test_the_small_folder_draws_and_edits(settings: Settings, tmp_path: Path) ->
     for role in (ModelRole.GENERATOR, ModelRole.EDITOR):
         require_kind(folder, role)
     sampler = Sampler(steps=1, guidance=1.0, true_cfg=2.0, width=64, height=64)
-    with open_editor(folder, "small", settings) as artist:
+    with open_artist(folder, "small", settings) as artist:
         (drawn,) = artist.generate([GenerateJob("a", "a cat", 1, sampler)])
         (edited,) = artist.edit([EditJob("b", "a dog", 1, sampler, (picture(64, 64, 1),))])
     assert drawn.image.size == edited.image.size == (64, 64)

@@ -31,7 +31,7 @@ from flenwheel_core.models.edit_address.address import EditAddress
 from flenwheel_core.models.edit_address.client import EditClient
 from flenwheel_core.models.edit_address.editor import open_editor
 from flenwheel_core.models.edit_address.ledger import Ledger
-from flenwheel_core.models.protocols import EditJob, Working
+from flenwheel_core.models.protocols import EditJob, ModelSetup
 from flenwheel_core.models.references import ModelRole, pin_model
 from flenwheel_core.models.registry import find_edit_trainer
 from flenwheel_core.plans.card_plans import plan_stages
@@ -97,7 +97,7 @@ def test_a_form_with_bare_pictures_goes_out_and_the_picture_comes_back(
     source = picture(96, 64, 1)
     source.info["comment"] = "Ann at home"
     notes: list[str] = []
-    with open_editor(folder, "mine@1", rich(settings), working=Working(note=notes.append)) as editor:
+    with open_editor(folder, "mine@1", rich(settings), setup=ModelSetup(note=notes.append)) as editor:
         (made,) = editor.edit([job("a", source, picture(64, 64, 2))])
         assert editor.model == "mine@1" and "1 edits; 0.25 USD spent so far, 9.75 left" in editor.phases[0].line()
     (sent,) = server.sent
@@ -258,9 +258,9 @@ def test_what_an_address_cannot_do_is_refused_and_not_left_out(
 ) -> None:
     folder = folder_of(tmp_path, address_of(server))
     with pytest.raises(InputError, match="wears no LoRAs"):
-        open_editor(folder, "mine", settings, (LoraFile(tmp_path / "a.safetensors", 1.0),))
+        open_editor(folder, "mine", settings, ModelSetup(loras=(LoraFile(tmp_path / "a.safetensors", 1.0),)))
     with pytest.raises(RecipeError, match="no storage"):
-        open_editor(folder, "mine", settings, (), "nf4")
+        open_editor(folder, "mine", settings, ModelSetup(storage="nf4"))
     with pytest.raises(InputError, match="somebody else wrote down"):
         open_editor(folder, "somebody/address@main", settings)
     few_steps = EditJob("a", "x", 1, SAMPLER, (picture(64, 64, 1),), shift=3.0)

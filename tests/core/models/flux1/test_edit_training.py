@@ -20,7 +20,7 @@ from flenwheel_core.models.flux1.edit_trainer import encode_lessons, train_edito
 from flenwheel_core.models.flux1.editor import open_editor
 from flenwheel_core.models.flux1.kohya import to_kohya
 from flenwheel_core.models.flux1.loading import FluxModel
-from flenwheel_core.models.protocols import EditJob
+from flenwheel_core.models.protocols import EditJob, ModelSetup
 from flenwheel_core.models.registry import family_of_architecture
 from flenwheel_core.recipes.train import LoraRecipe
 from tests.kit.character_runs import RECIPE, hooks, largest_difference
@@ -65,7 +65,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes_and_its_file_is_worn(
     made = []
     for weight in (0.0, 1.0):
         loras = (LoraFile(tmp_path / "lora.safetensors", weight),)
-        with open_editor(kontext_folder, "tiny", settings, loras) as editor:
+        with open_editor(kontext_folder, "tiny", settings, ModelSetup(loras=loras)) as editor:
             made.append(next(editor.edit([EditJob("a", "smiling", 1, SAMPLER, (picture(64, 64, 1),))])).image)
     assert largest_difference(*made) > 1
 

@@ -21,7 +21,7 @@ from flenwheel_core.models.flux1.drawing import drawing_pipeline
 from flenwheel_core.models.flux1.edit_sizes import preferred_placement, unstretched
 from flenwheel_core.models.flux1.editor import KontextEditor, open_editor
 from flenwheel_core.models.flux1.loading import FluxModel
-from flenwheel_core.models.protocols import EditJob
+from flenwheel_core.models.protocols import EditJob, ModelSetup
 from flenwheel_core.recipes.train import LoraRecipe
 from flenwheel_core.transformer.plan import FastPlan
 from tests.kit.character_runs import largest_difference
@@ -55,7 +55,7 @@ def calls_of(transformer: torch.nn.Module) -> Iterator[list[dict[str, Any]]]:
 
 def edited(model: FluxModel, job: EditJob, folder: Path) -> tuple[Image.Image, list[dict[str, Any]]]:
     """The edit, and what the transformer was given for it."""
-    editor = KontextEditor(model, (), TensorCache(folder / "cache"))
+    editor = KontextEditor(model, TensorCache(folder / "cache"))
     list(editor.edit([EditJob("warm", "x", 1, job.sampler, job.images)]))
     assert editor._pipeline is not None
     with calls_of(editor._pipeline.transformer) as calls:
@@ -149,7 +149,7 @@ def test_an_edit_gets_its_sources_shape_again(
 
 
 def test_a_second_reference_is_refused_in_words_before_anything_loads(kontext: FluxModel, tmp_path: Path) -> None:
-    editor = KontextEditor(kontext, (), TensorCache(tmp_path))
+    editor = KontextEditor(kontext, TensorCache(tmp_path))
     with pytest.raises(InputError, match="edits one picture"):
         list(editor.edit([EditJob("a", PROMPT, 7, SAMPLER, (picture(64, 64, 1), picture(64, 64, 2)))]))
     assert editor.phases == ()
@@ -160,10 +160,10 @@ def test_edits_are_the_same_in_any_company_and_a_fixed_shift_changes_them(kontex
         EditJob(str(number), PROMPT, number, SAMPLER, (picture(64, 64, 1),), shift=3.0 if number == 2 else None)
         for number in (1, 2, 1)
     ]
-    first, shifted, again = (made.image for made in KontextEditor(kontext, (), TensorCache(tmp_path)).edit(jobs))
+    first, shifted, again = (made.image for made in KontextEditor(kontext, TensorCache(tmp_path)).edit(jobs))
     assert first.tobytes() == again.tobytes()
     plain = EditJob("2", PROMPT, 2, SAMPLER, (picture(64, 64, 1),))
-    (unshifted,) = KontextEditor(kontext, (), TensorCache(tmp_path)).edit([plain])
+    (unshifted,) = KontextEditor(kontext, TensorCache(tmp_path)).edit([plain])
     assert unshifted.image.tobytes() != shifted.tobytes()
 
 
@@ -173,7 +173,7 @@ def test_a_lora_is_worn(kontext_folder: Path, settings: Settings, tmp_path: Path
     made = []
     for weight in (0.0, 1.0):
         loras = (LoraFile(tmp_path / "lora.safetensors", weight),)
-        with open_editor(kontext_folder, "tiny", settings, loras) as editor:
+        with open_editor(kontext_folder, "tiny", settings, ModelSetup(loras=loras)) as editor:
             made += [one.image for one in editor.edit([EditJob("a", PROMPT, 7, SAMPLER, (picture(64, 64, 1),))])]
             assert editor.model == "tiny"
     assert largest_difference(*made) > 1
@@ -186,7 +186,7 @@ def test_the_fast_transformer_edits_the_same(kontext: FluxModel, tmp_path: Path)
     differences = []
     for storage in ("dense", "fp8"):
         plan = FastPlan(storage=storage, modulation=storage, compile=False, cudnn=False)  # type: ignore[arg-type]
-        editor = KontextEditor(kontext, (), TensorCache(tmp_path / "cache"))
+        editor = KontextEditor(kontext, TensorCache(tmp_path / "cache"))
         fast = load_with_loras(kontext, plan, ()).transformer
         editor._pipeline = drawing_pipeline(FluxKontextPipeline, kontext, fast, kontext.load_vae())
         (made,) = editor.edit([job])

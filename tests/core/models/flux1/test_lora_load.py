@@ -16,6 +16,7 @@ from flenwheel_core.models.flux1.generator import FluxGenerator
 from flenwheel_core.models.flux1.kohya import to_kohya
 from flenwheel_core.models.flux1.loading import FluxModel
 from flenwheel_core.models.flux1.lora_host import flux_host
+from flenwheel_core.models.protocols import ModelSetup
 from flenwheel_core.recipes.train import LoraRecipe
 from flenwheel_core.transformer.plan import FastPlan
 from tests.kit.tiny_flux import tiny_inputs, tiny_transformer, trained
@@ -186,4 +187,4 @@ def test_a_generator_refuses_a_lora_before_it_loads_anything(folder: Path, tmp_p
     (tmp_path / "x.safetensors").write_bytes(tensor_bytes({"nothing.lora_A.weight": torch.zeros(2, 2)}))
     model = FluxModel(folder, "tiny", torch.device("cpu"), torch.float32)
     with pytest.raises(InputError, match=r"x\.safetensors cannot be used"):
-        FluxGenerator(model, (LoraFile(tmp_path / "x.safetensors", 1.0),), TensorCache(tmp_path))
+        FluxGenerator(model, TensorCache(tmp_path), ModelSetup(loras=(LoraFile(tmp_path / "x.safetensors", 1.0),)))

@@ -18,7 +18,7 @@ from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.images import Sampler
 from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.engine.tensor_file import tensor_bytes
-from flenwheel_core.models.flux2.artist import KleinArtist, open_editor, open_generator
+from flenwheel_core.models.flux2.artist import KleinArtist, open_artist
 from flenwheel_core.models.flux2.encoding import encode_prompts
 from flenwheel_core.models.flux2.geometry import (
     decode_tokens,
@@ -29,7 +29,7 @@ from flenwheel_core.models.flux2.geometry import (
 )
 from flenwheel_core.models.flux2.loading import Flux2Model
 from flenwheel_core.models.flux2.memory import storage_of
-from flenwheel_core.models.protocols import EditJob, GenerateJob
+from flenwheel_core.models.protocols import EditJob, GenerateJob, ModelSetup
 from flenwheel_core.recipes.train import LoraRecipe
 from tests.kit.tiny_editor import picture
 from tests.kit.tiny_klein import trained
@@ -85,7 +85,7 @@ def asked(pipeline: Flux2KleinPipeline, job: GenerateJob | EditJob, **more: Any)
 
 
 def artist(model: Flux2Model, tmp_path: Path) -> KleinArtist:
-    return KleinArtist(model, (), TensorCache(tmp_path / "cache"))
+    return KleinArtist(model, TensorCache(tmp_path / "cache"))
 
 
 def same_picture(one: Image.Image, other: Image.Image) -> bool:
@@ -114,7 +114,7 @@ def test_a_picture_is_the_pipelines_own_call_by_call(
 def test_a_distilled_model_draws_without_guidance(distilled_folder: Path, settings: Settings) -> None:
     job = GenerateJob("a", PROMPT, 7, SAMPLER)
     expected = asked(loaded(distilled_folder), job, width=96, height=64)
-    with open_generator(distilled_folder, "tiny", settings) as generator:
+    with open_artist(distilled_folder, "tiny", settings) as generator:
         (made,) = generator.generate([job])
     assert same_picture(made.image, expected)
 
@@ -214,7 +214,7 @@ def test_a_lora_is_worn_while_drawing_and_editing(klein_folder: Path, settings: 
     pictures = {}
     for weight in (0.0, 1.0):
         loras = (LoraFile(tmp_path / "lora.safetensors", weight),)
-        with open_editor(klein_folder, "tiny", settings, loras) as both:
+        with open_artist(klein_folder, "tiny", settings, ModelSetup(loras=loras)) as both:
             (drawn,) = both.generate([GenerateJob("a", PROMPT, 7, SAMPLER)])
             (edited,) = both.edit([EditJob("b", PROMPT, 7, SAMPLER, (picture(96, 64, 1),))])
             pictures[weight] = drawn.image, edited.image
@@ -224,7 +224,7 @@ def test_a_lora_is_worn_while_drawing_and_editing(klein_folder: Path, settings: 
 def test_a_lora_that_does_not_fit_is_refused_before_anything_loads(model: Flux2Model, tmp_path: Path) -> None:
     (tmp_path / "x.safetensors").write_bytes(tensor_bytes({"nothing.lora_A.weight": torch.zeros(2, 2)}))
     with pytest.raises(InputError, match=r"x\.safetensors cannot be used"):
-        KleinArtist(model, (LoraFile(tmp_path / "x.safetensors", 1.0),), TensorCache(tmp_path))
+        KleinArtist(model, TensorCache(tmp_path), ModelSetup(loras=(LoraFile(tmp_path / "x.safetensors", 1.0),)))
 
 
 def test_a_storage_that_it_has_not_is_refused_in_words() -> None:

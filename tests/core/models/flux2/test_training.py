@@ -17,12 +17,12 @@ from flenwheel_core.engine.edit_job import EditLesson, EditTrainJob
 from flenwheel_core.engine.job import TrainJob
 from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.models.family_options import option_problems
-from flenwheel_core.models.flux2.artist import open_editor
+from flenwheel_core.models.flux2.artist import open_artist
 from flenwheel_core.models.flux2.edit_trainer import encode_lessons, train_editor
 from flenwheel_core.models.flux2.family import FAMILY
 from flenwheel_core.models.flux2.loading import Flux2Model
 from flenwheel_core.models.flux2.trainer import train_lora
-from flenwheel_core.models.protocols import EditJob, GenerateJob
+from flenwheel_core.models.protocols import EditJob, GenerateJob, ModelSetup
 from flenwheel_core.recipes.train import LoraRecipe
 from tests.kit.character_runs import RECIPE, character_job, first_step_without_masks, hooks, largest_difference
 from tests.kit.tiny_editor import picture
@@ -81,7 +81,7 @@ def test_a_stopped_edit_run_goes_on_to_the_same_bytes_and_its_file_is_worn(
     made = []
     for weight in (0.0, 1.0):
         loras = (LoraFile(tmp_path / "lora.safetensors", weight),)
-        with open_editor(klein_folder, "tiny", settings, loras) as both:
+        with open_artist(klein_folder, "tiny", settings, ModelSetup(loras=loras)) as both:
             jobs = both.edit([EditJob("a", "smiling", 1, SAMPLER, (picture(64, 64, 1),))])
             made += [next(jobs).image, next(both.generate([GenerateJob("b", PROMPT, 1, SAMPLER)])).image]
     changed = [largest_difference(one, two) for one, two in zip(made[:2], made[2:], strict=True)]

@@ -16,7 +16,7 @@ from flenwheel_core.adapters.lora_wearing import wear
 from flenwheel_core.base.errors import InputError, ResourceError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.images import Sampler
-from flenwheel_core.models.protocols import EditJob, Working
+from flenwheel_core.models.protocols import EditJob, ModelSetup
 from flenwheel_core.models.qwen_image import painter as painter_module
 from flenwheel_core.models.qwen_image.conditioning import shift_of
 from flenwheel_core.models.qwen_image.drawing import few_step_scheduler
@@ -41,7 +41,7 @@ def job(
 def made(
     folder: Path, settings: Settings, jobs: list[EditJob], loras: tuple[LoraFile, ...] = ()
 ) -> dict[str, np.ndarray]:
-    with open_editor(folder, "tiny", settings, loras) as editor:
+    with open_editor(folder, "tiny", settings, ModelSetup(loras=loras)) as editor:
         return {result.key: np.asarray(result.image) for result in editor.edit(jobs)}
 
 
@@ -118,7 +118,10 @@ def test_a_lora_of_another_model_is_refused_before_anything_loads(
 ) -> None:
     save_file({"transformer.nothing.lora_A.weight": torch.zeros(4, 8)}, tmp_path / "wrong.safetensors")
     files = (LoraFile(tmp_path / "wrong.safetensors", 1.0),)
-    with pytest.raises(InputError, match=r"wrong\.safetensors"), open_editor(editor_folder, "tiny", settings, files):
+    with (
+        pytest.raises(InputError, match=r"wrong\.safetensors"),
+        open_editor(editor_folder, "tiny", settings, ModelSetup(loras=files)),
+    ):
         pass
 
 
@@ -175,7 +178,7 @@ def test_the_log_says_which_kernels_run(
     plan = FastPlan(compile=False, cudnn=False, compact=False)
     monkeypatch.setattr(painter_module, "fast_plan", lambda model: plan)  # as on a card
     notes: list[str] = []
-    with open_editor(editor_folder, "tiny", settings, working=Working(note=notes.append)) as editor:
+    with open_editor(editor_folder, "tiny", settings, setup=ModelSetup(note=notes.append)) as editor:
         list(editor.edit([job("a")]))
     assert "kernels: none, PyTorch computes everything (needs an NVIDIA card)" in notes
 

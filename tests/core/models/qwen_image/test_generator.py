@@ -20,7 +20,7 @@ from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.models import registry
 from flenwheel_core.models.card_plan import CardRoom
 from flenwheel_core.models.family_options import option_problems
-from flenwheel_core.models.protocols import GenerateJob
+from flenwheel_core.models.protocols import GenerateJob, ModelSetup
 from flenwheel_core.models.qwen_image.adapter import put_on
 from flenwheel_core.models.qwen_image.card_plans import card_plans
 from flenwheel_core.models.qwen_image.character_trainer import QwenItem, QwenTask, train_lora
@@ -134,7 +134,9 @@ def test_a_stopped_run_goes_on_to_the_same_bytes_and_its_file_is_worn(
     (tmp_path / "lora.safetensors").write_bytes(whole.lora)
     made = {}
     for weight in (0.0, 1.0):
-        with open_generator(base_folder, "tiny", settings, (LoraFile(tmp_path / "lora.safetensors", weight),)) as one:
+        with open_generator(
+            base_folder, "tiny", settings, ModelSetup(loras=(LoraFile(tmp_path / "lora.safetensors", weight),))
+        ) as one:
             made[weight] = next(one.generate([GenerateJob("a", PROMPT, 7, sampler(2.0))])).image
     assert largest_difference(made[0.0], made[1.0]) > 1
     pipeline.load_lora_weights(tmp_path, weight_name="lora.safetensors")

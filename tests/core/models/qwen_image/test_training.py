@@ -19,7 +19,7 @@ from flenwheel_core.documents.images import Sampler
 from flenwheel_core.engine.edit_job import EditLesson, EditTrainJob
 from flenwheel_core.engine.job import TrainHooks
 from flenwheel_core.engine.tensor_cache import TensorCache
-from flenwheel_core.models.protocols import EditJob
+from flenwheel_core.models.protocols import EditJob, ModelSetup
 from flenwheel_core.models.qwen_image.drawing import draw
 from flenwheel_core.models.qwen_image.editor import open_editor
 from flenwheel_core.models.qwen_image.loading import QwenEditModel, find_model
@@ -247,7 +247,9 @@ def test_resume_is_exact_and_the_file_loads_back(
     edit = EditJob("a", "smiling", 1, Sampler(steps=1, width=96, height=96), (SOURCE,))
     pictures = []
     for weight in (0.0, 1.0):
-        with open_editor(editor_folder, "tiny", settings, (LoraFile(tmp_path / "lora.safetensors", weight),)) as editor:
+        with open_editor(
+            editor_folder, "tiny", settings, ModelSetup(loras=(LoraFile(tmp_path / "lora.safetensors", weight),))
+        ) as editor:
             pictures += [np.asarray(made.image) for made in editor.edit([edit])]
     assert (pictures[0] != pictures[1]).any()
 

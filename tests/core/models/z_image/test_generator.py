@@ -14,7 +14,7 @@ from flenwheel_core.documents.images import Sampler
 from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.engine.tensor_file import tensor_bytes
 from flenwheel_core.models.card_plan import CardRoom
-from flenwheel_core.models.protocols import GenerateJob
+from flenwheel_core.models.protocols import GenerateJob, ModelSetup
 from flenwheel_core.models.z_image.encoding import encode_prompts
 from flenwheel_core.models.z_image.generator import ZImageGenerator, open_generator
 from flenwheel_core.models.z_image.loading import ZImageModel
@@ -81,7 +81,7 @@ def test_a_lora_is_worn_also_one_whose_q_k_and_v_are_one(
             path = tmp_path / f"{number}.safetensors"
             path.write_bytes(tensor_bytes({name: tensor.contiguous() for name, tensor in tensors.items()}))
             loras = (LoraFile(path, 1.0),)
-        with open_generator(z_image_folder, "tiny", settings, loras) as opened:
+        with open_generator(z_image_folder, "tiny", settings, ModelSetup(loras=loras)) as opened:
             made.append(next(opened.generate([GenerateJob("a", PROMPT, 7, sampler())])).image)
     assert largest_difference(made[0], made[1]) <= 1 and largest_difference(made[0], made[2]) > 1
 
@@ -89,7 +89,7 @@ def test_a_lora_is_worn_also_one_whose_q_k_and_v_are_one(
 def test_a_lora_that_does_not_fit_is_refused_before_anything_loads(model: ZImageModel, tmp_path: Path) -> None:
     (tmp_path / "x.safetensors").write_bytes(tensor_bytes({"nothing.lora_A.weight": torch.zeros(2, 2)}))
     with pytest.raises(InputError, match=r"x\.safetensors cannot be used"):
-        ZImageGenerator(model, (LoraFile(tmp_path / "x.safetensors", 1.0),), TensorCache(tmp_path))
+        ZImageGenerator(model, TensorCache(tmp_path), ModelSetup(loras=(LoraFile(tmp_path / "x.safetensors", 1.0),)))
 
 
 def test_a_card_without_room_is_refused_in_words(z_image_folder: Path) -> None:

@@ -14,7 +14,7 @@ from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.images import Sampler
 from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.models.family_options import option_problems
-from flenwheel_core.models.protocols import GenerateJob
+from flenwheel_core.models.protocols import GenerateJob, ModelSetup
 from flenwheel_core.models.registry import family_of
 from flenwheel_core.models.z_image.generator import open_generator
 from flenwheel_core.models.z_image.loading import ZImageModel
@@ -46,7 +46,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes_and_its_file_is_worn(
     made = {}
     for weight in (0.0, 1.0):
         with open_generator(
-            z_image_folder, "tiny", settings, (LoraFile(tmp_path / "lora.safetensors", weight),)
+            z_image_folder, "tiny", settings, ModelSetup(loras=(LoraFile(tmp_path / "lora.safetensors", weight),))
         ) as one:
             made[weight] = next(one.generate([GenerateJob("a", PROMPT, 1, SAMPLER)])).image
     assert largest_difference(made[0.0], made[1.0]) > 1
