@@ -14,6 +14,7 @@ from flenwheel_core.engine.graphs import Recorder
 from flenwheel_core.engine.order import Order
 from flenwheel_core.engine.randomness import normal, uniform
 from flenwheel_core.recipes.train import TrainingRecipe
+from flenwheel_core.transformer.lesson_weights import LessonWeights
 
 Prompt = TypeVar("Prompt", bound=Sized)
 """An encoded prompt, as the family has it; its length is the number of text tokens that the transformer reads."""
@@ -35,15 +36,7 @@ class EditLike(Protocol[Prompt_co]):
         """The same for an empty prompt."""
 
     @property
-    def region(self) -> Tensor | None:
-        """(target tokens, 1) loss weights."""
-
-    @property
-    def wrong(self) -> Tensor | None:
-        """(target tokens, 1), 0 to 1: where the editor's own answer was wrong. None: everywhere, nobody knows that answer."""
-
-    @property
-    def weight(self) -> float: ...
+    def weights(self) -> LessonWeights: ...
 
     @property
     def bucket(self) -> str:
@@ -93,7 +86,7 @@ class EditLessonTask(ABC, Generic[Lesson, Prompt]):
         self._device = next(iter(parameters.values())).device
         self._order = Order(
             tuple(example.bucket for example in examples),
-            tuple(example.weight for example in examples),
+            tuple(example.weights.frequency for example in examples),
             recipe.batch_size,
             seed,
         )
@@ -181,7 +174,7 @@ class EditLessonTask(ABC, Generic[Lesson, Prompt]):
             factor = torch.tensor(strength, device=target.device).reshape(-1, 1, 1)
             target = empty + factor * (target - empty)
         if aim.anchor > 0:
-            right = 1 - self.stacked([_everywhere(e) if e.wrong is None else e.wrong for e in batch])
+            right = 1 - self.stacked([_everywhere(e) if e.weights.wrong is None else e.weights.wrong for e in batch])
             own = self._bare_prediction(batch, noisy, sigma, prompts)
             target = target + aim.anchor * right * (own - target)
         return target
@@ -236,9 +229,9 @@ class EditLessonTask(ABC, Generic[Lesson, Prompt]):
         return uniform(self._seed, "caption", index, place) < self._recipe.caption_dropout
 
     def _regions(self, batch: Sequence[Lesson]) -> Tensor | None:
-        if all(example.region is None for example in batch):
+        if all(example.weights.region is None for example in batch):
             return None
-        return self.stacked([_everywhere(e) if e.region is None else e.region for e in batch])
+        return self.stacked([_everywhere(e) if e.weights.region is None else e.weights.region for e in batch])
 
     def stacked(self, tensors: Sequence[Tensor]) -> Tensor:
         """Tensors of the examples as one, on the device."""
@@ -257,7 +250,7 @@ def shapes_of(examples: Sequence[Lesson], recipe: TrainingRecipe) -> list[tuple[
     for example in examples:
         for dropped in (False, True) if recipe.caption_dropout > 0 else (False,):
             tokens = len(example.empty if dropped else example.prompt)
-            found.setdefault((example.bucket, tokens, example.region is not None), (example, dropped))
+            found.setdefault((example.bucket, tokens, example.weights.region is not None), (example, dropped))
     return list(found.values())
 
 

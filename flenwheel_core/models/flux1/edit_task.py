@@ -13,6 +13,7 @@ from flenwheel_core.models.flux1.encoding import Caption
 from flenwheel_core.models.flux1.packing import PIXELS_PER_TOKEN, image_ids
 from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.transformer.edit_task import PLAIN_AIM, Aim, EditLessonTask
+from flenwheel_core.transformer.lesson_weights import EVEN, LessonWeights
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,7 @@ class KontextLesson:
     """(target tokens, channels), clean."""
     prompt: Caption
     empty: Caption
-    region: Tensor | None = None
-    """(target tokens, 1) loss weights."""
-    wrong: Tensor | None = None
-    """(target tokens, 1), 0 to 1: where the editor's own answer was wrong. None: everywhere, nobody knows that answer."""
-    weight: float = 1.0
+    weights: LessonWeights = EVEN
 
     @property
     def tokens(self) -> int:

@@ -22,7 +22,7 @@ from flenwheel_core.models.flux2.trainer import DISTILLED
 from flenwheel_core.models.protocols import ModelSetup
 from flenwheel_core.transformer.edit_run import finished, lesson_pictures, recorded_shapes
 from flenwheel_core.transformer.edit_task import Aim
-from flenwheel_core.transformer.lesson_regions import region_weights, wrong_places
+from flenwheel_core.transformer.lesson_weights import lesson_weights
 
 if TYPE_CHECKING:
     from flenwheel_core.documents.storages import EditorStorage
@@ -89,9 +89,7 @@ def encode_lessons(model: Flux2Model, job: EditTrainJob, cache: TensorCache) -> 
                 references=(reference,),
                 prompt=prompts[lesson.prompt],
                 empty=prompts[NO_PROMPT if unasked else lesson.prompt],
-                region=region_weights(job, lesson, *grid),
-                wrong=wrong_places(job, lesson, *grid),
-                weight=lesson.weight,
+                weights=lesson_weights(job, lesson, *grid),
             )
         )
     return lessons

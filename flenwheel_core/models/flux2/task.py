@@ -21,6 +21,7 @@ from flenwheel_core.models.flux2.geometry import (
 from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.transformer.character_task import CharacterItem, CharacterTask
 from flenwheel_core.transformer.edit_task import PLAIN_AIM, Aim, EditLessonTask
+from flenwheel_core.transformer.lesson_weights import EVEN, LessonWeights
 
 KleinItem = CharacterItem[Tensor]
 """Its caption is (text tokens, channels)."""
@@ -64,11 +65,7 @@ class KleinLesson:
     prompt: Tensor
     """(text tokens, channels)."""
     empty: Tensor
-    region: Tensor | None = None
-    """(target tokens, 1) loss weights."""
-    wrong: Tensor | None = None
-    """(target tokens, 1), 0 to 1: where the editor's own answer was wrong. None: everywhere, nobody knows that answer."""
-    weight: float = 1.0
+    weights: LessonWeights = EVEN
 
     @property
     def target(self) -> Tensor:

@@ -13,6 +13,7 @@ from flenwheel_core.engine.graphs import Recorder
 from flenwheel_core.models.qwen_image.conditioning import EditSizes, shift_of
 from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.transformer.edit_task import PLAIN_AIM, Aim, EditLessonTask
+from flenwheel_core.transformer.lesson_weights import EVEN, LessonWeights
 
 if TYPE_CHECKING:
     from diffusers import FlowMatchEulerDiscreteScheduler
@@ -31,11 +32,7 @@ class EditExample:
     """(text tokens, channels): the prompt with its pictures."""
     empty: Tensor
     """The same for an empty prompt: its pictures stay."""
-    region: Tensor | None = None
-    """(target tokens, 1) loss weights."""
-    wrong: Tensor | None = None
-    """(target tokens, 1), 0 to 1: where the editor's own answer was wrong. None: everywhere, nobody knows that answer."""
-    weight: float = 1.0
+    weights: LessonWeights = EVEN
 
     @property
     def tokens(self) -> int:

@@ -19,7 +19,7 @@ from flenwheel_core.models.qwen_image.loading import QwenEditModel, find_model
 from flenwheel_core.models.qwen_image.task import EditExample, EditTask
 from flenwheel_core.transformer.edit_run import recorded_shapes
 from flenwheel_core.transformer.edit_task import Aim
-from flenwheel_core.transformer.lesson_regions import region_weights, wrong_places
+from flenwheel_core.transformer.lesson_weights import lesson_weights
 
 if TYPE_CHECKING:
     from flenwheel_core.documents.storages import EditorStorage
@@ -98,9 +98,7 @@ def encode_lessons(model: QwenEditModel, job: EditTrainJob, cache: TensorCache) 
             references=latents[index],
             prompt=prompts[index],
             empty=empties[index],
-            region=region_weights(job, job.lessons[index], *_grid(sizes[index].target)),
-            wrong=wrong_places(job, job.lessons[index], *_grid(sizes[index].target)),
-            weight=job.lessons[index].weight,
+            weights=lesson_weights(job, job.lessons[index], *_grid(sizes[index].target)),
         )
         for index in range(count)
     ]

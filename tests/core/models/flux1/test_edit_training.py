@@ -114,8 +114,12 @@ def test_lessons_keep_their_shape_in_the_recipes_buckets(
     assert same.bucket == other.bucket == "64x64"
     wide = encode_lessons(kontext, edit_job(tmp_path, replace(lesson(), load_source=lambda: picture(96, 40, 1))), cache)
     assert wide[0].bucket == "80x48"
-    assert same.region is not None and same.region.shape == (16, 1) and float(same.region.max()) > 1
-    assert same.wrong is not None and float(same.wrong.max()) == pytest.approx(1.0)
+    assert (
+        same.weights.region is not None
+        and same.weights.region.shape == (16, 1)
+        and float(same.weights.region.max()) > 1
+    )
+    assert same.weights.wrong is not None and float(same.weights.wrong.max()) == pytest.approx(1.0)
     assert not torch.equal(same.prompt.sequence, same.empty.sequence) and len(same.prompt) == 64
     assert not torch.equal(same.source, same.target)
 

@@ -116,8 +116,12 @@ def test_quantised_weights_and_dora_are_refused_before_anything_loads(
 def test_lessons_are_placed_as_the_editor_draws(model: Flux2Model, cache: TensorCache, tmp_path: Path) -> None:
     same, other = encode_lessons(model, edit_job(tmp_path, lesson(), lesson(picture(100, 60, 2)), anchor=1.0), cache)
     assert same.bucket == other.bucket == "64x48+64x48"
-    assert same.region is not None and same.region.shape == (12, 1) and float(same.region.max()) > 1
-    assert same.wrong is not None and float(same.wrong.max()) == pytest.approx(1.0)
+    assert (
+        same.weights.region is not None
+        and same.weights.region.shape == (12, 1)
+        and float(same.weights.region.max()) > 1
+    )
+    assert same.weights.wrong is not None and float(same.weights.wrong.max()) == pytest.approx(1.0)
     assert not torch.equal(same.prompt, same.empty) and len(same.prompt) == 64
 
 

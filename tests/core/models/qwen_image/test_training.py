@@ -140,8 +140,8 @@ def test_regions_weigh_what_changes(model: QwenEditModel, cache: TensorCache, tm
     target = SOURCE.copy()
     target.paste((255, 0, 0), (0, 0, 32, 32))
     (example,) = encode_lessons(model, job(tmp_path, lesson(SOURCE, target), changed=2.0, kept=0.5), cache)
-    assert example.region is not None and example.region.shape == (36, 1)
-    grid = example.region.reshape(6, 6)
+    assert example.weights.region is not None and example.weights.region.shape == (36, 1)
+    grid = example.weights.region.reshape(6, 6)
     assert grid[0, 0] == 2.0 and grid[5, 5] == 0.5
 
 
@@ -152,8 +152,8 @@ def test_regions_weigh_where_a_corrected_edit_had_gone_wrong(
     rejected.paste((255, 0, 0), (0, 0, 32, 32))
     corrected = EditLesson("smiling", lambda: SOURCE, lambda: TARGET, lambda: rejected)
     wrong, approved = encode_lessons(model, job(tmp_path, corrected, lesson(), mistake=5.0), cache)
-    assert approved.region is None and wrong.region is not None
-    grid = wrong.region.reshape(6, 6)
+    assert approved.weights.region is None and wrong.weights.region is not None
+    grid = wrong.weights.region.reshape(6, 6)
     assert grid[0, 0] == 5.0 and grid[5, 5] == 1.0
 
 
@@ -202,7 +202,7 @@ def test_a_faint_mistake_is_as_wrong_as_a_loud_one(model: QwenEditModel, cache: 
     loud.paste((255, 0, 0), (0, 0, 32, 32))
     corrected = [EditLesson("smiling", lambda: SOURCE, lambda: TARGET, rejected.copy) for rejected in (faint, loud)]
     for example in encode_lessons(model, replace(job(tmp_path, *corrected), anchor=1.0), cache):
-        assert example.wrong is not None and example.wrong.max() == 1
+        assert example.weights.wrong is not None and example.weights.wrong.max() == 1
 
 
 def test_an_anchored_lora_starts_where_approved_edits_have_nothing_to_teach(

@@ -1,5 +1,6 @@
-"""Where a lesson of the editor counts: what the edit changed, and where the editor was wrong, a weight for each target token."""
+"""What counts in a lesson of the editor: what the edit changed, and where the editor was wrong, a weight for each target token."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,7 +12,28 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-def region_weights(job: EditTrainJob, lesson: EditLesson, rows: int, columns: int) -> torch.Tensor | None:
+@dataclass(frozen=True)
+class LessonWeights:
+    """How much a lesson counts, as a whole and place by place."""
+
+    region: torch.Tensor | None = None
+    """(target tokens, 1) loss weights; None: all places alike."""
+    wrong: torch.Tensor | None = None
+    """(target tokens, 1), 0 to 1: where the editor's own answer was wrong. None: everywhere, nobody knows that answer."""
+    frequency: float = 1.0
+    """How often it is drawn, next to others."""
+
+
+EVEN = LessonWeights()
+
+
+def lesson_weights(job: EditTrainJob, lesson: EditLesson, rows: int, columns: int) -> LessonWeights:
+    """The weights of a lesson whose target is a grid of so many tokens."""
+    region, wrong = _region(job, lesson, rows, columns), _wrong(job, lesson, rows, columns)
+    return LessonWeights(region, wrong, lesson.weight)
+
+
+def _region(job: EditTrainJob, lesson: EditLesson, rows: int, columns: int) -> torch.Tensor | None:
     """(target tokens, 1) loss weights: where the edit changes the picture, where it must not, and where the editor was wrong."""
     wrong = lesson.load_rejected if job.mistake_weight != 1 else None
     if job.changed_weight == job.kept_weight and wrong is None:
@@ -24,7 +46,7 @@ def region_weights(job: EditTrainJob, lesson: EditLesson, rows: int, columns: in
     return weights
 
 
-def wrong_places(job: EditTrainJob, lesson: EditLesson, rows: int, columns: int) -> torch.Tensor | None:
+def _wrong(job: EditTrainJob, lesson: EditLesson, rows: int, columns: int) -> torch.Tensor | None:
     """(target tokens, 1): where the editor's own answer was wrong; None if its answer is not known, or nobody asks."""
     if job.anchor == 0 or (lesson.load_rejected is None and not lesson.approved):
         return None
