@@ -9,6 +9,7 @@ from flenwheel_core.base.errors import InputError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.evaluation.bases import MeasuredBase, base_table
 from flenwheel_core.library.characters import Library
+from flenwheel_core.library.training_pool import training_pool
 from flenwheel_core.models.licences import licence_of
 from flenwheel_core.plans.base_comparison import base_trials, check_bases
 from flenwheel_core.recipes.loading import load_recipe
@@ -45,18 +46,12 @@ def compare_bases(
         A file for the table, in markdown.
     """
     settings = Settings()
-    store = Store(settings.store_url, settings.store_options)
-    library = Library(store)
-    known, pool, facts = library.character(character), library.pool(character), library.facts(character)
-    if not pool or facts is None or facts.fingerprint is None:
-        raise InputError(
-            f"{character} has no training pool yet.", remedy=f"Start a turn first: flenwheel run {character}."
-        )
+    pool = training_pool(Library(Store(settings.store_url, settings.store_options)), character)
     if to is not None and not to.absolute().parent.is_dir():
         raise InputError(f"There is no folder {to.absolute().parent}.", remedy="Make it, or name another file.")
-    chosen, measure = [load_recipe(name) for name in recipes], load_recipe(card or known.recipe)
+    chosen, measure = [load_recipe(name) for name in recipes], load_recipe(card or pool.character.recipe)
     check_bases(chosen, settings)
-    trials = base_trials(known, pool, facts.fingerprint, chosen, measure, settings, seed=seed)
+    trials = base_trials(pool, chosen, measure, settings, seed=seed)
     measured = []
     with progress_sink() as sink:
         for trial in trials:

@@ -10,6 +10,7 @@ from flenwheel_core.base.progress import Sink
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.evaluation.card import plan_card
 from flenwheel_core.library.characters import Library
+from flenwheel_core.library.training_pool import training_pool
 from flenwheel_core.models.pinning import BENCHMARK_MODELS, pin_recipe
 from flenwheel_core.plans.search import SearchSpace, Trial, search
 from flenwheel_core.plans.training_set import sample_prompts, training_items
@@ -48,18 +49,13 @@ def search_settings(character: str, *, trials: int = 6, recipe: str | None = Non
         Seed of the search.
     """
     settings = Settings()
-    store = Store(settings.store_url, settings.store_options)
-    library = Library(store)
-    known, pool, facts = library.character(character), library.pool(character), library.facts(character)
-    if not pool or facts is None or facts.fingerprint is None:
-        raise InputError(
-            f"{character} has no training pool yet.", remedy=f"Start a turn first: flenwheel run {character}."
-        )
+    pool = training_pool(Library(Store(settings.store_url, settings.store_options)), character)
+    known = pool.character
     chosen = pin_recipe(load_recipe(recipe or known.recipe), settings, BENCHMARK_MODELS)
     request = TrainRequest(
         character=known.ref(),
         name=f"{character}-search",
-        items=training_items(pool, chosen.pool.real_share),
+        items=training_items(pool.entries, chosen.pool.real_share),
         base=chosen.models.base,
         recipe=chosen.train,
         seed=seed,
@@ -70,7 +66,7 @@ def search_settings(character: str, *, trials: int = 6, recipe: str | None = Non
         character=known.ref(),
         base=chosen.models.base,
         challenger=None,
-        fingerprint=facts.fingerprint,
+        fingerprint=pool.fingerprint,
         verifier=chosen.models.verifier,
         reader=chosen.models.reader,
         items=plan_card(known.ref(), chosen),

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 from flenwheel_core.base.errors import InputError, RecipeError
 from flenwheel_core.base.settings import Settings
-from flenwheel_core.documents.scores import Fingerprint
 from flenwheel_core.evaluation.card import plan_card
 from flenwheel_core.identity.verifiers import open_verifier, require_same_version
-from flenwheel_core.library.characters import Character, PoolEntry
+from flenwheel_core.library.training_pool import TrainingPool
 from flenwheel_core.models.pinning import BENCHMARK_MODELS, TRAINING_MODELS, pin_recipe
 from flenwheel_core.plans.recipe_check import recipe_problems
 from flenwheel_core.plans.training_set import sample_prompts, training_items
@@ -46,9 +45,7 @@ def check_bases(recipes: Sequence[Recipe], settings: Settings) -> None:
 
 
 def base_trials(
-    character: Character,
-    pool: Sequence[PoolEntry],
-    fingerprint: Fingerprint,
+    pool: TrainingPool,
     recipes: Sequence[Recipe],
     card: Recipe,
     settings: Settings,
@@ -62,14 +59,14 @@ def base_trials(
     """
     judge = pin_recipe(card, settings, [use for use in BENCHMARK_MODELS if use not in TRAINING_MODELS])
     with open_verifier(judge.models.verifier, settings) as verifier:
-        require_same_version(verifier, fingerprint)
-    who, items = character.ref(), training_items(pool, card.pool.real_share)
+        require_same_version(verifier, pool.fingerprint)
+    who, items = pool.character.ref(), training_items(pool.entries, card.pool.real_share)
     trials = []
     for recipe in recipes:
         chosen = pin_recipe(recipe, settings, TRAINING_MODELS)
         training = TrainRequest(
             character=who,
-            name=f"{character.name}-{recipe.name}",
+            name=f"{who.name}-{recipe.name}",
             items=items,
             base=chosen.models.base,
             recipe=chosen.train.for_pictures(len(items)),
@@ -82,7 +79,7 @@ def base_trials(
             base=chosen.models.base,
             challenger=None,
             lora_weight=chosen.generate.lora_weight,
-            fingerprint=fingerprint,
+            fingerprint=pool.fingerprint,
             verifier=judge.models.verifier,
             reader=judge.models.reader,
             items=plan_card(who, card),
