@@ -10,7 +10,9 @@ import torch
 from safetensors import SafetensorError
 
 from flenwheel_core.base.ids import Json, digest_json
+from flenwheel_core.engine.placed_pictures import PlacedPicture
 from flenwheel_core.engine.tensor_file import read_tensors, tensor_bytes, write_atomically
+from flenwheel_core.memory.card import free_memory
 
 Encoder = TypeVar("Encoder")
 
@@ -53,6 +55,30 @@ class TensorCache:
                 for text in missing:
                     found[text] = self.put(key(text), encode(encoder, text))
         return {text: tensors for text, tensors in found.items() if tensors is not None}
+
+    def of_pictures(
+        self,
+        pictures: Iterable[PlacedPicture],
+        facts: Mapping[str, Json],
+        load: Callable[[], Encoder],
+        encode: Callable[[Encoder, PlacedPicture], Mapping[str, torch.Tensor]],
+    ) -> list[dict[str, torch.Tensor]]:
+        """The tensors of each picture, in order; `facts` name the kind and the encoder. It is loaded once, and only if it must be."""
+        encoder: Encoder | None = None
+        found = []
+        for picture in pictures:
+            place: dict[str, Json] = {"scaled": list(picture.placement.scaled), "bucket": picture.placement.bucket}
+            key: Json = {**facts, **place, "image": picture.digest}
+            tensors = self.get(key)
+            if tensors is None:
+                encoder = load() if encoder is None else encoder
+                with torch.no_grad():
+                    tensors = self.put(key, encode(encoder, picture))
+            found.append(tensors)
+        if encoder is not None:
+            del encoder
+            free_memory()
+        return found
 
     def _file(self, key: Json) -> Path:
         name = digest_json(key)

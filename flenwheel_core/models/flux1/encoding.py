@@ -13,7 +13,6 @@ from flenwheel_core.documents.storages import TextFormat
 from flenwheel_core.engine.placed_pictures import PlacedPicture
 from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.images.buckets import Placement, fit
-from flenwheel_core.memory.card import free_memory
 from flenwheel_core.models.flux1.loading import FluxModel
 from flenwheel_core.models.flux1.packing import pack
 
@@ -55,30 +54,15 @@ def encode_captions(
 
 def encode_pictures(model: FluxModel, pictures: Iterable[PlacedPicture], *, cache: TensorCache) -> list[torch.Tensor]:
     """The packed latents (tokens, channels) of each picture, float32, in order: the mode of the VAE's posterior."""
-    revision = model.revision("vae")
-    vae = None
-    result = []
-    for picture in pictures:
-        placement = picture.placement
-        key: Json = {
-            "kind": "flux latents",
-            "image": picture.digest,
-            "scaled": list(placement.scaled),
-            "bucket": placement.bucket,
-            "vae": revision,
-        }
-        tensors = cache.get(key)
-        if tensors is None:
-            vae = vae or model.load_vae().to(model.device)
-            tensors = {"latents": _encode(vae, _pixels(picture.load(), placement).to(model.device, vae.dtype))}
-            cache.put(key, tensors)
-        result.append(tensors["latents"])
-    del vae
-    free_memory()
-    return result
+    facts: dict[str, Json] = {"kind": "flux latents", "vae": model.revision("vae")}
+
+    def encode(vae: "AutoencoderKL", picture: PlacedPicture) -> dict[str, torch.Tensor]:
+        return {"latents": _encode(vae, _pixels(picture.load(), picture.placement).to(model.device, vae.dtype))}
+
+    found = cache.of_pictures(pictures, facts, lambda: model.load_vae().to(model.device), encode)
+    return [tensors["latents"] for tensors in found]
 
 
-@torch.no_grad()
 def _encode(vae: "AutoencoderKL", pixels: torch.Tensor) -> torch.Tensor:
     latents = vae.encode(pixels).latent_dist.mode().float()
     latents = (latents - (vae.config.shift_factor or 0.0)) * vae.config.scaling_factor

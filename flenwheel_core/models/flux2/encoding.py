@@ -9,7 +9,6 @@ from flenwheel_core.base.ids import Json
 from flenwheel_core.documents.storages import TextFormat
 from flenwheel_core.engine.placed_pictures import PlacedPicture
 from flenwheel_core.engine.tensor_cache import TensorCache
-from flenwheel_core.memory.card import free_memory
 from flenwheel_core.models.flux2.geometry import TEXT_TOKENS, Latents, encode_pixels, grid_of, pixels_of
 from flenwheel_core.models.flux2.loading import Flux2Model
 
@@ -42,26 +41,13 @@ def encode_prompts(
 
 def encode_pictures(model: Flux2Model, pictures: Iterable[PlacedPicture], *, cache: TensorCache) -> list[Latents]:
     """The clean tokens of each picture, in order, on the CPU; the autoencoder is loaded only if it must be."""
-    revision = model.revision("vae")
-    vae = None
-    result = []
-    for picture in pictures:
-        placement = picture.placement
-        key: Json = {
-            "kind": "flux2 latents",
-            "image": picture.digest,
-            "scaled": list(placement.scaled),
-            "bucket": placement.bucket,
-            "vae": revision,
-            "dtype": str(model.dtype),
-        }
-        tensors = cache.get(key)
-        if tensors is None:
-            vae = vae or model.load_vae().to(model.device)
-            tokens = encode_pixels(vae, pixels_of(picture.load(), placement))[0]
-            tensors = cache.put(key, {"tokens": tokens.cpu().contiguous()})
-        result.append(Latents(tensors["tokens"], *grid_of((placement.width, placement.height))))
-    if vae is not None:
-        del vae
-        free_memory()
-    return result
+    placed = list(pictures)
+    facts: dict[str, Json] = {"kind": "flux2 latents", "vae": model.revision("vae"), "dtype": str(model.dtype)}
+
+    def encode(vae: Any, picture: PlacedPicture) -> dict[str, torch.Tensor]:
+        tokens = encode_pixels(vae, pixels_of(picture.load(), picture.placement))[0]
+        return {"tokens": tokens.cpu().contiguous()}
+
+    found = cache.of_pictures(placed, facts, lambda: model.load_vae().to(model.device), encode)
+    grids = [grid_of((picture.placement.width, picture.placement.height)) for picture in placed]
+    return [Latents(tensors["tokens"], *grid) for tensors, grid in zip(found, grids, strict=True)]

@@ -12,7 +12,6 @@ from flenwheel_core.documents.storages import TextFormat
 from flenwheel_core.engine.placed_pictures import PlacedPicture
 from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.images.buckets import fit
-from flenwheel_core.memory.card import free_memory
 from flenwheel_core.models.z_image.geometry import TEXT_TOKENS, pack
 from flenwheel_core.models.z_image.loading import ZImageModel
 
@@ -44,28 +43,14 @@ def encode_prompts(
 
 def encode_pictures(model: ZImageModel, pictures: Iterable[PlacedPicture], *, cache: TensorCache) -> list[Tensor]:
     """The packed latents (tokens, channels) of each picture, float32, in order: the mode of the VAE's posterior."""
-    revision = model.revision("vae")
-    vae = None
-    result = []
-    for picture in pictures:
-        key: Json = {
-            "kind": "z-image latents",
-            "image": picture.digest,
-            "scaled": list(picture.placement.scaled),
-            "bucket": picture.placement.bucket,
-            "vae": revision,
-            "dtype": str(model.dtype),
-        }
-        tensors = cache.get(key)
-        if tensors is None:
-            vae = vae or model.load_vae().to(model.device)
-            array = np.asarray(fit(picture.load(), picture.placement), dtype=np.float32) / 127.5 - 1
-            pixels = torch.from_numpy(array).permute(2, 0, 1)[None].to(model.device, vae.dtype)
-            with torch.no_grad():
-                latents = vae.encode(pixels).latent_dist.mode().float()
-            latents = (latents - (vae.config.shift_factor or 0.0)) * vae.config.scaling_factor
-            tensors = cache.put(key, {"latents": pack(latents)[0].cpu().contiguous()})
-        result.append(tensors["latents"])
-    del vae
-    free_memory()
-    return result
+    facts: dict[str, Json] = {"kind": "z-image latents", "vae": model.revision("vae"), "dtype": str(model.dtype)}
+
+    def encode(vae: Any, picture: PlacedPicture) -> dict[str, Tensor]:
+        array = np.asarray(fit(picture.load(), picture.placement), dtype=np.float32) / 127.5 - 1
+        pixels = torch.from_numpy(array).permute(2, 0, 1)[None].to(model.device, vae.dtype)
+        latents = vae.encode(pixels).latent_dist.mode().float()
+        latents = (latents - (vae.config.shift_factor or 0.0)) * vae.config.scaling_factor
+        return {"latents": pack(latents)[0].cpu().contiguous()}
+
+    found = cache.of_pictures(pictures, facts, lambda: model.load_vae().to(model.device), encode)
+    return [tensors["latents"] for tensors in found]
