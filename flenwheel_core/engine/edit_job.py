@@ -11,6 +11,8 @@ from flenwheel_core.recipes.train import TrainingRecipe
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from flenwheel_core.documents.storages import EditorStorage
+
 
 @dataclass(frozen=True)
 class EditLesson:
@@ -41,6 +43,8 @@ class EditTrainJob:
     seed: int
     folder: Path
     """Checkpoints and loss.jsonl: survives a crash."""
+    storage: "EditorStorage | None" = None
+    """How the editor's weights are stored; None: the way that fits the recipe and the card."""
     memory_level: int = 0
     distilled_guidance: float = 1.0
     """Strength of the guidance that is distilled into the editor; 1: none."""
@@ -56,6 +60,6 @@ class EditTrained:
     losses: tuple[LossPoint, ...]
 
 
-def lesson_weights(kinds: Sequence[str], corrections_weight: float) -> list[float]:
+def lesson_frequencies(kinds: Sequence[str], corrections_weight: float) -> list[float]:
     """How often each lesson is seen: corrections teach what the editor could not do, so they count for more."""
     return [corrections_weight if kind == "corrected" else 1.0 for kind in kinds]

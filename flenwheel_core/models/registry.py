@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flenwheel_core.base.settings import Settings
-    from flenwheel_core.documents.storages import EditorStorage
     from flenwheel_core.engine.edit_job import EditTrained, EditTrainJob
     from flenwheel_core.engine.job import Trained, TrainHooks, TrainJob
     from flenwheel_core.models.protocols import Captioner, ImageEditor, ImageGenerator, Judge
@@ -123,11 +122,11 @@ def open_editor(
 
 
 def find_edit_trainer(
-    reference: str, settings: "Settings", storage: "EditorStorage | None" = None
+    reference: str, settings: "Settings"
 ) -> "Callable[[EditTrainJob, TrainHooks], EditTrained]":
     """What trains a LoRA on this editor."""
     folder, opener = _find(reference, ModelRole.EDITOR, "edit_trainer", settings)
-    return cast("Callable[[EditTrainJob, TrainHooks], EditTrained]", opener(folder, reference, settings, storage))
+    return cast("Callable[[EditTrainJob, TrainHooks], EditTrained]", opener(folder, reference, settings))
 
 
 def open_captioner(

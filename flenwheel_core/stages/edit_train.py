@@ -3,7 +3,7 @@
 from functools import partial
 
 from flenwheel_core.documents.loras import LoraRecord
-from flenwheel_core.engine.edit_job import EditLesson, EditTrainJob, lesson_weights
+from flenwheel_core.engine.edit_job import EditLesson, EditTrainJob, lesson_frequencies
 from flenwheel_core.models.registry import find_edit_trainer
 from flenwheel_core.requests.edit_train import EditTrainRequest, EditTrainResult
 from flenwheel_core.runner.stage import StageContext
@@ -15,7 +15,7 @@ from flenwheel_core.store.triplets import get_triplets
 def edit_train(request: EditTrainRequest, context: StageContext) -> EditTrainResult:
     """Train, or go on training, and keep the LoRA and its curve."""
     triplets = get_triplets(context.store, request.triplets).triplets
-    weights = lesson_weights([triplet.kind for triplet in triplets], request.corrections_weight)
+    weights = lesson_frequencies([triplet.kind for triplet in triplets], request.corrections_weight)
     steps = request.recipe.steps
     job = EditTrainJob(
         run=request.key(),
@@ -41,10 +41,11 @@ def edit_train(request: EditTrainRequest, context: StageContext) -> EditTrainRes
         anchor=request.anchor or 0.0,
         seed=request.seed,
         folder=context.scratch,
+        storage=request.storage,
         memory_level=context.memory_level,
     )
     hooks = training_hooks(context, steps)
-    trained = find_edit_trainer(request.editor, context.settings, request.storage)(job, hooks)
+    trained = find_edit_trainer(request.editor, context.settings)(job, hooks)
     return EditTrainResult(
         lora=LoraRecord(
             digest=context.store.put_blob(trained.lora),

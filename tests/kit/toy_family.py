@@ -101,7 +101,7 @@ class ToyTask:
         return flow_loss(velocity, velocity_target(clean, noise)).mean()
 
 
-def open_trainer(folder: Path, reference: str, settings: Any, storage: Any = None) -> Any:
+def open_trainer(folder: Path, reference: str, settings: Any) -> Any:
     def run(job: Any, hooks: TrainHooks) -> Trained | EditTrained:
         if isinstance(job, TrainJob):
             items = [item(p.load(), Image.new("RGB", (SIDE, SIDE)), p.caption) for p in job.pictures]

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from flenwheel_core.base.errors import InputError
 from flenwheel_core.base.settings import Settings
@@ -24,24 +24,14 @@ from flenwheel_core.transformer.edit_run import finished, lesson_pictures, recor
 from flenwheel_core.transformer.edit_task import Aim
 from flenwheel_core.transformer.lesson_weights import lesson_weights
 
-if TYPE_CHECKING:
-    from flenwheel_core.documents.storages import EditorStorage
-
-
-def train_editor(
-    model: FluxModel,
-    job: EditTrainJob,
-    hooks: TrainHooks,
-    cache: TensorCache,
-    storage: "EditorStorage | None" = None,
-) -> EditTrained:
+def train_editor(model: FluxModel, job: EditTrainJob, hooks: TrainHooks, cache: TensorCache) -> EditTrained:
     """Train from the newest checkpoint in the job's folder, or from the start, and return the finished LoRA.
 
     Raises InputError or RecipeError before anything loads, InterruptedStageError after saving when told to stop.
     """
     if not job.lessons:
         raise InputError("There are no triplets to train on.", remedy="Close a gate with approved or corrected edits.")
-    recipe = stored_as(job.recipe, storage)
+    recipe = stored_as(job.recipe, job.storage)
     tokens = recipe.batch_size * max(_tokens(lesson, job) for lesson in job.lessons)
     chosen = plan_training(model, recipe, tighter=job.memory_level, tokens=tokens)
     if chosen is not None:
@@ -109,9 +99,9 @@ def _tokens(lesson: EditLesson, job: EditTrainJob) -> int:
 
 
 def open_trainer(
-    folder: Path, reference: str, settings: Settings, storage: "EditorStorage | None" = None
+    folder: Path, reference: str, settings: Settings
 ) -> Callable[[EditTrainJob, TrainHooks], EditTrained]:
     """What trains a LoRA on the editor in `folder`."""
     model = FluxModel.find(folder, reference, settings)
     cache = TensorCache(settings.scratch / "cache" / "flux")
-    return lambda job, hooks: train_editor(model, job, hooks, cache, storage)
+    return lambda job, hooks: train_editor(model, job, hooks, cache)

@@ -160,7 +160,7 @@ def card_plans(folder: Path, recipe: Recipe, use: str, card: CardRoom) -> list[S
     def draw() -> tuple[str, float]:
         pixels = sampler.width * sampler.height
         largest = largest_of([(pixels, pictures - 1)], _adapter_weights(config, ranks))
-        plan = _drawing_memory(config, largest, card, storage)
+        plan = _drawing_memory(config, largest, card, storage, 0)
         return plan.describe(), plan.predicted_gib
 
     drawing, training = ("enrich", "edit_train") if edits else ("generate, benchmark", "train")
@@ -224,8 +224,8 @@ def _drawing_memory(
     config: Mapping[str, Any],
     largest: Largest,
     card: CardRoom,
-    wanted: "EditorStorage | None" = None,
-    memory_level: int = 0,
+    wanted: "EditorStorage | None",
+    memory_level: int,
 ) -> DrawingPlan:
     storages: tuple[Storage, ...] = ("dense", "fp8", "nf4") if card.multiplies_fp8 else ("dense", "nf4")
     if wanted is not None:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from flenwheel_core.base.errors import InputError
 from flenwheel_core.base.settings import Settings
@@ -24,17 +23,7 @@ from flenwheel_core.transformer.edit_run import finished, lesson_pictures, recor
 from flenwheel_core.transformer.edit_task import Aim
 from flenwheel_core.transformer.lesson_weights import lesson_weights
 
-if TYPE_CHECKING:
-    from flenwheel_core.documents.storages import EditorStorage
-
-
-def train_editor(
-    model: Flux2Model,
-    job: EditTrainJob,
-    hooks: TrainHooks,
-    cache: TensorCache,
-    storage: "EditorStorage | None" = None,
-) -> EditTrained:
+def train_editor(model: Flux2Model, job: EditTrainJob, hooks: TrainHooks, cache: TensorCache) -> EditTrained:
     """Train from the newest checkpoint in the job's folder, or from the start, and return the finished LoRA.
 
     Raises InputError before anything loads, InterruptedStageError after saving when told to stop.
@@ -47,7 +36,7 @@ def train_editor(
     hooks.loading("encoder")
     lessons = encode_lessons(model, job, cache)
     hooks.loading("transformer")
-    setup = ModelSetup(storage=storage, memory_level=job.memory_level, note=hooks.note)
+    setup = ModelSetup(storage=job.storage, memory_level=job.memory_level, note=hooks.note)
     tokens = recipe.batch_size * max(lesson.tokens for lesson in lessons)
     adapted = adapt(model, recipe, tokens=tokens, seed=job.seed, setup=setup)
     adapted.transformer.train()
@@ -96,9 +85,9 @@ def encode_lessons(model: Flux2Model, job: EditTrainJob, cache: TensorCache) -> 
 
 
 def open_trainer(
-    folder: Path, reference: str, settings: Settings, storage: "EditorStorage | None" = None
+    folder: Path, reference: str, settings: Settings
 ) -> Callable[[EditTrainJob, TrainHooks], EditTrained]:
     """What trains a LoRA on the editor in `folder`."""
     model = Flux2Model.find(folder, reference, settings)
     cache = TensorCache(settings.scratch / "cache" / "flux2")
-    return lambda job, hooks: train_editor(model, job, hooks, cache, storage)
+    return lambda job, hooks: train_editor(model, job, hooks, cache)

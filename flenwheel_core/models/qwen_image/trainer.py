@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from flenwheel_core.base.errors import InputError
 from flenwheel_core.base.settings import Settings
+from flenwheel_core.engine.edit_job import EditTrained, EditTrainJob
 from flenwheel_core.engine.graphs import Recorder, records
 from flenwheel_core.engine.job import TrainHooks
 from flenwheel_core.engine.run_job import run_job
@@ -21,9 +21,6 @@ from flenwheel_core.transformer.edit_run import recorded_shapes
 from flenwheel_core.transformer.edit_task import Aim
 from flenwheel_core.transformer.lesson_weights import lesson_weights
 
-if TYPE_CHECKING:
-    from flenwheel_core.documents.storages import EditorStorage
-from flenwheel_core.engine.edit_job import EditTrained, EditTrainJob
 
 
 def train_editor(model: QwenEditModel, job: EditTrainJob, hooks: TrainHooks, cache: TensorCache) -> EditTrained:
@@ -110,13 +107,13 @@ def _grid(size: Size) -> tuple[int, int]:
 
 
 def open_trainer(
-    folder: Path, reference: str, settings: Settings, storage: "EditorStorage | None" = None
+    folder: Path, reference: str, settings: Settings
 ) -> Callable[[EditTrainJob, TrainHooks], EditTrained]:
     """What trains a LoRA on the editor in `folder`."""
     cache = TensorCache(settings.scratch / "cache" / "qwen_edit")
 
     def train(job: EditTrainJob, hooks: TrainHooks) -> EditTrained:
-        model = find_model(folder, reference, settings, storage, memory_level=job.memory_level)
+        model = find_model(folder, reference, settings, job.storage, memory_level=job.memory_level)
         return train_editor(model, job, hooks, cache)
 
     return train

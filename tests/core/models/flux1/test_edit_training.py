@@ -101,8 +101,8 @@ def test_the_file_loads_in_diffusers_and_has_the_layout_that_comfyui_reads(
 @pytest.mark.parametrize("storage", ["fp8", "nf4"])
 def test_quantised_weights_train(kontext: FluxModel, cache: TensorCache, tmp_path: Path, storage: str) -> None:
     notes: list[str] = []
-    job = edit_job(tmp_path, recipe=ONE_STEP)
-    assert train_editor(kontext, job, hooks(notes=notes), cache, storage).losses[0].loss > 0  # type: ignore[arg-type]
+    job = edit_job(tmp_path, recipe=ONE_STEP, storage=storage)
+    assert train_editor(kontext, job, hooks(notes=notes), cache).losses[0].loss > 0
     assert any(f"{storage} weights" in note for note in notes)
 
 
@@ -114,12 +114,9 @@ def test_lessons_keep_their_shape_in_the_recipes_buckets(
     assert same.bucket == other.bucket == "64x64"
     wide = encode_lessons(kontext, edit_job(tmp_path, replace(lesson(), load_source=lambda: picture(96, 40, 1))), cache)
     assert wide[0].bucket == "80x48"
-    assert (
-        same.weights.region is not None
-        and same.weights.region.shape == (16, 1)
-        and float(same.weights.region.max()) > 1
-    )
-    assert same.weights.wrong is not None and float(same.weights.wrong.max()) == pytest.approx(1.0)
+    region, wrong = same.weights.region, same.weights.wrong
+    assert region is not None and region.shape == (16, 1) and float(region.max()) > 1
+    assert wrong is not None and float(wrong.max()) == pytest.approx(1.0)
     assert not torch.equal(same.prompt.sequence, same.empty.sequence) and len(same.prompt) == 64
     assert not torch.equal(same.source, same.target)
 
@@ -144,7 +141,7 @@ def test_what_cannot_be_trained_is_refused_in_words_before_anything_loads(
     with pytest.raises(InputError, match="no triplets"):
         train_editor(kontext, edit_job(tmp_path, lessons=()), hooks(), cache)
     with pytest.raises(RecipeError, match=r"FLUX\.1 has no int8 weights"):
-        train_editor(kontext, edit_job(tmp_path), hooks(), cache, "int8")
+        train_editor(kontext, edit_job(tmp_path, storage="int8"), hooks(), cache)
     recipe = EDITS.model_copy(update={"lora": LoraRecipe(rank=2, dora=True)})
     with pytest.raises(RecipeError, match="cannot be combined"):
-        train_editor(kontext, edit_job(tmp_path, recipe=recipe), hooks(), cache, "nf4")
+        train_editor(kontext, edit_job(tmp_path, recipe=recipe, storage="nf4"), hooks(), cache)

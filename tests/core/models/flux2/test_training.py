@@ -100,8 +100,8 @@ def test_quantised_weights_train_both(model: Flux2Model, cache: TensorCache, tmp
         prior=RECIPE.prior.model_copy(update={"method": "off"}),
     )
     assert train_lora(model, job, hooks(notes=notes), cache).losses[0].loss > 0
-    edits = edit_job(tmp_path / "b", recipe=EDITS.model_copy(update={"steps": 1}))
-    assert train_editor(model, edits, hooks(notes=notes), cache, storage).losses[0].loss > 0  # type: ignore[arg-type]
+    edits = edit_job(tmp_path / "b", recipe=EDITS.model_copy(update={"steps": 1}), storage=storage)
+    assert train_editor(model, edits, hooks(notes=notes), cache).losses[0].loss > 0
     assert sum(f"{storage} weights" in note for note in notes) == 2
 
 
@@ -110,18 +110,15 @@ def test_quantised_weights_and_dora_are_refused_before_anything_loads(
 ) -> None:
     recipe = EDITS.model_copy(update={"lora": LoraRecipe(rank=2, dora=True)})
     with pytest.raises(RecipeError, match="nf4 weights cannot be combined"):
-        train_editor(model, edit_job(tmp_path, recipe=recipe), hooks(), cache, "nf4")
+        train_editor(model, edit_job(tmp_path, recipe=recipe, storage="nf4"), hooks(), cache)
 
 
 def test_lessons_are_placed_as_the_editor_draws(model: Flux2Model, cache: TensorCache, tmp_path: Path) -> None:
     same, other = encode_lessons(model, edit_job(tmp_path, lesson(), lesson(picture(100, 60, 2)), anchor=1.0), cache)
     assert same.bucket == other.bucket == "64x48+64x48"
-    assert (
-        same.weights.region is not None
-        and same.weights.region.shape == (12, 1)
-        and float(same.weights.region.max()) > 1
-    )
-    assert same.weights.wrong is not None and float(same.weights.wrong.max()) == pytest.approx(1.0)
+    region, wrong = same.weights.region, same.weights.wrong
+    assert region is not None and region.shape == (12, 1) and float(region.max()) > 1
+    assert wrong is not None and float(wrong.max()) == pytest.approx(1.0)
     assert not torch.equal(same.prompt, same.empty) and len(same.prompt) == 64
 
 
