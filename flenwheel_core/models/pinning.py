@@ -8,6 +8,7 @@ from flenwheel_core.base.settings import Settings
 from flenwheel_core.models.hub import HubUnreachableError, ask_hub, find_here, require_access, require_disk
 from flenwheel_core.models.hub_file import pin_file
 from flenwheel_core.models.references import ModelRole, hub_reference, is_commit, pin_model
+from flenwheel_core.models.recipe_family import require_family
 from flenwheel_core.recipes.model import Recipe
 
 ModelUse = Literal["base", "editor", "captioner", "verifier", "reader"]
@@ -29,17 +30,22 @@ def pin_recipe(recipe: Recipe, settings: Settings, uses: Collection[ModelUse] = 
     """The recipe with pinned references of the models in `uses`; the others stay as they are and are not looked for.
 
     Fetches hub models that are not here yet, once the disk and the access to all of them are known to be there, and with the editor the
-    LoRA files that the recipe names on the Hub. Raises MissingWeightsError and ResourceError. `face` stays as it is: its version is part of
+    LoRA files that the recipe names on the Hub. Raises MissingWeightsError and ResourceError, and RecipeError for a base of another family. `face` stays as it is: its version is part of
     every fingerprint and every score.
     """
     references = {use: reference for use in uses if (reference := chosen(recipe, use)) is not None}
+    if "base" in references:
+        require_family(recipe, settings)
     _look_ahead(references.values(), settings)
     pinned: dict[str, str] = {use: pin_model(reference, ROLES[use], settings) for use, reference in references.items()}
     changed: dict[str, object] = {"models": recipe.models.model_copy(update=pinned)}
     if "editor" in uses:
         loras = tuple(lora.model_copy(update={"file": pin_file(lora.file, settings)}) for lora in recipe.enrich.loras)
         changed["enrich"] = recipe.enrich.model_copy(update={"loras": loras})
-    return recipe.model_copy(update=changed)
+    found = recipe.model_copy(update=changed)
+    if "base" in references:
+        require_family(found, settings)  # what was fetched may be another than was thought
+    return found
 
 
 def chosen(recipe: Recipe, use: ModelUse) -> str | None:

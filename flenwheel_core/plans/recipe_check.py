@@ -11,6 +11,7 @@ from flenwheel_core.models.family_options import edit_problems, option_problems
 from flenwheel_core.models.hub_file import hub_file
 from flenwheel_core.models.pinning import ROLES, ModelUse, chosen
 from flenwheel_core.models.references import ModelRole, hub_reference, is_hub_id, resolve_model
+from flenwheel_core.models.recipe_family import require_family
 from flenwheel_core.models.registry import family_of, most_pictures, require_kind
 from flenwheel_core.recipes.model import Recipe
 
@@ -19,7 +20,7 @@ _EDITOR_FAMILY = "Qwen-Image"
 
 def recipe_problems(recipe: Recipe, settings: Settings) -> list[str]:
     """A sentence for each model and LoRA file of a recipe that a turn would stumble over."""
-    return [*_models(recipe, settings), *_loras(recipe)]
+    return [*_models(recipe, settings), *_family(recipe, settings), *_loras(recipe)]
 
 
 def require_edit_choices(recipe: Recipe, settings: Settings) -> None:
@@ -75,6 +76,15 @@ def _models(recipe: Recipe, settings: Settings) -> Iterator[str]:
                     yield from option_problems(family_of(folder), recipe.train)
             except FlenwheelError as error:
                 yield f"models.{use}: {error.what} {error.why}".rstrip()
+
+
+def _family(recipe: Recipe, settings: Settings) -> Iterator[str]:
+    try:
+        require_family(recipe, settings)
+    except RecipeError as error:
+        yield f"family: {error.what} {error.why} {error.remedy}"
+    except FlenwheelError:
+        return  # a base that cannot be looked at is named above
 
 
 def _faces(use: ModelUse, reference: str) -> Iterator[str]:

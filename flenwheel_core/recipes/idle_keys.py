@@ -6,11 +6,11 @@ Recipes of finished turns still hold them, so the documents keep the fields; onl
 from collections.abc import Mapping
 
 from flenwheel_core.base.ids import Json
+from flenwheel_core.recipes.model import EARLIER_FAMILY
 
 _FACES = "the face finder's limits are fixed, as a character's fingerprint rests on them; leave it out"
 _ONE_SHAPE = "lessons keep their target's shape; leave it out"
 IDLE_KEYS: dict[str, str] = {
-    "family": "the model in models.base says what it is; leave it out",
     "screening.minimum_face_score": _FACES,
     "screening.extra_face_share": _FACES,
     "editor.train.weight_format": "editor.storage says how the editor's weights are stored",
@@ -33,6 +33,8 @@ _SAYS_NOTHING: dict[str, Json] = {"editor.train.sampling": {"every_steps": 0}}
 def idle_keys(content: Mapping[str, Json]) -> list[str]:
     """A sentence for each key of a recipe file that nothing reads."""
     found = []
+    if content.get("family") == EARLIER_FAMILY:
+        found.append(f"family: {EARLIER_FAMILY} is the name of no family; write FLUX.1, or leave it out")
     for key, instead in IDLE_KEYS.items():
         value: Json = content
         for part in key.split("."):

@@ -1,7 +1,5 @@
 """The recipe: all choices of a run in one TOML file."""
 
-from typing import Literal
-
 from pydantic import Field
 
 from flenwheel_core.base.document import Document
@@ -92,12 +90,21 @@ class PoolRecipe(Document):
     )
 
 
+EARLIER_FAMILY = "flux"
+"""What recipes of earlier versions say, whatever their base is: it counts as unset, and stays, so that a stored recipe keeps its digest."""
+
+
 class Recipe(Document):
     """All choices of a run."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="The recipe's name.")
     description: str = Field(description="What it is for, and on which card it was measured.")
-    family: Literal["flux"] = Field(default="flux", description="Family of the base model.")
+    family: str | None = Field(
+        default=None,
+        min_length=1,
+        exclude_if=is_unset,
+        description="Family that these choices were made for, such as FLUX.1: a base of another one is refused. Any base if unset.",
+    )
     models: ModelChoices
     ingest: IngestRecipe = Field(default_factory=IngestRecipe)
     enrich: EnrichRecipe

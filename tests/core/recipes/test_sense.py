@@ -1,12 +1,14 @@
 """Recipes that no turn could carry out, or that ask for what nothing does, are refused when they are read, in words."""
 
 import ast
+import json
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from flenwheel_core.base.errors import RecipeError
+from flenwheel_core.base.ids import canonical_json
 from flenwheel_core.recipes.idle_keys import IDLE_KEYS
 from flenwheel_core.recipes.loading import describe_fields, find_recipe, load_recipe, parse_recipe
 from flenwheel_core.recipes.model import Recipe
@@ -71,8 +73,18 @@ def test_a_key_that_nothing_reads_is_refused_with_what_to_do_instead(key: str) -
 
 def test_recipes_of_finished_turns_that_hold_such_keys_are_still_read() -> None:
     stored = load_recipe("nano").to_bytes()
-    assert b"minimum_face_score" in stored and b'"family"' in stored
+    assert b"minimum_face_score" in stored
     assert Recipe.from_bytes(stored, where="turn 1") == load_recipe("nano")
+
+
+def test_the_family_of_earlier_versions_said_nothing_in_stored_recipes_and_is_refused_in_files() -> None:
+    stored = json.loads(load_recipe("nano").to_bytes())
+    assert "family" not in stored
+    earlier = canonical_json({**stored, "family": "flux"})
+    assert Recipe.from_bytes(earlier, where="turn 1").to_bytes() == earlier
+    with pytest.raises(RecipeError, match=r"family: flux is the name of no family; write FLUX\.1, or leave it out"):
+        parse_recipe({**tomllib.loads(NANO), "family": "flux"}, "mine.toml")
+    assert parse_recipe({**tomllib.loads(NANO), "family": "FLUX.1"}, "mine.toml").family == "FLUX.1"
 
 
 def test_every_key_is_read_by_something() -> None:
