@@ -17,7 +17,7 @@ from flenwheel_core.documents.images import ImageRecord, LoraUse
 from flenwheel_core.documents.loras import LoraRecord
 from flenwheel_core.documents.prompts import EditItem
 from flenwheel_core.documents.scores import Fingerprint, Scorecard
-from flenwheel_core.evaluation.card import plan_card
+from flenwheel_core.evaluation.model_card import model_card_items
 from flenwheel_core.evaluation.promotion.rule import winner
 from flenwheel_core.gates.session import Reviews
 from flenwheel_core.identity.given_captions import training_caption
@@ -229,7 +229,7 @@ class Turn:
                 first_turn=self._first_scorecard(),
                 verifier=self.recipe.models.verifier,
                 reader=self.recipe.models.reader,
-                items=plan_card(self.character.ref(), self.recipe),
+                items=model_card_items(self.character.ref(), self.recipe),
                 screening=self.recipe.screening,
                 recipe=self.recipe.benchmark,
                 sampler=self.recipe.generate.sampler,

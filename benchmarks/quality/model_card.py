@@ -28,7 +28,7 @@ from flenwheel_core.documents.characters import CharacterRef
 from flenwheel_core.documents.images import ImageRecord, LoraUse
 from flenwheel_core.documents.prompts import GenerateItem
 from flenwheel_core.documents.scores import Fingerprint
-from flenwheel_core.evaluation.card import plan_card
+from flenwheel_core.evaluation.model_card import model_card_items
 from flenwheel_core.nano.world import HELD_OUT_FROM, caption, make_character, make_view, render
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.recipes.model import Recipe
@@ -104,12 +104,12 @@ class World:
 
     def own_answers(self, lora: str) -> tuple[TrainItem, ...]:
         """The prompts of all cells, each with one of a few pictures that the LoRA drew of one of them."""
-        prompts = dict.fromkeys(item.prompt for item in plan_card(HERO, self.recipe))
+        prompts = dict.fromkeys(item.prompt for item in model_card_items(HERO, self.recipe))
         drawn = cycle(self._own_pictures(lora))
         return tuple(TrainItem(image=next(drawn).digest, caption=prompt, real=False) for prompt in prompts)
 
     def _own_pictures(self, lora: str) -> tuple[ImageRecord, ...]:
-        item = plan_card(HERO, self.recipe)[0]
+        item = model_card_items(HERO, self.recipe)[0]
         items = tuple(
             GenerateItem(key=f"own-{index}", prompt=item.prompt, seed=index, cell=item.cell, labels=item.labels)
             for index in range(OWN_PICTURES)
@@ -133,7 +133,7 @@ class World:
             fingerprint=fingerprint,
             verifier=self.verifier,
             reader=self.reader,
-            items=plan_card(HERO, self.recipe),
+            items=model_card_items(HERO, self.recipe),
             screening=self.recipe.screening,
             recipe=self.recipe.benchmark,
             sampler=self.recipe.generate.sampler,

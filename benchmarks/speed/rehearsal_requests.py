@@ -21,7 +21,7 @@ from flenwheel_core.documents.images import ImageKind, ImageRecord, LoraUse, Sam
 from flenwheel_core.documents.prompts import EditItem, GenerateItem
 from flenwheel_core.documents.scores import Fingerprint
 from flenwheel_core.documents.triplets import Triplet, TripletSet
-from flenwheel_core.evaluation.card import plan_card
+from flenwheel_core.evaluation.model_card import model_card_items
 from flenwheel_core.nano.world import make_character, render, source_views
 from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.requests.benchmark import BenchmarkRequest
@@ -251,7 +251,7 @@ def benchmark(rehearsal: Rehearsal, *, pictures: int) -> BenchmarkRequest:
         challenger=rehearsal.character_lora().digest,
         fingerprint=_fingerprint(rehearsal),
         verifier="nano",
-        items=plan_card(MIRA, rehearsal.recipe)[:pictures],
+        items=model_card_items(MIRA, rehearsal.recipe)[:pictures],
         recipe=rehearsal.recipe.benchmark,
         sampler=rehearsal.recipe.generate.sampler,
     )

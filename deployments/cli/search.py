@@ -8,7 +8,7 @@ from deployments.cli.terminal import plain_console, progress_sink
 from flenwheel_core.base.errors import InputError
 from flenwheel_core.base.progress import Sink
 from flenwheel_core.base.settings import Settings
-from flenwheel_core.evaluation.card import plan_card
+from flenwheel_core.evaluation.model_card import model_card_items
 from flenwheel_core.library.characters import Library
 from flenwheel_core.library.training_pool import training_pool
 from flenwheel_core.models.pinning import BENCHMARK_MODELS, pin_recipe
@@ -69,7 +69,7 @@ def search_settings(character: str, *, trials: int = 6, recipe: str | None = Non
         fingerprint=pool.fingerprint,
         verifier=chosen.models.verifier,
         reader=chosen.models.reader,
-        items=plan_card(known.ref(), chosen),
+        items=model_card_items(known.ref(), chosen),
         screening=chosen.screening,
         recipe=chosen.benchmark,
         sampler=chosen.generate.sampler,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from flenwheel_core.base.errors import InputError, RecipeError
 from flenwheel_core.base.settings import Settings
-from flenwheel_core.evaluation.card import plan_card
+from flenwheel_core.evaluation.model_card import model_card_items
 from flenwheel_core.identity.verifiers import open_verifier, require_same_version
 from flenwheel_core.library.training_pool import TrainingPool
 from flenwheel_core.models.pinning import BENCHMARK_MODELS, TRAINING_MODELS, pin_recipe
@@ -47,20 +47,20 @@ def check_bases(recipes: Sequence[Recipe], settings: Settings) -> None:
 def base_trials(
     pool: TrainingPool,
     recipes: Sequence[Recipe],
-    card: Recipe,
+    measure: Recipe,
     settings: Settings,
     *,
     seed: int,
 ) -> tuple[BaseTrial, ...]:
-    """A trial a recipe. `card` gives prompts, seeds, limits, verifier, reader and the share of real pictures to all of them.
+    """A trial a recipe. `measure` gives prompts, seeds, limits, verifier, reader and the share of real pictures to all of them.
 
     Models that are not here yet are fetched. Raises as `pin_recipe` does, and InputError for another verifier than the fingerprint's:
     the benchmark would say so after hours of training.
     """
-    judge = pin_recipe(card, settings, [use for use in BENCHMARK_MODELS if use not in TRAINING_MODELS])
+    judge = pin_recipe(measure, settings, [use for use in BENCHMARK_MODELS if use not in TRAINING_MODELS])
     with open_verifier(judge.models.verifier, settings) as verifier:
         require_same_version(verifier, pool.fingerprint)
-    who, items = pool.character.ref(), training_items(pool.entries, card.pool.real_share)
+    who, items = pool.character.ref(), training_items(pool.entries, measure.pool.real_share)
     trials = []
     for recipe in recipes:
         chosen = pin_recipe(recipe, settings, TRAINING_MODELS)
@@ -71,7 +71,7 @@ def base_trials(
             base=chosen.models.base,
             recipe=chosen.train.for_pictures(len(items)),
             seed=seed,
-            sample_prompts=sample_prompts(who, card, chosen.train.sampling.prompts),
+            sample_prompts=sample_prompts(who, measure, chosen.train.sampling.prompts),
             sampler=chosen.generate.sampler,
         )
         measuring = BenchmarkRequest(
@@ -82,9 +82,9 @@ def base_trials(
             fingerprint=pool.fingerprint,
             verifier=judge.models.verifier,
             reader=judge.models.reader,
-            items=plan_card(who, card),
-            screening=card.screening,
-            recipe=card.benchmark,
+            items=model_card_items(who, measure),
+            screening=measure.screening,
+            recipe=measure.benchmark,
             sampler=chosen.generate.sampler,
         )
         trials.append(BaseTrial(chosen, training, measuring))

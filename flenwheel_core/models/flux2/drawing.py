@@ -17,7 +17,7 @@ from flenwheel_core.models.flux2.geometry import (
     grid_of,
     picture_places,
     reference_places,
-    shift_of,
+    log_shift,
     text_places,
     to_picture,
 )
@@ -80,7 +80,7 @@ def draw(
     latents = initial_noise(drawing.size, transformer.config.in_channels, drawing.seed).to(device)
     clean = torch.cat([latents.new_zeros(0, latents.shape[-1]), *(one.tokens.to(device) for one in drawing.references)])
     places = torch.cat([picture_places(rows, columns), reference_places(drawing.references)]).to(device)
-    mu = shift_of(rows * columns, drawing.steps) if drawing.shift is None else math.log(drawing.shift)
+    mu = log_shift(rows * columns, drawing.steps) if drawing.shift is None else math.log(drawing.shift)
     scheduler.set_timesteps(sigmas=np.linspace(1.0, 1 / drawing.steps, drawing.steps), device=device, mu=mu)
     scheduler.set_begin_index(0)
 

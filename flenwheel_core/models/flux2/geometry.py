@@ -144,7 +144,7 @@ def text_places(tokens: int) -> Tensor:
     return places
 
 
-def shift_of(target_tokens: int, steps: int = DRAWN_STEPS) -> float:
+def log_shift(target_tokens: int, steps: int = DRAWN_STEPS) -> float:
     """The exponent mu of the schedule's shift, as the pipeline has it for so many tokens of the drawn picture and so many steps."""
     from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu
 

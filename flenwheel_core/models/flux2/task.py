@@ -15,7 +15,7 @@ from flenwheel_core.models.flux2.geometry import (
     grid_of,
     picture_places,
     reference_places,
-    shift_of,
+    log_shift,
     text_places,
 )
 from flenwheel_core.recipes.train import TrainingRecipe
@@ -41,7 +41,7 @@ class KleinTask(CharacterTask[Tensor]):
         return {"text_places": text_places(text_tokens), "picture_places": picture_places(*grid_of((width, height)))}
 
     def shift(self, tokens: int) -> float:
-        return math.exp(shift_of(tokens))
+        return math.exp(log_shift(tokens))
 
     def predict(self, noisy: Tensor, sigma: Tensor, **given: Tensor) -> Tensor:
         prediction: Tensor = self._transformer(
@@ -132,4 +132,4 @@ class KleinEditTask(EditLessonTask[KleinLesson, Tensor]):
         return predict
 
     def shift(self, example: KleinLesson) -> float:
-        return math.exp(shift_of(len(example.target)))
+        return math.exp(log_shift(len(example.target)))

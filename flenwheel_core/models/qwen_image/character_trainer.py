@@ -28,7 +28,7 @@ from flenwheel_core.models.qwen_image.conditioning import (
     PIXELS_PER_TOKEN,
     decode_latents,
     drawn_sizes,
-    shift_of,
+    log_shift,
     to_picture,
 )
 from flenwheel_core.models.qwen_image.drawing import draw as draw_latents
@@ -65,7 +65,7 @@ class QwenTask(CharacterTask[Tensor]):
         return {"grid": torch.zeros(height, width)}
 
     def shift(self, tokens: int) -> float:
-        return math.exp(shift_of(self._scheduler, tokens))
+        return math.exp(log_shift(self._scheduler, tokens))
 
     def predict(self, noisy: Tensor, sigma: Tensor, **given: Tensor) -> Tensor:
         rows, columns = given["grid"].shape

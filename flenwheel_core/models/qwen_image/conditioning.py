@@ -224,7 +224,7 @@ def unpack(packed: Tensor, size: Size) -> Tensor:
     return blocks.reshape(batch, channels // 4, 1, rows * 2, columns * 2)
 
 
-def shift_of(scheduler: "FlowMatchEulerDiscreteScheduler", target_tokens: int) -> float:
+def log_shift(scheduler: "FlowMatchEulerDiscreteScheduler", target_tokens: int) -> float:
     """The exponent mu of the dynamic shift: linear in the target's tokens, from the scheduler's own configuration."""
     config: Any = scheduler.config
     low, high = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)

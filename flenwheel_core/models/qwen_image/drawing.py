@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flenwheel_core.models.qwen_image.conditioning import PIXELS_PER_TOKEN, EditSizes, pack, shift_of
+from flenwheel_core.models.qwen_image.conditioning import PIXELS_PER_TOKEN, EditSizes, pack, log_shift
 
 if TYPE_CHECKING:
     from diffusers import FlowMatchEulerDiscreteScheduler, QwenImageTransformer2DModel
@@ -38,7 +38,7 @@ def draw(
     sigmas = np.linspace(1.0, 1 / steps, steps)
     if shift is not None:
         scheduler = few_step_scheduler(scheduler, shift)
-    scheduler.set_timesteps(sigmas=sigmas, device=device, mu=shift_of(scheduler, sizes.target_tokens))
+    scheduler.set_timesteps(sigmas=sigmas, device=device, mu=log_shift(scheduler, sizes.target_tokens))
     scheduler.set_begin_index(0)
     shapes = [sizes.image_shapes()]
     clean = references.to(dtype)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from flenwheel_core.engine.graphs import Recorder
-from flenwheel_core.models.qwen_image.conditioning import EditSizes, shift_of
+from flenwheel_core.models.qwen_image.conditioning import EditSizes, log_shift
 from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.transformer.edit_task import PLAIN_AIM, Aim, EditLessonTask
 from flenwheel_core.transformer.lesson_weights import EVEN, LessonWeights
@@ -92,7 +92,7 @@ class EditTask(EditLessonTask[EditExample, Tensor]):
         return predict
 
     def shift(self, example: EditExample) -> float:
-        return math.exp(shift_of(self._scheduler, example.sizes.target_tokens))
+        return math.exp(log_shift(self._scheduler, example.sizes.target_tokens))
 
 
 def padded(prompts: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:

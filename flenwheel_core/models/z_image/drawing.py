@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from flenwheel_core.documents.images import Sampler
-from flenwheel_core.models.z_image.geometry import PIXELS_PER_TOKEN, shift_of, velocity
+from flenwheel_core.models.z_image.geometry import PIXELS_PER_TOKEN, log_shift, velocity
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler
@@ -65,7 +65,7 @@ def draw(parts: DrawingParts, prompt: Tensor, negative: Tensor | None, sampler: 
     shape = (1, transformer.config.in_channels, rows * 2, columns * 2)
     latents = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(device)
     sigmas = np.linspace(1.0, 1 / sampler.steps, sampler.steps, dtype=np.float32)
-    scheduler.set_timesteps(sigmas=sigmas.tolist(), device=device, mu=shift_of(scheduler.config, rows * columns))
+    scheduler.set_timesteps(sigmas=sigmas.tolist(), device=device, mu=log_shift(scheduler.config, rows * columns))
     scheduler.set_begin_index(0)
     for time in scheduler.timesteps:
         sigma = time[None] / 1000

@@ -39,7 +39,7 @@ def velocity(transformer: Any, noisy: Tensor, sigma: Tensor, texts: Sequence[Ten
     return -torch.stack([picture[:, 0].float() for picture in out])
 
 
-def shift_of(config: Any, tokens: int) -> float:
+def log_shift(config: Any, tokens: int) -> float:
     """The exponent mu of a dynamic shift: linear in the picture's tokens, from the scheduler's configuration."""
     low, high = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)
     base, top = config.get("base_shift", 0.5), config.get("max_shift", 1.15)

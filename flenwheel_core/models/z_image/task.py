@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from flenwheel_core.models.z_image.geometry import PIXELS_PER_TOKEN, pack, shift_of, unpack, velocity
+from flenwheel_core.models.z_image.geometry import PIXELS_PER_TOKEN, pack, log_shift, unpack, velocity
 from flenwheel_core.transformer.character_task import CharacterItem, CharacterTask
 
 ZImageItem = CharacterItem[Tensor]
@@ -32,7 +32,7 @@ class ZImageTask(CharacterTask[Tensor]):
     def shift(self, tokens: int) -> float:
         """Z-Image's schedule has a fixed shift; a dynamic one is honoured where a folder asks for it."""
         if self._scheduler.config.get("use_dynamic_shifting"):
-            return math.exp(shift_of(self._scheduler.config, tokens))
+            return math.exp(log_shift(self._scheduler.config, tokens))
         return float(self._scheduler.config.get("shift", 1.0))
 
     def predict(self, noisy: Tensor, sigma: Tensor, **given: Tensor) -> Tensor:

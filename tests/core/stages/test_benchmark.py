@@ -7,7 +7,7 @@ import pytest
 from flenwheel_core.base.errors import InputError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.images import Sampler
-from flenwheel_core.evaluation.card import plan_card
+from flenwheel_core.evaluation.model_card import model_card_items
 from flenwheel_core.recipes.benchmark import BenchmarkRecipe
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.requests.benchmark import BenchmarkRequest
@@ -30,7 +30,7 @@ def request_on(settings: Settings, model: str) -> BenchmarkRequest:
         challenger=None,
         fingerprint=known.fingerprint,
         verifier=model,
-        items=tuple(item for item in plan_card(HERO, recipe) if item.cell in CELLS),
+        items=tuple(item for item in model_card_items(HERO, recipe) if item.cell in CELLS),
         recipe=recipe.benchmark,
         sampler=Sampler(steps=1, guidance=3.5, width=128, height=128),
     )

@@ -10,7 +10,7 @@ from flenwheel_core.adapters.peft_adapter import AdaptedTransformer
 from flenwheel_core.engine.flow_matching import noisy_input, velocity_target
 from flenwheel_core.models.flux2.adapter import put_on
 from flenwheel_core.models.flux2.drawing import Drawing, draw, initial_noise
-from flenwheel_core.models.flux2.geometry import Latents, shift_of
+from flenwheel_core.models.flux2.geometry import Latents, log_shift
 from flenwheel_core.models.flux2.task import KleinEditTask, KleinItem, KleinLesson, KleinTask
 from flenwheel_core.recipes.train import LoraRecipe, SigmaRecipe, TrainingRecipe
 from flenwheel_core.transformer import character_task as character_task_module
@@ -70,7 +70,7 @@ def test_the_targets_velocity_is_what_the_pipelines_scheduler_integrates_to_the_
     """From any noise level, steps along `noise - picture` by the scheduler end at the picture, and along the opposite they do not."""
     steps, clean, noise = scheduler(), TARGET.tokens[None], numbers(1, ROWS * COLUMNS, 16, seed=9)
     for sign in (1, -1):
-        steps.set_timesteps(sigmas=torch.linspace(1.0, 0.25, 4).numpy(), mu=shift_of(ROWS * COLUMNS, 4))
+        steps.set_timesteps(sigmas=torch.linspace(1.0, 0.25, 4).numpy(), mu=log_shift(ROWS * COLUMNS, 4))
         latents = noise.clone()
         for time in steps.timesteps:
             sigma = (time / 1000)[None]

@@ -18,7 +18,7 @@ from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.images import Sampler
 from flenwheel_core.models.protocols import EditJob, ModelSetup
 from flenwheel_core.models.qwen_image import painter as painter_module
-from flenwheel_core.models.qwen_image.conditioning import shift_of
+from flenwheel_core.models.qwen_image.conditioning import log_shift
 from flenwheel_core.models.qwen_image.drawing import few_step_scheduler
 from flenwheel_core.models.qwen_image.editor import open_editor
 from flenwheel_core.models.qwen_image.fast_drawing import load_fast
@@ -200,7 +200,7 @@ def test_few_steps_take_the_schedule_they_were_distilled_with() -> None:
     model = FlowMatchEulerDiscreteScheduler(**own, shift_terminal=0.02)
     few = few_step_scheduler(model, 3.0)
     for tokens in (256, 4096, 8192):
-        few.set_timesteps(sigmas=np.linspace(1.0, 1 / 4, 4), mu=shift_of(few, tokens))
+        few.set_timesteps(sigmas=np.linspace(1.0, 1 / 4, 4), mu=log_shift(few, tokens))
         expected = [3 * sigma / (1 + 2 * sigma) for sigma in (1.0, 0.75, 0.5, 0.25)]
         torch.testing.assert_close(few.sigmas, torch.tensor([*expected, 0.0]))
     assert model.config.shift_terminal == 0.02 and model.config.base_shift == 0.5

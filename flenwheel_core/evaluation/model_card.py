@@ -8,7 +8,7 @@ from flenwheel_core.documents.wording import fill
 from flenwheel_core.recipes.model import Recipe
 
 
-def plan_card(character: CharacterRef, recipe: Recipe) -> tuple[GenerateItem, ...]:
+def model_card_items(character: CharacterRef, recipe: Recipe) -> tuple[GenerateItem, ...]:
     """What the benchmark draws: each cell with `seeds_per_cell` seeds, in the card's order.
 
     Nothing here depends on the LoRA or the turn, so champion and challenger always draw the same prompts and seeds.

@@ -7,7 +7,7 @@ from flenwheel_core.documents.characters import CharacterRef
 from flenwheel_core.documents.images import ImageKind, ImageRecord, Labels
 from flenwheel_core.documents.prompts import CARD_CELLS, CELLS_BY_ID
 from flenwheel_core.documents.scores import Fingerprint
-from flenwheel_core.evaluation.card import plan_card
+from flenwheel_core.evaluation.model_card import model_card_items
 from flenwheel_core.evaluation.scorecard import Look, score_card
 from flenwheel_core.identity.protocols import Embedded
 from flenwheel_core.identity.screening import limits_of
@@ -63,12 +63,12 @@ def scored(*looks: Look, person: bool = False):  # type: ignore[no-untyped-def]
 
 def test_the_plan_covers_all_cells_with_fixed_prompts_and_seeds() -> None:
     recipe = load_recipe("nano")
-    items = plan_card(HERO, recipe)
+    items = model_card_items(HERO, recipe)
     per_cell = recipe.benchmark.seeds_per_cell
     assert len(items) == 23 * per_cell == len({item.key for item in items})
     assert {item.cell for item in items} == {cell.id for cell in CARD_CELLS}
     assert len({item.seed for item in items}) == len(items)
-    assert items == plan_card(HERO, recipe)
+    assert items == model_card_items(HERO, recipe)
     sad = next(item for item in items if item.cell == "profile-left-sad")
     assert "ohwx_char" in sad.prompt and "sad" in sad.prompt and "profile-left" in sad.prompt
 
