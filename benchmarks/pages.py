@@ -382,8 +382,11 @@ PAGES = (
                 {"existing_files": "existing files"},
                 {
                     "flux1": "FLUX.1",
-                    "qwen_image": "Qwen-Image-Edit",
+                    "flux2": "FLUX.2",
+                    "z_image": "Z-Image",
+                    "qwen_image": "Qwen-Image",
                     "qwen_vl": "Qwen2.5-VL",
+                    "edit_address": "an editor behind an address",
                     "toy_family": "toy family",
                 },
             ),
