@@ -213,11 +213,13 @@ def _row(
             ended, resumed, seen, error = False, False, Seen(), str(failure)
     plan = _PLAN.search(seen.plans[-1]) if seen.plans else None
     counts = limit.log.counts()[counted:] if limit.log else []
+    if limit.log and last and last.peak_vram_gib and not counts:
+        ended, error = False, "The limit was not in effect: what the stage allocated was not counted."
     return {
         "case": f"{name}_{arguments.card:g}gib{ending}",
         "stage": name,
         "card_gib": arguments.card,
-        "recipe": arguments.recipe,
+        "recipe": rehearsal.recipe.name,
         "limit": arguments.limit,
         "beside": arguments.beside,
         "storage": seen.plans[-1].partition(": ")[2].split(" ")[0] if seen.plans else None,
