@@ -62,7 +62,8 @@ class Running:
     settings: Settings
     recipe: Path
     stage_seconds: float = 0.0
-    patience_seconds: float = 180.0
+    patience_seconds: float = 20.0
+    """How long one request may go unanswered: less than SQLite makes a writer wait, so that a server that falls silent is seen."""
     code: tuple[Path, ...] = (PROJECT,)
     """Where its processes find the program."""
     process: "subprocess.Popen[bytes] | None" = None
@@ -137,7 +138,7 @@ class Running:
     def schedule(self, character: str) -> str:
         return self.api.start("flywheel-1/turn", {"character": character}).id
 
-    def wait_state(self, run: str, *states: str, seconds: float = 300) -> FlowRun:
+    def wait_state(self, run: str, *states: str, seconds: float = 150) -> FlowRun:
         """The run, once its state's type or name is one of these."""
         found: list[FlowRun] = []
 
@@ -153,12 +154,12 @@ class Running:
         path = self.settings.root / "logs" / "worker.log"
         return path.read_text()[-6000:] if path.exists() else ""
 
-    def wait_gate(self, gate: str, seconds: float = 300) -> FlowRun:
+    def wait_gate(self, gate: str, seconds: float = 150) -> FlowRun:
         """The run that waits at this gate."""
         wait_for(lambda: gate in waiting_runs(self.api), seconds, lambda: f"{gate}: {self.worker_log()}")
         return waiting_runs(self.api)[gate]
 
-    def wait_editor_gate(self, run: str, seconds: float = 300) -> str:
+    def wait_editor_gate(self, run: str, seconds: float = 150) -> str:
         """The gate that this run of Flywheel 2 waits at."""
         found: list[str] = []
 
@@ -177,7 +178,7 @@ class Running:
         assert session.flow_run is not None
         return resume_gate(self.api, session.flow_run, closed)
 
-    def finish(self, run: str, name: str, seconds: float = 400) -> FlowRun:
+    def finish(self, run: str, name: str, seconds: float = 240) -> FlowRun:
         """Approves every gate of a turn until its run ends."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
