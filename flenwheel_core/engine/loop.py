@@ -42,7 +42,10 @@ class TrainingTask(Protocol):
         """
 
     def sample(self, step: int) -> Mapping[str, float] | None:
-        """Draw the sample pictures for `step`, unless they are there already; their figures for the curves, if any."""
+        """Draw the sample pictures for `step`, unless they are there already; their figures for the curves, if any.
+
+        Those of step 0 are asked for when the first step is done, and show the model without its adapter.
+        """
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,8 @@ def run_loop(
                 raise InterruptedStageError(
                     f"Training stopped after step {step} and saved its state.", remedy="Start it again to go on."
                 )
-            if first and recipe.sampling.every_steps and step % recipe.sampling.every_steps == 0:
+            samples = first and recipe.sampling.every_steps > 0 and step % recipe.sampling.every_steps == 0
+            if samples and step > 0:
                 sample(step)
             _set_learning_rate(optimizer, recipe, step)
             pending.append(_one_step(task, recipe, optimizer, parameters, step, team))
@@ -110,6 +114,8 @@ def run_loop(
                 on_step(done, points[-1].loss)
             elif step == start:
                 on_step(done, float(pending[-1]))  # people wait for the first step longest
+            if samples and step == 0:  # the base's own pictures: they can wait until it is sure that a step runs
+                sample(0)
             if done % recipe.checkpoint_every == 0 and done < recipe.steps:
                 _save(checkpoints, _snapshot(done, parameters, optimizer, average, points, pending), write=first)
         if first and recipe.sampling.every_steps:

@@ -55,7 +55,7 @@ def samples_of(
 ) -> Callable[[int], Mapping[str, float]]:
     """What draws the sample pictures of a step; the transformer is out of training meanwhile.
 
-    A new adapter changes nothing, so the first pictures are drawn without it: that is compiled already, for the prior's pictures.
+    The first pictures are drawn without the adapter, since a new one changes nothing and it has learned from a step by then.
     """
 
     def sample(step: int) -> Mapping[str, float]:

@@ -40,19 +40,13 @@ def choose_storage(
     )
 
 
-def check_room(*, memory_gib: float, free_memory_gib: float, disk_gib: float, free_disk_gib: float) -> None:
-    """Raises ResourceError if loading needs more memory, or keeping quantised weights more disk, than there is."""
-    if memory_gib > free_memory_gib:
+def check_memory(needed_gib: float, free_gib: float) -> None:
+    """Raises ResourceError if the largest file of weights does not fit this machine's free memory."""
+    if needed_gib > free_gib:
         raise ResourceError(
-            f"Loading the editor needs {memory_gib:.0f} GiB of memory, and {free_memory_gib:.0f} GiB are free.",
+            f"Loading the editor needs {needed_gib:.0f} GiB of memory, and {free_gib:.0f} GiB are free.",
             why="weights come from disk file by file, and the largest file must fit.",
             remedy="Close other programs, or add memory or swap.",
-        )
-    if disk_gib > free_disk_gib:
-        raise ResourceError(
-            f"The editor's quantised weights need {disk_gib:.0f} GiB of disk, and {free_disk_gib:.0f} GiB are free.",
-            why="they are made once and kept, so that the next run loads in seconds.",
-            remedy="Free some space (flenwheel gc), or move the models folder: FLENWHEEL_MODELS.",
         )
 
 

@@ -1,7 +1,6 @@
 """Loading the parts of a Qwen-Image-Edit folder, each only while it is needed, in the storage that fits the card."""
 
 import json
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -18,9 +17,10 @@ from flenwheel_core.memory.phases import Phase, measured
 from flenwheel_core.memory.quantising import require_unquantised
 from flenwheel_core.models.digests import folder_digest
 from flenwheel_core.models.qwen_image.conditioning import Positions, Revision
-from flenwheel_core.models.qwen_image.fit import SHARE_OF_BF16, check_room, choose_storage, free_memory_gib
+from flenwheel_core.models.qwen_image.fit import SHARE_OF_BF16, check_memory, choose_storage, free_memory_gib
 from flenwheel_core.models.qwen_image.memory import plan_encoder
 from flenwheel_core.models.qwen_image.still_pictures import for_single_pictures
+from flenwheel_core.models.references import digest_memory
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKLQwenImage, FlowMatchEulerDiscreteScheduler, QwenImageTransformer2DModel
@@ -36,8 +36,6 @@ _EXACT_PARTS = {
 """Linears that lose most in 4 bits stay in bfloat16: embeddings, the output, and the encoder's eyes with their projector. Whole
 beginnings of names, since transformers 5 compares from the start. The modulation is a third of all weights: kept in bfloat16 it alone
 would fill half of a 24 GiB card."""
-_KEPT_VERSION = 2
-"""Raised when a part is quantised in another way than before: what is kept on disk is then made again."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +49,8 @@ class QwenEditModel:
     dtype: torch.dtype
     storage: "EditorStorage"
     """How the transformer's weights are kept."""
-    quantised: Path
-    """Folder that keeps quantised weights, so that they are made once."""
+    digests: Path
+    """Where this machine remembers what files of weights hash to."""
     budget_gib: float | None = None
     """Card memory to stay within; None on a CPU."""
     encoder: "EditorStorage | None" = None
@@ -85,13 +83,9 @@ class QwenEditModel:
             return self.encoder
         return "bf16" if self.storage == "fp8" else self.storage
 
-    def quantised_folder(self, part: str, storage: "EditorStorage") -> Path:
-        """Where a part is kept once it is quantised."""
-        return self.quantised / f"{self.part_digest(part)}-{storage}-{_KEPT_VERSION}"
-
     def part_digest(self, part: str) -> str:
         """Digest of a part's weights and configuration."""
-        return folder_digest(self.folder / part, self.quantised.with_name("digests"))
+        return folder_digest(self.folder / part, self.digests)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -163,17 +157,9 @@ class QwenEditModel:
             return kind.from_pretrained(source, **options).requires_grad_(False).eval()
         if storage == "bf16":
             return kind.from_pretrained(source, device_map={"": 0}, **options).requires_grad_(False).eval()
-        kept = self.quantised_folder(part, storage)
-        if (kept / "config.json").is_file():
-            model = kind.from_pretrained(kept, device_map={"": 0}, **options).requires_grad_(False).eval()
-            require_unquantised(model, _EXACT_PARTS[part])
-            return model
         config = quantisation(part, storage, self.dtype)
         model = kind.from_pretrained(source, quantization_config=config, device_map={"": 0}, **options)
         require_unquantised(model, _EXACT_PARTS[part])
-        unfinished = kept.with_name(f".{kept.name}")
-        model.save_pretrained(unfinished)
-        unfinished.rename(kept)
         return model.requires_grad_(False).eval()
 
 
@@ -207,7 +193,7 @@ def find_model(
 
     The storage is the one asked for, or the first of `order` that fits; the encoder, which never shares the card with the transformer, is
     bfloat16 where that fits, as it is for drawing. Raises InputError for a folder that is no editor, ResourceError
-    if it can't fit the card, the memory or the disk; nothing is loaded before.
+    if it can't fit the card or the memory; nothing is loaded before.
     """
     model = find_parts(folder, reference, settings)
     if model.budget_gib is None:
@@ -222,11 +208,11 @@ def find_model(
 def find_parts(folder: Path, reference: str, settings: Settings) -> QwenEditModel:
     """The model in `folder`, on the card of the settings, before its storage is chosen; raises InputError if it is no editor."""
     facts = revision_of(folder), _positions(folder)
-    quantised = settings.models / "quantised"
+    digests = digest_memory(settings)
     card = open_card(settings)
     if card is None:
         cpu = torch.device("cpu")
-        return QwenEditModel(folder, reference, facts[0], cpu, torch.float32, "bf16", quantised, positions=facts[1])
+        return QwenEditModel(folder, reference, facts[0], cpu, torch.float32, "bf16", digests, positions=facts[1])
     try_ahead(card.device)
     return QwenEditModel(
         folder,
@@ -235,33 +221,16 @@ def find_parts(folder: Path, reference: str, settings: Settings) -> QwenEditMode
         card.device,
         torch.bfloat16,
         "bf16",
-        quantised,
+        digests,
         budget_gib=card.usable_gib,
         positions=facts[1],
     )
 
 
 def check_machine(model: QwenEditModel) -> None:
-    """Raises ResourceError if loading the model's parts needs more memory or disk than there is."""
-    sizes_gib = model.sizes_gib()
-    storages = {"transformer": model.diffusers_storage, "text_encoder": model.encoder_storage}
-    if model.storage == "fp8":  # quantised while it loads; kept nowhere
-        storages["transformer"] = "bf16"
-    place = next(folder for folder in (model.quantised, *model.quantised.parents) if folder.exists())
-    free_disk_gib = shutil.disk_usage(place).free / GIB
-    quantised = {
-        part: sizes_gib[part] * SHARE_OF_BF16[storage] for part, storage in storages.items() if storage != "bf16"
-    }
-    if sum(quantised.values()) > free_disk_gib:  # only then: which are there already is known by hashing 50 GB
-        kept = {part for part in quantised if (model.quantised_folder(part, storages[part]) / "config.json").is_file()}
-        quantised = {part: size for part, size in quantised.items() if part not in kept}
-    check_room(
-        memory_gib=max(path.stat().st_size for part in _PARTS for path in (model.folder / part).glob("*.safetensors"))
-        / GIB,
-        free_memory_gib=free_memory_gib(),
-        disk_gib=sum(quantised.values()),
-        free_disk_gib=free_disk_gib,
-    )
+    """Raises ResourceError if loading the model's parts needs more memory than there is."""
+    largest = max(path.stat().st_size for part in _PARTS for path in (model.folder / part).glob("*.safetensors"))
+    check_memory(largest / GIB, free_memory_gib())
 
 
 def revision_of(folder: Path) -> Revision:

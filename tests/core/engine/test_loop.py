@@ -138,6 +138,25 @@ def test_it_learns_and_samples_at_fixed_steps(tmp_path: Path) -> None:
     assert task.sampled[:3] == [0, 10, 20] and task.sampled[-1] == 200
 
 
+def test_the_first_samples_wait_until_a_step_has_run(tmp_path: Path) -> None:
+    class Ordered(Line):
+        def sample(self, step: int) -> Mapping[str, float] | None:
+            self.passes.append(-step)
+            return super().sample(step)
+
+    task = Ordered()
+    go(tmp_path / "whole", task, recipe())
+    assert task.passes[:5] == [0, 1, 0, 2, 3]  # two passes a step
+    assert task.passes.index(-10) == task.passes.index(20) - 1
+    broken = Ordered()
+    with pytest.raises(InterruptedStageError):
+        go(tmp_path / "stopped", broken, recipe(), stop_after=1)
+    assert broken.sampled == [0]
+    again = Ordered()
+    go(tmp_path / "stopped", again, recipe())
+    assert again.sampled == [10, 20, 23]
+
+
 def test_the_average_of_the_weights_is_what_is_saved(tmp_path: Path) -> None:
     plain, averaged = Line(), Line()
     without = go(tmp_path / "a", plain, recipe(ema_decay=None))

@@ -17,13 +17,14 @@ from flenwheel_core.base.errors import InputError, ResourceError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.images import Sampler
 from flenwheel_core.models.protocols import EditJob, ModelSetup
+from flenwheel_core.models.qwen_image import loading
 from flenwheel_core.models.qwen_image import painter as painter_module
 from flenwheel_core.models.qwen_image.conditioning import log_shift
 from flenwheel_core.models.qwen_image.drawing import few_step_scheduler
 from flenwheel_core.models.qwen_image.editor import open_editor
 from flenwheel_core.models.qwen_image.fast_drawing import load_fast
-from flenwheel_core.models.qwen_image.fit import check_room, choose_storage
-from flenwheel_core.models.qwen_image.loading import QwenEditModel, find_model
+from flenwheel_core.models.qwen_image.fit import check_memory, choose_storage
+from flenwheel_core.models.qwen_image.loading import QwenEditModel, check_machine, find_model
 from flenwheel_core.models.qwen_image.lora_host import read_editor_loras
 from flenwheel_core.transformer.plan import FastPlan
 from tests.kit.tiny_editor import picture
@@ -144,12 +145,17 @@ def test_storage_is_the_most_exact_that_fits() -> None:
     assert [choose_storage(sizes, card, order=drawing) for card in (80, 24, 16)] == ["bf16", "fp8", "nf4"]
 
 
-def test_too_little_memory_or_disk_is_refused_before_anything_loads() -> None:
-    check_room(memory_gib=9, free_memory_gib=10, disk_gib=15, free_disk_gib=16)
+def test_too_little_memory_is_refused_before_anything_loads(
+    editor_folder: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_memory(9, 10)
     with pytest.raises(ResourceError, match="9 GiB of memory, and 8 GiB are free"):
-        check_room(memory_gib=9, free_memory_gib=8, disk_gib=0, free_disk_gib=0)
-    with pytest.raises(ResourceError, match="15 GiB of disk"):
-        check_room(memory_gib=9, free_memory_gib=10, disk_gib=15, free_disk_gib=14)
+        check_memory(9, 8)
+    model = find_model(editor_folder, "tiny", settings)
+    check_machine(model)
+    monkeypatch.setattr(loading, "free_memory_gib", lambda: 0.0)
+    with pytest.raises(ResourceError, match="0 GiB are free"):
+        check_machine(model)
 
 
 @torch.no_grad()
