@@ -1,4 +1,7 @@
-"""A family outside of the package trains, draws and edits by the stages themselves, from a folder on disk."""
+"""A family outside of the package trains, draws and edits by the stages themselves, from a folder on disk.
+
+It is found in a process of its own too, by the setting that names its module; one training shows that.
+"""
 
 import io
 import json
@@ -25,6 +28,7 @@ from flenwheel_core.runner.stage import EDIT_TRAIN, ENRICH, EXPORT, GENERATE, TR
 from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import save_picture
 from flenwheel_core.store.triplets import put_triplets
+from tests.kit.run_here import run_here
 from tests.kit.toy_family import ToyTransformer
 
 MIRA = CharacterRef(name="mira", trigger="ohwx", class_word="cat", kind="subject")
@@ -73,13 +77,13 @@ def test_it_trains_and_draws(settings: Settings, folder: str) -> None:
     plain = GenerateRequest(character=MIRA, base=folder, items=(draw,), sampler=SAMPLER, turn=1)
     worn = plain.model_copy(update={"loras": (LoraUse(digest=lora.digest, weight=1.0),)})
     drawn = [
-        store.get_images(run_in_child(GENERATE, request, settings, said.append).images)[0] for request in (plain, worn)
+        store.get_images(run_here(GENERATE, request, settings, said.append).images)[0] for request in (plain, worn)
     ]
     without, with_lora = (mean(store, record.digest) for record in drawn)
     assert with_lora[0] > 200 and max(with_lora[1:]) < 60, "what it learned is drawn"
     assert max(abs(a - b) for a, b in zip(without, with_lora, strict=True)) > 40
     export = ExportRequest(character=MIRA, lora=lora, sources="c" * 64, pool="d" * 64, turn=1)
-    files = {file.name: file.digest for file in run_in_child(EXPORT, export, settings, said.append).files}
+    files = {file.name: file.digest for file in run_here(EXPORT, export, settings, said.append).files}
     assert set(files) == {"mira-v1.safetensors", "mira-v1.json", "README.md", "provenance.json"}
     assert "- toy" in store.get_blob(files["README.md"]).decode()
 
@@ -101,7 +105,7 @@ def test_it_edits_and_its_editor_learns(settings: Settings, folder: str) -> None
     asked = EditTrainRequest(
         name="editor-1", triplets=put_triplets(store, [lesson]), editor=folder, recipe=RECIPE, seed=1
     )
-    lora = run_in_child(EDIT_TRAIN, asked, settings, said.append).lora
+    lora = run_here(EDIT_TRAIN, asked, settings, said.append).lora
     edit = EditItem(key="one", source=red.digest, prompt="make it blue", seed=3)
     request = EnrichRequest(
         character=MIRA,
@@ -112,7 +116,7 @@ def test_it_edits_and_its_editor_learns(settings: Settings, folder: str) -> None
         turn=1,
         loras=(LoraUse(digest=lora.digest, weight=1.0),),
     )
-    (made,) = store.get_images(run_in_child(ENRICH, request, settings, said.append).images)
+    (made,) = store.get_images(run_here(ENRICH, request, settings, said.append).images)
     shown = mean(store, made.digest)
     assert shown[2] > 200 and max(shown[:2]) < 60
     assert made.parents == (red.digest,)
@@ -124,5 +128,5 @@ def test_a_range_of_blocks_that_it_does_not_have_is_refused(settings: Settings, 
     item = TrainItem(image=kept(store, "red", "a.png").digest, caption="photo of ohwx cat", real=True)
     asked = TrainRequest(name="x", character=MIRA, base=folder, items=(item,), recipe=recipe, seed=1, sampler=SAMPLER)
     with pytest.raises(FlenwheelError, match=r"is no block range of this model") as caught:
-        run_in_child(TRAIN, asked, settings, lambda event: None)
+        run_here(TRAIN, asked, settings, lambda event: None)
     assert "blocks of the kind block" in caught.value.remedy

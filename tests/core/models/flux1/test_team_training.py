@@ -11,9 +11,11 @@ from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 from flenwheel_core.base.errors import ResourceError
 from flenwheel_core.base.settings import Settings
-from flenwheel_core.requests.train import TrainResult
+from flenwheel_core.requests.train import TrainRequest, TrainResult
+from flenwheel_core.runner.stage import TRAIN
 from flenwheel_core.stages import train_team
 from flenwheel_core.store import Store
+from tests.kit.run_here import run_here
 from tests.kit.short_training import finished, interrupt, request
 
 SHORT = {"steps": 8, "warmup_steps": 1, "checkpoint_every": 2, "log_every": 1}
@@ -27,14 +29,15 @@ def asked(folder: Path, *, gpus: int, batch_size: int) -> bytes:
     return whole.model_copy(update={"recipe": recipe}).to_bytes()
 
 
-def trained(folder: Path, *, gpus: int, batch_size: int) -> TrainResult:
-    return finished(folder, asked(folder, gpus=gpus, batch_size=batch_size))
+def trained_alone(folder: Path) -> TrainResult:
+    request = TrainRequest.model_validate_json(asked(folder, gpus=1, batch_size=2))
+    return run_here(TRAIN, request, Settings(workspace=folder, gpu="cpu"), lambda event: None)
 
 
 @pytest.mark.slow
 def test_a_recipe_for_two_starts_two_and_ends_where_one_ends(tmp_path: Path) -> None:
-    alone = trained(tmp_path / "one", gpus=1, batch_size=2)
-    shared = trained(tmp_path / "two", gpus=2, batch_size=1)
+    alone = trained_alone(tmp_path / "one")
+    shared = finished(tmp_path / "two", asked(tmp_path / "two", gpus=2, batch_size=1))
     assert [point.step for point in shared.losses] == list(range(1, 9))
     for one, two in zip(alone.losses, shared.losses, strict=True):
         assert two.loss == pytest.approx(one.loss, rel=1e-4)

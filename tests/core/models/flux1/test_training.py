@@ -6,13 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from flenwheel_core.base.progress import ProgressEvent
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.images import LoraUse
 from flenwheel_core.documents.prompts import GenerateItem
 from flenwheel_core.recipes.train import TrainingRecipe
-from flenwheel_core.requests.generate import GenerateRequest, GenerateResult
+from flenwheel_core.requests.generate import GenerateRequest
 from flenwheel_core.requests.train import TrainResult
+from flenwheel_core.runner.stage import GENERATE, TRAIN
 from flenwheel_core.store import Store
+from flenwheel_core.store.pictures import load_picture
+from tests.kit.run_here import run_here
 from tests.kit.short_training import CHARACTER, PROMPT, SAMPLER, finished, interrupt, request, start
 
 
@@ -27,18 +31,18 @@ def test_the_log_says_which_kernels_run_and_what_becomes_of_masks(tmp_path: Path
         "sampling": {"every_steps": 0},
     }
     recipe = TrainingRecipe.model_validate(made.recipe.model_dump(mode="json") | changes)
+    masked = made.model_copy(update={"recipe": recipe})
+    with (tmp_path / "log").open("wb") as log:
+        assert start(tmp_path, "train", masked.to_bytes(), log).wait() == 0
+    said = (tmp_path / "log").read_text()
+    assert "kernels: none, PyTorch computes everything (needs an NVIDIA card)" in said
+    assert "2 of 6 pictures have masks: what they leave black weighs 0.1" in said
+    result = TrainResult.from_bytes((tmp_path / "train.result").read_bytes(), where="result")
     whole_pictures = tuple(item.model_copy(update={"mask": None}) for item in made.items)
-    losses, said = [], []
-    for items in (made.items, whole_pictures):
-        data = made.model_copy(update={"recipe": recipe, "items": items}).to_bytes()
-        with (tmp_path / "log").open("wb") as log:
-            assert start(tmp_path, "train", data, log).wait() == 0
-        said.append((tmp_path / "log").read_text())
-        result = TrainResult.from_bytes((tmp_path / "train.result").read_bytes(), where="result")
-        losses.append(result.losses[0].loss)
-    assert "kernels: none, PyTorch computes everything (needs an NVIDIA card)" in said[0]
-    assert "2 of 6 pictures have masks: what they leave black weighs 0.1" in said[0] and "masks" not in said[1]
-    assert losses[0] != losses[1]
+    unmasked = masked.model_copy(update={"items": whole_pictures})
+    more: list[ProgressEvent] = []
+    other = run_here(TRAIN, unmasked, Settings(workspace=tmp_path, gpu="cpu"), more.append)
+    assert abs(other.losses[0].loss - result.losses[0].loss) > 1e-3 and all("masks" not in event.text for event in more)
 
 
 @pytest.mark.slow
@@ -69,11 +73,9 @@ def test_killed_and_stopped_runs_end_in_the_same_bytes_and_the_lora_draws_what_t
         sampler=SAMPLER,
         turn=1,
     )
-    assert start(whole_folder, "generate", generate.to_bytes()).wait() == 0
-    store = Store(Settings(workspace=whole_folder).store_url)
-    result = GenerateResult.from_bytes((whole_folder / "generate.result").read_bytes(), where="result")
-    from flenwheel_core.store.pictures import load_picture
-
+    here = Settings(workspace=whole_folder, gpu="cpu")
+    result = run_here(GENERATE, generate, here, lambda event: None)
+    store = Store(here.store_url)
     drawn = load_picture(store, store.get_images(result.images)[0].digest)
     last = next(sample for sample in whole.samples if sample.step == 14)
     difference = max(

@@ -1,4 +1,4 @@
-"""A whole klein folder goes through the stages, each in a process of its own: as base and as editor, with the LoRAs that they train."""
+"""A whole klein folder goes through the stages: as base and as editor, with the LoRAs that they train. Training runs in a process of its own."""
 
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from flenwheel_core.runner.stage import EDIT_TRAIN, ENRICH, EXPORT, GENERATE, TR
 from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import save_picture
 from flenwheel_core.store.triplets import put_triplets
+from tests.kit.run_here import run_here
 from tests.kit.tiny_editor import picture
 
 MIRA = CharacterRef(name="mira", trigger="ohwx", class_word="cat", kind="subject")
@@ -59,10 +60,10 @@ def test_klein_is_the_base(settings: Settings, klein_folder: Path) -> None:
     draw = GenerateItem(key="one", prompt="photo of ohwx cat", seed=3)
     loras = (LoraUse(digest=lora.digest, weight=1.0),)
     request = GenerateRequest(character=MIRA, base=base, items=(draw,), sampler=SAMPLER, turn=1, loras=loras)
-    (made,) = store.get_images(run_in_child(GENERATE, request, settings, said.append).images)
+    (made,) = store.get_images(run_here(GENERATE, request, settings, said.append).images)
     assert (made.width, made.height, made.loras) == (64, 64, loras)
     export = ExportRequest(character=MIRA, lora=lora, sources="c" * 64, pool="d" * 64, turn=1)
-    files = {file.name: file.digest for file in run_in_child(EXPORT, export, settings, said.append).files}
+    files = {file.name: file.digest for file in run_here(EXPORT, export, settings, said.append).files}
     assert "mira-v1.comfyui.safetensors" in files
     card = store.get_blob(files["README.md"]).decode()
     assert "- flux2" in card and "in comfyui's layout" in card
@@ -98,5 +99,5 @@ def test_klein_is_the_editor(settings: Settings, klein_folder: Path) -> None:
         turn=1,
         loras=(LoraUse(digest=lora.digest, weight=1.0),),
     )
-    (made,) = store.get_images(run_in_child(ENRICH, request, settings, said.append).images)
+    (made,) = store.get_images(run_here(ENRICH, request, settings, said.append).images)
     assert made.parents == (source.digest, target.digest) and (made.width, made.height) == (64, 64)
