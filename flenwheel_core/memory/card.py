@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 GIB = 2**30
 CONTEXT_GIB = 0.45
 """What the driver takes of a card for a process, beside the memory that torch gives out."""
+RECORDED_GIB = 0.55
+"""What it takes besides for steps recorded as CUDA graphs: 0.9 to 1.1 GiB with the context, at full size (dress_rehearsal.json)."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def limit_process(settings: "Settings", *, records_graphs: bool = False) -> Card
     """Keeps this process within what it may take of the card, whatever it opens: an allocation beyond raises torch's OutOfMemoryError.
 
     Pictures of several sizes leave gaps between blocks of fixed segments; growing segments have none. CUDA graphs
-    (`records_graphs`) keep to fixed ones, for which the plans of training are measured.
+    (`records_graphs`) keep to fixed ones, for which the plans of training are measured, and the driver's memory for them is left free.
     """
     if settings.gpu != "cpu" and not records_graphs:
         import torch
@@ -55,7 +57,8 @@ def limit_process(settings: "Settings", *, records_graphs: bool = False) -> Card
     if card is not None:
         import torch
 
-        torch.cuda.set_per_process_memory_fraction(min(1.0, card.usable_gib / card.total_gib), card.device)
+        given_gib = card.usable_gib - (RECORDED_GIB if records_graphs else 0.0)
+        torch.cuda.set_per_process_memory_fraction(min(1.0, max(0.0, given_gib) / card.total_gib), card.device)
     return card
 
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 
 from flenwheel_core.base.errors import ResourceError
 from flenwheel_core.kernels.frozen_weights import BYTES_PER_WEIGHT, Storage
-from flenwheel_core.memory.card import GIB
+from flenwheel_core.memory.card import GIB, RECORDED_GIB
 from flenwheel_core.memory.levels import plan_at_level
 
-RESERVE_GIB = 0.3
-"""Left free for what the prediction misses."""
+RESERVE_GIB = 0.3 + RECORDED_GIB
+"""Left free for what the prediction misses, and for what the driver keeps of recorded steps."""
 ADAPTER_BYTES: Mapping[str, float] = {"adamw": 22.2, "adamw8bit": 16.7, "adafactor": 15.2, "prodigy": 30.2}
 """Bytes a trained weight: float32 master, gradients (their own and the recorded step's) and optimizer state."""
 

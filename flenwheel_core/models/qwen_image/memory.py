@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flenwheel_core.kernels.frozen_weights import Storage
-from flenwheel_core.memory.card import GIB
+from flenwheel_core.memory.card import GIB, RECORDED_GIB
 from flenwheel_core.memory.drawing import DrawingSpec
 from flenwheel_core.memory.encoding import EncoderFormat, choose_encoder
 from flenwheel_core.memory.training import ADAPTER_BYTES, BlockSpec, MemoryPlan, ModelSpec, choose_plan
@@ -16,7 +16,7 @@ from flenwheel_core.transformer.sources import LOADING_THREADS
 
 _ADAPTER_BYTES = 16.0
 """A weight, its gradient and Adam's two moments, float32."""
-_RESERVE_GIB = 0.7
+_RESERVE_GIB = 0.45 + RECORDED_GIB
 _BYTES_RECOMPUTED = 2.75
 """A token, channel and layer: the inputs of recomputed blocks, and what one block needs at a time."""
 _BYTES_ATTENTION = 3.35

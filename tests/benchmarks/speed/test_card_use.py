@@ -14,9 +14,12 @@ from benchmarks.speed.card_use import CardWatch, started_by, used_mib_by_pid
 @pytest.fixture
 def child() -> Iterator[subprocess.Popen[bytes]]:
     with subprocess.Popen(["sh", "-c", "sleep 60; true"]) as process:
+        while not started_by(process.pid):
+            time.sleep(0.01)
         yield process
+        below = started_by(process.pid)
         process.kill()
-        for pid in started_by(os.getpid()):
+        for pid in below:
             os.kill(pid, 9)
 
 
@@ -31,9 +34,8 @@ def answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_children_and_their_children_are_found(child: subprocess.Popen[bytes]) -> None:
-    while len(found := started_by(os.getpid())) < 2:
-        time.sleep(0.01)
-    assert child.pid in found and started_by(child.pid) < found
+    found, below = started_by(os.getpid()), started_by(child.pid)
+    assert len(below) == 1 and {child.pid} | below <= found
     assert os.getpid() not in found
 
 
