@@ -305,7 +305,9 @@ def _run(
 
         def until_amid(event: ProgressEvent) -> None:
             seen.take(event)
-            stepped = event.kind == "step" and event.done >= kill_at and len(seen.steps) >= 2 and event.done < event.total
+            stepped = (
+                event.kind == "step" and event.done >= kill_at and len(seen.steps) >= 2 and event.done < event.total
+            )
             amid = stepped if loads is None else event.kind == "loading" and loads in event.text
             if amid and not killed.is_set():
                 killed.set()

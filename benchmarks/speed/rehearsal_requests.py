@@ -61,6 +61,7 @@ class Made(Document):
     editor_lora: str | None = None
     edits: str | None = None
 
+
 CHECKPOINT_EVERY = 20
 """Steps of a training between checkpoints: few, so that a short run can be killed behind one."""
 LOG_EVERY = 5
@@ -214,7 +215,13 @@ def train(rehearsal: Rehearsal, *, steps: int, prior: bool, name: str = "mira-t1
     chosen = rehearsal.recipe.train.prior
     own_prior = chosen.model_copy(update={"images": 2} if prior else {"method": "off"})
     recipe = rehearsal.recipe.train.model_copy(
-        update={"steps": steps, "checkpoint_every": CHECKPOINT_EVERY, "log_every": LOG_EVERY, "sampling": sampling, "prior": own_prior}
+        update={
+            "steps": steps,
+            "checkpoint_every": CHECKPOINT_EVERY,
+            "log_every": LOG_EVERY,
+            "sampling": sampling,
+            "prior": own_prior,
+        }
     )
     return TrainRequest(
         character=MIRA,
@@ -235,7 +242,9 @@ def generate(rehearsal: Rehearsal, *, pictures: int) -> GenerateRequest:
     return GenerateRequest(
         character=MIRA,
         items=tuple(
-            GenerateItem(key=f"card-{number}", prompt=f"photo of ohwx_char person, smiling, number {number}", seed=number)
+            GenerateItem(
+                key=f"card-{number}", prompt=f"photo of ohwx_char person, smiling, number {number}", seed=number
+            )
             for number in range(pictures)
         ),
         base=str(rehearsal.models.base),
@@ -280,7 +289,9 @@ def edit_train(rehearsal: Rehearsal, *, steps: int) -> EditTrainRequest:
         name="editor-1",
         triplets=rehearsal.store.put_blob(document.to_bytes()),
         editor=str(rehearsal.models.editor),
-        recipe=recipe.train.model_copy(update={"steps": steps, "checkpoint_every": CHECKPOINT_EVERY, "log_every": LOG_EVERY}),
+        recipe=recipe.train.model_copy(
+            update={"steps": steps, "checkpoint_every": CHECKPOINT_EVERY, "log_every": LOG_EVERY}
+        ),
         storage=recipe.storage,
         seed=1,
     )

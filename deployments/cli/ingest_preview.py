@@ -14,7 +14,10 @@ from flenwheel_core.recipes.model import Recipe
 
 
 def preview(found: FoundFolder, character: CharacterRef, recipe: Recipe) -> list[str]:
-    """Lines for a person: a picture each with its mask, what is not used, and a sum. Copies and faces are looked at by the real ingest only."""
+    """Lines for a person: a picture each with its mask, what is not used, and a sum.
+
+    Copies and faces are looked at by the real ingest only.
+    """
     lines, taken, captions, masks = [], 0, 0, 0
     for file in found.files:
         name, (size, trouble) = printable_path(file.name), _looked_at(file, recipe)

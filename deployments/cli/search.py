@@ -5,7 +5,6 @@ from functools import partial
 from cyclopts import App
 
 from deployments.cli.terminal import plain_console, progress_sink
-from flenwheel_core.base.errors import InputError
 from flenwheel_core.base.progress import Sink
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.evaluation.model_card import model_card_items

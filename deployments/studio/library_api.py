@@ -161,7 +161,9 @@ def add_source(
     name: CharacterName,
     file: Annotated[UploadFile, File(description="PNG, JPEG, WebP, GIF, BMP, TIFF, or HEIC with the plug-in")],
     caption: Annotated[str | None, Form(max_length=CAPTION_BYTES)] = None,
-    mask: Annotated[UploadFile | None, File(description="a picture that is white where this one is to be learned")] = None,
+    mask: Annotated[
+        UploadFile | None, File(description="a picture that is white where this one is to be learned")
+    ] = None,
 ) -> SourceTaken:
     """Adds one source picture."""
     before = {source.digest: source.name for source in studio.library.sources(name)}

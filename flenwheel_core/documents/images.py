@@ -96,5 +96,7 @@ class ImageRecord(Document):
     cell: str | None = Field(default=None, description="the model-card cell it was made for")
     labels: Labels = Field(default_factory=Labels, description="what was asked for, or what was read from it")
     mask: Digest | None = Field(
-        default=None, exclude_if=is_unset, description="a grey picture of its size: training weighs what it leaves black less"
+        default=None,
+        exclude_if=is_unset,
+        description="a grey picture of its size: training weighs what it leaves black less",
     )

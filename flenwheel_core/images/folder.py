@@ -55,7 +55,9 @@ def find_sources(place: Path) -> FoundFolder:
             if path.suffix.lower() in SIDECARS and path.stem in (place.stem, place.name)
         ]
         captions = _Captions([name], [], texts, lambda text: read_entry(beside[text], TEXT_BYTES), notes)
-        masks = masks_of([name], [other for other in beside if _may_be_picture(other) and is_mask_beside(other, name)], notes)
+        masks = masks_of(
+            [name], [other for other in beside if _may_be_picture(other) and is_mask_beside(other, name)], notes
+        )
         mask = beside[masks[name]] if name in masks else None
         return FoundFolder((FoundFile(name, place, captions.of(name), mask),), notes.lines())
     entries = list_entries(place)

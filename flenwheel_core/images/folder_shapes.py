@@ -1,6 +1,7 @@
 """Folders as other trainers lay them out: what in them is the character, and what is not.
 
-Class pictures show others of the class, masks say what of a picture is learned, control pictures show no character at all, and caches are numbers.
+Class pictures show others of the class, masks say what of a picture is learned, control pictures show no character at all,
+and caches are numbers.
 Each is told by the name of its folder or file; a picture that nothing speaks against is a picture of the character.
 """
 

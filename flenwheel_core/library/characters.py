@@ -234,7 +234,8 @@ class Library:
     def sources(self, character: str) -> tuple[SourceFile, ...]:
         """All files given so far, in the order given.
 
-        A content that was given again has the names, the caption and the mask of the last time; without one of the latter it keeps what it had.
+        A content that was given again has the names, the caption and the mask of the last time; without caption or mask it keeps what it
+        had.
         Two names for one content that were given together both stay: ingest says which of them it takes.
         """
         journal = self.store.journal(f"characters/{character}/sources", SourceBatch)

@@ -17,14 +17,18 @@ class KnownModel:
 
 KNOWN_MODELS: dict[str, KnownModel] = {
     # 11.90 B transformer, 4.76 B T5, CLIP and the autoencoder; the single-file copies beside them are left out.
-    "black-forest-labs/FLUX.1-dev": KnownModel(33_740_000_000, "FLUX.1 [dev] Non-Commercial License", gated=True, family="FLUX.1"),
+    "black-forest-labs/FLUX.1-dev": KnownModel(
+        33_740_000_000, "FLUX.1 [dev] Non-Commercial License", gated=True, family="FLUX.1"
+    ),
     # The same parts, trained to edit.
     "black-forest-labs/FLUX.1-Kontext-dev": KnownModel(
         33_740_000_000, "FLUX.1 [dev] Non-Commercial License", gated=True, family="FLUX.1"
     ),
     # 3.88 B transformer, 4.02 B text encoder, autoencoder; 9.08 B and 8.19 B.
     "black-forest-labs/FLUX.2-klein-base-4B": KnownModel(15_980_000_000, "Apache-2.0", gated=False, family="FLUX.2"),
-    "black-forest-labs/FLUX.2-klein-base-9B": KnownModel(34_730_000_000, "FLUX Non-Commercial License", gated=True, family="FLUX.2"),
+    "black-forest-labs/FLUX.2-klein-base-9B": KnownModel(
+        34_730_000_000, "FLUX Non-Commercial License", gated=True, family="FLUX.2"
+    ),
     # 20.43 B transformer, 8.29 B text encoder, autoencoder.
     "Qwen/Qwen-Image": KnownModel(57_710_000_000, "Apache-2.0", gated=False, family="Qwen-Image"),
     "Qwen/Qwen-Image-Edit-2509": KnownModel(57_710_000_000, "Apache-2.0", gated=False, family="Qwen-Image"),

@@ -7,8 +7,8 @@ from flenwheel_core.base.errors import MissingWeightsError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.models.hub import HubUnreachableError, ask_hub, find_here, require_access, require_disk
 from flenwheel_core.models.hub_file import pin_file
-from flenwheel_core.models.references import ModelRole, hub_reference, is_commit, pin_model
 from flenwheel_core.models.recipe_family import require_family
+from flenwheel_core.models.references import ModelRole, hub_reference, is_commit, pin_model
 from flenwheel_core.recipes.model import Recipe
 
 ModelUse = Literal["base", "editor", "captioner", "verifier", "reader"]
@@ -30,8 +30,9 @@ def pin_recipe(recipe: Recipe, settings: Settings, uses: Collection[ModelUse] = 
     """The recipe with pinned references of the models in `uses`; the others stay as they are and are not looked for.
 
     Fetches hub models that are not here yet, once the disk and the access to all of them are known to be there, and with the editor the
-    LoRA files that the recipe names on the Hub. Raises MissingWeightsError and ResourceError, and RecipeError for a base of another family. `face` stays as it is: its version is part of
-    every fingerprint and every score.
+    LoRA files that the recipe names on the Hub. `face` stays as it is: its version is part of every fingerprint and every score.
+
+    Raises MissingWeightsError and ResourceError, and RecipeError for a base of another family.
     """
     references = {use: reference for use in uses if (reference := chosen(recipe, use)) is not None}
     if "base" in references:

@@ -121,9 +121,7 @@ def open_editor(
     return cast("AbstractContextManager[ImageEditor]", opener(folder, reference, settings, setup))
 
 
-def find_edit_trainer(
-    reference: str, settings: "Settings"
-) -> "Callable[[EditTrainJob, TrainHooks], EditTrained]":
+def find_edit_trainer(reference: str, settings: "Settings") -> "Callable[[EditTrainJob, TrainHooks], EditTrained]":
     """What trains a LoRA on this editor."""
     folder, opener = _find(reference, ModelRole.EDITOR, "edit_trainer", settings)
     return cast("Callable[[EditTrainJob, TrainHooks], EditTrained]", opener(folder, reference, settings))

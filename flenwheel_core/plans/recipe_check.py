@@ -10,8 +10,8 @@ from flenwheel_core.identity.face_weights import FACE_MODELS
 from flenwheel_core.models.family_options import edit_problems, option_problems
 from flenwheel_core.models.hub_file import hub_file
 from flenwheel_core.models.pinning import ROLES, ModelUse, chosen
-from flenwheel_core.models.references import ModelRole, hub_reference, is_hub_id, resolve_model
 from flenwheel_core.models.recipe_family import require_family
+from flenwheel_core.models.references import ModelRole, hub_reference, is_hub_id, resolve_model
 from flenwheel_core.models.registry import family_of, most_pictures, require_kind
 from flenwheel_core.recipes.model import Recipe
 

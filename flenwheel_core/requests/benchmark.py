@@ -24,7 +24,9 @@ class BenchmarkRequest(StageRequest):
     first_turn: Scorecard | None = Field(default=None, description="scorecard of turn 1, for drift")
     verifier: str
     reader: str | None = None
-    items: tuple[GenerateItem, ...] = Field(description="prompts and seeds of the cells: evaluation.model_card.model_card_items")
+    items: tuple[GenerateItem, ...] = Field(
+        description="prompts and seeds of the cells: evaluation.model_card.model_card_items"
+    )
     screening: ScreeningRecipe = Field(
         default_factory=ScreeningRecipe, description="limits a picture must hold to pass"
     )

@@ -17,7 +17,9 @@ class SourceFile(Document):
     name: str = Field(max_length=300)
     digest: Digest
     caption: str | None = None
-    mask: Digest | None = Field(default=None, exclude_if=is_unset, description="the file of its mask, as the user gave it")
+    mask: Digest | None = Field(
+        default=None, exclude_if=is_unset, description="the file of its mask, as the user gave it"
+    )
 
 
 class IngestRequest(StageRequest):

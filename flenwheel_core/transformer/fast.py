@@ -209,7 +209,8 @@ class FastTransformer(torch.nn.Module):
 def compile_for_any_length(function: Callable[..., Any], *, backend: Any = "inductor") -> Callable[..., Any]:
     """The function, compiled once for any number of tokens: every picture format has another, and compiling takes longer than most runs.
 
-    Arguments of three dimensions, alone or in a tuple, are (batch, tokens, channels); rotary tables are marked by `of_any_length`. All other sizes are fixed.
+    Arguments of three dimensions, alone or in a tuple, are (batch, tokens, channels); rotary tables are marked by `of_any_length`.
+    All other sizes are fixed.
     """
     once: Callable[..., Any] = torch.compile(function, dynamic=False, fullgraph=True, backend=backend)
 

@@ -1,4 +1,7 @@
-"""A stage in the process of the test, as its worker runs it: with locks, records and the store, without the seconds that a new process takes."""
+"""A stage in the process of the test, as its worker runs it: with locks, records and the store.
+
+It spares the seconds that a new process takes.
+"""
 
 import threading
 from typing import TypeVar, cast

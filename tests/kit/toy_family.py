@@ -40,7 +40,9 @@ HERE, SIDE, WIDTH, HEADS = "tests.kit.toy_family", 8, 32, 2
 DRAWS, TRAINS = f"{HERE}:open_toy", f"{HERE}:open_trainer"
 OPENED = {"generator": DRAWS, "editor": DRAWS, "trainer": TRAINS, "edit_trainer": TRAINS}
 IDLE = {"mask_floor": "pictures are learned whole; leave it out"}
-FAMILY = register(Family("Toy", ("ToyPipeline",), card_tag="toy", architectures=("toy/lora",), idle_keys=IDLE, **OPENED))  # type: ignore[arg-type]
+FAMILY = register(
+    Family("Toy", ("ToyPipeline",), card_tag="toy", architectures=("toy/lora",), idle_keys=IDLE, **OPENED)
+)  # type: ignore[arg-type]
 TARGETS = TargetNames({"attention": ("blocks.*.attn.*",), "mlp": ("blocks.*.proj_*",)}, {"block": "blocks"})
 MEMBERS = {"qkv_mlp": ("attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp"), "out": ("proj_out",)}
 

@@ -14,7 +14,15 @@ _BLOCKS_AT_ONCE = 32
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _unpack_rows(  # type: ignore[no-untyped-def]
-    packed, absmax, levels, codes, scales, width: tl.constexpr, nf4_block: tl.constexpr, tall: tl.constexpr, magnitudes: tl.constexpr
+    packed,
+    absmax,
+    levels,
+    codes,
+    scales,
+    width: tl.constexpr,
+    nf4_block: tl.constexpr,
+    tall: tl.constexpr,
+    magnitudes: tl.constexpr,
 ):
     """A program unpacks a row, `tall` blocks of NF4 at a time; a byte holds two neighbours, the first in its upper half."""
     row = tl.program_id(0).to(tl.int64)
@@ -30,7 +38,9 @@ def _unpack_rows(  # type: ignore[no-untyped-def]
     for start in range(0, parts, tall):
         part = start + tl.arange(0, tall)
         inside = (part < parts)[:, None]
-        pair = tl.load(packed + part[:, None] * bytes_of_block + tl.arange(0, bytes_of_block)[None, :], mask=inside, other=0)
+        pair = tl.load(
+            packed + part[:, None] * bytes_of_block + tl.arange(0, bytes_of_block)[None, :], mask=inside, other=0
+        )
         pair = pair.to(tl.int32)
         values = tl.interleave(tl.load(levels + (pair >> 4)), tl.load(levels + (pair & 15)))
         magnitude = tl.load(absmax + part, mask=part < parts, other=0.0).to(tl.float32) / scale
@@ -58,6 +68,15 @@ def unpack_rows_on_card(weight: Nf4Weight) -> tuple[torch.Tensor, torch.Tensor]:
     levels = _levels(device)
     with torch.cuda.device(device):
         _unpack_rows[(rows,)](
-            weight.packed, weight.absmax, levels, codes, scales, width, NF4_BLOCK, _BLOCKS_AT_ONCE, magnitudes, num_warps=4
+            weight.packed,
+            weight.absmax,
+            levels,
+            codes,
+            scales,
+            width,
+            NF4_BLOCK,
+            _BLOCKS_AT_ONCE,
+            magnitudes,
+            num_warps=4,
         )
     return codes, scales

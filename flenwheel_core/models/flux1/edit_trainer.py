@@ -24,6 +24,7 @@ from flenwheel_core.transformer.edit_run import finished, lesson_pictures, recor
 from flenwheel_core.transformer.edit_task import Aim
 from flenwheel_core.transformer.lesson_weights import lesson_weights
 
+
 def train_editor(model: FluxModel, job: EditTrainJob, hooks: TrainHooks, cache: TensorCache) -> EditTrained:
     """Train from the newest checkpoint in the job's folder, or from the start, and return the finished LoRA.
 
@@ -98,9 +99,7 @@ def _tokens(lesson: EditLesson, job: EditTrainJob) -> int:
     return 2 * placement.width * placement.height // PIXELS_PER_TOKEN**2 + job.recipe.text_tokens
 
 
-def open_trainer(
-    folder: Path, reference: str, settings: Settings
-) -> Callable[[EditTrainJob, TrainHooks], EditTrained]:
+def open_trainer(folder: Path, reference: str, settings: Settings) -> Callable[[EditTrainJob, TrainHooks], EditTrained]:
     """What trains a LoRA on the editor in `folder`."""
     model = FluxModel.find(folder, reference, settings)
     cache = TensorCache(settings.scratch / "cache" / "flux")

@@ -15,9 +15,9 @@ from flenwheel_core.models.flux2.geometry import (
     Size,
     decode_tokens,
     grid_of,
+    log_shift,
     picture_places,
     reference_places,
-    log_shift,
     text_places,
     to_picture,
 )

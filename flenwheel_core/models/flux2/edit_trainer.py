@@ -23,6 +23,7 @@ from flenwheel_core.transformer.edit_run import finished, lesson_pictures, recor
 from flenwheel_core.transformer.edit_task import Aim
 from flenwheel_core.transformer.lesson_weights import lesson_weights
 
+
 def train_editor(model: Flux2Model, job: EditTrainJob, hooks: TrainHooks, cache: TensorCache) -> EditTrained:
     """Train from the newest checkpoint in the job's folder, or from the start, and return the finished LoRA.
 
@@ -84,9 +85,7 @@ def encode_lessons(model: Flux2Model, job: EditTrainJob, cache: TensorCache) -> 
     return lessons
 
 
-def open_trainer(
-    folder: Path, reference: str, settings: Settings
-) -> Callable[[EditTrainJob, TrainHooks], EditTrained]:
+def open_trainer(folder: Path, reference: str, settings: Settings) -> Callable[[EditTrainJob, TrainHooks], EditTrained]:
     """What trains a LoRA on the editor in `folder`."""
     model = Flux2Model.find(folder, reference, settings)
     cache = TensorCache(settings.scratch / "cache" / "flux2")

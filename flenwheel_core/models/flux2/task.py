@@ -13,9 +13,9 @@ from flenwheel_core.models.flux2.geometry import (
     PIXELS_PER_TOKEN,
     Latents,
     grid_of,
+    log_shift,
     picture_places,
     reference_places,
-    log_shift,
     text_places,
 )
 from flenwheel_core.recipes.train import TrainingRecipe

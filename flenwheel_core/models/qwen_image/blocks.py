@@ -89,9 +89,7 @@ def leave(
     *picture_ys, text_y = y.split([part.shape[1] for part in (*pictures, text)], 1)
     changed = tuple(
         _stream(part, part_y, modulation, (w.out, w.up, w.down), options)
-        for part, part_y, modulation in zip(
-            pictures, picture_ys, modulations[0].chunk(len(pictures), 0), strict=True
-        )
+        for part, part_y, modulation in zip(pictures, picture_ys, modulations[0].chunk(len(pictures), 0), strict=True)
     )
     return changed, _stream(text, text_y, modulations[1], (w.text_out, w.text_up, w.text_down), options)
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flenwheel_core.models.qwen_image.conditioning import PIXELS_PER_TOKEN, EditSizes, pack, log_shift
+from flenwheel_core.models.qwen_image.conditioning import PIXELS_PER_TOKEN, EditSizes, log_shift, pack
 
 if TYPE_CHECKING:
     from diffusers import FlowMatchEulerDiscreteScheduler, QwenImageTransformer2DModel

@@ -73,7 +73,9 @@ class FastQwen(FastTransformer):
             time = timestep.to(picture.dtype)
             pictures: Pictures = (picture,)
             own = math.prod(img_shapes[0][0])
-            if self.rest.config.zero_cond_t and own < picture.shape[1]:  # references are clean: for them it is the end of time
+            if (
+                self.rest.config.zero_cond_t and own < picture.shape[1]
+            ):  # references are clean: for them it is the end of time
                 pictures = picture[:, :own].clone(), picture[:, own:].clone()
                 time = torch.cat([time, torch.zeros_like(time)])
             time = self.rest.time_text_embed(time, picture)

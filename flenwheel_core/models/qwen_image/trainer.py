@@ -22,7 +22,6 @@ from flenwheel_core.transformer.edit_task import Aim
 from flenwheel_core.transformer.lesson_weights import lesson_weights
 
 
-
 def train_editor(model: QwenEditModel, job: EditTrainJob, hooks: TrainHooks, cache: TensorCache) -> EditTrained:
     """Train from the newest checkpoint in the job's folder, or from the start, and return the finished LoRA.
 
@@ -106,9 +105,7 @@ def _grid(size: Size) -> tuple[int, int]:
     return size[1] // PIXELS_PER_TOKEN, size[0] // PIXELS_PER_TOKEN
 
 
-def open_trainer(
-    folder: Path, reference: str, settings: Settings
-) -> Callable[[EditTrainJob, TrainHooks], EditTrained]:
+def open_trainer(folder: Path, reference: str, settings: Settings) -> Callable[[EditTrainJob, TrainHooks], EditTrained]:
     """What trains a LoRA on the editor in `folder`."""
     cache = TensorCache(settings.scratch / "cache" / "qwen_edit")
 

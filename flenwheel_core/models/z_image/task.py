@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from flenwheel_core.models.z_image.geometry import PIXELS_PER_TOKEN, pack, log_shift, unpack, velocity
+from flenwheel_core.models.z_image.geometry import PIXELS_PER_TOKEN, log_shift, pack, unpack, velocity
 from flenwheel_core.transformer.character_task import CharacterItem, CharacterTask
 
 ZImageItem = CharacterItem[Tensor]

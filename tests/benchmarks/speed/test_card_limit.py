@@ -41,9 +41,7 @@ def compile_c(*arguments: str) -> None:
 
 def program(folder: Path, way: str) -> list[str]:
     """By its own link, or opened by a python that does not show the runtime to others, as torch is."""
-    return (
-        [str(folder / "program")] if way == "linked" else [sys.executable, "-c", OPENED, str(folder / "library.so")]
-    )
+    return [str(folder / "program")] if way == "linked" else [sys.executable, "-c", OPENED, str(folder / "library.so")]
 
 
 def answers(folder: Path, *orders: str, way: str = "linked") -> list[str]:

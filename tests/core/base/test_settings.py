@@ -134,7 +134,9 @@ def test_kernels_are_turned_off_by_name(written: str, read: tuple[str, ...], mon
     assert Settings().kernels_off == read
 
 
-@pytest.mark.parametrize("address", ["https://host/a/../b", "https://host/a b", "https://host/?x=1", "https://h//a", "host/a"])
+@pytest.mark.parametrize(
+    "address", ["https://host/a/../b", "https://host/a b", "https://host/?x=1", "https://h//a", "host/a"]
+)
 def test_an_address_with_an_odd_path_is_refused_in_words(address: str) -> None:
     with pytest.raises(UserError, match="an address is http"):
         Settings(studio_url=address)

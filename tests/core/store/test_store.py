@@ -62,7 +62,9 @@ def test_tables_of_earlier_versions_lack_a_column_and_are_read(store: Store) -> 
     """A set without masks is written as they wrote it, so that they read it too."""
     plain, masked = record(1), record(2).model_copy(update={"mask": ZERO})
     digest, other = store.put_images([plain]), store.put_images([plain, masked])
-    columns = [pl.read_parquet(io.BytesIO(store.files.read(f"tables/images/{one}.parquet"))).columns for one in (digest, other)]
+    columns = [
+        pl.read_parquet(io.BytesIO(store.files.read(f"tables/images/{one}.parquet"))).columns for one in (digest, other)
+    ]
     assert columns[1] == [*columns[0], "mask"]
     assert store.get_images(digest) == (plain,) and store.get_images(other) == (plain, masked)
 

@@ -1,4 +1,7 @@
-"""A whole klein folder goes through the stages: as base and as editor, with the LoRAs that they train. Training runs in a process of its own."""
+"""A whole klein folder goes through the stages: as base and as editor, with the LoRAs that they train.
+
+Training runs in a process of its own.
+"""
 
 from pathlib import Path
 

@@ -35,7 +35,9 @@ def test_a_stopped_run_goes_on_to_the_same_bytes_and_its_file_is_worn(
         train_lora(model, character_job(tmp_path / "b", SAMPLER, PROMPT, "ohwx"), hooks(stop_after=2), cache)
     resumed = train_lora(model, character_job(tmp_path / "b", SAMPLER, PROMPT, "ohwx"), hooks(), cache)
     assert resumed.lora == whole.lora and resumed.losses == whole.losses
-    unmasked = train_lora(model, first_step_without_masks(character_job(tmp_path / "c", SAMPLER, PROMPT, "ohwx")), hooks(), cache)
+    unmasked = train_lora(
+        model, first_step_without_masks(character_job(tmp_path / "c", SAMPLER, PROMPT, "ohwx")), hooks(), cache
+    )
     assert unmasked.losses[0].loss != whole.losses[0].loss
     assert [sample.step for sample in whole.samples] == [0, 4] and all(one.path.exists() for one in whole.samples)
     facts = file_metadata(whole.lora)
