@@ -2,6 +2,7 @@
 
 from benchmarks.page import Page, Table
 from benchmarks.page_first_contact import FIRST_CONTACT
+from benchmarks.page_fleet import FLEET
 from benchmarks.page_real_card import REAL_CARD
 
 _STEP = {"storage": "weights", "cap_gib": "limit, GiB", "step_seconds": "s a step", "peak_reserved_gib": "peak, GiB"}
@@ -354,6 +355,7 @@ PAGES = (
             ),
         ),
     ),
+    FLEET,
     FIRST_CONTACT,
     Page(
         "house",

@@ -28,6 +28,8 @@ RUNS = 8
 WORKERS = 2
 SCHEDULES = 3
 SCHEDULE_SECONDS = 60
+SECONDS = 60.0
+"""How long each server is measured."""
 POLL_SECONDS = 0.25
 STEPS = 10
 """How often a run says how far it is."""
@@ -178,7 +180,7 @@ def figures_of(waits: Sequence[float]) -> dict[str, float]:
 def main() -> None:
     """Measures, and writes results/server_answers.json."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long each server is measured")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="how long each server is measured")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the result file")
     arguments = parser.parse_args()
     rows = measure("as_the_driver_has_it", arguments.seconds, [sys.executable, "-c", AS_THE_DRIVER_HAS_IT])
