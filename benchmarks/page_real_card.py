@@ -61,7 +61,9 @@ REAL_CARD = Page(
             "Each process was refused what a card of that size would refuse, and each was killed once amid its work. Four ran at the same "
             "time on one large card, so seconds are no figures here. The driver's count has its own context in it, and in trainings the "
             "recorded steps; it was asked once a second: the training on 12 GiB went over its card by it, and "
-            "plans leave more for recorded steps since. The editor's trainings ended before they were killed. The 12 GiB recipe edits with "
+            "plans leave more for recorded steps since. ingest and screen begin again by nature; what else was killed went "
+            "on from what it had made. The editor's "
+            "trainings ended before they were killed. The 12 GiB recipe edits with "
             "FLUX.2 klein. Not one ran out of memory.",
             "dress_rehearsal",
             {

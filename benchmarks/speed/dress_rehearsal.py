@@ -213,7 +213,7 @@ def _row(
             ended, resumed, seen, error = False, False, Seen(), str(failure)
     plan = _PLAN.search(seen.plans[-1]) if seen.plans else None
     counts = limit.log.counts()[counted:] if limit.log else []
-    if limit.log and last and last.peak_vram_gib and not counts:
+    if error is None and limit.log and last and last.peak_vram_gib and not counts:
         ended, error = False, "The limit was not in effect: what the stage allocated was not counted."
     return {
         "case": f"{name}_{arguments.card:g}gib{ending}",
@@ -290,17 +290,18 @@ def _request(
 
 def _run(
     request: StageRequest, settings: Settings, kept: Callable[[StageResult], None], *, kill: bool
-) -> tuple[bool, bool, Seen, str | None]:
+) -> tuple[bool, bool | None, Seen, str | None]:
     """Runs a stage to its end; with `kill`, its process is killed once amid its work and run again.
 
-    It is killed after its second item, a training after its first checkpoint.
+    It is killed after its second item, a training after its first checkpoint. Whether it ended, whether it went on from what was there
+    (None for a stage that begins again by nature), what it told, and its error.
     """
     stage = find_stage(request.stage)
     trains = request.stage in ("train", "edit_train")
+    loads = _KILLED_WHILE_LOADING.get(stage.name)
     seen = Seen()
     if kill:
         killed = threading.Event()
-        loads = _KILLED_WHILE_LOADING.get(stage.name)
         kill_at = ask.CHECKPOINT_EVERY + 1 if trains else 0
 
         def until_amid(event: ProgressEvent) -> None:
@@ -331,8 +332,9 @@ def _run(
         kept(run_in_child(stage, request, settings, seen.take))
     except FlenwheelError as error:
         return False, False, seen, error.message
-    from_nothing = trains and seen.steps[0][1] <= ask.CHECKPOINT_EVERY if seen.steps else True
-    return True, kill and not from_nothing, seen, None
+    if not kill or loads is not None:
+        return True, None if kill else False, seen, None
+    return True, bool(seen.steps) and seen.steps[0][1] > (ask.CHECKPOINT_EVERY if trains else 1), seen, None
 
 
 def _size_gib(folder: Path) -> float:

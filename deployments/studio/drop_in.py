@@ -25,6 +25,8 @@ from flenwheel_core.runner.stage import INGEST
 from flenwheel_core.store import Journal, Store
 
 SOURCE_LIMITS = Limits(maximum_megapixels=120, maximum_bytes=64 * 2**20)
+MOST_MASK_BYTES = 8 * 2**20
+"""Black and white compress well; one upload holds the largest picture and this."""
 MOST_FILES = 500
 
 

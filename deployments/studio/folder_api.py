@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, File, Form, UploadFile
 from pydantic import Field, TypeAdapter, ValidationError
 
-from deployments.studio.drop_in import SOURCE_LIMITS
+from deployments.studio.drop_in import MOST_MASK_BYTES, SOURCE_LIMITS
 from flenwheel_core.base.document import Document
 from flenwheel_core.base.errors import InputError
 from flenwheel_core.images.entries import HIDDEN, is_missed
@@ -38,6 +38,7 @@ class SortedFiles(Document):
     pictures: tuple[SortedPicture, ...]
     notes: tuple[str, ...]
     most_bytes: int = Field(description="larger pictures are refused")
+    most_mask_bytes: int = Field(description="larger masks are left out")
 
 
 @router.post("/folders/sorted")
@@ -66,7 +67,12 @@ def sort_files(
         for name, caption in found.captions.items()
     )
     hidden = tuple(f"{printable_path(name)}: left out, {HIDDEN}." for name in wanted if is_missed(name))
-    return SortedFiles(pictures=pictures, notes=(*hidden, *found.notes), most_bytes=SOURCE_LIMITS.maximum_bytes)
+    return SortedFiles(
+        pictures=pictures,
+        notes=(*hidden, *found.notes),
+        most_bytes=SOURCE_LIMITS.maximum_bytes,
+        most_mask_bytes=MOST_MASK_BYTES,
+    )
 
 
 def _is_hidden(name: str) -> bool:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, File, Form, Path, UploadFile
 from pydantic import Field
 
-from deployments.studio.drop_in import SOURCE_LIMITS, IngestReport
+from deployments.studio.drop_in import MOST_MASK_BYTES, IngestReport
 from deployments.studio.gate_models import Author, ImageDigest
 from deployments.studio.studio import Studio, TheStudio
 from flenwheel_core.base.document import Document
@@ -167,8 +167,8 @@ def add_source(
 ) -> SourceTaken:
     """Adds one source picture."""
     before = {source.digest: source.name for source in studio.library.sources(name)}
-    shown = None if mask is None else mask.file.read(SOURCE_LIMITS.maximum_bytes + 1)
-    too_large = shown is not None and len(shown) > SOURCE_LIMITS.maximum_bytes
+    shown = None if mask is None else mask.file.read(MOST_MASK_BYTES + 1)
+    too_large = shown is not None and len(shown) > MOST_MASK_BYTES
     taken = studio.drop_in.add_picture(
         name, file.file.read(), file.filename or "picture", caption, None if too_large else shown
     )

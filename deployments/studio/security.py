@@ -22,7 +22,7 @@ from deployments.studio.sessions import Sessions, sign
 from flenwheel_core.base.settings import Settings
 
 MAXIMUM_JSON_BYTES = 4 * 2**20
-MAXIMUM_UPLOAD_BYTES = 80 * 2**20
+MAXIMUM_UPLOAD_BYTES = 80 * 2**20  # the largest picture with the largest mask (drop_in.py), and the form around them
 CSRF_HEADER = "x-csrf-token"
 OPEN_PATHS = ("/login", "/static/")
 FORM_PATHS = ("/login", "/logout")

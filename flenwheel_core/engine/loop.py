@@ -106,16 +106,17 @@ def run_loop(
             if average is not None:
                 average.update(parameters, step + 1)
             done = step + 1
-            if done % recipe.log_every == 0 or done == recipe.steps:
+            logs = done % recipe.log_every == 0 or done == recipe.steps
+            if step == start and not logs:
+                on_step(done, float(pending[-1]))  # people wait for the first step longest
+            if samples and step == 0:  # the base's own pictures: they can wait until it is sure that a step runs
+                sample(0)
+            if logs:
                 points.append(_log_point(done, pending))
                 pending.clear()
                 for tracker in writers:
                     tracker.log(done, {"loss": points[-1].loss})
                 on_step(done, points[-1].loss)
-            elif step == start:
-                on_step(done, float(pending[-1]))  # people wait for the first step longest
-            if samples and step == 0:  # the base's own pictures: they can wait until it is sure that a step runs
-                sample(0)
             if done % recipe.checkpoint_every == 0 and done < recipe.steps:
                 _save(checkpoints, _snapshot(done, parameters, optimizer, average, points, pending), write=first)
         if first and recipe.sampling.every_steps:

@@ -308,12 +308,14 @@ class Library:
         """Adds sources whose picture is not in the pool yet. The digest of a stored picture counts the request that read it, so that the
         same picture has another one when files were added since: it stays the one that it was, with its newest caption and mask."""
         pool = self.pool(character)
-        known = {entry.image.digest for entry in pool}
-        unknown = [entry for entry in entries if entry.image.digest not in known]
-        standing = {picture_content(self.store, entry.image.digest): entry for entry in pool if entry.real and unknown}
+        known = {entry.image.digest: entry for entry in pool}
+        new = any(entry.image.digest not in known for entry in entries)
+        standing = {picture_content(self.store, entry.image.digest): entry for entry in pool if entry.real and new}
         lines = []
-        for entry in unknown:
-            same = standing.get(picture_content(self.store, entry.image.digest)) if standing else None
+        for entry in entries:
+            same = known.get(entry.image.digest)
+            if same is None and standing:
+                same = standing.get(picture_content(self.store, entry.image.digest))
             if same is None:
                 lines.append(entry)
             elif (same.caption, same.image.mask) != (entry.caption, entry.image.mask):

@@ -1,5 +1,6 @@
 """The card of this process: how much of it may be used, asked and enforced in one place."""
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,9 @@ CONTEXT_GIB = 0.45
 """What the driver takes of a card for a process, beside the memory that torch gives out."""
 RECORDED_GIB = 0.55
 """What it takes besides for steps recorded as CUDA graphs: 0.9 to 1.1 GiB with the context, at full size (dress_rehearsal.json)."""
+
+FIXED_WORKSPACE = ":4096:8"
+"""Of cuBLAS, for bit-equal repeats: its own documentation's choice."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,15 @@ def open_card(settings: "Settings") -> Card | None:
     return Card(device, total, max(0.0, min(allowed, free)))
 
 
-def limit_process(settings: "Settings", *, records_graphs: bool = False) -> Card | None:
+def limit_process(settings: "Settings", *, records_graphs: bool = False, deterministic: bool = False) -> Card | None:
     """Keeps this process within what it may take of the card, whatever it opens: an allocation beyond raises torch's OutOfMemoryError.
 
-    Pictures of several sizes leave gaps between blocks of fixed segments; growing segments have none. CUDA graphs
-    (`records_graphs`) keep to fixed ones, for which the plans of training are measured, and the driver's memory for them is left free.
+    Pictures of several sizes leave gaps between blocks of fixed segments; growing segments have none. CUDA graphs (`records_graphs`) keep
+    to fixed ones, for which the plans of training are measured, and the driver's memory for them is left free. For a `deterministic`
+    process cuBLAS gets a fixed workspace, which it reads about once: before anything is multiplied.
     """
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", FIXED_WORKSPACE)
     if settings.gpu != "cpu" and not records_graphs:
         import torch
 

@@ -95,7 +95,10 @@ def _card(
         holder = {"pid": os.getpid(), "stage": stage.name, "slot": settings.slot_name, "workspace": str(settings.root)}
         lock.note(json.dumps(holder))
         if not (isinstance(request, TrainRequest) and request.recipe.gpus > 1):  # its processes limit themselves
-            limit_process(settings, records_graphs=isinstance(request, TrainRequest | EditTrainRequest))
+            recipe = request.recipe if isinstance(request, TrainRequest | EditTrainRequest) else None
+            limit_process(
+                settings, records_graphs=recipe is not None, deterministic=recipe is not None and recipe.deterministic
+            )
         yield
 
 

@@ -41,12 +41,12 @@ def main(arguments: list[str]) -> int:
         from flenwheel_core.engine.team import Processes
 
         settings = Settings()
-        limit_process(settings, records_graphs=True)
+        request = TrainRequest.from_bytes(request_file.read_bytes(), where="the request")
+        limit_process(settings, records_graphs=True, deterministic=request.recipe.deterministic)
         team = Processes(cpu=settings.gpu == "cpu")
         progress = Progress("train", print_event if team.rank == 0 else _silent)
         store = Store(settings.store_url, settings.store_options)
         context = StageContext(store, settings, scratch, progress, int(arguments[3]), stop)
-        request = TrainRequest.from_bytes(request_file.read_bytes(), where="the request")
         with hearing(progress.note):
             made = train_here(request, context, team)
         if team.rank == 0:

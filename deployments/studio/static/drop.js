@@ -40,7 +40,7 @@ async function sorted(files) {
   const found = await upload("/folders/sorted", form);
   const pictures = found.pictures.map(({ name, caption, mask }) => ({ name, caption, file: files.get(name), mask: files.get(mask) }));
   const unread = (files.unread ?? []).map((path) => `${path}: not taken. It cannot be read.`);
-  return { pictures, notes: [...found.notes, ...unread], mostBytes: found.most_bytes };
+  return { pictures, notes: [...found.notes, ...unread], mostBytes: found.most_bytes, mostMaskBytes: found.most_mask_bytes };
 }
 
 // Sends everything that was chosen. What is refused is listed, and the others are sent.
@@ -51,10 +51,14 @@ async function send(name) {
   const total = sending.reduce((sum, batch) => sum + batch.pictures.length, 0);
   let done = 0, taken = 0;
   try {
-    for (const { pictures, mostBytes } of sending) {
+    for (const { pictures, mostBytes, mostMaskBytes } of sending) {
       for (const picture of pictures) {
         $("drop-state").textContent = `uploading ${done + 1} of ${total}: ${picture.name}`;
         try {
+          if (picture.mask?.size > mostMaskBytes) {
+            told.push(`${picture.mask.name}: not taken. A mask may have ${Math.round(mostMaskBytes / 2 ** 20)} MiB; ${picture.name} is taken without it.`);
+            picture.mask = undefined;
+          }
           const answer = await sendOne(name, picture, mostBytes);
           taken += 1;
           if (answer.note) told.push(`${picture.name}: ${answer.note}`);

@@ -10,7 +10,7 @@ from benchmarks.speed.dress_rehearsal import main
 
 def rehearse(folder: Path, *stages: str, name: str = "lane") -> dict[str, dict[str, object]]:
     command = ["--work", str(folder), "--out", str(folder), "--name", name, "--recipe", "nano", "--limit", "process"]
-    main([*command, "--card", "12", "--beside", "2", "--edits", "2", "--kill", "--stages", *stages])
+    main([*command, "--card", "12", "--beside", "2", "--edits", "4", "--kill", "--stages", *stages])
     path = folder / f"{name}.json"
     return {row["stage"]: row for row in json.loads(path.read_text())["rows"]} if path.exists() else {}
 
@@ -24,7 +24,8 @@ def test_a_part_goes_on_from_an_earlier_one(tmp_path: Path, monkeypatch: pytest.
     assert refused["ended"] is False and "There are no edits to screen" in str(refused["error"])
     enriched = rehearse(tmp_path, "enrich")["enrich"]
     assert enriched["case"] == "enrich_12gib_nano" and enriched["ended"] and enriched["error"] is None
+    assert enriched["resumed"] is True
     assert (enriched["beside"], enriched["limit"], enriched["refused"]) == (2, "process", 0)
     screened = rehearse(tmp_path, "enrich", "screen")
-    assert screened["screen"]["ended"] and screened["screen"]["resumed"]
+    assert screened["screen"]["ended"] and screened["screen"]["resumed"] is None
     assert screened["enrich"] == enriched  # it was done: no figures of a run that did not happen

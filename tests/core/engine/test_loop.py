@@ -129,6 +129,9 @@ def test_figures_of_samples_stay_in_the_curve_through_a_death(tmp_path: Path) ->
     assert [(line["step"], line["identity"]) for line in lines if "identity" in line] == [
         (0, 0.0), (10, 0.1), (20, 0.2), (23, 0.23),
     ]  # fmt: skip
+    go(tmp_path / "each", Scored(), recipe(log_every=1))
+    steps = [json.loads(line)["step"] for line in (tmp_path / "each" / "loss.jsonl").read_text().splitlines()]
+    assert steps == sorted(steps)
 
 
 def test_it_learns_and_samples_at_fixed_steps(tmp_path: Path) -> None:

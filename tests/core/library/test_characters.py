@@ -173,6 +173,12 @@ def test_a_source_that_is_read_again_stays_the_one_it_was_with_its_newest_captio
     }
     assert {line.image.digest: (line.caption, line.image.mask) for line in library.pool("mira")} == wanted
     assert len(list(library.store.journal("characters/mira/pool", PoolEntry).read())) == 6
+    library.add_sources_to_pool("mira", first)  # the first files again: caption and mask are as they were
+    assert [(line.caption, line.image.mask) for line in library.pool("mira")[:3]] == [
+        ("zero", None),
+        ("one", None),
+        ("two", None),
+    ]
 
 
 def test_the_champion_of_a_turn_is_the_one_before_it(library: Library) -> None:

@@ -1,8 +1,19 @@
+import os
+
 import pytest
 import torch
 
 from flenwheel_core.base.settings import Settings
-from flenwheel_core.memory.card import is_out_of_memory, open_card
+from flenwheel_core.memory.card import FIXED_WORKSPACE, is_out_of_memory, limit_process, open_card
+
+
+def test_cublas_gets_a_fixed_workspace_before_a_deterministic_process_multiplies(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    assert limit_process(Settings(gpu="cpu")) is None and "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+    limit_process(Settings(gpu="cpu"), deterministic=True)
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == FIXED_WORKSPACE
 
 
 def test_there_is_no_card_where_the_work_runs_on_processors() -> None:

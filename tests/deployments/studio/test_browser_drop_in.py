@@ -104,6 +104,8 @@ def test_dropped_folders_are_walked_and_one_refusal_stops_nothing(
     (tmp_path / "drop/a/00.TXT").write_bytes("in the park’s shade".encode("utf-16"))
     (tmp_path / "drop/b/metadata.csv").write_text("file_name,text\n00.png,at sea\n")
     Image.new("L", (64, 64), 255).save(tmp_path / "drop/a/00-masklabel.png")
+    with (tmp_path / "drop/a/01-masklabel.png").open("wb") as large:
+        large.truncate(9 * 2**20)
     (tmp_path / "drop/a/03b.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(64))
     with (tmp_path / "drop/a/04b.png").open("wb") as large:
         large.truncate(85 * 2**20)
@@ -121,6 +123,7 @@ def test_dropped_folders_are_walked_and_one_refusal_stops_nothing(
         for part in (
             "drop/a/03b.heic: not taken. 03b.heic is a HEIC picture",
             "drop/a/04b.png: not taken. It is larger than 64 MiB.",
+            "01-masklabel.png: not taken. A mask may have 8 MiB; drop/a/01.png is taken without it.",
             "drop/a/05b.jpg: not taken. 05b.jpg is no picture",
             "drop/reg/1.png: left out: class pictures",
         ):

@@ -6,6 +6,7 @@ import json
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from deployments.studio.drop_in import MOST_MASK_BYTES, SOURCE_LIMITS
 from flenwheel_core.library.characters import Library
 from flenwheel_core.store import Store
 from tests.kit.studio_world import FIELDS
@@ -85,9 +86,21 @@ def test_a_mask_is_kept_with_its_picture(client: TestClient, store: Store) -> No
     assert client.post("/api/v1/characters", json=FIELDS).status_code == 200
     buffer = io.BytesIO()
     Image.new("RGB", (64, 64), "red").save(buffer, "PNG")
-    for mask, said in ((b"x" * (64 * 2**20 + 1), "Its mask is too large"), (b"any bytes", "")):
+    for mask, said in ((b"x" * (MOST_MASK_BYTES + 1), "Its mask is too large"), (b"any bytes", "")):
         files = {"file": ("01.png", buffer.getvalue()), "mask": ("01-masklabel.png", mask)}
         answer = client.post("/api/v1/characters/rex/sources", files=files)
         assert answer.status_code == 200 and said in answer.json()["note"]
     (file,) = Library(store).sources("rex")
     assert file.mask is not None and store.get_blob(file.mask) == b"any bytes"
+
+
+def test_the_largest_picture_and_the_largest_mask_fit_one_upload(client: TestClient) -> None:
+    assert client.post("/api/v1/characters", json=FIELDS).status_code == 200
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64), "red").save(buffer, "PNG")
+    picture = buffer.getvalue() + bytes(
+        SOURCE_LIMITS.maximum_bytes - len(buffer.getvalue())
+    )  # readers stop where the picture ends
+    files = {"file": ("01.png", picture), "mask": ("01-masklabel.png", bytes(MOST_MASK_BYTES))}
+    answer = client.post("/api/v1/characters/rex/sources", files=files)
+    assert answer.status_code == 200 and answer.json()["note"] == ""
