@@ -14,7 +14,7 @@ from deployments.studio.security import Guard, csrf_token
 from deployments.studio.static_files import static_router
 from deployments.studio.studio import TheStudio, open_studio
 from flenwheel_core.base.document import Document
-from flenwheel_core.base.errors import FlenwheelError
+from flenwheel_core.base.errors import FlenwheelError, UserError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.gates.flow_server import FlowServer
 
@@ -61,8 +61,22 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
 
 
+def _check_path(path: str, app: FastAPI) -> None:
+    """The path is taken from what comes in: a page that begins with it could not be reached."""
+    first = path.split("/")[1]
+    own = {
+        getattr(route, "path", "").split("/")[1] for route in app.routes if getattr(route, "path", "").startswith("/")
+    }
+    if first in own:
+        raise UserError(
+            f"The studio cannot lie below /{first} of another address.",
+            why=f"/{first} is one of its own pages.",
+            remedy="Choose another path in FLENWHEEL_STUDIO_URL, such as https://host/flen.",
+        )
+
+
 def create_app(settings: Settings, prefect: FlowServer | None) -> FastAPI:
-    """The studio of a workspace. Raises UserError if others could reach it without a token."""
+    """The studio of a workspace. Raises UserError if others could reach it without a token, or if its path hides a page."""
     check_binding(settings)
     studio = open_studio(settings, prefect)
     app = FastAPI(
@@ -89,5 +103,6 @@ def create_app(settings: Settings, prefect: FlowServer | None) -> FastAPI:
     app.include_router(static_router())
     app.add_middleware(Guard, settings=settings, secret=studio.secret, logins=studio.logins)
     if settings.studio_path:
+        _check_path(settings.studio_path, app)
         app.add_middleware(Mounted, path=settings.studio_path)
     return app

@@ -11,9 +11,11 @@ from urllib.parse import urlsplit
 import pytest
 import uvicorn
 from playwright.sync_api import Browser
+from pydantic import SecretStr
 from starlette.testclient import TestClient
 
 from deployments.studio.app import create_app
+from flenwheel_core.base.errors import UserError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.gates.session import Reviews
 from flenwheel_core.library.characters import Library
@@ -142,3 +144,12 @@ def test_this_machine_opens_it_without_the_path(tmp_path: Path) -> None:
     foreign = {**bearer, "origin": "https://host.example.evil.test"}
     assert client.get("/flen/api/v1/session", headers=foreign).status_code == 403
     assert client.get("/flen/", headers={**bearer, "origin": "https://host.example"}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/api", "/gates/mine", "/static"])
+def test_a_path_that_is_a_page_of_its_own_is_refused(path: str, tmp_path: Path) -> None:
+    settings = settings_in(tmp_path).model_copy(
+        update={"studio_url": f"https://host.example{path}", "token": SecretStr(TOKEN)}
+    )
+    with pytest.raises(UserError, match="cannot lie below"):
+        create_app(settings, None)
