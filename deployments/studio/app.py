@@ -61,12 +61,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
 
 
-def _check_path(path: str, app: FastAPI) -> None:
+def _check_path(path: str, *routers: APIRouter) -> None:
     """The path is taken from what comes in: a page that begins with it could not be reached."""
     first = path.split("/")[1]
-    own = {
-        getattr(route, "path", "").split("/")[1] for route in app.routes if getattr(route, "path", "").startswith("/")
-    }
+    own = {"api"} | {str(getattr(route, "path", "")).split("/")[1] for router in routers for route in router.routes}
     if first in own:
         raise UserError(
             f"The studio cannot lie below /{first} of another address.",
@@ -99,10 +97,11 @@ def create_app(settings: Settings, prefect: FlowServer | None) -> FastAPI:
         record_api.router,
     ):
         app.include_router(router, prefix="/api/v1", responses=PROBLEMS)
+    files = static_router()
     app.include_router(pages.router, include_in_schema=False)
-    app.include_router(static_router())
+    app.include_router(files)
     app.add_middleware(Guard, settings=settings, secret=studio.secret, logins=studio.logins)
     if settings.studio_path:
-        _check_path(settings.studio_path, app)
+        _check_path(settings.studio_path, pages.router, files)
         app.add_middleware(Mounted, path=settings.studio_path)
     return app
