@@ -28,12 +28,17 @@ pytestmark = pytest.mark.slow
 
 def world(folder: Path, arm: str) -> World:
     recipe = smaller(nano_recipe(4, 6, 4), images=4, card_seeds=1)
+    prior = recipe.train.prior.model_copy(update={"images": 1})
     few = {"min_epochs": None, "warmup_steps": 1, "min_images": 1}  # a larger pool would ask for hundreds of steps
-    train = recipe.train.model_copy(update=few)
+    train = recipe.train.model_copy(update={**few, "prior": prior})
     gates = recipe.gates.model_copy(update={"minimum_enriched": 40, "minimum_pristine": 40})
     compared = {"minimum_triplets": 1, "compared_edits": 2, "compared_seeds": 1}
     editor = recipe.editor.model_copy(update={"train": recipe.editor.train.model_copy(update=few), **compared})
-    changed = recipe.model_copy(update={"train": train, "gates": gates, "editor": editor})
+    quick = {"sampler": recipe.generate.sampler.model_copy(update={"steps": 2})}  # how the pictures look is no matter here
+    generate, enrich = (one.model_copy(update=quick) for one in (recipe.generate, recipe.enrich))
+    changed = recipe.model_copy(
+        update={"train": train, "gates": gates, "editor": editor, "generate": generate, "enrich": enrich}
+    )
     opened = open_world(folder, ARMS[arm], changed, "nora")
     opened.settings.root.mkdir(parents=True)
     add_character(opened, FIRST_SEED)
