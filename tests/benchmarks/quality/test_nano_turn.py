@@ -34,7 +34,8 @@ def world(folder: Path, arm: str) -> World:
     gates = recipe.gates.model_copy(update={"minimum_enriched": 40, "minimum_pristine": 40})
     compared = {"minimum_triplets": 1, "compared_edits": 2, "compared_seeds": 1}
     editor = recipe.editor.model_copy(update={"train": recipe.editor.train.model_copy(update=few), **compared})
-    quick = {"sampler": recipe.generate.sampler.model_copy(update={"steps": 2})}  # how the pictures look is no matter here
+    # How the pictures look is no matter here.
+    quick = {"sampler": recipe.generate.sampler.model_copy(update={"steps": 2})}
     generate, enrich = (one.model_copy(update=quick) for one in (recipe.generate, recipe.enrich))
     changed = recipe.model_copy(
         update={"train": train, "gates": gates, "editor": editor, "generate": generate, "enrich": enrich}
