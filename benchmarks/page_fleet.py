@@ -67,7 +67,7 @@ FLEET = Page(
         Table(
             "What does a gate cost while a million wait?",
             "No card and no process, because a suspended run is a row (so by construction, not by a measurement). "
-            "Their pictures cost money, and somebody has to look.",
+            "Their pictures and their rows need room, and somebody has to look.",
             _RESULT,
             {
                 "cards_held": "cards",
@@ -75,9 +75,21 @@ FLEET = Page(
                 "pictures_terabytes": "pictures, TB",
                 "store_dollars_a_month": "store, $ a month",
                 "hours_to_look": "hours to look at them",
-                "database_bytes_a_gate": "database, bytes a gate",
+                "database_gigabytes": "database, GB",
             },
             {"a_million_gates": "a million gates"},
+        ),
+        Table(
+            "What does a gate weigh in the database?",
+            "Runs that are begun, say ten times how far they are, and suspend: measured on a real Prefect server with SQLite. "
+            "What Postgres needs for it was not measured, nor how either answers when a million wait.",
+            "waiting_gates",
+            {
+                "gates": "gates",
+                "progress_a_gate": "times it says how far it is",
+                "database_bytes_a_gate": "bytes a gate",
+            },
+            {"suspended_run": "a suspended run"},
         ),
         Table(
             "What if there are too few reviewers?",

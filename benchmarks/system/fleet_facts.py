@@ -124,6 +124,8 @@ class Facts:
     """Studio, opening a gate."""
     studio_picture_seconds: float
     """Studio, a picture shown and decided."""
+    gate_database_bytes: float
+    """What a suspended run leaves in the server's database."""
     sources: tuple[Source, ...]
 
     def card_seconds(self, steps: tuple[Step, ...]) -> float:
@@ -209,5 +211,6 @@ def read_facts(checkpoint_seconds: float = CHECKPOINT_SECONDS.value) -> Facts:
         studio_gate_seconds=read("studio", "first_page_10000", "p50_ms", scale=1e-3),
         studio_picture_seconds=read("studio", "next_image_10000", "p50_ms", scale=1e-3)
         + read("studio", "decision_10000", "p50_ms", scale=1e-3),
+        gate_database_bytes=read("waiting_gates", "suspended_run", "database_bytes_a_gate"),
         sources=tuple(dict.fromkeys(read.sources)),
     )

@@ -136,7 +136,7 @@ def waiting_gates(facts: Facts) -> Row:
         "pictures_terabytes": stored_tb,
         "store_dollars_a_month": stored_tb * 1000 * STORE_MONTH.value,
         "hours_to_look": GATES_WAITING * pictures * LOOK_SECONDS.value / 3600,
-        "database_bytes_a_gate": "not measured",
+        "database_gigabytes": GATES_WAITING * facts.gate_database_bytes / 1e9,
     }
 
 

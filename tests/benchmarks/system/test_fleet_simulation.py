@@ -147,3 +147,27 @@ def test_what_is_full_first_is_named_and_what_was_not_measured_too(facts: Facts)
     assert rows["full postgres_and_several_servers"]["share_used"] is None
     a_cell, all_cells = (rows[f"full prefect_server_{name}"]["share_used"] for name in ("a_cell", "for_all"))
     assert all_cells == pytest.approx(cast(float, a_cell) * CELLS)
+
+
+def test_what_a_lost_server_was_to_end_does_not_end_its_next_job() -> None:
+    """It goes after a second, is back after two, and its next job has all of its time."""
+    clock, ended = Clock(), list[float]()
+    pool = Pool(clock, {"card": 1}, [("card",)])
+
+    class Ten:
+        priority = 0
+
+        def begin(self, server: int) -> float:
+            return 10.0
+
+        def end(self) -> None:
+            ended.append(clock.now)
+
+        def lost(self, seconds: float) -> None:
+            pool.ask(self, first=True)
+
+    pool.ask(Ten())
+    clock.after(1.0, pool.take_away, 0)
+    clock.after(2.0, pool.bring, 0)
+    clock.run(100.0)
+    assert ended == [12.0] and pool.busy_seconds == 11.0
