@@ -4,16 +4,52 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from benchmarks.speed.rehearsal_folders import write_random
 from flenwheel_core.models.embedded import weights_folder
 
+if TYPE_CHECKING:
+    from transformers import Qwen3Config
+
 _TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n\n</think>\n\n{% endif %}"
 )
+
+
+@dataclass(frozen=True)
+class Qwen3Sizes:
+    """A text encoder of the Qwen3 family: as published, that of 4 B weights."""
+
+    layers: int = 36
+    width: int = 2560
+    mlp: int = 9728
+    heads: int = 32
+    kv_heads: int = 8
+    head: int = 128
+    words: int = 151_936
+
+    def config(self, *, tied: bool) -> "Qwen3Config":
+        """`tied`: words are read and written with the same weights."""
+        from transformers import Qwen3Config
+
+        return Qwen3Config(
+            vocab_size=self.words,
+            hidden_size=self.width,
+            intermediate_size=self.mlp,
+            num_hidden_layers=self.layers,
+            num_attention_heads=self.heads,
+            num_key_value_heads=self.kv_heads,
+            head_dim=self.head,
+            max_position_embeddings=40_960,
+            tie_word_embeddings=tied,
+        )
+
+
+QWEN3_4B = Qwen3Sizes()
 
 
 @dataclass(frozen=True)
@@ -23,34 +59,35 @@ class KleinSizes:
     double: int = 5
     single: int = 20
     heads: int = 24
-    text_layers: int = 36
-    text_width: int = 2560
-    text_mlp: int = 9728
-    text_heads: int = 32
-    text_kv_heads: int = 8
-    text_head: int = 128
-    words: int = 151_936
+    text: Qwen3Sizes = QWEN3_4B
     vae_widths: tuple[int, ...] = (128, 256, 512, 512)
     latents: int = 32
     tied: bool = True
 
 
 KLEIN_4B = KleinSizes()
-KLEIN_9B = KleinSizes(double=8, single=24, heads=32, text_width=4096, text_mlp=12_288, tied=False)
+KLEIN_9B = KleinSizes(double=8, single=24, heads=32, text=Qwen3Sizes(width=4096, mlp=12_288), tied=False)
+
+
+def write_tokenizer(folder: Path) -> None:
+    """The nano editor's words, with Qwen3's chat template."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(weights_folder("editor") / "tokenizer", local_files_only=True)
+    tokenizer.chat_template = _TEMPLATE
+    tokenizer.save_pretrained(folder)
 
 
 def klein_folder(root: Path, sizes: KleinSizes = KLEIN_4B) -> Path:
-    """Transformer, Qwen3 as the text encoder, the autoencoder; the tokenizer is the nano editor's, with a chat template."""
+    """Transformer, Qwen3 as the text encoder, the autoencoder."""
     from diffusers import AutoencoderKLFlux2, FlowMatchEulerDiscreteScheduler, Flux2Transformer2DModel
-    from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
+    from transformers import Qwen3ForCausalLM
 
     if (root / "done").exists():
         return root
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
-    tokenizer = AutoTokenizer.from_pretrained(weights_folder("editor") / "tokenizer", local_files_only=True)
-    tokenizer.chat_template = _TEMPLATE
-    tokenizer.save_pretrained(root / "tokenizer")
+    write_tokenizer(root / "tokenizer")
     scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True, base_shift=0.5, max_shift=1.15)
     scheduler.save_pretrained(root / "scheduler")
     with torch.device("meta"):
@@ -59,22 +96,10 @@ def klein_folder(root: Path, sizes: KleinSizes = KLEIN_4B) -> Path:
             num_layers=sizes.double,
             num_single_layers=sizes.single,
             num_attention_heads=sizes.heads,
-            joint_attention_dim=3 * sizes.text_width,
+            joint_attention_dim=3 * sizes.text.width,
             guidance_embeds=False,
         )
-        encoder = Qwen3ForCausalLM(
-            Qwen3Config(
-                vocab_size=sizes.words,
-                hidden_size=sizes.text_width,
-                intermediate_size=sizes.text_mlp,
-                num_hidden_layers=sizes.text_layers,
-                num_attention_heads=sizes.text_heads,
-                num_key_value_heads=sizes.text_kv_heads,
-                head_dim=sizes.text_head,
-                max_position_embeddings=40_960,
-                tie_word_embeddings=sizes.tied,
-            )
-        )
+        encoder = Qwen3ForCausalLM(sizes.text.config(tied=sizes.tied))
     transformer.save_config(root / "transformer")
     write_random(root / "transformer", transformer, "diffusion_pytorch_model")
     encoder.config.save_pretrained(root / "text_encoder")

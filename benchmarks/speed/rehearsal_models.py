@@ -6,18 +6,27 @@ from pathlib import Path
 from typing import Literal
 
 from benchmarks.speed import rehearsal_folders as folders
+from benchmarks.speed.rehearsal_bases import qwen_image_folder, z_image_folder
 from benchmarks.speed.rehearsal_klein import klein_folder
 from benchmarks.speed.rehearsal_kontext import kontext_folder
 from flenwheel_core.base.errors import RecipeError
 from flenwheel_core.models.embedded import weights_folder
 from flenwheel_core.recipes.model import Recipe
 
-Kind = Literal["flux", "kontext", "klein", "qwen_edit", "nano"]
+Kind = Literal["flux", "kontext", "klein", "qwen_edit", "qwen_image", "z_image", "nano"]
 _KINDS: dict[str, Kind] = {
     "black-forest-labs/FLUX.1-dev": "flux",
     "black-forest-labs/FLUX.1-Kontext": "kontext",
     "black-forest-labs/FLUX.2-klein-base-4B": "klein",
     "Qwen/Qwen-Image-Edit": "qwen_edit",
+    "Qwen/Qwen-Image": "qwen_image",
+    "Tongyi-MAI/Z-Image": "z_image",
+}
+_BASES: dict[Kind, str] = {
+    "flux": "flux1-dev",
+    "klein": "flux2-klein-base-4b",
+    "qwen_image": "qwen-image",
+    "z_image": "z-image",
 }
 DRAWING = frozenset({"train", "train_no_prior", "generate", "benchmark"})
 EDITING = frozenset({"enrich", "enrich_40", "edit_train", "edit_compare"})
@@ -57,9 +66,7 @@ def make_folders(recipe: Recipe, stages: Collection[str], places: Places, *, edi
     base_kind, editor_kind = kind_of(recipe.models.base), kind_of(recipe.models.editor)
     if base_kind == "nano":
         return ModelFolders(weights_folder("flux"), weights_folder("editor"), weights_folder("vlm"))
-    base = places.base("flux2-klein-base-4b" if base_kind == "klein" else "flux1-dev")
-    if wanted & DRAWING or (editor_kind == "kontext" and wanted & EDITING):
-        klein_folder(base) if base_kind == "klein" else folders.flux_folder(base)
+    base = _base(base_kind, places, made=bool(wanted & DRAWING or (editor_kind == "kontext" and wanted & EDITING)))
     qwen, captioner = places.editor("qwen-image-edit-2509"), places.editor("qwen2.5-vl-7b")
     if "ingest" in wanted and not (captioner / "done").exists():
         folders.captioner_folder(captioner, folders.edit_folder(qwen))
@@ -76,6 +83,20 @@ def make_folders(recipe: Recipe, stages: Collection[str], places: Places, *, edi
         qwen = folders.edit_folder(qwen.with_name("qwen-image-edit-2511"), zero_cond_t=True, weights_of=qwen)
     few_step = folders.random_lora(places.work / "few-step.safetensors", qwen, folders.LIGHTNING_RANK)
     return ModelFolders(base, qwen, captioner, few_step)
+
+
+def _base(kind: Kind, places: Places, *, made: bool) -> Path:
+    """Where the base lies, and that it is `made`."""
+    base = places.base(_BASES[kind])
+    if made and kind == "qwen_image":
+        return qwen_image_folder(base, folders.edit_folder(places.editor("qwen-image-edit-2509")))
+    if made and kind == "klein":
+        klein_folder(base)
+    elif made and kind == "z_image":
+        z_image_folder(base)
+    elif made:
+        folders.flux_folder(base)
+    return base
 
 
 def kind_of(reference: str) -> Kind:

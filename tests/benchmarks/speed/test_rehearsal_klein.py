@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmarks.speed.rehearsal_klein import KleinSizes, klein_folder
+from benchmarks.speed.rehearsal_klein import KleinSizes, Qwen3Sizes, klein_folder
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.images import Sampler
 from flenwheel_core.models.flux2.artist import open_artist
@@ -11,7 +11,7 @@ from flenwheel_core.models.references import ModelRole
 from flenwheel_core.models.registry import require_kind
 from tests.kit.tiny_editor import picture
 
-SMALL = KleinSizes(1, 1, 1, 28, 8, 8, 2, 1, 4, 960, (4, 4, 4, 4), 4)
+SMALL = KleinSizes(1, 1, 1, Qwen3Sizes(28, 8, 8, 2, 1, 4, 960), (4, 4, 4, 4), 4)
 
 
 def test_the_small_folder_draws_and_edits(settings: Settings, tmp_path: Path) -> None:

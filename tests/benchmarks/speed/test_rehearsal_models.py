@@ -36,6 +36,16 @@ def test_a_flux_recipe_may_have_klein_as_its_editor(tmp_path: Path) -> None:
     assert alone.base == alone.editor == klein
 
 
+@pytest.mark.parametrize(("recipe", "name"), [("zimage_character", "z-image"), ("qwen_image_character", "qwen-image")])
+def test_bases_of_other_families_are_edited_by_qwen_image_edit(recipe: str, name: str, tmp_path: Path) -> None:
+    base = made(tmp_path / name)
+    for other in ("qwen-image-edit-2509", "qwen2.5-vl-7b"):
+        made(tmp_path / other)
+    (tmp_path / "few-step.safetensors").touch()
+    found = make_folders(load_recipe(recipe), ALL, Places(tmp_path, tmp_path))
+    assert found.base == base and found.editor.name == "qwen-image-edit-2509"
+
+
 def test_qwen_image_edit_has_a_lora_for_few_steps(tmp_path: Path) -> None:
     for name in ("flux1-dev", "qwen-image-edit-2509", "qwen2.5-vl-7b"):
         made(tmp_path / name)
@@ -52,6 +62,7 @@ def test_stages_of_one_model_need_no_other(tmp_path: Path) -> None:
 
 def test_a_model_without_an_imitation_is_refused() -> None:
     assert kind_of("black-forest-labs/FLUX.1-Kontext-dev@main") == "kontext"
+    assert kind_of("Qwen/Qwen-Image-Edit-2509@main") == "qwen_edit" and kind_of("Qwen/Qwen-Image@main") == "qwen_image"
     with pytest.raises(RecipeError, match="no folder like someone/else"):
         kind_of("someone/else@main")
 
