@@ -379,7 +379,8 @@ PAGES = (
             ),
             Table(
                 "What does it take to add a family of models?",
-                "Existing files outside of its folder that name it. The toy family stands outside of the package.",
+                "Existing files outside of its folder that name the folder; a family's own name, such as FLUX.2, may stand in "
+                "models/known_models.py and adapters/lora_header.py besides. The toy family stands outside of the package.",
                 "house",
                 {"existing_files": "existing files"},
                 {

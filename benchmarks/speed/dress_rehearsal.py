@@ -3,9 +3,10 @@
 python -m benchmarks.speed.dress_rehearsal --work /dev/shm/rehearsal --card 24 --stages ingest enrich train generate --kill
 
 Model folders with random weights are made once, those that the recipe names (about 90 GB). With `--limit ballast` a process of its own
-holds the rest of the card. With `--limit process` each stage's process is refused what a card of that size would refuse it, and several
-rehearsals share a large card: each with a `--name` of its own, and with `--beside` saying how many others run. `--limit none` takes the
-card as it is, or, with `--recipe nano`, a processor.
+holds the rest of the card. With `--limit process` each stage's process is refused what a card of that size would refuse it (but for what
+the driver keeps beside tensors, recorded steps above all: the row has the driver's own count), and several rehearsals
+share a large card: each with a `--name` of its own, and with `--beside` saying how many others run. `--limit none` takes the card as it
+is, or, with `--recipe nano`, a processor.
 With --kill each stage is killed once and must go on from what it finished. A run is a part: the result file keeps the rows of other
 parts, and the workspace keeps what stages made.
 """

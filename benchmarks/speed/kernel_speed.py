@@ -88,6 +88,7 @@ def cases(device: torch.device, sizes: Sizes) -> list[Case]:
         Case("quantise_narrow", "quantise", quantise, lambda x, _: quantise_rows(x), (x, None)),
         Case("quantise_wide", "quantise", quantise, lambda x, _: quantise_rows(x), (wide, None)),
         Case("transpose", "transpose", transpose, transposed_codes, (codes,)),
+        # Where it does not run, products take the weight in bfloat16: that is what it must beat.
         Case("unpack", "unpack", lambda: unpack_rows(packed), lambda: dequantise(packed, torch.bfloat16), ()),
         Case("add", "add", add_product, lambda y, left, right: y.addmm_(left, right), (y, left, right)),
         Case(

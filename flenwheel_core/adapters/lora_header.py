@@ -34,6 +34,7 @@ _OTHER_KINDS: tuple[tuple[re.Pattern[str], str], ...] = (
 _FACTORS = {"lora_A": "a", "lora_down": "a", "down": "a", "lora_B": "b", "lora_up": "b", "up": "b"}
 _FAMILIES: tuple[tuple[str, str], ...] = (
     ("flux2", "FLUX.2"),
+    ("flux1", "FLUX.1"),
     ("flux", "FLUX.1"),
     ("qwenimage", "Qwen-Image"),
     ("stablediffusionxl", "Stable Diffusion XL"),
@@ -107,6 +108,8 @@ def stated_family(metadata: Mapping[str, str]) -> str | None:
     """The family in a file's own words (`modelspec.architecture`, kohya's `ss_base_model_version`)."""
     for key in ("modelspec.architecture", "ss_base_model_version"):
         word = re.sub(r"[^a-z0-9]", "", metadata.get(key, "").lower()[:200])
+        if re.match(r"flux[03-9]", word):
+            return None  # a later one: not the first, which some files call by the bare name
         for beginning, family in _FAMILIES:
             if word.startswith(beginning):
                 return family

@@ -110,10 +110,10 @@ def ask_hub(hub_id: str, revision: str, settings: "Settings") -> HubModel:
     folder = _folder(hub_id, settings)
     here = {name for name in files.names if (folder / "snapshots" / commit / name).is_file()}
     missing = sum(size for name, size in sizes.items() if name not in here)
-    return HubModel(hub_id, revision, commit, licence_of(info), bool(info.gated), sizes, digests, missing)
+    return HubModel(hub_id, revision, commit, card_licence(info), bool(info.gated), sizes, digests, missing)
 
 
-def licence_of(info: "ModelInfo") -> str:
+def card_licence(info: "ModelInfo") -> str:
     """The licence in a repository's model card."""
     card = info.card_data
     return str((card.get("license_name") or card.get("license")) if card is not None else "") or "not stated"

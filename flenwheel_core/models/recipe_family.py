@@ -16,7 +16,7 @@ def require_family(recipe: Recipe, settings: Settings) -> None:
     """
     if recipe.family is None or recipe.family == EARLIER_FAMILY:
         return
-    found = _family_of_base(recipe.models.base, settings)
+    found = known_family(recipe.models.base, ModelRole.GENERATOR, settings)
     if found is None or found.casefold() == recipe.family.casefold():
         return
     raise RecipeError(
@@ -26,10 +26,10 @@ def require_family(recipe: Recipe, settings: Settings) -> None:
     )
 
 
-def _family_of_base(reference: str, settings: Settings) -> str | None:
-    """What its folder says, or what is known of a model that must still be fetched; None if nobody knows."""
+def known_family(reference: str, role: ModelRole, settings: Settings) -> str | None:
+    """The family that its folder says, or that is known of a model that must still be fetched; None if nobody knows."""
     hub = hub_reference(reference)
-    folder = resolve_model(reference, ModelRole.GENERATOR, settings) if hub is None else find_here(*hub, settings)
+    folder = resolve_model(reference, role, settings) if hub is None else find_here(*hub, settings)
     if folder is None:
         known = KNOWN_MODELS.get(hub[0]) if hub is not None else None
         return known.family if known is not None else None

@@ -10,17 +10,15 @@ from flenwheel_core.identity.face_weights import FACE_MODELS
 from flenwheel_core.models.family_options import edit_problems, option_problems
 from flenwheel_core.models.hub_file import hub_file
 from flenwheel_core.models.pinning import ROLES, ModelUse, chosen
-from flenwheel_core.models.recipe_family import require_family
+from flenwheel_core.models.recipe_family import known_family, require_family
 from flenwheel_core.models.references import ModelRole, hub_reference, is_hub_id, resolve_model
 from flenwheel_core.models.registry import family_of, most_pictures, require_kind
 from flenwheel_core.recipes.model import Recipe
 
-_EDITOR_FAMILY = "Qwen-Image"
-
 
 def recipe_problems(recipe: Recipe, settings: Settings) -> list[str]:
     """A sentence for each model and LoRA file of a recipe that a turn would stumble over."""
-    return [*_models(recipe, settings), *_family(recipe, settings), *_loras(recipe)]
+    return [*_models(recipe, settings), *_family(recipe, settings), *_loras(recipe, settings)]
 
 
 def require_edit_choices(recipe: Recipe, settings: Settings) -> None:
@@ -97,7 +95,11 @@ def _faces(use: ModelUse, reference: str) -> Iterator[str]:
         )
 
 
-def _loras(recipe: Recipe) -> Iterator[str]:
+def _loras(recipe: Recipe, settings: Settings) -> Iterator[str]:
+    try:
+        editor = known_family(recipe.models.editor, ModelRole.EDITOR, settings) if recipe.enrich.loras else None
+    except FlenwheelError:
+        editor = None  # an editor that cannot be looked at is named above
     for lora in recipe.enrich.loras:
         if hub_file(lora.file) is not None:
             continue
@@ -110,5 +112,5 @@ def _loras(recipe: Recipe) -> Iterator[str]:
         except InputError as error:
             yield f"enrich.loras: {error.what} {error.why}"
             continue
-        if family not in (None, _EDITOR_FAMILY):
-            yield f"enrich.loras: {path.name} says of itself that it is for {family}, not for the editor"
+        if editor is not None and family not in (None, editor):
+            yield f"enrich.loras: {path.name} says of itself that it is for {family}, not for the editor, which is {editor}"

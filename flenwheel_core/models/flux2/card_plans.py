@@ -1,6 +1,6 @@
 """What drawing, editing and training would do with a card, from sizes on the disk alone.
 
-None of it was checked on a card yet; memory.py says how it is counted.
+memory.py says how it is counted, and how near that was.
 """
 
 from pathlib import Path

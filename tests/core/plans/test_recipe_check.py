@@ -67,6 +67,21 @@ def test_lora_files_are_looked_at(settings: Settings, tmp_path: Path) -> None:
     assert recipe_problems(with_lora(str(path)), settings) == []
 
 
+@pytest.mark.parametrize(
+    ("architecture", "fits"), [("flux-2-klein/lora", True), ("qwen-image/lora", False), ("flux-1-dev/lora", False)]
+)
+def test_a_lora_is_held_against_the_family_that_the_editor_is(
+    architecture: str, fits: bool, settings: Settings, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.safetensors"
+    tensors = {"a.lora_A.weight": torch.ones(1, 2), "a.lora_B.weight": torch.ones(2, 1)}
+    path.write_bytes(tensor_bytes(tensors, {"modelspec.architecture": architecture}))
+    known = load_recipe("klein_edit")  # its editor is known by name, and not here
+    enrich = known.enrich.model_copy(update={"loras": (EditorLora(file=str(path)),)})
+    problems = [one for one in recipe_problems(known.model_copy(update={"enrich": enrich}), settings) if "loras" in one]
+    assert (problems == []) is fits and all("not for the editor, which is FLUX.2" in one for one in problems)
+
+
 def test_more_references_than_the_editor_takes_are_named(settings: Settings) -> None:
     known = load_recipe("nano")
     two = known.model_copy(update={"enrich": known.enrich.model_copy(update={"references": 2})})

@@ -1,0 +1,117 @@
+"""What each family takes on a card, in its stages, beside the usual way: from the rehearsals' rows, and from what is measured here.
+
+python -m benchmarks.speed.families             # measure the usual way on this machine's card, and join it with the rehearsals' rows
+python -m benchmarks.speed.families --join      # join again, with the usual way as it was measured before
+"""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from benchmarks.result_file import RESULTS, Row, write_result
+from benchmarks.speed.family_usual import CASES, forget, seconds_of, usual_step
+from flenwheel_core.recipes.loading import load_recipe
+
+_OF_RECIPES = {
+    "klein_character": ("FLUX.2", "FLUX.2"),
+    "klein_edit": ("FLUX.1", "FLUX.2"),
+    "kontext_edit": ("FLUX.1", "FLUX.1"),
+    "qwen_image_character": ("Qwen-Image", "Qwen-Image"),
+    "zimage_character": ("Z-Image", "Qwen-Image"),
+    "flux_character_24gb": ("FLUX.1", "Qwen-Image"),
+    "flux_character_16gb": ("FLUX.1", "Qwen-Image"),
+    "flux_character_12gb": ("FLUX.1", "FLUX.2"),
+}
+"""The families of a recipe's base and of its editor."""
+_STAGES = {"train": 0, "generate": 0, "edit_train": 1, "enrich": 1}
+"""Stages that have a family's own figures, and whose they are: the base's or the editor's."""
+USUAL = "usual_"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Writes the result file."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--join", action="store_true", help="measure nothing")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    arguments = parser.parse_args(argv)
+    usual = _kept(arguments.out) if arguments.join else _measured()
+    rehearsals = json.loads((RESULTS / "dress_rehearsal.json").read_text())["rows"]
+    write_result("families", [*usual, *joined(rehearsals, usual)], folder=arguments.out)
+
+
+def joined(rehearsals: Sequence[Row], usual: Sequence[Row]) -> list[Row]:
+    """A row for each family, stage and card size that was rehearsed; seconds only where nothing ran beside."""
+    seconds = {str(row["case"]): row["usual_seconds"] for row in usual}
+    rows: list[Row] = []
+    for row in rehearsals:
+        place, recipe = _STAGES.get(str(row["stage"])), str(row.get("recipe"))
+        if place is None or recipe not in _OF_RECIPES or not row["ended"]:
+            continue
+        stage, family = str(row["stage"]), _OF_RECIPES[recipe][place]
+        alone = None if row.get("beside") else row["item_seconds"]
+        trains = stage in ("train", "edit_train")
+        rows.append(
+            {
+                "case": row["case"],
+                "family": family,
+                "task": stage,
+                "recipe": recipe,
+                "card_gib": row["card_gib"],
+                "step_seconds": alone if trains else None,
+                "item_seconds": None if trains else alone,
+                "peak_reserved_gib": row["peak_reserved_gib"],
+                "predicted_gib": row["predicted_gib"],
+                "usual_seconds": seconds.get(_usual_case(family, stage)),
+            }
+        )
+    return rows
+
+
+def _measured() -> list[Row]:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    rows: list[Row] = []
+    for (family, stage), case in CASES.items():
+        row: dict[str, str | int | float | bool | None] = {
+            "case": _usual_case(family, stage),
+            "family": family,
+            "task": stage,
+        }
+        ways: Mapping[str, tuple[bool, bool]] = {
+            "usual_seconds": (False, False),
+            "usual_compiled_seconds": (False, True),
+            "usual_checkpointed_seconds": (True, False),
+        }
+        for name, (checkpointed, compiled) in ways.items():
+            try:
+                step = usual_step(case, device, checkpointed=checkpointed, compiled=compiled)
+                row[name], row[name.replace("seconds", "peak_reserved_gib")] = seconds_of(step, device)
+                del step
+            except torch.OutOfMemoryError:
+                row[name] = None
+            forget()
+        print(row, flush=True)
+        rows.append(row)
+    return rows
+
+
+def _kept(folder: Path) -> list[Row]:
+    path = folder / "families.json"
+    rows = json.loads(path.read_text())["rows"] if path.exists() else []
+    return [row for row in rows if str(row["case"]).startswith(USUAL)]
+
+
+def _usual_case(family: str, stage: str) -> str:
+    return f"{USUAL}{family}_{stage}"
+
+
+def check_recipes() -> None:
+    """Raises KeyError or RecipeError if a recipe is named that is not shipped."""
+    for recipe in _OF_RECIPES:
+        load_recipe(recipe)
+
+
+if __name__ == "__main__":
+    main()
