@@ -162,6 +162,7 @@ def gallery(
         page=page,
         limit=GALLERY_PAGE,
         characters=studio.library.characters(),
+        kinds=[one.value for one in ImageKind],
         cells=[one.id for one in CARD_CELLS],
         chosen={"character": character, "kind": known, "cell": cell},
     )

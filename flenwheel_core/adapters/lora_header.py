@@ -108,9 +108,9 @@ def stated_family(metadata: Mapping[str, str]) -> str | None:
     """The family in a file's own words (`modelspec.architecture`, kohya's `ss_base_model_version`)."""
     for key in ("modelspec.architecture", "ss_base_model_version"):
         word = re.sub(r"[^a-z0-9]", "", metadata.get(key, "").lower()[:200])
-        if re.match(r"flux[03-9]", word):
-            return None  # a later one: not the first, which some files call by the bare name
         for beginning, family in _FAMILIES:
+            if beginning == "flux" and word[len(beginning) : len(beginning) + 1].isdigit():
+                continue  # a later one: not the first, which some files call by the bare name
             if word.startswith(beginning):
                 return family
     return None
