@@ -13,9 +13,8 @@ import torch
 
 from benchmarks.result_file import RESULTS, Row, write_result
 from benchmarks.speed.family_usual import CASES, forget, seconds_of, usual_step
-from flenwheel_core.recipes.loading import load_recipe
 
-_OF_RECIPES = {
+FAMILIES_OF_RECIPES = {
     "klein_character": ("FLUX.2", "FLUX.2"),
     "klein_edit": ("FLUX.1", "FLUX.2"),
     "kontext_edit": ("FLUX.1", "FLUX.1"),
@@ -48,9 +47,9 @@ def joined(rehearsals: Sequence[Row], usual: Sequence[Row]) -> list[Row]:
     rows: list[Row] = []
     for row in rehearsals:
         place, recipe = _STAGES.get(str(row["stage"])), str(row.get("recipe"))
-        if place is None or recipe not in _OF_RECIPES or not row["ended"]:
+        if place is None or recipe not in FAMILIES_OF_RECIPES or not row["ended"]:
             continue
-        stage, family = str(row["stage"]), _OF_RECIPES[recipe][place]
+        stage, family = str(row["stage"]), FAMILIES_OF_RECIPES[recipe][place]
         alone = None if row.get("beside") else row["item_seconds"]
         trains = stage in ("train", "edit_train")
         rows.append(
@@ -105,12 +104,6 @@ def _kept(folder: Path) -> list[Row]:
 
 def _usual_case(family: str, stage: str) -> str:
     return f"{USUAL}{family}_{stage}"
-
-
-def check_recipes() -> None:
-    """Raises KeyError or RecipeError if a recipe is named that is not shipped."""
-    for recipe in _OF_RECIPES:
-        load_recipe(recipe)
 
 
 if __name__ == "__main__":

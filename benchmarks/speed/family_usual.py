@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.speed.rehearsal_bases import Z_IMAGE
-from benchmarks.speed.rehearsal_klein import KLEIN_4B
+from benchmarks.speed.rehearsal_bases import Z_IMAGE, ZImageSizes
+from benchmarks.speed.rehearsal_klein import KLEIN_4B, KleinSizes
 
 RANK = 16
 TEXT_TOKENS = 512
@@ -27,29 +27,14 @@ class UsualCase:
     """A family's transformer, and what a step gives it."""
 
     build: Callable[[], torch.nn.Module]
-    """On the meta device."""
+    """Made on the device of the context it is called in."""
     inputs: Callable[[torch.device, torch.dtype], Inputs]
     targets: tuple[str, ...]
     """Endings of the linears that get an adapter."""
-    block: str
-    """The class of the blocks, which are compiled one by one."""
 
 
-def klein(*, references: int, side: int = 64, sizes: Any = KLEIN_4B) -> UsualCase:
+def klein(*, references: int, side: int = 64, sizes: KleinSizes = KLEIN_4B) -> UsualCase:
     """FLUX.2 klein; `side` tokens along each edge of the picture and of each reference."""
-
-    def build() -> torch.nn.Module:
-        from diffusers import Flux2Transformer2DModel
-
-        model: torch.nn.Module = Flux2Transformer2DModel(
-            in_channels=4 * sizes.latents,
-            num_layers=sizes.double,
-            num_single_layers=sizes.single,
-            num_attention_heads=sizes.heads,
-            joint_attention_dim=3 * sizes.text.width,
-            guidance_embeds=False,
-        )
-        return model
 
     def inputs(device: torch.device, dtype: torch.dtype) -> Inputs:
         places = [
@@ -64,25 +49,11 @@ def klein(*, references: int, side: int = 64, sizes: Any = KLEIN_4B) -> UsualCas
         }
 
     targets = ("to_q", "to_k", "to_v", "to_out.0", "to_qkv_mlp_proj", "attn.to_out", "linear_in", "linear_out")
-    return UsualCase(build, inputs, targets, "Flux2SingleTransformerBlock")
+    return UsualCase(sizes.transformer, inputs, targets)
 
 
-def z_image(*, side: int = 128, sizes: Any = Z_IMAGE) -> UsualCase:
+def z_image(*, side: int = 128, sizes: ZImageSizes = Z_IMAGE) -> UsualCase:
     """Z-Image; `side` latents along each edge."""
-
-    def build() -> torch.nn.Module:
-        from diffusers import ZImageTransformer2DModel
-
-        model: torch.nn.Module = ZImageTransformer2DModel(
-            dim=sizes.width,
-            n_layers=sizes.layers,
-            n_refiner_layers=sizes.refiners,
-            n_heads=sizes.heads,
-            n_kv_heads=sizes.heads,
-            cap_feat_dim=sizes.text.width,
-            axes_dims=list(sizes.axes),
-        )
-        return model
 
     def inputs(device: torch.device, dtype: torch.dtype) -> Inputs:
         return {
@@ -91,7 +62,7 @@ def z_image(*, side: int = 128, sizes: Any = Z_IMAGE) -> UsualCase:
             "cap_feats": [_random(device, dtype, TEXT_TOKENS // 4, sizes.text.width)],
         }
 
-    return UsualCase(build, inputs, ("to_q", "to_k", "to_v", "to_out.0", "w1", "w2", "w3"), "ZImageTransformerBlock")
+    return UsualCase(sizes.transformer, inputs, ("to_q", "to_k", "to_v", "to_out.0", "w1", "w2", "w3"))
 
 
 CASES: dict[tuple[str, str], UsualCase] = {

@@ -5,11 +5,15 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from benchmarks.speed.rehearsal_folders import write_random
 from benchmarks.speed.rehearsal_klein import QWEN3_4B, Qwen3Sizes, write_tokenizer
+
+if TYPE_CHECKING:
+    from diffusers import ZImageTransformer2DModel
 
 
 @dataclass(frozen=True)
@@ -24,13 +28,27 @@ class ZImageSizes:
     text: Qwen3Sizes = QWEN3_4B
     vae_widths: tuple[int, ...] = (128, 256, 512, 512)
 
+    def transformer(self) -> "ZImageTransformer2DModel":
+        """Made on the device that is chosen by the caller's context."""
+        from diffusers import ZImageTransformer2DModel
+
+        return ZImageTransformer2DModel(
+            dim=self.width,
+            n_layers=self.layers,
+            n_refiner_layers=self.refiners,
+            n_heads=self.heads,
+            n_kv_heads=self.heads,
+            cap_feat_dim=self.text.width,
+            axes_dims=list(self.axes),
+        )
+
 
 Z_IMAGE = ZImageSizes()
 
 
 def z_image_folder(root: Path, sizes: ZImageSizes = Z_IMAGE) -> Path:
     """Transformer, Qwen3 as the text encoder, FLUX.1's autoencoder."""
-    from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, ZImageTransformer2DModel
+    from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler
     from transformers import Qwen3Model
 
     if (root / "done").exists():
@@ -40,15 +58,7 @@ def z_image_folder(root: Path, sizes: ZImageSizes = Z_IMAGE) -> Path:
     write_tokenizer(root / "tokenizer")
     FlowMatchEulerDiscreteScheduler(shift=3.0).save_pretrained(root / "scheduler")
     with torch.device("meta"):
-        transformer = ZImageTransformer2DModel(
-            dim=sizes.width,
-            n_layers=sizes.layers,
-            n_refiner_layers=sizes.refiners,
-            n_heads=sizes.heads,
-            n_kv_heads=sizes.heads,
-            cap_feat_dim=sizes.text.width,
-            axes_dims=list(sizes.axes),
-        )
+        transformer = sizes.transformer()
         encoder = Qwen3Model(sizes.text.config(tied=True))
     transformer.save_config(root / "transformer")
     write_random(root / "transformer", transformer, "diffusion_pytorch_model")

@@ -12,6 +12,7 @@ from benchmarks.speed.rehearsal_folders import write_random
 from flenwheel_core.models.embedded import weights_folder
 
 if TYPE_CHECKING:
+    from diffusers import Flux2Transformer2DModel
     from transformers import Qwen3Config
 
 _TEMPLATE = (
@@ -64,6 +65,19 @@ class KleinSizes:
     latents: int = 32
     tied: bool = True
 
+    def transformer(self) -> "Flux2Transformer2DModel":
+        """Made on the device that is chosen by the caller's context."""
+        from diffusers import Flux2Transformer2DModel
+
+        return Flux2Transformer2DModel(
+            in_channels=4 * self.latents,
+            num_layers=self.double,
+            num_single_layers=self.single,
+            num_attention_heads=self.heads,
+            joint_attention_dim=3 * self.text.width,
+            guidance_embeds=False,
+        )
+
 
 KLEIN_4B = KleinSizes()
 KLEIN_9B = KleinSizes(double=8, single=24, heads=32, text=Qwen3Sizes(width=4096, mlp=12_288), tied=False)
@@ -80,7 +94,7 @@ def write_tokenizer(folder: Path) -> None:
 
 def klein_folder(root: Path, sizes: KleinSizes = KLEIN_4B) -> Path:
     """Transformer, Qwen3 as the text encoder, the autoencoder."""
-    from diffusers import AutoencoderKLFlux2, FlowMatchEulerDiscreteScheduler, Flux2Transformer2DModel
+    from diffusers import AutoencoderKLFlux2, FlowMatchEulerDiscreteScheduler
     from transformers import Qwen3ForCausalLM
 
     if (root / "done").exists():
@@ -91,14 +105,7 @@ def klein_folder(root: Path, sizes: KleinSizes = KLEIN_4B) -> Path:
     scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True, base_shift=0.5, max_shift=1.15)
     scheduler.save_pretrained(root / "scheduler")
     with torch.device("meta"):
-        transformer = Flux2Transformer2DModel(
-            in_channels=4 * sizes.latents,
-            num_layers=sizes.double,
-            num_single_layers=sizes.single,
-            num_attention_heads=sizes.heads,
-            joint_attention_dim=3 * sizes.text.width,
-            guidance_embeds=False,
-        )
+        transformer = sizes.transformer()
         encoder = Qwen3ForCausalLM(sizes.text.config(tied=sizes.tied))
     transformer.save_config(root / "transformer")
     write_random(root / "transformer", transformer, "diffusion_pytorch_model")

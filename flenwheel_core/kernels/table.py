@@ -32,7 +32,7 @@ def kernel_works(name: str, device: torch.device) -> bool:
 
 
 def try_ahead(device: torch.device) -> None:
-    """Begins to try all kernels beside what a stage loads: compiling them takes ten seconds the first time. Nothing without a card."""
+    """Begins to try all kernels beside what a stage loads: the first time each is compiled. Nothing without a card."""
     if device.type == "cuda" and not _AHEAD:
         _AHEAD.append(threading.Thread(target=_try_all, args=(device,), name="kernels", daemon=True))
         _AHEAD[0].start()

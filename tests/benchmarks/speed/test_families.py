@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from benchmarks.speed.families import check_recipes, joined
+from benchmarks.speed.families import FAMILIES_OF_RECIPES, joined
 from benchmarks.speed.family_usual import CASES, UsualCase, klein, seconds_of, usual_step, z_image
 from benchmarks.speed.rehearsal_bases import ZImageSizes
 from benchmarks.speed.rehearsal_klein import KleinSizes, Qwen3Sizes
+from flenwheel_core.recipes.loading import load_recipe
 
 TEXT = Qwen3Sizes(1, 8, 8, 2, 1, 4, 16)
 SMALL = {
@@ -34,7 +35,8 @@ def test_every_case_finds_linears_for_its_adapters() -> None:
 
 
 def test_seconds_count_only_where_nothing_ran_beside() -> None:
-    check_recipes()
+    for recipe in FAMILIES_OF_RECIPES:
+        load_recipe(recipe)
     row = {
         "case": "train_24gib_klein",
         "stage": "train",

@@ -5,6 +5,7 @@ from typing import cast
 import pytest
 import torch
 
+from flenwheel_core.kernels import frozen_product
 from flenwheel_core.kernels import kernel as kernel_module
 from flenwheel_core.kernels.frozen_product import fp8_product_backward
 from flenwheel_core.kernels.frozen_weights import Nf4Weight, dequantise, scaled_product, store
@@ -39,6 +40,27 @@ def test_products_in_fp8_are_near_those_in_full_precision() -> None:
     forward = scaled_product(*quantise(x, None), *plain_unpack_rows(weight), weight.bias)
     assert distance(forward, x @ plain.t() + weight.bias) < 0.05
     assert distance(fp8_product_backward(dy, *plain_unpack_rows(weight), None, None, None), dy @ plain) < 0.05
+
+
+@pytest.mark.parametrize("ranked", [False, True])
+def test_the_operators_multiply_in_fp8_where_the_kernel_works(ranked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel's place is taken by its plain version: no card is here."""
+    unpacked: list[Nf4Weight] = []
+
+    def plainly(weight: Nf4Weight) -> tuple[torch.Tensor, torch.Tensor]:
+        unpacked.append(weight)
+        return plain_unpack_rows(weight)
+
+    monkeypatch.setattr(frozen_product, "unpacks_on_card", lambda _weight: True)
+    monkeypatch.setattr(frozen_product, "unpack_rows", plainly)
+    weight, x, dy = nf4_weight(128, 256), torch.randn(40, 256), torch.randn(40, 128)
+    plain, packed = dequantise(weight, torch.float32), (weight.packed, weight.absmax, weight.shape, weight.bias)
+    left, up, down = torch.randn(40, 4), torch.randn(4, 128), torch.randn(4, 256)
+    forward = frozen_product.nf4_product(x, *packed, *((left, up) if ranked else (None, None)))
+    backward = frozen_product.nf4_product_backward(dy, *packed, *((left, down) if ranked else (None, None)))
+    assert distance(forward, x @ plain.t() + weight.bias + (left @ up if ranked else 0)) < 0.05
+    assert distance(backward, dy @ plain + (left @ down if ranked else 0)) < 0.05
+    assert len(unpacked) == 2
 
 
 def test_a_card_without_fp8_products_says_so_and_keeps_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
