@@ -48,7 +48,8 @@ PAGES = (
             Table(
                 "Do quantised weights change the gradient?",
                 "Cosine with the gradient of bfloat16 weights: fp8 {gradient_fp8.gradient_cosine:.4f}, NF4 "
-                "{gradient_nf4.gradient_cosine:.3f}. Of 21 November, as are bfloat16's and diffusers' steps: NF4 was multiplied in bfloat16 then.",
+                "{gradient_nf4.gradient_cosine:.3f}. Of 21 November, as are bfloat16's and diffusers' steps: NF4 was then "
+                "multiplied in bfloat16.",
                 "flux_step",
                 {"gradient_cosine": "cosine"},
                 {"gradient_fp8": "fp8", "gradient_nf4": "NF4"},
