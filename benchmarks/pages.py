@@ -111,7 +111,7 @@ PAGES = (
             Table(
                 "How long does a step of the editor's training take?",
                 "Within 24 GiB at 1 MP {ours_24gib_1mp.step_seconds:.2f} s; diffusers and PEFT "
-                "{reference_nf4_ckpt_eager_1mp.step_seconds:.2f} s. NF4 was multiplied in bfloat16 then; in the stage, since: real_card.md.",
+                "{reference_nf4_ckpt_eager_1mp.step_seconds:.2f} s. NF4 was multiplied in bfloat16 then.",
                 "edit_step",
                 {"pixels": "side, px", **_STEP, "attention_kept": "blocks that keep attention"},
                 {
