@@ -57,7 +57,7 @@ def check(name: str) -> None:
     problems = recipe_problems(recipe, Settings())
     if problems:
         raise unusable(str(find_recipe(name)), problems)
-    for note in recipe_notes(recipe):
+    for note in recipe_notes(recipe, Settings()):
         console.print(note)
     console.print(f"{recipe.name} is a usable recipe ({recipe.content_digest()[:12]}).")
 

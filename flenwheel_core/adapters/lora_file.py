@@ -12,6 +12,7 @@ import torch
 from flenwheel_core.adapters.peft_adapter import ADAPTER, AdaptedTransformer
 from flenwheel_core.base.ids import digest_bytes
 from flenwheel_core.engine.tensor_file import tensor_bytes
+from flenwheel_core.recipes.train import LoraRecipe
 
 PREFIX = "transformer."
 
@@ -55,9 +56,20 @@ def diffusers_tensors(
     return tensors
 
 
-def lora_bytes(weights: Mapping[str, torch.Tensor], adapted: AdaptedTransformer, facts: Mapping[str, str]) -> bytes:
+def file_dtype(recipe: LoraRecipe) -> torch.dtype:
+    """How the recipe has the numbers of its LoRA file kept."""
+    return torch.bfloat16 if recipe.file_format == "bf16" else torch.float32
+
+
+def lora_bytes(
+    weights: Mapping[str, torch.Tensor],
+    adapted: AdaptedTransformer,
+    facts: Mapping[str, str],
+    *,
+    dtype: torch.dtype = torch.float32,
+) -> bytes:
     """The safetensors file of a LoRA, in diffusers/PEFT names; the same weights and facts give the same bytes."""
-    tensors = diffusers_tensors(weights, adapted.scales)
+    tensors = diffusers_tensors(weights, adapted.scales, dtype=dtype)
     rank = Counter(adapted.ranks.values()).most_common(1)[0][0]
     other = {f"^{re.escape(name)}": r for name, r in sorted(adapted.ranks.items()) if r != rank}
     described = {

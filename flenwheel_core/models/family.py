@@ -27,6 +27,8 @@ class Family:
     edit_trainer: Entry = ""
     captioner: Entry = ""
     judge: Entry = ""
+    linears: Entry = ""
+    """`(folder) -> ModelLinears`: what a LoRA may sit on; recipes are checked by it. Nothing is loaded."""
     planner: Entry = ""
     """`(folder, recipe, use, card) -> list[StagePlan]`: what its stages would do with a card; `use` is base or editor."""
     lora_layouts: Mapping[str, Entry] = field(default_factory=dict)

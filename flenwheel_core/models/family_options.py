@@ -1,14 +1,17 @@
 """Choices that depend on the family of a model: options of its own for training, and keys that its trainer or editor does not read."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from pydantic import ValidationError
 
+from flenwheel_core.adapters.targets import ModelLinears
 from flenwheel_core.base.document import Document
+from flenwheel_core.base.errors import RecipeError
 from flenwheel_core.models.family import Family
 from flenwheel_core.models.registry import load_entry
 from flenwheel_core.recipes.model import EnrichRecipe
-from flenwheel_core.recipes.train import TrainingRecipe
+from flenwheel_core.recipes.train import LoraRecipe, TrainingRecipe
 
 
 def option_problems(family: Family, recipe: TrainingRecipe) -> list[str]:
@@ -24,6 +27,23 @@ def option_problems(family: Family, recipe: TrainingRecipe) -> list[str]:
             known = ", ".join(load_entry(family.options).model_fields)
             said = f"unknown; {family.name} knows {known}" if item["type"] == "extra_forbidden" else item["msg"]
             found.append(f"train.options.{key}: {said}")
+    return found
+
+
+def lora_problems(family: Family, folder: Path, table: str, recipe: LoraRecipe) -> list[str]:
+    """A sentence if the adapter of a recipe sits on nothing, or on blocks that the model in `folder` has not. Nothing is loaded."""
+    if not family.linears:
+        return []
+    try:
+        model_linears(family, folder).lora_parameters(recipe)
+    except RecipeError as error:
+        return [f"{table}.lora: {error.what} {error.why} {error.remedy}"]
+    return []
+
+
+def model_linears(family: Family, folder: Path) -> ModelLinears:
+    """What a LoRA may sit on in this model of a family that says it (`Family.linears`)."""
+    found: ModelLinears = load_entry(family.linears)(folder)
     return found
 
 

@@ -7,7 +7,7 @@ from flenwheel_core.base.errors import FlenwheelError, InputError, RecipeError
 from flenwheel_core.base.given_path import given_path, is_file, is_folder
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.identity.face_weights import FACE_MODELS
-from flenwheel_core.models.family_options import edit_problems, option_problems
+from flenwheel_core.models.family_options import edit_problems, lora_problems, model_linears, option_problems
 from flenwheel_core.models.hub_file import hub_file
 from flenwheel_core.models.pinning import ROLES, ModelUse, chosen
 from flenwheel_core.models.recipe_family import known_family, require_family
@@ -38,8 +38,24 @@ def require_edit_choices(recipe: Recipe, settings: Settings) -> None:
         )
 
 
-def recipe_notes(recipe: Recipe) -> list[str]:
+def recipe_notes(recipe: Recipe, settings: Settings) -> list[str]:
     """What a person may want to know of a recipe that is usable."""
+    return [*_pinned(recipe), *_lora_size(recipe, settings)]
+
+
+def _lora_size(recipe: Recipe, settings: Settings) -> Iterator[str]:
+    """How large the LoRA's file will be, where the base is here to be looked at."""
+    if hub_reference(recipe.models.base):
+        return
+    folder = resolve_model(recipe.models.base, ModelRole.GENERATOR, settings)
+    family = family_of(folder)
+    if family.linears:
+        numbers = model_linears(family, folder).lora_parameters(recipe.train.lora)
+        size = numbers * (2 if recipe.train.lora.file_format == "bf16" else 4)
+        yield f"The LoRA's file will hold {numbers / 1e6:.2f} million numbers, {size / 1e6:.1f} MB."
+
+
+def _pinned(recipe: Recipe) -> list[str]:
     references = [reference for use in ROLES if (reference := chosen(recipe, use)) and hub_reference(reference)]
     references += [lora.file for lora in recipe.enrich.loras if hub_file(lora.file) is not None]
     if not references:
@@ -70,8 +86,10 @@ def _models(recipe: Recipe, settings: Settings) -> Iterator[str]:
                     yield f"enrich.references: {recipe.enrich.references} pictures an edit, and {reference} takes {most}"
                 if use == "editor":
                     yield from edit_problems(family_of(folder), recipe.enrich)
+                    yield from lora_problems(family_of(folder), folder, "editor.train", recipe.editor.train.lora)
                 if use == "base":
                     yield from option_problems(family_of(folder), recipe.train)
+                    yield from lora_problems(family_of(folder), folder, "train", recipe.train.lora)
             except FlenwheelError as error:
                 yield f"models.{use}: {error.what} {error.why}".rstrip()
 

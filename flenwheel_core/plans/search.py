@@ -1,11 +1,12 @@
-"""A search for training settings: a few trials over rank, learning rate, steps and LoRA strength, best score wins.
+"""A search for training settings: a few trials over rank, learning rate, steps and LoRA strength, or all of ranks and blocks.
 
 Optuna proposes (TPE, Bergstra et al. 2011); trainings and scores are ordinary stages, so that whatever was trained or
 scored before, in this search or another, costs nothing, and a search that was interrupted goes on where it was.
 """
 
 import importlib.util
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -75,7 +76,40 @@ def search(
     for _ in range(trials - 1):
         asked = study.ask()
         study.tell(asked, run(*_propose(asked, request.recipe, space)))
-    return tuple(sorted(finished, key=lambda trial: -trial.score))
+    return best_first(finished)
+
+
+def sweep(
+    request: TrainRequest,
+    *,
+    ranks: Sequence[int],
+    blocks: Sequence[tuple[str, ...]],
+    train: Callable[[TrainRequest], TrainResult],
+    score: Callable[[TrainResult, float], float],
+    on_trial: Callable[[Trial], None] = lambda trial: None,
+) -> tuple[Trial, ...]:
+    """Every rank on every choice of blocks, all with the request's own steps and learning rate; best first."""
+    finished = []
+    for rank, where in itertools.product(ranks, blocks):
+        changed = request.recipe.model_dump(mode="json")
+        changed["lora"] = changed["lora"] | {"rank": rank, "blocks": where, "block_ranks": {}}
+        recipe = TrainingRecipe.model_validate(changed)
+        trained = train(request.model_copy(update={"recipe": recipe}))
+        finished.append(Trial(recipe, 1.0, score(trained, 1.0), trained))
+        on_trial(finished[-1])
+    return best_first(finished)
+
+
+def best_first(trials: Sequence[Trial]) -> tuple[Trial, ...]:
+    """By score; of equal ones the earlier first."""
+    return tuple(sorted(trials, key=lambda trial: -trial.score))
+
+
+def smallest_near_best(trials: Sequence[Trial], size: Callable[[Trial], int], *, within: float) -> Trial:
+    """The trial with the smallest file of those that lose at most this share of the best score."""
+    best = max(trial.score for trial in trials)
+    near = [trial for trial in trials if trial.score >= best - abs(best) * within]
+    return min(near, key=lambda trial: (size(trial), -trial.score))
 
 
 def _propose(trial: "optuna.Trial", recipe: TrainingRecipe, space: SearchSpace) -> tuple[TrainingRecipe, float]:

@@ -36,11 +36,18 @@ class LoraRecipe(Document):
     exclude: tuple[str, ...] = Field(default=(), description="Glob patterns of module names that get no adapter.")
     blocks: tuple[str, ...] = Field(
         default=(),
-        description="Limit to these blocks: 'double:0-18', 'single:10-37' or 'single:7'; all blocks if empty.",
+        description="Limit to these blocks: 'double:0-18', 'single:7', or presets such as 'single_late' (a kind of block, its early "
+        "or its late half); all blocks if empty.",
     )
     block_ranks: dict[str, int] = Field(
         default_factory=dict,
-        description="Another rank for some blocks (block-wise LoRA), such as {'single:0-9': 8}; the last match counts.",
+        description="Another rank for some blocks (block-wise LoRA), such as {'single:0-9': 8} or {'double_early': 4}; the last "
+        "match counts.",
+    )
+    file_format: Literal["float32", "bf16"] | None = Field(
+        default=None,
+        exclude_if=is_unset,
+        description="How the numbers of the LoRA file are kept: bf16 files are half as large; float32, as trained, if unset.",
     )
 
 

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 import torch
 from PIL import Image
 
-from flenwheel_core.adapters.lora_file import UiNames, lora_bytes, ui_facts
+from flenwheel_core.adapters.lora_file import UiNames, file_dtype, lora_bytes, ui_facts
 from flenwheel_core.adapters.peft_adapter import AdaptedTransformer
 from flenwheel_core.base.ids import Json, derive_seed, digest_bytes
 from flenwheel_core.documents.images import Sampler
@@ -73,7 +73,11 @@ def finished(
 ) -> Trained:
     """The file of a run that ended, its curve and its samples."""
     facts = character_facts(names, job, reference)
-    return Trained(lora_bytes(outcome.weights, adapted, facts), outcome.losses, all_sample_files(job))
+    return Trained(
+        lora_bytes(outcome.weights, adapted, facts, dtype=file_dtype(job.recipe.lora)),
+        outcome.losses,
+        all_sample_files(job),
+    )
 
 
 def placed_pictures(job: TrainJob, hooks: TrainHooks) -> list[PlacedPicture]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from flenwheel_core.adapters.lora_file import UiNames, lora_bytes, ui_facts
+from flenwheel_core.adapters.lora_file import UiNames, file_dtype, lora_bytes, ui_facts
 from flenwheel_core.adapters.peft_adapter import AdaptedTransformer
 from flenwheel_core.engine.edit_job import EditLesson, EditTrained, EditTrainJob
 from flenwheel_core.engine.loop import LoopOutcome
@@ -44,7 +44,7 @@ def finished(
         images=len(job.lessons),
     )
     facts |= {"flenwheel.request": job.run, "flenwheel.base": reference}
-    return EditTrained(lora_bytes(outcome.weights, adapted, facts), outcome.losses)
+    return EditTrained(lora_bytes(outcome.weights, adapted, facts, dtype=file_dtype(job.recipe.lora)), outcome.losses)
 
 
 def _picture(image: "Image", placement: Placement, load: "Callable[[], Image]") -> PlacedPicture:

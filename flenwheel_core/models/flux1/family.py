@@ -13,6 +13,7 @@ FAMILY = Family(
     trainer=f"{_HERE}.trainer:open_trainer",
     editor=f"{_HERE}.editor:open_editor",
     edit_trainer=f"{_HERE}.edit_trainer:open_trainer",
+    linears=f"{_HERE}.lora_host:model_linears",
     planner=f"{_HERE}.memory:card_plans",
     lora_layouts={"kohya": f"{_HERE}.kohya:to_kohya"},
     card_tag="flux",

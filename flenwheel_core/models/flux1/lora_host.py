@@ -6,7 +6,8 @@ from functools import cache
 from pathlib import Path
 
 from flenwheel_core.adapters.lora_reading import LoraHost
-from flenwheel_core.models.flux1.adapter import linear_shapes_of
+from flenwheel_core.adapters.targets import ModelLinears
+from flenwheel_core.models.flux1.adapter import TARGETS, linear_shapes_of
 from flenwheel_core.models.flux1.bfl_layout import DOUBLE, DOUBLE_FUSED, OUTER, SINGLE, SINGLE_FUSED
 
 FAMILY = "FLUX.1"
@@ -42,3 +43,8 @@ def _fused(linears: Mapping[str, tuple[int, int]]) -> Iterator[tuple[str, tuple[
         for index in sorted({int(name.split(".")[1]) for name in linears if name.startswith(f"{stem}.")}):
             for target, parts in table.items():
                 yield f"{short}_blocks_{index}_{target}", tuple(f"{stem}.{index}.{part}" for part in parts)
+
+
+def model_linears(folder: Path) -> ModelLinears:
+    """What a LoRA may sit on in the transformer of a FLUX folder; nothing is loaded."""
+    return ModelLinears(flux_host(folder).linears, TARGETS)

@@ -10,6 +10,7 @@ FAMILY = Family(
     trainer=f"{_HERE}.trainer:open_trainer",
     editor=f"{_HERE}.artist:open_artist",
     edit_trainer=f"{_HERE}.edit_trainer:open_trainer",
+    linears=f"{_HERE}.lora_host:model_linears",
     planner=f"{_HERE}.card_plans:card_plans",
     lora_layouts={"comfyui": f"{_HERE}.bfl_layout:to_bfl"},
     card_tag="flux2",

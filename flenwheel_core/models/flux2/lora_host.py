@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from flenwheel_core.adapters.lora_reading import LoraHost
-from flenwheel_core.models.flux2.names import BLOCKS, FAMILY_NAME, OUTER
+from flenwheel_core.adapters.targets import ModelLinears
+from flenwheel_core.models.flux2.names import BLOCKS, FAMILY_NAME, OUTER, TARGETS
 from flenwheel_core.transformer.shell import linear_shapes
 
 
@@ -36,3 +37,8 @@ def _named(linears: Mapping[str, tuple[int, int]]) -> Iterator[tuple[str, tuple[
         for index in sorted({int(name.split(".")[1]) for name in linears if name.startswith(f"{stem}.")}):
             for name, parts in table.items():
                 yield f"{theirs}.{index}.{name}", tuple(f"{stem}.{index}.{part}" for part in parts)
+
+
+def model_linears(folder: Path) -> ModelLinears:
+    """What a LoRA may sit on in the transformer of a FLUX.2 folder; nothing is loaded."""
+    return ModelLinears(flux2_host(folder).linears, TARGETS)

@@ -134,8 +134,9 @@ def lora_file(
     steps: int,
     triplets: int,
     run: str,
+    dtype: torch.dtype = torch.float32,
 ) -> bytes:
     """The safetensors file, in diffusers/PEFT names, with the facts that UIs show. Nothing in it is dated."""
     facts = ui_facts(UI_NAMES, name=name, base=base, rank=rank, steps=steps, images=triplets)
     facts |= {"flenwheel.request": run, "flenwheel.base": base}
-    return lora_bytes(weights, adapted, facts)
+    return lora_bytes(weights, adapted, facts, dtype=dtype)

@@ -13,6 +13,7 @@ FAMILY = Family(
     trainer=f"{_HERE}.character_trainer:open_trainer",
     editor=f"{_HERE}.editor:open_editor",
     edit_trainer=f"{_HERE}.trainer:open_trainer",
+    linears=f"{_HERE}.lora_host:model_linears",
     planner=f"{_HERE}.card_plans:card_plans",
     card_tag="qwen-image",
     architectures=("qwen-image-edit/lora", "qwen-image/lora"),

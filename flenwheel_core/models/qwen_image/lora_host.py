@@ -7,7 +7,8 @@ from pathlib import Path
 from flenwheel_core.adapters.lora_file import LoraFile
 from flenwheel_core.adapters.lora_header import read_header, refused
 from flenwheel_core.adapters.lora_reading import LoraHost, WornLora, read_loras
-from flenwheel_core.models.qwen_image.adapter import linear_shapes_of
+from flenwheel_core.adapters.targets import ModelLinears
+from flenwheel_core.models.qwen_image.adapter import TARGETS, linear_shapes_of
 from flenwheel_core.transformer.shell import transformer_config
 
 FAMILY = "Qwen-Image"
@@ -35,3 +36,8 @@ def _refuse_look_alike(file: LoraFile, layers: int) -> None:
             f"it covers the {_FLUX_DOUBLE_BLOCKS} double blocks of FLUX and none of this model's other {layers - _FLUX_DOUBLE_BLOCKS}.",
             "If it is one of Qwen-Image, write modelspec.architecture = qwen-image/lora into its metadata.",
         )
+
+
+def model_linears(folder: Path) -> ModelLinears:
+    """What a LoRA may sit on in the transformer of a Qwen-Image folder; nothing is loaded."""
+    return ModelLinears(linear_shapes_of(transformer_config(folder)), TARGETS)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from flenwheel_core.adapters.lora_file import file_dtype
 from flenwheel_core.base.errors import InputError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.engine.edit_job import EditTrained, EditTrainJob
@@ -62,6 +63,7 @@ def train_editor(model: QwenEditModel, job: EditTrainJob, hooks: TrainHooks, cac
         steps=job.recipe.steps,
         triplets=len(job.lessons),
         run=job.run,
+        dtype=file_dtype(job.recipe.lora),
     )
     return EditTrained(file, outcome.losses)
 

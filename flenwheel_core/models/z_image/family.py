@@ -9,6 +9,7 @@ FAMILY = Family(
     classes=("ZImagePipeline",),
     generator=f"{_HERE}.generator:open_generator",
     trainer=f"{_HERE}.trainer:open_trainer",
+    linears=f"{_HERE}.names:model_linears",
     planner=f"{_HERE}.memory:card_plans",
     card_tag="z-image",
     architectures=("z-image/lora",),

@@ -8,7 +8,7 @@ from typing import Any
 
 from flenwheel_core.adapters.lora_file import UiNames
 from flenwheel_core.adapters.lora_reading import LoraHost
-from flenwheel_core.adapters.targets import TargetNames
+from flenwheel_core.adapters.targets import ModelLinears, TargetNames
 from flenwheel_core.transformer.shell import linear_shapes
 
 FAMILY_NAME = "Z-Image"
@@ -47,3 +47,8 @@ def _host(config: str) -> LoraHost:
             fused[f"{head}.attention.qkv".replace(".", "_")] = parts
             fused[f"{head}.attention.out".replace(".", "_")] = (f"{head}.attention.to_out.0",)
     return LoraHost(FAMILY_NAME, linears, fused)
+
+
+def model_linears(folder: Path) -> ModelLinears:
+    """What a LoRA may sit on in the transformer of a Z-Image folder; nothing is loaded."""
+    return ModelLinears(z_image_host(folder).linears, TARGETS)

@@ -11,6 +11,7 @@ from flenwheel_core.models.embedded import weights_folder
 from flenwheel_core.plans.recipe_check import recipe_notes, recipe_problems, require_edit_choices
 from flenwheel_core.recipes.loading import list_recipes, load_recipe
 from flenwheel_core.recipes.model import EditorLora, Recipe
+from flenwheel_core.recipes.train import LoraRecipe
 
 
 def recipe(**models: str) -> Recipe:
@@ -23,9 +24,9 @@ def test_shipped_recipes_are_usable(settings: Settings, name: str) -> None:
     assert recipe_problems(load_recipe(name), settings) == []
 
 
-def test_what_will_be_pinned_is_said() -> None:
-    assert recipe_notes(load_recipe("nano")) == []
-    assert "FLUX.1-dev@main" in recipe_notes(load_recipe("flux_character_24gb"))[0]
+def test_what_will_be_pinned_and_how_large_the_file_is_are_said(settings: Settings) -> None:
+    assert recipe_notes(load_recipe("nano"), settings) == ["The LoRA's file will hold 0.64 million numbers, 2.6 MB."]
+    assert "FLUX.1-dev@main" in recipe_notes(load_recipe("flux_character_24gb"), settings)[0]
 
 
 @pytest.mark.parametrize(
@@ -47,6 +48,28 @@ def test_what_will_be_pinned_is_said() -> None:
 )
 def test_models_that_cannot_be_used_are_named(settings: Settings, models: dict[str, str], said: str) -> None:
     (problem,) = recipe_problems(recipe(**models), settings)
+    assert said in problem
+
+
+@pytest.mark.parametrize(
+    ("lora", "said"),
+    [
+        (
+            LoraRecipe(blocks=("single:2-9",)),
+            "train.lora: The block range 'single:2-9' does not exist. This model has single blocks 0 to 7",
+        ),
+        (
+            LoraRecipe(blocks=("late",)),
+            "presets all, double, single, double_early, double_late, single_early, single_late",
+        ),
+        (LoraRecipe(block_ranks={"double:7": 4}), "double blocks 0 to 1"),
+    ],
+)
+def test_blocks_that_the_base_has_not_are_named(settings: Settings, lora: LoraRecipe, said: str) -> None:
+    known = load_recipe("nano")
+    (problem,) = recipe_problems(
+        known.model_copy(update={"train": known.train.model_copy(update={"lora": lora})}), settings
+    )
     assert said in problem
 
 

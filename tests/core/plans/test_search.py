@@ -3,7 +3,7 @@ import math
 from flenwheel_core.documents.characters import CharacterRef
 from flenwheel_core.documents.images import Sampler
 from flenwheel_core.documents.loras import LoraRecord
-from flenwheel_core.plans.search import SearchSpace, Trial, search
+from flenwheel_core.plans.search import SearchSpace, Trial, search, smallest_near_best, sweep
 from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.requests.train import TrainItem, TrainRequest, TrainResult
 
@@ -71,3 +71,19 @@ def test_trials_change_only_what_the_space_names() -> None:
         same = trial.recipe.model_copy(update={"learning_rate": 3e-5, "steps": 150, "lora": request().recipe.lora})
         assert same == request().recipe
         assert trial.recipe.lora.rank in (*SPACE.ranks, request().recipe.lora.rank)
+
+
+def test_a_sweep_tries_every_rank_on_every_choice_of_blocks_at_equal_steps() -> None:
+    blocks = (("all",), ("single_late", "double:0"))
+    found = sweep(request(), ranks=(4, 8), blocks=blocks, train=train, score=score)
+    assert {(trial.recipe.lora.rank, trial.recipe.lora.blocks) for trial in found} == {
+        (rank, where) for rank in (4, 8) for where in blocks
+    }
+    assert {(trial.recipe.steps, trial.recipe.learning_rate) for trial in found} == {(150, 3e-5)}
+    assert found[0].recipe.lora.rank == 8
+
+
+def test_the_smallest_file_is_chosen_among_those_that_lose_little() -> None:
+    found = sweep(request(), ranks=(4, 7, 8), blocks=(("all",),), train=train, score=score)
+    size = lambda trial: trial.recipe.lora.rank  # noqa: E731
+    assert [smallest_near_best(found, size, within=share).recipe.lora.rank for share in (0, 0.05, 0.3)] == [8, 7, 4]

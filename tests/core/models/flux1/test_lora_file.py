@@ -5,7 +5,7 @@ import pytest
 import torch
 from diffusers.loaders.lora_conversion_utils import _convert_kohya_flux_lora_to_diffusers
 
-from flenwheel_core.adapters.lora_file import lora_bytes, ui_facts
+from flenwheel_core.adapters.lora_file import file_dtype, lora_bytes, ui_facts
 from flenwheel_core.engine.tensor_file import read_tensors
 from flenwheel_core.models.flux1.adapter import UI_NAMES
 from flenwheel_core.models.flux1.bfl_layout import kohya_tensors
@@ -29,6 +29,20 @@ def test_the_file_loads_in_diffusers_and_draws_the_same(tmp_path: Path) -> None:
     torch.testing.assert_close(fresh(**tiny_inputs(), return_dict=False)[0], expected, atol=1e-5, rtol=1e-4)
     assert not torch.allclose(tiny_transformer()(**tiny_inputs(), return_dict=False)[0], expected, atol=1e-3)
     assert all(name.startswith("transformer.") for name in tensors)
+
+
+def test_a_recipe_may_keep_its_file_in_bf16_at_half_the_size(tmp_path: Path) -> None:
+    recipe = LoraRecipe(rank=4, blocks=("single_late",), file_format="bf16")
+    adapted = trained(recipe)
+    assert file_dtype(LoraRecipe()) is torch.float32
+    path = tmp_path / "lora.safetensors"
+    path.write_bytes(lora_bytes(adapted.parameters, adapted, {}, dtype=file_dtype(recipe)))
+    tensors, _ = read_tensors(path)
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.bfloat16}
+    fresh = tiny_transformer()
+    fresh.load_lora_adapter(str(path), prefix="transformer")
+    expected = adapted.transformer(**tiny_inputs(), return_dict=False)[0]
+    torch.testing.assert_close(fresh(**tiny_inputs(), return_dict=False)[0], expected, atol=2e-2, rtol=2e-2)
 
 
 @pytest.mark.parametrize(

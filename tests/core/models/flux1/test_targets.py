@@ -2,9 +2,9 @@ import pytest
 import torch
 from diffusers import FluxPipeline
 
-from flenwheel_core.adapters.targets import lora_ranks
+from flenwheel_core.adapters.targets import ModelLinears, lora_ranks
 from flenwheel_core.base.errors import RecipeError
-from flenwheel_core.models.flux1.adapter import TARGETS
+from flenwheel_core.models.flux1.adapter import TARGETS, linear_shapes_of
 from flenwheel_core.models.flux1.packing import image_ids, pack, unpack
 from flenwheel_core.recipes.train import LoraRecipe
 from tests.kit.tiny_flux import tiny_transformer
@@ -28,6 +28,42 @@ def test_blocks_limit_and_block_ranks_change() -> None:
     assert ranks["single_transformer_blocks.2.proj_out"] == 8 and ranks["single_transformer_blocks.1.proj_out"] == 4
 
 
+@pytest.mark.parametrize(
+    ("preset", "blocks"),
+    [
+        ("double", {"transformer_blocks.0", "transformer_blocks.1"}),
+        ("double_early", {"transformer_blocks.0"}),
+        ("double_late", {"transformer_blocks.1"}),
+        ("single_early", {"single_transformer_blocks.0"}),
+        ("single_late", {"single_transformer_blocks.1", "single_transformer_blocks.2"}),
+    ],
+)
+def test_a_preset_names_a_kind_of_blocks_or_half_of_it(preset: str, blocks: set[str]) -> None:
+    ranks = lora_ranks(NAMES, LoraRecipe(blocks=(preset,)), TARGETS)
+    assert {".".join(name.split(".")[:2]) for name in ranks} == blocks
+
+
+def test_groups_of_blocks_have_ranks_of_their_own_and_all_is_all() -> None:
+    recipe = LoraRecipe(rank=2, blocks=("all",), block_ranks={"single": 4, "single_late": 8})
+    ranks = lora_ranks(NAMES, recipe, TARGETS)
+    assert set(ranks) == set(lora_ranks(NAMES, LoraRecipe(), TARGETS))
+    assert {ranks["transformer_blocks.0.attn.to_q"], ranks["single_transformer_blocks.0.attn.to_q"]} == {2, 4}
+    assert ranks["single_transformer_blocks.1.proj_mlp"] == 8
+
+
+def test_a_kind_of_a_single_block_has_no_early_half() -> None:
+    with pytest.raises(RecipeError, match="1 single blocks"):
+        lora_ranks(["single_transformer_blocks.0.attn.to_q"], LoraRecipe(blocks=("single_early",)), TARGETS)
+
+
+def test_a_style_lora_of_flux_dev_fits_three_megabytes() -> None:
+    config = {"num_layers": 19, "num_single_layers": 38, "num_attention_heads": 24, "attention_head_dim": 128}
+    linears = ModelLinears(linear_shapes_of(config), TARGETS)
+    numbers = linears.lora_parameters(LoraRecipe(rank=4, blocks=("single_late",), targets=("attention",)))
+    assert numbers * 2 < 3e6  # in bf16
+    assert linears.lora_parameters(LoraRecipe(rank=16)) > 40 * numbers
+
+
 def test_patterns_replace_groups_and_exclude_takes_away() -> None:
     ranks = lora_ranks(NAMES, LoraRecipe(include=("*.attn.to_q", "*.attn.to_k"), exclude=("single_*",)), TARGETS)
     assert set(ranks) == {f"transformer_blocks.{i}.attn.to_{part}" for i in range(2) for part in "qk"}
@@ -41,6 +77,8 @@ def test_patterns_replace_groups_and_exclude_takes_away() -> None:
         (LoraRecipe(include=("single_transformer_blocks.0.proj_mpl",)), "single_transformer_blocks.0.proj_mlp"),
         (LoraRecipe(blocks=("single:1-9",)), "single blocks 0 to 2"),
         (LoraRecipe(blocks=("triple:1",)), "no block range"),
+        (LoraRecipe(blocks=("single_lates",)), "single_late"),
+        (LoraRecipe(blocks=("triple_late",)), "presets all, double, single, double_early"),
         (LoraRecipe(include=("context_embedder",), blocks=("single:0",)), "no module at all"),
     ],
 )
