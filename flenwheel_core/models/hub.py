@@ -1,7 +1,7 @@
 """Models on the Hub: what one needs, what of it is here, and fetching the rest.
 
 Only the files that belong to the model are fetched (model_files). Size, gate and disk are looked at before the first byte of weights;
-files that arrived stay when a fetch breaks off; what arrived is compared with the digests that the Hub names.
+what arrived stays when a fetch breaks off (hub_parts); it is compared with the digests that the Hub names.
 """
 
 import glob
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from flenwheel_core.base.errors import FlenwheelError, MissingWeightsError, ResourceError
 from flenwheel_core.models.digests import file_digests
+from flenwheel_core.models.hub_parts import arrived_bytes, fetch_large, remove_left_parts
 from flenwheel_core.models.model_files import PIPELINE_INDEX, ModelFiles, model_files, require_loadable
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class HubModel:
     sha256: Mapping[str, str]
     """Digests of those that the Hub keeps as large files."""
     remaining_bytes: int
-    """What is not on this machine yet."""
+    """What is not on this machine yet; of a file that broke off, the rest."""
 
     @property
     def size_bytes(self) -> int:
@@ -107,9 +108,10 @@ def ask_hub(hub_id: str, revision: str, settings: "Settings") -> HubModel:
     _require_safetensors(f"{hub_id}@{revision}", files)
     sizes = {name: int(listed[name].size or 0) for name in files.names}
     digests = {name: str(large.sha256) for name in files.names if (large := listed[name].lfs) is not None}
-    folder = _folder(hub_id, settings)
+    folder = repository_folder(hub_id, settings)
     here = {name for name in files.names if (folder / "snapshots" / commit / name).is_file()}
     missing = sum(size for name, size in sizes.items() if name not in here)
+    missing -= sum(arrived_bytes(folder, digest, sizes[name]) for name, digest in digests.items() if name not in here)
     return HubModel(hub_id, revision, commit, card_licence(info), bool(info.gated), sizes, digests, missing)
 
 
@@ -147,15 +149,16 @@ def free_disk_bytes(settings: "Settings") -> int:
 
 
 def fetch(model: HubModel, settings: "Settings") -> Path:
-    """Fetches what is missing of a model; files that arrived before are kept. Raises MissingWeightsError, ResourceError."""
+    """Fetches what is missing of a model, gone on with where it broke off. Raises MissingWeightsError, ResourceError."""
     from huggingface_hub import snapshot_download
 
     require_access(model)
     require_disk([model], settings)
     if model.remaining_bytes:
         _log.info("fetching %s: %.1f GiB (%s)", model.hub_id, model.remaining_bytes / 2**30, model.licence)
-    fresh = [name for name in model.sha256 if not _is_here(model, name, settings)]
+    repository = repository_folder(model.hub_id, settings)
     with explained(model.hub_id, model.commit):
+        fetch_large(repository, model.hub_id, model.commit, large_files(model))
         folder = Path(
             snapshot_download(
                 model.hub_id,
@@ -164,7 +167,8 @@ def fetch(model: HubModel, settings: "Settings") -> Path:
                 allow_patterns=[glob.escape(name) for name in model.sizes],
             )
         )
-    require_as_listed(model, folder, fresh, settings)
+    require_as_listed(model, folder, settings)
+    remove_left_parts(repository)
     require_loadable(folder, f"{model.hub_id}@{model.commit}")
     receipt = _receipt(folder)
     receipt.parent.mkdir(parents=True, exist_ok=True)
@@ -172,14 +176,20 @@ def fetch(model: HubModel, settings: "Settings") -> Path:
     if (
         model.revision != model.commit
     ):  # as the client does itself where it is given a branch: so that it is known without network
-        branch = _folder(model.hub_id, settings) / "refs" / model.revision
+        branch = repository_folder(model.hub_id, settings) / "refs" / model.revision
         branch.parent.mkdir(parents=True, exist_ok=True)
         branch.write_text(model.commit)
     return folder
 
 
-def require_as_listed(model: HubModel, folder: Path, names: Sequence[str], settings: "Settings") -> None:
-    """Compares what arrived with the Hub's digests; a file that differs is removed, so that the next fetch brings it anew."""
+def large_files(model: HubModel) -> dict[str, tuple[str, int]]:
+    """Digest and bytes of the files that the Hub keeps as large ones."""
+    return {name: (digest, model.sizes[name]) for name, digest in model.sha256.items()}
+
+
+def require_as_listed(model: HubModel, folder: Path, settings: "Settings") -> None:
+    """Compares large files with the Hub's digests; one that differs is removed, so that the next fetch brings it anew."""
+    names = list(model.sha256)
     found = file_digests([folder / name for name in names], settings.models / "digests")
     damaged = [name for name, digest in zip(names, found, strict=True) if digest != model.sha256[name]]
     for name in damaged:
@@ -204,13 +214,9 @@ def _require_safetensors(name: str, files: ModelFiles) -> None:
         )
 
 
-def _is_here(model: HubModel, name: str, settings: "Settings") -> bool:
-    return (_folder(model.hub_id, settings) / "snapshots" / model.commit / name).is_file()
-
-
 def snapshot_here(hub_id: str, revision: str, settings: "Settings") -> Path | None:
     """The folder of what is here of a revision, whole or not."""
-    folder = _folder(hub_id, settings)
+    folder = repository_folder(hub_id, settings)
     snapshot = folder / "snapshots" / revision
     if not snapshot.is_dir():
         try:
@@ -225,7 +231,7 @@ def _receipt(snapshot: Path) -> Path:
     return snapshot.parent.parent / "flenwheel" / f"{snapshot.name}.json"
 
 
-def _folder(hub_id: str, settings: "Settings") -> Path:
+def repository_folder(hub_id: str, settings: "Settings") -> Path:
     return hub_cache(settings) / f"models--{hub_id.replace('/', '--')}"
 
 

@@ -14,11 +14,14 @@ from flenwheel_core.models.hub import (
     card_licence,
     explained,
     hub_cache,
+    large_files,
+    repository_folder,
     require_access,
     require_as_listed,
     require_disk,
     snapshot_here,
 )
+from flenwheel_core.models.hub_parts import arrived_bytes, fetch_large, remove_left_parts
 from flenwheel_core.models.references import is_commit
 
 if TYPE_CHECKING:
@@ -72,6 +75,8 @@ def ask_file(file: HubFile, settings: "Settings") -> HubModel:
     commit = str(info.sha)
     here = file_here(replace(file, revision=commit), settings) is not None
     digests = {} if found.lfs is None else {file.path: str(found.lfs.sha256)}
+    folder = repository_folder(file.hub_id, settings)
+    rest = size - sum(arrived_bytes(folder, digest, size) for digest in digests.values())
     return HubModel(
         file.hub_id,
         file.revision,
@@ -80,7 +85,7 @@ def ask_file(file: HubFile, settings: "Settings") -> HubModel:
         bool(info.gated),
         {file.path: size},
         digests,
-        0 if here else size,
+        0 if here else rest,
     )
 
 
@@ -111,9 +116,12 @@ def fetch_asked(asked: HubModel, settings: "Settings") -> Path:
     (path,) = asked.sizes
     if asked.remaining_bytes:
         _log.info("fetching %s: %.2f GiB (%s)", path, asked.remaining_bytes / 2**30, asked.licence)
+    repository = repository_folder(asked.hub_id, settings)
     with explained(asked.hub_id, asked.commit):
+        fetch_large(repository, asked.hub_id, asked.commit, large_files(asked))
         found = Path(hf_hub_download(asked.hub_id, path, revision=asked.commit, cache_dir=hub_cache(settings)))
-    require_as_listed(asked, found.parents[len(Path(path).parts) - 1], list(asked.sha256), settings)
+    require_as_listed(asked, found.parents[len(Path(path).parts) - 1], settings)
+    remove_left_parts(repository)
     return found
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 COMMIT = "c" * 40
 LARGE = (".safetensors", ".bin")
+_PIECE_BYTES = 1 << 20
 
 
 @dataclass
@@ -26,6 +28,10 @@ class Repository:
     """Send so many bytes of each large file, then close every connection."""
     spoil: bool = False
     """Send other bytes than were promised."""
+    ranges: bool = True
+    """False: send a file from its beginning, whatever was asked for."""
+    seconds_a_piece: float = 0.0
+    """Wait so long after each mebibyte of a file."""
 
 
 @dataclass
@@ -100,7 +106,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers["Accept-Ranges"] = "bytes"
         start, status = 0, 200
         asked = self.headers.get("Range", "")
-        if body and asked.startswith("bytes="):
+        if body and model.ranges and asked.startswith("bytes="):
             start, status = int(asked.removeprefix("bytes=").split("-")[0]), 206
             headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
         content = data[start:]
@@ -111,15 +117,21 @@ class _Handler(BaseHTTPRequestHandler):
             self.hub.sent[name] += cut
             self._send(status, headers, content, body, cut)
             return
-        self._send(status, headers, content, body)
         if body:
             self.hub.sent[name] += len(content)
+        self._send(status, headers, content, body, pause=model.seconds_a_piece)
 
     def _json(self, value: object, body: bool) -> None:
         self._send(200, {"Content-Type": "application/json"}, json.dumps(value).encode(), body)
 
     def _send(
-        self, status: int, headers: Mapping[str, str], content: bytes, body: bool, cut: int | None = None
+        self,
+        status: int,
+        headers: Mapping[str, str],
+        content: bytes,
+        body: bool,
+        cut: int | None = None,
+        pause: float = 0.0,
     ) -> None:
         self.send_response(status)
         for key, value in headers.items():
@@ -128,8 +140,15 @@ class _Handler(BaseHTTPRequestHandler):
         if cut is not None:
             self.close_connection = True
         self.end_headers()
-        if body:
-            self.wfile.write(content[:cut])
+        if not body:
+            return
+        content = content[:cut]
+        try:
+            for start in range(0, len(content), _PIECE_BYTES):
+                self.wfile.write(content[start : start + _PIECE_BYTES])
+                time.sleep(pause)
+        except ConnectionError:  # who asked was killed
+            self.close_connection = True
 
 
 def _git_id(data: bytes) -> str:

@@ -11,7 +11,7 @@ from flenwheel_core.base.errors import MissingWeightsError, ResourceError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.engine.tensor_file import tensor_bytes
 from flenwheel_core.models import hub as hub_module
-from flenwheel_core.models.hub import ask_hub, fetch, find_here, require_disk
+from flenwheel_core.models.hub import ask_hub, fetch, require_disk
 from flenwheel_core.models.references import ModelRole, pin_model, resolve_model
 from tests.kit.hub import COMMIT, Hub, Repository, running_hub, sha256
 
@@ -103,23 +103,6 @@ def test_a_branch_that_moved_is_fetched_anew_and_the_old_pin_stays(hub: Hub, set
     assert new == f"{ID}@{'d' * 40}"
     assert (resolve_model(new, ModelRole.GENERATOR, settings) / "transformer" / "config.json").read_bytes() != b"{}"
     assert (resolve_model(old, ModelRole.GENERATOR, settings) / "transformer" / "config.json").read_bytes() == b"{}"
-
-
-def test_what_arrived_before_a_break_is_not_fetched_again(hub: Hub, settings: Settings) -> None:
-    large = tensor_bytes({"y": torch.arange(100_000, dtype=torch.float32)})
-    index = json.dumps({"weight_map": {"x": "a.safetensors", "y": "b.safetensors"}}).encode()
-    more = {"transformer/diffusion_pytorch_model.safetensors.index.json": index, "transformer/b.safetensors": large}
-    hub.models[ID] = Repository(OWN | more, break_after=len(WEIGHTS))
-    with pytest.raises(MissingWeightsError, match="what arrived is kept"):
-        fetch(ask_hub(ID, "main", settings), settings)
-    assert find_here(ID, "main", settings) is None
-    hub.models[ID].break_after = None
-    hub.sent.clear()
-    rest = ask_hub(ID, "main", settings)
-    assert rest.remaining_bytes == len(large)
-    fetch(rest, settings)
-    assert hub.sent == {"transformer/b.safetensors": len(large)}
-    assert find_here(ID, "main", settings) is not None
 
 
 def test_what_is_here_is_taken_when_the_hub_gives_it_no_longer(hub: Hub, settings: Settings) -> None:
