@@ -20,12 +20,12 @@ SAY = awk -v all="$$(wc -l < constraints.txt)" '/^Collecting/ { n++ } \
 # A process a core, each with the tests of whole files.
 TESTS = OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: demo test test-unit test-gpu test-newest lint format types up clean chromium
+.PHONY: demo test test-unit test-gpu test-newest lint format types up clean chromium nginx
 
 demo: $(VENV)/.installed
 	$(BIN)/flenwheel demo
 
-test: $(VENV)/.installed-dev chromium lint types
+test: $(VENV)/.installed-dev chromium nginx lint types
 	$(TESTS) -m "not alone"
 	$(BIN)/pytest -q -m alone
 
@@ -81,6 +81,14 @@ chromium:
 		echo "installing chromium for the browser tests"; \
 		if [ "$$(id -u)" = 0 ]; then s=; else s=sudo; fi; \
 		$$s apt-get update -qq && $$s apt-get install -y -qq chromium >/dev/null; }
+
+# The tests of a proxy drive Debian's nginx. Its program alone is unpacked, not installed: nothing of it starts on this machine.
+nginx: | $(VENV)/bin/python
+	@command -v nginx >/dev/null || test -x $(VENV)/nginx/usr/sbin/nginx || { \
+		echo "fetching nginx for the tests of a proxy"; \
+		if [ "$$(id -u)" = 0 ]; then s=; else s=sudo; fi; \
+		rm -rf $(VENV)/nginx && mkdir -p $(VENV)/nginx && cd $(VENV)/nginx && \
+		{ apt-get download -qq nginx 2>/dev/null || { $$s apt-get update -qq && apt-get download -qq nginx; }; } && dpkg -x nginx_*.deb .; }
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

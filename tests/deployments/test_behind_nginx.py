@@ -1,6 +1,7 @@
 """Studio and Prefect behind a real nginx with TLS, set up as the guide says, in a real browser."""
 
 import base64
+import os
 import re
 import shutil
 import subprocess
@@ -24,6 +25,7 @@ from tests.kit.browser import Reviewer, free_port, until
 from tests.kit.gate_world import open_gate, settings_in
 
 pytestmark = pytest.mark.slow
+UNPACKED = PROJECT / ".venv" / "nginx" / "usr" / "sbin"
 TOKEN = "a-secret-of-the-team"
 GATE = "mira-t1-gate-a-r1"
 LOGGED_IN = """
@@ -45,6 +47,7 @@ LISTEN = """
 class Proxy:
     """An nginx with the guide's configuration, under other names and ports."""
 
+    program: str
     folder: Path
     port: int
 
@@ -71,7 +74,7 @@ class Proxy:
             f"daemon off; pid {self.folder}/pid; error_log {self.folder}/error.log;\n"
             f"events {{}} http {{ access_log off; {temporary}\n{servers}}}"
         )
-        process = subprocess.Popen(["nginx", "-e", f"{self.folder}/error.log", "-c", str(configuration)])
+        process = subprocess.Popen([self.program, "-e", f"{self.folder}/error.log", "-c", str(configuration)])
         try:
             yield
         finally:
@@ -81,12 +84,12 @@ class Proxy:
 
 @pytest.fixture
 def proxy(tmp_path: Path) -> Proxy:
-    if shutil.which("nginx") is None:
-        pytest.skip("install Debian's nginx: apt-get install nginx-light")
+    program = shutil.which("nginx", path=f"{os.environ['PATH']}:{UNPACKED}")
+    assert program is not None, "fetch Debian's nginx: make nginx"
     command = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=studio.test"
     files = ["-keyout", str(tmp_path / "tls.key"), "-out", str(tmp_path / "tls.pem")]
     subprocess.run([*command.split(), *files], check=True, capture_output=True)
-    return Proxy(tmp_path, free_port())
+    return Proxy(program, tmp_path, free_port())
 
 
 @pytest.mark.parametrize("forwarding", [True, False])
