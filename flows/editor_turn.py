@@ -175,6 +175,7 @@ class EditorTurn:
             character=triplet.character,
             labels=triplet.labels,
             seed=seed,
+            references=triplet.references,
         )
 
     def _fingerprints(self, triplets: Sequence[Triplet]) -> dict[str, Fingerprint]:

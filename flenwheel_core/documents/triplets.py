@@ -2,9 +2,11 @@
 
 from typing import Literal
 
+from pydantic import Field
+
 from flenwheel_core.base.document import Document
 from flenwheel_core.base.ids import Digest
-from flenwheel_core.documents.images import Labels
+from flenwheel_core.documents.images import Labels, is_empty
 
 
 class Triplet(Document):
@@ -22,6 +24,8 @@ class Triplet(Document):
     author: str
     labels: Labels = Labels()
     """What the target must show, as far as the plan said."""
+    references: tuple[Digest, ...] = Field(default=(), exclude_if=is_empty)
+    """Further pictures that the editor was given, after the source."""
 
 
 class TripletSet(Document):
@@ -31,7 +35,15 @@ class TripletSet(Document):
 
 
 TripletProblemCode = Literal[
-    "no_prompt", "missing_picture", "other_shape", "too_small", "unchanged", "duplicate", "shifted", "zoomed"
+    "no_prompt",
+    "missing_picture",
+    "other_shape",
+    "too_small",
+    "unchanged",
+    "duplicate",
+    "answer_given",
+    "shifted",
+    "zoomed",
 ]
 
 

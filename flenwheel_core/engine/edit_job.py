@@ -26,6 +26,8 @@ class EditLesson:
     approved: bool = False
     """The target is the editor's own edit, taken as it was."""
     weight: float = 1.0
+    load_references: "tuple[Callable[[], Image], ...]" = ()
+    """Further pictures that the editor is given, after the source: no more than it takes."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 An edit that also shifts or zooms the picture teaches the editor to shift and zoom everything. That can be measured only where most of the
 picture stays: where source and target do not match after any small move, an angle or a pose was changed, and nothing is said.
+
+A reference that is the target itself, as where a person corrected an edit with one of the character's photos, teaches to copy it.
 """
 
 from collections.abc import Sequence
@@ -22,11 +24,14 @@ def check_triplets(store: Store, triplets: Sequence[Triplet]) -> tuple[TripletCh
         problems = _prompt_problems(triplet)
         try:
             pair = Pair(load_picture(store, triplet.source), load_picture(store, triplet.target))
+            references = [_small(load_picture(store, digest)) for digest in triplet.references]
         except NotFoundError as error:
             problems.append(TripletProblem(code="missing_picture", detail=error.what))
         else:
             problems += check_pair(pair)
             small = _small(pair.target)
+            if any(_largest_difference(small, other) < UNCHANGED_BELOW for other in references):
+                problems.append(TripletProblem(code="answer_given", detail="one of its references is the right answer"))
             lesson = (triplet.source, " ".join(triplet.prompt.lower().split()))
             if any(_largest_difference(small, other) < UNCHANGED_BELOW for other in seen.get(lesson, [])):
                 problems.append(

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from flenwheel_core.base.ids import Digest, derive_seed
 from flenwheel_core.documents.decisions import DecisionSet, FinalDecision
-from flenwheel_core.documents.images import ImageRecord
+from flenwheel_core.documents.images import ImageKind, ImageRecord
 from flenwheel_core.documents.triplets import Triplet, TripletSet
 from flenwheel_core.gates.session import Reviews, ReviewSession
 from flenwheel_core.gates.settle import lessons
@@ -81,6 +81,7 @@ def _triplet(decision: FinalDecision, record: ImageRecord, *, gate: str, charact
         gate=gate,
         author=decision.author,
         labels=record.labels,
+        references=record.parents[1:] if record.kind is ImageKind.ENRICHED else (),
     )
 
 

@@ -1,5 +1,7 @@
 """Triplets as folders that other trainers read: `control/NAME.png`, `target/NAME.png` with `NAME.txt` beside it, and `metadata.jsonl`.
 
+Further references of an edit lie in `reference_1/NAME.png`, `reference_2/NAME.png` and so on.
+
 `metadata.jsonl` has Hugging Face's `file_name` columns, so that `load_dataset("imagefolder", ...)` reads the folder too.
 """
 
@@ -30,6 +32,7 @@ IMPORT_GATE = "import"
 SOURCE_KEYS = ("control_file_name", "control_path", "control", "source", "input_image", "source_image")
 TARGET_KEYS = ("file_name", "image_path", "target", "edited_image", "target_image", "output_image")
 PROMPT_KEYS = ("prompt", "edit_prompt", "instruction", "caption", "text")
+REFERENCES_KEY = "reference_file_names"
 PROMPT_SUFFIXES = (".txt", ".caption")
 _LIMITS = Limits(maximum_megapixels=64, maximum_bytes=64 * 2**20)
 _PROMPT_BYTES = 20_000
@@ -49,20 +52,30 @@ def export_triplets(store: Store, triplets: TripletSet, folder: Path) -> int:
         (folder / "control" / f"{name}.png").write_bytes(store.get_blob(triplet.source))
         (folder / "target" / f"{name}.png").write_bytes(store.get_blob(triplet.target))
         (folder / "target" / f"{name}.txt").write_text(triplet.prompt + "\n", encoding="utf-8", newline="\n")
-        rows.append(
-            {
-                "file_name": f"target/{name}.png",
-                "control_file_name": f"control/{name}.png",
-                "prompt": triplet.prompt,
-                "kind": triplet.kind,
-                "character": triplet.character,
-                "turn": triplet.turn,
-                "labels": triplet.labels.model_dump(mode="json", exclude_none=True),
-            }
-        )
+        row: dict[str, object] = {
+            "file_name": f"target/{name}.png",
+            "control_file_name": f"control/{name}.png",
+            "prompt": triplet.prompt,
+            "kind": triplet.kind,
+            "character": triplet.character,
+            "turn": triplet.turn,
+            "labels": triplet.labels.model_dump(mode="json", exclude_none=True),
+        }
+        if triplet.references:
+            row[REFERENCES_KEY] = _write_references(store, triplet, folder, name)
+        rows.append(row)
     lines = "".join(_line(row) + "\n" for row in rows)
     (folder / METADATA).write_text(lines, encoding="utf-8", newline="\n")
     return len(rows)
+
+
+def _write_references(store: Store, triplet: Triplet, folder: Path, name: str) -> list[str]:
+    """Writes them and returns their names in the folder."""
+    names = [f"reference_{number}/{name}.png" for number in range(1, len(triplet.references) + 1)]
+    for place, digest in zip(names, triplet.references, strict=True):
+        (folder / place).parent.mkdir(exist_ok=True)
+        (folder / place).write_bytes(store.get_blob(digest))
+    return names
 
 
 def _line(row: Mapping[str, object]) -> str:
@@ -95,7 +108,9 @@ def import_triplets(store: Store, folder: Path, *, character: str, author: str) 
             notes.about(row.target, "left out. It has no prompt.")
             continue
         try:
-            source, target = (_keep(store, files, name) for name in (row.control, row.target))
+            source, target, *references = (
+                _keep(store, files, name) for name in (row.control, row.target, *row.references)
+            )
         except (InputError, MissingWeightsError) as error:
             notes.about(row.target, f"left out. {error.what}")
             continue
@@ -110,6 +125,7 @@ def import_triplets(store: Store, folder: Path, *, character: str, author: str) 
                 gate=IMPORT_GATE,
                 author=author,
                 labels=row.labels,
+                references=tuple(references),
             )
         )
     if not triplets:
@@ -129,6 +145,7 @@ class _Row:
     prompt: str
     kind: Literal["approved", "corrected"] = "corrected"
     labels: Labels = field(default_factory=Labels)
+    references: tuple[str, ...] = ()
 
 
 def _from_metadata(entry: Entry, notes: FolderNotes) -> list[_Row]:
@@ -161,8 +178,12 @@ def _row_of(content: Mapping[str, object]) -> _Row | None:
     except ValidationError:
         return None
     kind: Literal["approved", "corrected"] = "approved" if content.get("kind") == "approved" else "corrected"
-    place = [name.replace("\\", "/").removeprefix("./") for name in (source, target)]
-    return _Row(place[0], place[1], writable(prompt).removeprefix("\ufeff").strip(), kind, labels)
+    further = content.get(REFERENCES_KEY) or []
+    if not isinstance(further, list) or not all(isinstance(name, str) for name in further):
+        return None
+    control, answer, *references = (name.replace("\\", "/").removeprefix("./") for name in (source, target, *further))
+    words = writable(prompt).removeprefix("\ufeff").strip()
+    return _Row(control, answer, words, kind, labels, tuple(references))
 
 
 def _first(content: Mapping[str, object], keys: Sequence[str]) -> str | None:

@@ -85,7 +85,7 @@ def _record(store: Store, triplet: Triplet) -> ImageRecord:
         width=image.width,
         height=image.height,
         kind=ImageKind.CORRECTED if triplet.kind == "corrected" else ImageKind.ENRICHED,
-        parents=(triplet.source,) if triplet.rejected is None else (triplet.source, triplet.rejected),
+        parents=(triplet.source, *triplet.references, *([triplet.rejected] if triplet.rejected else [])),
         prompt=triplet.prompt,
         stage="triplets",
         request=triplet.content_digest(),

@@ -4,7 +4,7 @@ from pydantic import Field
 
 from flenwheel_core.base.document import Document
 from flenwheel_core.base.ids import Digest
-from flenwheel_core.documents.images import Labels, LoraUse, Sampler, is_unset
+from flenwheel_core.documents.images import Labels, LoraUse, Sampler, is_empty, is_unset
 from flenwheel_core.documents.scores import Fingerprint
 from flenwheel_core.documents.storages import EditorStorage
 from flenwheel_core.requests.base import StageRequest, StageResult
@@ -27,6 +27,9 @@ class ComparedEdit(Document):
     character: str
     labels: Labels = Field(default_factory=Labels, description="what the result must show")
     seed: int
+    references: tuple[Digest, ...] = Field(
+        default=(), exclude_if=is_empty, description="further pictures that the editors are given, after the source"
+    )
 
 
 class EditCompareRequest(StageRequest):

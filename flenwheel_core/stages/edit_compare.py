@@ -30,6 +30,7 @@ from flenwheel_core.requests.edit_compare import (
 from flenwheel_core.requests.enrich import EnrichRequest, EnrichResult
 from flenwheel_core.runner.stage import StageContext
 from flenwheel_core.stages.enrich import enrich
+from flenwheel_core.stages.lesson_references import references_taken
 from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import encode_png, load_picture
 
@@ -40,6 +41,9 @@ HELD_OUT = CharacterRef(name="held-out", trigger="held_out", class_word="subject
 
 def edit_compare(request: EditCompareRequest, context: StageContext) -> EditCompareResult:
     """Scorecards of the present editor and of the challenger, and what their comparison says."""
+    given = references_taken(request.editor, [item.references for item in request.items], context)
+    items = [item.model_copy(update={"references": taken}) for item, taken in zip(request.items, given, strict=True)]
+    request = request.model_copy(update={"items": tuple(items)})
     if request.fingerprints:
         with open_verifier(request.verifier, context.settings) as verifier:
             for fingerprint in request.fingerprints.values():
@@ -61,12 +65,19 @@ def edit_compare(request: EditCompareRequest, context: StageContext) -> EditComp
 
 def held_out_edits(request: EditCompareRequest, loras: tuple[LoraUse, ...], store: Store) -> EnrichRequest:
     """The held-out edits by one editor as an enrichment of their own: a champion makes them once, ever."""
-    sources = dict.fromkeys(item.source for item in request.items)
+    sources = dict.fromkeys(digest for item in request.items for digest in (item.source, *item.references))
     return EnrichRequest(
         character=HELD_OUT,
         sources=store.put_images([_source(digest) for digest in sources]),
         items=tuple(
-            EditItem(key=item.key, source=item.source, prompt=item.prompt, seed=item.seed, labels=item.labels)
+            EditItem(
+                key=item.key,
+                source=item.source,
+                prompt=item.prompt,
+                seed=item.seed,
+                labels=item.labels,
+                references=item.references,
+            )
             for item in request.items
         ),
         editor=request.editor,

@@ -7,6 +7,7 @@ from flenwheel_core.engine.edit_job import EditLesson, EditTrainJob, lesson_freq
 from flenwheel_core.models.registry import find_edit_trainer
 from flenwheel_core.requests.edit_train import EditTrainRequest, EditTrainResult
 from flenwheel_core.runner.stage import StageContext
+from flenwheel_core.stages.lesson_references import references_taken
 from flenwheel_core.stages.training_hooks import training_hooks
 from flenwheel_core.store.pictures import load_picture
 from flenwheel_core.store.triplets import get_triplets
@@ -16,6 +17,7 @@ def edit_train(request: EditTrainRequest, context: StageContext) -> EditTrainRes
     """Train, or go on training, and keep the LoRA and its curve."""
     triplets = get_triplets(context.store, request.triplets).triplets
     weights = lesson_frequencies([triplet.kind for triplet in triplets], request.corrections_weight)
+    references = references_taken(request.editor, [triplet.references for triplet in triplets], context)
     steps = request.recipe.steps
     job = EditTrainJob(
         run=request.key(),
@@ -30,8 +32,9 @@ def edit_train(request: EditTrainRequest, context: StageContext) -> EditTrainRes
                 else partial(load_picture, context.store, triplet.rejected),
                 approved=triplet.kind == "approved",
                 weight=weight,
+                load_references=tuple(partial(load_picture, context.store, digest) for digest in given),
             )
-            for triplet, weight in zip(triplets, weights, strict=True)
+            for triplet, weight, given in zip(triplets, weights, references, strict=True)
         ),
         recipe=request.recipe,
         changed_weight=request.changed_weight,

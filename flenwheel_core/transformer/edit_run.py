@@ -26,6 +26,17 @@ def lesson_pictures(
     return _picture(source, placement, lesson.load_source), _picture(target, other, lesson.load_target)
 
 
+def further_pictures(
+    lesson: EditLesson, placement_of: Callable[[tuple[int, int]], Placement]
+) -> tuple[PlacedPicture, ...]:
+    """The lesson's references where the family puts them, in their order."""
+    found = []
+    for load in lesson.load_references:
+        image = load()
+        found.append(_picture(image, placement_of(image.size), load))
+    return tuple(found)
+
+
 def recorded_shapes(lessons: Sequence[EditLike[Any]], recipe: TrainingRecipe, job: EditTrainJob) -> int:
     """How many combinations of shapes a run records as CUDA graphs: the anchor and guidance have predictions of their own."""
     return len(shapes_of(lessons, recipe)) * (1 + (job.anchor > 0) + (job.distilled_guidance != 1.0))

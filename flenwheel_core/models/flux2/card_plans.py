@@ -25,21 +25,20 @@ from flenwheel_core.transformer.shell import transformer_config
 
 
 def card_plans(folder: Path, recipe: Recipe, use: str, card: CardRoom) -> list[StagePlan]:
-    """For square pictures of the recipe's size, edits with the recipe's references, lessons with one.
+    """For square pictures of the recipe's size, edits and lessons with the recipe's references.
 
     `use` says whether the model is asked as base or as editor.
     """
     edits = use == "editor"
     asked = recipe.editor.train if edits else recipe.train
     sampler = recipe.enrich.sampler if edits else recipe.generate.sampler
-    pictures = 2 if edits else 1
+    pictures = 1 + recipe.enrich.references if edits else 1
     config = transformer_config(folder)
     ranks = lora_ranks(linear_shapes_of(config), asked.lora, TARGETS)
 
     def draw() -> tuple[str, float]:
         pixels = sampler.width * sampler.height
-        drawn = 1 + recipe.enrich.references if edits else 1
-        tokens = drawn * pixels // PIXELS_PER_TOKEN**2 + TEXT_TOKENS
+        tokens = pictures * pixels // PIXELS_PER_TOKEN**2 + TEXT_TOKENS
         worn = adapter_weights_of(config, ranks)
         wanted = recipe.editor.storage if edits else None
         plan = drawing_memory(folder, config, Largest(tokens, pixels, worn), card, wanted=wanted)

@@ -13,13 +13,13 @@ from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.models.flux2.adapter import adapt, start_recorder
 from flenwheel_core.models.flux2.artist import NO_PROMPT
 from flenwheel_core.models.flux2.encoding import encode_pictures, encode_prompts
-from flenwheel_core.models.flux2.geometry import grid_of, source_placement
+from flenwheel_core.models.flux2.geometry import grid_of, reference_placement, source_placement
 from flenwheel_core.models.flux2.loading import Flux2Model
 from flenwheel_core.models.flux2.names import UI_NAMES
 from flenwheel_core.models.flux2.task import KleinEditTask, KleinLesson
 from flenwheel_core.models.flux2.trainer import DISTILLED
 from flenwheel_core.models.protocols import ModelSetup
-from flenwheel_core.transformer.edit_run import finished, lesson_pictures, recorded_shapes
+from flenwheel_core.transformer.edit_run import finished, further_pictures, lesson_pictures, recorded_shapes
 from flenwheel_core.transformer.edit_task import Aim
 from flenwheel_core.transformer.lesson_weights import lesson_weights
 
@@ -68,15 +68,17 @@ def encode_lessons(model: Flux2Model, job: EditTrainJob, cache: TensorCache) -> 
         storage=model.encoder_format(job.recipe.text_encoder_format),
     )
     placed = [lesson_pictures(lesson, partial(source_placement, area=area)) for lesson in job.lessons]
-    latents = iter(encode_pictures(model, [picture for pair in placed for picture in pair], cache=cache))
+    further = [further_pictures(lesson, partial(reference_placement, area=area)) for lesson in job.lessons]
+    pictures = [picture for pair, more in zip(placed, further, strict=True) for picture in (*pair, *more)]
+    latents = iter(encode_pictures(model, pictures, cache=cache))
     lessons = []
-    for lesson, (source, _) in zip(job.lessons, placed, strict=True):
+    for lesson, (source, _), more in zip(job.lessons, placed, further, strict=True):
         grid = grid_of((source.placement.width, source.placement.height))
         reference, result = next(latents), next(latents)
         lessons.append(
             KleinLesson(
                 result=result,
-                references=(reference,),
+                references=(reference, *(next(latents) for _ in more)),
                 prompt=prompts[lesson.prompt],
                 empty=prompts[NO_PROMPT if unasked else lesson.prompt],
                 weights=lesson_weights(job, lesson, *grid),

@@ -25,7 +25,7 @@ from flenwheel_core.transformer.shell import transformer_config
 
 
 def card_plans(folder: Path, recipe: Recipe, use: str, card: CardRoom) -> list[StagePlan]:
-    """For square pictures of the recipe's size, edits with the recipe's references, lessons with one; longer formats need about as much."""
+    """For square pictures of the recipe's size, edits and lessons with the recipe's references; longer formats need about as much."""
     config = transformer_config(folder)
     sizes_gib = {part: bf16_gib(folder / part) for part in ("transformer", "text_encoder")}
     revision, draws = revision_of(folder), use == "base"
@@ -34,16 +34,20 @@ def card_plans(folder: Path, recipe: Recipe, use: str, card: CardRoom) -> list[S
     ranks = lora_ranks(linears, asked.lora, TARGETS)
     adapter = sum(rank * sum(linears[name]) for name, rank in ranks.items())
 
-    def size_of(area: int, references: int = 1) -> EditSizes:
+    def size_of(area: int) -> EditSizes:
         side = math.isqrt(area)
-        return drawn_sizes(side, side) if draws else plan_sizes([(1024, 1024)] * references, revision, area=area)
+        return (
+            drawn_sizes(side, side)
+            if draws
+            else plan_sizes([(1024, 1024)] * recipe.enrich.references, revision, area=area)
+        )
 
     def drawing() -> tuple[str, float]:
         sampler = recipe.generate.sampler if draws else recipe.enrich.sampler
         storages = storages_for_drawing(config, fp8=card.multiplies_fp8)
         worn, size = (
             adapter if draws else _lora_weights(recipe),
-            size_of(sampler.width * sampler.height, recipe.enrich.references),
+            size_of(sampler.width * sampler.height),
         )
         plan = drawing_memory(folder, config, [size], worn, storages, card.usable_gib)
         encoder = plan_encoder(sizes_gib["text_encoder"], card.usable_gib)

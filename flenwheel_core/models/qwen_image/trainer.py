@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 from flenwheel_core.adapters.lora_file import file_dtype
 from flenwheel_core.base.errors import InputError
 from flenwheel_core.base.settings import Settings
@@ -69,36 +71,37 @@ def train_editor(model: QwenEditModel, job: EditTrainJob, hooks: TrainHooks, cac
 
 
 def encode_lessons(model: QwenEditModel, job: EditTrainJob, cache: TensorCache) -> list[EditExample]:
-    """Every lesson as tensors: prompts with their source, clean latents of source and target, loss weights.
+    """Every lesson as tensors: prompts with their pictures, clean latents of source, references and target, loss weights.
 
     Pictures are read when they are needed, one lesson at a time.
     """
     area = job.recipe.resolution**2
-    sources = [Picture.of(lesson.load_source) for lesson in job.lessons]
+    shown = [
+        tuple(Picture.of(load) for load in (lesson.load_source, *lesson.load_references)) for lesson in job.lessons
+    ]
     targets = [Picture.of(lesson.load_target) for lesson in job.lessons]
-    wanted = [Instruction(lesson.prompt, (source,), area) for lesson, source in zip(job.lessons, sources, strict=True)]
+    wanted = [Instruction(lesson.prompt, given, area) for lesson, given in zip(job.lessons, shown, strict=True)]
     unasked = job.recipe.caption_dropout > 0 or job.distilled_guidance != 1
-    empty = [Instruction(NO_PROMPT, (source,), area) for source in sources] if unasked else []
+    empty = [Instruction(NO_PROMPT, given, area) for given in shown] if unasked else []
     texts = encode_instructions(model, [*wanted, *empty], cache)
     prompts, empties = texts[: len(wanted)], texts[len(wanted) :] or texts[: len(wanted)]
     sizes = [instruction.sizes(model) for instruction in wanted]
-    latents = encode_pictures(
-        model,
-        [(source, size.references[0]) for source, size in zip(sources, sizes, strict=True)]
-        + [(target, size.target) for target, size in zip(targets, sizes, strict=True)],
-        cache,
-    )
-    count = len(job.lessons)
+    references = [
+        pair for given, size in zip(shown, sizes, strict=True) for pair in zip(given, size.references, strict=True)
+    ]
+    answers = [(target, size.target) for target, size in zip(targets, sizes, strict=True)]
+    latents = encode_pictures(model, [*references, *answers], cache)
+    clean, right = iter(latents[: len(references)]), latents[len(references) :]
     return [
         EditExample(
             sizes=sizes[index],
-            target=latents[count + index],
-            references=latents[index],
+            target=right[index],
+            references=torch.cat([next(clean) for _ in shown[index]]),
             prompt=prompts[index],
             empty=empties[index],
             weights=lesson_weights(job, job.lessons[index], *_grid(sizes[index].target)),
         )
-        for index in range(count)
+        for index in range(len(job.lessons))
     ]
 
 

@@ -13,7 +13,7 @@ from flenwheel_core.lessons.collect import is_held_out, split
 from flenwheel_core.lessons.folders import export_triplets, import_triplets
 from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import load_picture
-from tests.kit.edited_scenes import relit, scene, triplet, with_patch
+from tests.kit.edited_scenes import kept, relit, scene, triplet, with_patch
 
 
 def codes(source: Image.Image, target: Image.Image) -> list[str]:
@@ -67,6 +67,19 @@ def test_duplicates_missing_prompts_and_missing_pictures_fail(store: Store) -> N
         ["no_prompt"],
         ["missing_picture"],
     ]
+
+
+def test_a_reference_that_is_the_answer_teaches_to_copy(store: Store) -> None:
+    plain = triplet(store, scene(), with_patch(scene()))
+    answer = with_patch(scene())
+    answer.putpixel((0, 0), (9, 9, 9))
+    other, answer_again = kept(store, relit(scene())), kept(store, answer)
+    lessons = [
+        plain.model_copy(update={"references": given, "prompt": f"edit {number}"})
+        for number, given in enumerate(((other,), (other, answer_again), ("f" * 64,)))
+    ]
+    found = [(check.outcome, [p.code for p in check.problems]) for check in check_triplets(store, lessons)]
+    assert found == [("pass", []), ("fail", ["answer_given"]), ("fail", ["missing_picture"])]
 
 
 def test_held_out_edits_stay_held_out_whatever_is_added(store: Store) -> None:

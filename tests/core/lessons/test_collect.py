@@ -32,10 +32,16 @@ def drawn(store: Store, colour: str, **facts: object) -> ImageRecord:
     return save_picture(store, image, ImageRecord.model_validate({**base, "kind": ImageKind.ENRICHED, **facts}))
 
 
-def opened(store: Store, gate: str = GATE, kind: str = "enriched") -> list[ImageRecord]:
+def opened(store: Store, gate: str = GATE, kind: str = "enriched", further: tuple[str, ...] = ()) -> list[ImageRecord]:
     source = drawn(store, "black", kind=ImageKind.SOURCE)
     edits = [
-        drawn(store, colour, parents=(source.digest,), prompt=f"make it {colour}", labels=Labels(background=colour))
+        drawn(
+            store,
+            colour,
+            parents=(source.digest, *further),
+            prompt=f"make it {colour}",
+            labels=Labels(background=colour),
+        )
         for colour in ("red", "green", "blue", "white")
     ]
     rows = [Screening(image=edit.digest, outcome="pass", verifier="v", verifier_version="1") for edit in edits]
@@ -85,6 +91,20 @@ def test_approved_and_corrected_edits_become_triplets(store: Store) -> None:
     assert (corrected.target, corrected.rejected, corrected.kind) == (fixed.digest, green.digest, "corrected")
     assert approved.source == corrected.source == red.parents[0] and approved.labels == Labels(background="red")
     assert approved.author == "me"
+
+
+def test_a_lesson_has_the_references_of_its_edit(store: Store) -> None:
+    other = drawn(store, "grey", kind=ImageKind.SOURCE)
+    red, green, *_ = opened(store, further=(other.digest,))
+    fixed = drawn(store, "darkgreen", kind=ImageKind.CORRECTED)
+    decide(store, red.digest, Verdict.GOOD)
+    decide(store, green.digest, Verdict.NEEDS_CORRECTION, fixed.digest)
+    close(store)
+    approved, corrected = collect_triplets(store).triplets
+    assert approved.references == corrected.references == (other.digest,)
+    shown = {record.digest: record for record in store.get_images(gather_lessons(store, "ann").images)}
+    assert shown[red.digest].parents == (red.parents[0], other.digest)
+    assert shown[fixed.digest].parents == (red.parents[0], other.digest, green.digest)
 
 
 def test_synthetic_gates_teach_the_editor_nothing(store: Store) -> None:

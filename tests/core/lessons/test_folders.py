@@ -10,7 +10,7 @@ from flenwheel_core.base.errors import InputError
 from flenwheel_core.documents.triplets import Triplet, TripletSet
 from flenwheel_core.lessons.folders import Imported, export_triplets, import_triplets
 from flenwheel_core.store import Store
-from tests.kit.edited_scenes import relit, scene, triplet, with_patch
+from tests.kit.edited_scenes import kept, relit, scene, triplet, with_patch
 
 
 @pytest.fixture
@@ -126,6 +126,21 @@ def test_an_exported_set_comes_back_letter_by_letter(store: Store, tmp_path: Pat
     elsewhere = taken(Store((tmp_path / "other").as_uri()), tmp_path / "out")
     assert [t.prompt for t in elsewhere.triplets] == [first.prompt, second.prompt]
     assert len((tmp_path / "out" / "metadata.jsonl").read_text("utf-8").splitlines()) == 2
+
+
+def test_references_come_back_in_their_order(store: Store, tmp_path: Path) -> None:
+    further = tuple(kept(store, scene(background=colour)) for colour in ("red", "green"))
+    several = triplet(store, scene(), with_patch(scene())).model_copy(update={"references": further})
+    export_triplets(store, TripletSet(triplets=(several,)), tmp_path / "out")
+    (back,) = taken(store, tmp_path / "out").triplets
+    assert facts(back) == facts(several) and back.references == further
+    lines = tmp_path / "out" / "metadata.jsonl"
+    lines.write_text(lines.read_text().replace('["reference_1', '[7, "reference_1'))
+    assert "describes no triplet" in taken(store, tmp_path / "out").notes[0]
+    (tmp_path / "out" / "reference_2" / "00000-ann.png").unlink()
+    lines.write_text(lines.read_text().replace("[7, ", "["))
+    with pytest.raises(InputError, match=r"no triplets[\s\S]*reference_2"):
+        taken(store, tmp_path / "out")
 
 
 def facts(lesson: Triplet) -> tuple[object, ...]:

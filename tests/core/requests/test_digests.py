@@ -9,10 +9,12 @@ import pytest
 from flenwheel_core.documents.characters import CharacterRef
 from flenwheel_core.documents.images import LoraUse, Sampler
 from flenwheel_core.documents.prompts import EditItem, GenerateItem
+from flenwheel_core.documents.triplets import Triplet, TripletSet
 from flenwheel_core.recipes.editor import EditorRecipe
 from flenwheel_core.recipes.screening import IngestRecipe
 from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.requests.base import StageRequest
+from flenwheel_core.requests.edit_compare import ComparedEdit, EditCompareRequest
 from flenwheel_core.requests.edit_train import EditTrainRequest
 from flenwheel_core.requests.enrich import EnrichRequest
 from flenwheel_core.requests.generate import GenerateRequest
@@ -57,6 +59,23 @@ REQUESTS: dict[str, StageRequest] = {
     "edit_train": EditTrainRequest(
         name="editor-1", triplets="a" * 64, editor="nano@1", recipe=EditorRecipe().train, seed=1
     ),
+    "edit_compare": EditCompareRequest(
+        items=(
+            ComparedEdit(
+                key="one",
+                source="a" * 64,
+                prompt="smile",
+                target="b" * 64,
+                corrected=False,
+                character="mira",
+                seed=1,
+            ),
+        ),
+        editor="nano@1",
+        challenger=(LoraUse(digest="c" * 64, weight=1.0),),
+        verifier="nano@1",
+        sampler=SAMPLER,
+    ),
 }
 KEPT = {
     "ingest": "55e9e5c14d5616cf7f0745e4e7c1454c1105cbab7c566f388d11f332a6ad8f32",
@@ -64,9 +83,27 @@ KEPT = {
     "train": "af97e0ee6149a91ae39508eb81366966ab9461e94fe07f9fdbe367b34d1469bb",
     "generate": "52dd6873e0e902fa36b1d8b005d540e13579885f154c9a62aec661cf3319097c",
     "edit_train": "50a46b6d86fab0306ce49fd3e8feb1b63ff4e3b53008b0e3e34569715721a70d",
+    "edit_compare": "9b0c96b43750d331309d783f0adbc95cac445f87bb0e2f8e4e2fb9b00414cc29",
 }
+LESSONS = "9c0f831dbe2e458ffa098bbbe6b3357c7baa7008f3db8aad8ada0f2bde5ee193"
 
 
 @pytest.mark.parametrize("stage", REQUESTS)
 def test_a_request_is_named_as_before(stage: str) -> None:
     assert REQUESTS[stage].key() == KEPT[stage]
+
+
+def test_lessons_without_references_are_named_as_before() -> None:
+    lesson = Triplet(
+        source="a" * 64,
+        prompt="smile",
+        target="b" * 64,
+        kind="approved",
+        character="mira",
+        turn=1,
+        gate="g",
+        author="me",
+    )
+    assert TripletSet(triplets=(lesson,)).content_digest() == LESSONS
+    more = lesson.model_copy(update={"references": ("c" * 64,)})
+    assert TripletSet(triplets=(more,)).content_digest() != LESSONS

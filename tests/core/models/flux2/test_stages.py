@@ -86,6 +86,7 @@ def test_klein_is_the_editor(settings: Settings, klein_folder: Path) -> None:
         turn=1,
         gate="g",
         author="me",
+        references=(kept(store, 3, "c.png").digest,),
     )
     editor = str(klein_folder)
     asked = EditTrainRequest(

@@ -1,6 +1,7 @@
 """Both trainers on a tiny klein: exact resume, files that are worn, regions, storages, refusals before anything loads."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -36,9 +37,15 @@ def changed_job(folder: Path, **recipe: object) -> TrainJob:
     return character_job(folder, SAMPLER, PROMPT, "ohwx", RECIPE.model_copy(update=recipe))
 
 
-def lesson(target: Image.Image | None = None) -> EditLesson:
+def lesson(target: Image.Image | None = None, *further: Image.Image) -> EditLesson:
     right = target or picture(70, 60, 2)
-    return EditLesson("smiling", lambda: picture(70, 60, 1), lambda: right, load_rejected=lambda: picture(70, 60, 3))
+    return EditLesson(
+        "smiling",
+        lambda: picture(70, 60, 1),
+        lambda: right,
+        load_rejected=lambda: picture(70, 60, 3),
+        load_references=tuple(partial(Image.Image.copy, one) for one in further),
+    )
 
 
 def edit_job(folder: Path, *lessons: EditLesson, **changes: object) -> EditTrainJob:
@@ -120,6 +127,24 @@ def test_lessons_are_placed_as_the_editor_draws(model: Flux2Model, cache: Tensor
     assert region is not None and region.shape == (12, 1) and float(region.max()) > 1
     assert wrong is not None and float(wrong.max()) == pytest.approx(1.0)
     assert not torch.equal(same.prompt, same.empty) and len(same.prompt) == 64
+
+
+@pytest.mark.slow
+def test_lessons_of_several_references_train_beside_others_and_go_on_to_the_same_bytes(
+    model: Flux2Model, cache: TensorCache, tmp_path: Path
+) -> None:
+    given = lesson(), lesson(None, picture(200, 100, 5), picture(40, 50, 6))
+    one, several = encode_lessons(model, edit_job(tmp_path, *given), cache)
+    assert one.bucket == "64x48+64x48" and several.bucket == "64x48+64x48+80x32+32x48"
+    assert torch.equal(several.target, one.target) and torch.equal(
+        several.references[0].tokens, one.references[0].tokens
+    )
+    whole = train_editor(model, edit_job(tmp_path / "a", *given), hooks(), cache)
+    with pytest.raises(InterruptedStageError):
+        train_editor(model, edit_job(tmp_path / "b", *given), hooks(stop_after=2), cache)
+    assert train_editor(model, edit_job(tmp_path / "b", *given), hooks(), cache).lora == whole.lora
+    swapped = lesson(), lesson(None, picture(40, 50, 6), picture(200, 100, 5))
+    assert train_editor(model, edit_job(tmp_path / "c", *swapped), hooks(), cache).losses != whole.losses
 
 
 def test_distilled_guidance_and_the_anchor_change_what_is_aimed_at(
