@@ -72,7 +72,7 @@ def test_duplicates_missing_prompts_and_missing_pictures_fail(store: Store) -> N
 def test_a_reference_that_is_the_answer_teaches_to_copy(store: Store) -> None:
     plain = triplet(store, scene(), with_patch(scene()))
     answer = with_patch(scene())
-    answer.putpixel((0, 0), (9, 9, 9))
+    answer.putpixel((60, 60), (200, 9, 9))
     other, answer_again = kept(store, relit(scene())), kept(store, answer)
     lessons = [
         plain.model_copy(update={"references": given, "prompt": f"edit {number}"})
