@@ -78,7 +78,7 @@ class Settings(BaseSettings):
         default=0.0,
         ge=0,
         allow_inf_nan=False,
-        description="What an editor behind an address may cost this workspace in all, in the address' currency.",
+        description="What an editor behind an address may cost all machines of the store together, in its currency.",
     )
     author: str = Field(default_factory=getpass.getuser, description="The name your decisions are signed with.")
     stage_modules: tuple[str, ...] = Field(

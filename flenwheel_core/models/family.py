@@ -33,6 +33,8 @@ class Family:
     """`(folder, recipe, use, card) -> list[StagePlan]`: what its stages would do with a card; `use` is base or editor."""
     lora_layouts: Mapping[str, Entry] = field(default_factory=dict)
     """Further layouts of its LoRA files for other programs, by name: functions from the file's bytes to the other file's."""
+    needs_card: bool = True
+    """False where the work is done elsewhere: a stage with such a model does not wait for the GPU slot."""
     card_tag: str = ""
     """How the Hub tags its LoRAs."""
     architectures: tuple[str, ...] = ()

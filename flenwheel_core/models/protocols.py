@@ -4,8 +4,9 @@ All of these live in a stage's child process and load their weights when entered
 Pictures are `PIL.Image.Image` in RGB.
 """
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from flenwheel_core.documents.images import Sampler
@@ -64,6 +65,8 @@ class ModelSetup:
     """How often the card ran out of memory before: each time a tighter plan is taken."""
     note: Callable[[str], None] = _say_nothing
     """Told what was chosen, for the log."""
+    stop: threading.Event = field(default_factory=threading.Event)
+    """Set when the stage is to stop: for models that wait long for something, between two pictures the stage looks itself."""
 
 
 PLAIN_SETUP = ModelSetup()

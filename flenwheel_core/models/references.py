@@ -67,6 +67,13 @@ def resolve_model(reference: str, role: ModelRole, settings: "Settings") -> Path
     return _fetch(name, revision, settings)
 
 
+def own_folder(reference: str) -> Path | None:
+    """The folder that a reference names, whatever it holds; None for models of the Hub and `nano`."""
+    name, _, _ = _split(reference)
+    folder = given_path(name)
+    return folder if name and name != "nano" and is_folder(folder) else None
+
+
 def hub_reference(reference: str) -> tuple[str, str] | None:
     """Hub id and revision of a reference to the Hub; None for folders, `nano`, and ids without a revision."""
     name, _, revision = _split(reference)

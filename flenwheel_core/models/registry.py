@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from flenwheel_core.base.errors import InputError
 from flenwheel_core.models.family import Entry, Family
 from flenwheel_core.models.protocols import PLAIN_SETUP, ModelSetup
-from flenwheel_core.models.references import ModelRole, resolve_model
+from flenwheel_core.models.references import ModelRole, own_folder, resolve_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,6 +66,18 @@ def family_of(folder: Path) -> Family:
 def most_pictures(folder: Path) -> int:
     """How many pictures an edit of this editor may be given, its source among them. Raises InputError if no family knows it."""
     return family_of(folder).most_pictures.get(_class_of(folder), 1)
+
+
+def runs_here(reference: str) -> bool:
+    """False for a folder whose model does its work elsewhere, so that no card is needed. Nothing is fetched, hashed or loaded.
+
+    A model that cannot be told yet may need the card.
+    """
+    folder = own_folder(reference)
+    try:
+        return folder is None or family_of(folder).needs_card
+    except InputError:
+        return True
 
 
 def family_of_architecture(architecture: str) -> Family | None:

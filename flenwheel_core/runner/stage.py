@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from flenwheel_core.base.errors import InterruptedStageError, NotFoundError
 from flenwheel_core.base.settings import Settings
+from flenwheel_core.models.registry import runs_here
 from flenwheel_core.requests.base import StageRequest, StageResult
 from flenwheel_core.requests.benchmark import BenchmarkRequest, BenchmarkResult
 from flenwheel_core.requests.edit_compare import EditCompareRequest, EditCompareResult
@@ -49,7 +50,13 @@ class StageContext:
         """How a model is to be set up here."""
         from flenwheel_core.models.protocols import ModelSetup
 
-        return ModelSetup(loras=loras, storage=storage, memory_level=self.memory_level, note=self.progress.note)
+        return ModelSetup(
+            loras=loras,
+            storage=storage,
+            memory_level=self.memory_level,
+            note=self.progress.note,
+            stop=self.stop,
+        )
 
     def check_stop(self) -> None:
         """Raises InterruptedStageError if the stage was told to stop."""
@@ -90,7 +97,13 @@ INGEST = Stage(
     uses_gpu=True,
     on_card=lambda request: request.captioner is not None,
 )
-ENRICH = Stage(EnrichRequest, EnrichResult, "flenwheel_core.stages.enrich:enrich", uses_gpu=True)
+ENRICH = Stage(
+    EnrichRequest,
+    EnrichResult,
+    "flenwheel_core.stages.enrich:enrich",
+    uses_gpu=True,
+    on_card=lambda request: runs_here(request.editor),
+)
 SCREEN = Stage(ScreenRequest, ScreenResult, "flenwheel_core.stages.screen:screen", uses_gpu=False)
 TRAIN = Stage(TrainRequest, TrainResult, "flenwheel_core.stages.train:train", uses_gpu=True)
 GENERATE = Stage(GenerateRequest, GenerateResult, "flenwheel_core.stages.generate:generate", uses_gpu=True)

@@ -5,9 +5,10 @@ import binascii
 import email.utils
 import io
 import json
-import time
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 import httpx
 from PIL import Image
@@ -17,6 +18,7 @@ from flenwheel_core.base.ids import digest_bytes
 from flenwheel_core.images.decode import decode
 from flenwheel_core.models.edit_address.address import EditAddress
 from flenwheel_core.models.edit_address.ledger import Ledger, NotChargedError
+from flenwheel_core.models.edit_address.waiting import answer_of, pause
 from flenwheel_core.models.protocols import EditJob
 
 LARGEST_ANSWER_BYTES = 100 * 2**20
@@ -30,17 +32,20 @@ _NO_KEY = frozenset({401, 403})
 
 
 class EditClient:
-    """Asks an address for edits, one at a time. Follows no redirects, and waits as long as it is asked to, up to a minute."""
+    """Asks an address for edits, one at a time. Follows no redirects, and waits as long as it is asked to, up to a minute.
+
+    A stop is heard while it waits; an edit that is under way then is waited for a little longer, because it is paid.
+    """
 
     def __init__(
         self,
         address: EditAddress,
         ledger: Ledger,
         note: Callable[[str], None],
-        sleep: Callable[[float], None] = time.sleep,
+        stop: threading.Event,
     ) -> None:
         """Raises MissingWeightsError if the key is not there."""
-        self._address, self._ledger, self._note, self._sleep = address, ledger, note, sleep
+        self._address, self._ledger, self._note, self._stop = address, ledger, note, stop
         key = address.key()
         headers = {"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {key}"} if key is not None else {})
         self._http = httpx.Client(headers=headers, timeout=address.timeout_seconds, follow_redirects=False)
@@ -49,7 +54,7 @@ class EditClient:
         """The edited picture.
 
         Raises InputError if the address refuses this edit, MissingWeightsError if it refuses the key, ResourceError beyond the most it
-        may cost, ServerError if it stays busy or broken.
+        may cost, ServerError if it stays busy or broken, InterruptedStageError if the stage is stopped meanwhile.
         """
         form, pictures = self._form(job)
         name = digest_bytes(json.dumps(form, sort_keys=True).encode() + b"".join(pictures))
@@ -58,7 +63,7 @@ class EditClient:
             asked = 0.0
             try:
                 with self._ledger.paying():
-                    return self._ask(form, pictures, name)
+                    return answer_of(partial(self._ask, form, pictures, name), self._stop)
             except _RefusedError as error:
                 raise error.reason from None
             except _BusyError as error:
@@ -66,9 +71,9 @@ class EditClient:
             except (NotChargedError, _BrokenError, httpx.RequestError) as error:
                 said = str(error) or type(error).__name__
             if attempt < self._address.tries:
-                pause = min(LONGEST_WAIT_SECONDS, max(wait, asked))
-                self._note(f"{self._address.host}: {said}; asking again in {pause:.0f} s")
-                self._sleep(pause)
+                seconds = min(LONGEST_WAIT_SECONDS, max(wait, asked))
+                self._note(f"{self._address.host}: {said}; asking again in {seconds:.0f} s")
+                pause(seconds, self._stop)
                 wait *= 2
         raise ServerError(
             f"{self._address.host} did not make edit {job.key} in {self._address.tries} tries.",

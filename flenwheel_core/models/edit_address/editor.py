@@ -15,6 +15,7 @@ from flenwheel_core.models.edit_address.client import EditClient
 from flenwheel_core.models.edit_address.ledger import Ledger
 from flenwheel_core.models.protocols import PLAIN_SETUP, EditJob, Made, ModelSetup
 from flenwheel_core.models.references import hub_reference
+from flenwheel_core.store import Store
 
 if TYPE_CHECKING:
     from flenwheel_core.recipes.model import Recipe
@@ -102,8 +103,9 @@ def open_editor(
         )
     if setup.storage is not None:
         raise RecipeError(f"{address.host} has no storage to choose.", remedy='Set storage = "auto" in [editor].')
-    ledger = Ledger(settings.root / "edit_addresses", address, Decimal(str(settings.edit_budget)))
-    return closing(AddressEditor(address, reference, ledger, EditClient(address, ledger, setup.note), setup))
+    ledger = Ledger(Store(settings.store_url, settings.store_options), address, Decimal(str(settings.edit_budget)))
+    client = EditClient(address, ledger, setup.note, setup.stop)
+    return closing(AddressEditor(address, reference, ledger, client, setup))
 
 
 def plans(folder: Path, recipe: "Recipe", use: str, card: CardRoom) -> list[StagePlan]:

@@ -8,6 +8,7 @@ FAMILY = Family(
     classes=("ImageEditAddress",),
     editor=f"{_HERE}.editor:open_editor",
     planner=f"{_HERE}.editor:plans",
+    needs_card=False,
     most_pictures={"ImageEditAddress": 4},
     idle_edit_keys={
         "shift": "it has no noise levels to shift; leave it out",

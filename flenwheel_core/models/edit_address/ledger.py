@@ -1,43 +1,50 @@
-"""What edits cost so far: one line for each that was sent, kept by the workspace, so that no run forgets what another spent."""
+"""What edits cost so far: a journal in the store, one line for each edit that was sent. All machines of the store count together."""
 
-import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from decimal import Decimal, InvalidOperation
-from pathlib import Path
+from datetime import UTC, datetime
+from decimal import Decimal
 
-from flenwheel_core.base.errors import CorruptManifestError, ResourceError
+from pydantic import AwareDatetime
+
+from flenwheel_core.base.document import Document
+from flenwheel_core.base.errors import ResourceError
 from flenwheel_core.base.ids import digest_json
-from flenwheel_core.base.locks import locked
 from flenwheel_core.models.edit_address.address import EditAddress
+from flenwheel_core.store import Journal, Store
+
+
+class Spending(Document):
+    """What one edit cost."""
+
+    at: AwareDatetime
+    host: str
+    """The machine that asked for it."""
+    amount: Decimal
+    """Below zero where an edit turned out to be free: it takes back what was counted before."""
 
 
 class Ledger:
-    """Counts before anything is sent: what is not known to be free counts as paid."""
+    """Counts before anything is sent: what is not known to be free counts as paid.
 
-    def __init__(self, folder: Path, address: EditAddress, most: Decimal) -> None:
+    There is no lock between machines. An edit is written down first and the sum is looked at then, so that two who ask at the same moment
+    never spend more than is allowed together; where only one of their edits fitted, both may be refused.
+    """
+
+    def __init__(self, store: Store, address: EditAddress, most: Decimal) -> None:
         """`most` is what all edits by this address may cost."""
         self._address, self._most = address, most
-        self._path = folder / f"{digest_json({'url': address.url, 'model': address.model})[:16]}.txt"
+        name = digest_json({"url": address.url, "model": address.model})[:16]
+        self._journal: Journal[Spending] = store.journal(f"edit-addresses/{name}", Spending)
+        self._sum, self._read = Decimal(0), 0
 
     @property
     def spent(self) -> Decimal:
-        """The sum of all lines; an edit that was refused has one that takes it back. Raises CorruptManifestError for what is no sum."""
-        try:
-            lines = self._path.read_text().split()
-        except FileNotFoundError:
-            return Decimal(0)
-        try:
-            found = sum((Decimal(line) for line in lines), Decimal(0))
-        except InvalidOperation:
-            found = Decimal("nan")
-        if not found.is_finite():
-            raise CorruptManifestError(
-                f"{self._path} does not say what edits cost so far.",
-                why="a line of it is no number.",
-                remedy="Look at it: one line an edit, each with its price. Correct or remove what is none.",
-            )
-        return found
+        """The sum of all lines. Raises CorruptManifestError for a journal that cannot be read: then nothing more is sent."""
+        lines, self._read = self._journal.read_after(self._read)
+        self._sum += sum((line.amount for line in lines), Decimal(0))
+        return self._sum
 
     @property
     def left(self) -> Decimal:
@@ -55,33 +62,27 @@ class Ledger:
 
         Raises ResourceError if it costs more than is left.
         """
-        with self._locked():
-            if self._address.price > self.left:
-                raise self._too_much(f"one more edit costs {self._address.price} {self._address.currency}")
-            self._add(self._address.price)
+        price = self._address.price
+        if price > self.left:
+            raise self._too_much(f"one more edit costs {price} {self._address.currency}")
+        self._add(price)
+        if self.spent > self._most:  # somebody else asked at the same moment
+            self._add(-price)
+            raise self._too_much(f"one more edit costs {price} {self._address.currency}")
         try:
             yield
         except NotChargedError:
-            with self._locked():
-                self._add(-self._address.price)
+            self._add(-price)
             raise
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        with locked(self._path.with_suffix(".lock")):
-            yield
-
     def _add(self, amount: Decimal) -> None:
-        with self._path.open("a") as file:
-            file.write(f"{amount}\n")
-            file.flush()
-            os.fsync(file.fileno())
+        self._journal.append(Spending(at=datetime.now(UTC), host=socket.gethostname(), amount=amount))
 
     def _too_much(self, what: str) -> ResourceError:
         limit = f"{self._most} {self._address.currency}"
         return ResourceError(
             f"{what} of the {limit} that {self._address.host} may cost.",
-            why=f"{self.spent} {self._address.currency} were spent there so far by this workspace.",
+            why=f"{self.spent} {self._address.currency} were spent there so far by all machines of this store.",
             remedy="Raise the setting edit_budget (FLENWHEEL_EDIT_BUDGET), or ask for fewer edits in the recipe's [enrich].",
         )
 

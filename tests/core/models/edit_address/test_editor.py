@@ -2,6 +2,7 @@
 
 import io
 import json
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -41,6 +42,7 @@ from flenwheel_core.recipes.model import EditorLora
 from flenwheel_core.requests.enrich import EnrichRequest
 from flenwheel_core.runner.launch import run_in_child
 from flenwheel_core.runner.stage import ENRICH
+from flenwheel_core.runner.stage_runs import stage_runs
 from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import load_picture, save_picture
 from tests.kit.edit_server import EditServer, picture_answer, refusal, running_edit_server
@@ -85,8 +87,20 @@ def client_of(
 ) -> tuple[EditClient, Ledger, list[float], list[str]]:
     """A client that does not really wait, its ledger, its waits and what it said."""
     address = EditAddress.model_validate(address_of(server, **changes))
-    ledger, waits, notes = Ledger(tmp_path / "spent", address, Decimal(most)), [], []
-    return EditClient(address, ledger, notes.append, waits.append), ledger, waits, notes
+    ledger, stop, notes = Ledger(Store((tmp_path / "store").as_uri()), address, Decimal(most)), Unhurried(), []
+    return EditClient(address, ledger, notes.append, stop), ledger, stop.waits, notes
+
+
+class Unhurried(threading.Event):
+    """A stop that never comes, and remembers how long it would have been waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[float] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waits.append(timeout or 0.0)
+        return False
 
 
 def test_a_form_with_bare_pictures_goes_out_and_the_picture_comes_back(
@@ -205,9 +219,10 @@ def test_a_server_of_ones_own_costs_nothing(server: EditServer, settings: Settin
 def test_a_ledger_that_cannot_be_read_is_said_so_and_nothing_is_sent(server: EditServer, tmp_path: Path) -> None:
     client = client_of(server, tmp_path)[0]
     client.edit(job())
-    (place,) = (tmp_path / "spent").glob("*.txt")
-    place.write_text("0.25\n0.2x\n")
-    with pytest.raises(StoreError, match="does not say what edits cost"):
+    (place,) = (tmp_path / "store" / "journals" / "edit-addresses").glob("*.jsonl")
+    with place.open("a") as lines:
+        lines.write(place.read_text().replace("0.25", "0.2x"))
+    with pytest.raises(StoreError, match="cannot be read as Spending"):
         client.edit(job())
     assert len(server.sent) == 1
 
@@ -337,3 +352,5 @@ def test_the_stage_enriches_with_it_in_a_process_of_its_own(
     assert len(made) == len(server.sent) == 2 and made[0].model == request.editor
     assert load_picture(store, made[0].digest).size == (96, 96)
     assert any("leave this machine" in event.line() for event in said)
+    runs = [run for run in stage_runs(store).read() if run.event == "finished"]
+    assert [run.slot for run in runs] == [None], "it does not wait for the card"
