@@ -2,6 +2,7 @@
 
 Parts, in the order in which they need each other (they wait for each other's files, so all may be started at once):
 tokenizers · data · vae, qwen-vae, vlm, embedder, reader · flux (after vae), editor (after qwen-vae and vlm).
+siblings (FLUX.2 klein and Z-Image) needs only data: it takes the shipped autoencoder and tokenizer.
 """
 
 import argparse
@@ -18,8 +19,18 @@ PARTS = {
     "vlm": "tools.nano_training.vlm",
     "embedder": "tools.nano_training.embedder",
     "reader": "tools.nano_training.reader",
+    "siblings": "tools.nano_training.siblings_run",
 }
-BATCH = {"vae": 16, "qwen-vae": 16, "flux": 256, "editor": 256, "vlm": 400, "embedder": 512, "reader": 400}
+BATCH = {
+    "vae": 16,
+    "qwen-vae": 16,
+    "flux": 256,
+    "editor": 256,
+    "vlm": 400,
+    "embedder": 512,
+    "reader": 400,
+    "siblings": 160,
+}
 
 
 def main() -> None:

@@ -57,7 +57,8 @@ def zero_modulations(model: nn.Module, endings: tuple[str, ...]) -> None:
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear) and any(name == e or ("." in e and name.endswith(f".{e}")) for e in endings):
             nn.init.zeros_(module.weight)
-            nn.init.zeros_(module.bias)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
 
 
 def build_clip(tokenizer: CLIPTokenizer) -> CLIPTextModel:
