@@ -26,9 +26,9 @@ class Stream(NamedTuple):
 
 
 def joint_heads(
-    streams: Sequence[Stream], rope: Rope, heads: int, *, kernel: bool = False
+    streams: Sequence[Stream], rope: Rope, heads: int, *, kernel: bool = False, eps: float = EPS
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """q, k, v (batch, tokens of all streams, heads, channels of a head); q and k normed and rotated.
+    """q, k, v (batch, tokens of all streams, heads, channels of a head); q and k normed, with `eps`, and rotated.
 
     `kernel` takes the card's kernel where it can.
     """
@@ -36,14 +36,16 @@ def joint_heads(
     if kernel and _fits(width // heads):
         if len(streams) == 1:
             (only,) = streams
-            q, k, _ = _Heads.apply(only.qkv[..., : 2 * width], only.norm_q, only.norm_k, None, None, None, *rope, heads)
+            q, k, _ = _Heads.apply(
+                only.qkv[..., : 2 * width], only.norm_q, only.norm_k, None, None, None, *rope, heads, eps
+            )
             return q, k, only.qkv[..., 2 * width :].unflatten(-1, (heads, -1))
         first, second = streams
-        joined: tuple[torch.Tensor, torch.Tensor, torch.Tensor] = _Heads.apply(*first, *second, *rope, heads)
+        joined: tuple[torch.Tensor, torch.Tensor, torch.Tensor] = _Heads.apply(*first, *second, *rope, heads, eps)
         return joined
     parts = [stream.qkv.unflatten(-1, (3, heads, -1)).unbind(2) for stream in streams]
-    q = torch.cat([_rms(q, stream.norm_q) for (q, _, _), stream in zip(parts, streams, strict=True)], 1)
-    k = torch.cat([_rms(k, stream.norm_k) for (_, k, _), stream in zip(parts, streams, strict=True)], 1)
+    q = torch.cat([_rms(q, stream.norm_q, eps) for (q, _, _), stream in zip(parts, streams, strict=True)], 1)
+    k = torch.cat([_rms(k, stream.norm_k, eps) for (_, k, _), stream in zip(parts, streams, strict=True)], 1)
     return rotate(q, rope), rotate(k, rope), torch.cat([v for _, _, v in parts], 1)
 
 
@@ -55,8 +57,8 @@ def rotate(x: torch.Tensor, rope: Rope) -> torch.Tensor:
     return (x.float() * cos + turned.float() * sin).to(x.dtype)
 
 
-def _rms(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    return functional.rms_norm(x, (x.shape[-1],), weight, eps=EPS)
+def _rms(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
+    return functional.rms_norm(x, (x.shape[-1],), weight, eps=eps)
 
 
 def _fits(width: int) -> bool:
@@ -65,16 +67,17 @@ def _fits(width: int) -> bool:
 
 class _Heads(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, first, first_q, first_k, second, second_q, second_k, cos, sin, heads):  # type: ignore[no-untyped-def]
+    def forward(ctx, first, first_q, first_k, second, second_q, second_k, cos, sin, heads, eps):  # type: ignore[no-untyped-def]
         ctx.save_for_backward(first, first_q, first_k, second, second_q, second_k, cos, sin)
-        return join_heads(first, first_q, first_k, second, second_q, second_k, cos, sin, heads)
+        ctx.eps = eps
+        return join_heads(first, first_q, first_k, second, second_q, second_k, cos, sin, heads, eps)
 
     @staticmethod
     def backward(ctx, dq, dk, dv):  # type: ignore[no-untyped-def]
         saved = ctx.saved_tensors  # once: a recomputed block gives its tensors out once
         second = saved[3]
-        dfirst, dsecond = part_heads(dq, dk, None if second is None else dv, *saved)
-        return dfirst, None, None, None if second is None else dsecond, *(None,) * 5
+        dfirst, dsecond = part_heads(dq, dk, None if second is None else dv, *saved, ctx.eps)
+        return dfirst, None, None, None if second is None else dsecond, *(None,) * 6
 
 
 @torch.library.custom_op("flenwheel::join_heads", mutates_args=())
@@ -88,6 +91,7 @@ def join_heads(
     cos: torch.Tensor,
     sin: torch.Tensor,
     heads: int,
+    eps: float,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """q, k, v of both streams joined; without a second one, q and k of the first, and an empty tensor."""
     from flenwheel_core.kernels.triton.heads import heads_on_card
@@ -95,9 +99,9 @@ def join_heads(
     q, k, v = _joined(first, second, heads)
     joint = q, k, None if second is None else v
     rope = cos.contiguous(), sin.contiguous()
-    heads_on_card(first, (first_q, first_k), rope, joint, 0, EPS)
+    heads_on_card(first, (first_q, first_k), rope, joint, 0, eps)
     if second is not None and second_q is not None and second_k is not None:
-        heads_on_card(second, (second_q, second_k), rope, joint, first.shape[1], EPS)
+        heads_on_card(second, (second_q, second_k), rope, joint, first.shape[1], eps)
     return q, k, v
 
 
@@ -105,7 +109,7 @@ def join_heads(
 def _(
     first: torch.Tensor, _q: object, _k: object, second: torch.Tensor | None, *rest: object
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    return _joined(first, second, cast(int, rest[-1]))
+    return _joined(first, second, cast(int, rest[-2]))
 
 
 def _joined(
@@ -130,16 +134,17 @@ def part_heads(
     second_k: torch.Tensor | None,
     cos: torch.Tensor,
     sin: torch.Tensor,
+    eps: float,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Gradients of the streams (the second one empty if there is none)."""
     from flenwheel_core.kernels.triton.heads import heads_backward_on_card
 
     rope = cos.contiguous(), sin.contiguous()
     gradients = dq.contiguous(), dk.contiguous(), None if dv is None else dv.contiguous()
-    dfirst = heads_backward_on_card(gradients, first, (first_q, first_k), rope, 0, EPS)
+    dfirst = heads_backward_on_card(gradients, first, (first_q, first_k), rope, 0, eps)
     if second is None or second_q is None or second_k is None:
         return dfirst, first.new_empty((0,))
-    return dfirst, heads_backward_on_card(gradients, second, (second_q, second_k), rope, first.shape[1], EPS)
+    return dfirst, heads_backward_on_card(gradients, second, (second_q, second_k), rope, first.shape[1], eps)
 
 
 @part_heads.register_fake

@@ -25,8 +25,7 @@ def start_matrices(adapted: AdaptedTransformer, *, seed: int) -> AdaptedTransfor
 
 def covers(names: tuple[str, ...], ranks: Mapping[str, int], recipe: LoraRecipe) -> bool:
     """True if a fast transformer, whose blocks' linears end in `names`, can have this adapter."""
-    inside = all("transformer_blocks." in name and name.endswith(names) for name in ranks)
-    return inside and not recipe.dora and recipe.dropout == 0
+    return all(name.endswith(names) for name in ranks) and not recipe.dora and recipe.dropout == 0
 
 
 def is_covered(names: tuple[str, ...], lora: WornLora) -> bool:

@@ -3,7 +3,6 @@
 from flenwheel_core.models.family import Family
 
 _HERE = "flenwheel_core.models.z_image"
-_OWN_MODULES = "Z-Image trains through diffusers' own modules so far; leave it out"
 FAMILY = Family(
     name="Z-Image",
     classes=("ZImagePipeline",),
@@ -13,10 +12,5 @@ FAMILY = Family(
     planner=f"{_HERE}.memory:card_plans",
     card_tag="z-image",
     architectures=("z-image/lora",),
-    idle_keys={
-        "guidance": "Z-Image has no guidance embedding; leave it out",
-        "weight_format": _OWN_MODULES,
-        "compile": _OWN_MODULES,
-        "cuda_graphs": _OWN_MODULES,
-    },
+    idle_keys={"guidance": "Z-Image has no guidance embedding; leave it out"},
 )

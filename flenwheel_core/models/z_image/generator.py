@@ -3,23 +3,28 @@
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from flenwheel_core.adapters.lora_reading import adapter_weights, read_loras
 from flenwheel_core.adapters.lora_wearing import wear_for_good
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.storages import TextFormat
 from flenwheel_core.engine.tensor_cache import TensorCache
+from flenwheel_core.kernels.attention import cudnn_attention_works
 from flenwheel_core.memory.card import free_memory, multiplies_fp8
 from flenwheel_core.memory.drawing import DrawingPlan
 from flenwheel_core.models.card_plan import CardRoom
 from flenwheel_core.models.protocols import PLAIN_SETUP, GenerateJob, Made, ModelSetup
+from flenwheel_core.models.z_image.adapter import head_width, load_with_loras
 from flenwheel_core.models.z_image.drawing import DrawingParts, draw_picture
 from flenwheel_core.models.z_image.encoding import encode_prompts
+from flenwheel_core.models.z_image.fast import FAST_NAMES
 from flenwheel_core.models.z_image.geometry import NO_PROMPT
 from flenwheel_core.models.z_image.loading import ZImageModel
 from flenwheel_core.models.z_image.memory import drawing_memory
 from flenwheel_core.models.z_image.names import z_image_host
-from flenwheel_core.transformer.plan import OTHER_MODULES
+from flenwheel_core.transformer.adapted import is_covered
+from flenwheel_core.transformer.plan import OTHER_MODULES, FastPlan
 
 
 class ZImageGenerator:
@@ -38,7 +43,9 @@ class ZImageGenerator:
 
     @property
     def model(self) -> str:
-        return self._model.reference
+        """The reference with the storage that the transformer really has."""
+        storage = "dense" if self._plan is None else self._plan.storage
+        return self._model.reference if storage == "dense" else f"{self._model.reference}+{storage}"
 
     def generate(self, jobs: Iterable[GenerateJob]) -> Iterator[Made]:
         """Yields each picture as it is finished; the same job always gives the same picture.
@@ -73,10 +80,10 @@ class ZImageGenerator:
                 adapter_weights=adapter_weights(self._loras),
                 card=CardRoom(model.budget_gib, multiplies_fp8(model.device)),
                 memory_level=self._setup.memory_level,
+                exact=not self._is_covered,
             )
             plan = self._plan.describe()
             self._setup.note(f"memory plan: {plan} of {model.budget_gib:.1f} GiB; encoder in {encoder}")
-            self._setup.note(OTHER_MODULES)
         return encoder
 
     def _load(self) -> DrawingParts:
@@ -84,9 +91,23 @@ class ZImageGenerator:
         if self._plan is not None and self._plan.tile_px is not None:
             vae.enable_tiling()
             vae.tile_sample_min_size, vae.tile_latent_min_size = self._plan.tile_px, self._plan.tile_px // 8
-        transformer = self._model.load_transformer()
+        return DrawingParts(self._transformer(), self._model.load_scheduler(), vae, self._model.device)
+
+    @property
+    def _is_covered(self) -> bool:
+        return all(is_covered(FAST_NAMES, lora) for lora in self._loras)
+
+    def _transformer(self) -> Any:
+        model = self._model
+        if self._plan is not None and self._is_covered:
+            fast = FastPlan(storage=self._plan.storage, cudnn=cudnn_attention_works(model.device, head_width(model)))
+            self._setup.note(fast.kernel_line(model.device))
+            return load_with_loras(model, fast, self._loras).transformer
+        if self._plan is not None:
+            self._setup.note(OTHER_MODULES)
+        transformer = model.load_transformer()
         wear_for_good(transformer, self._loras)
-        return DrawingParts(transformer, self._model.load_scheduler(), vae, self._model.device)
+        return transformer
 
     def close(self) -> None:
         self._parts = None

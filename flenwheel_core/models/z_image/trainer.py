@@ -4,27 +4,24 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import torch
 from PIL.Image import Image
 
-from flenwheel_core.adapters.peft_adapter import AdaptedTransformer, adapt_by_peft, linear_names
-from flenwheel_core.adapters.targets import lora_ranks
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.images import Sampler
 from flenwheel_core.engine.job import Trained, TrainHooks, TrainJob
 from flenwheel_core.engine.run_job import run_job
 from flenwheel_core.engine.team import Alone, Team
 from flenwheel_core.engine.tensor_cache import TensorCache
+from flenwheel_core.models.z_image.adapter import adapt, plan_training, start_recorder
 from flenwheel_core.models.z_image.drawing import DrawingParts, draw_picture
 from flenwheel_core.models.z_image.encoding import encode_pictures, encode_prompts
 from flenwheel_core.models.z_image.geometry import NO_PROMPT, PIXELS_PER_TOKEN
 from flenwheel_core.models.z_image.loading import ZImageModel
-from flenwheel_core.models.z_image.memory import require_room
-from flenwheel_core.models.z_image.names import TARGETS, UI_NAMES
+from flenwheel_core.models.z_image.names import UI_NAMES
 from flenwheel_core.models.z_image.task import ZImageTask
 from flenwheel_core.transformer.character_items import CharacterItems
 from flenwheel_core.transformer.character_run import check_training, finished, repeatably, samples_of, texts_of
-from flenwheel_core.transformer.plan import OTHER_MODULES
+from flenwheel_core.transformer.plan import FastPlan
 
 
 def train_lora(model: ZImageModel, job: TrainJob, hooks: TrainHooks, cache: TensorCache) -> Trained:
@@ -34,16 +31,13 @@ def train_lora(model: ZImageModel, job: TrainJob, hooks: TrainHooks, cache: Tens
     InterruptedStageError after saving when told to stop.
     """
     check_training(job)
-    if model.budget_gib is not None:
-        need = require_room(model.folder, job.recipe, model.budget_gib, job.memory_level)
-        hooks.note(
-            f"memory plan: bfloat16 weights, every block computed again, {need:.1f} of {model.budget_gib:.1f} GiB"
-        )
-        hooks.note(OTHER_MODULES)
-    return repeatably(job, model.device, lambda: _train(model, job, hooks, cache, hooks.team or Alone()))
+    plan = plan_training(model, job.recipe, hooks.note, tighter=job.memory_level)
+    return repeatably(job, model.device, lambda: _train(model, job, plan, hooks, cache, hooks.team or Alone()))
 
 
-def _train(model: ZImageModel, job: TrainJob, hooks: TrainHooks, cache: TensorCache, team: Team) -> Trained:
+def _train(
+    model: ZImageModel, job: TrainJob, plan: FastPlan | None, hooks: TrainHooks, cache: TensorCache, team: Team
+) -> Trained:
     recipe = job.recipe
     class_texts, texts = texts_of(job, team, NO_PROMPT)
     if class_texts:
@@ -54,7 +48,7 @@ def _train(model: ZImageModel, job: TrainJob, hooks: TrainHooks, cache: TensorCa
     pictures = CharacterItems(job, hooks, captions, partial(encode_pictures, model, cache=cache), cache)
     items = pictures.own(PIXELS_PER_TOKEN)
     hooks.loading("transformer")
-    adapted = adapt(model, job)
+    adapted = adapt(model, recipe, plan, seed=job.seed)
     transformer = adapted.transformer
     parts = DrawingParts(transformer, model.load_scheduler(), model.load_vae(), model.device)
 
@@ -79,20 +73,10 @@ def _train(model: ZImageModel, job: TrainJob, hooks: TrainHooks, cache: TensorCa
         sample=samples_of(job, hooks, adapted, draw),
         rank=team.rank,
         world=team.size,
+        recorder=start_recorder(model, recipe, plan, adapted, hooks.note),
     )
     outcome = run_job(task, job, hooks)
     return finished(job, adapted, outcome, UI_NAMES, model.reference)
-
-
-def adapt(model: ZImageModel, job: TrainJob) -> AdaptedTransformer:
-    """diffusers' own modules with a new adapter; on a card every block is computed again for its gradients."""
-    transformer = model.load_transformer()
-    ranks = lora_ranks(linear_names(transformer), job.recipe.lora, TARGETS)
-    adapted = adapt_by_peft(transformer, ranks, job.recipe.lora, seed=job.seed)
-    if model.device.type == "cuda":
-        torch.backends.cuda.enable_cudnn_sdp(False)  # it computes wrong gradients from slices
-        transformer.enable_gradient_checkpointing()
-    return adapted
 
 
 def open_trainer(folder: Path, reference: str, settings: Settings) -> Callable[[TrainJob, TrainHooks], Trained]:

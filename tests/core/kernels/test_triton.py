@@ -119,11 +119,11 @@ def heads() -> None:
             results.append([*made, *torch.autograd.grad(made, inputs, [part.detach() + 1 for part in made])])
         torch.testing.assert_close(results[0], results[1], atol=1e-4, rtol=1e-4)
     both = parts[0], *norms[:2], parts[1], *norms[2:], *rope
-    same_shapes(join_heads, *both, count)
-    same_shapes(part_heads, *(random(2, 8, count, width) for _ in range(3)), *both)
+    same_shapes(join_heads, *both, count, 1e-6)
+    same_shapes(part_heads, *(random(2, 8, count, width) for _ in range(3)), *both, 1e-6)
     one = parts[1][..., : 2 * count * width], *norms[:2], None, None, None, rope[0][:5], rope[1][:5]
-    same_shapes(join_heads, *one, count)
-    same_shapes(part_heads, *(random(2, 5, count, width) for _ in range(2)), None, *one)
+    same_shapes(join_heads, *one, count, 1e-6)
+    same_shapes(part_heads, *(random(2, 5, count, width) for _ in range(2)), None, *one, 1e-6)
 
 
 def modulated() -> None:

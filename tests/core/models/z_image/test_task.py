@@ -13,11 +13,14 @@ from flenwheel_core.adapters.peft_adapter import AdaptedTransformer, adapt_by_pe
 from flenwheel_core.adapters.targets import lora_ranks
 from flenwheel_core.documents.images import Sampler
 from flenwheel_core.models.z_image.drawing import DrawingParts, draw
+from flenwheel_core.models.z_image.fast import FastZImage
 from flenwheel_core.models.z_image.geometry import pack, unpack, velocity
 from flenwheel_core.models.z_image.names import TARGETS
 from flenwheel_core.models.z_image.task import ZImageItem, ZImageTask
 from flenwheel_core.recipes.train import LoraRecipe, TrainingRecipe
-from tests.kit.tiny_z_image import TEXT_WIDTH, tiny_transformer
+from flenwheel_core.transformer.plan import AdapterPlan, FastPlan
+from tests.kit.state_source import StateSource
+from tests.kit.tiny_z_image import CONFIG, TEXT_WIDTH, tiny_transformer
 
 SCHEDULER = FlowMatchEulerDiscreteScheduler(shift=3.0)
 RECIPE = {"batch_size": 2, "prior": {"share": 0.0}, "lora": {"rank": 2}}
@@ -101,6 +104,18 @@ def test_captions_of_any_length_share_a_batch() -> None:
             noisy[row : row + 1], sigma[row : row + 1], **run.texts([item.caption]), **run.places("64x48", 3)
         )
         torch.testing.assert_close(whole[row : row + 1], alone, atol=1e-4, rtol=1e-4)
+
+
+def test_what_a_step_can_record_is_what_diffusers_computes() -> None:
+    """The fast transformer takes padded texts, so that their shapes and the picture's decide everything."""
+    reference = tiny_transformer()
+    fast = FastZImage(CONFIG, StateSource(reference), FastPlan(compile=False, cudnn=False), AdapterPlan())
+    given = []
+    for transformer in (reference, fast):
+        run = task(AdaptedTransformer(transformer, {"w": torch.nn.Parameter(torch.zeros(1))}, {}, {}, nullcontext))
+        noisy, sigma = normal(1, 1, 12, 16), torch.tensor([0.3])
+        given.append(run.predict(noisy, sigma, **run.texts([ITEMS[0].caption]), **run.places("64x48", 3)))
+    torch.testing.assert_close(given[1], given[0], atol=2e-5, rtol=1e-4)
 
 
 def test_the_shift_is_the_schedulers() -> None:

@@ -1,5 +1,6 @@
 """The trainer on a tiny Z-Image: exact resume, a file that is worn here and in diffusers, refusals in words."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,17 +10,20 @@ from safetensors.torch import load
 
 from flenwheel_core.adapters.lora_file import LoraFile
 from flenwheel_core.adapters.lora_header import file_metadata
-from flenwheel_core.base.errors import InterruptedStageError, ResourceError
+from flenwheel_core.base.errors import InterruptedStageError, NoTighterPlanError, RecipeError, ResourceError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.images import Sampler
 from flenwheel_core.engine.tensor_cache import TensorCache
+from flenwheel_core.models.card_plan import CardRoom
 from flenwheel_core.models.family_options import option_problems
 from flenwheel_core.models.protocols import GenerateJob, ModelSetup
 from flenwheel_core.models.registry import family_of
+from flenwheel_core.models.z_image.adapter import plan_training
 from flenwheel_core.models.z_image.generator import open_generator
 from flenwheel_core.models.z_image.loading import ZImageModel
-from flenwheel_core.models.z_image.memory import require_room
+from flenwheel_core.models.z_image.memory import own_modules_gib, training_memory
 from flenwheel_core.models.z_image.trainer import train_lora
+from flenwheel_core.recipes.train import LoraRecipe, TrainingRecipe
 from tests.kit.character_runs import RECIPE, character_job, first_step_without_masks, hooks, largest_difference
 
 PROMPT = "photo of ohwx person"
@@ -71,10 +75,55 @@ def test_what_its_trainer_does_not_read_is_refused_in_words(z_image_folder: Path
     assert "no guidance embedding" in problems[0]
 
 
-def test_a_card_without_room_is_refused_before_anything_loads(z_image_folder: Path) -> None:
-    assert 0 < require_room(z_image_folder, RECIPE, 23.5) < 23.5
+RELEASED = {
+    "in_channels": 16,
+    "dim": 3840,
+    "n_layers": 30,
+    "n_refiner_layers": 2,
+    "n_heads": 30,
+    "n_kv_heads": 30,
+    "cap_feat_dim": 2560,
+    "axes_dims": [32, 48, 48],
+}
+
+
+def test_a_card_without_room_is_refused_before_anything_loads() -> None:
+    recipe = TrainingRecipe(lora=LoraRecipe(rank=32))
+    plan, line = training_memory(RELEASED, recipe, CardRoom(23.5, multiplies_fp8=True))
+    assert plan.storage == "fp8" and 15 < plan.predicted_gib < 23.5 and "fp8 weights" in line
+    tighter, _ = training_memory(RELEASED, recipe, CardRoom(23.5, multiplies_fp8=True), tighter=1)
+    assert tighter.predicted_gib < plan.predicted_gib - 0.5
+    assert training_memory(RELEASED, recipe, CardRoom(23.5, multiplies_fp8=False))[0].storage == "dense"
+    assert training_memory(RELEASED, recipe, CardRoom(11.5, multiplies_fp8=False))[0].storage == "nf4"
     with pytest.raises(ResourceError, match="Training Z-Image needs"):
-        require_room(z_image_folder, RECIPE, 1.0)
-    with pytest.raises(ResourceError, match="ran out of memory with it") as refused:
-        require_room(z_image_folder, RECIPE, 23.5, memory_level=1)
-    assert "no tighter plan" in refused.value.why
+        training_memory(RELEASED, recipe, CardRoom(3.0, multiplies_fp8=True))
+
+
+def test_what_the_fast_transformer_does_not_cover_trains_through_diffusers_modules_or_not_at_all(
+    model: ZImageModel, z_image_folder: Path
+) -> None:
+    dora = RECIPE.model_copy(update={"lora": LoraRecipe(rank=2, dora=True)})
+    assert plan_training(model, dora, print, tighter=0) is None
+    assert 0 < own_modules_gib(z_image_folder, dora, 23.5) < 23.5
+    with pytest.raises(ResourceError, match="Training Z-Image needs"):
+        own_modules_gib(z_image_folder, dora, 1.0)
+    with pytest.raises(NoTighterPlanError, match="no tighter plan"):
+        own_modules_gib(z_image_folder, dora, 23.5, memory_level=1)
+    with pytest.raises(RecipeError, match="cannot be combined"):
+        own_modules_gib(z_image_folder, dora.model_copy(update={"weight_format": "nf4"}), 23.5)
+
+
+def test_quantised_weights_train_here_too_and_are_told(
+    z_image_folder: Path, model: ZImageModel, tmp_path: Path
+) -> None:
+    told: list[str] = []
+    job = character_job(tmp_path / "a", SAMPLER, PROMPT, "ohwx")
+    recipe = job.recipe.model_copy(update={"weight_format": "fp8"})
+    quantised = replace(job, recipe=recipe)
+    made = train_lora(model, quantised, replace(hooks(), note=told.append), TensorCache(tmp_path / "cache"))
+    exact = train_lora(
+        model, character_job(tmp_path / "b", SAMPLER, PROMPT, "ohwx"), hooks(), TensorCache(tmp_path / "cache")
+    )
+    assert any("fp8 weights" in line for line in told)
+    for one, other in zip(made.losses, exact.losses, strict=True):
+        assert one.loss == pytest.approx(other.loss, rel=0.2) and one.loss != other.loss
