@@ -36,7 +36,7 @@ def preview(found: FoundFolder, character: CharacterRef, recipe: Recipe) -> list
         made = training_caption(file.caption, character, recipe.train.text_tokens)
         lines += [f"{name}: {made.text}", *(f"{name}: {doubt.message}" for doubt in made.doubts)]
     own = f"{captions} with captions of their own" + (f", {masks} with masks" if masks else "")
-    total = f"{taken} pictures would be taken, {own}, as {character.name}"
+    total = f"{taken} picture{'s' * (taken != 1)} would be taken, {own}, as {character.name}"
     return [*lines, *found.notes, f"{total} ({character.trigger} {character.class_word}). Nothing was changed."]
 
 

@@ -64,7 +64,9 @@ def cut_to_bytes(text: str, most_bytes: int) -> str:
 
 def lines_of(text: str) -> list[str]:
     """Lines as files of JSON lines have them: other separators that Unicode knows may stand inside a line."""
-    return text.replace("\r\n", "\n").split("\n")
+    text = text.replace("\r\n", "\n")
+    # Without any other line end, a lone carriage return is one: macOS wrote them once, and some programs do.
+    return text.split("\n" if "\n" in text else "\r")
 
 
 def _unmarked_utf16(data: bytes) -> str | None:

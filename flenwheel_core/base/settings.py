@@ -1,6 +1,5 @@
 """Facts of this machine, read from the environment (`FLENWHEEL_*`), `.env` and `flenwheel.toml`."""
 
-import getpass
 import ipaddress
 import json
 import re
@@ -22,7 +21,9 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from flenwheel_core.base import given_settings as given
 from flenwheel_core.base.kernel_names import ALL, KERNEL_NAMES
+from flenwheel_core.base.plain_text import one_line
 from flenwheel_core.base.settings_sources import (
     PREFIX,
     TOO_DEEP,
@@ -71,7 +72,7 @@ class Settings(BaseSettings):
         description=f"Kernels of the card to leave out, such as modulated,gelu: of {', '.join(KERNEL_NAMES)}; or {ALL}.",
     )
     models: Path = Field(
-        default=Path.home() / ".cache" / "flenwheel",
+        default_factory=given.cache_folder,
         description="Folder of downloaded weights, of verifier weights and of compiled blocks.",
     )
     edit_budget: float = Field(
@@ -80,7 +81,7 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="What an editor behind an address may cost all machines of the store together, in its currency.",
     )
-    author: str = Field(default_factory=getpass.getuser, description="The name your decisions are signed with.")
+    author: str = Field(default_factory=given.user_name, description="The name your decisions are signed with.")
     stage_modules: tuple[str, ...] = Field(
         default=(), description="Python modules that register further stages when imported."
     )
@@ -132,7 +133,27 @@ class Settings(BaseSettings):
     @field_validator("host")
     @classmethod
     def _without_brackets(cls, host: str) -> str:
-        return host.strip().strip("[]") or "127.0.0.1"
+        return given.address_of_machine(host)
+
+    @field_validator("gpu")
+    @classmethod
+    def _card(cls, gpu: str) -> str:
+        return given.card(gpu)
+
+    @field_validator("store")
+    @classmethod
+    def _whole_store(cls, store: str | None) -> str | None:
+        return None if store is None or not store.strip() else given.store_address(store.strip())
+
+    @field_validator("workspace", "models")
+    @classmethod
+    def _may_be_folder(cls, place: Path) -> Path:
+        return given.folder(place)
+
+    @field_validator("author")
+    @classmethod
+    def _in_one_line(cls, author: str) -> str:
+        return one_line(author) or given.user_name()
 
     @field_validator("token")
     @classmethod

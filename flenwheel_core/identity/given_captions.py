@@ -11,9 +11,21 @@ from flenwheel_core.base.plain_text import one_line
 from flenwheel_core.documents.characters import CharacterRef
 from flenwheel_core.identity.captions import with_trigger
 
-_PLACEHOLDER = re.compile(r"\[\s*(?:trigger|name)\s*\]", re.IGNORECASE)
-_TAG = re.compile(r"<(?:lora|lyco|lycoris|hypernet|embedding):[^<>]*>", re.IGNORECASE)
-_WEIGHT = re.compile(r"\(([^()]+?):\s*\d+(?:\.\d+)?\s*\)")
+_HOLDERS = r"\s*(?:trigger(?:[ _-]?words?)?|name|instance|token)\s*"
+_PLACEHOLDER = re.compile(
+    rf"\[{_HOLDERS}\]|(?<!\{{)\{{++{_HOLDERS}\}}+|<{_HOLDERS}>|%{_HOLDERS}%|\[V\]|(?:<s\d+>\s*)*<s\d+>", re.IGNORECASE
+)
+"""Where other tools put the trigger; `[V]` and `<s0><s1>` are those of papers and their scripts."""
+_TAG = re.compile(
+    r"<(?:lora|lyco|lycoris|hypernet|embedding|segment|clip):[^<>]*>|\bembedding:[\w.-]+|\[filewords\]", re.IGNORECASE
+)
+_WEIGHT = re.compile(r"\(([^()]+?):\s*\d+(?:\.\d+)?\s*\)|\(([^()]+)\)\s?\d\.\d+")
+_EMPHASIS = re.compile(
+    r"\(\(([^()]+)\)\)|(?<!\[)\[++([^\[\]|:]+)\]+|(?<!\{)\{++([^{}|]+)\}+|(?<=\w)\+{2,4}(?=[\s,.]|$)()"
+)
+_BREAK = re.compile(r"\bBREAK\b|\|\|\|")
+_ESCAPE = re.compile(r"\\([()\[\]])")
+_CHOICE = re.compile(r"\{[^{}|]*\|[^{}]*\}|\[[^\[\]:|]*[:|][^\[\]]*\]|__[\w/*-]+__")
 _NO_WORDS = re.compile(r"(?:\s*,)+")
 _TOKEN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\d_]+|\d+|[^\w\s]|_")
 _LETTERS_A_TOKEN = 6
@@ -44,6 +56,14 @@ def training_caption(given: str, character: CharacterRef, tokens_read: int | Non
         doubts.append(
             Doubt("prompt_syntax", f"Its caption has weights or tags for interfaces ({', '.join(syntax)}): left away.")
         )
+    choices = list(dict.fromkeys(match.group() for match in _CHOICE.finditer(text)))
+    if choices:
+        doubts.append(
+            Doubt(
+                "prompt_choice",
+                f"Its caption leaves a choice to interfaces ({', '.join(choices)}), learned as it stands: write what the picture shows.",
+            )
+        )
     text, spellings = _one_spelling(text, character.trigger)
     if spellings:
         message = f"Its caption spells the trigger {', '.join(spellings)}; {character.trigger} is learned."
@@ -71,7 +91,14 @@ def _without_syntax(text: str) -> tuple[str, list[str]]:
     text = _TAG.sub("", text)
     while match := _WEIGHT.search(text):
         found.append(match.group())
-        text = text[: match.start()] + match.group(1) + text[match.end() :]
+        text = text[: match.start()] + (match.group(1) or match.group(2)) + text[match.end() :]
+    while match := _EMPHASIS.search(text):
+        found.append(match.group())
+        text = text[: match.start()] + next((part for part in match.groups() if part), "") + text[match.end() :]
+    if _BREAK.search(text):
+        found += [match.group() for match in _BREAK.finditer(text)]
+        text = re.sub(r"\s+,", ",", _BREAK.sub(",", text))
+    text = _ESCAPE.sub(r"\1", text)
     if found:
         text = " ".join(_NO_WORDS.sub(",", text).strip(" ,").split())
     return text, list(dict.fromkeys(found))

@@ -1,21 +1,30 @@
 """Folders of source pictures as people and other trainers keep them: pictures, their masks, and captions beside them or in tables."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from flenwheel_core.base.errors import InputError
-from flenwheel_core.base.plain_text import cut_to_bytes, decode_text, one_line
-from flenwheel_core.images.caption_tables import TABLE_SUFFIXES, PictureNames, caption_in_json, captions_in_table
+from flenwheel_core.base.plain_text import cut_to_bytes, decode_text
+from flenwheel_core.images.caption_tables import (
+    TABLE_NAMES,
+    TABLE_SUFFIXES,
+    PictureNames,
+    captions_in_table,
+    lines_naming_pictures,
+)
+from flenwheel_core.images.caption_text import caption_in
 from flenwheel_core.images.entries import PICTURE_SUFFIXES, is_file, list_entries, read_entry
 from flenwheel_core.images.folder_masks import is_mask_beside, masks_of
 from flenwheel_core.images.folder_notes import FolderNotes, listed
 from flenwheel_core.images.folder_shapes import CACHE_SUFFIXES, WHY, role_of, shape_of, stem_of
-from flenwheel_core.images.names import written_name
+from flenwheel_core.images.names import same_letters, written_name
 
-SIDECARS = (".txt", ".caption", ".cap", ".json")
+SIDECARS = (".txt", ".caption", ".captions", ".cap", ".text", ".prompt", ".tags", ".json")
 """Suffixes of a caption beside its picture; the first that is there counts."""
 IGNORED = frozenset({".md", ".toml", ".yaml", ".yml", ".ini", ".db", ".log"})
+_CAPTION_FOLDER = re.compile(r"captions?|texts?|txts?|labels?|tags|prompts|annotations")
 CAPTION_BYTES = 20_000
 TEXT_BYTES = 64 * 2**20
 
@@ -128,6 +137,8 @@ def _pictures_of(names: Sequence[str], notes: FolderNotes) -> tuple[list[str], l
             notes.about(name, "left out: what another trainer computed from the pictures.")
         elif suffix == ".parquet":
             notes.about(name, "captions in Parquet are not read; save them as metadata.csv.")
+        elif stem_of(name) in stems:
+            notes.about(name, f"beside a picture, but not read; captions are read from {', '.join(SIDECARS)}.")
         elif suffix not in IGNORED:
             notes.about(name, "left out, it is no picture by its name.")
     return pictures, masks, others
@@ -149,20 +160,37 @@ class _Captions:
         self._beside: dict[str, list[str]] = {}
         self._used: set[str] = set()
         named = (*pictures, *left_out)
-        self._known_stems = {stem_of(name) for name in named} | {name.lower() for name in named}
+        self._known_stems = {stem_of(name) for name in named} | {same_letters(name) for name in named}
         known, others = PictureNames(pictures), PictureNames(left_out)
         self._table: dict[str, str] = {}
         for name in texts:
             suffix = _suffix(name)
             if suffix in SIDECARS and (stem_of(name) in self._known_stems or suffix not in TABLE_SUFFIXES):
-                self._beside.setdefault(stem_of(name), []).append(name)
+                if stem_of(name) in self._known_stems or not self._is_apart(name, known):
+                    self._beside.setdefault(stem_of(name), []).append(name)
             elif (text := self._read(name)) is not None:
                 self._table.update(captions_in_table(name, text, known, others, notes))
 
+    def _is_apart(self, name: str, pictures: PictureNames) -> bool:
+        """Takes a text that lies apart from its pictures: one with a line a picture, or in a folder of captions."""
+        path = PurePosixPath(name)
+        if TABLE_NAMES.fullmatch(path.stem):
+            text = self._read(name)
+            rows = lines_naming_pictures(text or "", pictures, str(path.parent))
+            self._table.update(rows)
+            return bool(rows) or text is None
+        if not _CAPTION_FOLDER.fullmatch(path.parent.name.lower()):
+            return False
+        picture = pictures.find(path.stem, "")
+        if picture is not None:
+            self._beside.setdefault(stem_of(picture), []).append(name)
+        return picture is not None
+
     def of(self, name: str) -> str | None:
         """The caption of a picture, in one line."""
-        caption = self._table.get(name)
-        keys = dict.fromkeys((stem_of(name), name.lower()))
+        row = self._table.get(name)
+        caption = None if row is None else self._caption_in(name, row)
+        keys = dict.fromkeys((stem_of(name), same_letters(name)))
         found = [text for key in keys for text in self._beside.get(key, ())]
         for beside in sorted(found, key=lambda text: _order(text, name)):
             self._used.add(beside)
@@ -172,10 +200,15 @@ class _Captions:
             text = self._read(beside)
             if text is None:
                 continue
-            caption = one_line((caption_in_json(text) or "") if _suffix(beside) == ".json" else text) or None
-            if caption is None and text.strip():
-                self._notes.about(beside, "not used, no caption was found in it.")
+            caption = self._caption_in(beside, text)
         return None if caption is None else self._cut(name, caption)
+
+    def _caption_in(self, name: str, text: str) -> str | None:
+        found = caption_in(text, only_json=_suffix(name) == ".json")
+        if found.why:
+            whose = "its caption is not used" if _may_be_picture(name) else "not used"
+            self._notes.about(name, f"{whose}, {found.why}.")
+        return found.text
 
     def say_unused(self) -> None:
         """A line about texts that belong to no picture."""

@@ -1,5 +1,6 @@
 """Names of files that strangers chose, for logs, reports and documents."""
 
+import unicodedata
 from pathlib import PurePath
 
 NAME_LENGTH = 80
@@ -9,6 +10,11 @@ _MARK = "\N{REPLACEMENT CHARACTER}"
 def written_name(name: str) -> str:
     """The name in letters that a document can hold: what stands for bytes that are no UTF-8 becomes a replacement mark."""
     return "".join(_MARK if "\ud800" <= character <= "\udfff" else character for character in name)
+
+
+def same_letters(name: str) -> str:
+    """A name to compare with others: without case, and with accents in one spelling, which macOS writes as letters of their own."""
+    return unicodedata.normalize("NFC", name).lower()
 
 
 def printable_name(name: str) -> str:

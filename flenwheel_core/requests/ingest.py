@@ -24,7 +24,7 @@ class SourceFile(Document):
 
 class IngestRequest(StageRequest):
     stage = "ingest"
-    version = 2  # since then captions of other tools are put into the project's form
+    version = 3  # since then emphasis, choices and placeholders of more tools are read out of captions
 
     character: CharacterRef
     files: tuple[SourceFile, ...]

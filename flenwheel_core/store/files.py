@@ -3,6 +3,7 @@
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlparse
@@ -11,6 +12,8 @@ import fsspec
 
 from flenwheel_core.base.disk import disk_error
 from flenwheel_core.base.errors import ResourceError, RetryableError, ServerError, StoreError
+
+_CLIENTS = ("botocore", "aiobotocore", "aiohttp", "urllib3")
 
 
 class Files:
@@ -30,57 +33,53 @@ class Files:
 
     def read(self, path: str) -> bytes:
         """The bytes of a file; raises FileNotFoundError."""
-        try:
+        with self._in_words("read", path):
             return bytes(self._fs.cat_file(self._full(path)))
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise self.failed("read", path, error) from error
 
     def write(self, path: str, data: bytes) -> None:
         """Puts the whole file there at once, or nothing: a reader never sees a part of it."""
         full = self._full(path)
-        try:
+        with self._in_words("write", path):
             if self.local is None:
                 self._fs.pipe_file(full, data)
             else:
                 _write_local(Path(full), data)
-        except OSError as error:
-            raise self.failed("write", path, error) from error
 
     def create(self, path: str, data: bytes) -> bool:
         """Like write, but leaves a file that is already there alone and says False."""
         full = self._full(path)
         try:
-            if self.local is None:
-                if self._fs.exists(full):
-                    return False
-                self._fs.pipe_file(full, data, mode="create")
-                return True
-            return _create_local(Path(full), data)
+            with self._in_words("write", path):
+                if self.local is None:
+                    if self._fs.exists(full):
+                        return False
+                    self._fs.pipe_file(full, data, mode="create")
+                    return True
+                return _create_local(Path(full), data)
         except FileExistsError:
             return False
-        except OSError as error:
-            raise self.failed("write", path, error) from error
 
     def exists(self, path: str) -> bool:
         """True if there is such a file."""
-        self._refresh()
-        return bool(self._fs.exists(self._full(path)))
+        with self._in_words("read", path):
+            self._refresh()
+            return bool(self._fs.exists(self._full(path)))
 
     def delete(self, path: str) -> None:
         """Removes one file; none there is fine."""
         try:
-            self._fs.rm_file(self._full(path))
+            with self._in_words("write", path):
+                self._fs.rm_file(self._full(path))
         except FileNotFoundError:
             return
 
     def list(self, folder: str) -> Iterator[str]:
         """Every file below a folder, as a path relative to the root, sorted. Unfinished writes are not shown."""
-        self._refresh()
         full = self._full(folder)
         try:
-            found = self._fs.find(full)
+            with self._in_words("read", folder):
+                self._refresh()
+                found = self._fs.find(full)
         except FileNotFoundError:
             return
         for name in sorted(found):
@@ -90,11 +89,13 @@ class Files:
 
     def size(self, path: str) -> int:
         """Bytes of a file; raises FileNotFoundError."""
-        return int(self._fs.size(self._full(path)))
+        with self._in_words("read", path):
+            return int(self._fs.size(self._full(path)))
 
     def modified(self, path: str) -> float:
         """When a file was last written, in seconds since 1970; raises FileNotFoundError."""
-        return float(self._fs.modified(self._full(path)).timestamp())
+        with self._in_words("read", path):
+            return float(self._fs.modified(self._full(path)).timestamp())
 
     def _full(self, path: str) -> str:
         parts = path.split("/")
@@ -108,17 +109,34 @@ class Files:
         if self.local is None:
             self._fs.invalidate_cache()
 
+    @contextmanager
+    def _in_words(self, verb: Literal["read", "write"], path: str) -> Iterator[None]:
+        """What keeps a file from being read or written becomes one of our errors; that it is not there, or there already, does not."""
+        try:
+            yield
+        except (FileNotFoundError, FileExistsError):
+            raise
+        except OSError as error:
+            raise self.failed(verb, path, error) from error
+        except Exception as error:
+            # Without credentials, or with a name that no bucket has, the client's own errors come through fsspec.
+            if self.local is not None or not type(error).__module__.startswith(_CLIENTS):
+                raise
+            raise self.failed(verb, path, error) from error
+
     def failed(
-        self, verb: Literal["read", "write"], path: str, error: OSError
+        self, verb: Literal["read", "write"], path: str, error: Exception
     ) -> ResourceError | StoreError | RetryableError:
         """The error for a file that could not be read or written."""
         where = f"{self.url}/{path}"
-        known = disk_error(error, where) if verb == "write" else None
+        known = disk_error(error, where) if verb == "write" and isinstance(error, OSError) else None
         if known is not None:
             return known
         if self.local is None:
             return ServerError(
-                f"Could not {verb} {where}.", why=str(error), remedy="Check the object store and try again."
+                f"Could not {verb} {where}.",
+                why=str(error),
+                remedy="Check the object store, its address and the credentials, and try again.",
             )
         return StoreError(
             f"Could not {verb} {where}.", why=str(error), remedy="Check the folder's permissions and the disk."
@@ -132,7 +150,7 @@ def _remote(scheme: str, options: dict[str, str]) -> "fsspec.AbstractFileSystem"
         raise StoreError(
             f"The store cannot use {scheme}:// addresses.",
             why=str(error),
-            remedy="Install it: pip install 'flenwheel[s3]'.",
+            remedy="Use a folder or s3://bucket/folder, which needs: pip install 'flenwheel[s3]'.",
         ) from error
 
 

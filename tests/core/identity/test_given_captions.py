@@ -1,5 +1,7 @@
 """Captions as other tools write them become training captions, and what was changed is said."""
 
+import time
+
 import pytest
 
 from flenwheel_core.documents.characters import CharacterRef
@@ -19,6 +21,10 @@ def made(given: str, tokens: int | None = 512) -> tuple[str, list[str]]:
         ("[trigger] sitting on a chair", "ohwx_char sitting on a chair"),
         ("photo of [name], smiling", "photo of ohwx_char, smiling"),
         ("[ Trigger ] and a dog", "ohwx_char and a dog"),
+        ("{trigger} sitting, <name>", "ohwx_char sitting, ohwx_char"),
+        ("photo of [V] person", "photo of ohwx_char person"),
+        ("<s0><s1> person", "ohwx_char person"),
+        (r"ohwx_char \(cosplay\), smiling", "ohwx_char (cosplay), smiling"),
         ("a person on a beach", "ohwx_char person on a beach"),
         ("hero_(series), smiling (happy)", "photo of ohwx_char person, hero_(series), smiling (happy)"),
     ],
@@ -31,6 +37,10 @@ def test_placeholders_become_the_trigger(given: str, expected: str) -> None:
     ("given", "expected"),
     [
         ("(ohwx_char:1.2), <lora:x:0.8>, smiling", "ohwx_char, smiling"),
+        ("ohwx_char ((smiling)), [a frown], {laughing}", "ohwx_char smiling, a frown, laughing"),
+        ("ohwx_char BREAK sitting ||| hat", "ohwx_char, sitting, hat"),
+        ("ohwx_char smiling++, (a hat)1.2", "ohwx_char smiling, a hat"),
+        ("embedding:easyneg, ohwx_char, [filewords]", "ohwx_char"),
         ("<lyco:y>ohwx_char in ((a red (hat:1.1):0.9))", "ohwx_char in (a red hat)"),
     ],
 )
@@ -62,3 +72,17 @@ def test_a_trigger_beyond_what_is_read_is_put_in_front() -> None:
 
 def test_every_chinese_character_counts() -> None:
     assert about_tokens("白い帽子") == 4 and about_tokens("a red hat") == 3 and about_tokens("1girl, solo") >= 4
+
+
+@pytest.mark.parametrize("choice", ["{red|blue}", "[red|blue]", "[red:blue:0.5]", "__colour__"])
+def test_a_choice_is_pointed_out_and_left_to_the_person(choice: str) -> None:
+    assert made(f"ohwx_char in a {choice} hat") == (f"ohwx_char in a {choice} hat", ["prompt_choice"])
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 20_000, "{" * 20_000, "{" + "|" * 20_000, "(" * 20_000, "<s1>" * 5_000, "_" * 20_000]
+)
+def test_no_text_takes_long(text: str) -> None:
+    began = time.process_time()
+    made(text)
+    assert time.process_time() - began < 2

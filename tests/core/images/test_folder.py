@@ -280,7 +280,9 @@ JSONISH = st.recursive(
 CONTENTS = st.one_of(st.binary(max_size=120), st.builds(lambda value: json.dumps(value).encode(), JSONISH))
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])  # the first name draws from tables of all of Unicode
+@settings(
+    deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)  # the first name draws from tables of all of Unicode
 @given(st.dictionaries(NAMES, CONTENTS, max_size=8))
 def test_whatever_lies_in_a_folder_every_picture_is_taken_or_named(files: dict[str, bytes]) -> None:
     found = sort_folder(tuple(files), files.__getitem__)
