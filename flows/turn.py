@@ -279,6 +279,7 @@ class Turn:
                 sources=self.sources(),
                 pool=self.store.put_images([entry.image for entry in self.pool()]),
                 turn=self.number,
+                sampler=self.recipe.generate.sampler,
             )
 
         return self.frozen("export", ExportRequest, build)

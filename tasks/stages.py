@@ -11,6 +11,7 @@ from flenwheel_core.runner.stage import (
     EXPORT,
     GENERATE,
     INGEST,
+    PUBLISH,
     SCREEN,
     TRAIN,
     Stage,
@@ -25,6 +26,7 @@ _SAID: tuple[tuple[Stage[Any, Any], str], ...] = (
     (GENERATE, "Draws synthetic pictures with a LoRA."),
     (BENCHMARK, "Fills the 23 cells of the model card with champion and challenger, and compares."),
     (EXPORT, "Writes the LoRA with its model card, grid and provenance."),
+    (PUBLISH, "Brings an exported LoRA to the Hub, an object store or a folder."),
     (EDIT_TRAIN, "Trains the editor's LoRA on triplets; goes on from its checkpoint after a crash."),
     (EDIT_COMPARE, "Makes held-out edits with the present editor and the new one, and compares."),
 )

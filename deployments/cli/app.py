@@ -15,6 +15,7 @@ from deployments.cli import doctor as commands_doctor
 from deployments.cli import editor as commands_editor
 from deployments.cli import models as commands_models
 from deployments.cli import plan as commands_plan
+from deployments.cli import publish as commands_publish
 from deployments.cli import recipe as commands_recipe
 from deployments.cli import records as commands_records
 from deployments.cli import run as commands_run
@@ -39,6 +40,7 @@ for part in (
     commands_characters,
     commands_run,
     commands_records,
+    commands_publish,
     commands_recipe,
     commands_models,
     commands_plan,

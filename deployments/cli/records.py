@@ -5,13 +5,12 @@ from pathlib import Path
 from cyclopts import App
 
 from deployments.cli.terminal import plain_console, progress_sink
-from flenwheel_core.base.errors import InputError, NotFoundError
+from flenwheel_core.base.errors import InputError
 from flenwheel_core.base.settings import Settings
-from flenwheel_core.library.characters import Library
 from flenwheel_core.records.commercial_use import mark_for_commercial_use
+from flenwheel_core.records.exports import champion_export
 from flenwheel_core.records.provenance import Provenance
 from flenwheel_core.records.provenance import reproduce as reproduce_record
-from flenwheel_core.requests.export import ExportRequest, ExportResult
 from flenwheel_core.store import Store
 
 console = plain_console()
@@ -80,13 +79,7 @@ def export(
     if allowed_by.strip() and not commercial:
         raise InputError("--allowed-by says why a LoRA may be used commercially.", remedy="Give --commercial with it.")
     _, store = _store()
-    library = Library(store)
-    library.character(character)
-    champions = [line for line in library.champions(character) if turn is None or line.turn == turn]
-    if not champions:
-        raise NotFoundError(f"{character} has no champion{'' if turn is None else f' from turn {turn}'} yet.")
-    wanted = champions[-1].lora.digest
-    request, result = _find_export(store, wanted)
+    request, result = champion_export(store, character, turn)
     files = {Path(file.name).name: store.get_blob(file.digest) for file in result.files}
     if commercial:
         files["commercial_use.json"] = mark_for_commercial_use(store, request, allowed_by).to_bytes()
@@ -97,18 +90,6 @@ def export(
             raise InputError(f"{path} is there already, with other content.", remedy="Choose another folder.")
         path.write_bytes(data)
         console.print(str(path))
-
-
-def _find_export(store: Store, lora: str) -> tuple[ExportRequest, ExportResult]:
-    for path in store.files.list("stages/export"):
-        if path.endswith("/manifest.json"):
-            result = ExportResult.from_bytes(store.files.read(path), where=path)
-            request = store.get_request(ExportRequest, path.split("/")[-2])
-            if request is not None and any(file.digest == lora for file in result.files):
-                return request, result
-    raise NotFoundError(
-        "That LoRA was not exported.", why="its turn has not reached the export.", remedy="Wait for the turn to end."
-    )
 
 
 def _digest_of(id_: str) -> str:

@@ -63,6 +63,12 @@ class Settings(BaseSettings):
     store_options: dict[str, str] = Field(
         default_factory=dict, description="Options of the store's file system, such as endpoint_url for S3."
     )
+    publish_url: str | None = Field(
+        default=None, description="Where finished LoRAs are published, such as s3://bucket/prefix; nowhere if unset."
+    )
+    publish_options: dict[str, str] = Field(
+        default_factory=dict, description="Options of that place's file system; those of the store if unset."
+    )
     gpu: str = Field(default="auto", description="The card to use: an index, 'cpu', or 'auto' for the first card.")
     slot: str | None = Field(default=None, description="Name of the GPU slot; host:index of the card if unset.")
     vram_gib: float | None = Field(default=None, description="Video memory to stay within; all of the card if unset.")
@@ -217,6 +223,11 @@ class Settings(BaseSettings):
     def store_url(self) -> str:
         """Where the store lives."""
         return self.store or (self.root / "store").as_uri()
+
+    @property
+    def publishing_options(self) -> dict[str, str]:
+        """Options of the file system that LoRAs are published to."""
+        return self.publish_options or self.store_options
 
     @property
     def scratch(self) -> Path:

@@ -47,7 +47,7 @@ class Environment(EnvSettingsSource):
             return super().__call__()
         except SettingsError as error:
             name = next((name for name in self.settings_cls.model_fields if f'"{name}"' in str(error)), "")
-            example = '{"key": "value"}' if name == "store_options" else '["one", "two"]'
+            example = '{"key": "value"}' if name in ("store_options", "publish_options") else '["one", "two"]'
             raise RecipeError(
                 f"{PREFIX}{name.upper()} in {self.where} cannot be read.",
                 why="it is not written as JSON.",

@@ -9,6 +9,9 @@ from flenwheel_core.models.references import hub_reference
 _FREE = {"apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "cc0", "cc0-1.0", "cc-by-4.0"}
 """Licences that allow commercial use of what is derived from the model."""
 _NOT_COMMERCIAL = re.compile(r"non.?commercial|\bnc\b")
+_NOT_SHARED = re.compile(r"no.?deriv|\bnd\b|no.?redistribution|proprietary|all rights reserved")
+_HUB_IDS = _FREE | {"openrail", "openrail++", "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-sa-4.0"}
+"""Licences that the Hub knows by their name."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,25 @@ class ModelLicence:
 
     name: str
     commercial: bool | None
+
+    @property
+    def shared(self) -> bool | None:
+        """Whether a LoRA made on the model may be given to others; None: nobody here knows. Non-commercial licences allow it under the same
+        terms, those that allow no derivatives forbid it."""
+        plain = self.name.lower().replace("_", "-")
+        if _NOT_SHARED.search(plain):
+            return False
+        return True if self.commercial is not None else None
+
+    def card_fields(self, hub_id: str = "") -> dict[str, str]:
+        """What the front of a model card says, as the Hub reads it; `hub_id` is the model's, for a link to the text."""
+        plain = self.name.lower().partition(",")[0].strip()
+        if plain in _HUB_IDS:
+            return {"license": plain}
+        fields = {"license": "other", "license_name": re.sub(r"[^a-z0-9.]+", "-", self.name.lower()).strip("-")}
+        if hub_id and self.name:
+            fields["license_link"] = f"https://huggingface.co/{hub_id}/blob/main/LICENSE.md"
+        return {key: value for key, value in fields.items() if value}
 
     @property
     def use(self) -> str:

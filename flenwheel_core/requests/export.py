@@ -1,8 +1,11 @@
 """Request and result of the stage `export`."""
 
+from pydantic import Field
+
 from flenwheel_core.base.document import Document
 from flenwheel_core.base.ids import Digest
 from flenwheel_core.documents.characters import CharacterRef
+from flenwheel_core.documents.images import Sampler, is_unset
 from flenwheel_core.documents.loras import LoraRecord, SampleImage
 from flenwheel_core.documents.scores import Comparison, Scorecard
 from flenwheel_core.requests.base import StageRequest, StageResult
@@ -15,7 +18,7 @@ class ExportedFile(Document):
 
 class ExportRequest(StageRequest):
     stage = "export"
-    version = 3  # since then the card and the provenance say the base model's licence
+    version = 4  # since then the card says by source what was learned, and shows sample pictures
 
     character: CharacterRef
     lora: LoraRecord
@@ -26,6 +29,9 @@ class ExportRequest(StageRequest):
     sources: Digest
     pool: Digest
     turn: int
+    sampler: Sampler | None = Field(
+        default=None, exclude_if=is_unset, description="how the sample pictures were drawn; None: nobody said"
+    )
 
 
 class ExportResult(StageResult):

@@ -18,6 +18,7 @@ from flenwheel_core.requests.enrich import EnrichRequest, EnrichResult
 from flenwheel_core.requests.export import ExportRequest, ExportResult
 from flenwheel_core.requests.generate import GenerateRequest, GenerateResult
 from flenwheel_core.requests.ingest import IngestRequest, IngestResult
+from flenwheel_core.requests.publish import PublishRequest, PublishResult
 from flenwheel_core.requests.screen import ScreenRequest, ScreenResult
 from flenwheel_core.requests.train import TrainRequest, TrainResult
 from flenwheel_core.store import Store
@@ -109,6 +110,7 @@ TRAIN = Stage(TrainRequest, TrainResult, "flenwheel_core.stages.train:train", us
 GENERATE = Stage(GenerateRequest, GenerateResult, "flenwheel_core.stages.generate:generate", uses_gpu=True)
 BENCHMARK = Stage(BenchmarkRequest, BenchmarkResult, "flenwheel_core.stages.benchmark:benchmark", uses_gpu=True)
 EXPORT = Stage(ExportRequest, ExportResult, "flenwheel_core.stages.export:export", uses_gpu=False)
+PUBLISH = Stage(PublishRequest, PublishResult, "flenwheel_core.stages.publish:publish", uses_gpu=False)
 EDIT_TRAIN = Stage(
     EditTrainRequest,
     EditTrainResult,
@@ -124,7 +126,7 @@ EDIT_COMPARE = Stage(
 
 STAGES: dict[str, Stage[StageRequest, StageResult]] = {
     stage.name: cast("Stage[StageRequest, StageResult]", stage)
-    for stage in (INGEST, ENRICH, SCREEN, TRAIN, GENERATE, BENCHMARK, EXPORT, EDIT_TRAIN, EDIT_COMPARE)
+    for stage in (INGEST, ENRICH, SCREEN, TRAIN, GENERATE, BENCHMARK, EXPORT, PUBLISH, EDIT_TRAIN, EDIT_COMPARE)
 }
 
 

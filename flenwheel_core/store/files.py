@@ -92,6 +92,17 @@ class Files:
         with self._in_words("read", path):
             return int(self._fs.size(self._full(path)))
 
+    def address(self, path: str) -> str:
+        """The file as programs name it, such as s3://bucket/prefix/path."""
+        return f"{self.url}/{path}"
+
+    def link(self, path: str, seconds: int) -> str | None:
+        """An address at which anybody may read the file for so long, such as a presigned one of S3; None where there is no such thing."""
+        try:
+            return str(self._fs.sign(self._full(path), expiration=seconds))
+        except NotImplementedError:
+            return None
+
     def modified(self, path: str) -> float:
         """When a file was last written, in seconds since 1970; raises FileNotFoundError."""
         with self._in_words("read", path):

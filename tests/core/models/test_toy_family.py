@@ -82,7 +82,7 @@ def test_it_trains_and_draws(settings: Settings, folder: str) -> None:
     without, with_lora = (mean(store, record.digest) for record in drawn)
     assert with_lora[0] > 200 and max(with_lora[1:]) < 60, "what it learned is drawn"
     assert max(abs(a - b) for a, b in zip(without, with_lora, strict=True)) > 40
-    export = ExportRequest(character=MIRA, lora=lora, sources="c" * 64, pool="d" * 64, turn=1)
+    export = ExportRequest(character=MIRA, lora=lora, sources="c" * 64, pool=store.put_images([]), turn=1)
     files = {file.name: file.digest for file in run_here(EXPORT, export, settings, said.append).files}
     assert set(files) == {"mira-v1.safetensors", "mira-v1.json", "README.md", "provenance.json"}
     assert "- toy" in store.get_blob(files["README.md"]).decode()

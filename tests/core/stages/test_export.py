@@ -41,7 +41,7 @@ def test_the_file_for_other_tools_is_there_or_the_card_says_why_not(
         request="b" * 64,
     )
     mira = CharacterRef(name="mira", trigger="ohwx_char", class_word="person", kind="person")
-    request = ExportRequest(character=mira, lora=lora, sources="c" * 64, pool="d" * 64, turn=1)
+    request = ExportRequest(character=mira, lora=lora, sources="c" * 64, pool=store.put_images([]), turn=1)
     notes: list[ProgressEvent] = []
     context = StageContext(store, settings, tmp_path, Progress("export", notes.append))
     files = {file.name: file.digest for file in export(request, context).files}
@@ -78,7 +78,7 @@ def test_card_and_provenance_say_the_base_models_licence(
         request="b" * 64,
     )
     mira = CharacterRef(name="mira", trigger="ohwx_char", class_word="person", kind="person")
-    request = ExportRequest(character=mira, lora=lora, sources="c" * 64, pool="d" * 64, turn=1)
+    request = ExportRequest(character=mira, lora=lora, sources="c" * 64, pool=store.put_images([]), turn=1)
     context = StageContext(store, settings, tmp_path, Progress("export", lambda event: None))
     files = {file.name: file.digest for file in export(request, context).files}
     card = store.get_blob(files["README.md"]).decode()

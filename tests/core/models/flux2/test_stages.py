@@ -65,7 +65,7 @@ def test_klein_is_the_base(settings: Settings, klein_folder: Path) -> None:
     request = GenerateRequest(character=MIRA, base=base, items=(draw,), sampler=SAMPLER, turn=1, loras=loras)
     (made,) = store.get_images(run_here(GENERATE, request, settings, said.append).images)
     assert (made.width, made.height, made.loras) == (64, 64, loras)
-    export = ExportRequest(character=MIRA, lora=lora, sources="c" * 64, pool="d" * 64, turn=1)
+    export = ExportRequest(character=MIRA, lora=lora, sources="c" * 64, pool=store.put_images([]), turn=1)
     files = {file.name: file.digest for file in run_here(EXPORT, export, settings, said.append).files}
     assert "mira-v1.comfyui.safetensors" in files
     card = store.get_blob(files["README.md"]).decode()

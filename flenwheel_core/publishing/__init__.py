@@ -1,0 +1,1 @@
+"""Handing a LoRA to others: its card, and the places it can be published to."""

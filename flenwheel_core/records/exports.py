@@ -1,0 +1,91 @@
+"""Which export belongs to which LoRA, and what publishing one asks for."""
+
+from flenwheel_core.base.document import Document
+from flenwheel_core.base.errors import InputError, NotFoundError
+from flenwheel_core.base.ids import Digest
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.library.characters import Library
+from flenwheel_core.publishing.hub import require_repository, require_token
+from flenwheel_core.publishing.object_store import require_address
+from flenwheel_core.publishing.rules import require_shareable
+from flenwheel_core.records.commercial_use import used_models
+from flenwheel_core.requests.export import ExportRequest, ExportResult
+from flenwheel_core.requests.publish import PublishRequest, PublishResult, Target, What
+from flenwheel_core.store import Store
+
+
+class PublishChoice(Document):
+    """What a person chose."""
+
+    to: Target
+    place: str = ""
+    what: What = "model"
+    public: bool = False
+    allowed_by: str = ""
+    """What allows it where the licences known here do not."""
+    again: bool = False
+    """Look at the place and publish what is missing, although it was published before."""
+
+
+def champion_export(store: Store, character: str, turn: int | None = None) -> tuple[ExportRequest, ExportResult]:
+    """The newest champion's export, or that of a turn. Raises NotFoundError if there is none."""
+    library = Library(store)
+    library.character(character)
+    champions = [line for line in library.champions(character) if turn is None or line.turn == turn]
+    if not champions:
+        raise NotFoundError(f"{character} has no champion{'' if turn is None else f' from turn {turn}'} yet.")
+    return find_export(store, champions[-1].lora.digest)
+
+
+def find_export(store: Store, lora: Digest) -> tuple[ExportRequest, ExportResult]:
+    """The export of a LoRA, of its newest version; raises NotFoundError if it was not exported."""
+    found: list[tuple[ExportRequest, ExportResult]] = []
+    for path in store.files.list("stages/export"):
+        if path.endswith("/manifest.json"):
+            result = ExportResult.from_bytes(store.files.read(path), where=path)
+            request = store.get_request(ExportRequest, path.split("/")[-2])
+            if request is not None and any(file.digest == lora for file in result.files):
+                if request.key() == path.split("/")[-2]:
+                    return request, result
+                found.append((request, result))
+    if found:
+        return found[-1]
+    raise NotFoundError(
+        "That LoRA was not exported.", why="its turn has not reached the export.", remedy="Wait for the turn to end."
+    )
+
+
+def check_choice(store: Store, settings: Settings, export: ExportRequest, choice: PublishChoice) -> PublishChoice:
+    """The choice with its place filled in. Raises InputError for what could not work, before anything is made or sent."""
+    if choice.to == "hub":
+        require_repository(choice.place)
+        models = [one.model for one in used_models(store, export)]
+        require_shareable(export.lora.name, models, public=choice.public, allowed_by=choice.allowed_by)
+        require_token()
+        return choice
+    if choice.public:
+        raise InputError("Only a repository of the Hub can be made public.", remedy="Leave out --public.")
+    if choice.to == "s3":
+        if choice.what == "space":
+            raise InputError("A demo runs on the Hub or from a folder.", remedy="Choose hub or folder.")
+        return choice.model_copy(update={"place": require_address(choice.place or settings.publish_url or "")})
+    if not choice.place.strip():
+        raise InputError("No folder is named.", remedy="Give one: --place FOLDER.")
+    return choice
+
+
+def publish_request(
+    store: Store, export: ExportRequest, exported: ExportResult, choice: PublishChoice
+) -> PublishRequest:
+    """The request of a checked choice."""
+    request = PublishRequest(
+        export=export,
+        files=exported.files,
+        what=choice.what,
+        to=choice.to,
+        place=choice.place,
+        public=choice.public,
+    )
+    while choice.again and store.get_result(request, PublishResult) is not None:
+        request = request.model_copy(update={"again": request.again + 1})
+    return request
