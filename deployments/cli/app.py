@@ -10,6 +10,7 @@ from rich.text import Text
 
 from deployments.cli import characters as commands_characters
 from deployments.cli import compare_bases as commands_compare_bases
+from deployments.cli import dataset as commands_dataset
 from deployments.cli import demo as commands_demo
 from deployments.cli import doctor as commands_doctor
 from deployments.cli import editor as commands_editor
@@ -48,6 +49,7 @@ for part in (
     commands_search,
     commands_compare_bases,
     commands_editor,
+    commands_dataset,
     commands_doctor,
     commands_demo,
 ):

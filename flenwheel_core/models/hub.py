@@ -20,7 +20,7 @@ from flenwheel_core.models.hub_parts import arrived_bytes, fetch_large, remove_l
 from flenwheel_core.models.model_files import PIPELINE_INDEX, ModelFiles, model_files, require_loadable
 
 if TYPE_CHECKING:
-    from huggingface_hub.hf_api import ModelInfo
+    from huggingface_hub.hf_api import DatasetInfo, ModelInfo
 
     from flenwheel_core.base.settings import Settings
 
@@ -115,7 +115,7 @@ def ask_hub(hub_id: str, revision: str, settings: "Settings") -> HubModel:
     return HubModel(hub_id, revision, commit, card_licence(info), bool(info.gated), sizes, digests, missing)
 
 
-def card_licence(info: "ModelInfo") -> str:
+def card_licence(info: "ModelInfo | DatasetInfo") -> str:
     """The licence in a repository's model card."""
     card = info.card_data
     return str((card.get("license_name") or card.get("license")) if card is not None else "") or "not stated"

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
 COMMIT = "c" * 40
-LARGE = (".safetensors", ".bin")
+LARGE = (".safetensors", ".bin", ".parquet")
 _PIECE_BYTES = 1 << 20
 
 
@@ -63,8 +63,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, *, body: bool) -> None:
         parts = [unquote(part) for part in urlsplit(self.path).path.strip("/").split("/")]
-        api = parts[:2] == ["api", "models"]
-        parts = parts[2:] if api else parts
+        api = parts[0] == "api" and parts[1] in ("models", "datasets")
+        parts = parts[2:] if api else parts[parts[0] == "datasets" :]
         model = self.hub.models.get("/".join(parts[:2]))
         if model is None:
             self._send(404, {"X-Error-Code": "RepoNotFound"}, b"{}", body)
