@@ -24,6 +24,8 @@ from flenwheel_core.runner.stage_runs import StageRun, stage_runs
 from flenwheel_core.store import Store
 
 PROJECT = Path(__file__).resolve().parents[2]
+STOP_SECONDS = 150
+"""Longer than `up` gives its worker, its studio and its server together."""
 FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
@@ -116,7 +118,7 @@ class Running:
         """SIGTERM, and the exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=90)
+        return self.process.wait(timeout=STOP_SECONDS)
 
     def cli(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", "deployments.cli.app", *arguments]
