@@ -19,7 +19,7 @@ from flenwheel_core.library.characters import Character, Library
 from flenwheel_core.plans.cuts import cut_notes
 from flenwheel_core.plans.ingest_request import pinned_ingest_request
 from flenwheel_core.plans.source_files import keep_files
-from flenwheel_core.recipes.loading import load_recipe
+from flenwheel_core.recipes.loading import DEFAULT_RECIPE, load_recipe
 from flenwheel_core.runner.launch import run_in_child
 from flenwheel_core.runner.stage import INGEST
 from flenwheel_core.store import Store
@@ -129,7 +129,7 @@ def ingest(
             "trigger": trigger or (standing.trigger if standing else "ohwx_char"),
             "class_word": class_word or (standing.class_word if standing else "person"),
             "kind": kind or (standing.kind if standing else "person"),
-            "recipe": recipe or (standing.recipe if standing else "flux_character_24gb"),
+            "recipe": recipe or (standing.recipe if standing else DEFAULT_RECIPE),
         }
     )
     choices = load_recipe(new.recipe)

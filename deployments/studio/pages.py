@@ -32,6 +32,7 @@ from flenwheel_core.documents.images import ImageKind
 from flenwheel_core.documents.prompts import CARD_CELLS
 from flenwheel_core.gates.flow_server import GOES_ON
 from flenwheel_core.gates.kinds import KINDS
+from flenwheel_core.recipes.loading import DEFAULT_RECIPE
 from flenwheel_core.records.gallery import LoraView
 
 router = APIRouter()
@@ -99,7 +100,14 @@ def gate(studio: TheStudio, gate: GateName) -> Response:
 def characters(studio: TheStudio) -> Response:
     """All characters, and the drop-in start."""
     views = list_characters(studio)
-    return render(studio, "characters.html", section="Characters", characters=views, recipes=get_recipes(studio))
+    return render(
+        studio,
+        "characters.html",
+        section="Characters",
+        characters=views,
+        recipes=get_recipes(studio),
+        default_recipe=DEFAULT_RECIPE,
+    )
 
 
 @router.get("/characters/{name}")

@@ -17,6 +17,8 @@ from flenwheel_core.recipes.sense import nonsense
 
 RECIPES = Path(__file__).with_name("shipped")
 """The recipes that come with the project."""
+DEFAULT_RECIPE = "flux_character_24gb"
+"""What a new character's turns use where nothing is chosen."""
 
 
 def list_recipes() -> dict[str, Path]:

@@ -7,6 +7,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from flenwheel_core.library.characters import Character, Library
+from flenwheel_core.recipes.loading import DEFAULT_RECIPE
 from flenwheel_core.store import Store
 from tests.kit.studio_world import FIELDS
 
@@ -70,3 +71,8 @@ def test_taking_back_needs_the_csrf_token(client: TestClient) -> None:
     client.post("/api/v1/characters", json=FIELDS)
     for method in ("DELETE", "PATCH"):
         assert client.request(method, "/api/v1/characters/rex", headers={"x-csrf-token": ""}).status_code == 403
+
+
+def test_the_page_offers_the_recipe_that_the_command_takes(client: TestClient) -> None:
+    page = client.get("/characters").text
+    assert f'<option value="{DEFAULT_RECIPE}" selected>' in page and page.count(" selected>") == 1
