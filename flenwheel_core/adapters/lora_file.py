@@ -41,9 +41,13 @@ class UiNames:
 
 
 def diffusers_tensors(
-    weights: Mapping[str, torch.Tensor], scales: Mapping[str, float], *, dtype: torch.dtype = torch.float32
+    weights: Mapping[str, torch.Tensor],
+    scales: Mapping[str, float],
+    *,
+    dtype: torch.dtype = torch.float32,
+    prefix: str = PREFIX,
 ) -> dict[str, torch.Tensor]:
-    """Trained weights under the names that diffusers' `load_lora_weights` reads.
+    """Trained weights under the names that diffusers' `load_lora_weights` reads; with PEFT's prefix, those that PEFT reads.
 
     The scale goes into B, so that readers that know no alpha draw the same.
     """
@@ -52,7 +56,7 @@ def diffusers_tensors(
         module, _, kind = name.rpartition(".lora_")
         plain = name.replace(f".{ADAPTER}.weight", ".weight").removesuffix(f".{ADAPTER}")
         factor = scales[module] if kind.startswith("B.") else 1.0
-        tensors[PREFIX + plain] = (tensor.detach() * factor).to("cpu", dtype)
+        tensors[prefix + plain] = (tensor.detach() * factor).to("cpu", dtype)
     return tensors
 
 
@@ -67,9 +71,10 @@ def lora_bytes(
     facts: Mapping[str, str],
     *,
     dtype: torch.dtype = torch.float32,
+    prefix: str = PREFIX,
 ) -> bytes:
     """The safetensors file of a LoRA, in diffusers/PEFT names; the same weights and facts give the same bytes."""
-    tensors = diffusers_tensors(weights, adapted.scales, dtype=dtype)
+    tensors = diffusers_tensors(weights, adapted.scales, dtype=dtype, prefix=prefix)
     rank = Counter(adapted.ranks.values()).most_common(1)[0][0]
     other = {f"^{re.escape(name)}": r for name, r in sorted(adapted.ranks.items()) if r != rank}
     described = {
@@ -82,7 +87,7 @@ def lora_bytes(
     }
     metadata = {
         "format": "pt",
-        "lora_adapter_metadata": json.dumps({PREFIX + k: v for k, v in described.items()}, sort_keys=True),
+        "lora_adapter_metadata": json.dumps({prefix + k: v for k, v in described.items()}, sort_keys=True),
         **facts,
         "modelspec.hash_sha256": "0x" + digest_bytes(tensor_bytes(tensors)),
     }

@@ -37,6 +37,8 @@ _FAMILIES: tuple[tuple[str, str], ...] = (
     ("flux1", "FLUX.1"),
     ("flux", "FLUX.1"),
     ("qwenimage", "Qwen-Image"),
+    ("qwen25vl", "Qwen-VL"),
+    ("qwen3vl", "Qwen-VL"),
     ("stablediffusionxl", "Stable Diffusion XL"),
     ("sdxl", "Stable Diffusion XL"),
     ("pony", "Stable Diffusion XL"),

@@ -92,12 +92,13 @@ def adapt_by_peft(
         if "lora_A" in name:
             start_a(name, parameter, seed=seed)
     return AdaptedTransformer(
-        transformer, parameters, ranks, adapter_scales(ranks, recipe), partial(_without_peft, transformer)
+        transformer, parameters, ranks, adapter_scales(ranks, recipe), partial(without_peft, transformer)
     )
 
 
 @contextmanager
-def _without_peft(transformer: torch.nn.Module) -> Iterator[None]:
+def without_peft(transformer: torch.nn.Module) -> Iterator[None]:
+    """The base model within this context, whatever PEFT has put on it."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     layers = [module for module in transformer.modules() if isinstance(module, BaseTunerLayer)]

@@ -13,7 +13,7 @@ class LoraRecord(Document):
 
     digest: Digest = Field(description="the safetensors file, in diffusers/PEFT keys")
     name: str
-    target: Literal["generator", "editor"]
+    target: Literal["generator", "editor", "captioner"]
     base_model: str = Field(description="resolved model reference with revision")
     trigger: str | None
     class_word: str | None

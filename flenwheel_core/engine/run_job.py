@@ -10,9 +10,10 @@ from flenwheel_core.engine.trackers import make_trackers
 if TYPE_CHECKING:
     from flenwheel_core.engine.edit_job import EditTrainJob
     from flenwheel_core.engine.job import TrainHooks, TrainJob
+    from flenwheel_core.engine.vl_job import VlTrainJob
 
 
-def run_job(task: TrainingTask, job: "TrainJob | EditTrainJob", hooks: "TrainHooks") -> LoopOutcome:
+def run_job(task: TrainingTask, job: "TrainJob | EditTrainJob | VlTrainJob", hooks: "TrainHooks") -> LoopOutcome:
     """Trains from the newest checkpoint in the job's folder, or from the start. Raises as `run_loop` does."""
     team = hooks.team or Alone()
     trackers = make_trackers(job.recipe.trackers, job.folder, run=job.name) if team.rank == 0 else []

@@ -57,6 +57,19 @@ def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *, cudnn: bool)
     return _WholeGradient.apply(y.transpose(1, 2)) if y.is_cuda else y.transpose(1, 2)
 
 
+def causal_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """Each token attends to itself and to those before it: q (batch, tokens, heads, channels), k and v with as many heads or fewer,
+    which several heads of q then share; the shape of q. PyTorch chooses the kernel.
+    """
+    shared = q.shape[2] // k.shape[2]
+    if shared > 1:
+        k, v = (part.repeat_interleave(shared, dim=2) for part in (k, v))
+    y = torch.nn.functional.scaled_dot_product_attention(
+        q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), is_causal=True
+    )
+    return _WholeGradient.apply(y.transpose(1, 2)) if y.is_cuda else y.transpose(1, 2)
+
+
 def cudnn_attention_works(device: torch.device, channels: int) -> bool:
     """True if cuDNN's kernel is used here for heads of so many channels: it runs, forward and backward, and is right."""
     return _cudnn(channels).works(device)

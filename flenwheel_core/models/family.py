@@ -29,6 +29,8 @@ class Family:
     judge: Entry = ""
     linears: Entry = ""
     """`(folder) -> ModelLinears`: what a LoRA may sit on; recipes are checked by it. Nothing is loaded."""
+    vl_trainer: Entry = ""
+    """What trains a LoRA on a vision-language model's language layers."""
     planner: Entry = ""
     """`(folder, recipe, use, card) -> list[StagePlan]`: what its stages would do with a card; `use` is base or editor."""
     lora_layouts: Mapping[str, Entry] = field(default_factory=dict)

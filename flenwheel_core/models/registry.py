@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from flenwheel_core.base.settings import Settings
     from flenwheel_core.engine.edit_job import EditTrained, EditTrainJob
     from flenwheel_core.engine.job import Trained, TrainHooks, TrainJob
+    from flenwheel_core.engine.vl_job import VlTrained, VlTrainJob
     from flenwheel_core.models.protocols import Captioner, ImageEditor, ImageGenerator, Judge
 
 _families: list[Family] = []
@@ -33,6 +34,7 @@ _USES = {
     "edit_trainer": "an editor to train a LoRA on",
     "captioner": "a captioner",
     "judge": "a judge",
+    "vl_trainer": "a captioner to train a LoRA on",
 }
 _USE_OF_ROLE = {ModelRole.GENERATOR: "generator", ModelRole.EDITOR: "editor"}
 
@@ -153,6 +155,12 @@ def open_judge(
     """A context that holds the loaded vision-language model as judge."""
     folder, opener = _find(reference, ModelRole.CAPTIONER, "judge", settings)
     return cast("AbstractContextManager[Judge]", opener(folder, reference, settings, setup))
+
+
+def find_vl_trainer(reference: str, settings: "Settings") -> "Callable[[VlTrainJob, TrainHooks], VlTrained]":
+    """What trains a LoRA on this vision-language model."""
+    folder, opener = _find(reference, ModelRole.CAPTIONER, "vl_trainer", settings)
+    return cast("Callable[[VlTrainJob, TrainHooks], VlTrained]", opener(folder, reference, settings))
 
 
 def _find(reference: str, role: ModelRole, use: str, settings: "Settings") -> tuple[Path, Any]:

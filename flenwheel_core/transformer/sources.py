@@ -36,17 +36,19 @@ class WeightSource(Protocol):
 
 
 class FolderSource:
-    """The safetensors files of a diffusers transformer folder."""
+    """The safetensors files of a diffusers transformer folder; `stem` is what they are called in other folders."""
 
-    def __init__(self, folder: Path, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self, folder: Path, device: torch.device, dtype: torch.dtype, *, stem: str = "diffusion_pytorch_model"
+    ) -> None:
         self._device, self._dtype = device, dtype
         self._opened = threading.local()
-        index = folder / "diffusion_pytorch_model.safetensors.index.json"
+        index = folder / f"{stem}.safetensors.index.json"
         if index.exists():
             table: dict[str, str] = json.loads(index.read_text())["weight_map"]
             self._files = {name: folder / file for name, file in table.items()}
         else:
-            file = folder / "diffusion_pytorch_model.safetensors"
+            file = folder / f"{stem}.safetensors"
             if not file.exists():
                 raise MissingWeightsError(f"{folder} holds no safetensors weights.", remedy="Download the model again.")
             with safe_open(file, framework="pt") as opened:

@@ -1,11 +1,13 @@
-"""Qwen2.5-VL: captions, and judgements about pictures."""
+"""Qwen2.5-VL and Qwen3-VL: captions, judgements about pictures, and learning both."""
 
 from flenwheel_core.models.family import Family
 
 _HERE = "flenwheel_core.models.qwen_vl"
 FAMILY = Family(
-    name="Qwen2.5-VL",
-    classes=("Qwen2_5_VLForConditionalGeneration",),
+    name="Qwen-VL",
+    classes=("Qwen2_5_VLForConditionalGeneration", "Qwen3VLForConditionalGeneration"),
     captioner=f"{_HERE}.captioner:open_captioner",
     judge=f"{_HERE}.judge:open_judge",
+    vl_trainer=f"{_HERE}.trainer:open_trainer",
+    architectures=("qwen2.5-vl/lora", "qwen3-vl/lora"),
 )

@@ -1,4 +1,4 @@
-"""Loading a Qwen2.5-VL folder, and asking it."""
+"""Loading a Qwen-VL folder, and asking it; a LoRA that it learned is worn if one is named."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from flenwheel_core.base.settings import Settings
+from flenwheel_core.documents.storages import TextFormat
 from flenwheel_core.memory.card import free_memory, open_card
 from flenwheel_core.memory.quantising import require_unquantised
 from flenwheel_core.models.protocols import PLAIN_SETUP, ModelSetup
+from flenwheel_core.models.qwen_vl.eyes import open_processor
+from flenwheel_core.models.qwen_vl.geometry import EXACT_PARTS, geometry_of
 from flenwheel_core.models.qwen_vl.memory import plan_asking, sizes_of
+from flenwheel_core.models.qwen_vl.texts import prompt_of
+from flenwheel_core.models.qwen_vl.wearing import wear
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-EXACT_PARTS = ("model.visual", "lm_head")
-"""Parts that are never quantised, by the whole beginning of their names (transformers 5 compares from the start): the eyes with their
-projector, and the output."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,7 @@ class VisionLanguageModel:
 
     def prompt(self, question: str, images: "Sequence[Image]") -> Any:
         """What the model is given for a question about pictures, on its device."""
-        content = [{"type": "image"} for _ in images] + [{"type": "text", "text": question}]
-        text = self.processor.apply_chat_template(
-            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
-        )
+        text = prompt_of(self.processor, question, len(images))
         pictures = [image.convert("RGB") for image in images]
         return self.processor(text=[text], images=pictures, return_tensors="pt").to(self.network.device)
 
@@ -56,6 +54,26 @@ class VisionLanguageModel:
         return torch.log_softmax(logits.float(), dim=-1)
 
 
+def load_network(folder: Path, storage: TextFormat | None) -> Any:
+    """The whole network, frozen: on the card with the language layers in this storage, or in float32 on the CPU if None.
+
+    The eyes with their projector and the output are exact in every storage; classes are looked at after loading.
+    """
+    from transformers import AutoModelForImageTextToText, BitsAndBytesConfig
+
+    options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True}
+    options |= {"dtype": torch.float32} if storage is None else {"dtype": torch.bfloat16, "device_map": {"": 0}}
+    if storage in ("nf4", "int8"):
+        in_bits: dict[str, Any] = {"load_in_8bit": True}
+        if storage == "nf4":
+            in_bits = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": torch.bfloat16}
+        options["quantization_config"] = BitsAndBytesConfig(**in_bits, llm_int8_skip_modules=list(EXACT_PARTS))
+    network: Any = AutoModelForImageTextToText.from_pretrained(folder, **options)
+    network.requires_grad_(False).eval()
+    require_unquantised(network, EXACT_PARTS)
+    return network
+
+
 @contextmanager
 def open_model(
     folder: Path, reference: str, settings: Settings, setup: ModelSetup = PLAIN_SETUP, *, pictures: int = 1
@@ -66,35 +84,17 @@ def open_model(
 
     Raises ResourceError if it can't fit, before it is loaded.
     """
-    from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
-
-    options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True}
     card = open_card(settings)
     plan = None
-    if card is None:
-        options["dtype"] = torch.float32
-    else:
-        options |= {"dtype": torch.bfloat16, "device_map": {"": 0}}
+    storage: TextFormat | None = None
+    if card is not None:
         plan = plan_asking(sizes_of(folder), card.usable_gib, setup.memory_level, pictures=pictures)
         storage = "nf4" if plan.quantised else "bf16"
         setup.note(f"memory plan: {storage} weights, {plan.predicted_gib:.1f} of {card.usable_gib:.1f} GiB")
-        if plan.quantised:
-            from transformers import BitsAndBytesConfig
-
-            options["quantization_config"] = BitsAndBytesConfig(
-                load_in_4bit=True,
-                bnb_4bit_quant_type="nf4",
-                bnb_4bit_compute_dtype=torch.bfloat16,
-                llm_int8_skip_modules=list(EXACT_PARTS),
-            )
-    network = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, **options)
-    network.requires_grad_(False).eval()
-    require_unquantised(network, EXACT_PARTS)
-    processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
-    if plan is not None:
-        size = processor.image_processor.size
-        most = min(int(size["longest_edge"]), plan.most_pixels)  # "edges" are pixels here
-        processor.image_processor.size = {"shortest_edge": min(int(size["shortest_edge"]), most), "longest_edge": most}
+    network = load_network(folder, storage)
+    for lora in setup.loras:
+        wear(network, lora.path, weight=lora.weight)
+    processor = open_processor(folder, geometry_of(folder), None if plan is None else plan.most_pixels)
     try:
         yield VisionLanguageModel(reference, network, processor)
     finally:

@@ -48,7 +48,7 @@ class ModelSizes:
         seeing = 2 * pixel_values + 2 * 5 * width + 4 * 6 * width + 4 * 2 * width // self.vision["num_heads"]
         # Per token: bfloat16 of the residual, its norm, the MLP's input, the embedding with the picture and the picture's part of it (5),
         # of the MLP's gate, value and product (3), and the cache.
-        head = hidden // self.text["num_attention_heads"]
+        head = self.text.get("head_dim", hidden // self.text["num_attention_heads"])
         cache = 2 * self.text["num_hidden_layers"] * self.text["num_key_value_heads"] * head
         reading = 2 * (5 * hidden + 3 * self.text["intermediate_size"] + cache)
         peak = max(patches * seeing + tokens * 2 * hidden, tokens * reading)
