@@ -14,6 +14,7 @@ from flenwheel_core.runner.stage import (
     PUBLISH,
     SCREEN,
     TRAIN,
+    VL_TRAIN,
     Stage,
 )
 from tasks.stage_task import StageTask
@@ -28,6 +29,7 @@ _SAID: tuple[tuple[Stage[Any, Any], str], ...] = (
     (EXPORT, "Writes the LoRA with its model card, grid and provenance."),
     (PUBLISH, "Brings an exported LoRA to the Hub, an object store or a folder."),
     (EDIT_TRAIN, "Trains the editor's LoRA on triplets; goes on from its checkpoint after a crash."),
+    (VL_TRAIN, "Trains a LoRA of the vision-language model on captions and judgements; goes on from its checkpoint."),
     (EDIT_COMPARE, "Makes held-out edits with the present editor and the new one, and compares."),
 )
 TASKS: dict[str, StageTask[StageRequest, StageResult]] = {

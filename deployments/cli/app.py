@@ -22,6 +22,7 @@ from deployments.cli import records as commands_records
 from deployments.cli import run as commands_run
 from deployments.cli import screen as commands_screen
 from deployments.cli import search as commands_search
+from deployments.cli import vl as commands_vl
 from deployments.cli import workspace as commands_workspace
 from deployments.cli.terminal import plain_console
 from flenwheel_core.base.disk import disk_error
@@ -50,6 +51,7 @@ for part in (
     commands_compare_bases,
     commands_editor,
     commands_dataset,
+    commands_vl,
     commands_doctor,
     commands_demo,
 ):

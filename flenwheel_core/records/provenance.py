@@ -17,6 +17,7 @@ from flenwheel_core.library.editors import EditorLibrary
 from flenwheel_core.requests.base import StageRequest, StageResult
 from flenwheel_core.requests.edit_train import EditTrainResult
 from flenwheel_core.requests.train import TrainResult
+from flenwheel_core.requests.vl_train import VlTrainResult
 from flenwheel_core.runner.launch import run_in_child
 from flenwheel_core.runner.stage import find_stage
 from flenwheel_core.runner.stage_runs import StageRun, stage_runs
@@ -24,7 +25,13 @@ from flenwheel_core.store import Store
 from flenwheel_core.store.links import digests_in, reachable
 from flenwheel_core.store.pictures import load_picture
 
-_TRAINED: dict[str, type[TrainResult] | type[EditTrainResult]] = {"train": TrainResult, "edit_train": EditTrainResult}
+_TRAINED: dict[str, type[TrainResult] | type[EditTrainResult] | type[VlTrainResult]] = {
+    "train": TrainResult,
+    "edit_train": EditTrainResult,
+    "vl_train": VlTrainResult,
+}
+_STAGE_OF = {"generator": "train", "editor": "edit_train", "captioner": "vl_train"}
+"""Which stage makes a LoRA for what."""
 
 
 @dataclass(frozen=True)
@@ -199,7 +206,7 @@ class Provenance:
 
 
 def _stage_of(record: LoraRecord) -> str:
-    return "edit_train" if record.target == "editor" else "train"
+    return _STAGE_OF[record.target]
 
 
 @dataclass(frozen=True)
@@ -248,7 +255,7 @@ def _compare(record: ImageRecord | LoraRecord, result: StageResult, old: Store, 
     from PIL import ImageChops
 
     if isinstance(record, LoraRecord):
-        assert isinstance(result, TrainResult | EditTrainResult)
+        assert isinstance(result, TrainResult | EditTrainResult | VlTrainResult)
         same = result.lora.digest == record.digest
         return Reproduction(same, f"{short(result.lora.digest)} is {'the same file' if same else 'another file'}")
     made = [row for row in new.get_images(str(getattr(result, "images", ""))) if row.item == record.item]

@@ -21,6 +21,7 @@ from flenwheel_core.requests.ingest import IngestRequest, IngestResult
 from flenwheel_core.requests.publish import PublishRequest, PublishResult
 from flenwheel_core.requests.screen import ScreenRequest, ScreenResult
 from flenwheel_core.requests.train import TrainRequest, TrainResult
+from flenwheel_core.requests.vl_train import VlTrainRequest, VlTrainResult
 from flenwheel_core.store import Store
 
 if TYPE_CHECKING:
@@ -123,10 +124,23 @@ EDIT_COMPARE = Stage(
     "flenwheel_core.stages.edit_compare:edit_compare",
     uses_gpu=True,
 )
+VL_TRAIN = Stage(VlTrainRequest, VlTrainResult, "flenwheel_core.stages.vl_train:vl_train", uses_gpu=True)
 
 STAGES: dict[str, Stage[StageRequest, StageResult]] = {
     stage.name: cast("Stage[StageRequest, StageResult]", stage)
-    for stage in (INGEST, ENRICH, SCREEN, TRAIN, GENERATE, BENCHMARK, EXPORT, PUBLISH, EDIT_TRAIN, EDIT_COMPARE)
+    for stage in (
+        INGEST,
+        ENRICH,
+        SCREEN,
+        TRAIN,
+        GENERATE,
+        BENCHMARK,
+        EXPORT,
+        PUBLISH,
+        EDIT_TRAIN,
+        EDIT_COMPARE,
+        VL_TRAIN,
+    )
 }
 
 

@@ -46,12 +46,15 @@ from flenwheel_core.memory.card import is_out_of_memory, limit_process
 from flenwheel_core.requests.base import StageRequest, StageResult
 from flenwheel_core.requests.edit_train import EditTrainRequest
 from flenwheel_core.requests.train import TrainRequest
+from flenwheel_core.requests.vl_train import VlTrainRequest
 from flenwheel_core.runner.stage import Stage, StageContext, find_stage
 from flenwheel_core.runner.stage_runs import StageRun, stage_runs
 from flenwheel_core.store import Store
 
 AnyStage = Stage[StageRequest, StageResult]
 
+_Training = TrainRequest | EditTrainRequest | VlTrainRequest
+"""Requests of stages that train with recorded steps."""
 _VERSIONED = ("torch", "diffusers", "transformers", "peft", "bitsandbytes", "flenwheel")
 
 
@@ -95,7 +98,7 @@ def _card(
         holder = {"pid": os.getpid(), "stage": stage.name, "slot": settings.slot_name, "workspace": str(settings.root)}
         lock.note(json.dumps(holder))
         if not (isinstance(request, TrainRequest) and request.recipe.gpus > 1):  # its processes limit themselves
-            recipe = request.recipe if isinstance(request, TrainRequest | EditTrainRequest) else None
+            recipe = request.recipe if isinstance(request, _Training) else None
             limit_process(
                 settings, records_graphs=recipe is not None, deterministic=recipe is not None and recipe.deterministic
             )
@@ -202,7 +205,7 @@ def leave_out_card_libraries(settings: Settings, request: StageRequest) -> None:
 
     With it come PyTorch's compiler and a quarter of all that a stage imports. Only its optimizer computes off a card.
     """
-    trains_in_8_bit = isinstance(request, TrainRequest | EditTrainRequest) and request.recipe.optimizer == "adamw8bit"
+    trains_in_8_bit = isinstance(request, _Training) and request.recipe.optimizer == "adamw8bit"
     if settings.gpu == "cpu" and not trains_in_8_bit:
         cast("dict[str, object]", sys.modules).setdefault("bitsandbytes", None)
 

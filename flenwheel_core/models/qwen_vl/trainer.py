@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from flenwheel_core.adapters.lora_file import UiNames, lora_bytes, ui_facts
+from flenwheel_core.adapters.lora_file import UiNames, file_dtype, lora_bytes, ui_facts
 from flenwheel_core.adapters.peft_adapter import AdaptedTransformer, adapter_scales
 from flenwheel_core.adapters.targets import lora_ranks
 from flenwheel_core.base.errors import InputError, RecipeError
@@ -103,7 +103,8 @@ def _train(model: VlModel, job: VlTrainJob, hooks: TrainHooks, cache: TensorCach
         "flenwheel.base": model.reference,
         "flenwheel.eyes": eyes.digest,
     }
-    return VlTrained(lora_bytes(outcome.weights, adapted, facts, prefix=PEFT_PREFIX), outcome.losses, eyes.digest)
+    lora = lora_bytes(outcome.weights, adapted, facts, dtype=file_dtype(recipe.lora), prefix=PEFT_PREFIX)
+    return VlTrained(lora, outcome.losses, eyes.digest)
 
 
 def check_job(job: VlTrainJob) -> None:

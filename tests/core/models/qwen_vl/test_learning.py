@@ -1,0 +1,124 @@
+"""A LoRA on the language layers: the trainer's figures are transformers', the run goes on where it stopped, the eyes are left alone."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from flenwheel_core.base.errors import InputError, InterruptedStageError, RecipeError
+from flenwheel_core.engine.job import TrainHooks
+from flenwheel_core.engine.tensor_cache import TensorCache
+from flenwheel_core.engine.tensor_file import read_tensors
+from flenwheel_core.engine.vl_job import VlLesson, VlTrainJob
+from flenwheel_core.models.qwen_vl import proofs
+from flenwheel_core.models.qwen_vl.eyes import Eyes, open_processor
+from flenwheel_core.models.qwen_vl.geometry import TARGETS, geometry_of
+from flenwheel_core.models.qwen_vl.proof_pictures import patchwork
+from flenwheel_core.models.qwen_vl.trainer import VlModel, ranks_of, train_lora
+from flenwheel_core.recipes.train import LoraRecipe, TrainingRecipe
+from tests.kit.tiny_vl import KINDS, save_tiny_vl
+
+RECIPE = TrainingRecipe(
+    steps=6, batch_size=2, learning_rate=1e-2, warmup_steps=0, min_images=1, log_every=1, lora=LoraRecipe(rank=4)
+)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> VlModel:
+    folder = save_tiny_vl(tmp_path_factory.mktemp(request.param), request.param, tied=request.param == "qwen3")
+    return VlModel(folder, str(folder), torch.device("cpu"), torch.float32)
+
+
+def hooks(stop_after: int = 99) -> TrainHooks:
+    done: list[int] = []
+    return TrainHooks(
+        lambda: len(done) >= stop_after, lambda step, _: done.append(step), lambda _: None, lambda _: None
+    )
+
+
+def job(folder: Path, recipe: TrainingRecipe = RECIPE) -> VlTrainJob:
+    pictures = [patchwork(seed, 112) for seed in range(3)]
+    answers = ("a red cat on a sofa", "yes", "no: the hair is another")
+    lessons = tuple(
+        VlLesson((picture.copy,), f"What of picture {index}?", answer)
+        for index, (picture, answer) in enumerate(zip(pictures, answers, strict=True))
+    )
+    return VlTrainJob("run", "lesson", lessons, recipe, 3, folder)
+
+
+def test_every_proof_holds(model: VlModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Among them: the trainer's loss and gradients are those of transformers with PEFT."""
+    monkeypatch.setattr(proofs, "SIDE", 112)
+    found = list(proofs.prove(model, tmp_path, "nf4", hooks()))
+    assert {proof.name: proof.said for proof in found if not proof.holds} == {}
+    assert len(found) == 15
+
+
+def test_it_learns_and_goes_on_where_it_stopped(model: VlModel, tmp_path: Path) -> None:
+    cache = TensorCache(tmp_path / "cache")
+    whole = train_lora(model, job(tmp_path / "whole"), hooks(), cache)
+    with pytest.raises(InterruptedStageError):
+        train_lora(model, job(tmp_path / "parts"), hooks(stop_after=3), cache)
+    parts = train_lora(model, job(tmp_path / "parts"), hooks(), cache)
+    assert parts.lora == whole.lora and parts.losses == whole.losses
+    assert whole.losses[-1].loss < 0.5 * whole.losses[0].loss
+
+
+def test_a_picture_is_looked_at_once(model: VlModel, tmp_path: Path) -> None:
+    geometry = model.geometry
+
+    def eyes(most: int) -> Eyes:
+        shown = open_processor(model.folder, geometry, most)
+        return Eyes(model.folder, geometry, shown, model.device, model.dtype, TensorCache(tmp_path))
+
+    first, again, smaller = eyes(112**2), eyes(112**2), eyes(64**2)
+    seen = first.see([patchwork(1, 112)] * 2)
+    assert first.looked == 1 and torch.equal(again.see([patchwork(1, 112)])[0].features, seen[0].features)
+    assert again.looked == 0 and again.digest == first.digest
+    assert smaller.see([patchwork(1, 112)])[0].features.shape[1] < seen[0].features.shape[1] and smaller.looked == 1
+
+
+@pytest.mark.parametrize(
+    ("include", "why"), [(("*.proj",), "eyes"), (("*down_proj",), "eyes"), (("*.lm_head",), "no linear")]
+)
+def test_an_adapter_elsewhere_is_refused(model: VlModel, include: tuple[str, ...], why: str) -> None:
+    geometry = model.geometry
+    if include == ("*down_proj",) and geometry.levels > 1:
+        pytest.skip("Qwen3's eyes have no linear of that name")
+    with pytest.raises(RecipeError) as refused:
+        ranks_of(geometry, LoraRecipe(include=include))
+    assert why in str(refused.value)
+
+
+def test_the_usual_groups_are_all_language_linears(model: VlModel) -> None:
+    geometry = model.geometry
+    assert set(ranks_of(geometry, LoraRecipe())) == set(geometry.linears)
+    assert all("mlp" in name for name in ranks_of(geometry, LoraRecipe(targets=("mlp",))))
+    assert TARGETS.groups["embedders"] == ()
+
+
+def test_a_job_that_teaches_nothing_is_refused(model: VlModel, tmp_path: Path) -> None:
+    plain = job(tmp_path)
+    blank = replace(plain, lessons=(replace(plain.lessons[0], answer=" "), *plain.lessons[1:]))
+    with pytest.raises(InputError, match="1 of 3 lessons have no answer"):
+        train_lora(model, blank, hooks(), TensorCache(tmp_path))
+    dora = RECIPE.model_copy(update={"lora": LoraRecipe(dora=True)})
+    with pytest.raises(RecipeError, match="neither dora nor dropout"):
+        train_lora(model, job(tmp_path, dora), hooks(), TensorCache(tmp_path))
+
+
+def test_the_file_names_language_layers_alone(model: VlModel, tmp_path: Path) -> None:
+    trained = train_lora(model, job(tmp_path / "run"), hooks(), TensorCache(tmp_path / "cache"))
+    file = tmp_path / "lora.safetensors"
+    file.write_bytes(trained.lora)
+    tensors, said = read_tensors(file)
+    assert len(tensors) == 2 * len(model.geometry.linears)
+    assert all(name.startswith("base_model.model.model.language_model.layers.") for name in tensors)
+    assert said["flenwheel.eyes"] == trained.eyes and said["modelspec.prediction_type"] == "next_token"
+
+
+def test_another_class_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"architectures": ["LlavaForConditionalGeneration"]}')
+    with pytest.raises(InputError, match="known are Qwen2_5_VLForConditionalGeneration"):
+        geometry_of(tmp_path)
