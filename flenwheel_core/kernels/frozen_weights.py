@@ -14,6 +14,8 @@ Storage = Literal["dense", "fp8", "nf4"]
 NF4_BLOCK = 64
 ROWS_AT_ONCE = 2048
 """Rows that are quantised at a time."""
+FEWEST_ROWS = 128
+"""Of an fp8 product on a card: cuBLAS refuses some sizes with 32."""
 BYTES_PER_WEIGHT: dict[Storage, float] = {"dense": 2.0, "fp8": 1.0, "nf4": 0.5 + 2 / NF4_BLOCK}
 
 
@@ -73,6 +75,13 @@ def dequantise(weight: FrozenWeight, dtype: torch.dtype) -> torch.Tensor:
     return torch.ops.bitsandbytes.dequantize_4bit(weight.packed, weight.absmax.float(), NF4_BLOCK, "nf4", shape, dtype)
 
 
+def filled(rows: torch.Tensor, count: int) -> torch.Tensor:
+    """(m, n) as (count, n), zeros below; fp8 codes too, which cannot be concatenated on every card."""
+    out = torch.zeros((count, rows.shape[1]), device=rows.device, dtype=torch.float32).to(rows.dtype)
+    out[: len(rows)] = rows
+    return out
+
+
 def scaled_product(
     a: torch.Tensor, a_scale: torch.Tensor, b: torch.Tensor, b_scale: torch.Tensor, bias: torch.Tensor | None = None
 ) -> torch.Tensor:
@@ -81,8 +90,12 @@ def scaled_product(
     Off the card it is computed in float32: the same quantisation, for tests and for the nano models.
     """
     if a.device.type == "cuda":
-        return torch._scaled_mm(
+        rows = len(a)
+        if rows < FEWEST_ROWS:
+            a, a_scale = filled(a, FEWEST_ROWS), filled(a_scale, FEWEST_ROWS)
+        product = torch._scaled_mm(
             a, b.t(), scale_a=a_scale, scale_b=b_scale.t(), bias=bias, out_dtype=torch.bfloat16, use_fast_accum=True
         )
+        return product[:rows]
     product = (a.float() * a_scale) @ (b.float() * b_scale).t()
     return product if bias is None else product + bias

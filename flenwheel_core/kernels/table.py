@@ -34,13 +34,16 @@ def kernel_works(name: str, device: torch.device) -> bool:
 def try_ahead(device: torch.device) -> None:
     """Begins to try all kernels beside what a stage loads: the first time each is compiled. Nothing without a card."""
     if device.type == "cuda" and not _AHEAD:
+        # Its modules import each other in circles: imported by two threads at once, one of them finds a half of it.
+        import torch._dynamo  # noqa: F401
+
         _AHEAD.append(threading.Thread(target=_try_all, args=(device,), name="kernels", daemon=True))
         _AHEAD[0].start()
 
 
 def _try_all(device: torch.device) -> None:
     with suppress(Exception):  # who asks for a kernel tries it again and says what is wrong
-        for kernel in KERNELS.values():
+        for kernel in (ATTENTION, *KERNELS.values()):  # memory plans ask for attention first
             kernel.works(device)
 
 

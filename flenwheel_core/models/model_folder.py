@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
+from flenwheel_core.base.errors import FlenwheelError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.storages import TextFormat
 from flenwheel_core.kernels.table import try_ahead
@@ -44,7 +45,9 @@ class ModelFolder:
         if card is None:
             return cls(folder, reference, torch.device("cpu"), torch.float32, digests=digest_memory(settings))
         try_ahead(card.device)
-        return cls(folder, reference, card.device, torch.bfloat16, card.usable_gib, digest_memory(settings))
+        found = cls(folder, reference, card.device, torch.bfloat16, card.usable_gib, digest_memory(settings))
+        found.hash_ahead(*(part for part in _ENCODERS if (folder / part).is_dir()))  # names what they read
+        return found
 
     def revision(self, part: str) -> str:
         """Digest of a part's weights and configuration."""
@@ -59,7 +62,7 @@ class ModelFolder:
             threading.Thread(target=self._hash, args=parts, name="hashing", daemon=True).start()
 
     def _hash(self, *parts: str) -> None:
-        with suppress(OSError):  # who needs the digest says what is wrong
+        with suppress(OSError, FlenwheelError):  # who needs the digest says what is wrong
             for part in parts:
                 self.revision(part)
 

@@ -38,15 +38,18 @@ class ChosenPlan:
     text: str
 
 
-def flux_spec(config: Mapping[str, Any]) -> ModelSpec:
-    """Sizes from the transformer's config.json; the coefficients are measured at FLUX.1-dev's size."""
+def flux_spec(config: Mapping[str, Any], *, multiplies_fp8: bool = True) -> ModelSpec:
+    """Sizes from the transformer's config.json; the coefficients are measured at FLUX.1-dev's size.
+
+    NF4 is multiplied as fp8 where the card can, and then keeps its inputs in half.
+    """
     channels = int(config["num_attention_heads"]) * int(config["attention_head_dim"])
     square = channels * channels
     double, single = int(config["num_layers"]), int(config["num_single_layers"])
     other = channels * (
         int(config["joint_attention_dim"]) + 6 * channels + 3 * 256 + int(config["pooled_projection_dim"])
     )
-    kept: dict[Storage, float] = {"dense": 35.6, "fp8": 28.7, "nf4": 34.7}
+    kept: dict[Storage, float] = {"dense": 35.6, "fp8": 28.7, "nf4": 27.2 if multiplies_fp8 else 34.7}
     kept_weights: dict[Storage, float] = {"dense": 0.0, "fp8": 0.0, "nf4": 0.0}
     return ModelSpec(
         blocks=(
@@ -94,8 +97,8 @@ def plan_training(
         plan = FastPlan(storage=storage, modulation=storage, compile=False, cudnn=False)
         return ChosenPlan(plan, f"{storage} weights, computed as on a card (slow here)")
     assert model.budget_gib is not None
-    spec = flux_spec(config)
     card = CardRoom(model.budget_gib, multiplies_fp8(model.device))
+    spec = flux_spec(config, multiplies_fp8=card.multiplies_fp8)
     chosen = _training_memory(spec, config, ranks, recipe, card, tokens or step_tokens(recipe), tighter)
     plan = FastPlan(
         storage=chosen.storage,
@@ -153,7 +156,7 @@ def card_plans(folder: Path, recipe: Recipe, use: str, card: CardRoom) -> list[S
     ranks = lora_ranks(linear_shapes_of(config), asked.lora, TARGETS)
 
     def train() -> tuple[str, float]:
-        spec = flux_spec(config)
+        spec = flux_spec(config, multiplies_fp8=card.multiplies_fp8)
         plan = _training_memory(spec, config, ranks, stored_as(asked, storage), card, step_tokens(asked, pictures))
         return plan.describe(spec), plan.predicted_gib
 

@@ -1,5 +1,7 @@
 """One list of kernels: for settings, operators and the log."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +12,7 @@ import torch
 from flenwheel_core.base.kernel_names import KERNEL_NAMES
 from flenwheel_core.kernels import kernel as kernel_module
 from flenwheel_core.kernels import report, table
+from flenwheel_core.kernels.attention import ATTENTION
 from flenwheel_core.kernels.frozen_product import (
     dense_product,
     fp8_product,
@@ -89,7 +92,15 @@ def test_kernels_are_tried_beside_other_work_once_and_the_line_waits_for_them(mo
     assert len(table._AHEAD) == 1 and not tried
     threading.Timer(0.2, may_end.set).start()
     kernel_line(CARD, weights=("dense",), cudnn=False)
-    assert tried[: len(KERNELS)] == list(KERNELS)
+    assert tried[0] == ATTENTION.name and tried[1 : 1 + len(KERNELS)] == list(KERNELS)
+
+
+def test_what_torch_imports_in_circles_is_there_before_a_second_thread_imports_too() -> None:
+    """Else either thread may find a half of it, and diffusers cannot be imported any more."""
+    begin = "import sys, torch; from flenwheel_core.kernels import table; import threading; threading.Thread.start = lambda self: None\n"
+    code = begin + "table.try_ahead(torch.device('cuda')); print('torch._dynamo.convert_frame' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert said.stdout.strip() == "True"
 
 
 def test_shape_functions_say_what_the_operators_give() -> None:
