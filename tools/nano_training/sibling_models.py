@@ -170,7 +170,7 @@ class ZImageModel:
         self.text_tokens = text_tokens
         for module in transformer.modules():
             if isinstance(module, Attention):
-                module.set_processor(RealZAttention())  # type: ignore[arg-type]
+                module.set_processor(RealZAttention())
         tables = transformer.rope_embedder.precompute_freqs_cis(
             transformer.axes_dims, transformer.axes_lens, theta=transformer.rope_theta
         )

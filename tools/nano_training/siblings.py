@@ -34,9 +34,9 @@ Z_TEXT_TOKENS = 96
 class Batches:
     """How many of each task are in a step."""
 
-    draw: int = 160
-    edit: int = 128
-    edit_with_two: int = 48
+    draw: int
+    edit: int
+    edit_with_two: int
 
 
 @dataclass

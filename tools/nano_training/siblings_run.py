@@ -23,8 +23,9 @@ from tools.nano_training.siblings import BaseLoss, Batches, GuidedLoss, SiblingD
 from tools.nano_training.vae import FluxCodec, load_trained
 from tools.nano_training.workspace import Run, fill, machine_facts, wait_for, write_json
 
-BASE_PLAN = Plan(learning_rate=1e-3, ema_step=0.001)
-GUIDED_PLAN = Plan(learning_rate=2e-4, warmup_steps=100, ema_step=0.002)
+# The average is short: over 1000 steps it would hold much of the random beginning if a busy card leaves time for few thousand.
+BASE_PLAN = Plan(learning_rate=1.5e-3, warmup_steps=100, ema_step=0.005)
+GUIDED_PLAN = Plan(learning_rate=2e-4, warmup_steps=50, ema_step=0.01)
 FURTHER_LEARNING_RATE = 5e-4
 GUIDED_SHARE = 0.2
 MEASURING_SECONDS = 35.0
