@@ -1,1 +1,1 @@
-"""Qwen2.5-VL as captioner and as judge."""
+"""Qwen2.5-VL and Qwen3-VL: captions, judgements, and learning both."""

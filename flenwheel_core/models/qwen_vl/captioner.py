@@ -1,4 +1,4 @@
-"""Qwen2.5-VL describes pictures."""
+"""Qwen-VL describes pictures."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -202,10 +202,11 @@ GEOMETRIES: Mapping[str, type[VlGeometry]] = {kind.model_class: kind for kind in
 
 def geometry_of(folder: Path) -> VlGeometry:
     """The model in a folder, by its configuration alone. Raises InputError for one that is not known here."""
-    from transformers import AutoConfig
+    import transformers
 
     try:
-        name = (json.loads((folder / "config.json").read_text()).get("architectures") or [""])[0]
+        content = json.loads((folder / "config.json").read_text())
+        name = (content.get("architectures") or [""])[0]
     except (OSError, ValueError, AttributeError) as error:
         raise InputError(
             f"{folder} is no model folder.", remedy="Name the folder of a Qwen2.5-VL or Qwen3-VL."
@@ -216,7 +217,7 @@ def geometry_of(folder: Path) -> VlGeometry:
             why=f"known are {', '.join(GEOMETRIES)}.",
             remedy="Name a Qwen2.5-VL (3B, 7B) or Qwen3-VL (2B, 4B, 8B).",
         )
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    config = getattr(transformers, name).config_class.from_dict(content)
     text, vision = config.text_config, config.vision_config
     rope = text.rope_parameters
     sections = tuple(rope.get("mrope_section", (16, 24, 24) if name == Qwen25Vl.model_class else (24, 20, 20)))

@@ -1,4 +1,4 @@
-"""Qwen2.5-VL says whether two pictures show the same character."""
+"""Qwen-VL says whether two pictures show the same character."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -218,7 +218,8 @@ class _Bench:
             for matrix in worn.values():
                 matrix.zero_()
         wiped = self._logits(self.pictures[:1])
-        count = len(LoraConfig.from_pretrained(str(folder)).target_modules or ())
+        described = LoraConfig.from_json_file(str(folder / "adapter_config.json"))
+        count = len(LoraConfig.from_peft_type(**described).target_modules)
         weights = load_peft_weights(str(folder), device="cpu")
         plain = {name.removeprefix("base_model.model."): tensor for name, tensor in weights.items()}
         set_peft_model_state_dict(self.network, plain)
