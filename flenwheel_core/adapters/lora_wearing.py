@@ -25,6 +25,12 @@ def wear(transformer: Any, loras: Sequence[WornLora]) -> None:
         transformer.set_adapters(names, [lora.weight for lora in loras])
 
 
+def take_off(transformer: Any) -> None:
+    """Takes off what `wear` put on: its modules are the ones they were before."""
+    if getattr(transformer, "peft_config", None):
+        transformer.unload_lora()
+
+
 def wear_for_good(transformer: Any, loras: Sequence[WornLora]) -> None:
     """As `wear`, for drawing: where the weights are float32, LoRAs go into them, and no step pays for adapters any more.
 

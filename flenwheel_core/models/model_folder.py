@@ -1,7 +1,7 @@
 """A model folder as diffusers writes it: where it lies, where its parts run, and how one part is loaded."""
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from flenwheel_core.memory.encoding import choose_encoder
 from flenwheel_core.memory.quantising import require_unquantised
 from flenwheel_core.models.digests import folder_digest
 from flenwheel_core.models.references import digest_memory
+from flenwheel_core.models.shelf import files_as_they_are
 
 if TYPE_CHECKING:
     from diffusers import FlowMatchEulerDiscreteScheduler
@@ -76,6 +77,11 @@ class ModelFolder:
     def encoders_gib(self) -> float:
         """Size of the text encoders, as they are on disk."""
         return sum(part_gib(self.folder / part) for part in _ENCODERS)
+
+    def kept_as(self, *ways: Hashable) -> Hashable:
+        """The name of this model's transformer on a shelf, loaded in these ways: its files, where it runs, and in which numbers."""
+        files = files_as_they_are(self.folder / "transformer")
+        return type(self).__name__, str(self.folder), files, str(self.device), self.dtype, ways
 
     def load_part(self, kind: Any, part: str, *, dtype: torch.dtype | None = None) -> Any:
         """A part of this class, frozen, on the CPU, in this model's dtype unless another is named."""

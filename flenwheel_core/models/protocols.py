@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from flenwheel_core.adapters.lora_file import LoraFiles
     from flenwheel_core.documents.storages import EditorStorage
+    from flenwheel_core.models.shelf import Shelf
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ class ModelSetup:
     """How often the card ran out of memory before: each time a tighter plan is taken."""
     note: Callable[[str], None] = _say_nothing
     """Told what was chosen, for the log."""
+    shelf: "Shelf | None" = None
+    """Where its transformer stays for the next piece of work of this process; None: its memory is free again afterwards."""
     stop: threading.Event = field(default_factory=threading.Event)
     """Set when the stage is to stop: for models that wait long for something, between two pictures the stage looks itself."""
 

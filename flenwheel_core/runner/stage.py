@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar, cast
 from flenwheel_core.base.errors import InterruptedStageError, NotFoundError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.models.registry import runs_here
+from flenwheel_core.models.shelf import Shelf
 from flenwheel_core.requests.base import StageRequest, StageResult
 from flenwheel_core.requests.benchmark import BenchmarkRequest, BenchmarkResult
 from flenwheel_core.requests.edit_compare import EditCompareRequest, EditCompareResult
@@ -47,6 +48,8 @@ class StageContext:
     """0 at first; raised by one when the run before ran out of memory."""
     stop: threading.Event = field(default_factory=threading.Event)
     """Set on SIGTERM: save and raise InterruptedStageError at the next safe point."""
+    shelf: Shelf = field(default_factory=Shelf)
+    """Where loaded weights stay between the pieces of work of this stage."""
 
     def setup(self, loras: "LoraFiles" = (), storage: "EditorStorage | None" = None) -> "ModelSetup":
         """How a model is to be set up here."""
@@ -57,6 +60,7 @@ class StageContext:
             storage=storage,
             memory_level=self.memory_level,
             note=self.progress.note,
+            shelf=self.shelf,
             stop=self.stop,
         )
 

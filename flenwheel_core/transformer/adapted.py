@@ -2,17 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 
+import torch
+
 from flenwheel_core.adapters.lora_reading import WornLora
 from flenwheel_core.adapters.peft_adapter import AdaptedTransformer, start_a
 from flenwheel_core.adapters.stacked import summed_ranks
 from flenwheel_core.base.errors import InputError
 from flenwheel_core.recipes.train import LoraRecipe
 from flenwheel_core.transformer.fast import FastTransformer
+from flenwheel_core.transformer.plan import AdapterPlan
 
 
 def with_lora(fast: FastTransformer, ranks: Mapping[str, int], scales: Mapping[str, float]) -> AdaptedTransformer:
     """The fast transformer as a trainer or a generator takes it; its matrices are as they were built: zero."""
     return AdaptedTransformer(fast, fast.lora, ranks, scales, fast.without_adapter)
+
+
+def stacked_plan(loras: Sequence[WornLora], dtype: torch.dtype) -> AdapterPlan:
+    """Adapters that hold trained LoRAs one below the other, each with its weight inside."""
+    ranks = summed_ranks(loras)
+    return AdapterPlan(ranks, dict.fromkeys(ranks, 1.0), dtype)
 
 
 def start_matrices(adapted: AdaptedTransformer, *, seed: int) -> AdaptedTransformer:

@@ -80,6 +80,7 @@ class FastTransformer(torch.nn.Module):
         self.options = block_options(heads, rest.device, cudnn=plan.cudnn, compact=plan.compact)
         self._source = source
         self._adapters = adapters
+        self._layouts = layouts
         self._with_adapter = True
         self._functions: dict[str, Callable[..., Any]] = {"modulation": modulate, **functions}
         self.blocks = tuple(
@@ -163,6 +164,23 @@ class FastTransformer(torch.nn.Module):
             return checkpoint(function, *arguments, use_reentrant=False, preserve_rng_state=False)
         return function(*arguments)
 
+    def put_on(self, adapters: AdapterPlan) -> None:
+        """Other adapters in place of its own, on the same weights; their matrices are zero, as after loading."""
+        self._adapters = adapters
+        self.lora = {}
+        self.blocks = tuple(
+            [self._dressed(layout, index, block) for index, block in enumerate(kind)]
+            for layout, kind in zip(self._layouts, self.blocks, strict=True)
+        )
+
+    def _dressed(self, layout: BlockLayout, index: int, block: Block) -> Block:
+        stem, lora, linears = f"{layout.modules}.{index}.", LoraParameters(), {}
+        for name, parts in layout.members.items():
+            weight = getattr(block.weights, name).weight
+            linears[name] = Linear(weight, self._adapter(stem, parts, weight, lora))
+        self.lora |= lora
+        return Block(block.weights._replace(**linears), block.modulations, lora)
+
     # loading
 
     def _load_block(self, layout: BlockLayout, index: int) -> Block:
@@ -187,16 +205,21 @@ class FastTransformer(torch.nn.Module):
         weight = self._frozen(names, self.plan.storage)
         if self.plan.keep_transposed and isinstance(weight, Fp8Weight):
             weight = weight._replace(transposed=transposed_codes(weight.codes))
+        return Linear(weight, self._adapter(stem, parts, weight, lora))
+
+    def _adapter(self, stem: str, parts: tuple[str, ...], weight: FrozenWeight, lora: LoraParameters) -> Adapter | None:
+        """The adapters on the parts of a linear, entered in `lora`; None if it has none."""
+        names = tuple(stem + part for part in parts)
         outputs = [self._source.shape(f"{name}.weight")[0] for name in names]
         inputs = self._source.shape(f"{names[0]}.weight")[1]
         present = [i for i, name in enumerate(names) if name in self._adapters.ranks]
         if not present:
-            return Linear(weight, None)
+            return None
         rank = {i: self._adapters.ranks[names[i]] for i in present}
         a = tuple(self._matrix(lora, names[i], "A", (rank[i], inputs), weight) for i in present)
         b = tuple(self._matrix(lora, names[i], "B", (outputs[i], rank[i]), weight) for i in present)
         scale = tuple(self._adapters.scales[names[i]] for i in present)
-        return Linear(weight, Adapter(a, b, scale, tuple(sum(outputs[:i]) for i in present)))
+        return Adapter(a, b, scale, tuple(sum(outputs[:i]) for i in present))
 
     def _matrix(
         self, lora: LoraParameters, name: str, matrix: str, shape: tuple[int, int], like: FrozenWeight

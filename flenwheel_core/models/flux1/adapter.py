@@ -1,6 +1,7 @@
 """A LoRA on FLUX.1: on the fast transformer where it covers the recipe, else on diffusers' own modules."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -8,12 +9,13 @@ import torch
 from flenwheel_core.adapters.lora_file import UiNames
 from flenwheel_core.adapters.lora_reading import WornLora
 from flenwheel_core.adapters.peft_adapter import AdaptedTransformer, adapt_by_peft, adapter_scales, linear_names
-from flenwheel_core.adapters.stacked import fill_stacked, summed_ranks
+from flenwheel_core.adapters.stacked import fill_stacked
 from flenwheel_core.adapters.targets import TargetNames, lora_ranks
 from flenwheel_core.models.flux1.fast import FAST_NAMES, FastFlux
 from flenwheel_core.models.flux1.loading import FluxModel
+from flenwheel_core.models.shelf import Shelf, take_fast
 from flenwheel_core.recipes.train import LoraRecipe
-from flenwheel_core.transformer.adapted import covers, require_covered, start_matrices, with_lora
+from flenwheel_core.transformer.adapted import covers, require_covered, stacked_plan, start_matrices, with_lora
 from flenwheel_core.transformer.plan import AdapterPlan, FastPlan
 from flenwheel_core.transformer.shell import linear_shapes, transformer_config
 from flenwheel_core.transformer.sources import FolderSource
@@ -65,9 +67,7 @@ def adapt_fast(
     dtype: torch.dtype = torch.float32,
 ) -> AdaptedTransformer:
     """The fast transformer with adapters whose matrices are zero: for loading trained ones into it."""
-    source = FolderSource(model.folder / "transformer", model.device, model.dtype)
-    fast = FastFlux(transformer_config(model.folder), source, plan, AdapterPlan(ranks, scales, dtype))
-    return with_lora(fast, ranks, scales)
+    return with_lora(_fast(model, plan, AdapterPlan(ranks, scales, dtype)), ranks, scales)
 
 
 def start_fast(model: FluxModel, plan: FastPlan, recipe: LoraRecipe, *, seed: int) -> AdaptedTransformer:
@@ -76,16 +76,23 @@ def start_fast(model: FluxModel, plan: FastPlan, recipe: LoraRecipe, *, seed: in
     return start_matrices(adapt_fast(model, plan, ranks, adapter_scales(ranks, recipe)), seed=seed)
 
 
-def load_with_loras(model: FluxModel, plan: FastPlan, loras: Sequence[WornLora]) -> AdaptedTransformer:
+def load_with_loras(
+    model: FluxModel, plan: FastPlan, loras: Sequence[WornLora], shelf: Shelf | None = None
+) -> AdaptedTransformer:
     """The fast transformer with all LoRAs at their weights; several on one linear become one of the summed rank.
 
     Raises InputError as `require_fast` does.
     """
     require_fast(loras)
-    ranks = summed_ranks(loras)
-    adapted = adapt_fast(model, plan, ranks, dict.fromkeys(ranks, 1.0), dtype=model.dtype)
-    fill_stacked(adapted.parameters, loras)
-    return adapted
+    worn = stacked_plan(loras, model.dtype)
+    fast = take_fast(shelf, model.kept_as(plan), partial(_fast, model, plan), worn)
+    fill_stacked(fast.lora, loras)
+    return with_lora(fast, worn.ranks, worn.scales)
+
+
+def _fast(model: FluxModel, plan: FastPlan, adapters: AdapterPlan) -> FastFlux:
+    source = FolderSource(model.folder / "transformer", model.device, model.dtype)
+    return FastFlux(transformer_config(model.folder), source, plan, adapters)
 
 
 def require_fast(loras: Sequence[WornLora]) -> None:

@@ -77,9 +77,12 @@ class KontextEditor(FluxPainter):
             texts.append(NO_PROMPT)
         storage = "bf16" if self._chosen is None else self._chosen.encoders
         with measured("prompts", self._model.device, self._phases):
-            captions = encode_captions(self._model, texts, tokens=TEXT_TOKENS, cache=self._cache, storage=storage)
+            captions = encode_captions(
+                self._model, texts, tokens=TEXT_TOKENS, cache=self._cache, storage=storage, ahead=self._make_room
+            )
         with measured("pictures", self._model.device, self._phases):
-            sources = encode_pictures(self._model, [wish.source for wish in wishes], cache=self._cache)
+            pictures = [wish.source for wish in wishes]
+            sources = encode_pictures(self._model, pictures, cache=self._cache, ahead=self._make_room)
         if self._pipeline is None:
             from diffusers import FluxKontextPipeline
 

@@ -1,6 +1,7 @@
 """Captions and pictures as FLUX sees them, kept on disk by the digest of what they were made from."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,10 @@ from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.images.buckets import Placement, fit
 from flenwheel_core.models.flux1.loading import FluxModel
 from flenwheel_core.models.flux1.packing import pack
+from flenwheel_core.models.shelf import no_room_needed
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL
+    from diffusers import AutoencoderKL, FluxPipeline
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,15 @@ class Caption:
 
 
 def encode_captions(
-    model: FluxModel, texts: Iterable[str], *, tokens: int, cache: TensorCache, storage: TextFormat = "bf16"
+    model: FluxModel,
+    texts: Iterable[str],
+    *,
+    tokens: int,
+    cache: TensorCache,
+    storage: TextFormat = "bf16",
+    ahead: Callable[[], None] = no_room_needed,
 ) -> dict[str, Caption]:
-    """Every distinct text encoded once; encoders are loaded only if something is not in the cache."""
+    """Every distinct text encoded once; encoders are loaded only if something is not in the cache, and `ahead` is called before."""
     revision: Json = [model.revision(p) for p in ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")]
 
     def key(text: str) -> Json:
@@ -48,18 +56,32 @@ def encode_captions(
         )
         return {"sequence": sequence[0].cpu(), "pooled": pooled[0].cpu()}
 
-    found = cache.of_texts(texts, key, lambda: model.text_encoders(storage), encode)
+    def opened() -> "AbstractContextManager[FluxPipeline]":
+        ahead()
+        return model.text_encoders(storage)
+
+    found = cache.of_texts(texts, key, opened, encode)
     return {text: Caption(tensors["sequence"], tensors["pooled"]) for text, tensors in found.items()}
 
 
-def encode_pictures(model: FluxModel, pictures: Iterable[PlacedPicture], *, cache: TensorCache) -> list[torch.Tensor]:
+def encode_pictures(
+    model: FluxModel,
+    pictures: Iterable[PlacedPicture],
+    *,
+    cache: TensorCache,
+    ahead: Callable[[], None] = no_room_needed,
+) -> list[torch.Tensor]:
     """The packed latents (tokens, channels) of each picture, float32, in order: the mode of the VAE's posterior."""
     facts: dict[str, Json] = {"kind": "flux latents", "vae": model.revision("vae")}
 
     def encode(vae: "AutoencoderKL", picture: PlacedPicture) -> dict[str, torch.Tensor]:
         return {"latents": _encode(vae, _pixels(picture.load(), picture.placement).to(model.device, vae.dtype))}
 
-    found = cache.of_pictures(pictures, facts, lambda: model.load_vae().to(model.device), encode)
+    def load() -> "AutoencoderKL":
+        ahead()
+        return model.load_vae().to(model.device)
+
+    found = cache.of_pictures(pictures, facts, load, encode)
     return [tensors["latents"] for tensors in found]
 
 

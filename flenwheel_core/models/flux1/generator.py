@@ -33,7 +33,9 @@ class FluxGenerator(FluxPainter):
         negative = "" if any(job.sampler.true_cfg > 1 for job in waiting) else None
         texts = [job.prompt for job in waiting] + ([negative] if negative is not None else [])
         storage = "bf16" if self._chosen is None else self._chosen.encoders
-        captions = encode_captions(self._model, texts, tokens=TEXT_TOKENS, cache=self._cache, storage=storage)
+        captions = encode_captions(
+            self._model, texts, tokens=TEXT_TOKENS, cache=self._cache, storage=storage, ahead=self._make_room
+        )
         if self._pipeline is None:
             from diffusers import FluxPipeline
 

@@ -51,6 +51,11 @@ class FluxPainter:
         plan, encoders = self._chosen.memory.describe(), self._chosen.encoders
         self._setup.note(f"memory plan: {plan} of {self._model.budget_gib:.1f} GiB; encoders in {encoders}")
 
+    def _make_room(self) -> None:
+        """A transformer that an earlier piece of work left on the shelf leaves for what reads prompts and pictures."""
+        if self._pipeline is None and self._setup.shelf is not None:
+            self._setup.shelf.clear()
+
     def _load(self, kind: type[Pipeline]) -> Pipeline:
         """A pipeline of this class that draws, with its LoRAs."""
         return drawing_pipeline(kind, self._model, *self._parts())
@@ -63,7 +68,7 @@ class FluxPainter:
                 vae.tile_sample_min_size, vae.tile_latent_min_size = tile, tile // 8
             self._setup.note(OTHER_MODULES if fast is None else fast.kernel_line(self._model.device))
             if fast is not None:
-                return load_with_loras(self._model, fast, self._loras).transformer, vae
+                return load_with_loras(self._model, fast, self._loras, self._setup.shelf).transformer, vae
         transformer = self._model.load_transformer()
         wear_for_good(transformer, self._loras)
         return transformer, vae

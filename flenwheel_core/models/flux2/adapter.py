@@ -1,13 +1,15 @@
 """A LoRA on FLUX.2: on the fast transformer where it covers the recipe, else on diffusers' own modules."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
 from flenwheel_core.adapters.lora_reading import WornLora
+from flenwheel_core.adapters.lora_wearing import take_off, wear
 from flenwheel_core.adapters.peft_adapter import AdaptedTransformer, adapt_by_peft, adapter_scales, linear_names
-from flenwheel_core.adapters.stacked import fill_stacked, summed_ranks
+from flenwheel_core.adapters.stacked import fill_stacked
 from flenwheel_core.adapters.targets import lora_ranks
 from flenwheel_core.base.errors import RecipeError
 from flenwheel_core.documents.storages import WeightFormat
@@ -21,8 +23,9 @@ from flenwheel_core.models.flux2.lora_host import linear_shapes_of
 from flenwheel_core.models.flux2.memory import storage_of, training_memory
 from flenwheel_core.models.flux2.names import TARGETS
 from flenwheel_core.models.protocols import ModelSetup
+from flenwheel_core.models.shelf import Shelf, take_fast
 from flenwheel_core.recipes.train import LoraRecipe, TrainingRecipe
-from flenwheel_core.transformer.adapted import covers, require_covered, start_matrices, with_lora
+from flenwheel_core.transformer.adapted import covers, require_covered, stacked_plan, start_matrices, with_lora
 from flenwheel_core.transformer.plan import OTHER_MODULES, AdapterPlan, FastPlan
 from flenwheel_core.transformer.shell import transformer_config
 from flenwheel_core.transformer.sources import FolderSource
@@ -137,28 +140,33 @@ def start_recorder(
 def start_fast(model: Flux2Model, plan: FastPlan, recipe: LoraRecipe, *, seed: int) -> AdaptedTransformer:
     """The fast transformer with a new adapter, started as PEFT's is."""
     ranks = lora_ranks(linear_shapes_of(transformer_config(model.folder)), recipe, TARGETS)
-    return start_matrices(_fast(model, plan, ranks, adapter_scales(ranks, recipe), torch.float32), seed=seed)
+    scales = adapter_scales(ranks, recipe)
+    fast = _fast(model, plan, AdapterPlan(ranks, scales, torch.float32))
+    return start_matrices(with_lora(fast, ranks, scales), seed=seed)
 
 
-def load_with_loras(model: Flux2Model, plan: FastPlan, loras: Sequence[WornLora]) -> AdaptedTransformer:
+def load_with_loras(
+    model: Flux2Model, plan: FastPlan, loras: Sequence[WornLora], shelf: Shelf | None = None
+) -> AdaptedTransformer:
     """The fast transformer with all LoRAs at their weights; several on one linear become one of the summed rank.
 
     Raises InputError for LoRAs that it cannot have.
     """
     require_covered(FAST_NAMES, loras)
-    ranks = summed_ranks(loras)
-    adapted = _fast(model, plan, ranks, dict.fromkeys(ranks, 1.0), model.dtype)
-    fill_stacked(adapted.parameters, loras)
-    return adapted
+    worn = stacked_plan(loras, model.dtype)
+    fast = take_fast(shelf, model.kept_as(plan), partial(_fast, model, plan), worn)
+    fill_stacked(fast.lora, loras)
+    return with_lora(fast, worn.ranks, worn.scales)
 
 
-def _fast(
-    model: Flux2Model,
-    plan: FastPlan,
-    ranks: Mapping[str, int],
-    scales: Mapping[str, float],
-    dtype: torch.dtype,
-) -> AdaptedTransformer:
+def load_plain(model: Flux2Model, loras: Sequence[WornLora], shelf: Shelf | None = None) -> "Flux2Transformer2DModel":
+    """diffusers' own modules with all LoRAs at their weights."""
+    transformer = model.load_transformer() if shelf is None else shelf.take(model.kept_as(), model.load_transformer)
+    take_off(transformer)
+    wear(transformer, loras)
+    return transformer
+
+
+def _fast(model: Flux2Model, plan: FastPlan, adapters: AdapterPlan) -> FastFlux2:
     source = FolderSource(model.folder / "transformer", model.device, model.dtype)
-    fast = FastFlux2(transformer_config(model.folder), source, plan, AdapterPlan(ranks, scales, dtype))
-    return with_lora(fast, ranks, scales)
+    return FastFlux2(transformer_config(model.folder), source, plan, adapters)

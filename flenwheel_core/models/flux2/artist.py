@@ -10,7 +10,6 @@ from typing import Any
 from PIL.Image import Image
 
 from flenwheel_core.adapters.lora_reading import adapter_weights, read_loras
-from flenwheel_core.adapters.lora_wearing import wear
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.storages import TextFormat
 from flenwheel_core.engine.placed_pictures import PlacedPicture, picture_digest
@@ -21,7 +20,7 @@ from flenwheel_core.memory.card import free_memory, multiplies_fp8
 from flenwheel_core.memory.drawing import DrawingPlan
 from flenwheel_core.memory.phases import Phase, measured
 from flenwheel_core.models.card_plan import CardRoom
-from flenwheel_core.models.flux2.adapter import load_with_loras
+from flenwheel_core.models.flux2.adapter import load_plain, load_with_loras
 from flenwheel_core.models.flux2.drawing import Drawing, DrawingParts, draw_picture
 from flenwheel_core.models.flux2.encoding import encode_pictures, encode_prompts
 from flenwheel_core.models.flux2.fast import FAST_NAMES
@@ -109,7 +108,9 @@ class KleinArtist:
         guided = [wish.job.sampler.true_cfg > 1 and not self._model.is_distilled for wish in wishes]
         texts = [wish.job.prompt for wish in wishes] + ([NO_PROMPT] if any(guided) else [])
         with measured("prompts", self._model.device, self._phases):
-            prompts = encode_prompts(self._model, texts, cache=self._cache, storage=self._encoder_storage())
+            prompts = encode_prompts(
+                self._model, texts, cache=self._cache, storage=self._encoder_storage(), ahead=self._make_room
+            )
         with measured("pictures", self._model.device, self._phases):
             references = self._references(wishes)
         if self._parts is None:
@@ -155,9 +156,19 @@ class KleinArtist:
     def _references(self, wishes: Sequence[_Wish]) -> list[list[Latents]]:
         """The clean tokens of each wish's pictures, source first."""
         encoded = iter(
-            encode_pictures(self._model, [one for wish in wishes for one in wish.pictures], cache=self._cache)
+            encode_pictures(
+                self._model,
+                [one for wish in wishes for one in wish.pictures],
+                cache=self._cache,
+                ahead=self._make_room,
+            )
         )
         return [[next(encoded) for _ in wish.pictures] for wish in wishes]
+
+    def _make_room(self) -> None:
+        """A transformer that an earlier piece of work left on the shelf leaves for what reads prompts and pictures."""
+        if self._parts is None and self._setup.shelf is not None:
+            self._setup.shelf.clear()
 
     def _load(self) -> DrawingParts:
         vae = self._model.load_vae()
@@ -171,12 +182,10 @@ class KleinArtist:
             head = int(transformer_config(self._model.folder)["attention_head_dim"])
             plan = FastPlan(storage=self._plan.storage, cudnn=cudnn_attention_works(self._model.device, head))
             self._setup.note(plan.kernel_line(self._model.device))
-            return load_with_loras(self._model, plan, self._loras).transformer
+            return load_with_loras(self._model, plan, self._loras, self._setup.shelf).transformer
         if self._plan is not None:
             self._setup.note(OTHER_MODULES)
-        transformer = self._model.load_transformer()
-        wear(transformer, self._loras)
-        return transformer
+        return load_plain(self._model, self._loras, self._setup.shelf)
 
     def _drawn(self, drawing: Drawing) -> Image:
         assert self._parts is not None

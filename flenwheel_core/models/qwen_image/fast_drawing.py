@@ -17,6 +17,7 @@ from flenwheel_core.models.qwen_image.conditioning import EditSizes
 from flenwheel_core.models.qwen_image.fast import FAST_NAMES, FastQwen
 from flenwheel_core.models.qwen_image.loading import QwenEditModel
 from flenwheel_core.models.qwen_image.memory import drawing_spec, plan_encoder
+from flenwheel_core.models.shelf import Shelf, files_as_they_are, take_fast
 from flenwheel_core.transformer.plan import AdapterPlan, FastPlan
 from flenwheel_core.transformer.shell import transformer_config
 from flenwheel_core.transformer.sources import FolderSource
@@ -101,7 +102,9 @@ def fast_plan(model: QwenEditModel) -> FastPlan | None:
     return FastPlan(storage, storage, cudnn=cudnn_attention_works(model.device, int(config["attention_head_dim"])))
 
 
-def load_fast(model: QwenEditModel, plan: FastPlan, loras: Sequence[WornLora]) -> FastQwen | None:
+def load_fast(
+    model: QwenEditModel, plan: FastPlan, loras: Sequence[WornLora], shelf: Shelf | None = None
+) -> FastQwen | None:
     """The transformer with all LoRAs at their weights: several on one linear become one of the summed rank.
 
     None if one is a DoRA, or sits where the fast transformer has no adapters: diffusers' own modules then wear it.
@@ -109,10 +112,13 @@ def load_fast(model: QwenEditModel, plan: FastPlan, loras: Sequence[WornLora]) -
     ranks = summed_ranks(loras)
     if any(lora.is_dora for lora in loras) or not all(name.endswith(FAST_NAMES) for name in ranks):
         return None
-    source = FolderSource(model.folder / "transformer", model.device, model.dtype)
-    fast = FastQwen(
-        transformer_config(model.folder), source, plan, AdapterPlan(ranks, dict.fromkeys(ranks, 1.0), torch.bfloat16)
-    )
+    name = ("QwenImage", str(model.folder), files_as_they_are(model.folder / "transformer"), model.device, plan)
+
+    def build(adapters: AdapterPlan) -> FastQwen:
+        source = FolderSource(model.folder / "transformer", model.device, model.dtype)
+        return FastQwen(transformer_config(model.folder), source, plan, adapters)
+
+    fast = take_fast(shelf, name, build, AdapterPlan(ranks, dict.fromkeys(ranks, 1.0), torch.bfloat16))
     fill_stacked(fast.lora, loras)
     return fast
 

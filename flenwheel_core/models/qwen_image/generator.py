@@ -29,7 +29,7 @@ class QwenGenerator(QwenPainter):
         self._choose(sizes)
         texts = [job.prompt for job in waiting]
         texts += [NO_PROMPT] if any(job.sampler.true_cfg > 1 for job in waiting) else []
-        prompts = encode_prompts(self._model, texts, self._cache)
+        prompts = encode_prompts(self._model, texts, self._cache, ahead=self._make_room)
         if self._parts is None:
             with self._model.phase("loading"):
                 self._parts = self._load()
