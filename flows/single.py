@@ -1,15 +1,25 @@
-"""Steps on their own: a training, or a benchmark, without a turn around it. Nothing is promoted and the pool stays as it is."""
+"""Steps on their own: a training, a benchmark, or a comparison of bases, without a turn around it.
+
+Nothing is promoted and the pool stays as it is.
+"""
 
 from prefect import flow
+from prefect.runtime import flow_run
 
 from flenwheel_core.base.errors import InputError, NotFoundError
 from flenwheel_core.documents.loras import LoraRecord
 from flenwheel_core.models.pinning import BENCHMARK_MODELS, TRAINING_MODELS
+from flenwheel_core.plans.base_comparison import BaseComparison
 from flenwheel_core.records.provenance import Provenance
 from flenwheel_core.runner.stage import BENCHMARK, TRAIN
+from flows.comparison import compare_trials
+from flows.frozen import frozen_document
 from flows.start import plain_errors, start_alone
 from flows.turn import Turn
 from flows.turn_runner import PrefectRunner
+from tasks.bases import plan_bases, publish_bases
+from tasks.open_turn import open_store
+from tasks.progress_artifact import say
 from tasks.reporting import publish_benchmark
 
 
@@ -45,6 +55,29 @@ def train_alone(character: str, recipe: str | None = None) -> str:
     """
     turn = start_alone(character, recipe, TRAINING_MODELS)
     return PrefectRunner().stage(TRAIN, turn.train_request("alone"), f"train {turn.name}").summary()
+
+
+@flow(name="compare-bases", flow_run_name="{character} bases", persist_result=False)
+@plain_errors
+def compare_bases(character: str, recipes: list[str], card: str | None = None, seed: int = 0) -> str:
+    """Trains a LoRA on the character's pool for each recipe's base, and scores all on one model card.
+
+    Args:
+        character: Name of the character.
+        recipes: Two or more recipes, by name or path on the worker's machine; each gives its base, and how that is trained and drawn.
+        card: Recipe whose prompts, seeds, limits and verifier all are measured with; the character's own if left empty.
+        seed: Seed of the trainings.
+    """
+    store = open_store()
+    comparison = frozen_document(
+        store,
+        f"runs/{flow_run.id}/bases",
+        BaseComparison,
+        lambda: plan_bases(character, tuple(recipes), card or None, seed),
+    )
+    table = compare_trials(comparison, PrefectRunner(), say)
+    publish_bases(character, table.lines())
+    return table.verdict()
 
 
 def _lora(turn: Turn, id_: str) -> LoraRecord:

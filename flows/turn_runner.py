@@ -21,11 +21,15 @@ Request = TypeVar("Request", bound=StageRequest)
 Result = TypeVar("Result", bound=StageResult)
 
 
-class StepRunner(Protocol):
-    """What turns of both flywheels ask for."""
+class StageRunner(Protocol):
+    """What work without gates asks for."""
 
     def stage(self, stage: Stage[Request, Result], request: Request, label: str) -> Result:
         """The result of a stage. `label` says for people which one it is, such as "train mira-t1 v1"."""
+
+
+class StepRunner(StageRunner, Protocol):
+    """What turns of both flywheels ask for."""
 
     def gate(self, reviews: Reviews, session: ReviewSession) -> ClosedGate:
         """The answer to a gate; comes back only when there is one."""

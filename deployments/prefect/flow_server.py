@@ -1,5 +1,6 @@
 """Prefect as the studio sees it."""
 
+from collections.abc import Sequence
 from typing import cast
 
 from deployments.prefect.api import PAGE, PrefectApi, open_api
@@ -13,6 +14,7 @@ from flenwheel_core.documents.decisions import ClosedGate
 from flenwheel_core.gates.flow_server import Flywheel, ResumeResult, RunStatus
 
 DEPLOYMENTS: dict[Flywheel, str] = {"character": "flywheel-1/turn", "editor": "flywheel-2/turn"}
+COMPARISON = "compare-bases/comparison"
 PATIENCE_SECONDS = 3.0
 
 
@@ -59,7 +61,15 @@ class PrefectFlowServer:
             "recipe": recipe,
             "beside_open_turn": beside_open_turn,
         }
-        run = self._api().start(DEPLOYMENTS[flywheel], parameters)
+        return self._start(DEPLOYMENTS[flywheel], parameters)
+
+    def start_comparison(self, character: str, recipes: Sequence[str], card: str | None, seed: int) -> RunStatus:
+        """Schedules a comparison of bases and returns its run."""
+        parameters: dict[str, Json] = {"character": character, "recipes": list(recipes), "card": card, "seed": seed}
+        return self._start(COMPARISON, parameters)
+
+    def _start(self, deployment: str, parameters: dict[str, Json]) -> RunStatus:
+        run = self._api().start(deployment, parameters)
         return RunStatus(flow_run=run.id, state="SCHEDULED", name="Scheduled")
 
     def run_address(self, flow_run_id: str) -> str | None:

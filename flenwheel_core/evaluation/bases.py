@@ -37,7 +37,7 @@ class BaseTable:
         head = ["recipe", "base", "first-try pass rate", "identity", "diversity", "against the best", "licence", "LoRA"]
         lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
         lines += [f"| {' | '.join(self._cells(*row))} |" for row in self.rows]
-        return [*lines, "", self._verdict()]
+        return [*lines, "", self.verdict()]
 
     def _cells(self, one: MeasuredBase, difference: Comparison | None) -> list[str]:
         card = one.card
@@ -55,7 +55,8 @@ class BaseTable:
             short(card.lora) if card.lora else "none",
         ]
 
-    def _verdict(self) -> str:
+    def verdict(self) -> str:
+        """Which passes most often, and what is shown and what is open about the others."""
         best, *others = self.rows
         worse = [one.recipe for one, difference in others if _is_shown(difference, self.significance)]
         open_ = [one.recipe for one, _ in others if one.recipe not in worse]

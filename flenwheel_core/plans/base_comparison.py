@@ -1,33 +1,64 @@
 """One training and one benchmark a base: the same pool, card and verifier. Only the base differs, and how it is trained and drawn."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from pathlib import Path
 
+from flenwheel_core.base.document import Document
 from flenwheel_core.base.errors import InputError, RecipeError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.evaluation.model_card import model_card_items
 from flenwheel_core.identity.verifiers import open_verifier, require_same_version
-from flenwheel_core.library.training_pool import TrainingPool
+from flenwheel_core.library.characters import Library
+from flenwheel_core.library.training_pool import TrainingPool, training_pool
 from flenwheel_core.models.pinning import BENCHMARK_MODELS, TRAINING_MODELS, pin_recipe
 from flenwheel_core.plans.recipe_check import recipe_problems
 from flenwheel_core.plans.training_set import sample_prompts, training_items
+from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.requests.benchmark import BenchmarkRequest
 from flenwheel_core.requests.train import TrainRequest, TrainResult
+from flenwheel_core.store import Store
 
 
-@dataclass(frozen=True)
-class BaseTrial:
+class BaseTrial(Document):
     """A base and what is asked of it."""
 
-    recipe: Recipe
+    recipe: str
+    """The recipe's name."""
     training: TrainRequest
     card: BenchmarkRequest
     """Without a LoRA yet."""
 
+    @property
+    def base(self) -> str:
+        """For people: without the revision, and of a folder only its last part."""
+        name = self.training.base.rpartition("@")[0] or self.training.base
+        return Path(name).name if name.startswith("/") else name
+
     def benchmark(self, trained: TrainResult) -> BenchmarkRequest:
         """The card of the LoRA that was trained."""
         return self.card.model_copy(update={"challenger": trained.lora.digest})
+
+
+class BaseComparison(Document):
+    """All trials of a comparison, planned at once: what it asks does not change while it runs."""
+
+    character: str
+    trials: tuple[BaseTrial, ...]
+
+
+def plan_comparison(
+    store: Store, settings: Settings, character: str, recipes: Sequence[str], *, card: str | None = None, seed: int = 0
+) -> BaseComparison:
+    """The comparison of these recipes' bases, by name or path; `card` is the recipe that all are measured with, else the character's own.
+
+    Raises NotFoundError or InputError for a character without a pool, RecipeError for a recipe that cannot be read or could not run here,
+    and as `base_trials` does: before anything is trained.
+    """
+    pool = training_pool(Library(store), character)
+    chosen, measure = [load_recipe(name) for name in recipes], load_recipe(card or pool.character.recipe)
+    check_bases(chosen, settings)
+    return BaseComparison(character=character, trials=base_trials(pool, chosen, measure, settings, seed=seed))
 
 
 def check_bases(recipes: Sequence[Recipe], settings: Settings) -> None:
@@ -87,5 +118,5 @@ def base_trials(
             recipe=measure.benchmark,
             sampler=chosen.generate.sampler,
         )
-        trials.append(BaseTrial(chosen, training, measuring))
+        trials.append(BaseTrial(recipe=chosen.name, training=training, card=measuring))
     return tuple(trials)
