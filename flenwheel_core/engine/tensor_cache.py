@@ -17,11 +17,17 @@ from flenwheel_core.memory.card import free_memory
 Encoder = TypeVar("Encoder")
 
 
+def _nothing() -> None:
+    return
+
+
 @dataclass(frozen=True)
 class TensorCache:
     """Tensors by the digest of everything that determines them; a damaged file counts as absent."""
 
     folder: Path
+    ahead: Callable[[], None] = _nothing
+    """Called before an encoder is loaded: what does not share the card with one leaves then."""
 
     def get(self, key: Json) -> dict[str, torch.Tensor] | None:
         try:
@@ -51,6 +57,7 @@ class TensorCache:
         found = {text: self.get(key(text)) for text in dict.fromkeys(texts)}
         missing = [text for text, tensors in found.items() if tensors is None]
         if missing:
+            self.ahead()
             with opened() as encoder, torch.no_grad():
                 for text in missing:
                     found[text] = self.put(key(text), encode(encoder, text))
@@ -71,7 +78,9 @@ class TensorCache:
             key: Json = {**facts, **place, "image": picture.digest}
             tensors = self.get(key)
             if tensors is None:
-                encoder = load() if encoder is None else encoder
+                if encoder is None:
+                    self.ahead()
+                    encoder = load()
                 with torch.no_grad():
                     tensors = self.put(key, encode(encoder, picture))
             found.append(tensors)

@@ -71,6 +71,11 @@ class ModelSetup:
     stop: threading.Event = field(default_factory=threading.Event)
     """Set when the stage is to stop: for models that wait long for something, between two pictures the stage looks itself."""
 
+    def make_room(self) -> None:
+        """What stands on the shelf leaves: encoders do not share the card with it."""
+        if self.shelf is not None:
+            self.shelf.clear()
+
 
 PLAIN_SETUP = ModelSetup()
 

@@ -20,10 +20,6 @@ Kept = TypeVar("Kept")
 Fast = TypeVar("Fast", bound="FastTransformer")
 
 
-def no_room_needed() -> None:
-    """For encoders that are loaded where nothing stands on a shelf."""
-
-
 class Shelf:
     """Room for one loaded transformer. Nobody who takes it may change its weights."""
 

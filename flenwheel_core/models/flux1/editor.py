@@ -77,12 +77,9 @@ class KontextEditor(FluxPainter):
             texts.append(NO_PROMPT)
         storage = "bf16" if self._chosen is None else self._chosen.encoders
         with measured("prompts", self._model.device, self._phases):
-            captions = encode_captions(
-                self._model, texts, tokens=TEXT_TOKENS, cache=self._cache, storage=storage, ahead=self._make_room
-            )
+            captions = encode_captions(self._model, texts, tokens=TEXT_TOKENS, cache=self._cache, storage=storage)
         with measured("pictures", self._model.device, self._phases):
-            pictures = [wish.source for wish in wishes]
-            sources = encode_pictures(self._model, pictures, cache=self._cache, ahead=self._make_room)
+            sources = encode_pictures(self._model, [wish.source for wish in wishes], cache=self._cache)
         if self._pipeline is None:
             from diffusers import FluxKontextPipeline
 
@@ -131,6 +128,6 @@ def open_editor(
     folder: Path, reference: str, settings: Settings, setup: ModelSetup = PLAIN_SETUP
 ) -> closing[KontextEditor]:
     """The editor in `folder`."""
-    cache = TensorCache(settings.scratch / "cache" / "flux")
+    cache = TensorCache(settings.scratch / "cache" / "flux", ahead=setup.make_room)
     model = FluxModel.find(folder, reference, settings)
     return closing(KontextEditor(model, cache, setup))

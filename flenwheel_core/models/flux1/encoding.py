@@ -1,7 +1,6 @@
 """Captions and pictures as FLUX sees them, kept on disk by the digest of what they were made from."""
 
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +15,9 @@ from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.images.buckets import Placement, fit
 from flenwheel_core.models.flux1.loading import FluxModel
 from flenwheel_core.models.flux1.packing import pack
-from flenwheel_core.models.shelf import no_room_needed
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL, FluxPipeline
+    from diffusers import AutoencoderKL
 
 
 @dataclass(frozen=True)
@@ -35,15 +33,9 @@ class Caption:
 
 
 def encode_captions(
-    model: FluxModel,
-    texts: Iterable[str],
-    *,
-    tokens: int,
-    cache: TensorCache,
-    storage: TextFormat = "bf16",
-    ahead: Callable[[], None] = no_room_needed,
+    model: FluxModel, texts: Iterable[str], *, tokens: int, cache: TensorCache, storage: TextFormat = "bf16"
 ) -> dict[str, Caption]:
-    """Every distinct text encoded once; encoders are loaded only if something is not in the cache, and `ahead` is called before."""
+    """Every distinct text encoded once; encoders are loaded only if something is not in the cache."""
     revision: Json = [model.revision(p) for p in ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")]
 
     def key(text: str) -> Json:
@@ -56,32 +48,18 @@ def encode_captions(
         )
         return {"sequence": sequence[0].cpu(), "pooled": pooled[0].cpu()}
 
-    def opened() -> "AbstractContextManager[FluxPipeline]":
-        ahead()
-        return model.text_encoders(storage)
-
-    found = cache.of_texts(texts, key, opened, encode)
+    found = cache.of_texts(texts, key, lambda: model.text_encoders(storage), encode)
     return {text: Caption(tensors["sequence"], tensors["pooled"]) for text, tensors in found.items()}
 
 
-def encode_pictures(
-    model: FluxModel,
-    pictures: Iterable[PlacedPicture],
-    *,
-    cache: TensorCache,
-    ahead: Callable[[], None] = no_room_needed,
-) -> list[torch.Tensor]:
+def encode_pictures(model: FluxModel, pictures: Iterable[PlacedPicture], *, cache: TensorCache) -> list[torch.Tensor]:
     """The packed latents (tokens, channels) of each picture, float32, in order: the mode of the VAE's posterior."""
     facts: dict[str, Json] = {"kind": "flux latents", "vae": model.revision("vae")}
 
     def encode(vae: "AutoencoderKL", picture: PlacedPicture) -> dict[str, torch.Tensor]:
         return {"latents": _encode(vae, _pixels(picture.load(), picture.placement).to(model.device, vae.dtype))}
 
-    def load() -> "AutoencoderKL":
-        ahead()
-        return model.load_vae().to(model.device)
-
-    found = cache.of_pictures(pictures, facts, load, encode)
+    found = cache.of_pictures(pictures, facts, lambda: model.load_vae().to(model.device), encode)
     return [tensors["latents"] for tensors in found]
 
 

@@ -33,9 +33,7 @@ class FluxGenerator(FluxPainter):
         negative = "" if any(job.sampler.true_cfg > 1 for job in waiting) else None
         texts = [job.prompt for job in waiting] + ([negative] if negative is not None else [])
         storage = "bf16" if self._chosen is None else self._chosen.encoders
-        captions = encode_captions(
-            self._model, texts, tokens=TEXT_TOKENS, cache=self._cache, storage=storage, ahead=self._make_room
-        )
+        captions = encode_captions(self._model, texts, tokens=TEXT_TOKENS, cache=self._cache, storage=storage)
         if self._pipeline is None:
             from diffusers import FluxPipeline
 
@@ -53,5 +51,5 @@ def open_generator(
     folder: Path, reference: str, settings: Settings, setup: ModelSetup = PLAIN_SETUP
 ) -> closing[FluxGenerator]:
     """The generator in `folder`; its memory is free again afterwards."""
-    cache = TensorCache(settings.scratch / "cache" / "flux")
+    cache = TensorCache(settings.scratch / "cache" / "flux", ahead=setup.make_room)
     return closing(FluxGenerator(FluxModel.find(folder, reference, settings), cache, setup))

@@ -51,11 +51,6 @@ class FluxPainter:
         plan, encoders = self._chosen.memory.describe(), self._chosen.encoders
         self._setup.note(f"memory plan: {plan} of {self._model.budget_gib:.1f} GiB; encoders in {encoders}")
 
-    def _make_room(self) -> None:
-        """A transformer that an earlier piece of work left on the shelf leaves for what reads prompts and pictures."""
-        if self._pipeline is None and self._setup.shelf is not None:
-            self._setup.shelf.clear()
-
     def _load(self, kind: type[Pipeline]) -> Pipeline:
         """A pipeline of this class that draws, with its LoRAs."""
         return drawing_pipeline(kind, self._model, *self._parts())

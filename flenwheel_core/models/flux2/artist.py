@@ -108,9 +108,7 @@ class KleinArtist:
         guided = [wish.job.sampler.true_cfg > 1 and not self._model.is_distilled for wish in wishes]
         texts = [wish.job.prompt for wish in wishes] + ([NO_PROMPT] if any(guided) else [])
         with measured("prompts", self._model.device, self._phases):
-            prompts = encode_prompts(
-                self._model, texts, cache=self._cache, storage=self._encoder_storage(), ahead=self._make_room
-            )
+            prompts = encode_prompts(self._model, texts, cache=self._cache, storage=self._encoder_storage())
         with measured("pictures", self._model.device, self._phases):
             references = self._references(wishes)
         if self._parts is None:
@@ -156,19 +154,9 @@ class KleinArtist:
     def _references(self, wishes: Sequence[_Wish]) -> list[list[Latents]]:
         """The clean tokens of each wish's pictures, source first."""
         encoded = iter(
-            encode_pictures(
-                self._model,
-                [one for wish in wishes for one in wish.pictures],
-                cache=self._cache,
-                ahead=self._make_room,
-            )
+            encode_pictures(self._model, [one for wish in wishes for one in wish.pictures], cache=self._cache)
         )
         return [[next(encoded) for _ in wish.pictures] for wish in wishes]
-
-    def _make_room(self) -> None:
-        """A transformer that an earlier piece of work left on the shelf leaves for what reads prompts and pictures."""
-        if self._parts is None and self._setup.shelf is not None:
-            self._setup.shelf.clear()
 
     def _load(self) -> DrawingParts:
         vae = self._model.load_vae()
@@ -217,5 +205,5 @@ def open_artist(
     folder: Path, reference: str, settings: Settings, setup: ModelSetup = PLAIN_SETUP
 ) -> closing[KleinArtist]:
     """The model in `folder`, to draw and to edit; its memory is free again afterwards."""
-    cache = TensorCache(settings.scratch / "cache" / "flux2")
+    cache = TensorCache(settings.scratch / "cache" / "flux2", ahead=setup.make_room)
     return closing(KleinArtist(Flux2Model.find(folder, reference, settings), cache, setup))

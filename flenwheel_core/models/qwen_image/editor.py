@@ -35,7 +35,7 @@ class QwenEditor(QwenPainter):
         self._choose(sizes)
         guided = [job.sampler.true_cfg > 1 for job in waiting]
         unwanted = [_instruction(job, NO_PROMPT) for job, needs in zip(waiting, guided, strict=True) if needs]
-        texts = encode_instructions(self._model, [*wanted, *unwanted], self._cache, self._make_room)
+        texts = encode_instructions(self._model, [*wanted, *unwanted], self._cache)
         negatives = iter(texts[len(wanted) :])
         negative = [next(negatives) if needs else None for needs in guided]
         references = self._references(wanted, sizes)
@@ -58,7 +58,7 @@ class QwenEditor(QwenPainter):
             for instruction, planned in zip(instructions, sizes, strict=True)
             for picture, size in zip(instruction.pictures, planned.references, strict=True)
         ]
-        latents = iter(encode_pictures(self._model, pictures, self._cache, self._make_room))
+        latents = iter(encode_pictures(self._model, pictures, self._cache))
         return [torch.cat([next(latents) for _ in planned.references])[None] for planned in sizes]
 
 
@@ -75,5 +75,5 @@ def open_editor(
     folder: Path, reference: str, settings: Settings, setup: ModelSetup = PLAIN_SETUP
 ) -> closing[QwenEditor]:
     """The editor in `folder`; its memory is free again afterwards."""
-    cache = TensorCache(settings.scratch / "cache" / "qwen_edit")
+    cache = TensorCache(settings.scratch / "cache" / "qwen_edit", ahead=setup.make_room)
     return closing(QwenEditor(find_parts(folder, reference, settings), cache, setup))

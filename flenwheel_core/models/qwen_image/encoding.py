@@ -26,7 +26,6 @@ from flenwheel_core.models.qwen_image.conditioning import (
     resize,
 )
 from flenwheel_core.models.qwen_image.loading import QwenEditModel
-from flenwheel_core.models.shelf import no_room_needed
 
 
 @dataclass(frozen=True)
@@ -70,21 +69,13 @@ class Instruction:
         }
 
 
-def encode_instructions(
-    model: QwenEditModel,
-    instructions: Sequence[Instruction],
-    cache: TensorCache,
-    ahead: Callable[[], None] = no_room_needed,
-) -> list[Tensor]:
-    """Hidden states (tokens, channels) of each instruction, on the CPU; the encoder is loaded once, and only if it must be.
-
-    `ahead` is called before.
-    """
+def encode_instructions(model: QwenEditModel, instructions: Sequence[Instruction], cache: TensorCache) -> list[Tensor]:
+    """Hidden states (tokens, channels) of each instruction, on the CPU; the encoder is loaded once, and only if it must be."""
     encoder_digest = "-".join(model.part_digest(part) for part in ("text_encoder", "processor"))
     keys = [instruction.key(model, encoder_digest) for instruction in instructions]
     found = [cache.get(key) for key in keys]
     if any(tensors is None for tensors in found):
-        ahead()
+        cache.ahead()
         with model.phase("prompts"), model.open_encoder() as (encoder, processor):
             for index, instruction in enumerate(instructions):
                 found[index] = found[index] or cache.get(keys[index])
@@ -101,12 +92,7 @@ def encode_instructions(
     return [tensors["hidden"] for tensors in found if tensors is not None]
 
 
-def encode_pictures(
-    model: QwenEditModel,
-    pictures: Sequence[tuple[Picture, Size]],
-    cache: TensorCache,
-    ahead: Callable[[], None] = no_room_needed,
-) -> list[Tensor]:
+def encode_pictures(model: QwenEditModel, pictures: Sequence[tuple[Picture, Size]], cache: TensorCache) -> list[Tensor]:
     """Clean packed latents (tokens, channels) of pictures at given sizes, float32, on the CPU."""
     vae_digest = model.part_digest("vae")
     vae = None
@@ -123,7 +109,7 @@ def encode_pictures(
             tensors = cache.get(key)
             if tensors is None:
                 if vae is None:
-                    ahead()
+                    cache.ahead()
                     vae = model.load_vae()
                 with torch.no_grad():
                     packed = encode_pixels(vae, pixels_of(picture.load(), size))

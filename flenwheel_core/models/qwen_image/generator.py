@@ -29,7 +29,7 @@ class QwenGenerator(QwenPainter):
         self._choose(sizes)
         texts = [job.prompt for job in waiting]
         texts += [NO_PROMPT] if any(job.sampler.true_cfg > 1 for job in waiting) else []
-        prompts = encode_prompts(self._model, texts, self._cache, ahead=self._make_room)
+        prompts = encode_prompts(self._model, texts, self._cache)
         if self._parts is None:
             with self._model.phase("loading"):
                 self._parts = self._load()
@@ -45,5 +45,5 @@ def open_generator(
     folder: Path, reference: str, settings: Settings, setup: ModelSetup = PLAIN_SETUP
 ) -> closing[QwenGenerator]:
     """The generator in `folder`; its memory is free again afterwards."""
-    cache = TensorCache(settings.scratch / "cache" / "qwen_image")
+    cache = TensorCache(settings.scratch / "cache" / "qwen_image", ahead=setup.make_room)
     return closing(QwenGenerator(find_parts(folder, reference, settings), cache, setup))

@@ -89,11 +89,6 @@ class QwenPainter:
         torch.cuda.empty_cache()
         return pixels
 
-    def _make_room(self) -> None:
-        """A transformer that an earlier piece of work left on the shelf leaves for what reads prompts and pictures."""
-        if self._parts is None and self._setup.shelf is not None:
-            self._setup.shelf.clear()
-
     def _load(self) -> "tuple[QwenImageTransformer2DModel, FlowMatchEulerDiscreteScheduler, AutoencoderKLQwenImage]":
         plan = fast_plan(self._model)
         transformer: Any = load_fast(self._model, plan, self._loras, self._setup.shelf) if plan is not None else None

@@ -1,6 +1,6 @@
 """Prompts of the base model, text alone, kept on disk by the digest of what they were made from."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,16 +10,10 @@ from flenwheel_core.base.ids import Json
 from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.models.qwen_image.conditioning import LONGEST_PROMPT, encode_text
 from flenwheel_core.models.qwen_image.loading import QwenEditModel
-from flenwheel_core.models.shelf import no_room_needed
 
 
 def encode_prompts(
-    model: QwenEditModel,
-    texts: Iterable[str],
-    cache: TensorCache,
-    *,
-    tokens: int = LONGEST_PROMPT,
-    ahead: Callable[[], None] = no_room_needed,
+    model: QwenEditModel, texts: Iterable[str], cache: TensorCache, *, tokens: int = LONGEST_PROMPT
 ) -> dict[str, Tensor]:
     """(tokens, channels) of every distinct prompt, as long as the prompt is; the encoder is loaded only if it must be."""
     encoder_digest = "-".join(model.part_digest(part) for part in ("text_encoder", "tokenizer"))
@@ -30,7 +24,6 @@ def encode_prompts(
 
     @contextmanager
     def opened() -> Iterator[tuple[Any, Any]]:
-        ahead()
         with model.phase("prompts"), model.open_text_encoder() as parts:
             yield parts
 

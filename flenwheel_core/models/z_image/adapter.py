@@ -1,23 +1,25 @@
 """A LoRA on Z-Image: on the fast transformer where it covers the recipe, else on diffusers' own modules."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 
 from flenwheel_core.adapters.lora_reading import WornLora
 from flenwheel_core.adapters.peft_adapter import AdaptedTransformer, adapt_by_peft, adapter_scales, linear_names
-from flenwheel_core.adapters.stacked import fill_stacked, summed_ranks
+from flenwheel_core.adapters.stacked import fill_stacked
 from flenwheel_core.adapters.targets import lora_ranks
 from flenwheel_core.engine.graphs import Recorder, records
 from flenwheel_core.kernels.attention import cudnn_attention_works
 from flenwheel_core.memory.card import multiplies_fp8
 from flenwheel_core.models.card_plan import CardRoom
+from flenwheel_core.models.shelf import Shelf, take_fast
 from flenwheel_core.models.z_image.fast import FAST_NAMES, FastZImage
 from flenwheel_core.models.z_image.loading import ZImageModel
 from flenwheel_core.models.z_image.memory import can_be_fast, own_modules_gib, training_memory
 from flenwheel_core.models.z_image.names import TARGETS, linear_shapes_of
 from flenwheel_core.recipes.train import TrainingRecipe
-from flenwheel_core.transformer.adapted import require_covered, start_matrices, with_lora
+from flenwheel_core.transformer.adapted import require_covered, stacked_plan, start_matrices, with_lora
 from flenwheel_core.transformer.plan import OTHER_MODULES, AdapterPlan, FastPlan
 from flenwheel_core.transformer.shell import transformer_config
 from flenwheel_core.transformer.sources import FolderSource
@@ -60,7 +62,9 @@ def adapt(model: ZImageModel, recipe: TrainingRecipe, plan: FastPlan | None, *, 
     """A transformer with a new adapter, started as PEFT's is."""
     if plan is not None:
         ranks = lora_ranks(linear_shapes_of(transformer_config(model.folder)), recipe.lora, TARGETS)
-        return start_matrices(_fast(model, plan, ranks, adapter_scales(ranks, recipe.lora), torch.float32), seed=seed)
+        scales = adapter_scales(ranks, recipe.lora)
+        fast = _fast(model, plan, AdapterPlan(ranks, scales, torch.float32))
+        return start_matrices(with_lora(fast, ranks, scales), seed=seed)
     transformer = model.load_transformer()
     ranks = lora_ranks(linear_names(transformer), recipe.lora, TARGETS)
     adapted = adapt_by_peft(transformer, ranks, recipe.lora, seed=seed)
@@ -84,16 +88,18 @@ def start_recorder(
     return Recorder(list(adapted.parameters.values()), note)
 
 
-def load_with_loras(model: ZImageModel, plan: FastPlan, loras: Sequence[WornLora]) -> AdaptedTransformer:
+def load_with_loras(
+    model: ZImageModel, plan: FastPlan, loras: Sequence[WornLora], shelf: Shelf | None = None
+) -> AdaptedTransformer:
     """The fast transformer with all LoRAs at their weights; several on one linear become one of the summed rank.
 
     Raises InputError for LoRAs that it cannot have.
     """
     require_covered(FAST_NAMES, loras)
-    ranks = summed_ranks(loras)
-    adapted = _fast(model, plan, ranks, dict.fromkeys(ranks, 1.0), model.dtype)
-    fill_stacked(adapted.parameters, loras)
-    return adapted
+    worn = stacked_plan(loras, model.dtype)
+    fast = take_fast(shelf, model.kept_as(plan), partial(_fast, model, plan), worn)
+    fill_stacked(fast.lora, loras)
+    return with_lora(fast, worn.ranks, worn.scales)
 
 
 def head_width(model: ZImageModel) -> int:
@@ -102,9 +108,6 @@ def head_width(model: ZImageModel) -> int:
     return int(config["dim"]) // int(config["n_heads"])
 
 
-def _fast(
-    model: ZImageModel, plan: FastPlan, ranks: Mapping[str, int], scales: Mapping[str, float], dtype: torch.dtype
-) -> AdaptedTransformer:
+def _fast(model: ZImageModel, plan: FastPlan, adapters: AdapterPlan) -> FastZImage:
     source = FolderSource(model.folder / "transformer", model.device, model.dtype)
-    fast = FastZImage(transformer_config(model.folder), source, plan, AdapterPlan(ranks, scales, dtype))
-    return with_lora(fast, ranks, scales)
+    return FastZImage(transformer_config(model.folder), source, plan, adapters)

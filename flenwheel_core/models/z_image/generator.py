@@ -102,7 +102,7 @@ class ZImageGenerator:
         if self._plan is not None and self._is_covered:
             fast = FastPlan(storage=self._plan.storage, cudnn=cudnn_attention_works(model.device, head_width(model)))
             self._setup.note(fast.kernel_line(model.device))
-            return load_with_loras(model, fast, self._loras).transformer
+            return load_with_loras(model, fast, self._loras, self._setup.shelf).transformer
         if self._plan is not None:
             self._setup.note(OTHER_MODULES)
         transformer = model.load_transformer()
@@ -118,5 +118,5 @@ def open_generator(
     folder: Path, reference: str, settings: Settings, setup: ModelSetup = PLAIN_SETUP
 ) -> closing[ZImageGenerator]:
     """The generator in `folder`; its memory is free again afterwards."""
-    cache = TensorCache(settings.scratch / "cache" / "z_image")
+    cache = TensorCache(settings.scratch / "cache" / "z_image", ahead=setup.make_room)
     return closing(ZImageGenerator(ZImageModel.find(folder, reference, settings), cache, setup))

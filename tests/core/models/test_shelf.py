@@ -1,6 +1,7 @@
 """A shelf holds one thing under its very name; what stands there is as if it had just been loaded."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,9 +20,13 @@ from flenwheel_core.models.flux2.adapter import put_on as put_on_flux2
 from flenwheel_core.models.flux2.loading import Flux2Model
 from flenwheel_core.models.flux2.lora_host import flux2_host
 from flenwheel_core.models.shelf import Shelf, files_as_they_are
-from flenwheel_core.recipes.train import LoraRecipe
+from flenwheel_core.models.z_image.adapter import adapt as adapt_z_image
+from flenwheel_core.models.z_image.adapter import load_with_loras as load_z_image
+from flenwheel_core.models.z_image.loading import ZImageModel
+from flenwheel_core.models.z_image.names import z_image_host
+from flenwheel_core.recipes.train import LoraRecipe, TrainingRecipe
 from flenwheel_core.transformer.plan import FastPlan
-from tests.kit import tiny_flux, tiny_klein
+from tests.kit import tiny_flux, tiny_klein, tiny_z_image
 
 CPU = torch.device("cpu")
 RECIPES = LoraRecipe(rank=4), LoraRecipe(rank=2, targets=("mlp",))
@@ -95,18 +100,47 @@ def flux2(place: Path, *, plain: bool = False) -> tuple[Load, tuple[tuple[WornLo
     return lambda loras, shelf: load_flux2(model, NF4, loras, shelf).transformer, worn
 
 
-@pytest.mark.parametrize("family", ["flux1", "flux2", "flux2 in diffusers' own modules"])
+def z_image(place: Path) -> tuple[Load, tuple[tuple[WornLora, ...], ...]]:
+    tiny_z_image.tiny_transformer().save_pretrained(place / "transformer")
+    model = ZImageModel(place, "tiny", CPU, torch.float32)
+    files = [
+        file_of(place / f"{n}.safetensors", adapt_z_image(model, recipe, None, seed=n))
+        for n, recipe in enumerate(TrainingRecipe(lora=lora) for lora in RECIPES)
+    ]
+    worn = tuple(tuple(read_loras([file], z_image_host(place))) for file in files)
+    return lambda loras, shelf: load_z_image(model, NF4, loras, shelf).transformer, worn
+
+
+def z_inputs() -> dict[str, object]:
+    generator = torch.Generator().manual_seed(1)
+    parts = {"x": (tiny_z_image.CONFIG["in_channels"], 1, 4, 6), "cap_feats": (5, tiny_z_image.CONFIG["cap_feat_dim"])}
+    return {name: [torch.randn(shape, generator=generator)] for name, shape in parts.items()} | {"t": torch.ones(1) / 2}
+
+
+def tensor(drawn: torch.Tensor | list[torch.Tensor]) -> torch.Tensor:
+    """Z-Image gives lists."""
+    return drawn[0] if isinstance(drawn, list) else drawn
+
+
+FAMILIES = {
+    "flux1": (flux1, tiny_flux.tiny_inputs),
+    "flux2": (flux2, tiny_klein.tiny_inputs),
+    "flux2 in diffusers' own modules": (partial(flux2, plain=True), tiny_klein.tiny_inputs),
+    "z_image": (z_image, z_inputs),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 @torch.no_grad()
 def test_loras_are_changed_on_the_same_weights_and_every_bit_is_as_freshly_loaded(tmp_path: Path, family: str) -> None:
-    load, (first, second) = flux1(tmp_path) if family == "flux1" else flux2(tmp_path, plain="own" in family)
-    inputs = (tiny_flux if family == "flux1" else tiny_klein).tiny_inputs()
+    build, given = FAMILIES[family]
+    (load, (first, second)), inputs = build(tmp_path), given()
     shelf, drawn, kept = Shelf(), [], []
     for loras in (first, second, (), (*first, *second), first):
-        fresh = load(loras, None)(**inputs, return_dict=False)[0]
-        shared = load(loras, shelf)
+        fresh, shared = load(loras, None), load(loras, shelf)
         kept.append(shared)
-        drawn.append(fresh)
-        assert torch.equal(shared(**inputs, return_dict=False)[0], fresh)
+        drawn.append(tensor(fresh(**inputs, return_dict=False)[0]))
+        assert torch.equal(tensor(shared(**inputs, return_dict=False)[0]), drawn[-1])
     assert all(one is kept[0] for one in kept), "loaded once"
     assert torch.equal(drawn[0], drawn[4])
     assert len({float(one.sum()) for one in drawn[:4]}) == 4, "each LoRA changes what is computed"
