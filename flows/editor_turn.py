@@ -132,6 +132,7 @@ class EditorTurn:
                     *self.library.community(self.recipe),
                     LoraUse(digest=challenger.digest, weight=self.recipe.editor.lora_weight),
                 ),
+                together=self._loras_on_the_editor(held),
                 fingerprints=self._fingerprints(held),
                 verifier=self.recipe.models.verifier,
                 reader=self.recipe.models.reader,
@@ -184,6 +185,15 @@ class EditorTurn:
             name: facts.fingerprint
             for name, facts in found.items()
             if facts is not None and facts.fingerprint is not None
+        }
+
+    def _loras_on_the_editor(self, triplets: Sequence[Triplet]) -> dict[str, LoraUse]:
+        """Champions of characters whose base is the very model that edits: both LoRAs could be worn at once."""
+        champions = {name: Library(self.store).champion(name) for name in characters_of(triplets)}
+        return {
+            name: LoraUse(digest=champion.lora.digest, weight=self.recipe.generate.lora_weight)
+            for name, champion in champions.items()
+            if champion is not None and champion.lora.base_model == self.recipe.models.editor
         }
 
     def _sources(self, triplets: Sequence[Triplet]) -> str | None:

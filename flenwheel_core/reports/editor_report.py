@@ -14,6 +14,9 @@ def editor_report(store: Store, lessons: Lessons, score: EditCompareResult) -> s
     """Lessons, both editors on the held-out edits, the decision with its reasons, and the pictures, as markdown."""
     decision = "promoted" if score.comparison.promote else "kept back"
     rows = [("present editor", score.champion), ("with the new LoRA", score.challenger)]
+    both = score.together
+    if both is not None:
+        rows.append(("and the character's LoRA beside it", both.together))
     lines = [
         f"# Editor: the new LoRA is {decision}",
         "",
@@ -30,6 +33,14 @@ def editor_report(store: Store, lessons: Lessons, score: EditCompareResult) -> s
         *[f"* {reason}" for reason in score.comparison.reasons],
         "",
     ]
+    if both is not None:
+        said = "may be worn together" if both.allowed else "should not be worn together"
+        lines += [
+            f"The character's LoRA is on the same model. On {len(both.together.edits)} edits, the two {said}:",
+            "",
+            *[f"* {reason}" for reason in both.reasons],
+            "",
+        ]
     with Image.open(io.BytesIO(store.get_blob(score.sheet))) as sheet:
         lines.append(picture_tag(sheet.convert("RGB"), "held-out edits"))
     return "\n".join(lines)

@@ -42,6 +42,11 @@ class EditCompareRequest(StageRequest):
         default=(), description="LoRAs of the present editor; none is the bare editor"
     )
     challenger: tuple[LoraUse, ...]
+    together: dict[str, LoraUse] = Field(
+        default_factory=dict,
+        exclude_if=is_empty,
+        description="by character: its own LoRA on the same model, worn beside the challenger's in a third look",
+    )
     fingerprints: dict[str, Fingerprint] = Field(default_factory=dict, description="by character")
     verifier: str
     reader: str | None = None
@@ -118,10 +123,22 @@ class EditorComparison(Document):
     target_error_p_value: float | None = Field(default=None, description="likewise")
 
 
+class WornTogether(Document):
+    """The challenger with each character's own LoRA beside it, against the challenger alone, on the same edits and seeds."""
+
+    allowed: bool = Field(description="nothing is shown to be worse")
+    reasons: tuple[str, ...]
+    alone: EditorScorecard
+    together: EditorScorecard
+
+
 class EditCompareResult(StageResult):
     champion: EditorScorecard
     challenger: EditorScorecard
     comparison: EditorComparison
+    together: WornTogether | None = Field(
+        default=None, exclude_if=is_unset, description="None where characters and editor have different models"
+    )
     images: Digest = Field(description="image set: the champion's edits, then the challenger's")
     sheet: Digest = Field(description="picture: source, right answer, champion, challenger")
 

@@ -14,7 +14,7 @@ from flenwheel_core.evaluation.editors import (
     nearness,
     readable,
 )
-from flenwheel_core.evaluation.promotion.editors import compare_editors, margins_of
+from flenwheel_core.evaluation.promotion.editors import compare_editors, margins_of, may_be_worn_together
 from flenwheel_core.identity.protocols import Embedded
 from flenwheel_core.identity.readers import open_reader
 from flenwheel_core.identity.screening import FingerprintSpace
@@ -26,6 +26,7 @@ from flenwheel_core.requests.edit_compare import (
     EditCompareResult,
     EditorScorecard,
     EditScore,
+    WornTogether,
 )
 from flenwheel_core.requests.enrich import EnrichRequest, EnrichResult
 from flenwheel_core.runner.stage import StageContext
@@ -58,9 +59,32 @@ def edit_compare(request: EditCompareRequest, context: StageContext) -> EditComp
         champion=champion,
         challenger=challenger,
         comparison=compare_editors(champion, challenger, margins_of(request)),
+        together=_together(request, challenger, answers, context),
         images=context.store.put_images([record for records in drawn for record in records]),
         sheet=context.store.put_blob(encode_png(_sheet(request, champion, challenger, context), {})),
     )
+
+
+def _together(
+    request: EditCompareRequest,
+    challenger: EditorScorecard,
+    answers: dict[str, tuple[Embedded, Labels]],
+    context: StageContext,
+) -> WornTogether | None:
+    """The edits of characters that have a LoRA on this very model, made with it beside the challenger's."""
+    chosen = [item for item in request.items if item.character in request.together]
+    if not chosen:
+        return None
+    made: dict[str, ImageRecord] = {}
+    for name in dict.fromkeys(item.character for item in chosen):
+        part = request.model_copy(update={"items": tuple(item for item in chosen if item.character == name)})
+        records = _draw(part, (*request.challenger, request.together[name]), context)
+        made |= {record.item: record for record in records}
+    part = request.model_copy(update={"items": tuple(chosen)})
+    worn = _score(part, [made[item.key] for item in chosen], request.challenger, answers, context)
+    keys = {item.key for item in chosen}
+    alone = edit_scorecard(request.challenger, [edit for edit in challenger.edits if edit.key in keys])
+    return may_be_worn_together(alone, worn, margins_of(request))
 
 
 def held_out_edits(request: EditCompareRequest, loras: tuple[LoraUse, ...], store: Store) -> EnrichRequest:

@@ -1,13 +1,19 @@
 """A turn of Flywheel 2 asks for what its recipe says."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
+from flenwheel_core.documents.images import LoraUse
 from flenwheel_core.documents.loras import LoraRecord
 from flenwheel_core.documents.triplets import Triplet
+from flenwheel_core.library.characters import Character, Library, Promotion
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.store import Store
 from flenwheel_core.store.triplets import put_triplets
 from flows.editor_turn import ChosenLessons, EditorTurn
+from tests.kit.scorecards import card
+
+CHAMPION = "9" * 64
 
 
 def lessons(*sources: str, refused: str | None = None) -> list[Triplet]:
@@ -63,3 +69,37 @@ def test_held_out_edits_are_repeated_with_seeds_of_their_own(tmp_path: Path) -> 
     assert {item.rejected for item in items} == {"e" * 64}
     assert [item.key for item in items[:3]] == ["held-out-0000", "held-out-0000.1", "held-out-0000.2"]
     assert len({item.seed for item in items}) == len(items) == 6
+
+
+def test_a_champion_on_the_editors_own_model_is_worn_beside_the_challenger(tmp_path: Path) -> None:
+    recipe, store = load_recipe("nano"), Store((tmp_path / "store").as_uri())
+    library = Library(store)
+    held = [
+        lesson.model_copy(update={"character": name, "references": ("f" * 64,)})
+        for name, lesson in zip(("vera", "ann", "ben"), lessons("a", "b", "d"), strict=True)
+    ]
+    for name, base in (("vera", recipe.models.editor), ("ann", "another@1")):
+        library.create_character(
+            Character(name=name, trigger="ohwx", class_word="person", kind="person", recipe="nano")
+        )
+        lora = LoraRecord(
+            digest=CHAMPION,
+            name=f"{name}-v1",
+            target="generator",
+            base_model=base,
+            trigger="ohwx",
+            class_word="person",
+            rank=4,
+            alpha=4.0,
+            steps=1,
+            images=1,
+            dataset="0" * 64,
+            request="0" * 64,
+        )
+        library.promote(name, Promotion(at=datetime.now(UTC), lora=lora, scorecard=card(), turn=1, flow_run="r"))
+    chosen = ChosenLessons(trained=put_triplets(store, held), held_out=put_triplets(store, held))
+    request = EditorTurn(store, recipe, None, "0123456789", 1).compare_request(
+        chosen, LoraRecord.model_construct(digest="d" * 64)
+    )
+    assert request.together == {"vera": LoraUse(digest=CHAMPION, weight=recipe.generate.lora_weight)}
+    assert {item.references for item in request.items} == {("f" * 64,)}

@@ -5,7 +5,13 @@ from dataclasses import dataclass, replace
 
 from flenwheel_core.base.statistics import sign_flip_test
 from flenwheel_core.evaluation.promotion.rule import Part, promotes, reasons
-from flenwheel_core.requests.edit_compare import REPEAT, EditCompareRequest, EditorComparison, EditorScorecard
+from flenwheel_core.requests.edit_compare import (
+    REPEAT,
+    EditCompareRequest,
+    EditorComparison,
+    EditorScorecard,
+    WornTogether,
+)
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,30 @@ def compare_editors(
         nearness_gain=None if nearness_gain is None else round(nearness_gain, 4),
         nearness_p_value=round(p_near, 5),
     )
+
+
+def may_be_worn_together(
+    alone: EditorScorecard, together: EditorScorecard, margins: Margins = _DEFAULT
+) -> WornTogether:
+    """Whether the editor's LoRA and the character's, on one model, may be worn at once: where nothing is shown to be worse by it."""
+    pairs = list(zip(alone.edits, together.edits, strict=True))
+    p_pass = sign_flip_test(_by_edit([(a.key, float(b.passed) - float(a.passed)) for a, b in pairs]))
+    fewer = together.pass_rate < alone.pass_rate and p_pass < margins.significance
+    parts = [
+        Part(
+            not fewer,
+            f"Passed edits {alone.pass_rate:.0%} with the editor's LoRA alone, {together.pass_rate:.0%} with the "
+            f"character's beside it (p = {p_pass:.3f}).",
+        )
+    ]
+    for name, limit, unit, before, now in (
+        ("Identity", margins.identity, "", alone.identity, together.identity),
+        ("Outside of the edits PSNR", margins.kept_db, " dB", alone.kept_psnr_db, together.kept_psnr_db),
+    ):
+        gain = _gain(before, now)
+        if gain is not None:
+            parts.append(Part(gain >= -limit, f"{name} changed by {gain:+.3f}{unit}; down to {-limit} is fine."))
+    return WornTogether(allowed=promotes(parts), reasons=reasons(parts), alone=alone, together=together)
 
 
 def _by_edit(gains: Sequence[tuple[str, float]]) -> list[float]:

@@ -4,7 +4,7 @@ import pytest
 
 from flenwheel_core.documents.images import LoraUse, Sampler
 from flenwheel_core.evaluation.editors import edit_scorecard
-from flenwheel_core.evaluation.promotion.editors import Margins, compare_editors, margins_of
+from flenwheel_core.evaluation.promotion.editors import Margins, compare_editors, margins_of, may_be_worn_together
 from flenwheel_core.requests.edit_compare import EditCompareRequest, EditorScorecard, EditScore
 
 
@@ -104,3 +104,16 @@ def test_approved_edits_have_no_nearness() -> None:
     verdict = compare_editors(champion, challenger)
     assert verdict.nearness_gain is None and verdict.promote
     assert not compare_editors(champion, champion).promote
+
+
+def test_loras_may_be_worn_together_where_nothing_is_shown_to_be_worse() -> None:
+    alone = card([10.0] * 12, [n % 2 == 0 for n in range(12)])
+    same = may_be_worn_together(alone, card([10.0] * 12, [n % 2 == 0 for n in range(12)], identity=0.79, kept=29.8))
+    assert same.allowed and "50% with the editor's LoRA alone, 50%" in same.reasons[0]
+    assert may_be_worn_together(alone, card([10.0] * 12, [n == 0 or n % 2 == 0 for n in range(12)])).allowed
+    fewer = may_be_worn_together(card([10.0] * 12, [True] * 12), card([10.0] * 12, [n > 7 for n in range(12)]))
+    assert not fewer.allowed and "100% with" in fewer.reasons[0]
+    one_less = may_be_worn_together(card([10.0] * 12, [True] * 12), card([10.0] * 12, [n > 0 for n in range(12)]))
+    assert one_less.allowed, "chance explains it"
+    for worse in (card([10.0] * 12, [True] * 12, identity=0.7), card([10.0] * 12, [True] * 12, kept=29.0)):
+        assert not may_be_worn_together(card([10.0] * 12, [True] * 12), worse).allowed
