@@ -1,6 +1,6 @@
 """Is the character kept better where an edit is given more pictures? The same edits with 1, 2, 3 and 4 references, in the nano world.
 
-    python -m benchmarks.quality.references [--editor nano_klein] [--count 60]
+    python -m benchmarks.quality.references [--editor nano_klein] [--count 60] [--device cuda]
     python -m benchmarks.quality.references --time FOLDER   # seconds an edit at 1 MP, of a full-size editor on a card
 
 Further references are chosen as a turn's plan chooses them: one that shows the angle that is asked for, then other angles. Each edit is
@@ -128,13 +128,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--editor", default="nano_klein", help="an editor of the nano world, and the recipe of its name"
     )
     parser.add_argument("--count", type=int, default=COUNT, help="edits of each number of references")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="what edits; eyes stay on the CPU")
     parser.add_argument("--time", type=Path, metavar="FOLDER", help="a full-size editor: seconds instead of identity")
     parser.add_argument("--vram-gib", type=float, help="card memory to stay within")
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args(arguments)
     torch.set_num_threads(THREADS)
     with tempfile.TemporaryDirectory() as folder:
-        settings = Settings(gpu="auto" if given.time else "cpu", workspace=Path(folder), vram_gib=given.vram_gib)
+        on_card = given.time is not None or given.device == "cuda"
+        settings = Settings(gpu="auto" if on_card else "cpu", workspace=Path(folder), vram_gib=given.vram_gib)
         rows = time_rows(given.time, settings) if given.time else nano_rows(given.editor, settings, given.count)
     print(write_part(NAME, rows, folder=given.out))
 
