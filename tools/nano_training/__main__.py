@@ -51,15 +51,20 @@ def main() -> None:
     parser.add_argument(
         "--init", type=Path, help="start from this finished folder of the part, with a lower learning rate"
     )
+    parser.add_argument("--named", type=int, default=256, help="of data and siblings: how many characters have names")
+    parser.add_argument(
+        "--named-pictures", type=int, default=120, help="of data and siblings: pictures of each of them"
+    )
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
 
     if given.part == "data":
         from tools.nano_training.data import make_data
-        from tools.nano_training.names import FOLDER, NAMED_CHARACTERS, make_names
+        from tools.nano_training.names import FOLDER, make_names
 
         make_data(given.data, characters=given.characters, workers=given.workers)
-        make_names(given.data / FOLDER, characters=min(NAMED_CHARACTERS, given.characters), workers=given.workers)
+        named = min(given.named, given.characters)
+        make_names(given.data / FOLDER, characters=named, workers=given.workers, pictures=given.named_pictures)
         return
 
     import torch
@@ -83,6 +88,8 @@ def main() -> None:
         workers=given.workers,
         seed=given.seed,
         init=given.init,
+        named=given.named,
+        named_pictures=given.named_pictures,
     )
     importlib.import_module(PARTS[given.part]).run(run)
 

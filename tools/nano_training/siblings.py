@@ -102,7 +102,7 @@ class SiblingModels:
 class Siblings:
     """The models as functions of token ids."""
 
-    def __init__(self, models: SiblingModels, pad: int, device: torch.device) -> None:
+    def __init__(self, models: SiblingModels, pad: int, device: torch.device, *, compiles_blocks: bool = True) -> None:
         self.models = models
         self.pad = pad
         self.klein = KleinModel(models.klein, TEXT_TOKENS, device)
@@ -110,7 +110,8 @@ class Siblings:
         self.layer: Layer = encoder_layer
         if device.type == "cuda":
             self.layer = torch.compile(encoder_layer, dynamic=False)
-            compile_blocks(models.klein, models.z_image)
+            if compiles_blocks:
+                compile_blocks(models.klein, models.z_image)
 
     def read(self, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What klein reads (batch, tokens, 3 * width), what Z-Image reads (batch, tokens, width), and which tokens are valid."""

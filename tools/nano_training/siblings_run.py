@@ -17,7 +17,7 @@ from flenwheel_core.nano.models.flux import pack
 from tools.nano_training.autoencoder import to_model
 from tools.nano_training.data import CAPTIONS, PICTURES_PER_CHARACTER
 from tools.nano_training.loop import Plan, Training
-from tools.nano_training.names import FOLDER, NAMED_CHARACTERS, PICTURES_PER_NAME
+from tools.nano_training.names import FOLDER
 from tools.nano_training.sibling_check import measure
 from tools.nano_training.siblings import BaseLoss, Batches, GuidedLoss, SiblingData, SiblingModels, Siblings
 from tools.nano_training.vae import FluxCodec, load_trained
@@ -29,6 +29,9 @@ GUIDED_PLAN = Plan(learning_rate=2e-4, warmup_steps=50, ema_step=0.01)
 FURTHER_LEARNING_RATE = 5e-4
 GUIDED_SHARE = 0.2
 MEASURING_SECONDS = 35.0
+SHORT_SECONDS = 300.0
+"""In a shorter run compiling blocks costs more than it saves, and guidance is left to those who draw."""
+SAVING_SECONDS = 4.0
 _CHUNK = 20_000
 
 
@@ -64,7 +67,7 @@ def _room(run: Run, vae: AutoencoderKL) -> SiblingData:
     """Everything in its final size, with noise for pictures, so that steps can be recorded while the pictures are still being made."""
     tokenizer = _tokenizer()
     plain = len(np.load(wait_for(run.data / "characters.npy")))
-    count = plain + min(NAMED_CHARACTERS, plain // PICTURES_PER_CHARACTER) * PICTURES_PER_NAME
+    count = plain + min(run.named, plain // PICTURES_PER_CHARACTER) * run.named_pictures
     device, tokens = run.device, qwen3.TEXT_TOKENS
     return SiblingData(
         latents=torch.randn(count, 64, 64, dtype=torch.float16, device=device),
@@ -145,7 +148,10 @@ def save(folder: Path, models: SiblingModels, data: SiblingData, vae: Autoencode
 
 
 def run(run: Run) -> None:
-    """Writes `siblings/klein`, `siblings/z_image` (in `siblings_base/` before guidance) and `siblings.json` into the work folder."""
+    """Writes `siblings/klein`, `siblings/z_image` (in `siblings_base/` before guidance) and `siblings.json` into the work folder.
+
+    A short run ends before guidance.
+    """
     torch.manual_seed(run.seed)
     run.work.mkdir(parents=True, exist_ok=True)
     vae = load_trained(weights_folder("flux") / "vae", run.device)
@@ -155,24 +161,28 @@ def run(run: Run) -> None:
     data.source, data.target = (each.repeat(edits) for each in (data.source, data.target))
     data.instructions = data.instructions.repeat(edits, 1)
     sizes = Batches(run.batch, max(1, run.batch * 4 // 5), max(1, run.batch * 3 // 10))
+    short = run.seconds < SHORT_SECONDS
     frozen = models.frozen_copy()
-    siblings = Siblings(models, data.pad, run.device)
-    teacher = Siblings(frozen, data.pad, run.device)
-    plan = BASE_PLAN if run.init is None else replace(BASE_PLAN, learning_rate=FURTHER_LEARNING_RATE)
+    siblings = Siblings(models, data.pad, run.device, compiles_blocks=not short)
+    plan = BASE_PLAN if run.init is None or short else replace(BASE_PLAN, learning_rate=FURTHER_LEARNING_RATE)
     plan = replace(plan, max_steps=run.max_steps)
     base = Training(models.modules(), BaseLoss(siblings, data, sizes), plan, run.work / "siblings_base.pt")
     base.prepare()
-    guided_plan = replace(GUIDED_PLAN, max_steps=run.max_steps)
-    guided_loss = GuidedLoss(siblings, teacher, data, sizes)
-    guided = Training(models.modules(), guided_loss, guided_plan, run.work / "siblings_guided.pt")
-    guided.prepare()
+    guided = None
+    if not short:
+        guided_plan = replace(GUIDED_PLAN, max_steps=run.max_steps)
+        guided_loss = GuidedLoss(siblings, Siblings(frozen, data.pad, run.device), data, sizes)
+        guided = Training(models.modules(), guided_loss, guided_plan, run.work / "siblings_guided.pt")
+        guided.prepare()
     _fill(run, data, vae)
     _edits(run, data)
     base.say("data is there")
 
     base.resume()
-    left = run.seconds_left() - MEASURING_SECONDS
-    progress = base.run(left * (1 - GUIDED_SHARE), lambda: save(run.work / "siblings_base", models, data, vae))
+    left = run.seconds_left() - SAVING_SECONDS
+    if guided is not None:
+        left = (left - MEASURING_SECONDS) * (1 - GUIDED_SHARE)
+    progress = base.run(left, lambda: save(run.work / "siblings_base", models, data, vae))
     save(run.work / "siblings_base", models, data, vae)
     record: dict[str, object] = {
         "pictures": len(data.latents),
@@ -188,6 +198,8 @@ def run(run: Run) -> None:
         "made_with": machine_facts(run.device),
     }
     write_json(run.work / "siblings.json", record)
+    if guided is None:
+        return
     frozen.load_from(models)
     guided.restart_average()
     guided.resume()

@@ -31,6 +31,9 @@ class Run:
     seed: int = 0
     init: Path | None = None
     """A finished folder of the same part to start from, instead of random weights."""
+    named: int = 256
+    """Characters with names in the data, and pictures of each."""
+    named_pictures: int = 120
 
     def seconds_left(self) -> float:
         """Until this process should be done."""
