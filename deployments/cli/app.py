@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from itertools import pairwise
 
 from cyclopts import App
 from pydantic import ValidationError
@@ -26,7 +27,7 @@ from deployments.cli import vl as commands_vl
 from deployments.cli import workspace as commands_workspace
 from deployments.cli.terminal import plain_console
 from flenwheel_core.base.disk import disk_error
-from flenwheel_core.base.errors import FlenwheelError
+from flenwheel_core.base.errors import FlenwheelError, UserError
 from flenwheel_core.images.names import written_name
 
 app = App(
@@ -61,7 +62,9 @@ for part in (
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs a command. A user's mistake prints what, why and remedy, and exits with 1; never a stack trace."""
     try:
-        code = app(argv if argv is not None else sys.argv[1:], result_action="return_value")
+        given = list(argv if argv is not None else sys.argv[1:])
+        _require_no_empty_places(given)
+        code = app(given, result_action="return_value")
     except FlenwheelError as error:
         _say_error(error.message)
         raise SystemExit(1) from None
@@ -75,9 +78,25 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise
         _say_error(problem.message)
         raise SystemExit(1) from None
+    except EOFError:
+        _say_error(
+            "A question could not be asked.\nWhy: nobody is at this terminal.\nWhat to do: Answer it beforehand: --yes."
+        )
+        raise SystemExit(1) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     raise SystemExit(code if isinstance(code, int) else 0)
+
+
+def _require_no_empty_places(given: Sequence[str]) -> None:
+    """Raises UserError for an empty argument: as a folder it would mean the one that the shell is in. Options may be empty."""
+    for number, (before, argument) in enumerate(pairwise(("", *given)), start=1):
+        if not argument.strip() and not before.startswith("--"):
+            raise UserError(
+                f"Argument {number} is empty.",
+                why="a variable of the shell may not be set.",
+                remedy="Give a value, or leave the argument out.",
+            )
 
 
 def _say_error(message: str) -> None:

@@ -5,10 +5,13 @@ Further references of an edit lie in `reference_1/NAME.png`, `reference_2/NAME.p
 `metadata.jsonl` has Hugging Face's `file_name` columns, so that `load_dataset("imagefolder", ...)` reads the folder too.
 """
 
+import csv
+import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from pydantic import ValidationError
@@ -21,13 +24,14 @@ from flenwheel_core.documents.triplets import Triplet, TripletSet
 from flenwheel_core.images.decode import Limits, decode
 from flenwheel_core.images.entries import PICTURE_SUFFIXES, Entry, list_entries, read_entry
 from flenwheel_core.images.folder_notes import FolderNotes
-from flenwheel_core.images.names import printable_path
+from flenwheel_core.images.names import printable_path, same_letters
 from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import carries_facts, save_picture
 
 METADATA = "metadata.jsonl"
-CONTROLS = ("control", "source", "input")
-TARGETS = ("target", "output", "edited")
+TABLE = "metadata.csv"
+CONTROLS = ("control", "source", "input", "before")
+TARGETS = ("target", "output", "edited", "after")
 IMPORT_GATE = "import"
 SOURCE_KEYS = ("control_file_name", "control_path", "control", "source", "input_image", "source_image")
 TARGET_KEYS = ("file_name", "image_path", "target", "edited_image", "target_image", "output_image")
@@ -101,6 +105,7 @@ def import_triplets(store: Store, folder: Path, *, character: str, author: str) 
         notes.say(line)
     files = {entry.name: entry for entry in entries.files}
     rows = _from_metadata(files[METADATA], notes) if METADATA in files else []
+    rows = rows or (_from_table(files[TABLE], notes) if TABLE in files else [])
     rows = rows or _from_folders(entries.files, notes)
     triplets = []
     for row in rows:
@@ -169,6 +174,25 @@ def _from_metadata(entry: Entry, notes: FolderNotes) -> list[_Row]:
     return rows
 
 
+def _from_table(entry: Entry, notes: FolderNotes) -> list[_Row]:
+    """The rows of metadata.csv, with the columns of metadata.jsonl."""
+    text = _text_of(entry, notes) or ""
+    head = text.partition("\n")[0]
+    separator = max(",;\t", key=head.count)
+    try:
+        lines = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+        found = [
+            (lines.line_num, _row_of({(key or "").strip(): value for key, value in line.items()})) for line in lines
+        ]
+    except csv.Error as error:
+        notes.say(f"{TABLE}: no table that can be read ({error}); not used.")
+        return []
+    for number, row in found:
+        if row is None:
+            notes.say(f"Line {number} of {TABLE} describes no triplet: it needs file_name, control_file_name, prompt.")
+    return [row for _, row in found if row is not None]
+
+
 def _row_of(content: Mapping[str, object]) -> _Row | None:
     source, target, prompt = (_first(content, keys) for keys in (SOURCE_KEYS, TARGET_KEYS, PROMPT_KEYS))
     if source is None or target is None or prompt is None:
@@ -191,39 +215,60 @@ def _first(content: Mapping[str, object], keys: Sequence[str]) -> str | None:
 
 
 def _from_folders(entries: Sequence[Entry], notes: FolderNotes) -> list[_Row]:
-    """The pairs of control/ and target/, with the text beside the target as prompt, in one line."""
-    controls, targets = (_inside(entries, names) for names in (CONTROLS, TARGETS))
-    sources = {entry.path.stem: entry for entry in controls if entry.path.suffix.lower() in PICTURE_SUFFIXES}
-    texts = {
-        (entry.path.stem, entry.path.suffix.lower()): entry
-        for entry in targets
-        if entry.path.suffix.lower() in PROMPT_SUFFIXES
-    }
+    """The pairs of folders such as control/ and target/, with the text beside the target, or else beside its source, as prompt."""
     rows = []
-    for entry in targets:
-        if entry.path.suffix.lower() not in PICTURE_SUFFIXES:
-            continue
-        if entry.path.stem not in sources:
-            notes.about(entry.name, "left out. No control picture has its name.")
-            continue
-        beside = (texts.get((entry.path.stem, suffix)) for suffix in PROMPT_SUFFIXES)
-        found = next((text for text in beside if text is not None), None)
-        prompt = one_line(_text_of(found, notes) or "") if found is not None else ""
-        cut = cut_to_bytes(prompt, _PROMPT_BYTES)
-        if cut != prompt:
-            notes.about(entry.name, f"its prompt is too long; the first {_PROMPT_BYTES} bytes are used.")
-        rows.append(_Row(sources[entry.path.stem].name, entry.name, cut))
-    unused = sources.keys() - {entry.path.stem for entry in targets}
-    for stem in sorted(unused):
-        notes.about(sources[stem].name, "left out. No target picture has its name.")
+    for controls, targets in _pairs_of_folders(entries):
+        sources = {_stem(entry): entry for entry in controls if _suffix(entry) in PICTURE_SUFFIXES}
+        texts = {(_stem(entry), _suffix(entry)): entry for part in (controls, targets) for entry in part}
+        for entry in targets:
+            if _suffix(entry) not in PICTURE_SUFFIXES:
+                continue
+            source = sources.get(_stem(entry))
+            if source is None:
+                notes.about(entry.name, "left out. No control picture has its name.")
+                continue
+            beside = (texts.get((_stem(entry), suffix)) for suffix in PROMPT_SUFFIXES)
+            found = next((text for text in beside if text is not None), None)
+            prompt = one_line(_text_of(found, notes) or "") if found is not None else ""
+            cut = cut_to_bytes(prompt, _PROMPT_BYTES)
+            if cut != prompt:
+                notes.about(entry.name, f"its prompt is too long; the first {_PROMPT_BYTES} bytes are used.")
+            rows.append(_Row(source.name, entry.name, cut))
+        for stem in sorted(sources.keys() - {_stem(entry) for entry in targets}):
+            notes.about(sources[stem].name, "left out. No target picture has its name.")
     return rows
 
 
-def _inside(entries: Sequence[Entry], folders: Sequence[str]) -> list[Entry]:
-    """The files of the first of these folders that is there."""
-    present = {entry.name.split("/", 1)[0] for entry in entries if "/" in entry.name}
-    chosen = next((folder for folder in folders if folder in present), None)
-    return [entry for entry in entries if entry.name.split("/")[:-1] == [chosen]]
+def _stem(entry: Entry) -> str:
+    return same_letters(PurePosixPath(entry.name).stem)
+
+
+def _suffix(entry: Entry) -> str:
+    return PurePosixPath(entry.name).suffix.lower()
+
+
+def _pairs_of_folders(entries: Sequence[Entry]) -> list[tuple[list[Entry], list[Entry]]]:
+    """The files of sources and of targets, wherever both folders lie side by side."""
+    inside: dict[PurePosixPath, list[Entry]] = {}
+    for entry in entries:
+        inside.setdefault(PurePosixPath(entry.name).parent, []).append(entry)
+    pairs = []
+    for place in sorted({folder.parent for folder in inside if folder.name}):
+        beside = [folder for folder in inside if folder.name and folder.parent == place]
+        control, target = (_folder_called(beside, words) for words in (CONTROLS, TARGETS))
+        if control is not None and target is not None:
+            pairs.append((inside[control], inside[target]))
+    return pairs
+
+
+def _folder_called(folders: Sequence[PurePosixPath], words: Sequence[str]) -> PurePosixPath | None:
+    """The first of the folders whose name is one of the words, also as `control_1` or `Control images`."""
+    for word in words:
+        pattern = re.compile(rf"{word}s?(?:[ _-]?(?:images?|1))?")
+        found = sorted(folder for folder in folders if pattern.fullmatch(folder.name.lower()))
+        if found:
+            return found[0]
+    return None
 
 
 def _text_of(entry: Entry, notes: FolderNotes) -> str | None:

@@ -151,3 +151,38 @@ def test_a_folder_without_pairs_is_a_clear_error(store: Store, tmp_path: Path) -
     Image.new("RGB", (64, 64)).save(tmp_path / "alone.png")
     with pytest.raises(InputError, match=r"(?s)holds no triplets.*What to do"):
         taken(store, tmp_path)
+
+
+def picture_pair(folder: Path, control: str, target: str) -> Path:
+    for name, image in ((control, scene()), (target, with_patch(scene()))):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        image.save(folder / name)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("control", "target", "text"),
+    [
+        ("train/control/001.png", "train/target/001.png", "train/target/001.txt"),
+        ("Control/001.PNG", "Target/001.png", "Target/001.TXT"),
+        ("control_1/001.png", "target/001.png", "target/001.txt"),
+        ("control images/001.png", "target images/001.png", "target images/001.txt"),
+        ("before/001.png", "after/001.png", "after/001.txt"),
+        ("control/001.png", "target/001.png", "control/001.txt"),
+        ("control/cafe\u0301.png", "target/caf\u00e9.png", "target/cafe\u0301.txt"),
+    ],
+)
+def test_pairs_as_others_lay_them_out(store: Store, tmp_path: Path, control: str, target: str, text: str) -> None:
+    folder = picture_pair(tmp_path / "set", control, target)
+    (folder / text).write_text("make it red")
+    (triplet,) = taken(store, folder).triplets
+    assert triplet.prompt == "make it red" and triplet.source != triplet.target
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_pairs_in_a_table(store: Store, tmp_path: Path, separator: str) -> None:
+    folder = picture_pair(tmp_path / "set", "a.png", "b.png")
+    rows = [("file_name", "control_file_name", "text"), ("b.png", "a.png", "make it red"), ("b.png", "", "")]
+    (folder / "metadata.csv").write_text("".join(separator.join(row) + "\n" for row in rows), "utf-8-sig")
+    found = taken(store, folder)
+    assert [triplet.prompt for triplet in found.triplets] == ["make it red"]

@@ -1,5 +1,6 @@
 """The command line: help helps, and mistakes get an answer instead of a stack trace."""
 
+import io
 import os
 import re
 import subprocess
@@ -302,3 +303,20 @@ def test_a_folder_whose_name_looks_like_markup_can_be_made_ready_twice(
     for _ in range(2):
         code, out, _ = run(capsys, "init", str(tmp_path / "dir[/x]"))
         assert code == 0 and "dir[/x]" in out
+
+
+def test_an_empty_argument_is_no_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "ingest", "mira", "", "--recipe", "nano")
+    assert code == 1 and "Argument 3 is empty" in err and "a variable of the shell" in err
+
+
+def test_a_question_that_nobody_can_answer_is_said(
+    capsys: pytest.CaptureFixture[str], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = settings.root / "store" / "blobs" / "ab" / ("ab" + "0" * 62)
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"x")
+    os.utime(left, (0, 0))
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    code, _, err = run(capsys, "gc")
+    assert code == 1 and "nobody is at this terminal" in err and left.exists()
