@@ -43,6 +43,7 @@ def write_recipe(folder: Path, *, steps: int = 20) -> Path:
     )
     for old, new in {
         "steps = 400": f"steps = {steps}\nmin_images = 1\nwarmup_steps = 1",
+        "min_epochs = 28.0": "min_epochs = 0.5",
         "checkpoint_every = 100": "checkpoint_every = 5",
         "target_images = 50": "target_images = 12",
         "target_images = 46": "target_images = 8",

@@ -24,7 +24,7 @@ from benchmarks.kit.workspace import FINAL, Running, write_recipe
 from benchmarks.result_file import RESULTS, Row
 from benchmarks.system.first_contact_file import merge_rows
 from deployments.prefect.api import RunState
-from deployments.workspace.environment import service_environment, worker_command
+from deployments.workspace.environment import service_environment
 from deployments.workspace.processes import Child
 from flenwheel_core.base.errors import ServerError
 from flenwheel_core.base.ids import Json
@@ -35,6 +35,8 @@ NAMES = ("mira", "nora")
 DEPLOYMENT = "flywheel-1/turn"
 SETTLE_SECONDS = 600.0
 """What the last runs may take to end. The schedules stay on meanwhile: switched off, they would take what is late with them."""
+STOP_SECONDS = 100
+"""Longer than a worker gives its runs."""
 PAGE = 100
 INTERRUPTED = "interrupted by a stop"
 """What `flenwheel up` says of runs that its own stop cut short, before it takes them up again."""
@@ -81,7 +83,8 @@ class Hour:
         variables = {**self.running.environment(), **service_environment(self.second, port)}
         folder = self.second.root
         folder.mkdir(exist_ok=True)
-        self.worker = Child("worker", worker_command(self.second), variables, folder, folder / "worker.log")
+        command = [sys.executable, "-m", "deployments.cli.app", "worker"]
+        self.worker = Child("worker", command, variables, folder, folder / "worker.log")
         self.worker.start()
 
     def restart(self) -> None:
@@ -92,10 +95,10 @@ class Hour:
             self.running.stop()
             self.running.start()
             if self.running.api.url != before:
-                self.worker.stop(75)
+                self.worker.stop(STOP_SECONDS)
                 self._start_second()
         else:
-            self.worker.stop(75)
+            self.worker.stop(STOP_SECONDS)
             self._start_second()
         self.restarts += 1
 
@@ -130,7 +133,7 @@ class Hour:
 
     def end(self) -> None:
         if self.worker is not None:
-            self.worker.stop(75)
+            self.worker.stop(STOP_SECONDS)
         self.running.stop()
 
 

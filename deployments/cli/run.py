@@ -1,4 +1,4 @@
-"""Commands that run things: up, run, status, approve, end."""
+"""Commands that run things: up, worker, run, status, approve, end."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated
@@ -11,6 +11,7 @@ from deployments.cli.terminal import plain_console
 from deployments.prefect.api import PrefectApi, open_api
 from deployments.prefect.flow_server import PrefectFlowServer
 from deployments.prefect.gates import resume_gate, waiting_runs
+from deployments.workspace.joining import run_worker
 from deployments.workspace.up import is_running, run_workspace
 from flenwheel_core.base.errors import GateError, NotFoundError, ServerError
 from flenwheel_core.base.services import Services, load_services
@@ -31,7 +32,7 @@ console = plain_console()
 
 def add_to(app: App) -> None:
     """Adds these commands to the `flenwheel` command."""
-    for command in (up, run, status, approve, end):
+    for command in (up, worker, run, status, approve, end):
         app.command(command)
 
 
@@ -52,6 +53,12 @@ def up() -> None:
         )
 
     run_workspace(settings, lambda line: console.print(line), ready)
+    console.print("Stopped.")
+
+
+def worker() -> None:
+    """Start a worker for the server that PREFECT_API_URL names: on another machine, or for a second card in a workspace of its own."""
+    run_worker(Settings(), lambda line: console.print(line))
     console.print("Stopped.")
 
 

@@ -41,9 +41,17 @@ def reconcile(
 
 
 def mark_crashed(
-    api: PrefectApi, settings: Settings, running_grace_seconds: float, pending_grace_seconds: float
+    api: PrefectApi,
+    settings: Settings,
+    running_grace_seconds: float = RUNNING_GRACE_SECONDS,
+    pending_grace_seconds: float = PENDING_GRACE_SECONDS,
+    *,
+    of_others: bool = True,
 ) -> list[str]:
-    """Marks runs as crashed whose process is gone, so that they can be retried, and schedules again those that were never begun."""
+    """Marks runs as crashed whose process is gone, so that they can be retried, and schedules again those that were never begun.
+
+    `of_others`: of other workers, too, where that can be known. One place of a server does that.
+    """
     done = []
     living = cache(partial(api.living_workers, POOL))
     grace = {"RUNNING": running_grace_seconds, "CANCELLING": running_grace_seconds, "PENDING": pending_grace_seconds}
@@ -51,7 +59,7 @@ def mark_crashed(
         if run.state is None or _age_seconds(run) <= grace[run.state.type]:
             continue
         lost = is_lost(run, settings)
-        if not (lost or never_began(run, settings, living)) or api.run(run.id).state != run.state:
+        if not (lost or (of_others and never_began(run, settings, living))) or api.run(run.id).state != run.state:
             continue
         if not lost:
             status = _schedule_again(api, run, "The worker that took it never began it.")
