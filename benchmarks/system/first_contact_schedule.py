@@ -38,8 +38,8 @@ SETTLE_SECONDS = 600.0
 STOP_SECONDS = 100
 """Longer than a worker gives its runs."""
 PAGE = 100
-INTERRUPTED = "interrupted by a stop"
-"""What `flenwheel up` says of runs that its own stop cut short, before it takes them up again."""
+TAKEN_UP = ("interrupted by a stop", "never began it")
+"""What is said of runs that a stop cut short, or that were taken and not begun, when they are scheduled again."""
 
 
 class Scheduled(BaseModel):
@@ -170,7 +170,7 @@ def count(hour: Hour, due: list[Scheduled], until: datetime, seconds_between: fl
     turns = {name: len(Library(hour.running.store).turns(name)) for name in NAMES}
     double += sum(max(0, number - 1) for number in turns.values())
     crashes = [state for history in histories.values() for state in history if state.type == "CRASHED"]
-    interrupted = sum(INTERRUPTED in (state.message or "") for state in crashes)
+    interrupted = sum(any(words in (state.message or "") for words in TAKEN_UP) for state in crashes)
     names = [run.state.name for run in due]
     return {
         "case": "schedule_hour",
@@ -212,7 +212,7 @@ def measure(minutes: float, seconds_between: float, restart_minutes: float, fold
         due = hour.settle(until)
         for run in due:
             if not settled(run) or run.state.type in ("FAILED", "CRASHED"):
-                print(f"{run.id} {run.expected_start_time:%H:%M:%S}: {run.state}", flush=True)
+                print(f"{run.id} {run.expected_start_time:%H:%M:%S}: {run.state.name}. {run.state.message}", flush=True)
         row = count(hour, due, until, seconds_between)
     except (AssertionError, ServerError):
         print(running.log.read_text()[-3000:], running.worker_log(), file=sys.stderr)

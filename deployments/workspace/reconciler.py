@@ -61,7 +61,7 @@ def mark_crashed(
         lost = is_lost(run, settings)
         if not (lost or (of_others and never_began(run, settings, living))) or api.run(run.id).state != run.state:
             continue
-        if not lost:
+        if not lost or (run.state.type == "PENDING" and run_note(settings, run.id) is None):
             status = _schedule_again(api, run, "The worker that took it never began it.")
             done.append(f"{run.name} ({run.id}): taken by a worker that never began it; scheduled again ({status})")
             continue

@@ -87,6 +87,17 @@ def test_a_run_that_a_worker_took_and_never_began_before_it_went_is_scheduled_ag
     assert ended.state is not None and "no character" in (ended.state.message or ""), "a worker ran it"
 
 
+def test_an_own_run_that_was_taken_and_never_begun_is_scheduled_again(running: Running) -> None:
+    """Its worker was killed in between and is there again."""
+    run = scheduled_far_ahead(running)
+    assert running.api.set_state(run, "PENDING", "Pending", force=True) == "ACCEPT"
+    running.api.call("PATCH", f"/flow_runs/{run}/labels", {"prefect.worker.name": worker_name(running.settings)})
+    (line,) = [line for line in mark_crashed(running.api, running.settings, 0, 0) if run in line]
+    assert "scheduled again" in line
+    ended = running.wait_state(run, *FINAL)
+    assert ended.state is not None and "no character" in (ended.state.message or ""), "a worker ran it"
+
+
 def test_an_own_run_with_a_living_process_is_let_alone(running: Running) -> None:
     run = run_in_state(running, "RUNNING", worker_name(running.settings))
     with process_of(running.settings, run) as process:
