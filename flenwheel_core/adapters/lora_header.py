@@ -16,6 +16,16 @@ LONGEST_NAME = 1_000
 MOST_TENSORS = 20_000
 """The largest LoRA of a 60-block model has about 5,000, with alphas."""
 
+_BEGINNING_BYTES = 64
+_ELSE: tuple[tuple[bytes, str], ...] = (
+    (b"version https://git-lfs", "it is a pointer of Git LFS, not the file itself: `git lfs pull` brings it."),
+    (b"<!doctype html", "it is a web page that was saved in the file's place."),
+    (b"<html", "it is a web page that was saved in the file's place."),
+    (b"gguf", "it is a GGUF file; LoRAs are read from safetensors files."),
+    (b"pk\x03\x04", "it is a pickle or an archive; pickles are never loaded, only safetensors files are."),
+    (b"\x80", "it is a pickle; pickles are never loaded, only safetensors files are."),
+)
+"""What people have in the place of a LoRA, by how it begins in small letters."""
 _FACTOR = re.compile(
     r"^(?P<module>.+?)(?:\.lora)?[._](?P<factor>lora_A|lora_B|lora_down|lora_up|down|up)(?:\.(?!bias$|weight$)[^.]+)?\.weight$"
 )
@@ -123,15 +133,23 @@ def refused(name: str, why: str, remedy: str = "Check that it is a LoRA, and of 
     return InputError(f"{name} cannot be used as a LoRA.", why=why, remedy=remedy)
 
 
+def _what_else(begin: bytes) -> str:
+    """A sentence about a file that is no safetensors file, by how it begins."""
+    start = begin.lstrip().lower()
+    return next((said for mark, said in _ELSE if start.startswith(mark)), "it is no safetensors file.")
+
+
 def _header(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
+            begin = file.read(_BEGINNING_BYTES)
+            length = int.from_bytes(begin[:8], "little")
             if length > size - 8 or length < 2:
-                raise refused(path.name, "it is no safetensors file.")
+                raise refused(path.name, _what_else(begin))
             if length > LARGEST_HEADER:
                 raise refused(path.name, f"its header alone is {length / 2**20:.0f} MiB.")
+            file.seek(8)
             content = json.loads(file.read(length))
     except OSError as error:
         raise refused(path.name, f"it cannot be read: {error.strerror or error}.") from error

@@ -243,7 +243,7 @@ def test_odd_adapter_metadata_are_plain_errors(tmp_path: Path, metadata: str) ->
 def test_files_that_are_no_safetensors_are_plain_errors(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "theirs.safetensors"
     path.write_bytes(content)
-    with pytest.raises(InputError, match="no safetensors file"):
+    with pytest.raises(InputError, match="safetensors file"):
         read_loras([LoraFile(path, 1.0)], HOST)
     with pytest.raises(InputError, match="cannot be read"):
         read_loras([LoraFile(tmp_path, 1.0)], HOST)
@@ -259,3 +259,22 @@ def test_a_million_keys_take_no_time(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds 100000 tensors"):
         read_loras([LoraFile(raw(tmp_path, fewer), 1.0)], HOST)
     assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize(
+    ("begin", "said"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 12\n", "pointer of Git LFS"),
+        (b"\n<!DOCTYPE html><html>Please sign in</html>", "a web page"),
+        (b"GGUF\x03\x00\x00\x00", "a GGUF file"),
+        (b"PK\x03\x04archive/data.pkl", "a pickle or an archive"),
+        (b"\x80\x02}q\x00.", "a pickle"),
+        (b"", "no safetensors file"),
+    ],
+)
+def test_what_lies_in_a_loras_place_is_named(tmp_path: Path, begin: bytes, said: str) -> None:
+    path = tmp_path / "l.safetensors"
+    path.write_bytes(begin)
+    with pytest.raises(InputError) as refused:
+        read_loras([LoraFile(path, 1.0)], HOST)
+    assert said in refused.value.message
