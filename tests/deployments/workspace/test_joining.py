@@ -12,8 +12,8 @@ from benchmarks.kit.workspace import FINAL, Running, wait_for
 from deployments.workspace.environment import worker_name
 from deployments.workspace.reconciler import mark_crashed
 from flenwheel_core.base.settings import Settings
-from tests.deployments.workspace.test_reconciler import run_in_state, scheduled_far_ahead, state_of
 from tests.kit.command_line import run
+from tests.kit.server_runs import run_in_state, scheduled_far_ahead, state_of
 
 
 def test_it_asks_for_a_server(

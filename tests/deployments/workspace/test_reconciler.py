@@ -1,54 +1,18 @@
 """The reconciler judges only runs that this workspace's own worker took: all others are let alone."""
 
-from datetime import UTC, datetime, timedelta
-from typing import cast
-
 import pytest
 
 from benchmarks.kit.workspace import FINAL, Running
 from deployments.prefect.gates import resume_gate
 from deployments.workspace.environment import POOL, worker_name
 from deployments.workspace.reconciler import is_lost, mark_crashed, take_up_again
-from flenwheel_core.base.ids import Json
 from flenwheel_core.documents.decisions import ClosedGate
 from flenwheel_core.runner import flow_run as run_process
 from flenwheel_core.runner.flow_run import living
 from tests.kit.living_runs import process_of
+from tests.kit.server_runs import run_in_state, scheduled_far_ahead, state_of
 
 pytestmark = pytest.mark.slow
-
-
-def run_in_state(running: Running, state: str, worker: str | None) -> str:
-    """A run as a worker leaves it on the server: in a state, with that worker's name on it."""
-    api = running.api
-    deployment = cast("dict[str, str]", api.call("GET", "/deployments/name/training/training"))
-    # Made in no queue, so that the worker of this workspace lets it alone.
-    body: dict[str, Json] = {
-        "name": "imitated",
-        "flow_id": deployment["flow_id"],
-        "deployment_id": deployment["id"],
-        "parameters": {"character": "nobody"},
-        "state": {"type": state, "name": state.capitalize()},
-    }
-    run = cast("dict[str, str]", api.call("POST", "/flow_runs/", body))["id"]
-    if worker is not None:
-        api.call("PATCH", f"/flow_runs/{run}/labels", {"prefect.worker.name": worker})
-    return run
-
-
-def scheduled_far_ahead(running: Running) -> str:
-    """A run in the workspace's own pool, for a character that is not there; the worker does not take it of its own accord."""
-    deployment = cast("dict[str, str]", running.api.call("GET", "/deployments/name/training/training"))["id"]
-    later = {"scheduled_time": (datetime.now(UTC) + timedelta(days=365)).isoformat()}
-    state: dict[str, Json] = {"type": "SCHEDULED", "name": "Scheduled", "state_details": later}
-    body: dict[str, Json] = {"parameters": {"character": "nobody"}, "state": state}
-    return cast("dict[str, str]", running.api.call("POST", f"/deployments/{deployment}/create_flow_run", body))["id"]
-
-
-def state_of(running: Running, run: str) -> str:
-    state = running.api.run(run).state
-    assert state is not None
-    return state.type
 
 
 @pytest.mark.parametrize("worker", ["ProcessWorker 0b1c", "elsewhere-worker", None])
