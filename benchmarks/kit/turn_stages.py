@@ -165,7 +165,7 @@ def train(request: TrainRequest, context: StageContext) -> TrainResult:
         context.check_stop()
         context.progress.step(step, request.recipe.steps, "steps")
     lora = LoraRecord(
-        digest=context.store.put_blob(f"lora {state['value']}".encode()),
+        digest=context.store.put_blob((2).to_bytes(8, "little") + b"{}" + state["value"].encode()),
         name=request.name,
         target="generator",
         base_model=request.base,

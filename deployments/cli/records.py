@@ -1,12 +1,14 @@
 """Commands that look things up: lineage, reproduce, export."""
 
 from pathlib import Path
+from typing import Literal
 
 from cyclopts import App
 
 from deployments.cli.terminal import plain_console, progress_sink
 from flenwheel_core.base.errors import InputError
 from flenwheel_core.base.settings import Settings
+from flenwheel_core.publishing.optimised import Form, write_merged
 from flenwheel_core.records.commercial_use import mark_for_commercial_use
 from flenwheel_core.records.exports import champion_export
 from flenwheel_core.records.provenance import Provenance
@@ -56,7 +58,14 @@ def reproduce(id: str) -> int:
 
 
 def export(
-    character: str, folder: Path, *, turn: int | None = None, commercial: bool = False, allowed_by: str = ""
+    character: str,
+    folder: Path,
+    *,
+    turn: int | None = None,
+    commercial: bool = False,
+    allowed_by: str = "",
+    merged: bool = False,
+    single_file: Literal["bf16", "fp8"] | None = None,
 ) -> None:
     """Copy the champion LoRA of a character, with model card, pictures and provenance, into a folder.
 
@@ -75,10 +84,14 @@ def export(
         its pool are known to allow it.
     allowed_by
         With --commercial: what allows it where these licences do not, such as a licence you bought. It is written into the mark.
+    merged
+        Also write the whole base model with the LoRA in its weights, as a model folder: NAME-merged.
+    single_file
+        Also write the base's transformer with the LoRA in it as one file for ComfyUI's diffusion_models: bf16, or fp8 at half the size.
     """
     if allowed_by.strip() and not commercial:
         raise InputError("--allowed-by says why a LoRA may be used commercially.", remedy="Give --commercial with it.")
-    _, store = _store()
+    settings, store = _store()
     request, result = champion_export(store, character, turn)
     files = {Path(file.name).name: store.get_blob(file.digest) for file in result.files}
     if commercial:
@@ -90,6 +103,11 @@ def export(
             raise InputError(f"{path} is there already, with other content.", remedy="Choose another folder.")
         path.write_bytes(data)
         console.print(str(path))
+    forms: list[Form] = [*(["folder"] if merged else []), *([single_file] if single_file else [])]  # type: ignore[list-item]
+    for form in forms:
+        console.print(
+            str(write_merged(request.lora, store.get_blob(request.lora.digest), form, folder, settings, console.print))
+        )
 
 
 def _digest_of(id_: str) -> str:

@@ -158,11 +158,13 @@ class PrefectApi:
         )
         return [FlowRun.model_validate(item) for item in cast("list[Json]", found)]
 
-    def start(self, deployment: str, parameters: dict[str, Json]) -> FlowRun:
-        """Schedules a run of a deployment `flow/name` for now."""
+    def start(self, deployment: str, parameters: dict[str, Json], *, idempotency_key: str | None = None) -> FlowRun:
+        """Schedules a run of a deployment `flow/name` for now; one key gives one run, however often."""
         known = self.call("GET", f"/deployments/name/{deployment}")
         id_ = cast("dict[str, Json]", known)["id"]
         body: dict[str, Json] = {"parameters": parameters, "state": {"type": "SCHEDULED", "name": "Scheduled"}}
+        if idempotency_key is not None:
+            body["idempotency_key"] = idempotency_key
         return FlowRun.model_validate(self.call("POST", f"/deployments/{id_}/create_flow_run", body))
 
     def set_state(self, id_: str, type_: str, name: str, message: str = "", *, force: bool = False) -> str:

@@ -5,6 +5,7 @@ from typing import cast
 
 from deployments.prefect.api import PAGE, PrefectApi, open_api
 from deployments.prefect.gates import resume_gate
+from deployments.prefect.orders import hand_over
 from flenwheel_core.base.errors import ServerError
 from flenwheel_core.base.ids import Json
 from flenwheel_core.base.progress import ProgressEvent
@@ -12,6 +13,8 @@ from flenwheel_core.base.services import load_services
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.decisions import ClosedGate
 from flenwheel_core.gates.flow_server import Flywheel, ResumeResult, RunStatus
+from flenwheel_core.library.orders import Orders
+from flenwheel_core.store import Store
 
 DEPLOYMENTS: dict[Flywheel, str] = {"character": "flywheel-1/turn", "editor": "flywheel-2/turn"}
 COMPARISON = "compare-bases/comparison"
@@ -71,6 +74,11 @@ class PrefectFlowServer:
     def _start(self, deployment: str, parameters: dict[str, Json]) -> RunStatus:
         run = self._api().start(deployment, parameters)
         return RunStatus(flow_run=run.id, state="SCHEDULED", name="Scheduled")
+
+    def start_order(self, order: str) -> str:
+        """Hands an order over; again is no harm."""
+        store = Store(self._settings.store_url, self._settings.store_options)
+        return hand_over(self._api(), Orders(store), order)
 
     def run_address(self, flow_run_id: str) -> str | None:
         """The run's page in the Prefect interface."""

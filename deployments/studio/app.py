@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from fastapi import APIRouter, FastAPI
 
 from deployments.access.door import check_binding
-from deployments.studio import folder_api, gate_api, library_api, pages, picture_api, record_api
+from deployments.studio import folder_api, gate_api, health, library_api, order_api, pages, picture_api, record_api
 from deployments.studio.mounted import Mounted
 from deployments.studio.problems import Problem, add_problem_handlers
 from deployments.studio.security import Guard, csrf_token
@@ -95,9 +95,11 @@ def create_app(settings: Settings, prefect: FlowServer | None) -> FastAPI:
         library_api.router,
         folder_api.router,
         record_api.router,
+        order_api.router,
     ):
         app.include_router(router, prefix="/api/v1", responses=PROBLEMS)
     files = static_router()
+    app.include_router(health.router, responses=PROBLEMS)
     app.include_router(pages.router, include_in_schema=False)
     app.include_router(files)
     app.add_middleware(Guard, settings=settings, secret=studio.secret, logins=studio.logins)

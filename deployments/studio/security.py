@@ -23,8 +23,10 @@ from flenwheel_core.base.settings import Settings
 
 MAXIMUM_JSON_BYTES = 4 * 2**20
 MAXIMUM_UPLOAD_BYTES = 80 * 2**20  # the largest picture with the largest mask (drop_in.py), and the form around them
+ORDERS = "/api/v1/train-lora"
+"""Its JSON holds pictures."""
 CSRF_HEADER = "x-csrf-token"
-OPEN_PATHS = ("/login", "/static/")
+OPEN_PATHS = ("/login", "/static/", "/healthz")
 FORM_PATHS = ("/login", "/logout")
 """Plain forms, which can send no header: their origin and the cookie's own rule (SameSite) guard them."""
 
@@ -107,6 +109,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         upload = Headers(scope=scope).get("content-type", "").startswith("multipart/form-data")
+        upload |= scope["path"] == ORDERS
         limit = MAXIMUM_UPLOAD_BYTES if upload else MAXIMUM_JSON_BYTES
         body = Body(scope, receive, limit, self._grace_seconds)
 

@@ -4,6 +4,7 @@ It judges only runs of this workspace's own worker, and of other workers that wo
 a second card. A suspended run has no process and never gets one taken away: only its own gate's answer moves it.
 Beside these it schedules again what a worker of this program's pool took and never began: without its name, no process of it can live
 anywhere; with the name of a worker that the server no longer hears from, nobody is about to begin it.
+Orders of the training service that wait for their run get it, and their runs that crashed begin again by themselves.
 """
 
 from collections.abc import Callable
@@ -13,10 +14,12 @@ from functools import cache, partial
 from deployments.prefect.api import FlowRun, PrefectApi
 from deployments.prefect.gates import resume_gate, waiting_runs
 from deployments.prefect.leases import held_leases, release
+from deployments.prefect.orders import keep_orders
 from deployments.workspace.environment import POOL, worker_name
 from flenwheel_core.base.errors import NotFoundError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.gates.session import Reviews
+from flenwheel_core.library.orders import Orders
 from flenwheel_core.runner.flow_run import lives, run_note
 from flenwheel_core.store import Store
 
@@ -37,6 +40,7 @@ def reconcile(
         *mark_crashed(api, settings, running_grace_seconds, pending_grace_seconds),
         *release_lost_leases(api, settings),
         *hand_over_answers(api, Store(settings.store_url, settings.store_options)),
+        *keep_orders(api, Orders(Store(settings.store_url, settings.store_options))),
     ]
 
 

@@ -15,6 +15,7 @@ import httpx
 from deployments.access.door import check_binding
 from deployments.prefect.api import STARTING_PATIENCE_SECONDS, PrefectApi
 from deployments.prefect.deploying import AS_IT_WAS, MADE
+from deployments.prefect.orders import ensure_queue
 from deployments.prefect.project import PROJECT
 from deployments.workspace import environment
 from deployments.workspace.ports import Port
@@ -95,6 +96,7 @@ class Workspace:
         """The worker fills in the pool's template; made here, the worker and the deployments start side by side."""
         if self._patient_api.send("GET", f"/work_pools/{environment.POOL}").status_code == 404:
             self._patient_api.send("POST", "/work_pools/", {"name": environment.POOL, "type": "process"})
+        ensure_queue(self._patient_api, environment.POOL)
 
     def _studio_answers(self) -> bool:
         try:

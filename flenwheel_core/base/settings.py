@@ -69,6 +69,10 @@ class Settings(BaseSettings):
     publish_options: dict[str, str] = Field(
         default_factory=dict, description="Options of that place's file system; those of the store if unset."
     )
+    service_recipe: str = Field(
+        default="flux_character_24gb",
+        description="Recipe of orders to the training service that name none: its name, or a file.",
+    )
     gpu: str = Field(default="auto", description="The card to use: an index, 'cpu', or 'auto' for the first card.")
     slot: str | None = Field(default=None, description="Name of the GPU slot; host:index of the card if unset.")
     vram_gib: float | None = Field(default=None, description="Video memory to stay within; all of the card if unset.")

@@ -63,6 +63,10 @@ class FlowServer(RunEnder, Protocol):
         """Schedules a turn and returns its run; it ends at once if another one is open, unless it may be beside that."""
         ...
 
+    def start_order(self, order: str) -> str:
+        """The run that carries out an order: the one it has, or a new one. Its id."""
+        ...
+
     def run_address(self, flow_run_id: str) -> str | None:
         """The address of a run's page in the server's own interface, for a link."""
         ...

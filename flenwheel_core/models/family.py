@@ -37,6 +37,10 @@ class Family:
     """Further layouts of its LoRA files for other programs, by name: functions from the file's bytes to the other file's."""
     needs_card: bool = True
     """False where the work is done elsewhere: a stage with such a model does not wait for the GPU slot."""
+    comfyui: Entry = ""
+    """`(GraphFacts) -> bytes`: a graph for ComfyUI that draws a sample picture with a LoRA of it."""
+    single_file: Entry = ""
+    """`(names) -> parts`: how its transformer lies in one file for ComfyUI; see adapters/merging.py."""
     card_tag: str = ""
     """How the Hub tags its LoRAs."""
     architectures: tuple[str, ...] = ()

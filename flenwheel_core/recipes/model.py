@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from flenwheel_core.base.document import Document
-from flenwheel_core.documents.images import Sampler, is_one, is_unset
+from flenwheel_core.documents.images import Sampler, is_empty, is_one, is_unset
 from flenwheel_core.documents.prompts import PromptTemplate
 from flenwheel_core.recipes.benchmark import BenchmarkRecipe
 from flenwheel_core.recipes.editor import EditorRecipe
@@ -80,6 +80,11 @@ class GateRecipe(Document):
     )
     minimum_pristine: int = Field(default=10, ge=0, description="Pristine images gate B asks for, unless overridden.")
     rounds: int = Field(default=5, ge=1, le=50, description="How often a gate may be redone in a turn.")
+    orders: bool = Field(
+        default=False,
+        exclude_if=is_empty,
+        description="Orders of the training service are whole turns that wait at the gates; else they train at once.",
+    )
 
 
 class PoolRecipe(Document):

@@ -3,9 +3,11 @@
 import io
 import json
 
+from flenwheel_core.adapters.comfyui import GraphFacts
 from flenwheel_core.adapters.lora_header import file_metadata
 from flenwheel_core.base.errors import InputError
 from flenwheel_core.base.ids import canonical_json
+from flenwheel_core.documents.images import Sampler
 from flenwheel_core.models.family import Family
 from flenwheel_core.models.licences import licence_of
 from flenwheel_core.models.registry import family_of_architecture, load_entry
@@ -40,12 +42,36 @@ def export(request: ExportRequest, context: StageContext) -> ExportResult:
     files[f"{stem}.json"] = canonical_json(
         {"activation text": f"{lora.trigger} {lora.class_word}", "preferred weight": 1.0}
     )
+    if drawn := _comfyui_graph(request, family, list(files)):
+        files[f"{stem}.comfyui.json"] = drawn
+        further.append(
+            f"`{stem}.comfyui.json` is a ComfyUI graph that draws the first sample picture with its seed: drop it on the window."
+        )
     tag = "" if family is None else family.card_tag
     learned = learned_from(store.get_images(request.pool))
     files["README.md"] = str(model_card(request, learned, tag=tag, further=further)).encode()
     files["provenance.json"] = _provenance(request)
     exported = tuple(ExportedFile(name=name, digest=store.put_blob(data)) for name, data in sorted(files.items()))
     return ExportResult(files=exported)
+
+
+def _comfyui_graph(request: ExportRequest, family: Family | None, names: list[str]) -> bytes:
+    """The graph that draws the first sample picture of the finished LoRA; empty where ComfyUI cannot load the base."""
+    samples, lora = last_samples(request), request.lora
+    if family is None or not family.comfyui or not samples or lora.target != "generator":
+        return b""
+    if lora.base_model.partition("@")[0] == "nano":
+        return b""
+    layouts = [name for name in names if name.endswith(".safetensors") and name != f"{lora.name}.safetensors"]
+    facts = GraphFacts(
+        lora_file=layouts[0] if layouts else f"{lora.name}.safetensors",
+        name=lora.name,
+        prompt=samples[0].prompt,
+        seed=samples[0].seed,
+        sampler=request.sampler or Sampler(),
+    )
+    made: bytes = load_entry(family.comfyui)(facts)
+    return made
 
 
 def _family(lora: bytes) -> Family | None:

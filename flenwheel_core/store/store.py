@@ -62,6 +62,14 @@ class Store:
     def has_blob(self, digest: str) -> bool:
         return self.files.exists(_blob_path(digest))
 
+    def blob_size(self, digest: str) -> int:
+        """Bytes of a blob; raises FileNotFoundError."""
+        return self.files.size(_blob_path(digest))
+
+    def blob_address(self, digest: str) -> str:
+        """The blob as programs name it, such as s3://bucket/prefix/blobs/..."""
+        return self.files.address(_blob_path(digest))
+
     # tables
 
     def put_images(self, records: "tuple[ImageRecord, ...] | list[ImageRecord]") -> str:

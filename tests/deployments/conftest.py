@@ -13,14 +13,17 @@ from flenwheel_core.base.settings import Settings
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """`flenwheel up` with stand-in stages."""
     folder = tmp_path_factory.mktemp("system")
+    recipe = write_recipe(folder)
     settings = Settings(
         workspace=folder / "workspace",
         gpu="cpu",
         author="tester",
         stage_modules=("benchmarks.kit.turn_stages", "tests.kit.editor_stages"),
         models=folder / "models",
+        service_recipe=str(recipe),
+        publish_url=(folder / "published").as_uri(),
     )
-    workspace = Running(settings, write_recipe(folder), stage_seconds=0.02)
+    workspace = Running(settings, recipe, stage_seconds=0.02)
     workspace.start()
     yield workspace
     assert workspace.stop() == 0

@@ -14,6 +14,7 @@ class Server:
         self.deleted = False
         self.resumed: list[ClosedGate] = []
         self.refusal = ""
+        self.started: list[str] = []
 
     def resume_gate(self, flow_run_id: str, outcome: ClosedGate) -> ResumeResult:
         self._answer()
@@ -37,6 +38,11 @@ class Server:
     ) -> RunStatus:
         self._answer()
         return RunStatus(flow_run=f"{flywheel}-{character}-{recipe}", state="SCHEDULED", name="Scheduled")
+
+    def start_order(self, order: str) -> str:
+        self._answer()
+        self.started.append(order)
+        return f"00000000-0000-4000-8000-{len(self.started):012d}"
 
     def run_address(self, flow_run_id: str) -> str | None:
         return f"http://127.0.0.1:4200/{flow_run_id}"

@@ -16,6 +16,8 @@ FAMILY = Family(
     linears=f"{_HERE}.lora_host:model_linears",
     planner=f"{_HERE}.memory:card_plans",
     lora_layouts={"kohya": f"{_HERE}.kohya:to_kohya"},
+    comfyui=f"{_HERE}.comfyui:graph",
+    single_file=f"{_HERE}.single_file:parts",
     card_tag="flux",
     architectures=("flux-1-dev/lora", "flux-1-kontext-dev/lora"),
 )

@@ -13,6 +13,7 @@ FAMILY = Family(
     linears=f"{_HERE}.lora_host:model_linears",
     planner=f"{_HERE}.card_plans:card_plans",
     lora_layouts={"comfyui": f"{_HERE}.bfl_layout:to_bfl"},
+    comfyui=f"{_HERE}.comfyui:graph",
     card_tag="flux2",
     architectures=("flux-2-klein/lora",),
     most_pictures={"Flux2KleinPipeline": 4},

@@ -15,6 +15,7 @@ FAMILY = Family(
     edit_trainer=f"{_HERE}.trainer:open_trainer",
     linears=f"{_HERE}.lora_host:model_linears",
     planner=f"{_HERE}.card_plans:card_plans",
+    comfyui=f"{_HERE}.comfyui:graph",
     card_tag="qwen-image",
     architectures=("qwen-image-edit/lora", "qwen-image/lora"),
     most_pictures={"QwenImageEditPlusPipeline": 3},

@@ -10,6 +10,7 @@ FAMILY = Family(
     trainer=f"{_HERE}.trainer:open_trainer",
     linears=f"{_HERE}.names:model_linears",
     planner=f"{_HERE}.memory:card_plans",
+    comfyui=f"{_HERE}.comfyui:graph",
     card_tag="z-image",
     architectures=("z-image/lora",),
     idle_keys={"guidance": "Z-Image has no guidance embedding; leave it out"},
