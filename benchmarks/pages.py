@@ -1,8 +1,7 @@
 """What the pages of measurements ask, and which few columns answer it. Figures in sentences are `{case.figure}` of the result file."""
 
 from benchmarks.page import Page, Table
-from benchmarks.page_first_contact import FIRST_CONTACT
-from benchmarks.page_fleet import FLEET
+from benchmarks.page_further import FURTHER
 from benchmarks.page_real_card import REAL_CARD
 
 _STEP = {"storage": "weights", "cap_gib": "limit, GiB", "step_seconds": "s a step", "peak_reserved_gib": "peak, GiB"}
@@ -356,8 +355,7 @@ PAGES = (
             ),
         ),
     ),
-    FLEET,
-    FIRST_CONTACT,
+    *FURTHER,
     Page(
         "house",
         "How the code stands",

@@ -17,7 +17,7 @@ MOST_STARTS = 20
 def ensure_queue(api: PrefectApi, pool: str) -> None:
     """Makes the queue of orders, with its limit, if there is none."""
     if api.send("GET", f"/work_pools/{pool}/queues/{QUEUE}").status_code == 404:
-        api.send("POST", f"/work_pools/{pool}/queues/", {"name": QUEUE, "concurrency_limit": AT_ONCE})
+        api.send("POST", f"/work_pools/{pool}/queues", {"name": QUEUE, "concurrency_limit": AT_ONCE})
 
 
 def hand_over(api: PrefectApi, orders: Orders, id_: str) -> str:

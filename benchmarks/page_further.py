@@ -1,0 +1,7 @@
+"""Pages of measurements that have a module of their own, in the order in which they are listed."""
+
+from benchmarks.page_first_contact import FIRST_CONTACT
+from benchmarks.page_fleet import FLEET
+from benchmarks.page_service import SERVICE
+
+FURTHER = (FLEET, FIRST_CONTACT, SERVICE)

@@ -1,0 +1,48 @@
+"""The page of measurements about publishing and the training service."""
+
+from benchmarks.page import Page, Table
+
+SERVICE = Page(
+    "service",
+    "Publishing and the training service",
+    "Uploads broken off at {hub.uploads} points a target: {hub.half_published} half published on the Hub's stand-in, "
+    "{s3.half_published} on S3, {folder.half_published} in a folder; every retry ends the same.",
+    "publishing",
+    (
+        Table(
+            "What do others see of an upload that broke off, and how does the retry end?",
+            "Connections are cut and the process is killed, before and after a request is handled, spread over all requests of an upload. "
+            "What the Hub's or the store's client would try again by itself stays broken until the retry. "
+            "Half published means that others can read something, and not all of it. "
+            "The Hub is a stand-in that speaks its client's protocol with LFS.",
+            "publishing",
+            {
+                "uploads": "uploads",
+                "broken_off": "broken off",
+                "nothing_to_be_seen": "nothing to be seen then",
+                "half_published": "half published",
+                "same_after_retry": "the same after the retry",
+                "requests_of_one": "requests or files of one",
+            },
+            {"hub": "Hub", "s3": "object store (S3)", "folder": "folder"},
+        ),
+        Table(
+            "What becomes of many orders at once while processes are killed?",
+            "Each order is sent by two clients with one key, and again until it is answered. Real server, worker, studio and runs; "
+            "stages are stand-ins. What was not carried out in the given time was cancelled through the service. "
+            "{orders_at_once.kills} kills; half of the answers came within {orders_at_once.answer_median_seconds:.1f} s, "
+            "on a machine that others used too.",
+            "train_service",
+            {
+                "orders": "orders",
+                "not_accepted_once": "not accepted exactly once",
+                "carried_out": "carried out",
+                "cancelled": "cancelled",
+                "lost": "lost",
+                "run_twice": "run twice",
+                "kills": "kills",
+            },
+            {"orders_at_once": "orders at once"},
+        ),
+    ),
+)
