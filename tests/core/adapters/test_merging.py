@@ -1,7 +1,9 @@
 """A LoRA in the weights of its base draws what the base with the LoRA draws, as a folder and as ComfyUI's single file."""
 
+import inspect
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -75,12 +77,18 @@ def test_the_single_file_is_read_by_diffusers_own_reader_of_that_layout(settings
 
 
 def converted(path: Path) -> FluxTransformer2DModel:
-    """The model in a single file, by diffusers' own conversion of this layout."""
-    from diffusers.loaders.single_file_utils import convert_flux_transformer_checkpoint_to_diffusers
+    """The model in a single file, by diffusers' own conversion of this layout, which knows FLUX.1's width only: here it is 32."""
+    from diffusers.loaders import single_file_utils
 
+    source = inspect.getsource(single_file_utils.convert_flux_transformer_checkpoint_to_diffusers)
+    assert "inner_dim = 3072" in source
+    names: dict[str, Any] = dict(vars(single_file_utils))
+    exec(source.replace("inner_dim = 3072", "inner_dim = 32"), names)
     tensors, _ = read_tensors(path)
     model = tiny_transformer(seed=9)
-    state = convert_flux_transformer_checkpoint_to_diffusers({name: value.float() for name, value in tensors.items()})
+    state = names["convert_flux_transformer_checkpoint_to_diffusers"](
+        {name: value.float() for name, value in tensors.items()}
+    )
     model.load_state_dict(state)
     return model
 
