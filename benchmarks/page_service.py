@@ -26,23 +26,5 @@ SERVICE = Page(
             },
             {"hub": "Hub", "s3": "object store (S3)", "folder": "folder"},
         ),
-        Table(
-            "What becomes of many orders at once while processes are killed?",
-            "Each order is sent by two clients with one key, and again until it is answered. Real server, worker, studio and runs; "
-            "stages are stand-ins. What was not carried out in the given time was cancelled through the service. "
-            "{orders_at_once.kills} kills; half of the answers came within {orders_at_once.answer_median_seconds:.1f} s, "
-            "on a machine that others used too.",
-            "train_service",
-            {
-                "orders": "orders",
-                "not_accepted_once": "not accepted exactly once",
-                "carried_out": "carried out",
-                "cancelled": "cancelled",
-                "lost": "lost",
-                "run_twice": "run twice",
-                "kills": "kills",
-            },
-            {"orders_at_once": "orders at once"},
-        ),
     ),
 )

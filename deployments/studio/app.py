@@ -104,6 +104,6 @@ def create_app(settings: Settings, prefect: FlowServer | None) -> FastAPI:
     app.include_router(files)
     app.add_middleware(Guard, settings=settings, secret=studio.secret, logins=studio.logins)
     if settings.studio_path:
-        _check_path(settings.studio_path, pages.router, files)
+        _check_path(settings.studio_path, pages.router, files, health.router)
         app.add_middleware(Mounted, path=settings.studio_path)
     return app

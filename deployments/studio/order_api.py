@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Query, Request
+from fastapi import APIRouter, BackgroundTasks, Header, Path, Query, Request
 from fastapi.responses import Response
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
@@ -42,11 +42,25 @@ from flenwheel_core.recipes.loading import load_recipe
 router = APIRouter(tags=["training service"])
 OrderId = Annotated[str, Path(pattern=r"^[0-9a-f]{20}$", description="the order's id")]
 LOOK_SECONDS = 1.0
+
+
+def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:
+    """A schema without references: what they lead to stands in their place."""
+    if isinstance(schema, list):
+        return [_inlined(item, definitions) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _inlined(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    return {key: _inlined(value, definitions) for key, value in schema.items() if key != "$defs"}
+
+
+_SCHEMA = OrderBody.model_json_schema()
 BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
-            "application/json": {"schema": OrderBody.model_json_schema(ref_template="#/components/schemas/{model}")},
+            "application/json": {"schema": _inlined(_SCHEMA, _SCHEMA["$defs"])},
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
@@ -65,11 +79,18 @@ BODY: dict[str, Any] = {
 }
 
 
-@router.post("/train-lora", status_code=202, response_model=OrderView, openapi_extra=BODY)
+@router.post(
+    "/train-lora",
+    status_code=202,
+    response_model=OrderView,
+    openapi_extra=BODY,
+    responses={200: {"model": OrderView, "description": "it has ended already"}},
+)
 async def train_lora(
     studio: TheStudio,
     request: Request,
     response: Response,
+    background: BackgroundTasks,
     wait: Annotated[bool, Query(description="answer when the order has ended, or after 15 minutes")] = False,
     idempotency_key: Annotated[
         IdempotencyKey | None, Header(description="the same key is the same order, however often it is sent")
@@ -78,6 +99,10 @@ async def train_lora(
     """Orders a LoRA. Without an idempotency key the same content is the same order."""
     body, pictures = await _read(request)
     id_ = await run_in_threadpool(_accept, studio, body, pictures, idempotency_key)
+    if wait:
+        await run_in_threadpool(_hand_over, studio, id_)
+    else:  # once it is answered: a server that is busy with others' runs keeps nobody waiting
+        background.add_task(_hand_over, studio, id_)
     view = await run_in_threadpool(order_view, studio, id_)
     end = time.monotonic() + MOST_WAIT_SECONDS
     while wait and view.state not in FINAL and time.monotonic() < end and not await request.is_disconnected():
@@ -124,7 +149,7 @@ def get_model(studio: TheStudio, order: OrderId) -> Response:
 
 
 def _accept(studio: Studio, body: OrderBody, pictures: list[bytes] | None, key: str | None) -> str:
-    """Checks an order, keeps it, and hands it over; it stays kept if the server is away."""
+    """Checks an order and keeps it: from here on it is accepted, whatever becomes of this process."""
     if studio.flows is None:
         raise GateError("This studio runs without a flow server.", remedy="Start the workspace with `flenwheel up`.")
     choices, kept = body.choices(), _keep_pictures(studio, body, pictures)
@@ -142,9 +167,14 @@ def _accept(studio: Studio, body: OrderBody, pictures: list[bytes] | None, key: 
     order = TrainOrder.model_validate({"id": id_, **content})
     order_recipe(order, load_recipe(recipe))
     Orders(studio.store).accept(order)
-    with suppress(ServerError):  # the workspace hands it over as soon as the server answers
-        studio.flows.start_order(id_)
     return id_
+
+
+def _hand_over(studio: Studio, id_: str) -> None:
+    """Gives an order its run; if the server does not answer, the workspace does it as soon as it does."""
+    if studio.flows is not None:
+        with suppress(ServerError):
+            studio.flows.start_order(id_)
 
 
 def _keep_pictures(studio: Studio, body: OrderBody, given: list[bytes] | None) -> tuple[OrderPicture, ...]:

@@ -180,5 +180,6 @@ def test_the_description_names_all_of_it(client: TestClient) -> None:
     post = paths[PLACE]["post"]
     assert set(post["requestBody"]["content"]) == {"application/json", "multipart/form-data"}
     fields = post["requestBody"]["content"]["application/json"]["schema"]["properties"]
+    assert "$ref" not in json.dumps(post["requestBody"]), "nothing leads out of it"
     assert {"train_data", "user_id", "rank", "alpha", "learning_rate", "epochs", "batch_size"} <= set(fields)
     assert set(paths[f"{PLACE}/{{order}}"]) == {"get", "delete"} and "/healthz" in paths
