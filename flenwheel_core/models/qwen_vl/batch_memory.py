@@ -266,6 +266,7 @@ class MemoryLab:
     def _clean(self) -> None:
         gc.collect()
         if self.device.type == "cuda":
+            torch._C._cuda_clearCublasWorkspaces()  # one for every stream that ever recorded: later cases would pay for earlier ones
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
 

@@ -247,8 +247,8 @@ class _Bench:
             f"{len(seeing)} gradients under {VISION}, {live} of {len(worn)} in the adapter",
         )
         names = sorted(found)
-        together = torch.cat([found[name].flatten().float().cpu() for name in names])
-        mine = torch.cat([own.gradients[name].flatten() for name in names])
+        together = torch.cat([found[name].flatten().double().cpu() for name in names])
+        mine = torch.cat([own.gradients[name].flatten().double() for name in names])
         cosine = float(functional.cosine_similarity(together, mine, dim=0))
         said = float(loss.detach())
         exact = logits.device.type == "cpu"  # a card multiplies in fewer bits here than there

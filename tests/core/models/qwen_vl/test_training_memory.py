@@ -49,7 +49,7 @@ def test_what_cannot_fit_is_refused(released: VlGeometry) -> None:
 
 def test_logits_everywhere_cost_more_than_the_answers_alone(released: VlGeometry) -> None:
     everywhere = predict_gib(released, replace(LOAD, answer_tokens=LOAD.tokens), "nf4", 28)
-    assert everywhere - predict_gib(released, LOAD, "nf4", 28) > 2.0
+    assert everywhere - predict_gib(released, LOAD, "nf4", 28) > 1.0
 
 
 def test_the_grid_changes_one_thing_at_a_time() -> None:
