@@ -3,5 +3,6 @@
 from benchmarks.page_first_contact import FIRST_CONTACT
 from benchmarks.page_fleet import FLEET
 from benchmarks.page_service import SERVICE
+from benchmarks.page_vl import VL
 
-FURTHER = (FLEET, FIRST_CONTACT, SERVICE)
+FURTHER = (VL, FLEET, FIRST_CONTACT, SERVICE)
