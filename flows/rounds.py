@@ -19,6 +19,7 @@ from flenwheel_core.plans.pictures import plan_generation
 from flenwheel_core.requests.enrich import EnrichRequest
 from flenwheel_core.requests.generate import GenerateRequest
 from flenwheel_core.runner.stage import ENRICH, GENERATE, SCREEN
+from flows.critic_steps import Candidates, learn_from, put_in_order
 from flows.turn import Turn, uses
 from flows.turn_runner import TurnRunner
 
@@ -56,6 +57,7 @@ class Rounds(ABC):
                 return self._goes_on()
             closed = self._review(round_, images, minimum=0 if repeats else max(0, self.minimum - len(self.kept)))
             self.closed.append(closed)
+            learn_from(self.turn, self.runner, f"{self.kind.step}-r{round_}", closed)
             if closed.verdict == "stop":
                 return False
             decisions = self.turn.reviews.decisions(closed)
@@ -76,8 +78,9 @@ class Rounds(ABC):
         turn, step = self.turn, f"{self.kind.step}-r{round_}"
         request = turn.screen_request(step, images, strict=self.kind.strict, kept=self.kept)
         screened = self.runner.stage(SCREEN, request, f"screen {turn.name} {step}")
+        gate = f"{turn.name}-{step}"
         session = ReviewSession(
-            gate=f"{turn.name}-{step}",
+            gate=gate,
             kind=self.kind.name,
             character=turn.character.name,
             turn=turn.number,
@@ -87,6 +90,7 @@ class Rounds(ABC):
             references=turn.sources(),
             minimum=minimum,
             flow_run=turn.flow_run,
+            critic=put_in_order(turn, self.runner, step, Candidates(gate, self.kind, images, screened.screenings)),
         )
         return self.runner.gate(turn.reviews, session)
 

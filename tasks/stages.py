@@ -5,6 +5,8 @@ from typing import Any, cast
 from flenwheel_core.requests.base import StageRequest, StageResult
 from flenwheel_core.runner.stage import (
     BENCHMARK,
+    CRITIC_SCORE,
+    CRITIC_TRAIN,
     EDIT_COMPARE,
     EDIT_TRAIN,
     ENRICH,
@@ -31,6 +33,8 @@ _SAID: tuple[tuple[Stage[Any, Any], str], ...] = (
     (EDIT_TRAIN, "Trains the editor's LoRA on triplets; goes on from its checkpoint after a crash."),
     (VL_TRAIN, "Trains a LoRA of the vision-language model on captions and judgements; goes on from its checkpoint."),
     (EDIT_COMPARE, "Makes held-out edits with the present editor and the new one, and compares."),
+    (CRITIC_TRAIN, "The critic learns from all verdicts there are; each rung is tried on turns that it did not learn."),
+    (CRITIC_SCORE, "Puts the pictures of a gate in order, and says which of them are hopeless."),
 )
 TASKS: dict[str, StageTask[StageRequest, StageResult]] = {
     stage.name: StageTask(cast("Stage[StageRequest, StageResult]", stage), said) for stage, said in _SAID

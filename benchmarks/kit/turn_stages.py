@@ -17,6 +17,8 @@ from flenwheel_core.documents.loras import LoraRecord, LossPoint
 from flenwheel_core.documents.prompts import EditItem, GenerateItem
 from flenwheel_core.documents.scores import CellScore, Comparison, Fingerprint, Scorecard, Screening
 from flenwheel_core.requests.benchmark import BenchmarkRequest, BenchmarkResult
+from flenwheel_core.requests.critic_score import CriticScoreRequest, CriticScoreResult
+from flenwheel_core.requests.critic_train import CriticTrainRequest, CriticTrainResult
 from flenwheel_core.requests.enrich import EnrichRequest, EnrichResult
 from flenwheel_core.requests.export import ExportedFile, ExportRequest, ExportResult
 from flenwheel_core.requests.generate import GenerateRequest, GenerateResult
@@ -24,6 +26,8 @@ from flenwheel_core.requests.ingest import IngestRequest, IngestResult
 from flenwheel_core.requests.screen import ScreenRequest, ScreenResult
 from flenwheel_core.requests.train import TrainRequest, TrainResult
 from flenwheel_core.runner.stage import Stage, StageContext, register
+from flenwheel_core.stages.critic_score import critic_score as real_critic_score
+from flenwheel_core.stages.critic_train import critic_train as real_critic_train
 from flenwheel_core.store.pictures import save_picture
 
 NOBODY = "0" * 64
@@ -231,6 +235,16 @@ def export(request: ExportRequest, context: StageContext) -> ExportResult:
     return ExportResult(files=(ExportedFile(name="lora.safetensors", digest=request.lora.digest),))
 
 
+def critic_train(request: CriticTrainRequest, context: StageContext) -> CriticTrainResult:
+    """The real one, without embeddings: these pictures show nothing."""
+    return real_critic_train(request.model_copy(update={"verifier": None}), context)
+
+
+def critic_score(request: CriticScoreRequest, context: StageContext) -> CriticScoreResult:
+    """Likewise."""
+    return real_critic_score(request.model_copy(update={"verifier": None}), context)
+
+
 register(Stage(IngestRequest, IngestResult, "benchmarks.kit.turn_stages:ingest", uses_gpu=False))
 register(Stage(EnrichRequest, EnrichResult, "benchmarks.kit.turn_stages:enrich", uses_gpu=True))
 register(Stage(ScreenRequest, ScreenResult, "benchmarks.kit.turn_stages:screen", uses_gpu=False))
@@ -238,3 +252,5 @@ register(Stage(TrainRequest, TrainResult, "benchmarks.kit.turn_stages:train", us
 register(Stage(GenerateRequest, GenerateResult, "benchmarks.kit.turn_stages:generate", uses_gpu=True))
 register(Stage(BenchmarkRequest, BenchmarkResult, "benchmarks.kit.turn_stages:benchmark", uses_gpu=True))
 register(Stage(ExportRequest, ExportResult, "benchmarks.kit.turn_stages:export", uses_gpu=False))
+register(Stage(CriticTrainRequest, CriticTrainResult, "benchmarks.kit.turn_stages:critic_train", uses_gpu=False))
+register(Stage(CriticScoreRequest, CriticScoreResult, "benchmarks.kit.turn_stages:critic_score", uses_gpu=False))

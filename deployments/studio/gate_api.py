@@ -218,6 +218,9 @@ def gate_view(studio: Studio, gate: str, *, ask_server: bool) -> GateView:
         {
             **session.model_dump(include={"gate", "kind", "character", "turn", "round", "minimum"}),
             "opened_by": session.flow_run,
+            "critic": opened.critic_view.said if opened.critic_view is not None else "",
+            "set_aside": len(opened.set_aside),
+            "note": session.note,
             "person": is_person(studio, session.character),
             "counts": counts(opened, opened.state()).model_dump(),
             "closed": studio.reviews.closed(gate),
@@ -283,6 +286,7 @@ def _lines(request: BulkRequest, images: tuple[str, ...], opened: OpenedGate) ->
                 reasons=request.reasons,
                 caption=before.caption if before is not None else None,
                 batch=f"batch-{request.id}",
+                by_rule=request.rule.images is None,
             )
         )
     return lines

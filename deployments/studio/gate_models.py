@@ -168,6 +168,11 @@ class GateView(GateSummary):
 
     opened_by: str | None = Field(description="the flow run that waits")
     person: bool
+    critic: str = Field(
+        default="", description="what the critic says of the gate, in a sentence; empty where none was asked"
+    )
+    set_aside: int = Field(default=0, description="pictures that the critic rejects unless a person decides otherwise")
+    note: str = Field(default="", description="what a person should know before they answer")
     late_answers: tuple[LateAnswer, ...] = Field(default=(), description="answers that came second and did not count")
     run_address: str | None = None
     server: Literal["none", "up", "down"] = "none"

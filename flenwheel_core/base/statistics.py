@@ -76,3 +76,39 @@ def bootstrap_interval(
     values = [figure(random.integers(0, groups, size=groups)) for _ in range(rounds)]
     low, high = np.quantile(values, [0.025, 0.975])
     return Interval(figure(np.arange(groups)), float(low), float(high))
+
+
+def binomial_tail(successes: int, trials: int, rate: float) -> float:
+    """The probability of so many successes or more in `trials` tries of that rate."""
+    if successes <= 0:
+        return 1.0
+    return max(0.0, 1.0 - _binomial_up_to(successes - 1, trials, rate))
+
+
+def upper_limit(successes: int, trials: int, confidence: float = 0.95) -> float:
+    """The one-sided exact upper limit of a rate (Clopper and Pearson 1934); 1 without trials.
+
+    In `confidence` of all samples the true rate does not lie above it. None of n gives `1 - (1 - confidence) ** (1 / n)`.
+    """
+    if successes >= trials:
+        return 1.0
+    low, high = successes / trials, 1.0
+    while high - low > 1e-9:
+        middle = (low + high) / 2
+        if _binomial_up_to(successes, trials, middle) > 1 - confidence:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _binomial_up_to(successes: int, trials: int, rate: float) -> float:
+    """The probability of so many successes or fewer."""
+    if rate <= 0 or successes >= trials:
+        return 1.0
+    if rate >= 1:
+        return 0.0
+    counts = np.arange(successes + 1)
+    combinations = [math.lgamma(trials + 1) - math.lgamma(k + 1) - math.lgamma(trials - k + 1) for k in counts.tolist()]
+    logs = np.array(combinations) + counts * math.log(rate) + (trials - counts) * math.log1p(-rate)
+    return float(min(1.0, np.exp(logs).sum()))

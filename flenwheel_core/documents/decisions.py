@@ -7,6 +7,7 @@ from pydantic import AwareDatetime, Field
 
 from flenwheel_core.base.document import Document
 from flenwheel_core.base.ids import Digest
+from flenwheel_core.documents.images import is_empty
 
 
 class Verdict(StrEnum):
@@ -46,6 +47,11 @@ class Decision(Document):
     better_prompt: str | None = Field(default=None, description="an edit prompt to try instead")
     undo_of: str | None = Field(default=None, description="id of the decision this line takes back")
     batch: str | None = Field(default=None, description="lines of one bulk decision share it and are undone as one")
+    by_rule: bool = Field(
+        default=False,
+        exclude_if=is_empty,
+        description="a threshold decided about many at once: nobody looked at this one",
+    )
     over: tuple[str, ...] = Field(
         default=(), description="ids of decisions, of others too, that the author saw and replaces: settles a conflict"
     )

@@ -1,6 +1,6 @@
 """The kinds of gates, in one table: what each shows, what it takes, and what its verdicts feed.
 
-Every kind takes corrected pictures: usable are the good ones, and the corrected ones in place of those that need correction
+Usable are the good pictures, and the corrected ones in place of those that need correction, where corrections are taken
 (`FinalDecision.usable`). Whatever treats gates differently asks this table; nothing else compares the names of kinds.
 """
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-GateKind = Literal["enriched", "synthetic", "triplets"]
+GateKind = Literal["enriched", "synthetic", "triplets", "verdicts"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,10 @@ class KindOfGate:
     """Screening before it asks for more."""
     made_again: str | None
     """What becomes of a picture with a better prompt, such as "edited again"; None where better prompts are not taken."""
+    takes_corrections: bool = True
+    """A corrected picture may take the place of one that needs correction."""
+    of_critic: bool = False
+    """It shows verdicts of other gates again, for the critic."""
 
     @property
     def step(self) -> str:
@@ -43,6 +47,11 @@ class KindOfGate:
     def of_editor(self) -> bool:
         """True if it shows, as lessons, what other gates judged: its turn is the editor's, not that of the character that it shows."""
         return self.lessons == "approves"
+
+    @property
+    def judges_new(self) -> bool:
+        """True if its pictures were not judged before: its turn is that of the character that it shows."""
+        return not self.of_editor and not self.of_critic
 
 
 _ONE_POSE = "training on too few pictures gives a LoRA that knows one pose."
@@ -84,4 +93,19 @@ TRIPLETS = KindOfGate(
     made_again=None,
 )
 
-KINDS: Mapping[GateKind, KindOfGate] = {kind.name: kind for kind in (ENRICHED, SYNTHETIC, TRIPLETS)}
+VERDICTS = KindOfGate(
+    name="verdicts",
+    letter="D",
+    title="verdicts for the critic",
+    asked="verdicts that surprised the critic, on turns it had not learned,",
+    feeds_pool=False,
+    lessons=None,
+    aims_at_cells=False,
+    too_few="a critic that learns from too few verdicts knows one day's mood.",
+    strict=False,
+    made_again=None,
+    takes_corrections=False,
+    of_critic=True,
+)
+
+KINDS: Mapping[GateKind, KindOfGate] = {kind.name: kind for kind in (ENRICHED, SYNTHETIC, TRIPLETS, VERDICTS)}

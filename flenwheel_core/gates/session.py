@@ -16,6 +16,7 @@ from flenwheel_core.base.document import Document
 from flenwheel_core.base.errors import CorruptManifestError, GateError, InputError, NotFoundError
 from flenwheel_core.base.ids import Digest, Slug, short
 from flenwheel_core.base.locks import locked
+from flenwheel_core.documents.critics import CriticView
 from flenwheel_core.documents.decisions import (
     ClosedGate,
     Decision,
@@ -25,7 +26,7 @@ from flenwheel_core.documents.decisions import (
     UndecidedPolicy,
     Verdict,
 )
-from flenwheel_core.documents.images import ImageRecord
+from flenwheel_core.documents.images import ImageRecord, is_empty, is_unset
 from flenwheel_core.documents.scores import Screening
 from flenwheel_core.gates.fold import GateState
 from flenwheel_core.gates.kinds import KINDS, GateKind, KindOfGate
@@ -49,11 +50,27 @@ class ReviewSession(Document):
     references: Digest | None = Field(default=None, description="image set of the real sources")
     minimum: int = Field(description="good pictures the gate asks for")
     flow_run: str | None = Field(default=None, description="the suspended flow run that waits for it")
+    critic: Digest | None = Field(
+        default=None, exclude_if=is_unset, description="blob: the CriticView, what the critic says of the candidates"
+    )
+    note: str = Field(default="", exclude_if=is_empty, description="what a person should know before they answer")
 
     @property
     def of_kind(self) -> KindOfGate:
         """What is particular to gates of its kind."""
         return KINDS[self.kind]
+
+
+def critic_view(store: Store, digest: Digest) -> CriticView:
+    """The view of that digest."""
+    return CriticView.from_bytes(store.get_blob(digest), where=f"the critic's view {short(digest)}")
+
+
+def set_aside_by(view: CriticView | None) -> dict[Digest, str]:
+    """The pictures that a critic rejects unless a person decides otherwise, each with the name it signs with."""
+    if view is None or view.guard is None:
+        return {}
+    return {row.image: f"critic {short(view.guard)}" for row in view.pictures if row.set_aside}
 
 
 class OpenedGate:
@@ -67,6 +84,9 @@ class OpenedGate:
         rows = () if session.screenings is None else store.get_screenings(session.screenings)
         self.screenings = {row.image: row for row in rows}
         self.by_digest = {record.digest: record for record in self.images}
+        self.critic_view = None if session.critic is None else critic_view(store, session.critic)
+        """What the critic says of the pictures; None where none was asked."""
+        self.set_aside = set_aside_by(self.critic_view)
         self.columns_json: str | None = None
         """The columns that clients sort and filter by, once somebody asked for them."""
         self.lock = threading.RLock()
@@ -227,7 +247,9 @@ class Reviews:
             return closed
         opened = self.gate(gate)
         with opened.lock, self._alone(gate):
-            final = settle(opened.images, opened.screenings, opened.state(), undecided, reviewer)
+            final = settle(
+                opened.images, opened.screenings, opened.state(), undecided, reviewer, set_aside=opened.set_aside
+            )
             decisions = DecisionSet(gate=gate, decisions=final)
             counts = {kind: sum(decision.verdict is kind for decision in final) for kind in Verdict}
             outcome = ClosedGate(

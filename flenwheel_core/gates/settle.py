@@ -24,6 +24,11 @@ def check_decision(decision: Decision, kind: KindOfGate) -> None:
             f"This gate takes no better prompts: it shows {kind.title}, and none of them is made again.",
             remedy="Upload a corrected picture, or reject it.",
         )
+    if decision.verdict is Verdict.NEEDS_CORRECTION and not kind.takes_corrections:
+        raise InputError(
+            f"This gate takes no corrections: it shows {kind.title}.",
+            remedy="Good keeps a verdict as a lesson, reject leaves it out.",
+        )
 
 
 def final(decision: Decision) -> FinalDecision | None:
@@ -47,17 +52,24 @@ def settle(
     state: GateState,
     undecided: UndecidedPolicy,
     reviewer: str,
+    *,
+    set_aside: Mapping[Digest, str] | None = None,
 ) -> tuple[FinalDecision, ...]:
     """The final decision about each picture, in the gate's order; undecided ones as the policy says.
 
-    A picture that authors disagree about is left out whatever the policy: nobody's verdict wins silently.
+    A picture that authors disagree about is left out whatever the policy: nobody's verdict wins silently. What the critic `set_aside`,
+    signed by it, is rejected unless somebody decided otherwise.
     """
-    found = []
+    found, aside = [], set_aside or {}
     for record in images:
         picture = state.picture(record.digest)
         decided = None if picture.decision is None else final(picture.decision)
         if decided is not None:
             found.append(decided)
+        elif record.digest in aside and not picture.conflict:
+            found.append(
+                FinalDecision(image=record.digest, verdict=Verdict.REJECT, author=aside[record.digest], by_policy=True)
+            )
         elif undecided == "take_passed" and not picture.conflict:
             screening = screenings.get(record.digest)
             if screening is not None and screening.outcome == "pass":

@@ -40,6 +40,7 @@ class FinishSummary(Document):
     undecided: int
     conflicts: int
     by_policy: int = Field(description="good ones that nobody looked at")
+    set_aside: int = Field(default=0, description="rejected ones that the critic set aside and nobody looked at")
     minimum: int
     enough: bool
     corrections: int = Field(description="corrected pictures that were given")
@@ -60,7 +61,7 @@ def summarise(opened: OpenedGate, pool: Sequence[PoolEntry], undecided: Undecide
     """The summary of a gate as its decisions stand now."""
     state = opened.state()
     session = opened.session
-    final = settle(opened.images, opened.screenings, state, undecided, "policy")
+    final = settle(opened.images, opened.screenings, state, undecided, "policy", set_aside=opened.set_aside)
     of = {verdict: [line for line in final if line.verdict is verdict] for verdict in Verdict}
     good, correct = of[Verdict.GOOD], of[Verdict.NEEDS_CORRECTION]
     kept, kind = usable(final), session.of_kind
@@ -79,6 +80,7 @@ def summarise(opened: OpenedGate, pool: Sequence[PoolEntry], undecided: Undecide
         undecided=len(opened.images) - len(final) - conflicts,
         conflicts=conflicts,
         by_policy=sum(line.by_policy for line in good),
+        set_aside=sum(line.by_policy for line in of[Verdict.REJECT]),
         minimum=session.minimum,
         enough=enough(final, session.minimum),
         corrections=sum(line.corrected for line in kept),
@@ -163,6 +165,8 @@ def _warnings(
         found.append(f"{summary.undecided} pictures are undecided; they will be left out.")
     if summary.by_policy:
         found.append(f"{summary.by_policy} of the good pictures passed screening, but nobody looked at them.")
+    if summary.set_aside:
+        found.append(f"{summary.set_aside} pictures were set aside by the critic; nobody looked at them.")
     idle = sum(line.usable is None and line.again_with is None for line in correct)
     if idle:
         found.append(f"{idle} pictures need correction but have neither a corrected picture nor a better prompt.")

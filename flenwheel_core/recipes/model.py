@@ -6,6 +6,7 @@ from flenwheel_core.base.document import Document
 from flenwheel_core.documents.images import Sampler, is_empty, is_one, is_unset
 from flenwheel_core.documents.prompts import PromptTemplate
 from flenwheel_core.recipes.benchmark import BenchmarkRecipe
+from flenwheel_core.recipes.critic import CriticRecipe, is_default
 from flenwheel_core.recipes.editor import EditorRecipe
 from flenwheel_core.recipes.screening import IngestRecipe, ScreeningRecipe
 from flenwheel_core.recipes.train import TrainingRecipe
@@ -120,6 +121,7 @@ class Recipe(Document):
     generate: GenerateRecipe
     benchmark: BenchmarkRecipe = Field(default_factory=BenchmarkRecipe)
     editor: EditorRecipe = Field(default_factory=EditorRecipe)
+    critic: CriticRecipe = Field(default_factory=CriticRecipe, exclude_if=is_default)
     caption_template: str = Field(
         default="{shot} {trigger} {class_word}, {shown}",
         description="Training caption of made pictures. {shot} and {shown} say what the picture shows, in the phrases below.",

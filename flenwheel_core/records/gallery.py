@@ -184,7 +184,7 @@ class Records:
         decisions: list[FinalDecision] = []
         for name in self._reviews.gates():
             session = self._reviews.get(name)
-            if session.of_kind.of_editor or (character is not None and session.character != character):
+            if not session.of_kind.judges_new or (character is not None and session.character != character):
                 continue
             records += self._reviews.images(session)
             screenings += self._reviews.screenings(session).values()

@@ -18,7 +18,12 @@ def template_success(store: Store, character: str, *, before_turn: int) -> Mappi
     decisions: list[FinalDecision] = []
     for gate in reviews.gates():
         session, closed = reviews.get(gate), reviews.closed(gate)
-        if session.character != character or session.turn >= before_turn or closed is None or session.of_kind.of_editor:
+        if (
+            session.character != character
+            or session.turn >= before_turn
+            or closed is None
+            or not session.of_kind.judges_new
+        ):
             continue
         records += store.get_images(session.images)
         screenings += () if session.screenings is None else store.get_screenings(session.screenings)

@@ -207,7 +207,7 @@ class Turns:
 
 def _belongs(gate: ReviewSession, character: str, turn: TurnOpened) -> bool:
     """Gate C shows characters, too, but its turn is the editor's."""
-    return not gate.of_kind.of_editor and gate.character == character and gate.turn == turn.number
+    return gate.of_kind.judges_new and gate.character == character and gate.turn == turn.number
 
 
 def _loss_point(line: str) -> LossPoint | None:

@@ -13,6 +13,8 @@ from flenwheel_core.models.registry import runs_here
 from flenwheel_core.models.shelf import Shelf
 from flenwheel_core.requests.base import StageRequest, StageResult
 from flenwheel_core.requests.benchmark import BenchmarkRequest, BenchmarkResult
+from flenwheel_core.requests.critic_score import CriticScoreRequest, CriticScoreResult
+from flenwheel_core.requests.critic_train import CriticTrainRequest, CriticTrainResult
 from flenwheel_core.requests.edit_compare import EditCompareRequest, EditCompareResult
 from flenwheel_core.requests.edit_train import EditTrainRequest, EditTrainResult
 from flenwheel_core.requests.enrich import EnrichRequest, EnrichResult
@@ -129,6 +131,12 @@ EDIT_COMPARE = Stage(
     uses_gpu=True,
 )
 VL_TRAIN = Stage(VlTrainRequest, VlTrainResult, "flenwheel_core.stages.vl_train:vl_train", uses_gpu=True)
+CRITIC_TRAIN = Stage(
+    CriticTrainRequest, CriticTrainResult, "flenwheel_core.stages.critic_train:critic_train", uses_gpu=False
+)
+CRITIC_SCORE = Stage(
+    CriticScoreRequest, CriticScoreResult, "flenwheel_core.stages.critic_score:critic_score", uses_gpu=False
+)
 
 STAGES: dict[str, Stage[StageRequest, StageResult]] = {
     stage.name: cast("Stage[StageRequest, StageResult]", stage)
@@ -144,6 +152,8 @@ STAGES: dict[str, Stage[StageRequest, StageResult]] = {
         EDIT_TRAIN,
         EDIT_COMPARE,
         VL_TRAIN,
+        CRITIC_TRAIN,
+        CRITIC_SCORE,
     )
 }
 

@@ -9,6 +9,8 @@ from typing import cast
 import pytest
 
 from flenwheel_core.base.ids import digest_bytes
+from flenwheel_core.base.progress import Progress
+from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.decisions import ClosedGate, Decision, FinalDecision, GateVerdict, Verdict
 from flenwheel_core.documents.images import ImageKind, ImageRecord
 from flenwheel_core.documents.prompts import CARD_CELLS
@@ -17,13 +19,19 @@ from flenwheel_core.gates.kinds import ENRICHED, KINDS, KindOfGate
 from flenwheel_core.gates.session import Reviews, ReviewSession
 from flenwheel_core.gates.summary import FinishSummary, summarise
 from flenwheel_core.library.characters import Character, CharacterFacts, Library, PoolEntry
+from flenwheel_core.library.critics import CriticLibrary
 from flenwheel_core.plans.pictures import ENOUGH_PER_CELL
+from flenwheel_core.recipes.critic import CriticRecipe
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.reports.turn_report import TurnFacts
 from flenwheel_core.requests.base import StageRequest, StageResult
+from flenwheel_core.requests.critic_score import CriticScoreRequest
+from flenwheel_core.requests.critic_train import CriticTrainRequest
 from flenwheel_core.requests.enrich import EnrichRequest, EnrichResult
 from flenwheel_core.requests.screen import ScreenRequest, ScreenResult
-from flenwheel_core.runner.stage import Stage
+from flenwheel_core.runner.stage import Stage, StageContext
+from flenwheel_core.stages.critic_score import critic_score
+from flenwheel_core.stages.critic_train import critic_train
 from flenwheel_core.store import Store
 from flows.rounds import EnrichedRounds, _again
 from flows.turn import Turn
@@ -71,6 +79,10 @@ class Answers:
         if isinstance(request, EnrichRequest):
             records = [_edit(request, cell) for cell in self.cells.pop(0)]
             return EnrichResult(images=self.store.put_images(records), count=len(records))
+        if isinstance(request, CriticScoreRequest):
+            return critic_score(request, _context(self.store))
+        if isinstance(request, CriticTrainRequest):
+            return critic_train(request, _context(self.store))
         assert isinstance(request, ScreenRequest) and request.pool is not None
         self.known.append(len(self.store.get_images(request.pool)))
         return ScreenResult(screenings=self.store.put_screenings([]), passed=0, unsure=0, failed=0)
@@ -92,6 +104,10 @@ class Answers:
 
     def turn_report(self, facts: TurnFacts) -> str:
         return ""
+
+
+def _context(store: Store) -> StageContext:
+    return StageContext(store, Settings(), Path(), Progress("critic", lambda _: None))
 
 
 def _edit(request: EnrichRequest, cell: int) -> ImageRecord:
@@ -125,7 +141,8 @@ def turn(tmp_path: Path) -> Turn:
     )  # fmt: skip
     library.freeze_facts("mira", CharacterFacts(sources=store.put_images([source]), fingerprint=fingerprint))
     library.add_to_pool("mira", [PoolEntry(image=source, caption="a source", real=True, turn=1, gate=None)])
-    return Turn(store, mira, load_recipe("nano"), number=1, flow_run="run-1", name="mira-t1", folder="turns/mira/0001")
+    recipe = load_recipe("nano").model_copy(update={"critic": CriticRecipe(embeddings=False)})
+    return Turn(store, mira, recipe, number=1, flow_run="run-1", name="mira-t1", folder="turns/mira/0001")
 
 
 def test_a_redo_with_nothing_left_to_make_goes_on_with_what_was_good(turn: Turn) -> None:
@@ -180,3 +197,21 @@ def test_a_turn_that_a_person_ends_at_a_gate_leaves_the_pool_as_it_was(turn: Tur
     assert turn.recipe.gates.rounds == 5
     assert not EnrichedRounds(turn, Answers(turn.store, [[3]] * 5, verdicts)).run()
     assert len(turn.pool()) == 1
+
+
+def test_a_gate_is_put_in_order_by_what_the_critic_learned_at_the_ones_before(turn: Turn) -> None:
+    answers = Answers(turn.store, [EVERYTHING] * 2, ["redo", "approve"])
+    assert EnrichedRounds(turn, answers).run()
+    first, second = (Reviews(turn.store).gate(f"mira-t1-gate-a-r{number}").critic_view for number in (1, 2))
+    assert first is not None and second is not None
+    assert (first.critic, first.verdicts) == (None, 0)
+    assert second.verdicts == len(CARD_CELLS) and not second.rejects
+    newest = CriticLibrary(turn.store).newest(None)
+    assert newest is not None and newest.verdicts == 2 * len(CARD_CELLS) and newest.critic != second.critic
+
+
+def test_a_recipe_without_a_critic_asks_none(turn: Turn) -> None:
+    without = dataclasses.replace(turn, recipe=turn.recipe.model_copy(update={"critic": CriticRecipe(learns=False)}))
+    assert EnrichedRounds(without, Answers(turn.store, [[3, 4]], ["approve"])).run()
+    assert Reviews(turn.store).gate("mira-t1-gate-a-r1").critic_view is None
+    assert CriticLibrary(turn.store).newest(None) is None

@@ -1,5 +1,6 @@
 // The review of one gate: ties store, viewer, grid, panel, keys and dialogs together.
 import { author, get, post, showProblem, toast } from "./api.js";
+import { Critic, chosenOrder, keepOrder } from "./critic.js";
 import { BulkDialog, FinishDialog } from "./dialogs.js";
 import { GateStore } from "./gate_store.js";
 import { Grid } from "./grid.js";
@@ -135,6 +136,7 @@ function tell() {
   add("reject", `✕ ${c.reject} rejected`);
   if (c.conflicts) add("conflict", `⚠ ${c.conflicts} in conflict`);
   add("muted", `${c.undecided} of ${c.total} undecided`);
+  if (store.critic?.rejects) add("muted", `${store.critic.set_aside.filter(Boolean).length} set aside by the critic`);
   add("muted", `asks for ${root.dataset.minimum} good`);
   const picked = grid.selected.size;
   $("grid-count").textContent = `${store.order.length} pictures${picked ? `, ${picked} selected` : ""}`;
@@ -235,6 +237,7 @@ function listen() {
 
 function arrange() {
   const value = (id) => $(id).value;
+  if (store.critic) keepOrder(value("sort"));
   const digest = store.order.length ? current() : null;
   store.arrange({ sort: value("sort"), verdict: value("filter-verdict"), outcome: value("filter-outcome"), cell: value("filter-cell"), source: value("filter-source") });
   const at = digest === null ? 0 : store.order.indexOf(store.index.get(digest));
@@ -254,12 +257,18 @@ listen();
 keys.label();
 await store.load().catch(showProblem);
 if (store.columns) {
+  store.critic = await Critic.of(store, root.dataset.critic).catch((problem) => { showProblem(problem); return null; });
   fillFilters();
+  if (store.critic) {
+    $("sort").value = chosenOrder();
+    store.arrange({ sort: $("sort").value, verdict: "", outcome: "", cell: "", source: "" });
+  }
   tell();
   tellSaving();
   const wanted = store.index.get(location.hash.slice(1));
   const undecided = store.order.findIndex((position) => store.kind(store.digest(position)) === "undecided");
-  await go(wanted ?? Math.max(0, undecided));
+  const at = wanted === undefined ? -1 : store.order.indexOf(wanted);
+  await go(at >= 0 ? at : Math.max(0, undecided));
   tellGate();
   setInterval(() => { if (!document.hidden) tellGate(); }, 5000);
 }

@@ -18,6 +18,7 @@ export class GateStore extends EventTarget {
     this.offline = false;
     this.outbox = JSON.parse(localStorage.getItem(this.outboxKey) || "[]");
     this.sending = null;
+    this.critic = null;
   }
 
   get outboxKey() { return `flenwheel-outbox-${this.gate}`; }
@@ -180,14 +181,18 @@ export class GateStore extends EventTarget {
     const c = this.columns;
     const rows = [];
     for (let i = 0; i < c.digest.length; i++) {
-      if (verdict && this.kind(c.digest[i]) !== verdict) continue;
+      const kind = this.kind(c.digest[i]);
+      const aside = this.critic?.aside(i, kind) ?? false;
+      if (aside !== (verdict === "aside")) continue;
+      if (verdict && verdict !== "aside" && kind !== verdict) continue;
       if (outcome && c.outcome[i] !== outcome) continue;
       if (cell && c.cell[i] !== cell) continue;
       if (source !== "" && c.source[i] !== Number(source)) continue;
       rows.push(i);
     }
     const [name, way] = sort.split("-");
-    if (name === "similarity" || name === "sharpness") {
+    if (this.critic && (name === "useful" || name === "likely")) rows.sort((a, b) => this.critic.place(name, a) - this.critic.place(name, b));
+    else if (name === "similarity" || name === "sharpness") {
       const sign = way === "down" ? -1 : 1;
       const value = (i) => c[name][i] ?? (way === "down" ? -Infinity : Infinity);
       rows.sort((a, b) => sign * (value(a) - value(b)) || a - b);

@@ -79,7 +79,8 @@ export class Grid {
     tile.setAttribute("aria-selected", selected);
     tile.querySelector(".sign").textContent = SIGNS[kind] ?? "";
     const score = c.similarity[position];
-    const text = [c.cell[position], c.outcome[position], score === null ? null : score.toFixed(2)].filter(Boolean).join(" · ");
+    const critic = this.store.critic;
+    const text = [critic?.mark(position), critic?.short(position), c.cell[position], c.outcome[position], score === null ? null : score.toFixed(2)].filter(Boolean).join(" · ");
     tile.querySelector("small").textContent = text;
     tile.setAttribute("aria-label", `Picture ${place + 1}: ${text || "no scores"}, ${kind}`);
     if (place === this.cursor) this.scroll.setAttribute("aria-activedescendant", tile.id);

@@ -22,6 +22,7 @@ export class Panel {
     const add = (name, value) => { if (value !== null && value !== undefined && value !== "") rows.push(el("dt", {}, name), el("dd", {}, value)); };
     const r = detail.record;
     const s = detail.screening;
+    for (const [name, text] of this.store.critic?.rows(this.store.index.get(digest)) ?? []) add(name, text);
     add(r.kind === "enriched" ? "Edit prompt" : "Prompt", r.prompt);
     add("Cell", r.cell);
     add("Seed", r.seed === null ? null : String(r.seed));

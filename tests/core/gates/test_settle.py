@@ -62,7 +62,12 @@ def test_what_a_policy_let_through_is_usable_but_teaches_the_editor_nothing() ->
     assert [line.usable for line in usable(every)] == [looked, unseen, CORRECTION]
     taught = {name: [line.image for line in lessons(every, kind)] for name, kind in KINDS.items()}
     # At gate C the policy lets through lessons that a person gave at another gate.
-    assert taught == {"enriched": [looked, corrected], "synthetic": [], "triplets": [looked, unseen, corrected]}
+    assert taught == {
+        "enriched": [looked, corrected],
+        "synthetic": [],
+        "triplets": [looked, unseen, corrected],
+        "verdicts": [],
+    }
 
 
 def test_corrected_pictures_stand_in_for_the_edits_they_correct(reviews: Reviews, session: ReviewSession) -> None:

@@ -1,0 +1,54 @@
+"""Embeddings of pictures for the critic, each worked out once and kept beside the thumbnails."""
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+
+from flenwheel_core.base.errors import FlenwheelError
+from flenwheel_core.base.ids import Digest, digest_bytes, short
+from flenwheel_core.runner.stage import StageContext
+from flenwheel_core.store.pictures import load_picture
+
+CHUNK = 32
+
+
+def embeddings_of(
+    images: Sequence[Digest], verifier: str, context: StageContext
+) -> tuple[dict[Digest, tuple[float, ...]], tuple[str, str]]:
+    """The embedding of every picture that has one, and the verifier's name and version.
+
+    Raises MissingWeightsError if the verifier is not available. A picture that cannot be read has none.
+    """
+    from flenwheel_core.identity.verifiers import open_verifier
+
+    context.progress.loading(f"verifier {verifier}")
+    found: dict[Digest, tuple[float, ...]] = {}
+    with open_verifier(verifier, context.settings) as opened:
+        folder = context.settings.root / "cache" / "embeddings" / short(digest_bytes(opened.version.encode()))
+        folder.mkdir(parents=True, exist_ok=True)
+        left = []
+        for image in dict.fromkeys(images):
+            file = folder / f"{image}.npy"
+            if file.exists():
+                found[image] = tuple(np.load(io.BytesIO(file.read_bytes()), allow_pickle=False).tolist())
+            else:
+                left.append(image)
+        for start in range(0, len(left), CHUNK):
+            context.check_stop()
+            names, pictures = [], []
+            for image in left[start : start + CHUNK]:
+                try:
+                    pictures.append(load_picture(context.store, image))
+                    names.append(image)
+                except (FlenwheelError, OSError):
+                    found[image] = ()
+            for image, embedded in zip(names, opened.embed(pictures), strict=True):
+                found[image] = embedded.embedding or ()
+                buffer = io.BytesIO()
+                np.save(buffer, np.asarray(found[image], dtype=np.float32))
+                temporary = folder / f".{image}"
+                temporary.write_bytes(buffer.getvalue())
+                temporary.replace(folder / f"{image}.npy")
+            context.progress.step(min(start + CHUNK, len(left)), len(left), "pictures")
+        return {image: vector for image, vector in found.items() if vector}, (opened.name, opened.version)
