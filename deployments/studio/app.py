@@ -7,7 +7,17 @@ from contextlib import asynccontextmanager, suppress
 from fastapi import APIRouter, FastAPI
 
 from deployments.access.door import check_binding
-from deployments.studio import critic_api, folder_api, gate_api, health, library_api, order_api, pages, picture_api, record_api
+from deployments.studio import (
+    critic_api,
+    folder_api,
+    gate_api,
+    health,
+    library_api,
+    order_api,
+    pages,
+    picture_api,
+    record_api,
+)
 from deployments.studio.mounted import Mounted
 from deployments.studio.problems import Problem, add_problem_handlers
 from deployments.studio.security import Guard, csrf_token

@@ -4,7 +4,7 @@ A block gives raw figures of pictures; `learn` makes its transform from those of
 A further source of knowledge, such as a vision model that learns, is a further block: a function here and a rung in `rungs.py`.
 """
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -27,6 +27,8 @@ SHOWN = tuple(Labels.model_fields)
 TASTES = ("background", "lighting", "clothing", "style")
 """What the reader sees of a picture that no screening forbids and a reviewer may dislike."""
 LEAST_OF_A_TASTE = 8
+KEPT_FIGURES = 20_000
+_FIGURES: OrderedDict[tuple[object, ...], tuple[dict[str, float], object]] = OrderedDict()
 MOST_TASTES = 24
 MOST_AXES = 24
 PICTURES_AN_AXIS = 8
@@ -74,7 +76,18 @@ def has(block: Block, pictures: Sequence[Judgeable], embeddings: Embeddings) -> 
 
 
 def screening_figures(picture: Judgeable) -> dict[str, float]:
-    """What screening knows of one picture, by name; nan where it knows nothing."""
+    """What screening knows of one picture, by name; nan where it knows nothing. Worked out once as long as the picture is in use."""
+    key = (id(picture.screening), id(picture.asked), picture.kind, picture.threshold)
+    kept = _FIGURES.get(key)
+    if kept is None:
+        while len(_FIGURES) >= KEPT_FIGURES:
+            _FIGURES.popitem(last=False)
+        # What the ids stand for is kept beside the figures, so that no id is given twice.
+        kept = _FIGURES[key] = (_screening_figures(picture), (picture.screening, picture.asked))
+    return kept[0]
+
+
+def _screening_figures(picture: Judgeable) -> dict[str, float]:
     row, asked = picture.screening, picture.asked
     found = dict.fromkeys(("nearest_reference", "sharpness", "brightness"), float("nan"))
     found["identity"] = identity_ratio(picture)

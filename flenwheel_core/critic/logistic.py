@@ -12,14 +12,16 @@ SLIPS = 0.01
 """Share of verdicts that no model explains: somebody pressed the wrong key. It keeps every chance away from 0."""
 
 
-def fit(columns: Array, outcomes: NDArray[np.intp], penalty: Array, kinds: int = 3) -> Array:
+def fit(
+    columns: Array, outcomes: NDArray[np.intp], penalty: Array, kinds: int = 3, start: Array | None = None
+) -> Array:
     """Weights (columns x kinds) with the smallest penalised log loss; `penalty` is one number a column, all above 0.
 
     The penalty is that of a normal prior with variance 1 / penalty, so the columns of characters are shrunk towards no difference.
     """
     number, width = columns.shape
     truth = np.eye(kinds)[outcomes]
-    weights = np.zeros((width, kinds))
+    weights = np.zeros((width, kinds)) if start is None else start
     value, chances = _objective(columns, truth, weights, penalty)
     for _ in range(MOST_STEPS if number else 0):
         slope = columns.T @ (chances - truth) + penalty[:, None] * weights
@@ -45,9 +47,10 @@ def fit_by_evidence(columns: Array, outcomes: NDArray[np.intp], penalty: Array, 
     The first column is the constant: its penalty stays. Nothing has to be held out, so few pictures are all learned from.
     """
     best, found = -np.inf, np.zeros((columns.shape[1], 3))
-    for factor in factors:
+    weights = found
+    for factor in sorted(factors, reverse=True):
         scaled = np.concatenate([penalty[:1], penalty[1:] * factor])
-        weights = fit(columns, outcomes, scaled)
+        weights = fit(columns, outcomes, scaled, start=weights)
         value, likely = _objective(columns, np.eye(3)[outcomes], weights, scaled)
         _, size = np.linalg.slogdet(_curvature(columns, likely, scaled))
         evidence = -value + 1.5 * float(np.log(scaled).sum()) - 0.5 * float(size)

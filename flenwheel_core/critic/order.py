@@ -77,6 +77,7 @@ def view_gate(
         good = sorted(range(len(pictures)), key=lambda i: (-chances[i, GOOD], i))
     useful_places, good_places = (_places(_mixed(order, by_lot, gate, pictures, hopeless)) for order in (useful, good))
     likely = _reasons(orders.critic, pictures, embeddings) if orders is not None else [()] * len(pictures)
+    pulled = pulls(orders.critic.fitted, pictures, embeddings) if orders is not None else [()] * len(pictures)
     rows = tuple(
         ScoredPicture(
             image=picture.image,
@@ -84,7 +85,7 @@ def view_gate(
             reasons=likely[i],
             useful_place=useful_places[i],
             good_place=good_places[i],
-            why=_why(i, picture, chances, orders, by_lot[i], embeddings, hopeless=hopeless[i], audit=audit[i]),
+            why=_why(_good(chances, orders, i), pulled[i], by_lot[i], hopeless=hopeless[i], audit=audit[i]),
             by_lot=by_lot[i],
             says_reject=hopeless[i],
             audit=audit[i],
@@ -252,22 +253,17 @@ def _reasons(critic: Critic, pictures: Sequence[Judgeable], embeddings: Embeddin
     return [tuple(code for _, code in sorted(row)) for row in found]
 
 
-def _why(
-    index: int,
-    picture: Judgeable,
-    chances: Array | None,
-    orders: Known | None,
-    by_lot: bool,
-    embeddings: Embeddings,
-    *,
-    hopeless: bool,
-    audit: bool,
-) -> str:
-    """Why a picture stands where it stands, in words."""
+def _good(chances: Array | None, orders: Known | None, index: int) -> float | None:
+    """The chance that a picture is good; None while nothing is known of any."""
     if chances is None or orders is None or orders.critic.rung == "base_rate":
+        return None
+    return float(chances[index, GOOD])
+
+
+def _why(good: float | None, pulled: tuple[str, ...], by_lot: bool, *, hopeless: bool, audit: bool) -> str:
+    """Why a picture stands where it stands, in words."""
+    if good is None:
         return "drawn by lot" if by_lot else "nothing is known yet: the sources take turns"
-    good = float(chances[index, GOOD])
-    pulled = pulls(orders.critic.fitted, picture, embeddings)
     said = f"{100 * good:.0f} % good" + (f"; against it: {', '.join(pulled)}" if pulled and good < 0.5 else "")
     if hopeless and audit:
         return f"audit, drawn by lot: the critic would reject it ({said})"

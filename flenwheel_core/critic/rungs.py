@@ -18,6 +18,8 @@ STACKED_PENALTY = 0.5
 FACTORS = (1.0, 8.0, 64.0)
 """Penalties are tried times these: how much a reviewer's verdicts follow what is known, only the verdicts tell."""
 STACK_FOLDS = 4
+LEAST_PULL = 0.25
+"""Log-odds that a figure takes from a picture before it is named."""
 
 
 @dataclass(frozen=True)
@@ -68,17 +70,22 @@ def ask(fitted: Fitted, pictures: Sequence[Judgeable], embeddings: Embeddings) -
     return chances(columns, np.asarray(fitted.weights))
 
 
-def pulls(fitted: Fitted, picture: Judgeable, embeddings: Embeddings, most: int = 2) -> tuple[str, ...]:
-    """Names of the figures that pull a picture most towards rejection; of a stack those of its member that says most in words."""
+def pulls(
+    fitted: Fitted, pictures: Sequence[Judgeable], embeddings: Embeddings, most: int = 2
+) -> list[tuple[str, ...]]:
+    """For each picture the names of the figures that pull it most towards rejection; of a stack by its member that has names."""
     if fitted.members:
         told = [member for member in fitted.members if "screening" in member.blocks]
-        return pulls(told[0], picture, embeddings, most) if told else ()
-    columns, _ = _columns(fitted.blocks, fitted.transforms, [picture], embeddings)
+        return pulls(told[0], pictures, embeddings, most) if told else [()] * len(pictures)
+    columns, _ = _columns(fitted.blocks, fitted.transforms, pictures, embeddings)
     weights = np.asarray(fitted.weights)
-    pull = columns[0] * (weights[:, 0] - weights[:, 2])
     names = _column_names(fitted)
-    order = [index for index in np.argsort(-pull) if names[index] is not None and pull[index] > 0.25]
-    return tuple(name for index in order[:most] if (name := names[index]) is not None)
+    named = [index for index, name in enumerate(names) if name is not None]
+    found = []
+    for pull in columns * (weights[:, 0] - weights[:, 2]):
+        strongest = sorted((i for i in named if pull[i] > LEAST_PULL), key=lambda i: -pull[i])[:most]
+        found.append(tuple(name for i in strongest if (name := names[i]) is not None))
+    return found
 
 
 def outcomes(lessons: Sequence[CriticLesson]) -> NDArray[np.intp]:

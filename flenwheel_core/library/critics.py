@@ -64,9 +64,12 @@ class CriticLibrary:
 
     def newest(self, verifier: str | None) -> CriticLearned | None:
         """The critic that learned last, of those that read the embeddings of this verifier or none."""
-        journal = self.store.journal("critic/learned", CriticLearned)
-        found = [line for line in journal.read() if line.verifier in (None, verifier)]
+        found = [line for line in self.learned_lines() if line.verifier in (None, verifier)]
         return found[-1] if found else None
+
+    def learned_lines(self) -> list[CriticLearned]:
+        """Every critic that was made after a gate, oldest first."""
+        return list(self.store.journal("critic/learned", CriticLearned).read())
 
     def promote(self, promotion: CriticPromotion) -> None:
         """Makes a critic the one that may reject; a second record of the same flow run changes nothing."""

@@ -106,7 +106,7 @@ def test_what_pulls_a_picture_down_is_named() -> None:
     beach = next(
         one for one in pictures(50, 9) if one.screening is not None and one.screening.read.background == "beach"
     )
-    assert "background beach" in pulls(critic.fitted, beach, {})
+    assert "background beach" in pulls(critic.fitted, [beach], {})[0]
 
 
 def test_groups_stay_whole() -> None:
