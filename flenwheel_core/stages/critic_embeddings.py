@@ -1,6 +1,6 @@
 """Embeddings of pictures for the critic, each worked out once and kept beside the thumbnails."""
 
-import io
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -29,9 +29,9 @@ def embeddings_of(
         folder.mkdir(parents=True, exist_ok=True)
         left = []
         for image in dict.fromkeys(images):
-            file = folder / f"{image}.npy"
+            file = folder / f"{image}.float32"
             if file.exists():
-                found[image] = tuple(np.load(io.BytesIO(file.read_bytes()), allow_pickle=False).tolist())
+                found[image] = tuple(np.frombuffer(file.read_bytes(), dtype="<f4").tolist())
             else:
                 left.append(image)
         for start in range(0, len(left), CHUNK):
@@ -44,11 +44,10 @@ def embeddings_of(
                 except (FlenwheelError, OSError):
                     found[image] = ()
             for image, embedded in zip(names, opened.embed(pictures), strict=True):
-                found[image] = embedded.embedding or ()
-                buffer = io.BytesIO()
-                np.save(buffer, np.asarray(found[image], dtype=np.float32))
-                temporary = folder / f".{image}"
-                temporary.write_bytes(buffer.getvalue())
-                temporary.replace(folder / f"{image}.npy")
+                vector = np.asarray(embedded.embedding or (), dtype="<f4")
+                found[image] = tuple(vector.tolist())  # as it is read back, so that a second run gives the same
+                temporary = folder / f".{image}-{os.getpid()}"
+                temporary.write_bytes(vector.tobytes())
+                temporary.replace(folder / f"{image}.float32")
             context.progress.step(min(start + CHUNK, len(left)), len(left), "pictures")
         return {image: vector for image, vector in found.items() if vector}, (opened.name, opened.version)

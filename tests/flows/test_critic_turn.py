@@ -70,7 +70,7 @@ def turn_with(store: Store, some: list[CriticLesson], run: str = "run-1", number
                 minimum=0,
             )
         )
-    recipe = load_recipe("nano").model_copy(update={"critic": CriticRecipe(embeddings=False, most_lost=0.05)})
+    recipe = load_recipe("nano").model_copy(update={"critic": CriticRecipe(embeddings=False, most_lost=0.1)})
     turn = CriticTurn(store, recipe, None, run, number)
     turn.frozen("lessons", CriticLessons, lambda: CriticLessons(lessons=tuple(some)))
     return turn
