@@ -31,9 +31,9 @@ VL = Page(
     (
         Table(
             "How long does a step take, and what does it need?",
-            "Ours: features of pictures kept, logits of the answer's 60 tokens alone, layers compiled, the step recorded, products with NF4 "
-            "weights in fp8. The usual way: transformers, PEFT and bitsandbytes, language layers checkpointed, the eyes at work at each "
-            "step, logits everywhere. Random weights of the real sizes.",
+            "Ours: features of pictures kept, logits of the answer's 60 tokens alone, layers compiled, the step recorded, products with "
+            "NF4 weights in fp8. The usual way: transformers, PEFT and bitsandbytes, language layers checkpointed, the eyes at work at "
+            "each step, logits everywhere. Random weights of the real sizes.",
             "vl_step",
             {
                 "step_seconds": "s a step",
