@@ -59,6 +59,8 @@ class FlowRun(BaseModel):
     run_count: int = 0
     work_pool_name: str | None = None
     start_time: str | None = None
+    infrastructure_pid: str | None = None
+    """The process that the worker started, on the worker's machine."""
 
     @property
     def worker(self) -> str | None:

@@ -10,6 +10,7 @@ Orders of the training service that wait for their run get it, and their runs th
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache, partial
+from pathlib import Path
 
 from deployments.prefect.api import FlowRun, PrefectApi
 from deployments.prefect.gates import resume_gate, waiting_runs
@@ -23,6 +24,7 @@ from flenwheel_core.library.orders import Orders
 from flenwheel_core.runner.flow_run import lives, run_note
 from flenwheel_core.store import Store
 
+ENGINE = b"deployments.prefect.engine"
 RUNNING_GRACE_SECONDS = 20.0
 PENDING_GRACE_SECONDS = 180.0
 """A worker takes a run (Pending) some seconds before its process starts; longer means that the worker died in between."""
@@ -97,9 +99,22 @@ def is_lost(run: FlowRun, settings: Settings) -> bool:
     if run.worker is None or lives(settings, run.id):
         return False
     if run.worker == worker_name(settings):
-        return True
+        return not is_starting(run)
     note = run_note(settings, run.id)
     return note is not None and note.worker == run.worker and note.of_this_machine
+
+
+def is_starting(run: FlowRun) -> bool:
+    """True while the process that this machine's worker started for a run is there, though it does not hold its lock yet.
+
+    On a busy machine minutes pass until it does.
+    """
+    pid = (run.infrastructure_pid or "").rpartition(":")[2]
+    try:
+        command = (Path("/proc") / pid / "cmdline").read_bytes() if pid.isdigit() else b""
+    except OSError:
+        return False
+    return ENGINE in command
 
 
 def never_began(run: FlowRun, settings: Settings, living: Callable[[], set[str]]) -> bool:
