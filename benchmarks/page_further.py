@@ -1,8 +1,9 @@
 """Pages of measurements that have a module of their own, in the order in which they are listed."""
 
+from benchmarks.page_critic import CRITIC
 from benchmarks.page_first_contact import FIRST_CONTACT
 from benchmarks.page_fleet import FLEET
 from benchmarks.page_service import SERVICE
 from benchmarks.page_vl import VL
 
-FURTHER = (VL, FLEET, FIRST_CONTACT, SERVICE)
+FURTHER = (VL, CRITIC, FLEET, FIRST_CONTACT, SERVICE)

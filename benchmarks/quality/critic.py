@@ -293,19 +293,18 @@ def _switched_off(
 
 
 def click_rows(bank: Sequence[Banked], repeats: int, wanted: int = 30) -> Iterator[Row]:
-    """Looks until so many good pictures are found at a large gate of one character, after three turns."""
-    eyes = {one.picture.image: one.embedding for one in bank}
+    """Looks until so many good pictures are found at a large gate of one character, after three turns, by the rung screening."""
     for taste in TASTES:
         who = reviewer(taste, "wavering", bank)
         needed: dict[str, list[int]] = {"as_made": [], "useful": [], "likely": []}
         for seed in range(repeats):
             random = np.random.default_rng((13, seed))
             drawn = gates(bank, TURNS, 30, random)[:TURNS]
-            critic = learn(lessons(bank, drawn, who, random), eyes, None)
+            critic = learn(lessons(bank, drawn, who, random), {}, "screening")
             used = {place for turn in drawn for gate in turn for place in gate}
             gate = [place for place in by_character(bank)[seed % CHARACTERS] if place not in used]
             held_out = lessons(bank, [[random.permutation(gate).tolist()]], who, random)
-            (view,) = _views(critic, held_out, eyes, rejects=False)
+            (view,) = _views(critic, held_out, {}, rejects=False)
             good = [one.verdict is Verdict.GOOD for one in held_out]
             if sum(good) < wanted:
                 continue
