@@ -21,7 +21,6 @@ from flenwheel_core.nano.world.render import render
 from flenwheel_core.nano.world.views import View, make_view
 from tools.nano_training.data import CAPTIONS, PICTURE_PX, PORTRAIT_SHARE
 
-NAMED_CHARACTERS = 256
 PICTURES_PER_NAME = 120
 DESCRIBED_SHARE = 0.15
 FOLDER = "names"

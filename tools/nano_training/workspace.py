@@ -32,8 +32,9 @@ class Run:
     init: Path | None = None
     """A finished folder of the same part to start from, instead of random weights."""
     named: int = 256
-    """Characters with names in the data, and pictures of each."""
+    """How many characters have names in the data."""
     named_pictures: int = 120
+    """Pictures of each of them."""
 
     def seconds_left(self) -> float:
         """Until this process should be done."""
