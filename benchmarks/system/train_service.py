@@ -134,7 +134,7 @@ def send_all(running: Running, number: int) -> tuple[dict[str, str], list[float]
 
 
 def carry_out(running: Running, ids: dict[str, str], minutes: float, say: Callable[[str], None]) -> None:
-    """Waits until every order has ended; when the time is up the others are cancelled through the service."""
+    """Waits until every order has ended, or the time is up."""
     end, said = time.monotonic() + minutes * 60, 0.0
     orders = Orders(running.store)
     while (left := orders.open_orders()) and time.monotonic() < end:
@@ -142,7 +142,11 @@ def carry_out(running: Running, ids: dict[str, str], minutes: float, say: Callab
             said = time.monotonic()
             say(f"{len(ids) - len(left)} of {len(ids)} have ended")
         time.sleep(1)
-    for id_ in orders.open_orders():
+
+
+def cancel_rest(running: Running) -> None:
+    """Cancels what has not ended, through the service."""
+    for id_ in Orders(running.store).open_orders():
         Client(running).ask("DELETE", f"{PLACE}/{id_}")
 
 
@@ -221,6 +225,7 @@ def main() -> None:
             carry_out(running, ids, arguments.minutes, lambda line: print(line, dict(killer.kills), flush=True))
             killer.stop.set()
             thread.join()
+            cancel_rest(running)
             row = _patiently(lambda: counted(running, ids, seconds, wrong, killer))
         finally:
             killer.stop.set()
