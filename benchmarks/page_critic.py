@@ -14,8 +14,8 @@ _TURN = {
 CRITIC = Page(
     "critic",
     "The critic",
-    "Simulated reviewers of the nano world, three tastes, one verdict in ten not as the taste says. After three turns the ladder tells good "
-    "from bad well enough to order by, but a loss of 2 % at most, proven, spares hardly any look: noise puts good verdicts everywhere.",
+    "Simulated reviewers of the nano world, three tastes, one verdict in ten not as the taste says. After three turns the ladder tells "
+    "good from bad well enough to order by, but a proven loss of 2 % at most spares hardly any look: noise puts good verdicts anywhere.",
     _RESULT,
     (
         Table(
