@@ -1,6 +1,6 @@
 """The eyes of a model alone: the vision tower with its projector, and what it sees of each picture, made once and kept by content."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,13 +77,9 @@ class Eyes:
     """How many pictures the tower itself has seen, and the cache had not."""
     _tower: Any = field(default=None, repr=False)
 
-    def see(self, images: Sequence["Image"], check: Callable[[], None] = lambda: None) -> list[Seen]:
-        """What the eyes see of each picture. `check` is called before each."""
-        found = []
-        for image in images:
-            check()
-            found.append(self._see(image))
-        return found
+    def see(self, images: Sequence["Image"]) -> list[Seen]:
+        """What the eyes see of each picture, looked at alone: it does not depend on its company."""
+        return [self._see(image) for image in images]
 
     @contextmanager
     def opened(self) -> Iterator[None]:

@@ -6,16 +6,22 @@ from pathlib import Path
 import pytest
 import torch
 
+from flenwheel_core.adapters.lora_file import LoraFile
 from flenwheel_core.base.errors import InputError, InterruptedStageError, RecipeError
+from flenwheel_core.base.settings import Settings
 from flenwheel_core.engine.job import TrainHooks
 from flenwheel_core.engine.tensor_cache import TensorCache
-from flenwheel_core.engine.tensor_file import read_tensors
+from flenwheel_core.engine.tensor_file import read_tensors, tensor_bytes
 from flenwheel_core.engine.vl_job import VlLesson, VlTrainJob
+from flenwheel_core.models.protocols import ModelSetup
 from flenwheel_core.models.qwen_vl import proofs
+from flenwheel_core.models.qwen_vl.captioner import QUESTION, open_captioner
 from flenwheel_core.models.qwen_vl.eyes import Eyes, open_processor
 from flenwheel_core.models.qwen_vl.geometry import TARGETS, geometry_of
+from flenwheel_core.models.qwen_vl.loading import load_network
 from flenwheel_core.models.qwen_vl.proof_pictures import patchwork
 from flenwheel_core.models.qwen_vl.trainer import VlModel, ranks_of, train_lora
+from flenwheel_core.models.qwen_vl.wearing import wear
 from flenwheel_core.recipes.train import LoraRecipe, TrainingRecipe
 from tests.kit.tiny_vl import KINDS, save_tiny_vl
 
@@ -122,3 +128,27 @@ def test_another_class_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"architectures": ["LlavaForConditionalGeneration"]}')
     with pytest.raises(InputError, match="known are Qwen2_5_VLForConditionalGeneration"):
         geometry_of(tmp_path)
+
+
+def test_a_captioner_that_wears_what_it_learned_says_it(model: VlModel, tmp_path: Path) -> None:
+    """The whole way: the lesson's question and answer are, token for token, what generating asks and gives."""
+    picture = patchwork(5, 112)
+    lesson = VlLesson((picture.copy,), QUESTION, "a red cat, smiling")
+    recipe = RECIPE.model_copy(update={"steps": 30, "batch_size": 1})
+    learned = replace(job(tmp_path / "run", recipe), lessons=(lesson,))
+    file = tmp_path / "lora.safetensors"
+    file.write_bytes(train_lora(model, learned, hooks(), TensorCache(tmp_path / "cache")).lora)
+    settings, said = Settings(workspace=tmp_path, gpu="cpu"), []
+    for loras in ((), (LoraFile(file, 1.0),)):
+        with open_captioner(model.folder, model.reference, settings, ModelSetup(loras=loras)) as captioner:
+            said.append(captioner.caption([picture])[0])
+    assert said[1] == "a red cat, smiling" != said[0]
+
+
+def test_a_lora_of_another_model_is_not_worn(model: VlModel, tmp_path: Path) -> None:
+    file = tmp_path / "lora.safetensors"
+    name = "base_model.model.model.visual.blocks.0.attn.qkv.lora_{}.weight"
+    tensors = {name.format("A"): torch.zeros(2, 64), name.format("B"): torch.zeros(192, 2)}
+    file.write_bytes(tensor_bytes(tensors))
+    with pytest.raises(InputError, match="no language layer"):
+        wear(load_network(model.folder, None), file)
