@@ -11,7 +11,9 @@ export TOKENIZERS_PARALLELISM := false
 # Some machines set it. Every process would then compile all that it imports, which takes longer than what it is there for.
 unexport PYTHONDONTWRITEBYTECODE
 
-PIP = $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt
+# pip compiles each file after the other; COMPILE does it on all cores, without what hardly anything imports (Python compiles that when it does).
+PIP = $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --no-compile -c constraints.txt
+COMPILE = $(BIN)/python -m compileall -qq -j 0 -x '/(tests?|testing)/|/transformers/models/' $(VENV)/lib || true
 # Says what is fetched, how large it is, and how far it is; pip's own account is longer than a person reads.
 SAY = awk -v all="$$(wc -l < constraints.txt)" '/^Collecting/ { n++ } \
 	/Downloading/ && !/metadata/ { printf "  [package %d of at most %d] %s %s %s\n", n, all, $$2, $$3, $$4; fflush() } \
@@ -68,11 +70,13 @@ $(VENV)/bin/python:
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing FLENwheel's packages: about 3 GB to fetch (torch and its CUDA libraries), 6 GB on disk; some minutes."
 	@$(PIP) -e '.[notify,plots]' | $(SAY)
+	@echo "  compiling"; $(COMPILE)
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo "Installing what the tests need."
 	@$(PIP) -e '.[dev]' | $(SAY)
+	@$(COMPILE)
 	touch $@
 
 # The browser tests drive Debian's Chromium; it is installed if it is not there.

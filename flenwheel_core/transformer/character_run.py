@@ -10,6 +10,7 @@ from flenwheel_core.adapters.lora_file import UiNames, file_dtype, lora_bytes, u
 from flenwheel_core.adapters.peft_adapter import AdaptedTransformer
 from flenwheel_core.base.ids import Json, derive_seed, digest_bytes
 from flenwheel_core.documents.images import Sampler
+from flenwheel_core.engine.cores import side_by_side
 from flenwheel_core.engine.determinism import deterministic
 from flenwheel_core.engine.job import SampleFile, Trained, TrainHooks, TrainJob, check_job, class_caption
 from flenwheel_core.engine.loop import LoopOutcome
@@ -51,17 +52,18 @@ def texts_of(job: TrainJob, team: Team, empty: str) -> tuple[list[str], list[str
 
 
 def samples_of(
-    job: TrainJob, hooks: TrainHooks, adapted: AdaptedTransformer, draw: Draw
+    job: TrainJob, hooks: TrainHooks, adapted: AdaptedTransformer, draw: Draw, *, cores: int = 1
 ) -> Callable[[int], Mapping[str, float]]:
     """What draws the sample pictures of a step; the transformer is out of training meanwhile.
 
     The first pictures are drawn without the adapter, since a new one changes nothing and it has learned from a step by then.
+    With several `cores` so many pictures are drawn at once: `draw` is then called by several threads.
     """
 
     def sample(step: int) -> Mapping[str, float]:
         adapted.transformer.eval()
         with adapted.without_adapter() if step == 0 else nullcontext():
-            figures = draw_samples(job, hooks, step, draw)
+            figures = draw_samples(job, hooks, step, draw, cores=cores)
         adapted.transformer.train()
         return figures
 
@@ -159,14 +161,14 @@ def all_sample_files(job: TrainJob) -> tuple[SampleFile, ...]:
     return tuple(file for step in steps for file in sample_files(job, step))
 
 
-def draw_samples(job: TrainJob, hooks: TrainHooks, step: int, draw: Draw) -> Mapping[str, float]:
+def draw_samples(job: TrainJob, hooks: TrainHooks, step: int, draw: Draw, *, cores: int = 1) -> Mapping[str, float]:
     """Draws a step's sample pictures, unless they are there; their figures, if anyone gives some."""
     files = sample_files(job, step)
-    for file in files:
-        if not file.path.exists():
-            image = draw(file.prompt, job.sampler, file.seed)
-            facts = {"flenwheel.prompt": file.prompt, "flenwheel.seed": str(file.seed), "flenwheel.step": str(step)}
-            write_atomically(file.path, encode_png(image, facts))
+    missing = [file for file in files if not file.path.exists()]
+    drawn = side_by_side(lambda file: draw(file.prompt, job.sampler, file.seed), missing, cores)
+    for file, image in zip(missing, drawn, strict=True):
+        facts = {"flenwheel.prompt": file.prompt, "flenwheel.seed": str(file.seed), "flenwheel.step": str(step)}
+        write_atomically(file.path, encode_png(image, facts))
     if hooks.score is None or not files:
         return {}
     return hooks.score([Image.open(file.path).convert("RGB") for file in files])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 import torch
 
 from flenwheel_core.adapters.peft_adapter import AdaptedTransformer
+from flenwheel_core.engine.cores import Parts, parts_of
 from flenwheel_core.engine.flow_matching import flow_loss, noisy_input, sigma_of_uniform, velocity_target
 from flenwheel_core.engine.graphs import Recorder
 from flenwheel_core.engine.order import Order
@@ -56,8 +57,12 @@ class CharacterTask(ABC, Generic[Caption]):
         world: int = 1,
         recorder: Recorder | None = None,
         scheduler: "FlowMatchEulerDiscreteScheduler | None" = None,
+        cores: int = 1,
     ) -> None:
-        """`recorder` runs forward and backward passes as CUDA graphs; `scheduler` is for families that ask it how noise is shifted."""
+        """`recorder` runs forward and backward passes as CUDA graphs; `scheduler` is for families that ask it how noise is shifted.
+
+        With several `cores` a batch is computed in parts, each on one (`cores_for`).
+        """
         self._adapted = adapted
         self._transformer = adapted.transformer
         self._recipe = recipe
@@ -76,6 +81,7 @@ class CharacterTask(ABC, Generic[Caption]):
         self._dtype = cast(torch.dtype, adapted.transformer.dtype)
         self._known_places: dict[tuple[str, int], dict[str, torch.Tensor]] = {}
         self._prepared = False
+        self._parts = Parts(parts_of(len(range(rank, recipe.batch_size * world, world)), cores))
 
     def parameters(self) -> Mapping[str, torch.nn.Parameter]:
         return self._adapted.parameters
@@ -91,7 +97,14 @@ class CharacterTask(ABC, Generic[Caption]):
             if not self._prepared:
                 self._prepare(self._recorder)
             return self._recorder.loss("loss", self._loss_of, self._arguments(index, chosen, own))
-        return self._loss_of(**self._arguments(index, chosen, own))
+        given = self._arguments(index, chosen, own)
+        if self._parts.number == 1 or not torch.is_grad_enabled():
+            return self._loss_of(**given)
+        item = chosen[0][0]
+        places = self._places(item.bucket, self.text_tokens(item.caption)).keys()
+        rows = {name: tensor for name, tensor in given.items() if name not in places}
+        shared = {name: given[name] for name in places}
+        return self._parts.mean_loss(self._loss_of, rows, shared, list(self._adapted.parameters.values()))
 
     def _prepare(self, recorder: Recorder) -> None:
         """Every format of the pictures, each with what it may meet, before the first step: all are then recorded once."""
@@ -129,11 +142,10 @@ class CharacterTask(ABC, Generic[Caption]):
         prior_rows = [row for row, (_, is_prior) in enumerate(chosen) if is_prior]
         if prior_rows and self._recipe.prior.method == "prediction":
             rows = {name: tensor[prior_rows] for name, tensor in inputs.items()}
-            given = {**rows, **places}
             if only_prepare and self._recorder is not None:
-                self._recorder.prepare_call("base", self._predict_base, given)
+                self._recorder.prepare_call("base", self._predict_base, {**rows, **places})
             else:
-                target[prior_rows] = self._base_prediction(given).float()
+                target[prior_rows] = self._base_prediction(rows, places).float()
         weights: dict[str, torch.Tensor] = {}
         masks = self._masks(batch)
         if masks is not None:
@@ -154,15 +166,23 @@ class CharacterTask(ABC, Generic[Caption]):
         losses = flow_loss(self.predict(**inputs), target, mask)
         return (losses if factor is None else losses * factor).mean()
 
-    def _base_prediction(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    def _base_prediction(self, rows: Mapping[str, torch.Tensor], places: Mapping[str, torch.Tensor]) -> torch.Tensor:
         if self._recorder is not None:
-            return self._recorder.call("base", self._predict_base, inputs)
-        return self._predict_base(**inputs)
+            return self._recorder.call("base", self._predict_base, {**rows, **places})
+        count = len(rows["noisy"])
+        if self._parts.number == 1 or count == 1:
+            return self._predict_base(**rows, **places)
+        each = [{name: tensor[row : row + 1] for name, tensor in rows.items()} for row in range(count)]
+        with self._adapted.without_adapter():
+            return torch.cat(self._parts.each(lambda own: self._predict_quietly(**own, **places), each))
 
-    @torch.no_grad()
     def _predict_base(self, **inputs: torch.Tensor) -> torch.Tensor:
         with self._adapted.without_adapter():
-            return self.predict(**inputs)
+            return self._predict_quietly(**inputs)
+
+    @torch.no_grad()
+    def _predict_quietly(self, **inputs: torch.Tensor) -> torch.Tensor:
+        return self.predict(**inputs)
 
     def _choose(
         self, index: int, drawn: tuple[int, ...]

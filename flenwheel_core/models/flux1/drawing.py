@@ -1,6 +1,8 @@
 """Drawing one picture with a FLUX transformer: the same way while training and afterwards."""
 
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import torch
 from PIL import Image
@@ -31,6 +33,20 @@ def drawing_pipeline(
     )
     pipeline.set_progress_bar_config(disable=True)
     return cast(Pipeline, pipeline)
+
+
+class OwnPipelines(Generic[Pipeline]):
+    """A pipeline for each thread that draws, around the same parts: its scheduler counts the steps of one picture."""
+
+    def __init__(self, make: Callable[[], Pipeline]) -> None:
+        self._make = make
+        self._here = threading.local()
+
+    def own(self) -> Pipeline:
+        """This thread's pipeline, made at its first call."""
+        if not hasattr(self._here, "pipeline"):
+            self._here.pipeline = self._make()
+        return cast(Pipeline, self._here.pipeline)
 
 
 @torch.no_grad()

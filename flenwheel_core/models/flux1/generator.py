@@ -5,8 +5,9 @@ from contextlib import closing
 from pathlib import Path
 
 from flenwheel_core.base.settings import Settings
+from flenwheel_core.engine.cores import cores_for, side_by_side
 from flenwheel_core.engine.tensor_cache import TensorCache
-from flenwheel_core.models.flux1.drawing import draw
+from flenwheel_core.models.flux1.drawing import OwnPipelines, draw, drawing_pipeline
 from flenwheel_core.models.flux1.encoding import encode_captions
 from flenwheel_core.models.flux1.loading import FluxModel
 from flenwheel_core.models.flux1.memory import TEXT_TOKENS
@@ -34,17 +35,21 @@ class FluxGenerator(FluxPainter):
         texts = [job.prompt for job in waiting] + ([negative] if negative is not None else [])
         storage = "bf16" if self._chosen is None else self._chosen.encoders
         captions = encode_captions(self._model, texts, tokens=TEXT_TOKENS, cache=self._cache, storage=storage)
-        if self._pipeline is None:
-            from diffusers import FluxPipeline
+        from diffusers import FluxPipeline
 
+        if self._pipeline is None:
             self._pipeline = self._load(FluxPipeline)
         empties = self._chosen is not None and self._chosen.memory.empties
-        for job in waiting:
-            opposite = captions[negative] if negative is not None else None
-            image = draw(
-                self._model, self._pipeline, captions[job.prompt], job.sampler, job.seed, opposite, empties=empties
-            )
-            yield Made(job.key, image)
+        opposite = captions[negative] if negative is not None else None
+        first = self._pipeline
+        pipelines = OwnPipelines(lambda: drawing_pipeline(FluxPipeline, self._model, first.transformer, first.vae))
+
+        def drawn(job: GenerateJob) -> Made:
+            text, pipeline = captions[job.prompt], pipelines.own()
+            image = draw(self._model, pipeline, text, job.sampler, job.seed, opposite, empties=empties)
+            return Made(job.key, image)
+
+        yield from side_by_side(drawn, waiting, cores_for(first.transformer))
 
 
 def open_generator(

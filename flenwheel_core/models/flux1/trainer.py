@@ -9,14 +9,15 @@ import torch
 
 from flenwheel_core.adapters.peft_adapter import AdaptedTransformer
 from flenwheel_core.base.settings import Settings
+from flenwheel_core.engine.cores import cores_for
 from flenwheel_core.engine.graphs import Recorder, records
 from flenwheel_core.engine.job import Trained, TrainHooks, TrainJob
 from flenwheel_core.engine.run_job import run_job
 from flenwheel_core.engine.team import Alone, Team
 from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.models.flux1.adapter import UI_NAMES, put_on, start_fast
+from flenwheel_core.models.flux1.drawing import OwnPipelines, drawing_pipeline
 from flenwheel_core.models.flux1.drawing import draw as draw_picture
-from flenwheel_core.models.flux1.drawing import drawing_pipeline
 from flenwheel_core.models.flux1.encoding import Caption, encode_captions, encode_pictures
 from flenwheel_core.models.flux1.loading import FluxModel
 from flenwheel_core.models.flux1.memory import ChosenPlan, plan_training
@@ -59,8 +60,8 @@ def _train(model: FluxModel, job: TrainJob, hooks: TrainHooks, cache: TensorCach
     hooks.loading("transformer")
     adapted = adapt(model, recipe, chosen, seed=job.seed, note=hooks.note)
     transformer = adapted.transformer
-    pipeline = drawing_pipeline(FluxPipeline, model, transformer, model.load_vae())
-    draw = _draws(model, pipeline, captions)
+    vae, cores = model.load_vae(), cores_for(transformer)
+    draw = _draws(model, OwnPipelines(lambda: drawing_pipeline(FluxPipeline, model, transformer, vae)), captions)
     digest = partial(model.revision, "transformer")
     prior = pictures.prior(items, class_texts, adapted, draw, "flux prior", digest)
     if team.rank == 0:
@@ -74,10 +75,11 @@ def _train(model: FluxModel, job: TrainJob, hooks: TrainHooks, cache: TensorCach
         prior,
         captions[""],
         seed=job.seed,
-        sample=samples_of(job, hooks, adapted, draw),
+        sample=samples_of(job, hooks, adapted, draw, cores=cores),
         rank=team.rank,
         world=team.size,
         recorder=start_recorder(model, recipe, chosen, adapted, hooks.note),
+        cores=cores,
     )
     outcome = run_job(task, job, hooks)
     return finished(job, adapted, outcome, UI_NAMES, model.reference)
@@ -122,8 +124,8 @@ def start_recorder(
     return Recorder(list(adapted.parameters.values()), note, **more)
 
 
-def _draws(model: FluxModel, pipeline: "FluxPipeline", captions: Mapping[str, Caption]) -> Draw:
-    return lambda text, sampler, seed: draw_picture(model, pipeline, captions[text], sampler, seed)
+def _draws(model: FluxModel, pipelines: "OwnPipelines[FluxPipeline]", captions: Mapping[str, Caption]) -> Draw:
+    return lambda text, sampler, seed: draw_picture(model, pipelines.own(), captions[text], sampler, seed)
 
 
 def open_trainer(folder: Path, reference: str, settings: Settings) -> Callable[[TrainJob, TrainHooks], Trained]:

@@ -11,6 +11,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from flenwheel_core.base.settings import Settings
+from flenwheel_core.engine.cores import cores_for, side_by_side
 from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.models.protocols import PLAIN_SETUP, EditJob, Made, ModelSetup
 from flenwheel_core.models.qwen_image.conditioning import NO_PROMPT, EditSizes
@@ -42,14 +43,26 @@ class QwenEditor(QwenPainter):
         if self._parts is None:
             with self._model.phase("loading"):
                 self._parts = self._load()
+        cores = cores_for(self._parts[0])
         groups: defaultdict[EditSizes, list[int]] = defaultdict(list)
         for index, size in enumerate(sizes):
             groups[size].append(index)
         with self._model.phase("edits"):
             for size, members in groups.items():
-                for index in members:
-                    image = self._draw(waiting[index], size, references[index], texts[index], negative[index])
-                    yield Made(waiting[index].key, image)
+                draw = partial(self._nth, waiting, size, references, texts, negative)
+                for index, latents in zip(members, side_by_side(draw, members, cores), strict=True):
+                    yield Made(waiting[index].key, self._picture(latents, size))
+
+    def _nth(
+        self,
+        jobs: Sequence[EditJob],
+        size: EditSizes,
+        references: Sequence[Tensor],
+        texts: Sequence[Tensor],
+        negative: Sequence[Tensor | None],
+        index: int,
+    ) -> Tensor:
+        return self._latents(jobs[index], size, references[index], texts[index], negative[index])
 
     def _references(self, instructions: Sequence[Instruction], sizes: Sequence[EditSizes]) -> list[Tensor]:
         """The clean latents (1, tokens, channels) of each edit's pictures, one behind the other."""

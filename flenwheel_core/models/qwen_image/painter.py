@@ -1,6 +1,7 @@
 """What draws with a Qwen-Image transformer, from text alone or beside pictures: its plan, its parts, one picture."""
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -65,11 +66,17 @@ class QwenPainter:
     def _draw(
         self, job: EditJob | GenerateJob, sizes: EditSizes, references: Tensor, text: Tensor, negative: Tensor | None
     ) -> Image:
+        return self._picture(self._latents(job, sizes, references, text, negative), sizes)
+
+    def _latents(
+        self, job: EditJob | GenerateJob, sizes: EditSizes, references: Tensor, text: Tensor, negative: Tensor | None
+    ) -> Tensor:
+        """A picture before it is decoded; several threads may each draw one."""
         assert self._parts is not None
-        transformer, scheduler, vae = self._parts
-        latents = draw(
+        transformer, scheduler, _ = self._parts
+        return draw(
             transformer,
-            scheduler,
+            copy(scheduler),  # it counts the steps of one picture
             sizes,
             references.to(self._model.device),
             text,
@@ -79,7 +86,11 @@ class QwenPainter:
             seed=job.seed,
             shift=job.shift if isinstance(job, EditJob) else None,
         )
-        return to_picture(self._decoded(vae, latents, sizes))
+
+    def _picture(self, latents: Tensor, sizes: EditSizes) -> Image:
+        """Decoded in one thread only: the VAE keeps what it has seen of a picture in itself."""
+        assert self._parts is not None
+        return to_picture(self._decoded(self._parts[2], latents, sizes))
 
     def _decoded(self, vae: "AutoencoderKLQwenImage", latents: Tensor, sizes: EditSizes) -> Tensor:
         if self._plan is None or not self._plan.empties:

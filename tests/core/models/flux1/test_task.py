@@ -149,3 +149,27 @@ def test_masked_tokens_decide_the_loss_and_dropped_captions_are_empty() -> None:
     handle.remove()
     empty = sum(torch.equal(row, caption(999).sequence) for text in texts for row in text)
     assert 20 < empty < 60
+
+
+def test_a_batch_in_parts_has_the_loss_and_the_gradients_of_the_whole() -> None:
+    model, masked = adapted(), item(7, torch.linspace(0, 1, TOKENS)[:, None])
+    recipe: dict[str, object] = {"batch_size": 4, "prior": {"share": 0.5, "weight": 0.7}, "caption_dropout": 0.3}
+    found = []
+    for cores in (1, 2):
+        given = task(model, recipe, [*ITEMS[:3], masked], cores=cores)
+        steps = []
+        for index in range(3):
+            loss = given.loss(index)
+            loss.backward()
+            gradients = torch.cat(
+                [parameter.grad.flatten() for parameter in model.parameters.values() if parameter.grad is not None]
+            )
+            model.transformer.zero_grad(set_to_none=True)
+            steps.append((loss.item(), gradients))
+        found.append(steps)
+    for (whole, gradients), (parts, in_parts) in zip(*found, strict=True):
+        assert parts == pytest.approx(whole, rel=1e-5)
+        assert gradients.norm() > 0
+        assert (in_parts - gradients).norm() < 1e-4 * gradients.norm()
+    with torch.no_grad():
+        assert task(model, recipe, cores=2).loss(0).item() == pytest.approx(task(model, recipe).loss(0).item())
