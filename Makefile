@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM := false
 # Some machines set it. Every process would then compile all that it imports, which takes longer than what it is there for.
 unexport PYTHONDONTWRITEBYTECODE
 
-# pip compiles each file after the other; COMPILE does it on all cores, without what hardly anything imports (Python compiles that when it does).
+# pip compiles one file after the other; COMPILE does it on all cores, and leaves out what is seldom imported (compiled when it is).
 PIP = $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --no-compile -c constraints.txt
 COMPILE = $(BIN)/python -m compileall -qq -j 0 -x '/(tests?|testing)/|/transformers/models/' $(VENV)/lib || true
 # Says what is fetched, how large it is, and how far it is; pip's own account is longer than a person reads.

@@ -106,5 +106,5 @@ class _Done(torch.autograd.Function):
         return loss.clone()
 
     @staticmethod
-    def backward(ctx: Any, factor: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, factor: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         return None, None, *(gradient * factor for gradient in ctx.gradients)

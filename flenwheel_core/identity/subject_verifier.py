@@ -104,8 +104,7 @@ def _load(folder: Path, threads: int | None) -> tuple[Any, Any, Any]:
     if threads is not None:
         torch.set_num_threads(threads)
     architecture = (json.loads((folder / "config.json").read_text()).get("architectures") or ["AutoModel"])[0]
-    # Not as `getattr`'s default: naming AutoModel imports what generates text, which takes longer than the model.
-    kind = getattr(transformers, architecture) if hasattr(transformers, architecture) else transformers.AutoModel
+    kind = getattr(transformers, architecture, transformers.AutoModel)
     processor = transformers.AutoImageProcessor.from_pretrained(folder, local_files_only=True)
     model = kind.from_pretrained(folder, local_files_only=True, use_safetensors=True).float().eval()
     return torch, processor, model
