@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
 _VERSIONED = ("torch", "diffusers", "transformers", "peft", "bitsandbytes", "accelerate", "prefect", "polars", "pillow")
@@ -15,9 +16,19 @@ _VERSIONED = ("torch", "diffusers", "transformers", "peft", "bitsandbytes", "acc
 Row = Mapping[str, str | int | float | bool | None]
 
 
-def write_result(name: str, rows: Sequence[Row], *, folder: Path = RESULTS, command: str | None = None) -> Path:
-    """Writes the result file of a benchmark. Every row has a `case` and figures with their unit in the name."""
-    result = {
+def write_result(
+    name: str,
+    rows: Sequence[Row],
+    *,
+    folder: Path = RESULTS,
+    command: str | None = None,
+    measured: Mapping[str, Any] | None = None,
+) -> Path:
+    """Writes the result file of a benchmark. Every row has a `case` and figures with their unit in the name.
+
+    `measured` is the content of the file whose rows these are, where nothing is measured anew: its date, machine and versions stand.
+    """
+    result: dict[str, Any] = {
         "benchmark": name,
         "command": command or command_line(_module(), sys.argv[1:]),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
@@ -25,6 +36,8 @@ def write_result(name: str, rows: Sequence[Row], *, folder: Path = RESULTS, comm
         "versions": versions(),
         "rows": [{key: _round(value) for key, value in row.items()} for row in rows],
     }
+    if measured is not None:
+        result.update({key: measured[key] for key in ("date", "machine", "versions")})
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
     path.write_text(json.dumps(result, indent=1) + "\n")

@@ -63,6 +63,7 @@ STAGES = (
 )
 _KILLED_WHILE_LOADING = {"ingest": "captioner", "screen": "verifier"}
 """Stages whose items pass too fast to be caught: they are killed when they say that they load this."""
+_ENOUGH_GAPS = 6
 _PLAN = re.compile(r"([\d.]+) (?:GiB )?of ([\d.]+) GiB")
 
 
@@ -92,8 +93,13 @@ class Seen:
         self.notes.append(event.text)
 
     def item_seconds(self) -> float | None:
+        """The median of the steady part; of few items their mean: one is written while the next is drawn, so reports come in lumps."""
         gaps = [(b[0] - a[0]) / (b[1] - a[1]) for a, b in zip(self.steps, self.steps[1:], strict=False) if b[1] > a[1]]
-        return statistics.median(gaps) if gaps else None
+        if not gaps:
+            return None
+        if len(gaps) >= _ENOUGH_GAPS:
+            return statistics.median(gaps)
+        return (self.steps[-1][0] - self.steps[0][0]) / (self.steps[-1][1] - self.steps[0][1])
 
 
 @dataclass(frozen=True)

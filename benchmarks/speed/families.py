@@ -37,8 +37,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args(argv)
     usual = _kept(arguments.out) if arguments.join else _measured()
-    rehearsals = json.loads((RESULTS / "dress_rehearsal.json").read_text())["rows"]
-    write_result("families", [*usual, *joined(rehearsals, usual)], folder=arguments.out)
+    rehearsals = json.loads((RESULTS / "dress_rehearsal.json").read_text())
+    rows = [*usual, *joined(rehearsals["rows"], usual)]
+    write_result("families", rows, folder=arguments.out, measured=rehearsals if arguments.join else None)
 
 
 def joined(rehearsals: Sequence[Row], usual: Sequence[Row]) -> list[Row]:

@@ -4,11 +4,12 @@ python -m benchmarks.speed.merge_rehearsals lane_24.json lane_16.json lane_12.js
 
 Later files count before earlier ones, and all of them before what the result file holds; but a row that was measured alone keeps its
 place, since its seconds are worth more: one that ran beside others then stands as CASE_beside, and replaces it only if it did not end.
+`--leave-out` names rows of the files that are not taken: those that a fault of the program ended, once it is mended.
 """
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from benchmarks.result_file import RESULTS, Row
@@ -20,12 +21,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--into", type=Path, default=RESULTS / "dress_rehearsal.json")
+    parser.add_argument("--leave-out", nargs="*", default=[], metavar="CASE")
     arguments = parser.parse_args(argv)
-    merge(arguments.files, arguments.into)
+    merge(arguments.files, arguments.into, leave_out=arguments.leave_out)
 
 
-def merge(files: Sequence[Path], into: Path) -> None:
-    """Raises InputError if the files were not measured on one kind of card with one torch: they share one heading."""
+def merge(files: Sequence[Path], into: Path, *, leave_out: Collection[str] = ()) -> None:
+    """`leave_out` names cases of `files`.
+
+    Raises InputError if the files were not measured on one kind of card with one torch: they share one heading."""
     paths = [into, *files] if into.exists() else list(files)
     contents = [json.loads(path.read_text()) for path in paths]
     measured = {(content["machine"].get("gpu"), content["versions"].get("torch")) for content in contents}
@@ -36,8 +40,10 @@ def merge(files: Sequence[Path], into: Path) -> None:
             remedy="Name another file with --into.",
         )
     rows: dict[str, Row] = {}
-    for content in contents:
+    for path, content in zip(paths, contents, strict=True):
         for row in content["rows"]:
+            if path != into and row["case"] in leave_out:
+                continue
             case = _place(row, rows)
             rows[case] = {**row, "case": case}
     merged = {**contents[-1], "benchmark": into.stem, "rows": list(rows.values())}

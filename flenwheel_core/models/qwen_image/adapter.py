@@ -11,6 +11,7 @@ from flenwheel_core.adapters.targets import TargetNames, lora_ranks
 from flenwheel_core.documents.storages import WeightFormat
 from flenwheel_core.kernels.attention import cudnn_attention_works
 from flenwheel_core.kernels.frozen_weights import Storage
+from flenwheel_core.memory.training import MemoryPlan
 from flenwheel_core.models.protocols import PLAIN_SETUP, ModelSetup
 from flenwheel_core.models.qwen_image.fast import FAST_NAMES, FastQwen
 from flenwheel_core.models.qwen_image.loading import QwenEditModel
@@ -75,19 +76,10 @@ def adapt(
     for; diffusers' own recomputes every block if its weights are quantised.
     """
     config = transformer_config(model.folder)
-    linears = linear_shapes_of(config)
-    ranks = lora_ranks(linears, recipe.lora, TARGETS)
-    if model.budget_gib is not None and trains_fast(ranks, recipe, model.storage):
+    ranks = lora_ranks(linear_shapes_of(config), recipe.lora, TARGETS)
+    chosen = _memory_plan(model, recipe, tokens, setup.memory_level)
+    if chosen is not None:
         spec = training_spec(config, weights_gib=model.weights_gib("transformer"))
-        chosen = plan_training(
-            spec,
-            storage=FAST_STORAGE[model.storage],
-            adapter_weights=sum(rank * sum(linears[name]) for name, rank in ranks.items()),
-            tokens=tokens,
-            optimizer=recipe.optimizer,
-            usable_gib=model.budget_gib,
-            memory_level=setup.memory_level,
-        )
         setup.note(f"memory plan: {chosen.describe(spec)} of {model.budget_gib:.1f} GiB")
         plan = FastPlan(
             storage=FAST_STORAGE[model.storage],
@@ -107,6 +99,29 @@ def adapt(
             transformer.enable_gradient_checkpointing()
     transformer.train()
     return put_on(transformer, recipe.lora, seed=seed)
+
+
+def require_room(model: QwenEditModel, recipe: TrainingRecipe, tokens: int, memory_level: int) -> None:
+    """Raises ResourceError, before anything loads, if not even `tokens` a step can be trained on; the prompt's come on top."""
+    _memory_plan(model, recipe, tokens, memory_level)
+
+
+def _memory_plan(model: QwenEditModel, recipe: TrainingRecipe, tokens: int, memory_level: int) -> MemoryPlan | None:
+    """How the fast transformer trains within the card; None where diffusers' own modules do it, or on a CPU."""
+    config = transformer_config(model.folder)
+    linears = linear_shapes_of(config)
+    ranks = lora_ranks(linears, recipe.lora, TARGETS)
+    if model.budget_gib is None or not trains_fast(ranks, recipe, model.storage):
+        return None
+    return plan_training(
+        training_spec(config, weights_gib=model.weights_gib("transformer")),
+        storage=FAST_STORAGE[model.storage],
+        adapter_weights=sum(rank * sum(linears[name]) for name, rank in ranks.items()),
+        tokens=tokens,
+        optimizer=recipe.optimizer,
+        usable_gib=model.budget_gib,
+        memory_level=memory_level,
+    )
 
 
 def start_fast(

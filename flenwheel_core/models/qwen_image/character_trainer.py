@@ -22,7 +22,7 @@ from flenwheel_core.images.buckets import fit
 from flenwheel_core.memory.card import free_memory
 from flenwheel_core.memory.drawing import TILE_OVERLAP_PX, TILE_PX
 from flenwheel_core.models.protocols import ModelSetup
-from flenwheel_core.models.qwen_image.adapter import STORAGE_OF_FORMAT, adapt
+from flenwheel_core.models.qwen_image.adapter import STORAGE_OF_FORMAT, adapt, require_room
 from flenwheel_core.models.qwen_image.conditioning import (
     NO_PROMPT,
     PIXELS_PER_TOKEN,
@@ -93,6 +93,8 @@ def train_lora(model: QwenEditModel, job: TrainJob, hooks: TrainHooks, cache: Te
 
 def _train(model: QwenEditModel, job: TrainJob, hooks: TrainHooks, cache: TensorCache, team: Team) -> Trained:
     recipe = job.recipe
+    picture_tokens = recipe.batch_size * (recipe.resolution // PIXELS_PER_TOKEN) ** 2
+    require_room(model, recipe, picture_tokens, job.memory_level)
     class_texts, texts = texts_of(job, team, NO_PROMPT)
     hooks.loading("text encoder")
     captions = encode_prompts(model, texts, cache, tokens=recipe.text_tokens)
@@ -100,7 +102,7 @@ def _train(model: QwenEditModel, job: TrainJob, hooks: TrainHooks, cache: Tensor
     items = pictures.own(PIXELS_PER_TOKEN)
     hooks.loading("transformer")
     longest = max(len(caption) for caption in captions.values())
-    tokens = recipe.batch_size * ((recipe.resolution // PIXELS_PER_TOKEN) ** 2 + longest)
+    tokens = picture_tokens + recipe.batch_size * longest
     adapted = adapt(
         model, recipe, tokens, seed=job.seed, setup=ModelSetup(memory_level=job.memory_level, note=hooks.note)
     )

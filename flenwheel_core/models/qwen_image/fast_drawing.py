@@ -83,7 +83,7 @@ def drawing_memory(
         usable_gib=usable_gib,
         storages=tuple(_drawing_storages(order)),
         memory_level=memory_level,
-        what="The editor",
+        what="Qwen-Image",
     )
 
 

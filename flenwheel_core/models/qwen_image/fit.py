@@ -32,7 +32,7 @@ def choose_storage(
         if need <= budget_gib:
             return storage
     raise ResourceError(
-        f"The editor does not fit the card: it needs about {need:.0f} GiB, and {budget_gib:.0f} GiB may be used.",
+        f"Qwen-Image does not fit the card: it needs about {need:.0f} GiB, and {budget_gib:.0f} GiB may be used.",
         why=f"its {largest} alone is {sizes_gib[largest] * SHARE_OF_BF16[possible[-1]]:.1f} GiB in {possible[-1]}.",
         remedy="Use a card with more memory, raise vram_gib, "
         + ("leave the editor's storage to be chosen," if wanted not in (None, "nf4") else "")
@@ -44,7 +44,7 @@ def check_memory(needed_gib: float, free_gib: float) -> None:
     """Raises ResourceError if the largest file of weights does not fit this machine's free memory."""
     if needed_gib > free_gib:
         raise ResourceError(
-            f"Loading the editor needs {needed_gib:.0f} GiB of memory, and {free_gib:.0f} GiB are free.",
+            f"Loading Qwen-Image needs {needed_gib:.0f} GiB of memory, and {free_gib:.0f} GiB are free.",
             why="weights come from disk file by file, and the largest file must fit.",
             remedy="Close other programs, or add memory or swap.",
         )

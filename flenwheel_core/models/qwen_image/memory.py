@@ -97,6 +97,6 @@ def plan_training(
         optimizer=optimizer,
         storages=(storage,),
         tighter=memory_level,
-        what="Training the editor",
+        what="Training Qwen-Image",
         remedy="Lower editor.train.resolution or its rank, set editor.storage = 'nf4', or use a card with more memory.",
     )

@@ -14,7 +14,7 @@ from flenwheel_core.engine.job import TrainHooks
 from flenwheel_core.engine.run_job import run_job
 from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.models.protocols import ModelSetup
-from flenwheel_core.models.qwen_image.adapter import adapt, lora_file
+from flenwheel_core.models.qwen_image.adapter import adapt, lora_file, require_room
 from flenwheel_core.models.qwen_image.conditioning import NO_PROMPT, PIXELS_PER_TOKEN, Size
 from flenwheel_core.models.qwen_image.encoding import Instruction, Picture, encode_instructions, encode_pictures
 from flenwheel_core.models.qwen_image.fast import FastQwen
@@ -32,6 +32,8 @@ def train_editor(model: QwenEditModel, job: EditTrainJob, hooks: TrainHooks, cac
     """
     if not job.lessons:
         raise InputError("There are no triplets to train on.", remedy="Close a gate with approved or corrected edits.")
+    pictures = 2 * job.recipe.batch_size  # target and source; further references and the prompt come on top
+    require_room(model, job.recipe, pictures * (job.recipe.resolution // PIXELS_PER_TOKEN) ** 2, job.memory_level)
     hooks.loading("encoder")
     examples = encode_lessons(model, job, cache)
     hooks.loading("transformer")

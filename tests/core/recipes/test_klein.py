@@ -20,10 +20,10 @@ def test_klein_edits_for_another_base() -> None:
     assert recipe.train == parent.train
 
 
-@pytest.mark.parametrize(("name", "ran"), [("klein_character", False), ("klein_edit", True)])
-def test_they_say_whether_a_card_has_run_them_and_leave_the_storage_to_it(name: str, ran: bool) -> None:
+@pytest.mark.parametrize(("name", "rehearsed_only"), [("klein_character", True), ("klein_edit", False)])
+def test_they_say_how_far_a_card_has_run_them_and_leave_the_storage_to_it(name: str, rehearsed_only: bool) -> None:
     recipe = load_recipe(name)
-    assert ran is ("Not run on a card yet" not in recipe.description)
+    assert rehearsed_only is ("with random weights only" in recipe.description)
     assert recipe.editor.storage is None and load_recipe("flux_character_40steps").editor.storage == "nf4"
 
 

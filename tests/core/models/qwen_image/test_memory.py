@@ -105,7 +105,7 @@ def test_an_edit_is_planned_for_the_card_before_anything_loads(released: Path) -
     assert drawn(released, 79) == "bf16, encoder bf16"
     assert drawn(released, 23.5, "fp8") == "fp8 in tiles, encoder bf16"
     assert drawn(released, 15.5) == "nf4, encoder nf4"
-    with pytest.raises(ResourceError, match=r"The editor needs 1\d\.\d GiB .* 10\.0 GiB may be used"):
+    with pytest.raises(ResourceError, match=r"Qwen-Image needs 1\d\.\d GiB .* 10\.0 GiB may be used"):
         drawn(released, 10.0)
 
 
