@@ -95,7 +95,6 @@ REAL_CARD = Page(
                 "item_seconds": "s an item",
                 "peak_reserved_gib": "peak, GiB",
                 "predicted_gib": "planned, GiB",
-                "peak_process_gib": "by the driver, GiB",
                 "ended": "ended",
                 "resumed": "killed and resumed",
             },
@@ -116,6 +115,24 @@ REAL_CARD = Page(
                 "generate_16gib_qwen_image_character": "Qwen-Image, 16 GiB, generate",
                 "train_16gib_qwen_image_character": "Qwen-Image, 16 GiB, train",
                 "train_12gib_qwen_image_character": "Qwen-Image, 12 GiB, train",
+            },
+        ),
+        Table(
+            "How long does FLUX.2 klein take, alone on a card?",
+            "The same rows as a program reads them: families.json has one for every family, task and card. The usual way (diffusers with "
+            "PEFT) was not measured beside them yet.",
+            "families",
+            {
+                "step_seconds": "s a training step",
+                "item_seconds": "s a picture",
+                "peak_reserved_gib": "peak, GiB",
+            },
+            {
+                "train_24gib_klein": "24 GiB, train at 1024",
+                "train_12gib_klein": "12 GiB, train at 1024",
+                "edit_train_24gib_klein": "24 GiB, edit_train, one reference of 1 MP",
+                "generate_24gib_klein": "24 GiB, generate, 25 steps with guidance",
+                "enrich_24gib_klein": "24 GiB, enrich, 25 steps with guidance",
             },
         ),
     ),

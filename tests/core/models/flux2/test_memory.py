@@ -81,4 +81,4 @@ def test_the_recipes_references_count_in_the_plan_of_edits(folder: Path) -> None
     plans = [card_plans(folder, recipe, "editor", card) for recipe in (one, four)]
     first, more = (plan[0].predicted_gib for plan in plans)
     assert first is not None and more is not None and more > first
-    assert plans[0][1] == plans[1][1]  # lessons have one
+    assert plans[0][1].text != plans[1][1].text  # lessons may have as many
