@@ -5,7 +5,6 @@ from benchmarks.page import Page, Table
 _RESULT = "critic"
 _TURN = {
     "log_loss": "log loss, nats",
-    "auc": "AUC",
     "spared_share": "looks spared",
     "most_to_spare": "hopeless, outside of the audit",
     "good_lost_share": "good ones lost",
