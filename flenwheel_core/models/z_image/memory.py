@@ -73,7 +73,8 @@ def drawing_memory(
 def training_spec(config: Mapping[str, Any]) -> ModelSpec:
     """Sizes from the transformer's config.json, for the plan of training. Blocks of the text alone keep next to nothing."""
     inside, outside = _weights(config)
-    channels, nothing = int(config["dim"]), {"dense": 0.0, "fp8": 0.0, "nf4": 0.0}
+    channels = int(config["dim"])
+    nothing: dict[Storage, float] = {"dense": 0.0, "fp8": 0.0, "nf4": 0.0}
     layers, refiners = int(config["n_layers"]), int(config["n_refiner_layers"])
     kinds = (("layer", layers, channels), ("noise_refiner", refiners, channels), ("text_refiner", refiners, 0))
     return ModelSpec(
