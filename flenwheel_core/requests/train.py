@@ -24,7 +24,6 @@ class TrainItem(Document):
 
 class TrainRequest(StageRequest):
     stage = "train"
-    version = 2  # since then a batch on a CPU is computed in parts
 
     character: CharacterRef
     name: str

@@ -64,6 +64,7 @@ class FluxPainter:
             self._setup.note(OTHER_MODULES if fast is None else fast.kernel_line(self._model.device))
             if fast is not None:
                 return load_with_loras(self._model, fast, self._loras, self._setup.shelf).transformer, vae
+        self._setup.make_room()
         transformer = self._model.load_transformer()
         wear_for_good(transformer, self._loras)
         return transformer, vae

@@ -109,6 +109,7 @@ class QwenPainter:
             self._setup.note(OTHER_MODULES)
         if transformer is None:
             self._model = replace(self._model, storage=self._model.diffusers_storage)
+            self._setup.make_room()
             transformer = self._model.load_transformer()
             wear_for_good(transformer, self._loras)
         vae = self._model.load_vae()

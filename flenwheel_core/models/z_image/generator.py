@@ -105,6 +105,7 @@ class ZImageGenerator:
             return load_with_loras(model, fast, self._loras, self._setup.shelf).transformer
         if self._plan is not None:
             self._setup.note(OTHER_MODULES)
+        self._setup.make_room()
         transformer = model.load_transformer()
         wear_for_good(transformer, self._loras)
         return transformer
