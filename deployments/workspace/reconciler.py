@@ -110,11 +110,15 @@ def is_starting(run: FlowRun) -> bool:
     On a busy machine minutes pass until it does.
     """
     pid = (run.infrastructure_pid or "").rpartition(":")[2]
+    if not pid.isdigit():
+        return False
     try:
-        command = (Path("/proc") / pid / "cmdline").read_bytes() if pid.isdigit() else b""
+        command = (Path("/proc") / pid / "cmdline").read_bytes()
+        settings = (Path("/proc") / pid / "environ").read_bytes().split(b"\0")
     except OSError:
         return False
-    return ENGINE in command
+    # Process ids come again, after a start of the machine as in containers: the process says which run it is for.
+    return ENGINE in command and f"PREFECT__FLOW_RUN_ID={run.id}".encode() in settings
 
 
 def never_began(run: FlowRun, settings: Settings, living: Callable[[], set[str]]) -> bool:

@@ -20,7 +20,8 @@ Result = TypeVar("Result")
 def cores_for(model: torch.nn.Module) -> int:
     """How many items are computed at once with this model: 1 on a card, and for a model that fills all cores by itself."""
     weights = list(model.parameters())
-    if not weights or weights[0].device.type != "cpu" or sum(weight.numel() for weight in weights) > SMALL:
+    count = sum(weight.numel() for weight in weights) + int(getattr(model, "hidden_weights", 0))
+    if not weights or weights[0].device.type != "cpu" or count > SMALL:
         return 1
     return torch.get_num_threads()
 

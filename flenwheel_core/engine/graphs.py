@@ -56,7 +56,7 @@ class Recorder:
     def __init__(
         self, parameters: Sequence[torch.nn.Parameter], note: Callable[[str], None], *, shapes: int = 1
     ) -> None:
-        """`shapes` is how many combinations are expected."""
+        """`shapes` is how many combinations are expected; `expect` says it later."""
         self._parameters = list(parameters)
         self._note = note
         self._known: dict[tuple[str, Key], _Known] = {}
@@ -64,10 +64,17 @@ class Recorder:
         self._gradients: list[torch.Tensor] | None = None
         self._pool: Any = None
         self._stream: torch.cuda.Stream | None = None
-        self.works = shapes <= MOST_GRAPHS
-        """False once a recording has failed."""
-        if not self.works:
-            note(f"steps run without CUDA graphs: {shapes} shapes are more than the {MOST_GRAPHS} that are recorded")
+        self.works = True
+        """False once a recording has failed, and where there are too many shapes."""
+        self.expect(shapes)
+
+    def expect(self, shapes: int) -> None:
+        """Says how many combinations there will be. With too many none is recorded, which `note` is told."""
+        if shapes > MOST_GRAPHS and self.works:
+            self.works = False
+            self._note(
+                f"steps run without CUDA graphs: {shapes} shapes are more than the {MOST_GRAPHS} that are recorded"
+            )
 
     def loss(self, name: str, loss_of: Callable[..., torch.Tensor], inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """`loss_of(**inputs)`, a scalar; its `backward` gives the parameters their gradients."""

@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import torch
@@ -107,16 +107,19 @@ class CharacterTask(ABC, Generic[Caption]):
         return self._parts.mean_loss(self._loss_of, rows, shared, list(self._adapted.parameters.values()))
 
     def _prepare(self, recorder: Recorder) -> None:
-        """Every format of the pictures, each with what it may meet, before the first step: all are then recorded once."""
+        """Every shape that steps may have, before the first one: all are then recorded once, or none if they are too many."""
         self._prepared = True
-        seen: set[tuple[str, bool, bool]] = set()
+        kinds: dict[tuple[str, int, bool, bool], tuple[CharacterItem[Caption], bool]] = {}
         for item, prior in [*((item, False) for item in self._items), *((item, True) for item in self._prior)]:
-            kind = item.bucket, item.mask is not None, prior
-            if kind not in seen:
-                seen.add(kind)
-                places = list(range(self._recipe.batch_size))
-                arguments = self._arguments(0, [(item, prior)] * len(places), places, only_prepare=True)
-                recorder.prepare_loss("loss", self._loss_of, arguments)
+            for caption in (item.caption, self._empty) if self._recipe.caption_dropout > 0 else (item.caption,):
+                kind = item.bucket, self.text_tokens(caption), item.mask is not None, prior
+                kinds.setdefault(kind, (replace(item, caption=caption), prior))
+        predicted = self._recipe.prior.method == "prediction"
+        recorder.expect(len(kinds) + sum(prior and predicted for _, prior in kinds.values()))
+        for item, prior in kinds.values():
+            places = list(range(self._recipe.batch_size))
+            arguments = self._arguments(0, [(item, prior)] * len(places), places, only_prepare=True)
+            recorder.prepare_loss("loss", self._loss_of, arguments)
 
     def _arguments(
         self,

@@ -4,6 +4,7 @@ A family says what its blocks are called (`BlockLayout`) and how they run (`forw
 Not covered: adapters outside of the named linears, DoRA and dropout; those train through diffusers' own modules.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -96,6 +97,18 @@ class FastTransformer(torch.nn.Module):
         if plan.compile:
             torch._dynamo.config.recompile_limit = MOST_COMPILED_SHAPES
             self.run = {name: compile_for_any_length(function) for name, function in self._functions.items()}
+
+    @property
+    def hidden_weights(self) -> int:
+        """How many weights the blocks have: they are no parameters of this module."""
+        names = (
+            f"{layout.modules}.{index}.{part}.weight"
+            for layout in self._layouts
+            for index in range(layout.count)
+            for parts in layout.members.values()
+            for part in parts
+        )
+        return sum(math.prod(self._source.shape(name)) for name in names)
 
     def run_eagerly(self) -> None:
         """Without compiled blocks, from now on."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from flenwheel_core.models.z_image.fast import FastZImage, padded
+from flenwheel_core.models.z_image.fast import TOKEN_STEP, FastZImage, padded
 from flenwheel_core.models.z_image.geometry import PIXELS_PER_TOKEN, log_shift, pack, unpack, velocity
 from flenwheel_core.transformer.character_task import CharacterItem, CharacterTask
 
@@ -26,7 +26,8 @@ class ZImageTask(CharacterTask[Tensor]):
         return {"text": text.to(self._device), "text_padding": padding.to(self._device)}
 
     def text_tokens(self, caption: Tensor) -> int:
-        return len(caption)
+        """With what the transformer pads it by."""
+        return len(caption) + -len(caption) % TOKEN_STEP
 
     def places(self, bucket: str, text_tokens: int) -> dict[str, Tensor]:
         """The transformer counts places itself, from the shape that its picture has: the shape is all that this holds."""

@@ -24,6 +24,9 @@ def test_small_models_on_a_cpu_take_an_item_a_core_and_large_ones_or_a_cards_tak
     large.weight = torch.nn.Parameter(torch.empty(1).expand(SMALL + 1))
     assert cores_for(large) == 1
     assert cores_for(torch.nn.Identity()) == 1
+    hiding = torch.nn.Linear(4, 4)
+    hiding.hidden_weights = SMALL  # type: ignore[assignment]
+    assert cores_for(hiding) == 1
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from torch import Tensor
 from flenwheel_core.adapters.peft_adapter import adapt_by_peft
 from flenwheel_core.adapters.targets import lora_ranks
 from flenwheel_core.base.errors import InputError
-from flenwheel_core.models.z_image.fast import FastZImage
+from flenwheel_core.models.z_image.fast import MEMBERS, FastZImage
 from flenwheel_core.models.z_image.geometry import velocity
 from flenwheel_core.models.z_image.names import TARGETS
 from flenwheel_core.recipes.train import LoraRecipe
@@ -98,6 +98,16 @@ def test_without_adapter_it_is_the_base_model() -> None:
             without = velocity(fast, LATENTS, SIGMA, TEXTS)
     torch.testing.assert_close(without, base, atol=2e-5, rtol=1e-4)
     assert not torch.allclose(with_adapter, base, atol=1e-3)
+
+
+def test_weights_that_are_no_parameters_are_counted() -> None:
+    reference, fast, _ = pair()
+    inside = sum(
+        module.base_layer.weight.numel() if hasattr(module, "base_layer") else module.weight.numel()
+        for name, module in reference.named_modules()
+        if name.endswith(tuple(f".{part}" for parts in MEMBERS.values() for part in parts))
+    )
+    assert fast.hidden_weights == inside > 0
 
 
 def test_norms_of_another_kind_are_refused() -> None:

@@ -118,6 +118,40 @@ def test_what_a_step_can_record_is_what_diffusers_computes() -> None:
     torch.testing.assert_close(given[1], given[0], atol=2e-5, rtol=1e-4)
 
 
+class Expects:
+    """A recorder that records nothing."""
+
+    def __init__(self) -> None:
+        self.expected: list[int] = []
+        self.prepared: list[tuple[int, ...]] = []
+
+    def expect(self, shapes: int) -> None:
+        self.expected.append(shapes)
+
+    def prepare_loss(self, _name: str, _loss_of: Any, inputs: dict[str, Tensor]) -> None:
+        self.prepared.append((*inputs["noisy"].shape, inputs["text"].shape[1]))
+
+    def loss(self, _name: str, loss_of: Any, inputs: dict[str, Tensor]) -> Tensor:
+        loss: Tensor = loss_of(**inputs)
+        return loss
+
+
+def test_every_length_of_text_is_known_before_the_first_step() -> None:
+    """Each one that is met later would cost a recording of all."""
+    long = ZImageItem("64x48", normal(9, 12, 16), normal(59, 40, TEXT_WIDTH))
+    for dropout, lengths in ((0.0, [32, 64]), (0.1, [32, 64])):
+        recorder = Expects()
+        chosen = TrainingRecipe.model_validate(RECIPE | {"batch_size": 1, "caption_dropout": dropout})
+        run = ZImageTask(
+            adapted(), chosen, [*ITEMS, long], [], ITEMS[0].caption,
+            scheduler=SCHEDULER, seed=1, sample=lambda step: None, recorder=recorder,  # type: ignore[arg-type]
+        )  # fmt: skip
+        run.loss(0)
+        run.loss(1)
+        assert recorder.expected == [2]
+        assert recorder.prepared == [(1, 12, 16, length) for length in lengths]
+
+
 def test_the_shift_is_the_schedulers() -> None:
     run = task(adapted())
     assert run.shift(12) == 3.0
