@@ -21,7 +21,6 @@ def publish(
     public: bool = False,
     turn: int | None = None,
     allowed_by: str = "",
-    again: bool = False,
 ) -> str:
     """Publishes a champion; what is there already is left alone.
 
@@ -33,11 +32,10 @@ def publish(
         public: Let everybody read the repository; otherwise a new one is private.
         turn: The turn whose champion to take; the newest if left empty.
         allowed_by: What allows it where the licences known here do not, such as a licence you bought.
-        again: Publish once more what was published before, such as after somebody removed it.
     """
     store, runner = open_store(), PrefectRunner()
     export, _ = champion_export(store, character, turn)
-    choice = PublishChoice(to=to, place=place, what=what, public=public, allowed_by=allowed_by, again=again)
+    choice = PublishChoice(to=to, place=place, what=what, public=public, allowed_by=allowed_by)
     choice = check_choice(store, Settings(), export, choice)
     exported = runner.stage(EXPORT, export, f"export {export.lora.name}")
     request = publish_request(store, export, exported, choice)

@@ -88,10 +88,13 @@ def reviewed(turn: Turn, runner: TurnRunner) -> tuple[ExportRequest, ExportResul
 
 
 def delivered(turn: Turn, order: TrainOrder, export: ExportRequest, exported: ExportResult, runner: TurnRunner) -> str:
-    """Publishes the files where finished LoRAs go, and ends the order."""
+    """Publishes the files where finished LoRAs go, and ends the order. One that has ended, or was cancelled, is left as it is."""
+    standing = Orders(turn.store).ended(order.id)
+    if standing is not None:
+        return standing.model_url or "cancelled"
     settings, addresses = Settings(), dict[str, str]()
     if settings.publish_url is not None:
-        choice = check_choice(turn.store, settings, export, PublishChoice(to="s3"))
+        choice = check_choice(turn.store, settings, export, PublishChoice(to="s3", again=False))
         published = runner.stage(PUBLISH, publish_request(turn.store, export, exported, choice), f"publish {turn.name}")
         addresses = {file.name: file.address for file in published.files}
     files = tuple(

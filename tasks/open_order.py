@@ -37,6 +37,7 @@ def open_order(order_id: str) -> OrderOpened | NotBegun:
     ended = orders.ended(order_id)
     if ended is not None:
         return NotBegun(reason=f"The order has {ended.state} already.")
+    orders.begin(order_id)
     chosen = order_recipe(order, load_recipe(order.recipe))
     _furnish(library, order)
     claim = library.open_turn if chosen.gates.orders else library.open_step

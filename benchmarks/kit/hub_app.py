@@ -35,6 +35,8 @@ class HubApp:
     token: str
     owner: str = "ana"
     url: str = ""
+    elsewhere: str = ""
+    """The server that readers of files are sent on to; this one if empty."""
     repositories: dict[str, Repository] = field(default_factory=dict)
     """By kind and name, such as model/ana/mira."""
     large: dict[str, bytes] = field(default_factory=dict)
@@ -61,6 +63,13 @@ class HubApp:
             return _json({"errors": errors, "warnings": []}, 400 if errors else 200)
         if parts == ["api", "repos", "create"]:
             return self._create(json.loads(data))
+        if parts[:2] == [
+            "api",
+            "resolve-cache",
+        ]:  # models/OWNER/NAME/REVISION/FILE, where readers of small files are sent to
+            found = self.repositories.get(f"{parts[2].removesuffix('s')}/{'/'.join(parts[3:5])}")
+            content = found.files.get("/".join(parts[6:])) if found is not None else None
+            return Response(content) if content is not None else _json({}, 404, {"X-Error-Code": "EntryNotFound"})
         if parts[0] == "api":
             kind, name, verb, rest = parts[1].removesuffix("s"), "/".join(parts[2:4]), parts[4:5], parts[5:]
         else:
@@ -92,8 +101,9 @@ class HubApp:
         if verb == "tree":
             return _json([_entry(file, content) for file, content in sorted(found.files.items())])
         if verb == "resolve":
-            content = found.files.get("/".join(rest[1:]))
-            return Response(content) if content is not None else _json({}, 404, {"X-Error-Code": "EntryNotFound"})
+            return _json(
+                {}, 307, {"Location": f"{self.elsewhere}/api/resolve-cache/{found.kind}s/{name}/{'/'.join(rest)}"}
+            )
         if verb == "settings":
             asked = json.loads(data)
             found.private = asked.get("private", asked.get("visibility", "private") == "private")

@@ -8,7 +8,7 @@ from deployments.cli.terminal import human_size, plain_console, progress_sink
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.publishing.object_store import expiring_link
 from flenwheel_core.records.exports import PublishChoice, champion_export, check_choice, publish_request
-from flenwheel_core.requests.publish import Target
+from flenwheel_core.requests.publish import Target, What
 from flenwheel_core.runner.launch import run_in_child
 from flenwheel_core.runner.stage import EXPORT, PUBLISH
 from flenwheel_core.store import Store
@@ -30,7 +30,6 @@ def publish(
     public: bool = False,
     turn: int | None = None,
     allowed_by: str = "",
-    again: bool = False,
     link_hours: Annotated[float | None, Parameter(help="with --to s3: also print links that expire")] = None,
 ) -> None:
     """Publish the champion LoRA of a character, with its card and samples. Again is no harm: what is there is left alone.
@@ -51,15 +50,12 @@ def publish(
         The turn whose champion to take; the newest if not given.
     allowed_by
         What allows it where the licences known here do not, such as a licence you bought.
-    again
-        Publish once more what was published before, such as after somebody removed it.
     """
     settings = Settings()
     store = Store(settings.store_url, settings.store_options)
     export, _ = champion_export(store, character, turn)
-    choice = PublishChoice(
-        to=to, place=place, what="space" if space else "model", public=public, allowed_by=allowed_by, again=again
-    )
+    what: What = "space" if space else "model"
+    choice = PublishChoice(to=to, place=place, what=what, public=public, allowed_by=allowed_by)
     choice = check_choice(store, settings, export, choice)
     with progress_sink() as sink:
         exported = run_in_child(EXPORT, export, settings, sink)

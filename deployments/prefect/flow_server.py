@@ -47,6 +47,7 @@ class PrefectFlowServer:
                 state=run.state.type,
                 name=run.state.name,
                 message=run.state.message or "",
+                starts=run.run_count,
                 progress=_progress(api, run.id) if run.state.type == "RUNNING" else (),
             )
         return found

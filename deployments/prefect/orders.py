@@ -1,17 +1,14 @@
 """Hands orders of the training service to the Prefect server: each becomes one run, whoever hands it over and how often."""
 
-from typing import cast
-
-from deployments.prefect.api import PAGE, PrefectApi
-from flenwheel_core.base.ids import Json
-from flenwheel_core.library.orders import Orders
+from deployments.prefect.api import PAGE, FlowRun, PrefectApi
+from flenwheel_core.documents.orders import OrderEnded
+from flenwheel_core.library.orders import MOST_STARTS, Orders
 
 DEPLOYMENT = "train-lora/order"
 QUEUE = "orders"
+_AT_REST = ("CRASHED", "CANCELLED", "FAILED", "COMPLETED")
 AT_ONCE = 2
 """Runs of orders that work at once: one holds the card while the other reads its pictures. A person may change it in the interface."""
-MOST_STARTS = 20
-"""How often a run that crashed is begun again by itself."""
 
 
 def ensure_queue(api: PrefectApi, pool: str) -> None:
@@ -31,25 +28,40 @@ def hand_over(api: PrefectApi, orders: Orders, id_: str) -> str:
 
 
 def keep_orders(api: PrefectApi, orders: Orders) -> list[str]:
-    """Hands over what was accepted while the server was away, and begins runs again that crashed; returns a line for each."""
+    """Hands over what was accepted while the server was away, begins runs again that crashed, and writes down which orders failed or were
+    cancelled in the Prefect interface. Returns a line for each."""
     done, runs = [], {}
     for id_, handed in orders.open_orders().items():
         run = hand_over(api, orders, id_)
         if not handed:
             done.append(f"order {id_}: handed over ({run})")
         runs[run] = id_
-    for run in _crashed(api, list(runs)):
-        api.retry(run, force=False)
-        done.append(f"order {runs[run]}: its run crashed, and begins again")
+    standing = _standing(api, list(runs))
+    for run, id_ in runs.items():
+        line = _kept(api, orders, id_, run, standing.get(run))
+        if line:
+            done.append(f"order {id_}: {line}")
     return done
 
 
-def _crashed(api: PrefectApi, runs: list[str]) -> list[str]:
-    found = []
-    for start in range(0, len(runs), PAGE):
-        wanted: dict[str, Json] = {"id": {"any_": runs[start : start + PAGE]}, "state": {"type": {"any_": ["CRASHED"]}}}
-        answer = api.call("POST", "/flow_runs/filter", {"flow_runs": wanted, "limit": PAGE})
-        for item in cast("list[dict[str, Json]]", answer):
-            if int(cast(int, item.get("run_count") or 0)) < MOST_STARTS:
-                found.append(str(item["id"]))
-    return found
+def _kept(api: PrefectApi, orders: Orders, id_: str, run: str, found: FlowRun | None) -> str:
+    """Does what the state of an order's run asks for; what it did, or nothing."""
+    if found is not None and (found.state is None or found.state.type not in _AT_REST):
+        return ""
+    state = found.state if found is not None else None
+    if state is not None and found is not None and state.type == "CRASHED" and found.run_count < MOST_STARTS:
+        api.retry(run, force=False)
+        return "its run crashed, and begins again"
+    if orders.ended(id_) is not None:  # it has ended since it was listed
+        return ""
+    if state is not None and state.type == "CANCELLED":
+        orders.end(id_, OrderEnded(state="cancelled"))
+        return "its run was cancelled"
+    orders.fail(id_, (state.message or state.name) if state is not None else "Prefect does not know its run any more.")
+    return "its run failed; Retry in the Prefect interface begins it again"
+
+
+def _standing(api: PrefectApi, runs: list[str]) -> dict[str, FlowRun]:
+    """The runs by id, as the server knows them."""
+    pages = [runs[start : start + PAGE] for start in range(0, len(runs), PAGE)]
+    return {run.id: run for page in pages for run in api.runs(ids=page)}

@@ -5,7 +5,7 @@ from deployments.studio.studio import Studio
 from flenwheel_core.base.errors import ServerError
 from flenwheel_core.documents.orders import OrderAccepted, OrderEnded
 from flenwheel_core.gates.flow_server import RunStatus
-from flenwheel_core.library.orders import Orders
+from flenwheel_core.library.orders import MOST_STARTS, Orders
 from flenwheel_core.publishing.object_store import expiring_link
 
 LINK_SECONDS = 3600
@@ -18,7 +18,7 @@ _STATES: dict[str, State] = {
     "CANCELLED": "cancelled",
     "FAILED": "failed",
     "COMPLETED": "failed",  # without a LoRA: it says why
-    "CRASHED": "queued",  # it begins again by itself
+    "CRASHED": "queued",  # it begins again by itself, up to MOST_STARTS times
 }
 
 
@@ -40,7 +40,8 @@ def order_view(studio: Studio, id_: str) -> OrderView:
     try:
         run = studio.flows.run_statuses((handed.flow_run,)).get(handed.flow_run)
     except ServerError as error:
-        return plain.model_copy(update={"message": error.what})
+        state = "failed" if orders.failed(id_) is not None else plain.state
+        return plain.model_copy(update={"state": state, "message": error.what})
     if run is None:
         lost = {"state": "failed", "message": "Prefect does not know the order's run any more."}
         return plain.model_copy(update=lost)
@@ -52,7 +53,8 @@ def order_view(studio: Studio, id_: str) -> OrderView:
 
 
 def _of_run(run: RunStatus) -> dict[str, object]:
-    found: dict[str, object] = {"state": _STATES.get(run.state, "running")}
+    given_up = run.state == "CRASHED" and run.starts >= MOST_STARTS
+    found: dict[str, object] = {"state": "failed" if given_up else _STATES.get(run.state, "running")}
     if found["state"] in ("failed", "waiting_for_review"):
         found["message"] = run.message
     if run.progress:

@@ -52,6 +52,12 @@ class OrderHanded(Document):
     flow_run: str
 
 
+class OrderFailed(Document):
+    """An order's run failed. The record goes when the run begins again."""
+
+    message: str
+
+
 class OrderedFile(Document):
     """A file of a finished order."""
 
@@ -62,7 +68,7 @@ class OrderedFile(Document):
 
 
 class OrderEnded(Document):
-    """How an order ended: a LoRA is there, or somebody cancelled it. A failed one has no such record: it may still be retried."""
+    """How an order ended: a LoRA is there, or somebody cancelled it. A failed one has an OrderFailed: it may still be retried."""
 
     state: Literal["succeeded", "cancelled"]
     lora: Digest | None = None

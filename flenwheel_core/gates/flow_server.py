@@ -30,6 +30,8 @@ class RunStatus(Document):
     name: str = ""
     """The state's own name, such as Suspended or AwaitingRetry."""
     message: str = ""
+    starts: int = 0
+    """How often it was begun."""
     progress: tuple[ProgressEvent, ...] = ()
     """How far the stage is that it is in; the latest event last."""
 

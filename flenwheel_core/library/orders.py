@@ -3,12 +3,14 @@
 from datetime import UTC, datetime
 
 from flenwheel_core.base.errors import BusyError, InputError, NotFoundError
-from flenwheel_core.documents.orders import OrderAccepted, OrderEnded, OrderHanded, TrainOrder
+from flenwheel_core.documents.orders import OrderAccepted, OrderEnded, OrderFailed, OrderHanded, TrainOrder
 from flenwheel_core.store import Store
 
 FOLDER = "orders"
 MOST_OPEN = 1000
 """Orders that are neither ended nor failed, at once."""
+MOST_STARTS = 20
+"""How often an order's run that crashed is begun again by itself; then the order has failed."""
 
 
 class Orders:
@@ -61,11 +63,27 @@ class Orders:
         assert found is not None
         return found
 
+    def fail(self, id_: str, message: str) -> None:
+        """Writes down that its run failed, which frees its place among the open ones."""
+        self._store.put_document(_place(id_, "failed"), OrderFailed(message=message))
+
+    def failed(self, id_: str) -> OrderFailed | None:
+        """Why it failed; None if it did not, or was begun again."""
+        return self._store.get_document(_place(id_, "failed"), OrderFailed)
+
+    def begin(self, id_: str) -> None:
+        """Its run begins, maybe again: it has not failed."""
+        self._store.delete_document(_place(id_, "failed"))
+
     def open_orders(self) -> dict[str, bool]:
-        """Ids of the orders that have not ended, the oldest name first, and whether a run carries them out."""
+        """Ids of the orders that neither ended nor failed, sorted, and whether a run carries them out."""
         names = set(self._store.list_documents(FOLDER))
         ids = sorted(name.split("/")[1] for name in names if name.endswith("/order"))
-        return {id_: _place(id_, "run") in names for id_ in ids if _place(id_, "ended") not in names}
+        return {
+            id_: _place(id_, "run") in names
+            for id_ in ids
+            if _place(id_, "ended") not in names and _place(id_, "failed") not in names
+        }
 
     def _accepted(self, id_: str) -> OrderAccepted | None:
         if not id_.isalnum():

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flenwheel_core.base.document import Document
+from flenwheel_core.base.errors import InputError
 from flenwheel_core.base.given_path import given_path, is_folder
 from flenwheel_core.base.ids import Digest, digest_bytes, digest_json
+from flenwheel_core.models.references import hub_reference
 from flenwheel_core.publishing.card import plain_reference
 from flenwheel_core.publishing.space import space_files
 from flenwheel_core.requests.publish import PublishRequest
@@ -32,6 +34,8 @@ class Publication(Document):
     publisher: str = "flenwheel"
     name: str
     what: str
+    character: str = ""
+    """Whose LoRA it is: a newer one of the same character may take its place. Older records do not say."""
     digest: Digest
     files: tuple[PublicationFile, ...]
 
@@ -42,6 +46,7 @@ class Bundle:
 
     name: str
     what: str
+    character: str
     files: Mapping[str, bytes]
 
     def record(self) -> Publication:
@@ -51,7 +56,18 @@ class Bundle:
             for name, data in sorted(self.files.items())
         )
         digest = digest_json([[file.name, file.sha256] for file in listed])
-        return Publication(name=self.name, what=self.what, digest=digest, files=listed)
+        return Publication(name=self.name, what=self.what, character=self.character, digest=digest, files=listed)
+
+
+def require_same_subject(standing: Publication, bundle: Bundle, place: str) -> None:
+    """Raises InputError if what stands at a place is of another character, or a demo where a model is to go: it would be lost."""
+    same = standing.character == bundle.character if standing.character else standing.name == bundle.name
+    if not same or standing.what != bundle.what:
+        raise InputError(
+            f"{place} holds another publication.",
+            why=f"{standing.name} ({standing.what}) would be replaced by {bundle.name} ({bundle.what}).",
+            remedy="Name a place of its own, or remove what is there yourself.",
+        )
 
 
 def bundle_of(request: PublishRequest, store: Store) -> Bundle:
@@ -60,11 +76,17 @@ def bundle_of(request: PublishRequest, store: Store) -> Bundle:
     kept = {file.name: file.digest for file in request.files if file.name not in _KEPT_HERE}
     files = {name: store.get_blob(digest) for name, digest in kept.items()}
     base = lora.base_model
-    if is_folder(given_path(base.rpartition("@")[0] or base)):
+    if _is_a_folder(base):
         files = {name: without_paths(name, data, base) for name, data in files.items()}
     if request.what == "space":
         files = space_files(request.export, files[f"{lora.name}.safetensors"])
-    return Bundle(name=lora.name, what=request.what, files=files)
+    return Bundle(name=lora.name, what=request.what, character=request.export.character.name, files=files)
+
+
+def _is_a_folder(base: str) -> bool:
+    """True for a base that is a folder, whether it is on this machine now or not."""
+    name = base.rpartition("@")[0] or base
+    return name != "nano" and (is_folder(given_path(name)) or hub_reference(base) is None)
 
 
 def without_paths(name: str, data: bytes, base: str) -> bytes:

@@ -14,7 +14,7 @@ from flenwheel_core.base.errors import FlenwheelError, InputError, ServerError, 
 from flenwheel_core.base.ids import digest_bytes
 from flenwheel_core.models.hub import TIMEOUT_SECONDS
 from flenwheel_core.models.references import is_hub_id
-from flenwheel_core.publishing.bundle import RECORD, Bundle, Publication
+from flenwheel_core.publishing.bundle import RECORD, Bundle, Publication, require_same_subject
 from flenwheel_core.requests.publish import PublishedFile, PublishResult
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 TOKEN_VARIABLE = "HF_TOKEN"  # noqa: S105 - the variable's name
 HUB = "https://huggingface.co"
+MOST_REDIRECTS = 5
 _MADE_BY_THE_HUB = (".gitattributes", "README.md")
 
 
@@ -48,7 +49,11 @@ def require_repository(place: str) -> str:
 
 
 def publish_to_hub(bundle: Bundle, place: str, *, public: bool, note: Callable[[str], None]) -> PublishResult:
-    """Brings a repository to exactly these files. Raises InputError for what the Hub refuses, ServerError if it does not answer."""
+    """Brings a repository to exactly these files.
+
+    Raises InputError for what the Hub refuses, for a repository of something else, and for one that everybody reads if `public` is not
+    said; ServerError if the Hub does not answer.
+    """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
     from huggingface_hub.errors import RepositoryNotFoundError
 
@@ -64,9 +69,18 @@ def publish_to_hub(bundle: Bundle, place: str, *, public: bool, note: Callable[[
             sdk = {"space_sdk": "gradio"} if kind == "space" else {}
             api.create_repo(repo, repo_type=kind, private=True, exist_ok=True, **sdk)
             info = api.repo_info(repo, repo_type=kind, timeout=TIMEOUT_SECONDS)
+        if not public and not info.private:
+            raise InputError(
+                f"{repo} is open to everybody.",
+                why="what is published there is public at once, and licences ask for more then.",
+                remedy="Say --public, make the repository private, or name another one.",
+            )
         head = str(info.sha)
         standing = {file.path: file for file in _tree(api, repo, kind, head)}
-        ours = _published_before(api, repo, kind, head, standing)
+        before = _published_before(api, repo, kind, head, standing)
+        if before is not None:
+            require_same_subject(before, bundle, repo)
+        ours = frozenset(file.name for file in before.files) if before is not None else frozenset[str]()
         operations: list[CommitOperationAdd | CommitOperationDelete] = [
             CommitOperationDelete(name) for name in sorted(ours - set(files)) if name in standing
         ]
@@ -114,17 +128,11 @@ def _tree(api: "HfApi", repo: str, kind: str, revision: str) -> Iterator["RepoFi
 
 def _published_before(
     api: "HfApi", repo: str, kind: str, revision: str, standing: "dict[str, RepoFile]"
-) -> frozenset[str]:
-    """The files that the repository's record names. Raises InputError for a repository that holds others' files."""
+) -> Publication | None:
+    """The repository's record; None for an empty one. Raises InputError for a repository that holds others' files."""
     if RECORD in standing:
-        import httpx
-
         address = f"{api.endpoint}/{'spaces/' if kind == 'space' else ''}{repo}/resolve/{revision}/{RECORD}"
-        headers = {"Authorization": f"Bearer {api.token}"}
-        answer = httpx.get(address, headers=headers, timeout=TIMEOUT_SECONDS)
-        answer.raise_for_status()
-        record = Publication.from_bytes(answer.content, where=f"{RECORD} of {repo}")
-        return frozenset(file.name for file in record.files)
+        return Publication.from_bytes(_read(address, str(api.token)), where=f"{RECORD} of {repo}")
     others = sorted(name for name in standing if name not in _MADE_BY_THE_HUB)
     if others:
         raise InputError(
@@ -132,7 +140,24 @@ def _published_before(
             why=f"such as {others[0][:80]}; they would be mixed with this LoRA's.",
             remedy="Name a repository that is new or empty.",
         )
-    return frozenset()
+    return None
+
+
+def _read(address: str, token: str) -> bytes:
+    """A small file of the Hub, which sends its readers on to another path of its own. The token goes to no other server."""
+    import httpx
+
+    headers = {"Authorization": f"Bearer {token}"}
+    for _ in range(MOST_REDIRECTS):
+        answer = httpx.get(address, headers=headers, timeout=TIMEOUT_SECONDS)
+        if answer.next_request is None:
+            answer.raise_for_status()
+            return answer.content
+        here, there = answer.url, answer.next_request.url
+        if (here.scheme, here.host, here.port) != (there.scheme, there.host, there.port):
+            raise httpx.TooManyRedirects(f"sent to another server, {there.host}")
+        address = str(there)
+    raise httpx.TooManyRedirects(f"sent on {MOST_REDIRECTS} times")
 
 
 def _same(standing: "RepoFile | None", data: bytes) -> bool:

@@ -9,7 +9,7 @@ Nothing is made public: what may be read by whom is the bucket's own matter. A l
 from collections.abc import Callable, Mapping
 
 from flenwheel_core.base.errors import InputError, ServerError
-from flenwheel_core.publishing.bundle import RECORD, Bundle, Publication, PublicationFile
+from flenwheel_core.publishing.bundle import RECORD, Bundle, Publication, PublicationFile, require_same_subject
 from flenwheel_core.requests.publish import PublishedFile, PublishResult
 from flenwheel_core.store.files import Files
 
@@ -28,8 +28,15 @@ def require_address(place: str) -> str:
 def publish_to_store(
     bundle: Bundle, place: str, options: Mapping[str, str], *, note: Callable[[str], None]
 ) -> PublishResult:
-    """Brings all files there, then the record. Raises ServerError if the store does not answer."""
+    """Brings all files there, then the record. Raises InputError if something else has that name there, ServerError if the store does not
+    answer."""
     files, record = Files(require_address(place), dict(options)), bundle.record()
+    written = f"{bundle.name}/{RECORD}"
+    standing = _standing(files, written)
+    if standing is not None:
+        require_same_subject(
+            Publication.from_bytes(standing, where=files.address(written)), bundle, files.address(written)
+        )
     sent = 0
     for file in record.files:
         path = _path(bundle.name, file)
@@ -39,8 +46,7 @@ def publish_to_store(
         if not _is_there(files, path, file.size_bytes):
             raise ServerError(f"{files.address(path)} did not arrive.", remedy="Try again: what arrived is kept.")
     note(f"{sent} files sent, {len(record.files) - sent} were there")
-    written = f"{bundle.name}/{RECORD}"
-    if _standing(files, written) != record.to_bytes():
+    if standing != record.to_bytes():
         files.write(written, record.to_bytes())
     return PublishResult(
         to="s3",

@@ -23,8 +23,8 @@ class PublishChoice(Document):
     public: bool = False
     allowed_by: str = ""
     """What allows it where the licences known here do not."""
-    again: bool = False
-    """Look at the place and publish what is missing, although it was published before."""
+    again: bool = True
+    """Look at the place, although it was published there before: somebody may have removed it, or published something else."""
 
 
 def champion_export(store: Store, character: str, turn: int | None = None) -> tuple[ExportRequest, ExportResult]:
@@ -85,6 +85,7 @@ def publish_request(
         to=choice.to,
         place=choice.place,
         public=choice.public,
+        allowed_by=choice.allowed_by.strip(),
     )
     while choice.again and store.get_result(request, PublishResult) is not None:
         request = request.model_copy(update={"again": request.again + 1})

@@ -22,7 +22,10 @@ class PublishRequest(StageRequest):
     to: Target
     place: str = Field(description="owner/name on the Hub, an address such as s3://bucket/prefix, or a folder")
     public: bool = Field(default=False, description="a repository on the Hub that everybody may read")
-    again: int = Field(default=0, ge=0, description="raised to publish once more what was published before")
+    allowed_by: str = Field(
+        default="", description="what allows it where the licences known here do not; a person's words"
+    )
+    again: int = Field(default=0, ge=0, description="raised to look at the place once more: others may have changed it")
 
 
 class PublishedFile(Document):

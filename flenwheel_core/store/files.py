@@ -1,5 +1,6 @@
 """One small layer over fsspec: atomic writes, reads, listings, for `file://` and `s3://` alike."""
 
+import logging
 import os
 import uuid
 from collections.abc import Iterator
@@ -11,8 +12,9 @@ from urllib.parse import unquote, urlparse
 import fsspec
 
 from flenwheel_core.base.disk import disk_error
-from flenwheel_core.base.errors import ResourceError, RetryableError, ServerError, StoreError
+from flenwheel_core.base.errors import ResourceError, RetryableError, ServerError, StoreError, first_line
 
+_log = logging.getLogger(__name__)
 _CLIENTS = ("botocore", "aiobotocore", "aiohttp", "urllib3")
 
 
@@ -97,10 +99,15 @@ class Files:
         return f"{self.url}/{path}"
 
     def link(self, path: str, seconds: int) -> str | None:
-        """An address at which anybody may read the file for so long, such as a presigned one of S3; None where there is no such thing."""
+        """An address at which anybody may read the file for so long, such as a presigned one of S3; None where there is no such thing,
+        and where the credentials can sign none."""
+        full = self._full(path)
         try:
-            return str(self._fs.sign(self._full(path), expiration=seconds))
+            return str(self._fs.sign(full, expiration=seconds))
         except NotImplementedError:
+            return None
+        except Exception as error:  # each client has an error of its own for credentials that cannot sign
+            _log.warning("No link to %s: %s", self.address(path), first_line(error))
             return None
 
     def modified(self, path: str) -> float:

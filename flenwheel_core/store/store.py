@@ -157,6 +157,10 @@ class Store:
             return None
         return kind.from_bytes(data, where=f"{self.files.url}/{path}")
 
+    def delete_document(self, name: str) -> None:
+        """Removes a document; none there is fine."""
+        self.files.delete(f"documents/{name}.json")
+
     def list_documents(self, folder: str) -> Iterator[str]:
         """Names of the documents in a folder, for get_document."""
         for path in self.files.list(f"documents/{folder}"):

@@ -113,3 +113,4 @@ def test_a_cancelled_order_stays_cancelled(context: StageContext, tmp_path: Path
     turn, order, runner = ordered(context, tmp_path, gates=False)
     Orders(context.store).end("a1", OrderEnded(state="cancelled"))
     assert delivered(turn, order, *straight(turn, runner), runner) == "cancelled"
+    assert "publish" not in " ".join(runner.labels) and not (tmp_path / "published").exists()

@@ -11,6 +11,7 @@ class Server:
     def __init__(self) -> None:
         self.state = "PAUSED"
         self.down = False
+        self.starts = 1
         self.deleted = False
         self.resumed: list[ClosedGate] = []
         self.refusal = ""
@@ -27,7 +28,9 @@ class Server:
         self._answer()
         if self.deleted:
             return {}
-        return {id_: RunStatus(flow_run=id_, state=self.state, name="Suspended") for id_ in flow_run_ids}
+        return {
+            id_: RunStatus(flow_run=id_, state=self.state, name="Suspended", starts=self.starts) for id_ in flow_run_ids
+        }
 
     def cancel_run(self, flow_run_id: str) -> None:
         self._answer()

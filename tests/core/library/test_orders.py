@@ -55,3 +55,16 @@ def test_too_many_open_orders_are_refused_and_old_ones_are_not(
     assert not orders.accept(order("a1")), "one that was accepted stays so"
     orders.end("a1", OrderEnded(state="cancelled"))
     assert orders.accept(order("a3"))
+
+
+def test_a_failed_order_holds_no_place_until_it_begins_again(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_OPEN", 1)
+    orders = Orders(Store(f"file://{tmp_path}"))
+    orders.accept(order("a1"))
+    orders.fail("a1", "no card")
+    failed = orders.failed("a1")
+    assert failed is not None and failed.message == "no card" and orders.open_orders() == {}
+    assert orders.accept(order("a2"))
+    orders.begin("a1")
+    assert orders.failed("a1") is None and set(orders.open_orders()) == {"a1", "a2"}
+    orders.begin("a1")  # begun once more is no harm

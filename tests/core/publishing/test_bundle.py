@@ -17,10 +17,12 @@ from tests.kit.exported import export_request, publish_request
 DEV = "black-forest-labs/FLUX.1-dev@main"
 
 
-def test_a_folder_as_base_leaves_no_path_behind(context: StageContext, tmp_path: Path) -> None:
+@pytest.mark.parametrize("here", [True, False])
+def test_a_folder_as_base_leaves_no_path_behind(context: StageContext, tmp_path: Path, here: bool) -> None:
     base = tmp_path / "home-of-ana" / "my-flux"
-    base.mkdir(parents=True)
-    asked = export_request(context.store, base=str(base))
+    if here:  # else it was removed since, or lies on the machine that trained
+        base.mkdir(parents=True)
+    asked = export_request(context.store, base=f"{base}@{'1' * 12}")
     request = publish_request(context.store, export(asked, context).files, asked, "folder", "x")
     files = bundle_of(request, context.store).files
     assert not any(b"home-of-ana" in data for data in files.values())

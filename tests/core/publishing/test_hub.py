@@ -4,12 +4,13 @@ import dataclasses
 
 import pytest
 
-from benchmarks.kit.broken_server import Breaker, How
+from benchmarks.kit.broken_server import Breaker, How, serving
 from benchmarks.kit.hub_app import HubApp
 from flenwheel_core.base.errors import InputError, ServerError
 from flenwheel_core.publishing.bundle import RECORD, Bundle
 from flenwheel_core.publishing.hub import publish_to_hub
 from flenwheel_core.requests.publish import PublishResult
+from tests.kit.exported import SECRET
 
 # The client's own upload of large files uses a word of httpx that is going away.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -110,6 +111,43 @@ def test_others_repositories_and_names_are_refused(hub: Hub, bundle: Bundle, mon
     monkeypatch.delenv("HF_TOKEN")
     with pytest.raises(InputError, match="No token"):
         publish(bundle)
+
+
+def test_a_repository_that_is_open_already_asks_for_public(hub: Hub, bundle: Bundle) -> None:
+    app, _ = hub
+    publish(bundle, public=True)
+    made = app.repositories[f"model/{PLACE}"]
+    more = dataclasses.replace(bundle, files={**bundle.files, "b": b"not for everybody"})
+    with pytest.raises(InputError, match="open to everybody"):
+        publish(more)
+    assert "b" not in made.files and not made.private
+    publish(more, public=True)
+    assert "b" in made.files
+
+
+def test_a_newer_lora_of_the_same_character_takes_the_place_of_the_old_one_and_no_other_does(
+    hub: Hub, bundle: Bundle
+) -> None:
+    app, _ = hub
+    publish(bundle)
+    made = app.repositories[f"model/{PLACE}"]
+    whole = dict(made.files)
+    with pytest.raises(InputError, match="holds another publication"):
+        publish(dataclasses.replace(bundle, name="rex-v1", character="rex", files={"a": b"b"}))
+    assert made.files == whole
+    publish(dataclasses.replace(bundle, name="mira-v2", files={"a": b"b"}))
+    assert set(made.files) == {"a", RECORD, ".gitattributes"}
+
+
+def test_the_token_follows_no_redirect_to_another_server(hub: Hub, bundle: Bundle) -> None:
+    app, _ = hub
+    publish(bundle)
+    other = HubApp(SECRET)
+    with serving(other) as (url, _):
+        app.elsewhere = url
+        with pytest.raises(ServerError, match="broke off") as caught:
+            publish(bundle)
+    assert "another server" in caught.value.why and not other.tokens
 
 
 def test_the_card_is_one_that_the_hub_takes(hub: Hub, bundle: Bundle) -> None:

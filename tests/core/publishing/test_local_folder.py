@@ -1,6 +1,7 @@
 """Publishing to a folder: whole, or as it was."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,46 @@ def test_a_folder_that_breaks_off_stays_as_it_was(
     with pytest.raises(Exception, match="full"):
         publish_to_folder(dataclasses.replace(bundle, files={"a": b"b"}), str(folder), note=lambda text: None)
     assert content(folder) == before
+
+
+def test_what_a_person_put_beside_a_publication_is_not_lost(tmp_path: Path, bundle: Bundle) -> None:
+    folder = tmp_path / "mira"
+    files = {**bundle.files, "base/a.json": b"{}"}
+    publish_to_folder(dataclasses.replace(bundle, files=files), str(folder), note=lambda text: None)
+    publish_to_folder(bundle, str(folder), note=lambda text: None)
+    (folder / "notes").mkdir()
+    (folder / "notes" / "mine.txt").write_text("mine")
+    with pytest.raises(InputError, match="not published from here") as caught:
+        publish_to_folder(dataclasses.replace(bundle, files={"a": b"b"}), str(folder), note=lambda text: None)
+    assert "notes" in caught.value.why and (folder / "notes" / "mine.txt").read_text() == "mine"
+
+
+def test_another_publication_is_not_replaced_a_newer_one_of_the_character_is(tmp_path: Path, bundle: Bundle) -> None:
+    folder = tmp_path / "mira"
+    publish_to_folder(bundle, str(folder), note=lambda text: None)
+    before = content(folder)
+    for change in ({"character": "rex", "name": "rex-v1"}, {"what": "space"}):
+        with pytest.raises(InputError, match="holds another publication"):
+            publish_to_folder(
+                dataclasses.replace(bundle, files={"a": b"b"}, **change), str(folder), note=lambda text: None
+            )
+    assert content(folder) == before
+    newer = dataclasses.replace(bundle, name="mira-v2", files={"a": b"b"})
+    publish_to_folder(newer, str(folder), note=lambda text: None)
+    assert content(folder) == {"a": b"b", RECORD: newer.record().to_bytes()}
+
+
+def test_killed_between_the_two_renames_the_old_folder_stands_again(tmp_path: Path, bundle: Bundle) -> None:
+    folder = tmp_path / "mira"
+    publish_to_folder(bundle, str(folder), note=lambda text: None)
+    whole = content(folder)
+    folder.rename(tmp_path / ".mira.old-99")
+    with pytest.raises(InputError, match="holds another publication"):
+        publish_to_folder(dataclasses.replace(bundle, character="rex"), str(folder), note=lambda text: None)
+    assert content(folder) == whole
+    shutil.copytree(folder, tmp_path / ".mira.old-99")
+    publish_to_folder(bundle, str(folder), note=lambda text: None)
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".mira")] == []
 
 
 def test_a_folder_of_others_is_refused(tmp_path: Path, bundle: Bundle) -> None:

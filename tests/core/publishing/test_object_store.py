@@ -32,6 +32,22 @@ def test_files_lie_under_their_digests_the_record_comes_last_and_links_expire(
     assert notes[2].startswith("1 files sent") and httpx.get(link).status_code == 200
 
 
+def test_another_publication_of_that_name_is_not_replaced(tmp_path: Path, bundle: Bundle) -> None:
+    publish_to_store(bundle, tmp_path.as_uri(), {}, note=lambda text: None)
+    with pytest.raises(InputError, match="holds another publication"):
+        publish_to_store(dataclasses.replace(bundle, character="rex"), tmp_path.as_uri(), {}, note=lambda text: None)
+    assert read_publication(tmp_path.as_uri(), "mira-v1", {}) == bundle.record()
+
+
+def test_credentials_that_cannot_sign_give_no_link(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    assert expiring_link("s3://bucket/x/a.safetensors", {"region_name": "us-east-1"}, 60) is None
+
+
 def test_a_place_is_an_address(bundle: Bundle) -> None:
     for place in ("", "bucket", "ftp://host/x", "s3://"):
         with pytest.raises(InputError, match="no address"):

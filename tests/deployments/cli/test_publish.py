@@ -10,6 +10,7 @@ from benchmarks.kit.hub_app import HubApp
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.library.characters import Library, Promotion
 from flenwheel_core.requests.export import ExportedFile, ExportResult
+from flenwheel_core.requests.publish import PublishRequest
 from flenwheel_core.store import Store
 from tests.kit.command_line import run
 from tests.kit.exported import SECRET, export_request
@@ -48,14 +49,17 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubApp]:
 
 
 @pytest.mark.slow
-def test_again_is_nothing_to_do_and_anew_looks_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_time_it_looks_at_what_is_there(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place = tmp_path / "out"
     asked = ("publish", "mira", "--to", "folder", "--place", str(place))
     code, out, _ = run(capsys, *asked)
     assert code == 0 and (place / "publication.json").exists() and "mira-v1.safetensors" in out
     (place / "mira-v1.safetensors").unlink()
-    assert run(capsys, *asked)[0] == 0 and not (place / "mira-v1.safetensors").exists()
-    assert run(capsys, *asked, "--again")[0] == 0 and (place / "mira-v1.safetensors").exists()
+    for _ in range(2):
+        assert run(capsys, *asked, "--allowed-by", "bought")[0] == 0 and (place / "mira-v1.safetensors").exists()
+        (place / "mira-v1.safetensors").unlink()
+    kept = [store.get_request(PublishRequest, path.split("/")[2]) for path in store.files.list("stages/publish")]
+    assert "bought" in {one.allowed_by for one in kept if one is not None}, "who allowed it is on record"
 
 
 @pytest.mark.slow

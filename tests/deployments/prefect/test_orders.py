@@ -45,3 +45,16 @@ def test_each_order_becomes_one_run_whoever_hands_it_over(tmp_path: Path) -> Non
         orders.end("a1", OrderEnded(state="cancelled"))
         api.set_state(first, "CRASHED", "Crashed", "its process is gone", force=True)
         assert keep_orders(api, orders) == [], "what has ended is left alone"
+        second = hand_over(api, orders, "a2")
+        api.set_state(second, "FAILED", "Failed", "no card", force=True)
+        assert keep_orders(api, orders) == ["order a2: its run failed; Retry in the Prefect interface begins it again"]
+        failed = orders.failed("a2")
+        assert failed is not None and failed.message == "no card" and orders.open_orders() == {}
+        assert keep_orders(api, orders) == []
+        api.retry(second)
+        orders.begin("a2")
+        assert keep_orders(api, orders) == [] and orders.open_orders() == {"a2": True}
+        api.set_state(second, "CANCELLED", "Cancelled", "", force=True)
+        assert keep_orders(api, orders) == ["order a2: its run was cancelled"]
+        ended = orders.ended("a2")
+        assert ended is not None and ended.state == "cancelled"

@@ -12,7 +12,7 @@ from PIL import Image
 from deployments.studio.app import create_app
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.orders import OrderedFile, OrderEnded
-from flenwheel_core.library.orders import Orders
+from flenwheel_core.library.orders import MOST_STARTS, Orders
 from flenwheel_core.store import Store
 from tests.kit.studio_world import Server
 
@@ -144,6 +144,13 @@ def test_states_follow_the_run_and_the_end_stands(client: TestClient, store: Sto
                          ("CRASHED", "queued"), ("FAILED", "failed")):  # fmt: skip
         server.state = state
         assert client.get(place).json()["state"] == shown
+    server.state, server.starts = "CRASHED", MOST_STARTS
+    assert client.get(place).json()["state"] == "failed", "nobody begins it again"
+    server.down = True
+    assert client.get(place).json()["state"] == "queued"
+    orders.fail(id_, "crashed")
+    assert client.get(place).json()["state"] == "failed"
+    server.down = False
     assert client.get(f"{place}/model").status_code == 404
     lora = store.put_blob(b"weights")
     file = OrderedFile(name="x.safetensors", digest=lora, size_bytes=7, address="file:///out/x.safetensors")
