@@ -19,6 +19,8 @@ _PROOFS = {
     "every_b_alive": "every matrix B has learned",
     "trainer_agrees": "the trainer's loss and gradients are transformers'",
 }
+_MEASURED_WRONG = {("qwen2.5-vl-7b", "trainer_agrees")}
+"""Its cosine was summed in float32 and came out above 1. The sum is in double precision now; not measured on a card since."""
 
 VL = Page(
     "vl",
@@ -59,13 +61,15 @@ VL = Page(
         Table(
             "Did only the language learn, and do pictures still reach it?",
             "At full size in NF4, with random weights: a short training, then each proof on the whole network of transformers that wears "
-            "the LoRA. On a card the trainer multiplies in fp8, so its loss may be 5 % from transformers', and its gradients' cosine 0.8.",
+            "the LoRA. That the trainer's loss and gradients are those of transformers is tested in float32 on a CPU; on a card, where the "
+            "trainer multiplies in fp8, no figure of it stands here yet.",
             "vl_proofs",
             {"holds": "holds", "said": "what was compared"},
             {
                 f"{model}_nf4_{proof}": f"{name}: {said}"
                 for model, name in (("qwen2.5-vl-7b", "Qwen2.5-VL-7B"), ("qwen3-vl-8b", "Qwen3-VL-8B"))
                 for proof, said in _PROOFS.items()
+                if (model, proof) not in _MEASURED_WRONG
             },
         ),
     ),

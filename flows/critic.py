@@ -6,6 +6,7 @@ follows the newest critic, which learns after every gate.
 
 from prefect import flow
 
+from flenwheel_core.critic.ladder import can_learn
 from flenwheel_core.runner.stage import CRITIC_TRAIN
 from flows.critic_turn import CriticTurn
 from flows.start import NothingToDo, plain_errors
@@ -51,10 +52,10 @@ def run_critic_turn(turn: CriticTurn, runner: StepRunner) -> str:
     if len(lessons.lessons) < wanted:
         turn.end("too few", lessons)
         return f"too few verdicts: {len(lessons.lessons)}; {wanted} are asked for"
-    trained = runner.stage(CRITIC_TRAIN, turn.train_request("all", lessons), f"train {turn.name}")
-    if not trained.worst:
+    if not can_learn(lessons.lessons):
         turn.end("too few", lessons)
         return "nothing can be held out yet: the verdicts are all alike, or of one source"
+    trained = runner.stage(CRITIC_TRAIN, turn.train_request("all", lessons), f"train {turn.name}")
     closed = runner.gate(turn.reviews, turn.gate_d(lessons, trained))
     if closed.verdict != "approve":
         turn.end("stopped", lessons)

@@ -57,7 +57,7 @@ class CriticTurn:
             champion = self.library.champion()
             return CriticTrainRequest(
                 lessons=self.store.put_blob(lessons.to_bytes()),
-                verifier=self.recipe.models.verifier if self.recipe.critic.embeddings else None,
+                verifier=self.recipe.critic_verifier,
                 champion=champion.critic if champion is not None else None,
             )
 

@@ -5,13 +5,15 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from flenwheel_core.base.document import Document
+from flenwheel_core.base.errors import TurnError
 from flenwheel_core.base.names import CHARACTER
 from flenwheel_core.gates.flow_server import GOES_ON
 from flenwheel_core.lessons.verdicts import collect_verdicts
 from flenwheel_core.library.characters import Library
 from flenwheel_core.library.critics import CriticLibrary
-from flenwheel_core.library.turn_numbers import TurnOpened
+from flenwheel_core.library.turn_numbers import Look, TurnOpened
 from flenwheel_core.recipes.loading import load_recipe
+from flenwheel_core.recipes.model import Recipe
 from tasks.editor import DEFAULT_RECIPE
 from tasks.open_turn import NotBegun, open_store, run_states
 from tasks.pinning import pinned
@@ -41,27 +43,42 @@ def open_critic_turn(asked: CriticTurnAsked) -> TurnOpened | NotBegun:
         CHARACTER.check(asked.character)
     names = [asked.character] if asked.character else characters.characters()
     recipe = load_recipe(asked.recipe or (characters.character(names[0]).recipe if names else DEFAULT_RECIPE))
-    if not asked.beside_open_turn and (waiting := _waiting(library)):
-        return NotBegun(reason=waiting)
+    look = None if asked.beside_open_turn else _only_one(library)
+    try:
+        if look is not None:
+            look(tuple(library.turns()))
+        reason = _nothing_new(library, recipe, asked)
+        if reason:
+            return NotBegun(reason=reason)
+        return library.open_turn(flow_run.id, store.put_blob(pinned(recipe, {"verifier"}).to_bytes()), look)
+    except TurnError as error:
+        return NotBegun(reason=error.message)
+
+
+def _nothing_new(library: CriticLibrary, recipe: Recipe, asked: CriticTurnAsked) -> str:
+    """Why no turn is begun for the verdicts there are; empty if one is."""
+    if not asked.only_when_waiting:
+        return ""
     champion = library.champion()
-    verdicts = len(collect_verdicts(store, asked.character).lessons)
+    verdicts = len(collect_verdicts(library.store, asked.character).lessons)
     fresh = verdicts - (champion.verdicts if champion is not None else 0)
-    if asked.only_when_waiting and fresh < recipe.critic.train_after:
-        return NotBegun(
-            reason=f"Not enough new verdicts yet: {fresh} of the {recipe.critic.train_after} that critic.train_after asks for."
-        )
-    return library.open_turn(flow_run.id, store.put_blob(pinned(recipe, {"verifier"}).to_bytes()))
+    if fresh >= recipe.critic.train_after:
+        return ""
+    return f"Not enough new verdicts yet: {fresh} of the {recipe.critic.train_after} that critic.train_after asks for."
 
 
-def _waiting(library: CriticLibrary) -> str:
-    """Why there is no second turn: an earlier one whose run goes on; empty if there is none."""
-    ended = {turn.flow_run for turn in library.ended_turns()}
-    open_turns = [turn for turn in library.turns() if turn.flow_run not in ended]
-    known = run_states(tuple(turn.flow_run for turn in open_turns)) if open_turns else {}
-    for turn in reversed(open_turns):
-        if turn.flow_run in known and known[turn.flow_run].state in GOES_ON:
-            return (
-                f"The critic's turn {turn.number} waits at gate D or works. Answer it, or ask for another one beside it "
-                "(beside_open_turn)."
-            )
-    return ""
+def _only_one(library: CriticLibrary) -> Look:
+    """Refuses a further turn while the run of an open one goes on: TurnError says so."""
+
+    def look(turns: tuple[TurnOpened, ...]) -> None:
+        ended = {turn.flow_run for turn in library.ended_turns()}
+        open_turns = [turn for turn in turns if turn.flow_run not in ended]
+        known = run_states(tuple(turn.flow_run for turn in open_turns)) if open_turns else {}
+        for turn in reversed(open_turns):
+            if turn.flow_run in known and known[turn.flow_run].state in GOES_ON:
+                raise TurnError(
+                    f"The critic's turn {turn.number} waits at gate D or works, so no second one was begun.",
+                    remedy="Answer it, or ask for another one beside it (beside_open_turn).",
+                )
+
+    return look

@@ -1,6 +1,7 @@
 """Progress of a stage in the Prefect interface: log lines and one progress artifact, both from the same events."""
 
 import contextvars
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,13 +23,13 @@ Measured = Callable[[float], None]
 """Takes seconds an item."""
 
 
-def say(line: str) -> None:
+def say(line: str, level: int = logging.INFO) -> None:
     """A line in the run's log; in the program's own where no run is under way."""
     try:
         logger = get_run_logger()
     except MissingContextError:
         logger = get_logger(__name__)
-    logger.info(line)
+    logger.log(level, line)
 
 
 class Reporter:

@@ -31,7 +31,10 @@ def status() -> None:
     console.print(f"{len(lessons)} verdicts, {sum(one.fair for one in lessons)} of them fit to bound a loss")
     learned = library.learned_lines()
     if not learned:
-        console.print("The critic has not learned yet; it does when a gate is closed.")
+        console.print(
+            "The critic has not learned yet; it does when a gate is closed, from twelve verdicts on, good ones and others."
+            " If it failed, the log of the run says why."
+        )
         return
     newest = learned[-1]
     known = Critic.from_bytes(store.get_blob(newest.critic), where=f"the critic {newest.critic[:12]}")

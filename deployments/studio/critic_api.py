@@ -41,7 +41,8 @@ def get_critic(studio: TheStudio, gate: GateName) -> CriticColumns:
     view = studio.reviews.gate(gate).critic_view
     if view is None:
         raise NotFoundError(
-            f"No critic was asked about the gate {gate}.", remedy="critic.learns of the recipe says so."
+            f"No critic put the gate {gate} in order.",
+            why="critic.learns is off in the recipe, or it failed; then the log of the run says why.",
         )
     shown = view.model_dump(include={"said", "critic", "guard", "rung", "verdicts", "cut", "rejects", "look_at"})
     names = CriticColumns.model_fields.keys() - shown.keys()

@@ -98,6 +98,11 @@ def train_critic(
     return Learned(critic, standing.chances if standing is not None else None, nothing if folds is None else folds)
 
 
+def can_learn(lessons: Sequence[CriticLesson]) -> bool:
+    """True if a rung can be tried: there are enough verdicts, good ones and others, of more than one turn or source."""
+    return _groups(lessons)[0] != "nothing"
+
+
 def log_losses(chances: Array, lessons: Sequence[CriticLesson]) -> Array:
     """The log loss of each verdict, in nats."""
     found: Array = -np.log(chances[np.arange(len(lessons)), outcomes(lessons)])

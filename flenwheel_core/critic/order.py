@@ -121,7 +121,7 @@ def promise(cut: Cut) -> str:
 
 def _said(number: int, look_at: int, cut: Cut | None, watching: Known | None, rules: Rules) -> str:
     if watching is None:
-        return "The critic has not learned from any verdict yet: every picture waits for you."
+        return "The critic has not learned yet: every picture waits for you."
     if cut is None:
         needed = goods_needed(rules.wanted)
         most = max((one.goods for one in watching.critic.calibrations), default=0)

@@ -135,10 +135,14 @@ class Reviews:
 
     def get(self, gate: str) -> ReviewSession:
         """The session of a gate; raises NotFoundError."""
-        found = self.store.get_document(f"reviews/{gate}/session", ReviewSession) if gate else None
+        found = self.find(gate)
         if found is None:
             raise NotFoundError(f"There is no gate {gate!r}.", remedy="`flenwheel status` lists the open gates.")
         return found
+
+    def find(self, gate: str) -> ReviewSession | None:
+        """The session of a gate; None if it was never opened."""
+        return self.store.get_document(f"reviews/{gate}/session", ReviewSession) if gate else None
 
     def gates(self) -> list[str]:
         """Names of all gates, open and closed."""

@@ -133,3 +133,8 @@ class Recipe(Document):
         default_factory=dict,
         description="Words for labels, such as half-left = 'half-left view', or background = '{} background' for all of a kind.",
     )
+
+    @property
+    def critic_verifier(self) -> str | None:
+        """Whose embeddings the critic may read; None: none."""
+        return self.models.verifier if self.critic.embeddings else None

@@ -2,13 +2,18 @@
 
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flenwheel_core.base.errors import FlenwheelError
+from flenwheel_core.base.errors import CorruptBlobError, NotFoundError
 from flenwheel_core.base.ids import Digest, digest_bytes, short
 from flenwheel_core.runner.stage import StageContext
+from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import load_picture
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 CHUNK = 32
 
@@ -38,11 +43,10 @@ def embeddings_of(
             context.check_stop()
             names, pictures = [], []
             for image in left[start : start + CHUNK]:
-                try:
-                    pictures.append(load_picture(context.store, image))
+                picture = _picture(context.store, image)
+                if picture is not None:
+                    pictures.append(picture)
                     names.append(image)
-                except (FlenwheelError, OSError):
-                    found[image] = ()
             for image, embedded in zip(names, opened.embed(pictures), strict=True):
                 vector = np.asarray(embedded.embedding or (), dtype="<f4")
                 found[image] = tuple(vector.tolist())  # as it is read back, so that a second run gives the same
@@ -51,3 +55,11 @@ def embeddings_of(
                 temporary.replace(folder / f"{image}.float32")
             context.progress.step(min(start + CHUNK, len(left)), len(left), "pictures")
         return {image: vector for image, vector in found.items() if vector}, (opened.name, opened.version)
+
+
+def _picture(store: Store, image: Digest) -> "Image | None":
+    """The picture; None if it is gone or damaged. A store that does not answer raises: what is learned is kept for good."""
+    try:
+        return load_picture(store, image)
+    except (NotFoundError, CorruptBlobError, OSError, SyntaxError, ValueError):  # the last three are Pillow's
+        return None

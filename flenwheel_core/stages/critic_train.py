@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from flenwheel_core.base.statistics import bootstrap_interval, sign_flip_test
+from flenwheel_core.critic.asking import read_critic
 from flenwheel_core.critic.columns import Embeddings
 from flenwheel_core.critic.ladder import SIGNIFICANCE, Learned, log_losses, means_by_unit, train_critic, units_of
 from flenwheel_core.critic.logistic import Array
@@ -44,11 +45,6 @@ def critic_train(request: CriticTrainRequest, context: StageContext) -> CriticTr
         comparison=_compared(context.store, champion, learned, lessons, embeddings, verifier),
         worst=_surprising(learned, lessons),
     )
-
-
-def read_critic(store: Store, digest: str) -> Critic:
-    """The critic of that digest."""
-    return Critic.from_bytes(store.get_blob(digest), where=f"the critic {digest[:12]}")
 
 
 def read_lessons(store: Store, digest: str) -> tuple[CriticLesson, ...]:

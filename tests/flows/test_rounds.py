@@ -8,9 +8,12 @@ from typing import cast
 
 import pytest
 
+from flenwheel_core.base.errors import InterruptedStageError
 from flenwheel_core.base.ids import digest_bytes
 from flenwheel_core.base.progress import Progress
 from flenwheel_core.base.settings import Settings
+from flenwheel_core.critic.ladder import train_critic
+from flenwheel_core.documents.critics import CriticView
 from flenwheel_core.documents.decisions import ClosedGate, Decision, FinalDecision, GateVerdict, Verdict
 from flenwheel_core.documents.images import ImageKind, ImageRecord
 from flenwheel_core.documents.prompts import CARD_CELLS
@@ -19,7 +22,7 @@ from flenwheel_core.gates.kinds import ENRICHED, KINDS, KindOfGate
 from flenwheel_core.gates.session import Reviews, ReviewSession
 from flenwheel_core.gates.summary import FinishSummary, summarise
 from flenwheel_core.library.characters import Character, CharacterFacts, Library, PoolEntry
-from flenwheel_core.library.critics import CriticLibrary
+from flenwheel_core.library.critics import CriticLearned, CriticLibrary, CriticPromotion
 from flenwheel_core.plans.pictures import ENOUGH_PER_CELL
 from flenwheel_core.recipes.critic import CriticRecipe
 from flenwheel_core.recipes.loading import load_recipe
@@ -36,6 +39,7 @@ from flenwheel_core.store import Store
 from flows.rounds import EnrichedRounds, _again
 from flows.turn import Turn
 from flows.turn_runner import Request, Result
+from tests.kit.critic_world import lessons
 
 SOURCE, REFERENCE = "a" * 64, "b" * 64
 EVERYTHING = range(len(CARD_CELLS))
@@ -63,10 +67,21 @@ def test_a_better_prompt_gets_the_same_pictures(
 
 
 class Answers:
-    """A runner without a server: each round makes a picture of each of some cells, and the reviewer finds all of them good."""
+    """A runner without a server: each round makes a picture of each of some cells, and the reviewer rejects those at some places."""
 
-    def __init__(self, store: Store, cells: Sequence[Sequence[int]], verdicts: Sequence[GateVerdict]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        cells: Sequence[Sequence[int]],
+        verdicts: Sequence[GateVerdict],
+        rejected: Sequence[int] = (),
+        *,
+        stopped: bool = False,
+    ) -> None:
         self.store, self.cells, self.verdicts = store, list(cells), list(verdicts)
+        self.rejected, self.stopped = rejected, stopped
+        self.asked: list[str] = []
+        """The critic's stages that were asked for."""
         self.summaries: list[FinishSummary] = []
         """What the finish of each round promised."""
         self.known: list[int] = []
@@ -79,23 +94,32 @@ class Answers:
         if isinstance(request, EnrichRequest):
             records = [_edit(request, cell) for cell in self.cells.pop(0)]
             return EnrichResult(images=self.store.put_images(records), count=len(records))
-        if isinstance(request, CriticScoreRequest):
-            return critic_score(request, _context(self.store))
-        if isinstance(request, CriticTrainRequest):
-            return critic_train(request, _context(self.store))
+        if isinstance(request, CriticScoreRequest | CriticTrainRequest):
+            self.asked.append(request.stage)
+            context = _context(self.store)
+            if self.stopped:
+                context.stop.set()
+                context.check_stop()
+            return (
+                critic_score(request, context)
+                if isinstance(request, CriticScoreRequest)
+                else critic_train(request, context)
+            )
         assert isinstance(request, ScreenRequest) and request.pool is not None
         self.known.append(len(self.store.get_images(request.pool)))
         return ScreenResult(screenings=self.store.put_screenings([]), passed=0, unsure=0, failed=0)
 
     def gate(self, reviews: Reviews, session: ReviewSession) -> ClosedGate:
         session = reviews.open(session)
-        for record in reviews.images(session):
+        if reviews.closed(session.gate) is not None:
+            return reviews.close(session.gate, "approve", "leave_out", override_minimum=True, reviewer="ana")
+        for place, record in enumerate(reviews.images(session)):
             line = Decision(
                 id=record.item,
                 at=datetime(2026, 1, 2, tzinfo=UTC),
                 author="ana",
                 image=record.digest,
-                verdict=Verdict.GOOD,
+                verdict=Verdict.REJECT if place in self.rejected else Verdict.GOOD,
             )
             reviews.decide(session.gate, line)
         pool = Library(self.store).pool(session.character)
@@ -116,7 +140,7 @@ def _edit(request: EnrichRequest, cell: int) -> ImageRecord:
         width=8,
         height=8,
         kind=ImageKind.ENRICHED,
-        parents=(SOURCE,),
+        parents=((SOURCE, REFERENCE)[cell % 2],),
         stage="enrich",
         request="1" * 64,
         item=f"edit-{cell:04d}",
@@ -199,15 +223,58 @@ def test_a_turn_that_a_person_ends_at_a_gate_leaves_the_pool_as_it_was(turn: Tur
     assert len(turn.pool()) == 1
 
 
+def views(turn: Turn, rounds: int) -> list[CriticView | None]:
+    return [Reviews(turn.store).gate(f"mira-t1-gate-a-r{number}").critic_view for number in range(1, rounds + 1)]
+
+
 def test_a_gate_is_put_in_order_by_what_the_critic_learned_at_the_ones_before(turn: Turn) -> None:
-    answers = Answers(turn.store, [EVERYTHING] * 2, ["redo", "approve"])
+    answers = Answers(turn.store, [EVERYTHING] * 2, ["redo", "approve"], rejected=range(5))
     assert EnrichedRounds(turn, answers).run()
-    first, second = (Reviews(turn.store).gate(f"mira-t1-gate-a-r{number}").critic_view for number in (1, 2))
+    first, second = views(turn, 2)
     assert first is not None and second is not None
     assert (first.critic, first.verdicts) == (None, 0)
     assert second.verdicts == len(CARD_CELLS) and not second.rejects
     newest = CriticLibrary(turn.store).newest(None)
     assert newest is not None and newest.verdicts == 2 * len(CARD_CELLS) and newest.critic != second.critic
+
+
+def test_no_process_is_started_for_a_critic_that_knows_nothing(turn: Turn) -> None:
+    """The first gate has no critic, and verdicts that are all alike, or too few, teach none: the sources take turns all the same."""
+    answers = Answers(turn.store, [EVERYTHING, [3, 4]], ["redo", "approve"])
+    assert EnrichedRounds(turn, answers).run()
+    assert answers.asked == [] and CriticLibrary(turn.store).learned_lines() == []
+    for view in views(turn, 2):
+        assert view is not None and view.critic is None and "not learned" in view.said
+
+
+def test_a_critic_that_learned_is_asked_in_a_process_and_a_replay_asks_none(turn: Turn) -> None:
+    promoted = train_critic(lessons(60), {}, record="0" * 64).critic
+    said = {"rung": promoted.rung, "verdicts": promoted.count, "flow_run": "run-0", "gate": "gate-d", "reviewer": "ana"}
+    CriticLibrary(turn.store).promote(
+        CriticPromotion(at=datetime(2026, 1, 1, tzinfo=UTC), critic=turn.store.put_blob(promoted.to_bytes()), **said)  # type: ignore[arg-type]
+    )
+    for asked in (["critic_score"], []):
+        answers = Answers(turn.store, [[3, 4]], ["approve"])
+        assert EnrichedRounds(turn, answers).run() and answers.asked == asked
+
+
+def test_a_critic_that_fails_ends_no_turn(turn: Turn, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What it learned is gone from the store, and the verifier that it is to learn with is not there: the gates open as made."""
+    lost = {"critic": "e" * 64, "rung": "screening", "verdicts": 40, "gate": "rex-t1-gate-a-r1", "verifier": None}
+    CriticLibrary(turn.store).learned(CriticLearned(at=datetime(2026, 1, 1, tzinfo=UTC), **lost))  # type: ignore[arg-type]
+    models = turn.recipe.models.model_copy(update={"verifier": str(tmp_path / "nowhere")})
+    recipe = turn.recipe.model_copy(update={"critic": CriticRecipe(), "models": models})
+    answers = Answers(turn.store, [EVERYTHING] * 2, ["redo", "approve"], rejected=range(5))
+    assert EnrichedRounds(dataclasses.replace(turn, recipe=recipe), answers).run()
+    assert views(turn, 2) == [None, None] and answers.asked == ["critic_train"] * 2
+    assert "could not put the pictures of mira-t1-gate-a-r1 in order" in caplog.text
+    assert "could not learn from mira-t1-gate-a-r2" in caplog.text and "nowhere" in caplog.text
+
+
+def test_a_stop_while_the_critic_learns_stops_the_turn(turn: Turn) -> None:
+    answers = Answers(turn.store, [EVERYTHING], ["approve"], rejected=range(5), stopped=True)
+    with pytest.raises(InterruptedStageError):
+        EnrichedRounds(turn, answers).run()
 
 
 def test_a_recipe_without_a_critic_asks_none(turn: Turn) -> None:

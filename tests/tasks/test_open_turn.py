@@ -1,15 +1,21 @@
 """How runs begin."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from flenwheel_core.base.errors import InputError, RecipeError
 from flenwheel_core.base.settings import Settings
+from flenwheel_core.gates.flow_server import RunStatus
 from flenwheel_core.library.characters import Character, Library
+from flenwheel_core.library.critics import CriticLibrary
+from flenwheel_core.models.pinning import ModelUse
+from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.store import Store
+from tasks.critic import CriticTurnAsked, open_critic_turn
 from tasks.editor import EditorTurnAsked, open_editor_turn
 from tasks.open_turn import NotBegun, open_alone, open_turn
 
@@ -75,3 +81,25 @@ def test_an_editor_that_cannot_learn_begins_no_turn_and_no_person_is_asked(
     )
     opened = open_editor_turn.fn(asked)
     assert isinstance(opened, NotBegun) and "an editor to train a LoRA on" in opened.reason
+
+
+def test_two_turns_of_the_critic_that_begin_at_once_do_not_both_open(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one claims its number after this one looked first."""
+    monkeypatch.setenv("FLENWHEEL_WORKSPACE", str(settings.root))
+    monkeypatch.setenv("PREFECT__FLOW_RUN_ID", str(uuid4()))
+    library, other = CriticLibrary(Store(settings.store_url)), str(uuid4())
+
+    def meanwhile(recipe: Recipe, uses: Iterable[ModelUse]) -> Recipe:
+        library.open_turn(other, library.store.put_blob(recipe.to_bytes()))
+        return recipe
+
+    monkeypatch.setattr("tasks.critic.pinned", meanwhile)
+    monkeypatch.setattr(
+        "tasks.critic.run_states", lambda runs: {run: RunStatus(flow_run=run, state="RUNNING") for run in runs}
+    )
+    asked = CriticTurnAsked(character=None, recipe=None, only_when_waiting=False, beside_open_turn=False)
+    opened = open_critic_turn.fn(asked)
+    assert isinstance(opened, NotBegun) and "turn 1 waits at gate D or works" in opened.reason
+    assert [turn.flow_run for turn in library.turns()] == [other]

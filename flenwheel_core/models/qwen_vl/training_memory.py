@@ -2,7 +2,7 @@
 
 Counted by hand, tensor by tensor: weights, the output, adapters with their optimizer, what layers keep for the backward pass, one layer's
 work, and the answers' logits. The eyes are not on the card then. What depends on libraries alone was measured once
-(benchmarks/speed/vl_step.py, benchmarks/results/vl_memory.json holds counted beside measured).
+(benchmarks/speed/vl_step.py).
 """
 
 from collections.abc import Iterator, Sequence
