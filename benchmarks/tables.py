@@ -93,7 +93,7 @@ def _source(result: Mapping[str, Any]) -> str:
 def _command(ran: str) -> str:
     """The command as it has to be given today: a result file says what ran then, and its module may have moved to another room."""
     module = re.search(r"(?<=-m )benchmarks\.\S+", ran)
-    if module is None:
+    if module is None or (ROOT / module[0].replace(".", "/")).with_suffix(".py").is_file():
         return ran
     found = [*(ROOT / "benchmarks").glob(f"*/{module[0].rpartition('.')[2]}.py")]
     return ran.replace(module[0], f"benchmarks.{found[0].parent.name}.{found[0].stem}", 1) if found else ran

@@ -15,8 +15,8 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.kit.broken_server import Breaker, How, serving
+from benchmarks.kit.exported_lora import bundle, in_a_process
 from benchmarks.kit.hub_app import HubApp
-from benchmarks.kit.publishing import bundle, in_a_process
 from benchmarks.result_file import RESULTS, Row, write_part
 from flenwheel_core.publishing.bundle import RECORD, Bundle
 from flenwheel_core.publishing.hub import publish_to_hub

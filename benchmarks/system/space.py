@@ -25,7 +25,7 @@ from typing import Any
 import httpx
 import numpy as np
 
-from benchmarks.kit.publishing import exported
+from benchmarks.kit.exported_lora import exported
 from benchmarks.result_file import RESULTS, Row, write_part
 from flenwheel_core.engine.tensor_file import tensor_bytes
 from flenwheel_core.models.embedded import weights_folder

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from flenwheel_core.engine.tensor_file import header_of
 FP8_MOST = 448.0
 """The largest number of float8_e4m3fn."""
 WEIGHT = ".weight"
+_WEIGHTS = (".safetensors", ".gguf", ".bin")
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def merged(weight: torch.Tensor, change: LowRank, strength: float) -> torch.Tens
 
 
 def write_merged_folder(base: Path, lora: WornLora, out: Path, say: Callable[[str], None]) -> None:
-    """A whole model folder with the LoRA in its transformer; the other parts are linked where the disk can, else copied.
+    """A whole model folder with the LoRA in its transformer; weights of other parts are linked where the disk can, the rest is copied.
 
     It is there whole or not at all. Raises InputError if `out` is there already.
     """
@@ -97,7 +99,7 @@ def write_merged_folder(base: Path, lora: WornLora, out: Path, say: Callable[[st
     shutil.rmtree(made, ignore_errors=True)
     kept = [path for path in sorted(base.rglob("*")) if path.is_file() and path not in weights.files]
     for path in kept:
-        _link(path, made / path.relative_to(base))
+        _bring(path, made / path.relative_to(base))
     for number, file in enumerate(weights.files, start=1):
         say(f"file {number} of {len(weights.files)}")
         names = sorted(name for name, place in weights.names.items() if place == file)
@@ -170,12 +172,14 @@ def write_tensors(
         raise
 
 
-def _link(source: Path, target: Path) -> None:
+def _bring(source: Path, target: Path) -> None:
+    """Weights are linked, where the disk can; what a person may edit, such as a config, is a copy, so that the base stays as it is."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source.resolve(), target)
-    except OSError:
-        shutil.copyfile(source, target)
+    if source.suffix in _WEIGHTS:
+        with suppress(OSError):
+            os.link(source.resolve(), target)
+            return
+    shutil.copyfile(source, target)
 
 
 def describe(lora: WornLora, base: str) -> dict[str, str]:

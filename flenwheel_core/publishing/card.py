@@ -73,12 +73,11 @@ def model_card(
     hub = hub_reference(lora.base_model)
     samples = last_samples(request)
     widget = [{"text": sample.prompt, "output": {"url": sample_name(index)}} for index, sample in enumerate(samples)]
-    kind = "style" if request.character.kind == "style" else "character"
     data = ModelCardData(
         base_model=base,
         library_name="diffusers",
         pipeline_tag="text-to-image" if lora.target == "generator" else "image-to-image",
-        tags=["lora", "template:diffusion-lora", *([tag] if tag else []), "flenwheel", kind],
+        tags=["lora", "template:diffusion-lora", *([tag] if tag else []), "flenwheel", "character"],
         instance_prompt=lora.trigger,
         base_model_relation="adapter",
         widget=widget or None,
@@ -93,7 +92,7 @@ def model_card(
         f"# {lora.name}",
         "",
         *(["<Gallery />", ""] if widget else []),
-        f"A {kind} LoRA for `{base}`. Write **{words}** in the prompt.",
+        f"A character LoRA for `{base}`. Write **{words}** in the prompt.",
         "",
         "| | |",
         "|---|---|",

@@ -26,6 +26,7 @@ def base_folder(folder: Path) -> Path:
     (folder / "model_index.json").write_text(json.dumps({"_class_name": "FluxPipeline"}))
     (folder / "vae").mkdir()
     (folder / "vae" / "config.json").write_text("{}")
+    (folder / "vae" / "weights.safetensors").write_bytes(b"weights")
     return folder
 
 
@@ -52,7 +53,10 @@ def test_the_merged_folder_is_a_model_that_draws_the_same(settings: Settings, tm
     record, data, given = a_lora(dora, base)
     out = write_merged(record, data, "folder", tmp_path / "out", settings, said)
     assert json.loads((out / "model_index.json").read_text())["_class_name"] == "FluxPipeline"
-    assert (out / "vae" / "config.json").exists() and [path.name for path in out.parent.iterdir()] == [out.name]
+    (out / "vae" / "config.json").write_text('{"edited": true}')
+    assert (base / "vae" / "config.json").read_text() == "{}", "the base, such as the Hub's cache, stays as it was"
+    assert (out / "vae" / "weights.safetensors").stat().st_nlink == 2, "weights lie on the disk once"
+    assert [path.name for path in out.parent.iterdir()] == [out.name]
     model = FluxTransformer2DModel.from_pretrained(out / "transformer", use_safetensors=True).eval()
     with torch.no_grad():
         torch.testing.assert_close(model(**tiny_inputs()).sample, given, rtol=1e-4, atol=1e-4)
