@@ -53,8 +53,8 @@ def write_part(name: str, rows: Sequence[Row], *, folder: Path = RESULTS) -> Pat
 
 
 def command_line(module: str, arguments: Sequence[str]) -> str:
-    """The command, without the folder its result went to: a path of one machine tells others nothing."""
-    kept = list(arguments)
+    """The command, without the folder its result went to, and without those of its files: a path of one machine tells others nothing."""
+    kept = [Path(one).name if one.startswith("/") else one for one in arguments]
     while "--out" in kept:
         place = kept.index("--out")
         del kept[place : place + 2]
