@@ -34,6 +34,7 @@ EXAMPLES: dict[str, object] = {
     "threads": 4,
     "studio_url": "https://studio.example",
     "prefect_url": "https://prefect.example",
+    "publish_url": "s3://bucket/published",
 }
 """What the file of `flenwheel init` shows for settings that are unset."""
 

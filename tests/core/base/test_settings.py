@@ -195,6 +195,9 @@ EVERY: dict[str, object] = {
     "prefect_url": "https://prefect.example",
     "trusted_proxies": ("127.0.0.1", "10.0.0.0/8"),
     "notify": ("mailto://one", "json://two"),
+    "publish_url": "s3://bucket/published",
+    "publish_options": {"endpoint_url": "http://elsewhere:9000"},
+    "service_recipe": "nano",
 }
 
 

@@ -44,11 +44,12 @@ def test_a_base_of_another_family_is_refused_by_the_check_and_before_a_run_begin
     assert pin_recipe(asked, settings, ("reader",)).models.base == "nano", "only work with the base asks"
 
 
-def test_a_known_base_on_the_hub_is_refused_before_it_is_fetched(settings: Settings) -> None:
+def test_a_known_base_on_the_hub_is_refused_before_it_is_fetched(settings: Settings, tmp_path: Path) -> None:
     asked = recipe("FLUX.1", "Tongyi-MAI/Z-Image@main")
+    elsewhere = settings.model_copy(update={"models": tmp_path / "models"})
     with pytest.raises(RecipeError, match="another family"):
-        pin_recipe(asked, settings, ("base",))
-    assert not settings.models.exists() or not list(settings.models.rglob("*.safetensors"))
+        pin_recipe(asked, elsewhere, ("base",))
+    assert not list((tmp_path / "models").rglob("*.safetensors"))
     require_family(recipe("FLUX.1", "somebody/model@main"), settings)  # nobody knows what it is
 
 

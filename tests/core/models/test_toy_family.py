@@ -129,4 +129,4 @@ def test_a_range_of_blocks_that_it_does_not_have_is_refused(settings: Settings, 
     asked = TrainRequest(name="x", character=MIRA, base=folder, items=(item,), recipe=recipe, seed=1, sampler=SAMPLER)
     with pytest.raises(FlenwheelError, match=r"is no block range of this model") as caught:
         run_here(TRAIN, asked, settings, lambda event: None)
-    assert "blocks of the kind block" in caught.value.remedy
+    assert "blocks of the kind block" in str(caught.value.why) and "block_late" in str(caught.value.remedy)

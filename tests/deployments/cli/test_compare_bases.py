@@ -61,4 +61,4 @@ def test_mistakes_are_said_before_anything_is_trained(
     assert "broken cannot run here" in run(capsys, "compare-bases", HERO.name, small, str(broken))[2]
     scheduled = ("compare-bases", HERO.name, small, "nano", "--schedule")
     assert "writes no file" in run(capsys, *scheduled, "--to", str(tmp_path / "a.md"))[2]
-    assert "not running" in run(capsys, *scheduled)[2].lower()
+    assert "No server runs" in run(capsys, *scheduled)[2]

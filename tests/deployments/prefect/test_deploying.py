@@ -204,7 +204,8 @@ def test_up_keeps_what_people_set_in_the_prefect_interface(running: Running) -> 
             first["parameters"]["recipe"] = "nano"
             first["tags"].append("new")
             first["schedules"][0]["cron"] = "0 2 * * *"
-            content["deployments"].append({**content["deployments"][-1], "name": "another"})
+            last = next(one for one in reversed(content["deployments"]) if "flywheel2" in one["entrypoint"])
+            content["deployments"].append({**last, "name": "another"})
 
         deploy(running, altered(running, change))
         found = call(running, "GET", turn)
