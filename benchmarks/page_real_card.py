@@ -39,7 +39,7 @@ REAL_CARD = Page(
             "FLUX.1-dev's and Qwen-Image-Edit-2509's size, the few-step LoRA worn, eight steps an edit. Blocks were compiled for the first "
             "time, but not for training without the prior, which followed one with it. Before its first step, training with the prior "
             "drew two pictures of it. enrich with 8 steps is a day older than the others, which shared the machine, but not the card, with "
-            "six rehearsals: what loads and compiles took a third longer there. One run a row.",
+            "six rehearsals. One run a row.",
             "dress_rehearsal",
             {
                 "storage": "weights",

@@ -1,6 +1,5 @@
 """One turn of the critic: what each step asks for, written down when it is first asked, as in `flows.turn`."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -9,42 +8,23 @@ from flenwheel_core.documents.critics import CriticLesson, CriticLessons
 from flenwheel_core.documents.decisions import ClosedGate, Verdict
 from flenwheel_core.documents.images import ImageRecord
 from flenwheel_core.gates.kinds import VERDICTS
-from flenwheel_core.gates.session import Reviews, ReviewSession
+from flenwheel_core.gates.session import ReviewSession
 from flenwheel_core.lessons.verdicts import collect_verdicts
 from flenwheel_core.library.critics import CriticLibrary, CriticOutcome, CriticPromotion
-from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.reports.critic_report import critic_note
 from flenwheel_core.requests.critic_train import CriticTrainRequest, CriticTrainResult
-from flenwheel_core.store import Store
-from flows.frozen import Kind, frozen_document
+from flows.frozen import SharedTurn
 
 
 @dataclass(frozen=True)
-class CriticTurn:
-    """A turn of the critic: it belongs to its flow run, also after a retry."""
+class CriticTurn(SharedTurn):
+    """A turn of the critic."""
 
-    store: Store
-    recipe: Recipe
-    character: str | None
-    flow_run: str
-    number: int
-
-    @property
-    def name(self) -> str:
-        """Such as critic-turn-3: names the gate and the task runs."""
-        return f"critic-turn-{self.number}"
+    learner = "critic"
 
     @property
     def library(self) -> CriticLibrary:
         return CriticLibrary(self.store)
-
-    @property
-    def reviews(self) -> Reviews:
-        return Reviews(self.store)
-
-    def frozen(self, step: str, kind: type[Kind], build: Callable[[], Kind]) -> Kind:
-        """The document of a step: what was written down at the first call, whatever `build` would give now."""
-        return frozen_document(self.store, f"critic/runs/{self.flow_run}/{step}", kind, build)
 
     def lessons(self) -> CriticLessons:
         """All verdicts as the turn began."""

@@ -12,17 +12,15 @@ from flenwheel_core.documents.loras import LoraRecord
 from flenwheel_core.documents.scores import Fingerprint
 from flenwheel_core.documents.triplets import Triplet
 from flenwheel_core.gates.kinds import TRIPLETS
-from flenwheel_core.gates.session import Reviews, ReviewSession
+from flenwheel_core.gates.session import ReviewSession
 from flenwheel_core.lessons.collect import compared, split
 from flenwheel_core.lessons.gather import Lessons, approved_lessons, characters_of
 from flenwheel_core.library.characters import Library
 from flenwheel_core.library.editors import EditorLibrary, EditorOutcome, EditorPromotion
-from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.requests.edit_compare import REPEAT, ComparedEdit, EditCompareRequest, EditCompareResult
 from flenwheel_core.requests.edit_train import EditTrainRequest
-from flenwheel_core.store import Store
 from flenwheel_core.store.triplets import get_triplets, put_triplets
-from flows.frozen import Kind, frozen_document
+from flows.frozen import SharedTurn
 
 
 class ChosenLessons(Document):
@@ -33,31 +31,14 @@ class ChosenLessons(Document):
 
 
 @dataclass(frozen=True)
-class EditorTurn:
-    """A turn of Flywheel 2: it belongs to its flow run, also after a retry."""
+class EditorTurn(SharedTurn):
+    """A turn of Flywheel 2."""
 
-    store: Store
-    recipe: Recipe
-    character: str | None
-    flow_run: str
-    number: int
-
-    @property
-    def name(self) -> str:
-        """Such as editor-turn-3: names the LoRA, the gate and the task runs. No turn of a character has such a name."""
-        return f"editor-turn-{self.number}"
+    learner = "editor"
 
     @property
     def library(self) -> EditorLibrary:
         return EditorLibrary(self.store)
-
-    @property
-    def reviews(self) -> Reviews:
-        return Reviews(self.store)
-
-    def frozen(self, step: str, kind: type[Kind], build: Callable[[], Kind]) -> Kind:
-        """The document of a step: what was written down at the first call, whatever `build` would give now."""
-        return frozen_document(self.store, f"editor/runs/{self.flow_run}/{step}", kind, build)
 
     # gate C
 

@@ -13,7 +13,7 @@ from flenwheel_core.library.characters import Library
 from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import load_picture
 
-OUT = Path(__file__).resolve().parents[2] / "docs" / "images" / "overview.png"
+OUT = Path(__file__).resolve().parents[2] / "docs" / "images" / "overview.webp"
 COLUMNS, SIDE, MARGIN, TEXT = 10, 96, 6, 26
 AMBER = (196, 132, 24)
 FRAMES = {Verdict.GOOD: GOOD, Verdict.NEEDS_CORRECTION: AMBER, Verdict.REJECT: BAD}
@@ -35,7 +35,7 @@ def main(workspace: Path) -> None:
     ):
         gates = [gate for gate in closed if reviews.get(gate.gate).kind == kind]
         rows.append((title, _framed(reviews, gates[:1])))
-    _draw(store, rows).save(OUT)
+    _draw(store, rows).save(OUT, quality=82, method=6)
     print(OUT)
 
 

@@ -78,15 +78,19 @@ def test_texts_that_are_padded_to_different_lengths_do_not_reach_each_other() ->
 
 
 @pytest.mark.parametrize(
-    ("plan", "cosine"),
-    [({"storage": "fp8"}, 0.98), ({"storage": "fp8", "keep_transposed": True}, 0.98), ({"storage": "nf4"}, 0.85)],
+    ("plan", "cosine", "length"),
+    [
+        ({"storage": "fp8"}, 0.98, 0.1),
+        ({"storage": "fp8", "keep_transposed": True}, 0.98, 0.1),
+        ({"storage": "nf4"}, 0.85, 0.3),
+    ],
 )
-def test_quantised_gradients_point_the_same_way(plan: dict[str, object], cosine: float) -> None:
+def test_quantised_gradients_point_the_same_way(plan: dict[str, object], cosine: float, length: float) -> None:
     reference, fast, parameters = pair(**plan)
     _, expected = gradient(reference, parameters)
     _, got = gradient(fast, fast.lora)
     assert torch.nn.functional.cosine_similarity(expected, got, dim=0) > cosine
-    assert got.norm() == pytest.approx(expected.norm().item(), rel=0.3)
+    assert got.norm() == pytest.approx(expected.norm().item(), rel=length)
 
 
 def test_without_adapter_it_is_the_base_model() -> None:

@@ -14,7 +14,7 @@ from flenwheel_core.nano.sheets import character_sheet
 from flenwheel_core.nano.world import STYLES, View, contact_sheet, make_character, make_view, render
 from flenwheel_core.nano.world.views import CHOICES
 
-REFERENCE = Path(__file__).with_name("reference.png")
+REFERENCE = Path(__file__).with_name("reference.webp")
 """Twelve pictures as they were when the models were trained."""
 MEAN_TOLERANCE, PIXEL_TOLERANCE, STRAYING_SHARE = 0.5, 8, 0.005
 """Levels of 255: another platform's floats may round a pixel differently, and no more than that."""
