@@ -81,9 +81,18 @@ def s3_endpoint() -> Iterator[str]:
     server.stop()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _models_of_this_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What a test fetches is kept with the test, never in the user's folder, where the next run of the tests would find it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FLENWHEEL_MODELS", str(tmp_path_factory.mktemp("models")))
+        yield
+
+
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings of a fresh workspace without a card; nothing from the machine's own environment."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[1]))
-    return Settings(workspace=tmp_path / "workspace", gpu="cpu", author="tester", stage_modules=("tests.kit.stages",))
+    folders = {"workspace": tmp_path / "workspace", "models": tmp_path / "models"}
+    return Settings(**folders, gpu="cpu", author="tester", stage_modules=("tests.kit.stages",))
