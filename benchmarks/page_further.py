@@ -4,6 +4,7 @@ from benchmarks.page_critic import CRITIC
 from benchmarks.page_first_contact import FIRST_CONTACT
 from benchmarks.page_fleet import FLEET
 from benchmarks.page_service import SERVICE
+from benchmarks.page_several import SEVERAL
 from benchmarks.page_vl import VL
 
-FURTHER = (VL, CRITIC, FLEET, FIRST_CONTACT, SERVICE)
+FURTHER = (VL, CRITIC, FLEET, FIRST_CONTACT, SERVICE, SEVERAL)

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from flenwheel_core.base.document import Document
 from flenwheel_core.base.ids import Digest
+from flenwheel_core.documents.framings import Framing
 
 Angle = Literal["front", "half-left", "half-right", "profile-left", "profile-right"]
 Expression = Literal["neutral", "smiling", "angry", "sad"]
@@ -99,4 +100,9 @@ class ImageRecord(Document):
         default=None,
         exclude_if=is_unset,
         description="a grey picture of its size: training weighs what it leaves black less",
+    )
+    framing: Framing | None = Field(
+        default=None,
+        exclude_if=is_unset,
+        description="how a source was cut and masked, in shares of the picture as given",
     )

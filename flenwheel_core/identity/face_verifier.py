@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, cast
@@ -34,12 +35,15 @@ from flenwheel_core.images.quality import sharpness_of
 
 MINIMUM_SCORE = 0.3
 EXTRA_FACE_SHARE = 0.5
+OTHER_FACE_SHARE = 0.2
+"""Faces below this share of the largest one's height are not embedded: they are too far away to be the character's."""
+MOST_FACES = 8
 PARALLEL_FROM = 12
 """Fewer pictures are not worth the second that a worker process takes to start."""
 
 
 class FaceVerifier:
-    """Embeds the largest face of a picture. Uses the CPU only."""
+    """Embeds the faces of a picture, the largest first. Uses the CPU only."""
 
     def __init__(self, model: FaceModel, models_folder: Path, *, minimum_score: float = MINIMUM_SCORE) -> None:
         weights = provide_weights(model, models_folder)
@@ -80,9 +84,12 @@ class FaceVerifier:
         return False
 
     def embed(self, images: Sequence[Image.Image]) -> list[Embedded]:
-        """The embedding of each picture's largest face; `no_face` without one, `extra_faces` beside one if there are others."""
-        found = [self._finder.find(image, self._minimum_score) for image in images]
-        chips = [self._finder.chip(image, faces[0]) for image, faces in zip(images, found, strict=True) if faces]
+        """The embedding of each picture's largest face, and those of the others beside it.
+
+        `no_face` without one; `extra_faces` beside one if another is nearly as large. Who of them is the character, `people` says.
+        """
+        found = [self._large_enough(self._finder.find(image, self._minimum_score)) for image in images]
+        chips = [self._finder.chip(image, face) for image, faces in zip(images, found, strict=True) for face in faces]
         vectors = iter(self._represent(chips))
         return [self._embedded(image, faces, vectors) for image, faces in zip(images, found, strict=True)]
 
@@ -90,18 +97,24 @@ class FaceVerifier:
         """Faces say nothing about words."""
         return [None] * len(prompts)
 
+    def _large_enough(self, faces: list[Face]) -> list[Face]:
+        return [face for face in faces if face.size_px >= OTHER_FACE_SHARE * faces[0].size_px][:MOST_FACES]
+
     def _embedded(self, image: Image.Image, faces: list[Face], vectors: Iterator[tuple[float, ...]]) -> Embedded:
         if not faces:
             return Embedded(None, "no_face")
-        face = faces[0]
-        extra = len(faces) > 1 and faces[1].size_px >= EXTRA_FACE_SHARE * face.size_px
-        box = (int(face.left), int(face.top), int(face.right), int(face.bottom))
+        extra = len(faces) > 1 and faces[1].size_px >= EXTRA_FACE_SHARE * faces[0].size_px
+        first, *others = [self._one(image, face, next(vectors)) for face in faces]
+        return replace(first, problem="extra_faces" if extra else None, others=tuple(others))
+
+    def _one(self, image: Image.Image, face: Face, vector: tuple[float, ...]) -> Embedded:
+        box = (face.left, face.top, face.right, face.bottom)
         return Embedded(
-            next(vectors),
-            "extra_faces" if extra else None,
+            vector,
             subject_size=face.size_px,
             labels=Labels(angle=face.angle_hint()),
-            sharpness=sharpness_of(image.crop(box)),
+            sharpness=sharpness_of(image.crop((int(box[0]), int(box[1]), int(box[2]), int(box[3])))),
+            box=box,
         )
 
     def _represent(self, chips: list[Any]) -> list[tuple[float, ...]]:

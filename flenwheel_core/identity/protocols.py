@@ -36,6 +36,10 @@ class Embedded:
     """What was read in passing, such as the turn of the head: advisory."""
     sharpness: float | None = None
     """Sharpness of the face or subject alone."""
+    box: tuple[float, float, float, float] | None = None
+    """Left, top, right and bottom of the face in pixels of the picture; None where the whole picture was embedded."""
+    others: "tuple[Embedded, ...]" = ()
+    """Further people of the same picture, the largest first; each with its own embedding."""
 
 
 class Verifier(Protocol):

@@ -40,6 +40,10 @@ class IngestRecipe(Document):
         le=1,
         description="flag a source whose sharpness is below this share of the median source's",
     )
+    frame_people: bool = Field(
+        default=True,
+        description="cut sources of several people to the character, or hide the others from training",
+    )
     describe_with_captioner: bool = Field(
         default=True,
         description="let the captioner write captions for sources that came without one",

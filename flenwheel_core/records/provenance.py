@@ -133,8 +133,10 @@ class Provenance:
     def _image(self, record: ImageRecord, seen: set[str]) -> Lineage:
         facts = []
         for key, value in record.model_dump(mode="json").items():
-            if key not in ("digest", "parents", "kind", "labels") and value not in (None, [], ""):
+            if key not in ("digest", "parents", "kind", "labels", "framing") and value not in (None, [], ""):
                 facts.append((key, str(value)))
+        if record.framing is not None:
+            facts.append(("framing", record.framing.text()))
         facts.append(("labels", ", ".join(str(value) for value in record.labels.model_dump().values() if value)))
         facts += self._screenings(record.digest) + self._verdicts(record.digest)
         facts += self._run_facts(record.stage, record.request)

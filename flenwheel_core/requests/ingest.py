@@ -5,6 +5,7 @@ from pydantic import Field
 from flenwheel_core.base.document import Document
 from flenwheel_core.base.ids import Digest
 from flenwheel_core.documents.characters import CharacterRef
+from flenwheel_core.documents.framings import Framing, SourceFraming
 from flenwheel_core.documents.images import is_empty, is_unset
 from flenwheel_core.documents.scores import Fingerprint
 from flenwheel_core.recipes.screening import IngestRecipe
@@ -20,11 +21,16 @@ class SourceFile(Document):
     mask: Digest | None = Field(
         default=None, exclude_if=is_unset, description="the file of its mask, as the user gave it"
     )
+    framing: Framing | None = Field(
+        default=None,
+        exclude_if=is_unset,
+        description="what a person said is the character's; None: ingest looks itself",
+    )
 
 
 class IngestRequest(StageRequest):
     stage = "ingest"
-    version = 3  # since then emphasis, choices and placeholders of more tools are read out of captions
+    version = 4  # since then pictures of several people are framed for the character
 
     character: CharacterRef
     files: tuple[SourceFile, ...]
@@ -55,6 +61,9 @@ class IngestResult(StageResult):
     problems: tuple[IngestProblem, ...]
     missing: tuple[str, ...] = Field(description="what is missing before a turn can start; empty if nothing")
     masks: int = Field(default=0, exclude_if=is_empty, description="how many of the sources have a mask")
+    framings: tuple[SourceFraming, ...] = Field(
+        default=(), exclude_if=is_empty, description="sources with several people, and those that a person framed"
+    )
 
     def summary(self) -> str:
         dropped = sum(problem.dropped for problem in self.problems)

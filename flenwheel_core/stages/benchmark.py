@@ -9,9 +9,10 @@ from flenwheel_core.documents.scores import Scorecard
 from flenwheel_core.evaluation.grid import draw_grid
 from flenwheel_core.evaluation.promotion.characters import compare
 from flenwheel_core.evaluation.scorecard import Look, score_card
+from flenwheel_core.identity.people import character_in
 from flenwheel_core.identity.protocols import Embedded
 from flenwheel_core.identity.readers import open_reader
-from flenwheel_core.identity.screening import limits_of
+from flenwheel_core.identity.screening import FingerprintSpace, limits_of
 from flenwheel_core.identity.verifiers import open_verifier, require_same_version, separate_reader
 from flenwheel_core.images.quality import Measures, measure
 from flenwheel_core.requests.benchmark import BenchmarkRequest, BenchmarkResult
@@ -83,10 +84,11 @@ def _look(request: BenchmarkRequest, records: Sequence[ImageRecord], context: St
     embedded: list[Embedded] = []
     measures: list[Measures] = []
     fidelity: list[float | None] = []
+    space = FingerprintSpace(request.fingerprint)
     context.progress.loading(f"verifier {request.verifier}")
     with open_verifier(request.verifier, context.settings) as verifier:
         for images in _chunks(records, context):
-            found = verifier.embed(images)
+            found = [character_in(one, space)[0] for one in verifier.embed(images)]
             embedded += found
             measures += [measure(image) for image in images]
             prompts = [record.prompt or "" for record in records[len(fidelity) : len(fidelity) + len(images)]]

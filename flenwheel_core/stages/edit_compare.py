@@ -15,6 +15,7 @@ from flenwheel_core.evaluation.editors import (
     readable,
 )
 from flenwheel_core.evaluation.promotion.editors import compare_editors, margins_of, may_be_worn_together
+from flenwheel_core.identity.people import character_in
 from flenwheel_core.identity.protocols import Embedded
 from flenwheel_core.identity.readers import open_reader
 from flenwheel_core.identity.screening import FingerprintSpace
@@ -179,9 +180,9 @@ def _identity(
     request: EditCompareRequest, spaces: dict[str, FingerprintSpace], character: str, found: Embedded
 ) -> tuple[float | None, bool | None]:
     """Similarity to the character, and whether it is near enough; None where that is not known."""
-    if character not in spaces or found.embedding is None:
+    located = character_in(found, spaces[character])[1] if character in spaces else None
+    if located is None:
         return None, None
-    located = spaces[character].locate(found.embedding)
     return located.similarity, located.distance <= request.fingerprints[character].threshold
 
 

@@ -7,12 +7,13 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image
 
 from flenwheel_core.base.errors import FlenwheelError, InputError, MissingWeightsError, NotFoundError
+from flenwheel_core.documents.framings import Framing
 from flenwheel_core.documents.images import ImageKind, ImageRecord, Labels
 from flenwheel_core.documents.scores import Fingerprint
 from flenwheel_core.documents.wording import fill
@@ -22,16 +23,19 @@ from flenwheel_core.identity.given_captions import training_caption
 from flenwheel_core.identity.protocols import Embedded, Verifier
 from flenwheel_core.identity.readers import open_reader
 from flenwheel_core.identity.verifiers import open_verifier, separate_reader
+from flenwheel_core.images.cutting import cut, mask_of
 from flenwheel_core.images.decode import Decoded, Limits, decode
 from flenwheel_core.images.decoders import close_decoders
 from flenwheel_core.images.duplicates import CopyFinder
 from flenwheel_core.images.masks import read_mask
 from flenwheel_core.images.names import printable_path
-from flenwheel_core.images.quality import Measures, measure
+from flenwheel_core.images.quality import measure
 from flenwheel_core.models.registry import open_captioner
 from flenwheel_core.recipes.screening import IngestRecipe
-from flenwheel_core.requests.ingest import IngestProblem, IngestRequest, IngestResult, SourceFile
+from flenwheel_core.requests.ingest import IngestRequest, IngestResult, SourceFile
 from flenwheel_core.runner.stage import StageContext
+from flenwheel_core.stages.ingest_people import frame_people
+from flenwheel_core.stages.ingest_source import Problems, Source
 from flenwheel_core.store.pictures import encode_png, load_picture, save_picture
 
 UNKNOWN_DIGEST = "0" * 64
@@ -43,34 +47,6 @@ MINIMUM_EMBEDDED = 3
 """Fewer embedded sources give no spread to set a threshold by."""
 
 
-@dataclass(frozen=True)
-class Source:
-    """A usable source on its way through ingest."""
-
-    file: SourceFile
-    record: ImageRecord
-    measures: Measures
-    labels: Labels
-    embedded: Embedded
-
-
-class Problems:
-    """What was found about the files, in order."""
-
-    def __init__(self) -> None:
-        self.found: list[IngestProblem] = []
-
-    def drop(self, file: SourceFile, code: str, message: str) -> None:
-        self._add(file, code, message, dropped=True)
-
-    def doubt(self, file: SourceFile, code: str, message: str) -> None:
-        self._add(file, code, message, dropped=False)
-
-    def _add(self, file: SourceFile, code: str, message: str, *, dropped: bool) -> None:
-        name = printable_path(file.name)
-        self.found.append(IngestProblem(file=name, code=code, message=message, dropped=dropped))
-
-
 def ingest(request: IngestRequest, context: StageContext) -> IngestResult:
     """The usable sources, their fingerprint, and everything that is wrong or missing."""
     problems = Problems()
@@ -78,7 +54,9 @@ def ingest(request: IngestRequest, context: StageContext) -> IngestResult:
         context.progress.loading(f"verifier {request.verifier}")
         verifier = stack.enter_context(open_verifier(request.verifier, context.settings))
         sources = _read_files(request, context, problems)
-        sources = _look(sources, verifier, request, context)
+        sources = _embedded(sources, verifier, context)
+        framed = frame_people(sources, verifier.threshold_rule, request, context, problems)
+        sources = _look(framed.sources, request, context)
         fingerprint = _fingerprint(sources, verifier, problems)
     _doubt_quality(sources, request, problems)
     records = [_described(source, request, problems) for source in sources]
@@ -87,8 +65,9 @@ def ingest(request: IngestRequest, context: StageContext) -> IngestResult:
         count=len(records),
         fingerprint=fingerprint,
         problems=tuple(problems.found),
-        missing=tuple(_missing(sources, fingerprint is not None, request)),
+        missing=(*framed.missing, *_missing(sources, fingerprint is not None, request)),
         masks=sum(record.mask is not None for record in records),
+        framings=framed.framings,
     )
 
 
@@ -115,15 +94,23 @@ def _read_files(request: IngestRequest, context: StageContext, problems: Problem
             problems.doubt(file, "converted", note)
         if _too_small(file, decoded, recipe, problems):
             continue
-        measures = measure(decoded.image)
+        framing = file.framing or Framing()
+        image = cut(decoded.image, framing)
+        if min(image.size) < recipe.minimum_side_px:
+            message = f"What was cut out of it is {min(image.size)} px; {recipe.minimum_side_px} are needed."
+            problems.drop(file, "too_small", message)
+            continue
+        measures = measure(image)
         match = copies.find(measures)
         if match is not None:
             other = printable_path(sources[match.index].file.name)
             problems.drop(file, "duplicate", f"It shows the same picture as {other}{', mirrored' * match.mirrored}.")
             continue
         copies.add(measures)
-        record = _store(decoded.image, file, request, context)
-        record = record.model_copy(update={"mask": _mask(decoded, file, request, context, problems)})
+        record = _store(image, file, request, context)
+        mask = mask_of(decoded.image.size, framing, _given_mask(decoded, file, request, context, problems))
+        kept = None if mask is None else context.store.put_blob(encode_png(mask, {}))
+        record = record.model_copy(update={"mask": kept})
         sources.append(Source(file, record, measures, Labels(), Embedded(None)))
     return sources
 
@@ -190,14 +177,15 @@ def _store(image: Image.Image, file: SourceFile, request: IngestRequest, context
         stage=request.stage,
         request=request.key(),
         item=file.name,
+        framing=file.framing,
     )
     return save_picture(context.store, image, record)
 
 
-def _mask(
+def _given_mask(
     decoded: Decoded, file: SourceFile, request: IngestRequest, context: StageContext, problems: Problems
-) -> str | None:
-    """The stored mask of a source, at the size of the stored picture. One that cannot be used is a doubt, and the source has none."""
+) -> Image.Image | None:
+    """The given mask of a source, at the size of the whole picture. One that cannot be used is a doubt, and the source has none."""
     if file.mask is None:
         return None
     limits = Limits(maximum_megapixels=request.recipe.maximum_megapixels, size_px=decoded.image.size)
@@ -209,11 +197,22 @@ def _mask(
     if size != decoded.size:
         shape, wanted = (f"{width}x{height}" for width, height in (size, decoded.size))
         problems.doubt(file, "mask", f"Its mask was scaled from {shape} to {wanted}.")
-    return context.store.put_blob(encode_png(mask, {}))
+    return mask
 
 
-def _look(sources: Sequence[Source], verifier: Verifier, request: IngestRequest, context: StageContext) -> list[Source]:
-    """Embeds every source, reads what it shows, and describes those without a caption, a few at a time."""
+def _embedded(sources: Sequence[Source], verifier: Verifier, context: StageContext) -> list[Source]:
+    """Every source with its embedding, a few pictures at a time."""
+    found: list[Source] = []
+    for start in range(0, len(sources), CHUNK):
+        context.check_stop()
+        chunk = sources[start : start + CHUNK]
+        embedded = verifier.embed([load_picture(context.store, source.record.digest) for source in chunk])
+        found += [replace(source, embedded=one) for source, one in zip(chunk, embedded, strict=True)]
+    return found
+
+
+def _look(sources: Sequence[Source], request: IngestRequest, context: StageContext) -> list[Source]:
+    """Reads what every source shows, and describes those without a caption, a few at a time."""
     looked: list[Source] = []
     with ExitStack() as stack:
         reader = captioner = None
@@ -230,10 +229,9 @@ def _look(sources: Sequence[Source], verifier: Verifier, request: IngestRequest,
             context.check_stop()
             chunk = sources[start : start + CHUNK]
             images = [load_picture(context.store, source.record.digest) for source in chunk]
-            embedded = verifier.embed(images)
             reads = reader.read(images) if reader is not None else [Labels()] * len(chunk)
-            for source, image, one, read in zip(chunk, images, embedded, reads, strict=True):
-                seen = merged(read, one.labels or Labels())
+            for source, image, read in zip(chunk, images, reads, strict=True):
+                seen = merged(read, source.embedded.labels or Labels())
                 if source.file.caption:
                     # A person's words are believed before the reader's eyes, a model's words after them.
                     labels = merged(labels_in(source.file.caption), seen)
@@ -241,7 +239,7 @@ def _look(sources: Sequence[Source], verifier: Verifier, request: IngestRequest,
                     labels = merged(seen, labels_in(captioner.caption([image])[0]))
                 else:
                     labels = seen
-                looked.append(replace(source, embedded=one, labels=labels))
+                looked.append(replace(source, labels=labels))
                 if captioner is not None:  # everything else is done in a moment
                     context.check_stop()
                     context.progress.step(len(looked), len(sources), "pictures looked at")
@@ -252,8 +250,6 @@ def _fingerprint(sources: Sequence[Source], verifier: Verifier, problems: Proble
     """The fingerprint; None if too few sources could be embedded."""
     usable = []
     for source in sources:
-        if source.embedded.problem == "extra_faces":
-            problems.doubt(source.file, "extra_faces", "It shows more than one face; the largest is taken.")
         if source.embedded.embedding is None:
             problems.doubt(source.file, "no_face", "No face was found in it; it is kept, but not used as a reference.")
         else:

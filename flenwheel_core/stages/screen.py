@@ -13,6 +13,7 @@ from flenwheel_core.base.errors import FlenwheelError, InputError
 from flenwheel_core.documents.images import ImageRecord, Labels
 from flenwheel_core.documents.scores import Fingerprint, ReasonCode, Screening, ScreenReason
 from flenwheel_core.identity.framing import Frames
+from flenwheel_core.identity.people import character_in
 from flenwheel_core.identity.protocols import Embedded
 from flenwheel_core.identity.readers import open_reader
 from flenwheel_core.identity.screening import (
@@ -149,9 +150,9 @@ def _look(
                     seen.append(Seen(record, None, None, None, Labels(), problem=image.what))
                     vectors.append(None)
                     continue
-                one, labels = next(embedded), next(reads)
-                identity = space.locate(one.embedding) if one.embedding is not None else None
-                small = replace(one, embedding=None)
+                labels = next(reads)
+                one, identity = character_in(next(embedded), space)
+                small = replace(one, embedding=None, others=())
                 shown = labels or one.labels or Labels()
                 seen.append(Seen(record, measure(image), small, identity, shown, frames.moved(record, image)))
                 keep = verifier.sees_whole_picture and one.embedding is not None

@@ -12,6 +12,8 @@ from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.loras import LoraRecord, SampleImage
 from flenwheel_core.engine.job import TrainJob, TrainPicture
 from flenwheel_core.identity.embedding_math import as_vectors, cosines_to
+from flenwheel_core.identity.people import character_in
+from flenwheel_core.identity.screening import FingerprintSpace
 from flenwheel_core.identity.verifiers import open_verifier, require_same_version
 from flenwheel_core.models.family_options import option_problems
 from flenwheel_core.models.references import ModelRole, resolve_model
@@ -119,7 +121,9 @@ def identity_of(
     def score(images: "Sequence[Image]") -> Mapping[str, float]:
         with open_verifier(verifier_name, context.settings) as verifier:
             require_same_version(verifier, fingerprint)
-            found = [one.embedding for one in verifier.embed(images) if one.embedding is not None]
+            space = FingerprintSpace(fingerprint)
+            people = [character_in(one, space)[0] for one in verifier.embed(images)]
+        found = [one.embedding for one in people if one.embedding is not None]
         if not found:
             return {}
         identity = float(cosines_to(as_vectors(found), np.asarray(fingerprint.centroid)).mean())

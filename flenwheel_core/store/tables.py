@@ -20,6 +20,8 @@ _LABELS = pl.Struct(
     dict.fromkeys(("angle", "expression", "pose", "background", "lighting", "clothing", "style"), pl.String)
 )
 
+_BOX = pl.Struct(dict.fromkeys(("left", "top", "right", "bottom"), pl.Float64))
+
 
 def _schema(columns: Mapping[str, pl.DataType | type[pl.DataType]]) -> pl.Schema:
     return pl.Schema(columns)
@@ -55,6 +57,7 @@ SCHEMAS: dict[type[Document], pl.Schema] = {
             "cell": pl.String,
             "labels": _LABELS,
             "mask": pl.String,
+            "framing": pl.Struct({"crop": _BOX, "hidden": pl.List(_BOX)}),
         }
     ),
     Screening: _schema(
@@ -79,7 +82,7 @@ SCHEMAS: dict[type[Document], pl.Schema] = {
 }
 
 
-_LATER: dict[type[Document], tuple[str, ...]] = {ImageRecord: ("mask",)}
+_LATER: dict[type[Document], tuple[str, ...]] = {ImageRecord: ("mask", "framing")}
 """Columns that tables of earlier versions lack. They are only written where a row has something in them, so that those versions, on
 other machines of the same store, read the rest."""
 
@@ -109,6 +112,8 @@ def frame_of(data: bytes, kind: type[Row], *, where: str) -> pl.DataFrame:
         frame = pl.read_parquet(io.BytesIO(data))
         lacking = [name for name in _LATER.get(kind, ()) if name not in frame.columns]
         frame = frame.with_columns(pl.lit(None, SCHEMAS[kind][name]).alias(name) for name in lacking)
+        if lacking and set(frame.columns) == set(SCHEMAS[kind]):
+            frame = frame.select(SCHEMAS[kind].names())
         if frame.schema != SCHEMAS[kind]:
             raise ValueError(f"its columns are {', '.join(frame.columns)}")
         return frame

@@ -78,7 +78,7 @@ REQUESTS: dict[str, StageRequest] = {
     ),
 }
 KEPT = {
-    "ingest": "b5aab4f806e1a0d18aac3f7177acb31673f29d5b16312e2809b51faa47dd3585",
+    "ingest": "0a8a7aae2056a5fb51ff1eeed3c7ff23e393ea6ed5c71f0232bd42ad3a3e7822",
     "enrich": "2f7f315c073c0ea3237e4df38a970c4430e583e7fd883257bf017b1f6445344c",
     "train": "af97e0ee6149a91ae39508eb81366966ab9461e94fe07f9fdbe367b34d1469bb",
     "generate": "52dd6873e0e902fa36b1d8b005d540e13579885f154c9a62aec661cf3319097c",

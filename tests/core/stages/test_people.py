@@ -9,6 +9,7 @@ from PIL import Image, ImageFilter
 
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.characters import CharacterRef
+from flenwheel_core.documents.framings import Box, Framing
 from flenwheel_core.documents.images import Labels
 from flenwheel_core.recipes.screening import IngestRecipe, ScreeningRecipe
 from flenwheel_core.requests.ingest import IngestRequest, IngestResult
@@ -16,6 +17,7 @@ from flenwheel_core.requests.screen import ScreenRequest
 from flenwheel_core.runner.stage import StageContext
 from flenwheel_core.stages.ingest import ingest
 from flenwheel_core.stages.screen import screen
+from flenwheel_core.store.pictures import load_picture
 from tests.kit.faces import astronaut, hopper, without_face
 from tests.kit.stage_world import candidate, context, source_file
 
@@ -130,3 +132,55 @@ def test_hostile_files_stop_nothing(stage: StageContext) -> None:
     assert len(dropped) == 3
     assert all("\n" not in problem.file + problem.message and len(problem.file) <= 80 for problem in found.problems)
     assert {problem.file for problem in found.problems if problem.code == "converted"} == {"film.gif", "print.jpg"}
+
+
+def beside(left: Image.Image, right: Image.Image) -> Image.Image:
+    """Two people in one picture, 1000 x 500."""
+    both = Image.new("RGB", (1000, 500))
+    both.paste(left.resize((500, 500)), (0, 0))
+    both.paste(right.resize((500, 500)), (500, 0))
+    return both
+
+
+def several(stage: StageContext, framing: Framing | None = None) -> IngestResult:
+    """Four views of the astronaut, and one picture of her beside somebody whose face is larger."""
+    together = beside(views(astronaut(), 1, seed=4)[0], hopper().crop((0, 0, 512, 512)))
+    files = [source_file(stage, image, f"{index}.png") for index, image in enumerate(views(astronaut(), 4))]
+    files.append(source_file(stage, together, "both.png").model_copy(update={"framing": framing}))
+    recipe = IngestRecipe(duplicate_bits=0, minimum_images=4, minimum_angles=1)
+    return ingest(IngestRequest(character=PERSON, files=tuple(files), recipe=recipe, verifier="face"), stage)
+
+
+def test_a_picture_of_two_is_cut_to_the_character_though_the_other_face_is_larger(stage: StageContext) -> None:
+    found = several(stage)
+    (framed,) = found.framings
+    assert framed.by == "ingest" and [face.chosen for face in framed.faces].count(True) == 1
+    chosen = next(face for face in framed.faces if face.chosen)
+    assert chosen.box.right < 0.5 and chosen.distance is not None and chosen.distance < 0.45
+    record = stage.store.get_images(found.sources)[-1]
+    assert record.framing == framed.framing and record.digest == framed.picture
+    assert framed.framing.crop is not None and framed.framing.crop.right < 0.6
+    assert record.width == round(framed.framing.crop.right * 1000) and record.height <= 500
+    assert found.fingerprint is not None and max(found.fingerprint.leave_one_out) < 0.45
+    assert any("2 people; it was cut to the character" in problem.message for problem in found.problems)
+
+
+def test_what_a_person_said_of_a_picture_stands(stage: StageContext) -> None:
+    right_half = Framing(crop=Box(left=0.5, top=0, right=1, bottom=1))
+    cut = several(stage, right_half)
+    assert stage.store.get_images(cut.sources)[-1].width == 500
+    assert cut.framings[-1].by == "person" and cut.framings[-1].faces[0].box.left > 0.5
+    hidden = several(stage, Framing(hidden=(Box(left=0.5, top=0, right=1, bottom=1),)))
+    record = stage.store.get_images(hidden.sources)[-1]
+    assert record.width == 1000 and record.mask is not None and hidden.masks == 1
+    shades = np.asarray(load_picture(stage.store, record.mask).convert("L"))
+    assert shades[:, :480].min() == 255 and shades[:, 520:].max() == 0
+    assert hidden.fingerprint is not None and max(hidden.fingerprint.leave_one_out) < 0.45
+    whole = several(stage, Framing())
+    assert stage.store.get_images(whole.sources)[-1].width == 1000
+
+
+def test_two_who_are_always_together_need_a_persons_word(stage: StageContext) -> None:
+    pairs = [beside(one, two) for one, two in zip(views(astronaut(), 4), views(hopper(), 4, seed=2), strict=True)]
+    found = known(stage, pairs)
+    assert any("two people are in 4 pictures each" in text for text in found.missing)
