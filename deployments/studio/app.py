@@ -10,6 +10,7 @@ from deployments.access.door import check_binding
 from deployments.studio import (
     critic_api,
     folder_api,
+    framing_api,
     gate_api,
     health,
     library_api,
@@ -105,6 +106,7 @@ def create_app(settings: Settings, prefect: FlowServer | None) -> FastAPI:
         picture_api.router,
         library_api.router,
         folder_api.router,
+        framing_api.router,
         record_api.router,
         order_api.router,
     ):

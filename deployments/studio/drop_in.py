@@ -12,6 +12,7 @@ from flenwheel_core.base.ids import Digest
 from flenwheel_core.base.plain_text import cut_to_bytes, one_line
 from flenwheel_core.base.progress import ProgressEvent
 from flenwheel_core.base.settings import Settings
+from flenwheel_core.documents.framings import Framing
 from flenwheel_core.images.decode import Limits, check_picture
 from flenwheel_core.images.folder import CAPTION_BYTES
 from flenwheel_core.images.names import printable_path
@@ -83,6 +84,11 @@ class DropIn:
         self._library.character(character)
         self._not_while_reading(character)
         self._library.take_back(character, (digest,))
+
+    def frame(self, character: str, digest: Digest, framing: Framing | None) -> None:
+        """What a person says of a picture: its cut and hidden parts; None lets ingest look itself."""
+        self._not_while_reading(character)
+        self._library.frame_source(character, digest, framing)
 
     def _not_while_reading(self, character: str) -> None:
         if character in self._running:

@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from deployments.access.door import Caller
+from deployments.studio.framing_api import framing_notes
 from deployments.studio.gate_api import gate_view, list_gates
 from deployments.studio.gate_models import GateName, ImageDigest
 from deployments.studio.library_api import (
@@ -121,6 +122,7 @@ def character(studio: TheStudio, name: CharacterName) -> Response:
         turns=studio.turns.all(name),
         recipes=get_recipes(studio),
         flow_server=studio.flows is not None,
+        framing_notes=framing_notes(studio, name),
     )
 
 

@@ -11,7 +11,8 @@ from flenwheel_core.base.errors import InputError, NotFoundError
 from flenwheel_core.base.ids import Digest, Slug, short
 from flenwheel_core.base.names import CHARACTER, ClassWord, Trigger
 from flenwheel_core.documents.characters import CharacterRef
-from flenwheel_core.documents.images import ImageRecord
+from flenwheel_core.documents.framings import Framing
+from flenwheel_core.documents.images import ImageRecord, is_empty
 from flenwheel_core.documents.loras import LoraRecord
 from flenwheel_core.documents.scores import Fingerprint, Scorecard
 from flenwheel_core.images.names import printable_path
@@ -47,6 +48,9 @@ class SourceBatch(Document):
     at: AwareDatetime
     files: tuple[SourceFile, ...]
     taken_back: tuple[Digest, ...] = Field(default=(), description="files that count no more, unless given again later")
+    framings: dict[Digest, Framing | None] = Field(
+        default_factory=dict, exclude_if=is_empty, description="what a person said of files; None: ingest looks itself"
+    )
 
 
 class PoolEntry(Document):
@@ -215,26 +219,47 @@ class Library:
                 )
         self._take_back(character, digests)
 
+    def frame_source(self, character: str, digest: Digest, framing: Framing | None) -> None:
+        """Keeps what a person says of a source: its cut and hidden parts; None takes that back.
+
+        Raises NotFoundError for a file that was not given, and InputError for another cut of one that is in the training pool: the whole
+        picture stays there, so only masks can hide what it shows.
+        """
+        file = next((one for one in self.sources(character) if one.digest == digest), None)
+        if file is None:
+            raise NotFoundError(f"{character} has no source {short(digest)}.")
+        pooled = self._pooled_sources(character).get(digest)
+        crop = framing.crop if framing is not None else None
+        standing = pooled.framing.crop if pooled is not None and pooled.framing is not None else None
+        if pooled is not None and crop != standing:
+            raise InputError(
+                f"{printable_path(file.name)} cannot be cut otherwise.",
+                why="it is in the training pool, which only grows: the picture as it was would stay beside the new one.",
+                remedy="Hide parts of it instead: masks of pictures in the pool can be changed.",
+            )
+        journal = self.store.journal(f"characters/{character}/sources", SourceBatch)
+        journal.append(SourceBatch(at=datetime.now(UTC), files=(), framings={digest: framing}))
+
     def _take_back(self, character: str, digests: tuple[Digest, ...]) -> None:
         if digests:
             journal = self.store.journal(f"characters/{character}/sources", SourceBatch)
             journal.append(SourceBatch(at=datetime.now(UTC), files=(), taken_back=digests))
 
-    def _pooled_sources(self, character: str) -> frozenset[Digest]:
-        """The files that pictures in the pool were read from."""
-        found: set[Digest] = set()
+    def _pooled_sources(self, character: str) -> dict[Digest, ImageRecord]:
+        """The files that pictures in the pool were read from, each with its picture."""
+        found: dict[Digest, ImageRecord] = {}
         real = [entry.image for entry in self.pool(character) if entry.real]
         for key in dict.fromkeys(image.request for image in real):
             request = self.store.get_request(IngestRequest, key)
-            names = {image.item for image in real if image.request == key}
+            images = {image.item: image for image in real if image.request == key}
             files = self.sources(character) if request is None else request.files
-            found |= {file.digest for file in files if file.name in names}
-        return frozenset(found)
+            found |= {file.digest: images[file.name] for file in files if file.name in images}
+        return found
 
     def sources(self, character: str) -> tuple[SourceFile, ...]:
         """All files given so far, in the order given.
 
-        A content that was given again has the names, the caption and the mask of the last time; without caption or mask it keeps what it
+        A content that was given again has the names, the caption, the mask and the framing of the last time; without one it keeps what it
         had.
         Two names for one content that were given together both stay: ingest says which of them it takes.
         """
@@ -250,10 +275,15 @@ class Library:
                 known = (*files.values(), *found.get(digest, {}).values())
                 caption = next((file.caption for file in known if file.caption), None)
                 mask = next((file.mask for file in known if file.mask), None)
+                framing = next((file.framing for file in known if file.framing), None)
+                kept = {"caption": caption, "mask": mask, "framing": framing}
                 found[digest] = {
-                    name: file.model_copy(update={"caption": file.caption or caption, "mask": file.mask or mask})
+                    name: file.model_copy(update={key: getattr(file, key) or value for key, value in kept.items()})
                     for name, file in files.items()
                 }
+            for digest, said in batch.framings.items():
+                for name, file in found.get(digest, {}).items():
+                    found[digest][name] = file.model_copy(update={"framing": said})
         return tuple(file for files in found.values() for file in files.values())
 
     # turns

@@ -46,3 +46,23 @@ def hopper() -> Image.Image:
     path = matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)
     with Image.open(path) as image:
         return image.convert("RGB")
+
+
+def views(photo: Image.Image, number: int, seed: int = 0) -> list[Image.Image]:
+    """The same photograph cut, turned and toned."""
+    random = np.random.default_rng(seed)
+    made = []
+    for _ in range(number):
+        left, top = (int(value) for value in random.integers(0, 80, size=2))
+        view = photo.crop((left, top // 4, left + 400, top // 4 + 400)).rotate(float(random.uniform(-12, 12)))
+        tone = float(random.uniform(0.7, 1.2))
+        made.append(view.point(lambda value, tone=tone: min(255, int(value * tone))))
+    return made
+
+
+def beside(left: Image.Image, right: Image.Image) -> Image.Image:
+    """Two people in one picture, 1000 x 500."""
+    both = Image.new("RGB", (1000, 500))
+    both.paste(left.resize((500, 500)), (0, 0))
+    both.paste(right.resize((500, 500)), (500, 0))
+    return both

@@ -1,5 +1,10 @@
 """What a studio talks to: a flow server, and the fields of a new character."""
 
+import io
+
+from fastapi.testclient import TestClient
+from PIL import Image
+
 from flenwheel_core.base.errors import ServerError
 from flenwheel_core.documents.decisions import ClosedGate
 from flenwheel_core.gates.flow_server import Flywheel, ResumeResult, RunStatus
@@ -56,3 +61,11 @@ class Server:
 
 
 FIELDS = {"name": "rex", "trigger": "ohwx_rex", "class_word": "dog", "kind": "subject", "recipe": "nano"}
+
+
+def given(client: TestClient, colour: str, name: str) -> str:
+    buffer = io.BytesIO()
+    Image.new("RGB", (9, 9), colour).save(buffer, "PNG")
+    answer = client.post("/api/v1/characters/rex/sources", files={"file": (name, buffer.getvalue())})
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["digest"])

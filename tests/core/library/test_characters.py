@@ -9,6 +9,7 @@ from PIL import Image
 
 from flenwheel_core.base.errors import InputError, NotFoundError
 from flenwheel_core.base.settings import Settings
+from flenwheel_core.documents.framings import Box, Framing
 from flenwheel_core.documents.images import ImageKind, ImageRecord
 from flenwheel_core.documents.loras import LoraRecord
 from flenwheel_core.documents.scores import Scorecard
@@ -270,3 +271,32 @@ def test_facts_of_earlier_versions_can_be_read() -> None:
     before = json.loads(facts.to_bytes()) | {"first_scorecard": None}
     assert CharacterFacts.from_bytes(json.dumps(before).encode(), where="the facts") == facts
     assert "first_scorecard" not in facts.model_dump()
+
+
+def test_what_a_person_says_of_a_picture_stands_until_it_is_taken_back(library: Library) -> None:
+    file = SourceFile(name="a.png", digest="a" * 64, caption="us two")
+    half = Framing(crop=Box(left=0, top=0, right=0.5, bottom=1))
+    library.add_sources("mira", (file,))
+    library.frame_source("mira", file.digest, half)
+    library.add_sources("mira", (file,))
+    assert library.sources("mira") == (file.model_copy(update={"framing": half}),)
+    library.frame_source("mira", file.digest, None)
+    assert library.sources("mira") == (file,)
+    with pytest.raises(NotFoundError, match="no source"):
+        library.frame_source("mira", "b" * 64, half)
+
+
+def test_a_picture_in_the_pool_gets_masks_but_no_other_cut(library: Library) -> None:
+    file = SourceFile(name="a.png", digest="a" * 64)
+    library.add_sources("mira", (file,))
+    request = IngestRequest(
+        character=mira().ref(), files=(file,), recipe=IngestRecipe(duplicate_bits=0), verifier="nano"
+    )
+    library.store.put_request(request)
+    image = entry(1).image.model_copy(update={"request": request.key(), "item": "a.png"})
+    library.add_to_pool("mira", [entry(1).model_copy(update={"image": image})])
+    half = Box(left=0, top=0, right=0.5, bottom=1)
+    with pytest.raises(InputError, match="cannot be cut otherwise"):
+        library.frame_source("mira", file.digest, Framing(crop=half))
+    library.frame_source("mira", file.digest, Framing(hidden=(half,)))
+    assert library.sources("mira")[0].framing == Framing(hidden=(half,))

@@ -18,7 +18,7 @@ from flenwheel_core.runner.stage import StageContext
 from flenwheel_core.stages.ingest import ingest
 from flenwheel_core.stages.screen import screen
 from flenwheel_core.store.pictures import load_picture
-from tests.kit.faces import astronaut, hopper, without_face
+from tests.kit.faces import astronaut, beside, hopper, views, without_face
 from tests.kit.stage_world import candidate, context, source_file
 
 pytestmark = pytest.mark.slow
@@ -29,18 +29,6 @@ FRONT, PROFILE = Labels(angle="front", pose="portrait"), Labels(angle="profile-l
 @pytest.fixture
 def stage(settings: Settings, tmp_path: Path) -> StageContext:
     return context(settings.model_copy(update={"models": tmp_path / "models", "threads": 1}))
-
-
-def views(photo: Image.Image, number: int, seed: int = 0) -> list[Image.Image]:
-    """The same photograph cut, turned and toned."""
-    random = np.random.default_rng(seed)
-    made = []
-    for _ in range(number):
-        left, top = (int(value) for value in random.integers(0, 80, size=2))
-        view = photo.crop((left, top // 4, left + 400, top // 4 + 400)).rotate(float(random.uniform(-12, 12)))
-        tone = float(random.uniform(0.7, 1.2))
-        made.append(view.point(lambda value, tone=tone: min(255, int(value * tone))))
-    return made
 
 
 def known(stage: StageContext, images: list[Image.Image]) -> IngestResult:
@@ -132,14 +120,6 @@ def test_hostile_files_stop_nothing(stage: StageContext) -> None:
     assert len(dropped) == 3
     assert all("\n" not in problem.file + problem.message and len(problem.file) <= 80 for problem in found.problems)
     assert {problem.file for problem in found.problems if problem.code == "converted"} == {"film.gif", "print.jpg"}
-
-
-def beside(left: Image.Image, right: Image.Image) -> Image.Image:
-    """Two people in one picture, 1000 x 500."""
-    both = Image.new("RGB", (1000, 500))
-    both.paste(left.resize((500, 500)), (0, 0))
-    both.paste(right.resize((500, 500)), (500, 0))
-    return both
 
 
 def several(stage: StageContext, framing: Framing | None = None) -> IngestResult:

@@ -1,15 +1,12 @@
 """Characters through the studio's API: what may be called how, and what can be put right before the first turn."""
 
-import io
-
 import pytest
 from fastapi.testclient import TestClient
-from PIL import Image
 
 from flenwheel_core.library.characters import Character, Library
 from flenwheel_core.recipes.loading import DEFAULT_RECIPE
 from flenwheel_core.store import Store
-from tests.kit.studio_world import FIELDS
+from tests.kit.studio_world import FIELDS, given
 
 
 @pytest.mark.parametrize(
@@ -38,14 +35,6 @@ def test_an_older_characters_long_name_is_shown_but_starts_no_turn(client: TestC
     assert client.get(f"/characters/{name}").status_code == 200
     answer = client.post(f"/api/v1/characters/{name}/turns", json={})
     assert answer.status_code == 422 and "cannot be a character's name" in answer.json()["what"]
-
-
-def given(client: TestClient, colour: str, name: str) -> str:
-    buffer = io.BytesIO()
-    Image.new("RGB", (9, 9), colour).save(buffer, "PNG")
-    answer = client.post("/api/v1/characters/rex/sources", files={"file": (name, buffer.getvalue())})
-    assert answer.status_code == 200, answer.text
-    return str(answer.json()["digest"])
 
 
 def test_what_was_given_wrongly_is_put_right_before_the_first_turn(client: TestClient, store: Store) -> None:
