@@ -1,7 +1,8 @@
-"""Flywheel 1: one turn for one character, from sources to a LoRA that is promoted or kept back.
+"""Flywheel 1: one turn for one character or style, from sources to a LoRA that is promoted or kept back.
 
 The run reads like the process. It suspends at its gates and is replayed from the top when it goes on: everything between the tasks may run
-again, and finds what it did before.
+again, and finds what it did before. What is drawn and measured is chosen by the kind of subject
+(`plans.subjects`): of a style nothing is edited.
 """
 
 from prefect import flow
@@ -9,7 +10,7 @@ from prefect import flow
 from flenwheel_core.documents.loras import LoraRecord
 from flenwheel_core.requests.export import ExportResult
 from flenwheel_core.requests.train import TrainResult
-from flenwheel_core.runner.stage import BENCHMARK, EXPORT, INGEST, TRAIN
+from flenwheel_core.runner.stage import BENCHMARK, EXPORT, INGEST, STYLE_STUDY, TRAIN
 from flows.rounds import EnrichedRounds, Rounds, SyntheticRounds
 from flows.start import plain_errors, start_turn
 from flows.turn import Turn
@@ -23,8 +24,8 @@ def flywheel1(character: str, recipe: str | None = None, beside_open_turn: bool 
     """One turn of Flywheel 1.
 
     Args:
-        character: Name of the character, as given to `flenwheel ingest`.
-        recipe: Recipe of this turn; the character's own recipe if left empty.
+        character: Name of the character or the style, as given to `flenwheel ingest`.
+        recipe: Recipe of this turn; the character's or style's own recipe if left empty.
         beside_open_turn: Begin although an earlier turn of the character still waits at a gate or works; otherwise this run ends at once.
     """
     turn = start_turn(character, recipe, beside_open_turn=beside_open_turn)
@@ -66,7 +67,9 @@ def finished(
     exported: ExportResult | None = None
     if promotion is not None:
         shown = next((result for result in trained if result.lora == promotion.lora), trained[-1])
-        exported = runner.stage(EXPORT, turn.export_request(promotion, shown, score), f"export {promotion.lora.name}")
+        strength = default_strength(turn, runner, promotion.lora)
+        request = turn.export_request(promotion, shown, score, strength)
+        exported = runner.stage(EXPORT, request, f"export {promotion.lora.name}")
     outcome = "promoted" if promotion is not None and promotion.lora == challenger else "kept"
     winner = promotion.lora if promotion is not None else champion
     facts = turn.facts(f"{outcome} {winner.name}", sources, [closed for gate in gates for closed in gate.closed])
@@ -75,6 +78,16 @@ def finished(
     )
     turn.end("promoted" if outcome == "promoted" else "kept", score, runner.turn_report(facts))
     return facts.outcome
+
+
+def default_strength(turn: Turn, runner: TurnRunner, lora: LoraRecord) -> float | None:
+    """The strength at which more style begins to cost more content than it is worth; None for a character, which is drawn at 1."""
+    request = turn.study_request(lora)
+    if request is None:
+        return None
+    studied = runner.stage(STYLE_STUDY, request, f"study {lora.name}")
+    turn.keep_study(request)
+    return studied.strength
 
 
 def stopped(turn: Turn, runner: TurnRunner, sources: str, *gates: Rounds) -> str:

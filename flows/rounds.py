@@ -15,7 +15,6 @@ from flenwheel_core.gates.session import ReviewSession
 from flenwheel_core.gates.settle import usable_pictures
 from flenwheel_core.identity.given_captions import training_caption
 from flenwheel_core.library.characters import PoolEntry
-from flenwheel_core.plans.pictures import plan_generation
 from flenwheel_core.requests.enrich import EnrichRequest
 from flenwheel_core.requests.generate import GenerateRequest
 from flenwheel_core.runner.stage import ENRICH, GENERATE, SCREEN
@@ -108,7 +107,7 @@ class Rounds(ABC):
 
 
 class EnrichedRounds(Rounds):
-    """Gate A: edits of the sources, aimed at the cells that are missing."""
+    """Gate A: edits of the sources, aimed at the cells that are missing. Of a style nothing is edited, and the gate is passed by."""
 
     kind = ENRICHED
 
@@ -161,10 +160,7 @@ class SyntheticRounds(Rounds):
             items = tuple(_drawn(item, character, recipe.train.text_tokens) for item in repeats)
             return GenerateRequest(
                 character=character,
-                items=items
-                or plan_generation(
-                    character, pool, recipe, turn=turn.number, round_=round_, weights=turn.template_weights()
-                ),
+                items=items or turn.planned_pictures(pool, round_),
                 base=recipe.models.base,
                 loras=uses(lora, recipe.generate.lora_weight),
                 sampler=recipe.generate.sampler,

@@ -1,4 +1,4 @@
-"""One turn of the character flywheel: what each step asks for, written down when it is first asked.
+"""One turn of the flywheel of a character or a style: what each step asks for, written down when it is first asked.
 
 A suspended run is replayed from its top when it goes on, perhaps days later and with newer code. So every request is written down before
 it is made, and a replay reads it back: the pool may have grown and the planner may have changed, the turn goes on as it was planned.
@@ -15,9 +15,8 @@ from flenwheel_core.base.ids import derive_seed
 from flenwheel_core.documents.decisions import ClosedGate
 from flenwheel_core.documents.images import ImageRecord, LoraUse
 from flenwheel_core.documents.loras import LoraRecord
-from flenwheel_core.documents.prompts import EditItem
+from flenwheel_core.documents.prompts import EditItem, GenerateItem
 from flenwheel_core.documents.scores import Fingerprint, Scorecard
-from flenwheel_core.evaluation.model_card import model_card_items
 from flenwheel_core.evaluation.promotion.rule import winner
 from flenwheel_core.gates.session import Reviews
 from flenwheel_core.identity.given_captions import training_caption
@@ -30,9 +29,11 @@ from flenwheel_core.library.characters import (
     TurnEnded,
 )
 from flenwheel_core.library.editors import EditorLibrary
+from flenwheel_core.library.studies import Studies
 from flenwheel_core.plans.ingest_request import ingest_request
-from flenwheel_core.plans.pictures import Weights, plan_edits
-from flenwheel_core.plans.training_set import made_caption, sample_prompts, training_items
+from flenwheel_core.plans.pictures import Weights
+from flenwheel_core.plans.subjects import SubjectPlan, plan_of
+from flenwheel_core.plans.training_set import training_items
 from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.records.prompt_history import template_success
 from flenwheel_core.reports.turn_report import TurnFacts
@@ -40,6 +41,7 @@ from flenwheel_core.requests.benchmark import BenchmarkRequest, BenchmarkResult
 from flenwheel_core.requests.export import ExportRequest
 from flenwheel_core.requests.ingest import IngestRequest, IngestResult
 from flenwheel_core.requests.screen import ScreenRequest
+from flenwheel_core.requests.style_study import StyleStudyRequest
 from flenwheel_core.requests.train import TrainRequest, TrainResult
 from flenwheel_core.store import Store
 from flows.frozen import Kind, frozen_document
@@ -68,6 +70,11 @@ class Turn:
     @property
     def library(self) -> Library:
         return Library(self.store)
+
+    @property
+    def plan(self) -> SubjectPlan:
+        """What differs between characters and styles."""
+        return plan_of(self.character.kind)
 
     @property
     def reviews(self) -> Reviews:
@@ -112,16 +119,25 @@ class Turn:
                 remedy=f"Add pictures: flenwheel ingest {self.character.name} FOLDER. Then retry the run.",
             )
         self.frozen("ingest", IngestRequest, lambda: request)
-        facts = CharacterFacts(sources=result.sources, fingerprint=result.fingerprint)
-        self.library.freeze_facts(self.character.name, facts)
         records = self.store.get_images(result.sources)
-        entries = [self.entry(record, record.caption, gate=None) for record in records]
+        kept = self.plan.held_out(records, self.recipe)
+        facts = self.library.freeze_facts(
+            self.character.name,
+            CharacterFacts(
+                sources=result.sources,
+                fingerprint=result.fingerprint,
+                held_out=self.store.put_images(kept) if kept else None,
+            ),
+        )
+        kept = self.store.get_images(facts.held_out) if facts.held_out else ()
+        learned = self.plan.learned(records, kept)
+        entries = [self.entry(record, record.caption, gate=None) for record in records if record.digest in learned]
         self.library.add_sources_to_pool(self.character.name, entries)
 
     def entry(self, record: ImageRecord, caption: str | None, *, gate: str | None) -> PoolEntry:
         """A picture on its way into the pool. A caption that a person typed at a gate is learned as a given one is."""
         character = self.character.ref()
-        words = caption or made_caption(record.labels, character, self.recipe)
+        words = caption or self.plan.caption(record, character, self.recipe)
         if caption and gate is not None:
             words = training_caption(caption, character, self.recipe.train.text_tokens).text
         return PoolEntry(image=record, caption=words, real=gate is None, turn=self.number, gate=gate)
@@ -136,8 +152,12 @@ class Turn:
     def planned_edits(self, pool: Sequence[PoolEntry], round_: int) -> tuple[EditItem, ...]:
         """Edits of the sources towards the cells that `pool` lacks; none if it lacks none."""
         sources = [entry.image for entry in pool if entry.real]
-        weights = self.template_weights()
-        return plan_edits(sources, pool, self.recipe, turn=self.number, round_=round_, weights=weights)
+        return self.plan.edits(sources, pool, self.recipe, self.number, round_, self.template_weights())
+
+    def planned_pictures(self, pool: Sequence[PoolEntry], round_: int) -> tuple[GenerateItem, ...]:
+        """The synthetic pictures of a round."""
+        subject, weights = self.character.ref(), self.template_weights()
+        return self.plan.pictures(subject, pool, self.recipe, self.number, round_, weights)
 
     def template_weights(self) -> Weights:
         """How well each template worked in earlier turns of the character."""
@@ -205,7 +225,7 @@ class Turn:
                 base=recipe.models.base,
                 recipe=recipe.train.for_pictures(len(items)),
                 seed=derive_seed(recipe.generate.seed, "train", self.number) % 2**31,
-                sample_prompts=sample_prompts(character, recipe, recipe.train.sampling.prompts),
+                sample_prompts=self.plan.samples(character, recipe, recipe.train.sampling.prompts),
                 sampler=recipe.generate.sampler,
                 fingerprint=self.fingerprint(),
                 verifier=recipe.models.verifier,
@@ -229,10 +249,11 @@ class Turn:
                 first_turn=self._first_scorecard(),
                 verifier=self.recipe.models.verifier,
                 reader=self.recipe.models.reader,
-                items=model_card_items(self.character.ref(), self.recipe),
+                items=self.plan.card(self.character.ref(), self.recipe),
                 screening=self.recipe.screening,
                 recipe=self.recipe.benchmark,
                 sampler=self.recipe.generate.sampler,
+                style=self.plan.measure(self.store, self.character.name, self.recipe),
             )
 
         return self.frozen("benchmark", BenchmarkRequest, build)
@@ -265,7 +286,18 @@ class Turn:
         self.library.promote(self.character.name, promotion)
         return promotion
 
-    def export_request(self, promotion: Promotion, trained: TrainResult, score: BenchmarkResult) -> ExportRequest:
+    def study_request(self, lora: LoraRecord) -> StyleStudyRequest | None:
+        """How the new champion is tried at several strengths; None for a character."""
+        request = self.plan.study(self.store, self.character.ref(), self.recipe, lora, self.fingerprint())
+        return None if request is None else self.frozen("study", StyleStudyRequest, lambda: request)
+
+    def keep_study(self, request: StyleStudyRequest) -> None:
+        """Makes a finished study known, for pages."""
+        Studies(self.store).add(self.character.name, self.name, request)
+
+    def export_request(
+        self, promotion: Promotion, trained: TrainResult, score: BenchmarkResult, strength: float | None = None
+    ) -> ExportRequest:
         """The new champion with all that is known of it."""
 
         def build() -> ExportRequest:
@@ -280,6 +312,7 @@ class Turn:
                 pool=self.store.put_images([entry.image for entry in self.pool()]),
                 turn=self.number,
                 sampler=self.recipe.generate.sampler,
+                strength=strength,
             )
 
         return self.frozen("export", ExportRequest, build)

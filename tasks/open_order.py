@@ -9,10 +9,9 @@ from flenwheel_core.documents.orders import TrainOrder
 from flenwheel_core.library.characters import Character, Library
 from flenwheel_core.library.orders import Orders
 from flenwheel_core.library.turn_numbers import TurnOpened
-from flenwheel_core.models.pinning import ROLES
 from flenwheel_core.plans.ingest_request import ingest_models
 from flenwheel_core.plans.order_recipe import order_recipe
-from flenwheel_core.recipes.loading import load_recipe
+from flenwheel_core.plans.subjects import plan_of, usable_recipe
 from flenwheel_core.requests.ingest import SourceFile
 from flenwheel_core.store import Store
 from tasks.open_turn import NotBegun, open_store
@@ -38,7 +37,7 @@ def open_order(order_id: str) -> OrderOpened | NotBegun:
     if ended is not None:
         return NotBegun(reason=f"The order has {ended.state} already.")
     orders.begin(order_id)
-    chosen = order_recipe(order, load_recipe(order.recipe))
+    chosen = order_recipe(order, usable_recipe(order.recipe, order.kind))
     _furnish(library, order)
     claim = library.open_turn if chosen.gates.orders else library.open_step
     made = library.turns(order.character) if chosen.gates.orders else library.steps(order.character)
@@ -49,9 +48,9 @@ def open_order(order_id: str) -> OrderOpened | NotBegun:
 
 
 def _snapshot(store: Store, library: Library, order: TrainOrder, gates: bool) -> str:
-    chosen = order_recipe(order, load_recipe(order.recipe))
+    chosen = order_recipe(order, usable_recipe(order.recipe, order.kind))
     looks = ingest_models(chosen, library.sources(order.character))
-    uses = {*ROLES} - {"captioner"} | {*looks} if gates else {"base", *looks}
+    uses = {*plan_of(order.kind).models, *looks} if gates else {"base", *looks}
     return store.put_blob(pinned(chosen, uses).to_bytes())
 
 

@@ -17,6 +17,7 @@ from flenwheel_core.library.characters import Library
 from flenwheel_core.library.turn_numbers import TurnOpened
 from flenwheel_core.models.pinning import ROLES, ModelUse
 from flenwheel_core.plans.ingest_request import ingest_models
+from flenwheel_core.plans.subjects import plan_of
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.records.open_turns import only_one, refuse_ended
@@ -48,7 +49,9 @@ def open_turn(character: str, recipe: str | None, beside_open_turn: bool) -> Tur
         if look is not None:
             look(turns)
         chosen = load_recipe(recipe or known.recipe)
-        uses = {*ROLES} - {"captioner"} | {*ingest_models(chosen, library.sources(character))}
+        plan = plan_of(known.kind)
+        plan.require(chosen)
+        uses = {*plan.models, *ingest_models(chosen, library.sources(character))}
         snapshot = store.put_blob(pinned(chosen, uses).to_bytes())
         return library.open_turn(character, flow_run.id, snapshot, look)
     except TurnError as error:

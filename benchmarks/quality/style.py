@@ -28,8 +28,8 @@ from flenwheel_core.engine.job import TrainHooks, TrainJob, TrainPicture
 from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.evaluation.memorised import nearest_paintings
 from flenwheel_core.evaluation.style_distance import Style, knee
-from flenwheel_core.evaluation.style_features import StyleFeatures, features_of
 from flenwheel_core.images.quality import measure
+from flenwheel_core.images.style_features import StyleFeatures, features_of
 from flenwheel_core.models.embedded import weights_folder
 from flenwheel_core.models.flux1.generator import FluxGenerator
 from flenwheel_core.models.flux1.loading import FluxModel

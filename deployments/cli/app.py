@@ -11,6 +11,7 @@ from rich.text import Text
 
 from deployments.cli import characters as commands_characters
 from deployments.cli import compare_bases as commands_compare_bases
+from deployments.cli import compare_styles as commands_compare_styles
 from deployments.cli import critic as commands_critic
 from deployments.cli import dataset as commands_dataset
 from deployments.cli import demo as commands_demo
@@ -51,6 +52,7 @@ for part in (
     commands_screen,
     commands_search,
     commands_compare_bases,
+    commands_compare_styles,
     commands_editor,
     commands_dataset,
     commands_vl,

@@ -10,9 +10,10 @@ from deployments.cli.terminal import changes_of, plain_console
 from flenwheel_core.base.errors import InputError, NotFoundError
 from flenwheel_core.base.ids import short
 from flenwheel_core.base.settings import Settings
+from flenwheel_core.documents.characters import KINDS_SAID
 from flenwheel_core.images.names import printable_path
 from flenwheel_core.library.characters import Character, Library
-from flenwheel_core.recipes.loading import load_recipe
+from flenwheel_core.plans.subjects import usable_recipe
 from flenwheel_core.requests.ingest import SourceFile
 from flenwheel_core.store import Store
 
@@ -46,19 +47,19 @@ def change(
     *,
     trigger: str | None = None,
     class_word: str | None = None,
-    kind: Annotated[str | None, Parameter(help="person (a human face) or subject (everything else)")] = None,
+    kind: Annotated[str | None, Parameter(help=KINDS_SAID)] = None,
     recipe: str | None = None,
 ) -> None:
     """Change a character that has had no turn. What is not named stays."""
     library = _library()
     standing = library.character(name)
     check_details(trigger, class_word, kind)
-    if recipe is not None:
-        load_recipe(recipe)
     given = {"trigger": trigger, "class_word": class_word, "kind": kind, "recipe": recipe}
     new = Character.model_validate(
         standing.model_dump() | {key: value for key, value in given.items() if value is not None}
     )
+    if new.recipe != standing.recipe or new.kind != standing.kind:
+        usable_recipe(new.recipe, new.kind)
     library.change_character(new)
     console.print(f"{name}: {changes_of(standing, new)}.")
 

@@ -1,7 +1,10 @@
 """What commands take as details of a character."""
 
+from typing import get_args
+
 from flenwheel_core.base.errors import InputError
 from flenwheel_core.base.names import CLASS_WORD, TRIGGER
+from flenwheel_core.documents.characters import SubjectKind
 
 
 def check_details(trigger: str | None, class_word: str | None, kind: str | None) -> None:
@@ -10,5 +13,5 @@ def check_details(trigger: str | None, class_word: str | None, kind: str | None)
         TRIGGER.check(trigger)
     if class_word is not None:
         CLASS_WORD.check(class_word)
-    if kind not in (None, "person", "subject"):
-        raise InputError(f"--kind is person or subject, not {kind!r}.")
+    if kind is not None and kind not in get_args(SubjectKind):
+        raise InputError(f"--kind is {', '.join(get_args(SubjectKind))}; not {kind!r}.")

@@ -23,7 +23,7 @@ from flenwheel_core.gates.summary import check_answer, summarise
 from flenwheel_core.library.characters import Library
 from flenwheel_core.library.editors import EditorLibrary
 from flenwheel_core.library.turn_numbers import TurnOpened
-from flenwheel_core.recipes.loading import load_recipe
+from flenwheel_core.plans.subjects import usable_recipe
 from flenwheel_core.records.open_turns import OpenTurn, end_turn, in_words, only_one, open_turns, run_in_words
 from flenwheel_core.store import Store
 
@@ -69,7 +69,7 @@ def _elsewhere(settings: Settings) -> str:
 
 
 def run(character: str, *, recipe: str | None = None, beside_open_turn: bool = False) -> None:
-    """Schedule a turn of Flywheel 1 for a character, now.
+    """Schedule a turn of Flywheel 1 for a character or a style, now.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def run(character: str, *, recipe: str | None = None, beside_open_turn: bool = F
     settings = Settings()
     store = Store(settings.store_url, settings.store_options)
     known = Library(store).usable_character(character)
-    load_recipe(recipe or known.recipe)
+    usable_recipe(recipe or known.recipe, known.kind)
     server = PrefectFlowServer(settings)
     if not beside_open_turn:
         only_one(store, character, server.run_statuses)(())

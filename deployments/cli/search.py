@@ -8,13 +8,13 @@ from deployments.cli.terminal import plain_console, progress_sink
 from flenwheel_core.base.errors import InputError
 from flenwheel_core.base.progress import Sink
 from flenwheel_core.base.settings import Settings
-from flenwheel_core.evaluation.model_card import model_card_items
 from flenwheel_core.library.characters import Library
 from flenwheel_core.library.training_pool import training_pool
 from flenwheel_core.models.pinning import BENCHMARK_MODELS, pin_recipe
 from flenwheel_core.plans.search import SearchSpace, Trial, search, smallest_near_best, sweep
+from flenwheel_core.plans.subjects import plan_of
 from flenwheel_core.plans.sweep_check import Sweep, check_sweep, lora_choice
-from flenwheel_core.plans.training_set import sample_prompts, training_items
+from flenwheel_core.plans.training_set import training_items
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.requests.benchmark import BenchmarkRequest
 from flenwheel_core.requests.train import TrainRequest, TrainResult
@@ -69,6 +69,7 @@ def search_settings(
     store = Store(settings.store_url, settings.store_options)
     pool = training_pool(Library(store), character)
     known = pool.character
+    plan = plan_of(known.kind)
     chosen = pin_recipe(load_recipe(recipe or known.recipe), settings, BENCHMARK_MODELS)
     request = TrainRequest(
         character=known.ref(),
@@ -77,7 +78,7 @@ def search_settings(
         base=chosen.models.base,
         recipe=chosen.train,
         seed=seed,
-        sample_prompts=sample_prompts(known.ref(), chosen, chosen.train.sampling.prompts),
+        sample_prompts=plan.samples(known.ref(), chosen, chosen.train.sampling.prompts),
         sampler=chosen.generate.sampler,
     )
     card = BenchmarkRequest(
@@ -87,10 +88,11 @@ def search_settings(
         fingerprint=pool.fingerprint,
         verifier=chosen.models.verifier,
         reader=chosen.models.reader,
-        items=model_card_items(known.ref(), chosen),
+        items=plan.card(known.ref(), chosen),
         screening=chosen.screening,
         recipe=chosen.benchmark,
         sampler=chosen.generate.sampler,
+        style=plan.measure(store, character, chosen),
     )
     with progress_sink() as sink:
         train = partial(_train, settings=settings, sink=sink)
@@ -130,8 +132,10 @@ def _train(request: TrainRequest, *, settings: Settings, sink: Sink) -> TrainRes
 
 def _score(trained: TrainResult, strength: float, *, card: BenchmarkRequest, settings: Settings, sink: Sink) -> float:
     request = card.model_copy(update={"challenger": trained.lora.digest, "lora_weight": strength})
-    score = run_in_child(BENCHMARK, request, settings, sink).challenger
-    return score.pass_rate + IDENTITY_WEIGHT * score.identity
+    card_ = run_in_child(BENCHMARK, request, settings, sink).challenger
+    if card_.style is not None:  # a smaller distance is better; content that is lost counts as well
+        return (card_.style.content if card_.style.content is not None else 1.0) - card_.style.distance
+    return card_.pass_rate + IDENTITY_WEIGHT * card_.identity
 
 
 def _line(trial: Trial) -> str:

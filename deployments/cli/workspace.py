@@ -14,12 +14,13 @@ from deployments.studio.sessions import new_token
 from flenwheel_core.base.errors import InputError
 from flenwheel_core.base.names import CHARACTER
 from flenwheel_core.base.settings import Settings
+from flenwheel_core.documents.characters import KINDS_SAID
 from flenwheel_core.images.folder import find_sources
 from flenwheel_core.library.characters import Character, Library
 from flenwheel_core.plans.cuts import cut_notes
 from flenwheel_core.plans.ingest_request import pinned_ingest_request
 from flenwheel_core.plans.source_files import keep_files
-from flenwheel_core.recipes.loading import DEFAULT_RECIPE, load_recipe
+from flenwheel_core.plans.subjects import plan_of, usable_recipe
 from flenwheel_core.runner.launch import run_in_child
 from flenwheel_core.runner.stage import INGEST
 from flenwheel_core.store import Store
@@ -93,11 +94,11 @@ def ingest(
     *,
     trigger: str | None = None,
     class_word: str | None = None,
-    kind: Annotated[str | None, Parameter(help="person (a human face) or subject (everything else)")] = None,
+    kind: Annotated[str | None, Parameter(help=KINDS_SAID)] = None,
     recipe: str | None = None,
     dry_run: bool = False,
 ) -> int:
-    """Add pictures of a character and report which are usable and what is missing.
+    """Add pictures of a character, or paintings of a style, and report which are usable and what is missing.
 
     A character that is there already keeps its trigger, class word, kind and recipe: only its name and the folder are needed.
     Until its first turn they can be changed, and pictures taken back: see `flenwheel character`.
@@ -110,11 +111,11 @@ def ingest(
         A folder of pictures (PNG, JPEG, WebP), with captions beside them (`.txt`, `.caption`) or in a table
         (`metadata.jsonl`, `metadata.csv`, kohya's `meta.json`); or one picture.
     trigger
-        The instance token that will mean this character in prompts; ohwx_char if not given.
+        The instance token that will mean this character in prompts; ohwx_char if not given, ohwx_style for a style.
     class_word
-        What the character is: person, dog, robot ...; person if not given.
+        What the character is: person, dog, robot ...; person if not given, style for a style.
     recipe
-        The recipe its turns use by default; flux_character_24gb if not given.
+        The recipe its turns use by default; flux_character_24gb if not given, flux_style_24gb for a style.
     dry_run
         Only show which pictures would be taken, with which captions. Nothing is changed.
     """
@@ -124,16 +125,18 @@ def ingest(
     store = Store(settings.store_url, settings.store_options)
     library = Library(store)
     standing = library.character(character) if character in library.characters() else None
+    kind = kind or (standing.kind if standing else "person")
+    usual = plan_of(kind).new
     new = Character.model_validate(
         {
             "name": character,
-            "trigger": trigger or (standing.trigger if standing else "ohwx_char"),
-            "class_word": class_word or (standing.class_word if standing else "person"),
-            "kind": kind or (standing.kind if standing else "person"),
-            "recipe": recipe or (standing.recipe if standing else DEFAULT_RECIPE),
+            "trigger": trigger or (standing.trigger if standing else usual.trigger),
+            "class_word": class_word or (standing.class_word if standing else usual.class_word),
+            "kind": kind,
+            "recipe": recipe or (standing.recipe if standing else usual.recipe),
         }
     )
-    choices = load_recipe(new.recipe)
+    choices = usable_recipe(new.recipe, new.kind)
     found = find_sources(folder)
     if dry_run:
         for line in preview(found, new.ref(), choices):

@@ -18,6 +18,8 @@ from deployments.studio import (
     pages,
     picture_api,
     record_api,
+    style_api,
+    style_pages,
 )
 from deployments.studio.mounted import Mounted
 from deployments.studio.problems import Problem, add_problem_handlers
@@ -109,14 +111,16 @@ def create_app(settings: Settings, prefect: FlowServer | None) -> FastAPI:
         framing_api.router,
         record_api.router,
         order_api.router,
+        style_api.router,
     ):
         app.include_router(router, prefix="/api/v1", responses=PROBLEMS)
     files = static_router()
     app.include_router(health.router, responses=PROBLEMS)
     app.include_router(pages.router, include_in_schema=False)
+    app.include_router(style_pages.router, include_in_schema=False)
     app.include_router(files)
     app.add_middleware(Guard, settings=settings, secret=studio.secret, logins=studio.logins)
     if settings.studio_path:
-        _check_path(settings.studio_path, pages.router, files, health.router)
+        _check_path(settings.studio_path, pages.router, style_pages.router, files, health.router)
         app.add_middleware(Mounted, path=settings.studio_path)
     return app

@@ -19,6 +19,7 @@ from flenwheel_core.images.names import printable_path
 from flenwheel_core.library.characters import Character, Library
 from flenwheel_core.plans.cuts import cut_notes
 from flenwheel_core.plans.ingest_request import pinned_ingest_request
+from flenwheel_core.plans.subjects import usable_recipe
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.requests.ingest import IngestRequest, IngestResult, SourceFile
 from flenwheel_core.runner.launch import run_in_child
@@ -61,14 +62,14 @@ class DropIn:
         self._failed: dict[str, str] = {}
 
     def create(self, character: Character) -> Character:
-        """Adds a character; raises RecipeError or NotFoundError for a recipe that cannot be used."""
-        load_recipe(character.recipe)
+        """Adds a character or a style; raises RecipeError, InputError or NotFoundError for a recipe that cannot be used."""
+        usable_recipe(character.recipe, character.kind)
         self._library.create_character(character)
         return character
 
     def change(self, character: Character) -> Character:
         """Gives a character another trigger, class word, kind or recipe, before its first turn."""
-        load_recipe(character.recipe)
+        usable_recipe(character.recipe, character.kind)
         self._not_while_reading(character.name)
         self._library.change_character(character)
         return character

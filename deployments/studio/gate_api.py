@@ -31,6 +31,7 @@ from deployments.studio.gate_models import (
 from deployments.studio.studio import Studio, TheStudio
 from flenwheel_core.base.errors import GateError, NotFoundError, ServerError
 from flenwheel_core.base.ids import short
+from flenwheel_core.documents.characters import SubjectKind
 from flenwheel_core.documents.decisions import Decision, UndecidedPolicy
 from flenwheel_core.documents.images import ImageRecord
 from flenwheel_core.gates.bulk import BulkRule, matching
@@ -242,10 +243,15 @@ def record_of(opened: OpenedGate, image: str) -> ImageRecord:
 
 def is_person(studio: Studio, character: str) -> bool:
     """True if the character is a person: then zoom opens on the face."""
+    return kind_of(studio, character) == "person"
+
+
+def kind_of(studio: Studio, character: str) -> SubjectKind | None:
+    """The kind of a subject; None of one that is not there."""
     try:
-        return studio.library.character(character).kind == "person"
+        return studio.library.character(character).kind
     except NotFoundError:
-        return False
+        return None
 
 
 def columns_json(opened: OpenedGate) -> str:

@@ -1,6 +1,6 @@
 """The API of characters and turns: the drop-in start, and how turns go."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, File, Form, Path, UploadFile
 from pydantic import Field
@@ -12,6 +12,7 @@ from flenwheel_core.base.document import Document
 from flenwheel_core.base.errors import GateError, ServerError
 from flenwheel_core.base.ids import Digest, Slug
 from flenwheel_core.base.names import ClassWord, NewName, Trigger
+from flenwheel_core.documents.characters import SubjectKind
 from flenwheel_core.gates.flow_server import Flywheel, RunStatus, deleted_run
 from flenwheel_core.gates.summary import CellCoverage, coverage_of
 from flenwheel_core.images.folder import CAPTION_BYTES
@@ -37,7 +38,7 @@ class ChangeCharacter(Document):
 
     trigger: Trigger | None = None
     class_word: ClassWord | None = None
-    kind: Literal["person", "subject"] | None = None
+    kind: SubjectKind | None = None
     recipe: str | None = Field(default=None, max_length=80, pattern=r"^[a-z0-9][a-z0-9_-]*$")
 
 
@@ -48,6 +49,7 @@ class CharacterView(Document):
     sources: tuple[Digest, ...] = Field(description="pictures the user gave, as given")
     pool: int
     pool_real: int
+    held_out: int = Field(description="paintings of a style that are only measured against")
     coverage: tuple[CellCoverage, ...]
     turns: int
     champion: str | None
@@ -71,6 +73,7 @@ class RecipeView(Document):
 
     name: str
     description: str
+    of_style: bool = Field(default=False, description="for styles; else for characters")
 
 
 class StartTurn(Document):
@@ -113,7 +116,8 @@ class TurnPage(Document):
 @router.get("/recipes")
 def get_recipes(studio: TheStudio) -> list[RecipeView]:
     """The recipes that come with the project."""
-    return [RecipeView(name=name, description=load_recipe(name).description) for name in list_recipes()]
+    found = [(name, load_recipe(name)) for name in list_recipes()]
+    return [RecipeView(name=name, description=one.description, of_style=one.style is not None) for name, one in found]
 
 
 @router.get("/characters")
@@ -248,11 +252,13 @@ def character_view(studio: Studio, name: str) -> CharacterView:
     character = studio.library.character(name)
     pool = studio.library.pool(name)
     champion = studio.library.champion(name)
+    facts = studio.library.facts(name)
     return CharacterView(
         character=character,
         sources=tuple(dict.fromkeys(file.digest for file in studio.library.sources(name))),
         pool=len(pool),
         pool_real=sum(entry.real for entry in pool),
+        held_out=0 if facts is None or facts.held_out is None else len(studio.store.get_images(facts.held_out)),
         coverage=coverage_of(pool, ()),
         turns=len(studio.library.turns(name)),
         champion=None if champion is None else champion.lora.name,

@@ -37,7 +37,7 @@ from flenwheel_core.documents.orders import OrderEnded, OrderPicture, TrainOrder
 from flenwheel_core.images.decode import check_picture
 from flenwheel_core.library.orders import Orders
 from flenwheel_core.plans.order_recipe import order_recipe
-from flenwheel_core.recipes.loading import load_recipe
+from flenwheel_core.plans.subjects import usable_recipe
 
 router = APIRouter(tags=["training service"])
 OrderId = Annotated[str, Path(pattern=r"^[0-9a-f]{20}$", description="the order's id")]
@@ -165,7 +165,7 @@ def _accept(studio: Studio, body: OrderBody, pictures: list[bytes] | None, key: 
     }
     id_ = digest_json(["key", str(body.user_id), key] if key is not None else ["content", content])[:20]
     order = TrainOrder.model_validate({"id": id_, **content})
-    order_recipe(order, load_recipe(recipe))
+    order_recipe(order, usable_recipe(recipe, order.kind))
     Orders(studio.store).accept(order)
     return id_
 

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from flenwheel_core.base.document import Document
 from flenwheel_core.base.ids import Digest
 from flenwheel_core.base.names import ClassWord, Trigger
+from flenwheel_core.documents.characters import SubjectKind
 from flenwheel_core.documents.orders import OrderedFile
 
 MOST_PICTURES = 100
@@ -54,7 +55,7 @@ class OrderBody(TrainingParams):
     training_params: TrainingParams | None = None
     trigger: Trigger = "ohwx_char"
     class_word: ClassWord = "person"
-    kind: Literal["person", "subject"] = "person"
+    kind: SubjectKind = "person"
     recipe: str | None = Field(
         default=None, max_length=80, pattern=r"^[a-z0-9][a-z0-9_-]*$", description="one that comes with the project"
     )

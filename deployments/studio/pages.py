@@ -1,7 +1,7 @@
 """The pages: Jinja templates that show what the API gives, and scripts that use it."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, Query, Request
@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from deployments.access.door import Caller
 from deployments.studio.framing_api import framing_notes
-from deployments.studio.gate_api import gate_view, list_gates
+from deployments.studio.gate_api import gate_view, kind_of, list_gates
 from deployments.studio.gate_models import GateName, ImageDigest
 from deployments.studio.library_api import (
     CharacterName,
@@ -28,11 +28,14 @@ from deployments.studio.sessions import LIFETIME_SECONDS
 from deployments.studio.studio import Studio, TheStudio
 from flenwheel_core.base.ids import short
 from flenwheel_core.base.statistics import wilson
+from flenwheel_core.documents.characters import SubjectKind
 from flenwheel_core.documents.decisions import REASONS
 from flenwheel_core.documents.images import ImageKind
 from flenwheel_core.documents.prompts import CARD_CELLS
 from flenwheel_core.gates.flow_server import GOES_ON
 from flenwheel_core.gates.kinds import KINDS
+from flenwheel_core.library.studies import Studies
+from flenwheel_core.plans.subjects import plan_of
 from flenwheel_core.recipes.loading import DEFAULT_RECIPE
 from flenwheel_core.records.gallery import LoraView
 
@@ -94,7 +97,9 @@ def home(studio: TheStudio) -> Response:
 def gate(studio: TheStudio, gate: GateName) -> Response:
     """The review of one gate."""
     view = gate_view(studio, gate, ask_server=False)
-    return render(studio, "gate.html", section="Gates", kind=KINDS[view.kind], gate=view, reasons=REASONS)
+    likeness = "style" if kind_of(studio, view.character) == "style" else "identity"
+    kind = KINDS[view.kind]
+    return render(studio, "gate.html", section="Gates", kind=kind, gate=view, reasons=REASONS, likeness=likeness)
 
 
 @router.get("/characters")
@@ -108,6 +113,7 @@ def characters(studio: TheStudio) -> Response:
         characters=views,
         recipes=get_recipes(studio),
         default_recipe=DEFAULT_RECIPE,
+        new={kind: plan_of(kind).new for kind in get_args(SubjectKind)},
     )
 
 
@@ -120,6 +126,7 @@ def character(studio: TheStudio, name: CharacterName) -> Response:
         section="Characters",
         view=character_view(studio, name),
         turns=studio.turns.all(name),
+        studies=Studies(studio.store).of(name),
         recipes=get_recipes(studio),
         flow_server=studio.flows is not None,
         framing_notes=framing_notes(studio, name),

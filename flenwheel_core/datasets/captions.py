@@ -33,6 +33,11 @@ _MANNER = re.compile(
 )
 
 
+def manner_words(text: str) -> tuple[str, ...]:
+    """Words of a caption for how a picture is painted."""
+    return tuple(dict.fromkeys(match.group(0).strip().lower() for match in _MANNER.finditer(text)))
+
+
 def content_words(text: str, names: Collection[str] = ()) -> str:
     """The text without words for manner, and without `names` of artists and styles; empty if nothing is left of it."""
     for name in sorted(names, key=len, reverse=True):

@@ -6,6 +6,7 @@ from pydantic import AwareDatetime, Field
 
 from flenwheel_core.base.document import Document
 from flenwheel_core.base.ids import Digest, Slug
+from flenwheel_core.documents.characters import SubjectKind
 
 
 class OrderPicture(Document):
@@ -22,7 +23,7 @@ class TrainOrder(Document):
     user_id: str = ""
     trigger: str
     class_word: str
-    kind: Literal["person", "subject"]
+    kind: SubjectKind
     recipe: str
     pictures: tuple[OrderPicture, ...]
     rank: int | None = None

@@ -6,13 +6,17 @@ from pydantic import Field
 
 from flenwheel_core.base.document import Document
 from flenwheel_core.base.ids import Digest
-from flenwheel_core.documents.images import Labels
+from flenwheel_core.documents.images import Labels, is_unset
 
 ScreenOutcome = Literal["pass", "unsure", "fail"]
 ReasonCode = Literal[
     "identity_ok",
     "wrong_identity",
     "borderline_identity",
+    "style_ok",
+    "wrong_style",
+    "borderline_style",
+    "wrong_content",
     "no_face",
     "face_too_small",
     "extra_faces",
@@ -84,6 +88,22 @@ class CellScore(Document):
     expression_ok: bool | None = None
     pose_ok: bool | None = None
     reasons: tuple[ScreenReason, ...] = ()
+    content: float | None = Field(
+        default=None, exclude_if=is_unset, description="share of what its prompt asks for that the reader sees"
+    )
+
+
+class StyleScore(Document):
+    """How near many pictures are to a style, and what that costs."""
+
+    distance: float = Field(
+        description="distance of distributions to held-out paintings, in their spreads; 0 is the style"
+    )
+    low: float = Field(description="95 % interval")
+    high: float
+    parts: dict[str, float] = Field(description="the distance of each feature, and of the palette")
+    content: float | None = Field(description="share of what prompts ask for that is seen; None: nobody could tell")
+    copied: int = Field(description="pictures that repeat a painting which was trained on")
 
 
 class Scorecard(Document):
@@ -94,7 +114,9 @@ class Scorecard(Document):
     pass_rate: float = Field(description="first-try pass rate over cells x seeds, 0 to 1")
     pass_rate_low: float = Field(description="95 % Wilson interval")
     pass_rate_high: float
-    identity: float = Field(description="mean cosine to the fingerprint's centroid")
+    identity: float = Field(
+        description="mean cosine to the fingerprint's centroid; of a style: whether manner leaves the ordinary alike"
+    )
     identity_p05: float = Field(description="5 % quantile of the same")
     angle_rate: float | None = None
     expression_rate: float | None = None
@@ -105,8 +127,16 @@ class Scorecard(Document):
     prompt_fidelity: float | None = Field(
         default=None, description="CLIP-T, if the verifier is a CLIP with its text side"
     )
+    style: StyleScore | None = Field(default=None, exclude_if=is_unset, description="of a style's LoRA; else None")
     verifier: str
     verifier_version: str
+
+    @property
+    def likeness(self) -> str:
+        """How alike its pictures are to the subject, in words and a figure."""
+        if self.style is None:
+            return f"identity {self.identity:.3f}"
+        return f"style distance {self.style.distance:.2f} ({self.style.low:.2f} to {self.style.high:.2f})"
 
 
 class Comparison(Document):
@@ -119,3 +149,6 @@ class Comparison(Document):
     diversity_gain: float
     p_value: float | None = Field(default=None, description="paired test on the cells that differ")
     collapse_alarm: bool = False
+    style_gain: float | None = Field(
+        default=None, exclude_if=is_unset, description="by how much the challenger is nearer to the style"
+    )

@@ -1,4 +1,4 @@
-"""The picture of a benchmark: 23 cells, champion beside challenger, scores under each."""
+"""The picture of a benchmark: the card's cells, champion beside challenger, scores under each."""
 
 from collections.abc import Callable
 
@@ -19,12 +19,19 @@ def draw_grid(
     cards = [card for card in (champion, challenger) if card is not None]
     first = [_first_of_each_cell(card) for card in cards]
     tiles = []
-    for cell in CARD_CELLS:
+    for cell in cells_of(challenger):
         for scores, card in zip(first, cards, strict=True):
             name = "champion" if card is champion else "challenger"
-            tiles.append(_tile(scores.get(cell.id), cell.id, name if champion is not None else "", load))
+            tiles.append(_tile(scores.get(cell), cell, name if champion is not None else "", load))
     title = _title(challenger, champion)
     return contact_sheet(tiles, columns=PAIRS_PER_ROW * len(cards), tile_px=tile_px, title=title)
+
+
+def cells_of(card: Scorecard) -> tuple[str, ...]:
+    """The cells of a card in its order: the scenes of a style card, or the 23 of the model card."""
+    if card.style is not None:
+        return tuple(dict.fromkeys(score.cell for score in card.cells))
+    return tuple(cell.id for cell in CARD_CELLS)
 
 
 def _first_of_each_cell(card: Scorecard) -> dict[str, CellScore]:
@@ -41,14 +48,16 @@ def _tile(score: CellScore | None, cell: str, name: str, load: Callable[[str], I
     wrong = [part for part, ok in (("angle", score.angle_ok), ("face", score.expression_ok)) if ok is False]
     if score.pose_ok is False:
         wrong.append("pose")
+    if score.content is not None and score.content < 1:
+        wrong.append(f"all: {score.content:.0%}")
     second = f"{name} {identity}" + (f" not {'+'.join(wrong)}" if wrong else "")
     good = score.passed if score.measured else None
     return Tile(load(score.image), (cell, second.strip()), good=good)
 
 
 def _title(challenger: Scorecard, champion: Scorecard | None) -> str:
-    text = f"first try {challenger.pass_rate:.0%}, identity {challenger.identity:.3f}, diversity {challenger.diversity:.1f}"
+    text = f"first try {challenger.pass_rate:.0%}, {challenger.likeness}, diversity {challenger.diversity:.1f}"
     if champion is None:
         return text
-    before = f"{champion.pass_rate:.0%}, {champion.identity:.3f}, {champion.diversity:.1f}"
+    before = f"{champion.pass_rate:.0%}, {champion.likeness}, {champion.diversity:.1f}"
     return f"challenger: {text}  (champion {before})"

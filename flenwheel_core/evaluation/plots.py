@@ -1,4 +1,4 @@
-"""Plots of pass rate, identity and diversity over turns."""
+"""Plots of pass rate, identity (or distance to the style) and diversity over turns."""
 
 import io
 from collections.abc import Sequence
@@ -36,12 +36,20 @@ def plot_turns(cards: Sequence[tuple[int, Scorecard]], *, target_pass_rate: floa
     axes[0].axhline(target_pass_rate * 100, color=AIM, linestyle="--", linewidth=1)
     axes[0].set_ylim(0, 104)
     _label(axes[0], "First-try pass rate, %", turns)
-    axes[1].plot(turns, [card.identity for _, card in cards], marker="o", color=INK, label="mean")
-    axes[1].plot(
-        turns, [card.identity_p05 for _, card in cards], marker=".", color=INK, alpha=0.5, label="5 % quantile"
-    )
-    axes[1].legend(frameon=False, fontsize=8)
-    _label(axes[1], "Identity, cosine", turns)
+    styles = [card.style for _, card in cards if card.style is not None]
+    if len(styles) == len(cards):
+        near = [one.distance for one in styles]
+        off = [[one.distance - one.low for one in styles], [one.high - one.distance for one in styles]]
+        axes[1].errorbar(turns, near, yerr=off, marker="o", color=INK, capsize=3)
+        axes[1].set_ylim(bottom=0)
+        _label(axes[1], "Distance to the style, spreads", turns)
+    else:
+        axes[1].plot(turns, [card.identity for _, card in cards], marker="o", color=INK, label="mean")
+        axes[1].plot(
+            turns, [card.identity_p05 for _, card in cards], marker=".", color=INK, alpha=0.5, label="5 % quantile"
+        )
+        axes[1].legend(frameon=False, fontsize=8)
+        _label(axes[1], "Identity, cosine", turns)
     axes[2].plot(turns, [card.diversity for _, card in cards], marker="o", color=INK)
     axes[2].set_ylim(0, max((card.diversity for _, card in cards), default=1) * 1.1)
     _label(axes[2], "Diversity, effective pictures", turns)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flenwheel_core.base.ids import derive_seed
-from flenwheel_core.evaluation.style_features import LEAST_SPREAD, NAMES, PALETTE_PIXELS, StyleFeatures
+from flenwheel_core.images.style_features import LEAST_SPREAD, NAMES, PALETTE_PIXELS, StyleFeatures
 
 PALETTE = "palette"
 _DIRECTIONS = 24

@@ -81,6 +81,8 @@ def with_trigger(caption: str, character: CharacterRef) -> str:
     if re.search(rf"\b{re.escape(character.trigger)}\b", caption):
         return caption
     subject = f"{character.trigger} {character.class_word}"
+    if character.kind == "style":  # it is what the caption leaves out: it stands behind what is shown
+        return f"{caption}, {subject}" if caption else subject
     pattern = rf"\b(?:(?:a|an|the)\s+)?{re.escape(character.class_word)}\b"
     replaced, count = re.subn(pattern, subject, caption, count=1, flags=re.IGNORECASE)
     if count:

@@ -13,6 +13,7 @@ from flenwheel_core.documents.images import Labels
 from flenwheel_core.documents.scores import Fingerprint, ReasonCode, ScreenOutcome, ScreenReason
 from flenwheel_core.identity.embedding_math import as_vectors, centroid_of, cosines_to, distances_to
 from flenwheel_core.identity.protocols import Embedded
+from flenwheel_core.identity.subject_rules import CHARACTER_RULES, SubjectRules
 from flenwheel_core.images.duplicates import Match
 from flenwheel_core.images.quality import Measures
 from flenwheel_core.recipes.screening import ScreeningRecipe
@@ -35,12 +36,18 @@ class Limits:
     """Brightness of the darkest reference."""
     reference_clipped: float
     """Largest share of pure black or white pixels of a reference: a dark drawing on black may have many."""
+    rules: SubjectRules = CHARACTER_RULES
 
 
 def limits_of(
-    recipe: ScreeningRecipe, fingerprint: Fingerprint, *, strict: bool, references: Sequence[Measures] = ()
+    recipe: ScreeningRecipe,
+    fingerprint: Fingerprint,
+    *,
+    strict: bool,
+    references: Sequence[Measures] = (),
+    rules: SubjectRules = CHARACTER_RULES,
 ) -> Limits:
-    """The limits for candidates of this character; `strict` tightens identity."""
+    """The limits for candidates of this subject; `strict` tightens likeness."""
     threshold = recipe.identity_threshold if recipe.identity_threshold is not None else fingerprint.threshold
     unsure = recipe.unsure_above if recipe.unsure_above is not None else fingerprint.unsure_above
     scale = recipe.strict_scale if strict else 1.0
@@ -51,6 +58,7 @@ def limits_of(
         reference_sharpness=float(np.quantile(fingerprint.sharpness, 0.1)) if fingerprint.sharpness else 0.0,
         reference_brightness=min((measures.brightness for measures in references), default=0.0),
         reference_clipped=max((measures.clipped for measures in references), default=0.0),
+        rules=rules,
     )
 
 
@@ -100,12 +108,12 @@ def judge_identity(embedded: Embedded, identity: Identity | None, asked: Labels,
         return [*found, ("unsure", size)]
     value = identity.distance
     if value <= limits.threshold:
-        found.append(("pass", ScreenReason(code="identity_ok", value=value, limit=round(limits.threshold, 5))))
+        found.append(("pass", ScreenReason(code=limits.rules.alike, value=value, limit=round(limits.threshold, 5))))
     elif value <= limits.unsure_above:
-        reason = ScreenReason(code="borderline_identity", value=value, limit=round(limits.threshold, 5))
+        reason = ScreenReason(code=limits.rules.borderline, value=value, limit=round(limits.threshold, 5))
         found.append(("unsure", reason))
     else:
-        reason = ScreenReason(code="wrong_identity", value=value, limit=round(limits.unsure_above, 5))
+        reason = ScreenReason(code=limits.rules.unlike, value=value, limit=round(limits.unsure_above, 5))
         found.append(("fail", reason))
     return found
 

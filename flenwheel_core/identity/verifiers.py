@@ -1,4 +1,4 @@
-"""Which verifier a reference names: `face`, `face:MODEL`, or a vision model (`nano`, a folder, hub-id@revision)."""
+"""Which verifier a reference names: `face`, `face:MODEL`, `style`, or a vision model (`nano`, a folder, hub-id@revision)."""
 
 import os
 from contextlib import AbstractContextManager
@@ -7,6 +7,7 @@ from flenwheel_core.base.errors import InputError, RecipeError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.scores import Fingerprint
 from flenwheel_core.identity.protocols import Verifier
+from flenwheel_core.identity.style_verifier import STYLE, open_style_verifier
 from flenwheel_core.models.references import ModelRole, resolve_model
 
 
@@ -22,6 +23,8 @@ def separate_reader(reader: str | None, verifier: str) -> str | None:
 
 def open_verifier(reference: str, settings: Settings) -> AbstractContextManager[Verifier]:
     """A context that holds the verifier. Raises MissingWeightsError before any picture is read."""
+    if reference == STYLE:
+        return open_style_verifier()
     threads = settings.threads or os.cpu_count() or 1
     if is_face(reference):
         from flenwheel_core.identity.face_verifier import open_face_verifier

@@ -10,9 +10,9 @@ from flenwheel_core.base.document import Document
 from flenwheel_core.base.errors import InputError, NotFoundError
 from flenwheel_core.base.ids import Digest, Slug, short
 from flenwheel_core.base.names import CHARACTER, ClassWord, Trigger
-from flenwheel_core.documents.characters import CharacterRef
+from flenwheel_core.documents.characters import KINDS_SAID, CharacterRef, SubjectKind
 from flenwheel_core.documents.framings import Framing
-from flenwheel_core.documents.images import ImageRecord, is_empty
+from flenwheel_core.documents.images import ImageRecord, is_empty, is_unset
 from flenwheel_core.documents.loras import LoraRecord
 from flenwheel_core.documents.scores import Fingerprint, Scorecard
 from flenwheel_core.images.names import printable_path
@@ -28,7 +28,7 @@ class Character(Document):
     name: Slug
     trigger: Trigger
     class_word: ClassWord
-    kind: Literal["person", "subject"] = Field(description="person: a human face; subject: everything else.")
+    kind: SubjectKind = Field(description=KINDS_SAID)
     recipe: str = Field(description="Name of the recipe its turns use by default.")
 
     def ref(self) -> CharacterRef:
@@ -93,6 +93,9 @@ class CharacterFacts(Document):
 
     sources: Digest
     fingerprint: Fingerprint | None
+    held_out: Digest | None = Field(
+        default=None, exclude_if=is_unset, description="image set of a style's paintings that are only measured against"
+    )
 
     @model_validator(mode="before")
     @classmethod

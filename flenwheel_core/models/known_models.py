@@ -37,6 +37,8 @@ KNOWN_MODELS: dict[str, KnownModel] = {
     # 6.16 B transformer, 4.02 B text encoder, autoencoder.
     "Tongyi-MAI/Z-Image": KnownModel(20_530_000_000, "Apache-2.0", gated=False, family="Z-Image"),
     "Qwen/Qwen2.5-VL-7B-Instruct": KnownModel(16_590_000_000, "Apache-2.0", gated=False, family="Qwen-VL"),
+    # Tells how well a style's pictures fit their prompts; it makes nothing.
+    "openai/clip-vit-large-patch14": KnownModel(1_710_000_000, "MIT", gated=False),
 }
 KNOWN_FILES: dict[str, KnownModel] = {
     "lightx2v/Qwen-Image-Lightning:Qwen-Image-Edit-2509/Qwen-Image-Edit-2509-Lightning-8steps-V1.0-bf16.safetensors": KnownModel(

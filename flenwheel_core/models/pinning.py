@@ -11,7 +11,7 @@ from flenwheel_core.models.recipe_family import require_family
 from flenwheel_core.models.references import ModelRole, hub_reference, is_commit, pin_model
 from flenwheel_core.recipes.model import Recipe
 
-ModelUse = Literal["base", "editor", "captioner", "verifier", "reader"]
+ModelUse = Literal["base", "editor", "captioner", "verifier", "reader", "content"]
 """A key of the recipe's [models] table."""
 
 ROLES: dict[ModelUse, ModelRole] = {
@@ -20,9 +20,10 @@ ROLES: dict[ModelUse, ModelRole] = {
     "captioner": ModelRole.CAPTIONER,
     "verifier": ModelRole.VERIFIER,
     "reader": ModelRole.READER,
+    "content": ModelRole.VERIFIER,
 }
 TRAINING_MODELS: tuple[ModelUse, ...] = ("base",)
-BENCHMARK_MODELS: tuple[ModelUse, ...] = ("base", "verifier", "reader")
+BENCHMARK_MODELS: tuple[ModelUse, ...] = ("base", "verifier", "reader", "content")
 EDITOR_TURN_MODELS: tuple[ModelUse, ...] = ("editor", "verifier", "reader")
 
 
@@ -50,9 +51,9 @@ def pin_recipe(recipe: Recipe, settings: Settings, uses: Collection[ModelUse] = 
 
 
 def chosen(recipe: Recipe, use: ModelUse) -> str | None:
-    """The reference of a model that is loaded from a folder; None for `face` and for what the recipe leaves out."""
+    """The reference of a model that is loaded from a folder; None for `face` and `style`, and for what the recipe leaves out."""
     reference: str | None = getattr(recipe.models, use)
-    return None if reference is None or reference == "face" or reference.startswith("face:") else reference
+    return None if reference in (None, "face", "style") or str(reference).startswith("face:") else reference
 
 
 def _look_ahead(references: Collection[str], settings: Settings) -> None:

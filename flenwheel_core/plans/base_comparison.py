@@ -6,13 +6,13 @@ from pathlib import Path
 from flenwheel_core.base.document import Document
 from flenwheel_core.base.errors import InputError, RecipeError
 from flenwheel_core.base.settings import Settings
-from flenwheel_core.evaluation.model_card import model_card_items
 from flenwheel_core.identity.verifiers import open_verifier, require_same_version
 from flenwheel_core.library.characters import Library
 from flenwheel_core.library.training_pool import TrainingPool, training_pool
 from flenwheel_core.models.pinning import BENCHMARK_MODELS, TRAINING_MODELS, pin_recipe
 from flenwheel_core.plans.recipe_check import recipe_problems
-from flenwheel_core.plans.training_set import sample_prompts, training_items
+from flenwheel_core.plans.subjects import plan_of
+from flenwheel_core.plans.training_set import training_items
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.requests.benchmark import BenchmarkRequest
@@ -58,7 +58,7 @@ def plan_comparison(
     pool = training_pool(Library(store), character)
     chosen, measure = [load_recipe(name) for name in recipes], load_recipe(card or pool.character.recipe)
     check_bases(chosen, settings)
-    return BaseComparison(character=character, trials=base_trials(pool, chosen, measure, settings, seed=seed))
+    return BaseComparison(character=character, trials=base_trials(store, pool, chosen, measure, settings, seed=seed))
 
 
 def check_bases(recipes: Sequence[Recipe], settings: Settings) -> None:
@@ -76,6 +76,7 @@ def check_bases(recipes: Sequence[Recipe], settings: Settings) -> None:
 
 
 def base_trials(
+    store: Store,
     pool: TrainingPool,
     recipes: Sequence[Recipe],
     measure: Recipe,
@@ -92,6 +93,7 @@ def base_trials(
     with open_verifier(judge.models.verifier, settings) as verifier:
         require_same_version(verifier, pool.fingerprint)
     who, items = pool.character.ref(), training_items(pool.entries, measure.pool.real_share)
+    plan = plan_of(who.kind)
     trials = []
     for recipe in recipes:
         chosen = pin_recipe(recipe, settings, TRAINING_MODELS)
@@ -102,7 +104,7 @@ def base_trials(
             base=chosen.models.base,
             recipe=chosen.train.for_pictures(len(items)),
             seed=seed,
-            sample_prompts=sample_prompts(who, measure, chosen.train.sampling.prompts),
+            sample_prompts=plan.samples(who, measure, chosen.train.sampling.prompts),
             sampler=chosen.generate.sampler,
         )
         measuring = BenchmarkRequest(
@@ -113,10 +115,11 @@ def base_trials(
             fingerprint=pool.fingerprint,
             verifier=judge.models.verifier,
             reader=judge.models.reader,
-            items=model_card_items(who, measure),
+            items=plan.card(who, measure),
             screening=measure.screening,
             recipe=measure.benchmark,
             sampler=chosen.generate.sampler,
+            style=plan.measure(store, who.name, measure),
         )
         trials.append(BaseTrial(recipe=chosen.name, training=training, card=measuring))
     return tuple(trials)

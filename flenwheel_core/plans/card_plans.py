@@ -31,6 +31,8 @@ def plan_stages(recipe: Recipe, settings: Settings, card: CardRoom) -> list[Stag
     """One plan a stage, or why there is none. A model that is not here is not fetched for it."""
     found: list[StagePlan] = []
     for use, stages in _USES:
+        if use == "editor" and recipe.style is not None:
+            continue  # nothing of a style is edited
         reference = getattr(recipe.models, use)
         hub = hub_reference(reference)
         if hub is not None and find_here(*hub, settings) is None and find_without_network(*hub, settings) is None:

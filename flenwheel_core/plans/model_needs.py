@@ -5,6 +5,7 @@ from pathlib import Path
 
 from flenwheel_core.base.errors import FlenwheelError, MissingWeightsError
 from flenwheel_core.base.settings import Settings
+from flenwheel_core.identity.style_verifier import STYLE
 from flenwheel_core.models.hub import HubModel, HubUnreachableError, ask_hub, find_here, find_without_network
 from flenwheel_core.models.hub_file import HubFile, ask_file, file_here, hub_file
 from flenwheel_core.models.known_models import FACE_LICENCE, KNOWN_FILES, KNOWN_MODELS, SHIPPED_LICENCE
@@ -40,14 +41,18 @@ def model_needs(recipe: Recipe, settings: Settings, *, ask: bool = True) -> list
     uses: dict[str, list[ModelUse]] = {}
     for use in ROLES:
         reference = getattr(recipe.models, use)
-        if reference is not None:
+        edits = recipe.style is None  # nothing of a style is edited
+        if reference is not None and (edits or use != "editor"):
             uses.setdefault(reference, []).append(use)
     found = [_need(recipe, reference, tuple(names), settings, ask) for reference, names in uses.items()]
-    files = [file for lora in recipe.enrich.loras if (file := hub_file(lora.file)) is not None]
+    loras = recipe.enrich.loras if recipe.style is None else ()
+    files = [file for lora in loras if (file := hub_file(lora.file)) is not None]
     return [*found, *(_lora(file, settings, ask) for file in files)]
 
 
 def _need(recipe: Recipe, reference: str, uses: tuple[ModelUse, ...], settings: Settings, ask: bool) -> ModelNeed:
+    if reference == STYLE:
+        return ModelNeed(reference, uses, "part of flenwheel", size_bytes=0)
     if chosen(recipe, uses[0]) is None:
         note, size = _faces(reference, settings)
         return ModelNeed(reference, uses, FACE_LICENCE, size_bytes=size, note=note)

@@ -7,6 +7,7 @@ from flenwheel_core.base.errors import FlenwheelError, InputError, RecipeError
 from flenwheel_core.base.given_path import given_path, is_file, is_folder
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.identity.face_weights import FACE_MODELS
+from flenwheel_core.identity.style_verifier import STYLE
 from flenwheel_core.models.family_options import edit_problems, lora_problems, model_linears, option_problems
 from flenwheel_core.models.hub_file import hub_file
 from flenwheel_core.models.pinning import ROLES, ModelUse, chosen
@@ -104,6 +105,10 @@ def _family(recipe: Recipe, settings: Settings) -> Iterator[str]:
 
 
 def _faces(use: ModelUse, reference: str) -> Iterator[str]:
+    if reference == STYLE:
+        if use != "verifier":
+            yield f"models.{use}: {STYLE} is a verifier, and nothing else"
+        return
     model = reference.partition(":")[2]
     if use not in ("verifier", "reader"):
         yield f"models.{use}: {reference} looks at faces only; name a model"

@@ -39,9 +39,10 @@ class TurnForecast(Document):
 
 def forecast_turn(recipe: Recipe, settings: Settings, *, first_turn: bool) -> TurnForecast:
     """A turn with one round at each gate. Nothing is loaded, fetched or asked."""
+    style = recipe.style
     edits = Work(
         step="enrich",
-        count=recipe.enrich.target_images,
+        count=0 if style else recipe.enrich.target_images,
         unit="edits",
         kind=drawing(recipe.models.editor, recipe.enrich.sampler),
     )
@@ -59,11 +60,11 @@ def forecast_turn(recipe: Recipe, settings: Settings, *, first_turn: bool) -> Tu
     ]
     synthetic = Work(step="generate", count=recipe.generate.target_images, unit="pictures", kind=drawn)
     # A champion of an earlier turn has drawn its card already.
-    cells = len(CARD_CELLS) * recipe.benchmark.seeds_per_cell * len(loras)
+    cells = (len(style.card) if style else len(CARD_CELLS)) * recipe.benchmark.seeds_per_cell * len(loras)
     card = Work(step="benchmark", count=cells, unit="pictures", kind=drawn)
     needs = [need.remaining_bytes for need in model_needs(recipe, settings, ask=False)]
     return TurnForecast(
-        works=(edits, *trainings[:-1], synthetic, trainings[-1], card),
+        works=(*((edits,) if edits.count else ()), *trainings[:-1], synthetic, trainings[-1], card),
         fetch_bytes=None if None in needs else sum(bytes_ or 0 for bytes_ in needs),
         picture_bytes=edits.count * _bytes(recipe.enrich.sampler)
         + (synthetic.count + card.count) * _bytes(recipe.generate.sampler),

@@ -9,7 +9,8 @@ from flenwheel_core.base.ids import short
 from flenwheel_core.base.statistics import Interval, bootstrap_interval, wilson
 from flenwheel_core.documents.images import ImageKind, ImageRecord
 from flenwheel_core.documents.loras import SampleImage
-from flenwheel_core.documents.scores import CellScore, Scorecard
+from flenwheel_core.documents.scores import CellScore, Scorecard, StyleScore
+from flenwheel_core.evaluation.report import style_rows
 from flenwheel_core.models.licences import licence_of
 from flenwheel_core.models.references import hub_reference
 from flenwheel_core.requests.export import ExportRequest
@@ -71,13 +72,20 @@ def model_card(
     lora = request.lora
     licence, base = licence_of(lora.base_model), plain_reference(lora.base_model)
     hub = hub_reference(lora.base_model)
+    style = request.character.kind == "style"
     samples = last_samples(request)
     widget = [{"text": sample.prompt, "output": {"url": sample_name(index)}} for index, sample in enumerate(samples)]
     data = ModelCardData(
         base_model=base,
         library_name="diffusers",
         pipeline_tag="text-to-image" if lora.target == "generator" else "image-to-image",
-        tags=["lora", "template:diffusion-lora", *([tag] if tag else []), "flenwheel", "character"],
+        tags=[
+            "lora",
+            "template:diffusion-lora",
+            *([tag] if tag else []),
+            "flenwheel",
+            "style" if style else "character",
+        ],
         instance_prompt=lora.trigger,
         base_model_relation="adapter",
         widget=widget or None,
@@ -85,6 +93,7 @@ def model_card(
     for key, value in licence.card_fields(hub[0] if hub is not None else "").items():
         data[key] = value
     words = " ".join(word for word in (lora.trigger, lora.class_word) if word)
+    example = f"a harbour at dawn, {words}" if style else f"photo of {words}, smiling, front view"
     lines = [
         "---",
         data.to_yaml(),
@@ -92,7 +101,7 @@ def model_card(
         f"# {lora.name}",
         "",
         *(["<Gallery />", ""] if widget else []),
-        f"A character LoRA for `{base}`. Write **{words}** in the prompt.",
+        f"A {'style' if style else 'character'} LoRA for `{base}`. Write **{words}** in the prompt.",
         "",
         "| | |",
         "|---|---|",
@@ -103,9 +112,14 @@ def model_card(
         f"| file | `{short(lora.digest)}` |",
     ]
     if request.scorecard is not None:
-        lines += ["", "## Model card benchmark", "", *_measures(request.scorecard)]
+        lines += ["", f"## {'Style' if style else 'Model'} card benchmark", "", *_measures(request.scorecard)]
     if request.comparison is not None:
         lines += ["", "Against the champion before it: " + " ".join(request.comparison.reasons)]
+    if request.strength is not None:
+        lines += [
+            "",
+            f"Use it at a strength of **{request.strength:g}**: there more style begins to cost more content than it is worth.",
+        ]
     lines += ["", "## What it learned from", "", *_learned(learned)]
     lines += [
         "",
@@ -113,7 +127,7 @@ def model_card(
         "",
         "```python",
         f'pipeline.load_lora_weights(".", weight_name="{lora.name}.safetensors")',
-        f'pipeline("photo of {words}, smiling, front view").images[0]',
+        f'pipeline("{example}").images[0]',
         "```",
         "",
         *further,
@@ -134,6 +148,8 @@ def _learned(learned: Sequence[LearnedFrom]) -> list[str]:
 def _measures(card: Scorecard) -> list[str]:
     measured = [cell for cell in card.cells if cell.measured]
     identities = [cell.identity for cell in measured if cell.identity is not None]
+    if card.style is not None:
+        return _style_measures(card, card.style)
     identity = f"{card.identity:.3f}"
     if len(identities) > 1:
         spread = bootstrap_interval(len(identities), lambda drawn: sum(identities[i] for i in drawn) / len(drawn))
@@ -150,6 +166,19 @@ def _measures(card: Scorecard) -> list[str]:
         f"| diversity (Vendi score) | {card.diversity:.2f} |",
         f"| pictures it rests on | {len(measured)} |",
         f"| verifier | {card.verifier} {card.verifier_version[:12]} |",
+    ]
+
+
+def _style_measures(card: Scorecard, style: StyleScore) -> list[str]:
+    return [
+        "| measure | value |",
+        "|---|---|",
+        f"| first-try pass rate | {card.pass_rate:.0%} (95 % interval {card.pass_rate_low:.0%} to {card.pass_rate_high:.0%}) |",
+        *(f"| {name} | {values[0]} |" for name, values in style_rows([style])),
+        f"| diversity (Vendi score) | {card.diversity:.2f} |",
+        f"| pictures it rests on | {len(card.cells)} |",
+        "",
+        "Distances are between distributions, in spreads of the paintings that were kept back; 0 is the style itself.",
     ]
 
 

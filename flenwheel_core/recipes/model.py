@@ -1,6 +1,6 @@
 """The recipe: all choices of a run in one TOML file."""
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from flenwheel_core.base.document import Document
 from flenwheel_core.documents.images import Sampler, is_empty, is_one, is_unset
@@ -9,6 +9,7 @@ from flenwheel_core.recipes.benchmark import BenchmarkRecipe
 from flenwheel_core.recipes.critic import CriticRecipe, is_default
 from flenwheel_core.recipes.editor import EditorRecipe
 from flenwheel_core.recipes.screening import IngestRecipe, ScreeningRecipe
+from flenwheel_core.recipes.style import StyleRecipe
 from flenwheel_core.recipes.train import TrainingRecipe
 
 
@@ -23,9 +24,20 @@ class ModelChoices(Document):
         default=None, description="The vision-language model that captions; none uses given captions."
     )
     verifier: str = Field(
-        description="The identity verifier: `face` for people, or a vision model for everything else."
+        description="What tells whether pictures are of the subject: `face` for people, `style` for styles, a vision model for the rest."
     )
     reader: str | None = Field(default=None, description="The model that reads angle and expression for the benchmark.")
+    content: str | None = Field(
+        default=None,
+        exclude_if=is_unset,
+        description="A CLIP that tells of a style's pictures how well they fit their prompts (CLIP-T); none: the reader tells.",
+    )
+
+    @field_validator("captioner", "reader", "content", mode="before")
+    @classmethod
+    def _none(cls, given: object) -> object:
+        """An empty name takes away what the recipe below names."""
+        return None if given == "" else given
 
 
 class EditorLora(Document):
@@ -122,6 +134,9 @@ class Recipe(Document):
     benchmark: BenchmarkRecipe = Field(default_factory=BenchmarkRecipe)
     editor: EditorRecipe = Field(default_factory=EditorRecipe)
     critic: CriticRecipe = Field(default_factory=CriticRecipe, exclude_if=is_default)
+    style: StyleRecipe | None = Field(
+        default=None, exclude_if=is_unset, description="What styles are drawn and measured with; a style needs it."
+    )
     caption_template: str = Field(
         default="{shot} {trigger} {class_word}, {shown}",
         description="Training caption of made pictures. {shot} and {shown} say what the picture shows, in the phrases below.",

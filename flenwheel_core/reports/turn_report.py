@@ -66,11 +66,11 @@ def turn_report(store: Store, facts: TurnFacts) -> str:
 def benchmark_report(store: Store, score: BenchmarkResult) -> str:
     """The benchmark with its grid, as markdown."""
     with Image.open(io.BytesIO(store.get_blob(score.grid))) as grid:
-        return f"{benchmark_markdown(score)}\n{picture_tag(grid, 'model card grid')}\n"
+        return f"{benchmark_markdown(score)}\n{picture_tag(grid, 'card grid')}\n"
 
 
 def _history(store: Store, facts: TurnFacts) -> list[str]:
-    """Pass rate, identity and diversity over the turns so far, from the second turn on."""
+    """Pass rate, likeness and diversity over the turns so far, from the second turn on."""
     assert facts.score is not None
     earlier = [turn for turn in Library(store).ended_turns(facts.character) if turn.number < facts.number]
     cards = [(turn.number, turn.challenger) for turn in earlier if turn.challenger is not None]
@@ -81,7 +81,7 @@ def _history(store: Store, facts: TurnFacts) -> list[str]:
     if drawn is None:
         return ["## Turns so far", "", "No plot: matplotlib is not installed (`pip install 'flenwheel[plots]'`).", ""]
     with Image.open(io.BytesIO(drawn)) as plot:
-        return ["## Turns so far", "", picture_tag(plot, "pass rate, identity and diversity over the turns"), ""]
+        return ["## Turns so far", "", picture_tag(plot, "pass rate, likeness and diversity over the turns"), ""]
 
 
 def _headline(facts: TurnFacts) -> list[str]:

@@ -2,14 +2,26 @@
 
 from pydantic import Field
 
+from flenwheel_core.base.document import Document
 from flenwheel_core.base.ids import Digest
 from flenwheel_core.documents.characters import CharacterRef
-from flenwheel_core.documents.images import Sampler
+from flenwheel_core.documents.images import Sampler, is_unset
 from flenwheel_core.documents.prompts import GenerateItem
 from flenwheel_core.documents.scores import Comparison, Fingerprint, Scorecard
 from flenwheel_core.recipes.benchmark import BenchmarkRecipe
 from flenwheel_core.recipes.screening import ScreeningRecipe
 from flenwheel_core.requests.base import StageRequest, StageResult
+
+
+class StyleMeasure(Document):
+    """What a style's pictures are held against."""
+
+    held_out: Digest = Field(description="image set of the paintings that are only measured against")
+    paintings: Digest = Field(description="image set of the paintings that were trained on")
+    content_margin: float = Field(description="the share of content that is kept may fall by this much")
+    content: str | None = Field(
+        default=None, exclude_if=is_unset, description="a CLIP that tells how well pictures fit their prompts"
+    )
 
 
 class BenchmarkRequest(StageRequest):
@@ -32,6 +44,9 @@ class BenchmarkRequest(StageRequest):
     )
     recipe: BenchmarkRecipe
     sampler: Sampler
+    style: StyleMeasure | None = Field(
+        default=None, exclude_if=is_unset, description="what a style is measured against; None for a character"
+    )
 
 
 class BenchmarkResult(StageResult):
@@ -39,11 +54,11 @@ class BenchmarkResult(StageResult):
     champion: Scorecard | None
     comparison: Comparison | None
     images: Digest = Field(description="image set of all benchmark pictures")
-    grid: Digest = Field(description="picture: 23 cells, champion beside challenger")
+    grid: Digest = Field(description="picture: the card's cells, champion beside challenger")
 
     def summary(self) -> str:
-        text = f"first-try pass rate {self.challenger.pass_rate:.0%}, identity {self.challenger.identity:.3f}"
+        text = f"first-try pass rate {self.challenger.pass_rate:.0%}, {self.challenger.likeness}"
         if self.champion is not None and self.comparison is not None:
-            text += f" (champion {self.champion.pass_rate:.0%}, {self.champion.identity:.3f}): "
+            text += f" (champion {self.champion.pass_rate:.0%}, {self.champion.likeness}): "
             text += "promote" if self.comparison.promote else "keep the champion"
         return text

@@ -32,6 +32,7 @@ class ExportRequest(StageRequest):
     sampler: Sampler | None = Field(
         default=None, exclude_if=is_unset, description="how the sample pictures were drawn; None: nobody said"
     )
+    strength: float | None = Field(default=None, exclude_if=is_unset, description="the strength to use it at; None: 1")
 
 
 class ExportResult(StageResult):

@@ -23,6 +23,7 @@ from flenwheel_core.requests.generate import GenerateRequest, GenerateResult
 from flenwheel_core.requests.ingest import IngestRequest, IngestResult
 from flenwheel_core.requests.publish import PublishRequest, PublishResult
 from flenwheel_core.requests.screen import ScreenRequest, ScreenResult
+from flenwheel_core.requests.style_study import StyleStudyRequest, StyleStudyResult
 from flenwheel_core.requests.train import TrainRequest, TrainResult
 from flenwheel_core.requests.vl_train import VlTrainRequest, VlTrainResult
 from flenwheel_core.store import Store
@@ -116,6 +117,7 @@ SCREEN = Stage(ScreenRequest, ScreenResult, "flenwheel_core.stages.screen:screen
 TRAIN = Stage(TrainRequest, TrainResult, "flenwheel_core.stages.train:train", uses_gpu=True)
 GENERATE = Stage(GenerateRequest, GenerateResult, "flenwheel_core.stages.generate:generate", uses_gpu=True)
 BENCHMARK = Stage(BenchmarkRequest, BenchmarkResult, "flenwheel_core.stages.benchmark:benchmark", uses_gpu=True)
+STYLE_STUDY = Stage(StyleStudyRequest, StyleStudyResult, "flenwheel_core.stages.style_study:style_study", uses_gpu=True)
 EXPORT = Stage(ExportRequest, ExportResult, "flenwheel_core.stages.export:export", uses_gpu=False)
 PUBLISH = Stage(PublishRequest, PublishResult, "flenwheel_core.stages.publish:publish", uses_gpu=False)
 EDIT_TRAIN = Stage(
@@ -147,6 +149,7 @@ STAGES: dict[str, Stage[StageRequest, StageResult]] = {
         TRAIN,
         GENERATE,
         BENCHMARK,
+        STYLE_STUDY,
         EXPORT,
         PUBLISH,
         EDIT_TRAIN,

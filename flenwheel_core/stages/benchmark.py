@@ -1,27 +1,24 @@
-"""The model-card benchmark: the same 23 cells, prompts and seeds for the challenger and the champion."""
+"""The benchmark: the same cells, prompts and seeds for the challenger and the champion, on the model card or on the style card."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from PIL import Image
-
-from flenwheel_core.documents.images import ImageRecord, Labels, LoraUse
-from flenwheel_core.documents.scores import Scorecard
+from flenwheel_core.documents.images import ImageRecord, LoraUse
+from flenwheel_core.documents.scores import Comparison, Scorecard
 from flenwheel_core.evaluation.grid import draw_grid
 from flenwheel_core.evaluation.promotion.characters import compare
+from flenwheel_core.evaluation.promotion.styles import compare_styles
 from flenwheel_core.evaluation.scorecard import Look, score_card
-from flenwheel_core.identity.people import character_in
-from flenwheel_core.identity.protocols import Embedded
-from flenwheel_core.identity.readers import open_reader
-from flenwheel_core.identity.screening import FingerprintSpace, limits_of
-from flenwheel_core.identity.verifiers import open_verifier, require_same_version, separate_reader
-from flenwheel_core.images.quality import Measures, measure
+from flenwheel_core.evaluation.style_card import score_style
+from flenwheel_core.identity.screening import limits_of
+from flenwheel_core.identity.subject_rules import rules_of
+from flenwheel_core.identity.verifiers import open_verifier, require_same_version
 from flenwheel_core.requests.benchmark import BenchmarkRequest, BenchmarkResult
-from flenwheel_core.requests.generate import GenerateRequest, GenerateResult
+from flenwheel_core.requests.generate import GenerateRequest
 from flenwheel_core.runner.stage import StageContext
-from flenwheel_core.stages.generate import generate
+from flenwheel_core.stages.card_looks import Eyes, look_at
+from flenwheel_core.stages.generate import draw_once
+from flenwheel_core.stages.style_reference import features_in, style_reference
 from flenwheel_core.store.pictures import encode_png, load_picture
-
-CHUNK = 32
 
 
 def benchmark(request: BenchmarkRequest, context: StageContext) -> BenchmarkResult:
@@ -30,9 +27,17 @@ def benchmark(request: BenchmarkRequest, context: StageContext) -> BenchmarkResu
         # A missing or another verifier is found out before anything is drawn.
         require_same_version(verifier, request.fingerprint)
     drawn = [_draw(request, lora, context) for lora in _loras(request)]
-    cards = [_score(request, records, lora, context) for records, lora in zip(drawn, _loras(request), strict=True)]
+    eyes = Eyes(
+        request.verifier,
+        request.reader,
+        clip=request.style.content if request.style is not None else None,
+        learned_words=request.character.words,
+        fingerprint=request.fingerprint,
+    )
+    looks = [look_at(records, eyes, context) for records in drawn]
+    measure_card = _style_card if request.character.kind == "style" else _model_card
+    cards, comparison = measure_card(request, looks, context)
     challenger, champion = cards[0], cards[1] if len(cards) > 1 else None
-    comparison = compare(champion, challenger, request.recipe, request.first_turn) if champion is not None else None
     grid = draw_grid(challenger, champion, lambda digest: load_picture(context.store, digest))
     return BenchmarkResult(
         challenger=challenger,
@@ -57,51 +62,37 @@ def _draw(request: BenchmarkRequest, lora: str | None, context: StageContext) ->
         sampler=request.sampler,
         turn=0,
     )
-    done = context.store.get_result(drawing, GenerateResult)
-    if done is None:
-        context.store.put_request(drawing)
-        done = generate(drawing, context)
-        context.store.put_result(drawing, done)
-    return context.store.get_images(done.images)
+    return draw_once(drawing, context)
 
 
-def _score(
-    request: BenchmarkRequest, records: Sequence[ImageRecord], lora: str | None, context: StageContext
-) -> Scorecard:
-    context.check_stop()
-    return score_card(
-        _look(request, records, context),
-        request.fingerprint,
-        limits_of(request.screening, request.fingerprint, strict=False),
-        lora=lora,
-        person=request.character.kind == "person",
-        first_turn=request.first_turn,
-    )
+def _model_card(
+    request: BenchmarkRequest, looks: Sequence[Sequence[Look]], context: StageContext
+) -> tuple[list[Scorecard], Comparison | None]:
+    """The model cards of a character's LoRAs, and what they say beside each other."""
+    cards = []
+    for lora, seen in zip(_loras(request), looks, strict=True):
+        limits = limits_of(request.screening, request.fingerprint, strict=False)
+        person = request.character.kind == "person"
+        cards.append(
+            score_card(seen, request.fingerprint, limits, lora=lora, person=person, first_turn=request.first_turn)
+        )
+    compared = compare(cards[1], cards[0], request.recipe, request.first_turn) if len(cards) > 1 else None
+    return cards, compared
 
 
-def _look(request: BenchmarkRequest, records: Sequence[ImageRecord], context: StageContext) -> list[Look]:
-    """Embeds, reads and measures the drawn pictures, a chunk at a time."""
-    embedded: list[Embedded] = []
-    measures: list[Measures] = []
-    fidelity: list[float | None] = []
-    space = FingerprintSpace(request.fingerprint)
-    context.progress.loading(f"verifier {request.verifier}")
-    with open_verifier(request.verifier, context.settings) as verifier:
-        for images in _chunks(records, context):
-            found = [character_in(one, space)[0] for one in verifier.embed(images)]
-            embedded += found
-            measures += [measure(image) for image in images]
-            prompts = [record.prompt or "" for record in records[len(fidelity) : len(fidelity) + len(images)]]
-            fidelity += verifier.prompt_fidelity(found, prompts)
-    reads = [one.labels or Labels() for one in embedded]
-    wanted = separate_reader(request.reader, request.verifier)
-    if wanted is not None:
-        context.progress.loading(f"reader {wanted}")
-        with open_reader(wanted, context.settings) as reader:
-            reads = [labels for images in _chunks(records, context) for labels in reader.read(images)]
-    return [Look(*parts) for parts in zip(records, measures, embedded, reads, fidelity, strict=True)]
-
-
-def _chunks(records: Sequence[ImageRecord], context: StageContext) -> Iterator[list[Image.Image]]:
-    for start in range(0, len(records), CHUNK):
-        yield [load_picture(context.store, record.digest) for record in records[start : start + CHUNK]]
+def _style_card(
+    request: BenchmarkRequest, looks: Sequence[Sequence[Look]], context: StageContext
+) -> tuple[list[Scorecard], Comparison | None]:
+    """The style cards of a style's LoRAs, and what they say beside each other."""
+    reference = style_reference(request.style, context)
+    limits = limits_of(request.screening, request.fingerprint, strict=False, rules=rules_of(request.character.kind))
+    features = [features_in([look.record.digest for look in seen], context) for seen in looks]
+    cards = [
+        score_style(seen, found, reference, request.fingerprint, limits, lora=lora)
+        for lora, seen, found in zip(_loras(request), looks, features, strict=True)
+    ]
+    if len(cards) == 1:
+        return cards, None
+    assert request.style is not None
+    pictures, margin = (features[1], features[0]), request.style.content_margin
+    return cards, compare_styles(cards[1], cards[0], pictures, reference.style, request.recipe, margin)

@@ -40,7 +40,7 @@ def export(request: ExportRequest, context: StageContext) -> ExportResult:
         files["samples.png"] = _sample_sheet(request, context)
     files |= {sample_name(index): store.get_blob(one.image) for index, one in enumerate(last_samples(request))}
     files[f"{stem}.json"] = canonical_json(
-        {"activation text": f"{lora.trigger} {lora.class_word}", "preferred weight": 1.0}
+        {"activation text": f"{lora.trigger} {lora.class_word}", "preferred weight": request.strength or 1.0}
     )
     if drawn := _comfyui_graph(request, family, list(files)):
         files[f"{stem}.comfyui.json"] = drawn

@@ -18,6 +18,16 @@ def generate(request: GenerateRequest, context: StageContext) -> GenerateResult:
     return GenerateResult(images=context.store.put_images(records), count=len(records))
 
 
+def draw_once(request: GenerateRequest, context: StageContext) -> tuple[ImageRecord, ...]:
+    """The pictures of a generation that another stage needs: kept as one of its own, so that the same is drawn once, ever."""
+    done = context.store.get_result(request, GenerateResult)
+    if done is None:
+        context.store.put_request(request)
+        done = generate(request, context)
+        context.store.put_result(request, done)
+    return context.store.get_images(done.images)
+
+
 def _drawn(
     request: GenerateRequest, context: StageContext, items: Sequence[GenerateItem]
 ) -> Iterator[tuple[Made, ImageRecord]]:

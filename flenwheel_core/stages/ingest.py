@@ -13,15 +13,17 @@ import numpy as np
 from PIL import Image
 
 from flenwheel_core.base.errors import FlenwheelError, InputError, MissingWeightsError, NotFoundError
+from flenwheel_core.datasets.captions import content_words
 from flenwheel_core.documents.framings import Framing
 from flenwheel_core.documents.images import ImageKind, ImageRecord, Labels
 from flenwheel_core.documents.scores import Fingerprint
 from flenwheel_core.documents.wording import fill
-from flenwheel_core.identity.captions import labels_in, merged, permanent_traits
+from flenwheel_core.identity.captions import labels_in, merged
 from flenwheel_core.identity.fingerprint import make_fingerprint, outlying_sources
 from flenwheel_core.identity.given_captions import training_caption
 from flenwheel_core.identity.protocols import Embedded, Verifier
 from flenwheel_core.identity.readers import open_reader
+from flenwheel_core.identity.subject_rules import rules_of
 from flenwheel_core.identity.verifiers import open_verifier, separate_reader
 from flenwheel_core.images.cutting import cut, mask_of
 from flenwheel_core.images.decode import Decoded, Limits, decode
@@ -57,7 +59,7 @@ def ingest(request: IngestRequest, context: StageContext) -> IngestResult:
         sources = _embedded(sources, verifier, context)
         framed = frame_people(sources, verifier.threshold_rule, request, context, problems)
         sources = _look(framed.sources, request, context)
-        fingerprint = _fingerprint(sources, verifier, problems)
+        fingerprint = _fingerprint(sources, verifier, request, problems)
     _doubt_quality(sources, request, problems)
     records = [_described(source, request, problems) for source in sources]
     return IngestResult(
@@ -73,7 +75,7 @@ def ingest(request: IngestRequest, context: StageContext) -> IngestResult:
 
 def _read_files(request: IngestRequest, context: StageContext, problems: Problems) -> list[Source]:
     """Decodes every file; leaves out what is unreadable, too small, or there already."""
-    recipe = request.recipe
+    recipe, rules = request.recipe, rules_of(request.character.kind)
     copies = CopyFinder(recipe.duplicate_bits)
     sources: list[Source] = []
     seen: dict[str, str] = {}
@@ -102,7 +104,7 @@ def _read_files(request: IngestRequest, context: StageContext, problems: Problem
             continue
         measures = measure(image)
         match = copies.find(measures)
-        if match is not None:
+        if match is not None and (rules.mirrored_is_copy or not match.mirrored):
             other = printable_path(sources[match.index].file.name)
             problems.drop(file, "duplicate", f"It shows the same picture as {other}{', mirrored' * match.mirrored}.")
             continue
@@ -236,7 +238,10 @@ def _look(sources: Sequence[Source], request: IngestRequest, context: StageConte
                     # A person's words are believed before the reader's eyes, a model's words after them.
                     labels = merged(labels_in(source.file.caption), seen)
                 elif captioner is not None:
-                    labels = merged(seen, labels_in(captioner.caption([image])[0]))
+                    said = captioner.caption([image])[0]
+                    labels = merged(seen, labels_in(said))
+                    if rules_of(request.character.kind).whole_captions:
+                        source = replace(source, file=source.file.model_copy(update={"caption": content_words(said)}))
                 else:
                     labels = seen
                 looked.append(replace(source, labels=labels))
@@ -246,7 +251,9 @@ def _look(sources: Sequence[Source], request: IngestRequest, context: StageConte
     return looked
 
 
-def _fingerprint(sources: Sequence[Source], verifier: Verifier, problems: Problems) -> Fingerprint | None:
+def _fingerprint(
+    sources: Sequence[Source], verifier: Verifier, request: IngestRequest, problems: Problems
+) -> Fingerprint | None:
     """The fingerprint; None if too few sources could be embedded."""
     usable = []
     for source in sources:
@@ -268,9 +275,10 @@ def _fingerprint(sources: Sequence[Source], verifier: Verifier, problems: Proble
         verifier_version=verifier.version,
         sharpness=sharpness,
     )
+    odd = rules_of(request.character.kind).odd_source
     for index in outlying_sources(fingerprint.leave_one_out, verifier.threshold_rule):
         distance = fingerprint.leave_one_out[index]
-        message = f"It may show somebody else: it lies {distance:.2f} from the other sources."
+        message = f"{odd}: it lies {distance:.2f} from the other sources."
         problems.doubt(usable[index].file, "unlike_the_others", message)
     return fingerprint
 
@@ -279,8 +287,9 @@ def _doubt_quality(sources: Sequence[Source], request: IngestRequest, problems: 
     if not sources:
         return
     median = float(np.median([source.measures.sharpness for source in sources]))
+    sharp = rules_of(request.character.kind).sharp
     for source in sources:
-        if source.measures.sharpness < request.recipe.blurred_below * median:
+        if sharp and source.measures.sharpness < request.recipe.blurred_below * median:
             problems.doubt(source.file, "blurred", "It is much less sharp than the other sources.")
         if source.measures.brightness < 20 or source.measures.clipped > 0.5:
             problems.doubt(source.file, "badly_exposed", "It is very dark, or large parts are pure black or white.")
@@ -290,9 +299,10 @@ def _described(source: Source, request: IngestRequest, problems: Problems) -> Im
     """The source's record with its caption and labels."""
     given = source.file.caption
     template = fill(request.caption_template, source.labels, request.phrases, request.character)
-    traits = permanent_traits(given or "")
+    rules = rules_of(request.character.kind)
+    traits = rules.learned_words(given or "")
     if traits:
-        message = f"Its caption describes what never changes ({', '.join(traits)}): the trigger cannot learn that."
+        message = f"Its caption describes {rules.learned} ({', '.join(traits)}): the trigger cannot learn that."
         problems.doubt(source.file, "permanent_traits", message)
     caption = template
     if given:
@@ -312,6 +322,8 @@ def _missing(sources: Sequence[Source], has_fingerprint: bool, request: IngestRe
         missing.append(f"{more} more usable pictures (there are {len(sources)}, {recipe.minimum_images} are needed)")
     angles = sorted({source.labels.angle for source in sources if source.labels.angle is not None})
     unknown = all(source.labels.angle is None for source in sources)
+    if not rules_of(request.character.kind).has_angles:
+        return missing
     if sources and unknown and recipe.minimum_angles > 1:
         missing.append(
             f"the camera angles: none could be read; say them in captions, or name a reader (need {recipe.minimum_angles})"

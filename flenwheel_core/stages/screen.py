@@ -31,6 +31,7 @@ from flenwheel_core.identity.screening import (
     sorted_reasons,
     subject_sharpness,
 )
+from flenwheel_core.identity.subject_rules import rules_of
 from flenwheel_core.identity.verifiers import open_verifier, require_same_version, separate_reader
 from flenwheel_core.images.duplicates import CopyFinder, Match, embedding_copies
 from flenwheel_core.images.quality import Measures, measure
@@ -64,7 +65,8 @@ def screen(request: ScreenRequest, context: StageContext) -> ScreenResult:
     references = _measured(context, context.store.get_images(request.references), recipe.near_copy_bits)
     pool = context.store.get_images(request.pool) if request.pool is not None else ()
     pool_copies = _measured(context, pool, recipe.duplicate_bits)
-    limits = limits_of(recipe, request.fingerprint, strict=request.strict, references=references.measures)
+    rules = rules_of(request.character.kind)
+    limits = limits_of(recipe, request.fingerprint, strict=request.strict, references=references.measures, rules=rules)
     seen, alike = _look(request, records, context)
     rows = [_row(one, _judge(one, limits, references, pool_copies, request), request.fingerprint) for one in seen]
     rows = _link_duplicates(rows, seen, alike, limits)

@@ -83,13 +83,25 @@ const fixed = (digits) => (v) => v.toFixed(digits);
 const charts = {
   loss: (page) => page.turn.losses.map((curve) => lineChart({ title: `Loss of ${curve.step}${curve.finished ? "" : " (going on)"}`, series: [{ name: "loss", points: curve.points.map((p) => [p.step, p.loss]) }], xName: "step", format: fixed(3) })),
   "lora-loss": (view) => [lineChart({ title: "Loss", series: [{ name: "loss", points: view.losses.map((p) => [p.step, p.loss]) }], xName: "step", format: fixed(3) })],
+  study: (study) => {
+    const loras = Map.groupBy(study.result.ways.filter((one) => one.way.lora), (one) => one.way.lora);
+    const several = [...loras.values()].filter((ways) => ways.length > 1).map((ways) => ways.sort((a, b) => a.way.strength - b.way.strength));
+    const line = (ways, pick) => ({ name: several.length > 1 ? ways[0].way.name.split(" at ")[0] : "", points: ways.map((one) => [one.way.strength, pick(one.style)]) });
+    const small = { xName: "strength", width: 520, height: 230, whole: true };
+    const told = several.every((ways) => ways.every((one) => one.style.content !== null));
+    return [el("div", { class: "grid-2" },
+      lineChart({ ...small, title: "Distance to the style", zero: true, format: fixed(2), series: several.map((ways) => ({ ...line(ways, (s) => s.distance), low: ways.map((one) => one.style.low), high: ways.map((one) => one.style.high) })) }),
+      told ? lineChart({ ...small, title: "Content kept", zero: true, format: percent, series: several.map((ways) => line(ways, (s) => s.content)) }) : el("p", { class: "muted" }, "Content was not told: the recipe names no reader and no CLIP."))];
+  },
   turns: (scores) => {
     if (!scores.length) return [el("p", { class: "muted" }, "No turn has ended with a benchmark yet.")];
     const line = (name, pick) => ({ name, points: scores.map((s) => [s.turn, pick(s.scorecard)]) });
     const small = { xName: "turn", width: 380, height: 220, whole: true };
     return [el("div", { class: "charts-3" },
       lineChart({ ...small, title: "First-try pass rate", series: [{ ...line("pass rate", (c) => c.pass_rate), low: scores.map((s) => s.scorecard.pass_rate_low), high: scores.map((s) => s.scorecard.pass_rate_high) }], zero: true, format: percent }),
-      lineChart({ ...small, title: "Identity, cosine", series: [line("mean", (c) => c.identity), line("5 % quantile", (c) => c.identity_p05)], format: fixed(2) }),
+      scores.every((s) => s.scorecard.style)
+        ? lineChart({ ...small, title: "Distance to the style", series: [{ ...line("distance", (c) => c.style.distance), low: scores.map((s) => s.scorecard.style.low), high: scores.map((s) => s.scorecard.style.high) }], zero: true, format: fixed(2) })
+        : lineChart({ ...small, title: "Identity, cosine", series: [line("mean", (c) => c.identity), line("5 % quantile", (c) => c.identity_p05)], format: fixed(2) }),
       lineChart({ ...small, title: "Diversity, effective pictures", series: [line("diversity", (c) => c.diversity)], zero: true, format: fixed(1) }))];
   },
 };

@@ -151,6 +151,19 @@ creating?.addEventListener("submit", async (event) => {
 function tellRecipe() {
   for (const text of document.querySelectorAll(".recipe-text")) text.hidden = text.dataset.recipe !== creating.recipe.value;
 }
+// A style has words and recipes of its own; what a person typed stays.
+function tellKind() {
+  const all = JSON.parse(creating.dataset.new);
+  const usual = all[creating.kind.value];
+  [creating.trigger, creating.class_word].forEach((field, index) => {
+    if (Object.values(all).some((one) => one[index] === field.value)) field.value = usual[index];
+  });
+  const style = creating.kind.value === "style" ? "yes" : "";
+  for (const option of creating.recipe.options) option.hidden = option.disabled = option.dataset.style !== style;
+  if (creating.recipe.selectedOptions[0]?.disabled ?? true) creating.recipe.value = usual[2];
+  tellRecipe();
+}
+if (creating) { creating.kind.addEventListener("change", tellKind); tellKind(); }
 if (creating) { creating.recipe.addEventListener("change", tellRecipe); tellRecipe(); }
 
 $("read-again")?.addEventListener("click", read);

@@ -28,22 +28,20 @@ def compare(
     pairs = _pairs(champion, challenger)
     identity_gain = round(challenger.identity - champion.identity, 5)
     diversity_gain = round(challenger.diversity - champion.diversity, 4)
-    passed = [(pair.champion.passed, pair.challenger.passed) for pair in pairs if _both_measured(pair)]
-    p_pass = mcnemar([before for before, _ in passed], [after for _, after in passed])
+    before, after, p_pass = pass_rates(champion, challenger)
     differences = [
         pair.challenger.identity - pair.champion.identity
         for pair in pairs
         if pair.challenger.identity is not None and pair.champion.identity is not None
     ]
     p_identity = sign_flip_test(differences)
-    before, after = _rate([a for a, _ in passed]), _rate([b for _, b in passed])
     alarm = collapse_alarm(champion, challenger, recipe) or (
         first_turn is not None and collapse_alarm(first_turn, challenger, recipe)
     )
     parts = [
         _pass_rate(before, after, p_pass),
         _identity(identity_gain, p_identity, recipe),
-        _diversity(champion, challenger, recipe),
+        diversity_part(champion, challenger, recipe),
     ]
     if alarm:
         parts.append(Part(False, "Identity does not fall while diversity does: it is collapsing onto a few pictures."))
@@ -56,6 +54,17 @@ def compare(
         p_value=round(p_pass, 5),
         collapse_alarm=alarm,
     )
+
+
+def pass_rates(champion: Scorecard, challenger: Scorecard) -> tuple[float, float, float]:
+    """The champion's pass rate, the challenger's, on what both were measured on, and the p-value of a paired test.
+
+    Raises InputError if the two were not measured alike.
+    """
+    pairs = _pairs(champion, challenger)
+    passed = [(pair.champion.passed, pair.challenger.passed) for pair in pairs if _both_measured(pair)]
+    p_value = mcnemar([before for before, _ in passed], [after for _, after in passed])
+    return _rate([before for before, _ in passed]), _rate([after for _, after in passed]), p_value
 
 
 def collapse_alarm(earlier: Scorecard, later: Scorecard, recipe: BenchmarkRecipe) -> bool:
@@ -112,7 +121,8 @@ def _identity(gain: float, p_value: float, recipe: BenchmarkRecipe) -> Part:
     return Part(False, f"Worse: {figures}, the margin is {recipe.identity_margin:g}.")
 
 
-def _diversity(champion: Scorecard, challenger: Scorecard, recipe: BenchmarkRecipe) -> Part:
+def diversity_part(champion: Scorecard, challenger: Scorecard, recipe: BenchmarkRecipe) -> Part:
+    """Whether the challenger's pictures are as different from each other as the champion's."""
     figures = f"diversity {challenger.diversity:.1f}, the champion's {champion.diversity:.1f}"
     if champion.lora is None:
         return Part(True, f"Not compared, the base model draws everybody: {figures}.")

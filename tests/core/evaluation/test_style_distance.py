@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from flenwheel_core.evaluation.style_distance import PALETTE, Style, knee
-from flenwheel_core.evaluation.style_features import NAMES, PALETTE_PIXELS, StyleFeatures, features_of
+from flenwheel_core.images.style_features import NAMES, PALETTE_PIXELS, StyleFeatures, features_of
 from flenwheel_core.nano.paintings import painting, scene
 from flenwheel_core.nano.world.render import render
 

@@ -51,6 +51,7 @@ CARDS = {
     "flux_character_40steps": 24,
     "flux_character_16gb": 16,
     "flux_character_12gb": 12,
+    "flux_style_24gb": 24,
     "klein_character": 12,
     "klein_edit": 12,
     "kontext_edit": 24,
@@ -100,7 +101,7 @@ def recipe(folders: dict[str, str]) -> Recipe:
 
 
 def test_every_shipped_recipe_says_its_card() -> None:
-    assert {path.stem for path in RECIPES.glob("*.toml")} == {*CARDS, "nano"}
+    assert {path.stem for path in RECIPES.glob("*.toml")} == {*CARDS, "nano", "nano_style"}
 
 
 @pytest.mark.parametrize(("name", "gib"), CARDS.items())
@@ -108,7 +109,8 @@ def test_every_stage_of_a_shipped_recipe_fits_its_card(
     name: str, gib: int, folders: dict[str, str], settings: Settings
 ) -> None:
     plans = plan_stages(here(name, folders), settings, card_of(settings, gib))
-    assert {plan.stage for plan in plans} == {"enrich", "edit_train", "train", "generate, benchmark"}
+    edits = {"enrich", "edit_train"} if load_recipe(name).style is None else set[str]()
+    assert {plan.stage for plan in plans} == {*edits, "train", "generate, benchmark"}
     for plan in plans:
         assert plan.predicted_gib is not None and plan.predicted_gib <= gib - CONTEXT_GIB, plan
 

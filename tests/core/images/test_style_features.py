@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from flenwheel_core.evaluation.style_features import NAMES, style_features
+from flenwheel_core.images.style_features import NAMES, style_features
 from flenwheel_core.nano.paintings import painting, scene
 from flenwheel_core.nano.world.render import render
 

@@ -1,0 +1,71 @@
+"""The pages of styles: a study for readers, and its blind pairs."""
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+
+from deployments.studio.library_api import CharacterName
+from deployments.studio.pages import render
+from deployments.studio.studio import TheStudio
+from deployments.studio.style_api import StudyKey, study_view
+from flenwheel_core.library.studies import Studies
+from flenwheel_core.requests.style_study import StudiedWay
+
+router = APIRouter()
+
+
+@router.get("/styles/{name}/{study}")
+def study(studio: TheStudio, name: CharacterName, study: StudyKey) -> Response:
+    """Every way with its measures, style against content over the strengths, and the grid."""
+    view = study_view(studio, name, study)
+    asked, found = Studies(studio.store).result(study)
+    grid = [
+        {
+            "scene": scene.prompt,
+            "pictures": [
+                {"way": way, "image": way.nearest[place].image, "near": way.nearest[place]} for way in found.ways
+            ],
+        }
+        for place, scene in enumerate(asked.scenes)
+    ]
+    return render(
+        studio,
+        "study.html",
+        section="Characters",
+        name=name,
+        key=study,
+        view=view,
+        ways=sorted(found.ways, key=lambda way: way.style.distance),
+        columns=found.ways,
+        grid=grid,
+        strengths=_strengths(found.ways),
+    )
+
+
+@router.get("/styles/{name}/{study}/pairs")
+def pairs(studio: TheStudio, name: CharacterName, study: StudyKey) -> Response:
+    """Two pictures at a time, nothing said of either."""
+    view = study_view(studio, name, study)
+    return render(studio, "pairs.html", section="Characters", name=name, key=study, view=view)
+
+
+def _strengths(ways: tuple[StudiedWay, ...]) -> list[dict[str, object]]:
+    """Series of style gained and content kept, a LoRA at a time, for those that were drawn at several strengths."""
+    loras: dict[str, list[StudiedWay]] = {}
+    for one in ways:
+        if one.way.lora is not None:
+            loras.setdefault(one.way.lora, []).append(one)
+    found: list[dict[str, object]] = []
+    for several in loras.values():
+        if len(several) > 1:
+            order = sorted(several, key=lambda one: one.way.strength)
+            found.append(
+                {
+                    "name": order[0].way.name.rpartition(" at ")[0],
+                    "strength": [one.way.strength for one in order],
+                    "distance": [one.style.distance for one in order],
+                    "low": [one.style.low for one in order],
+                    "high": [one.style.high for one in order],
+                    "content": [one.style.content for one in order],
+                }
+            )
+    return found

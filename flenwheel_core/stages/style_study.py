@@ -1,0 +1,138 @@
+"""The stage `style_study`: draws the same scenes in several ways, measures each, and finds a LoRA's default strength."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flenwheel_core.documents.images import ImageRecord, LoraUse
+from flenwheel_core.documents.prompts import GenerateItem
+from flenwheel_core.documents.scores import Scorecard, StyleScore
+from flenwheel_core.evaluation.kernel_distance import kernel_distance
+from flenwheel_core.evaluation.scorecard import Look
+from flenwheel_core.evaluation.style_card import Reference, score_style
+from flenwheel_core.evaluation.style_distance import knee
+from flenwheel_core.identity.screening import limits_of
+from flenwheel_core.identity.subject_rules import rules_of
+from flenwheel_core.identity.verifiers import open_verifier, require_same_version
+from flenwheel_core.images.style_features import StyleFeatures
+from flenwheel_core.requests.generate import GenerateRequest
+from flenwheel_core.requests.style_study import NearestPainting, StudiedWay, StyleStudyRequest, StyleStudyResult, Way
+from flenwheel_core.runner.stage import StageContext
+from flenwheel_core.stages.card_looks import Eyes, chunks, look_at
+from flenwheel_core.stages.generate import draw_once
+from flenwheel_core.stages.style_reference import features_in, style_reference
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """One way's pictures, measured."""
+
+    way: Way
+    records: tuple[ImageRecord, ...]
+    looks: list[Look]
+    features: list[StyleFeatures]
+    card: Scorecard
+
+
+def style_study(request: StyleStudyRequest, context: StageContext) -> StyleStudyResult:
+    """Every way's measures, gains over naming the style, nearest paintings, and the knee of the chosen LoRA."""
+    with open_verifier(request.verifier, context.settings) as verifier:
+        require_same_version(verifier, request.fingerprint)
+    if request.against.content is not None:
+        with open_verifier(request.against.content, context.settings):
+            pass  # a CLIP that is missing is found out before anything is drawn
+    reference = style_reference(request.against, context)
+    seen = []
+    for number, way in enumerate(request.ways):
+        context.progress.note(f"way {number + 1} of {len(request.ways)}: {way.name}")
+        seen.append(_see(request, way, reference, context))
+    named = min((one for one in seen if one.way.lora is None and one.way.words), key=_distance, default=None)
+    kids = _kids(request, seen, context)
+    ways = tuple(
+        StudiedWay(
+            way=one.way,
+            images=context.store.put_images(one.records),
+            style=_style(one.card),
+            pass_rate=one.card.pass_rate,
+            kid=kid,
+            clip_t=one.card.prompt_fidelity,
+            gain=None if named is None or one is named else _gain(one, named, reference),
+            nearest=_nearest(one, reference),
+        )
+        for one, kid in zip(seen, kids, strict=True)
+    )
+    return StyleStudyResult(
+        ways=ways, named=None if named is None else named.way.name, strength=default_strength(ways, request.chosen_lora)
+    )
+
+
+def default_strength(ways: Sequence[StudiedWay], lora: str | None) -> float | None:
+    """The knee of a LoRA over the strengths that it was drawn at; None for fewer than two, or for none."""
+    own = sorted((one for one in ways if lora is not None and one.way.lora == lora), key=lambda one: one.way.strength)
+    if len(own) < 2:
+        return None
+    content = [1.0 if one.style.content is None else one.style.content for one in own]
+    return knee([one.way.strength for one in own], [one.style.distance for one in own], content)
+
+
+def _see(request: StyleStudyRequest, way: Way, reference: Reference, context: StageContext) -> _Seen:
+    drawing = GenerateRequest(
+        character=request.character,
+        items=tuple(_worded(scene, way.words) for scene in request.scenes),
+        base=way.base,
+        loras=(LoraUse(digest=way.lora, weight=way.strength),) if way.lora is not None else (),
+        sampler=way.sampler,
+        turn=0,
+    )
+    records = draw_once(drawing, context)
+    eyes = Eyes(request.verifier, request.reader, request.against.content, learned_words=way.words)
+    looks = look_at(records, eyes, context)
+    features = features_in([record.digest for record in records], context)
+    limits = limits_of(request.screening, request.fingerprint, strict=False, rules=rules_of(request.character.kind))
+    card = score_style(looks, features, reference, request.fingerprint, limits, lora=way.lora)
+    return _Seen(way, records, looks, features, card)
+
+
+def _worded(scene: GenerateItem, words: str) -> GenerateItem:
+    return scene.model_copy(update={"prompt": f"{scene.prompt}, {words}" if words else scene.prompt})
+
+
+def _style(card: Scorecard) -> StyleScore:
+    assert card.style is not None
+    return card.style
+
+
+def _distance(seen: _Seen) -> float:
+    return _style(seen.card).distance
+
+
+def _gain(one: _Seen, named: _Seen, reference: Reference) -> tuple[float, float, float]:
+    value, low, high = reference.style.gain(one.features, named.features)
+    return (round(value, 5), round(low, 5), round(high, 5))
+
+
+def _nearest(seen: _Seen, reference: Reference) -> tuple[NearestPainting, ...]:
+    return tuple(
+        NearestPainting(
+            image=look.record.digest,
+            painting=reference.paintings[near.index],
+            bits=near.bits,
+            mirrored=near.mirrored,
+            copied=near.copied,
+        )
+        for look, near in zip(seen.looks, reference.nearest(seen.looks), strict=True)
+    )
+
+
+def _kids(request: StyleStudyRequest, seen: Sequence[_Seen], context: StageContext) -> list[float | None]:
+    """KID of each way to the held-out paintings; None for all without a CLIP."""
+    clip = request.against.content
+    if clip is None:
+        return [None] * len(seen)
+    with open_verifier(clip, context.settings) as model:
+
+        def vectors(records: Sequence[ImageRecord]) -> list[tuple[float, ...]]:
+            return [one.embedding or () for images in chunks(records, context) for one in model.embed(images)]
+
+        paintings = vectors(context.store.get_images(request.against.held_out))
+        found = [kernel_distance(vectors(one.records), paintings) for one in seen]
+    return [None if value is None else round(value, 6) for value in found]
