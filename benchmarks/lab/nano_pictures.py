@@ -78,7 +78,7 @@ def character() -> Image.Image:
 def main() -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     for make in (character, world, edits, spoiled, generated):
-        make().save(OUT / f"{make.__name__}.webp", quality=86)
+        make().save(OUT / f"{make.__name__}.webp", quality=48, method=6)
 
 
 if __name__ == "__main__":

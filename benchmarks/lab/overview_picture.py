@@ -35,7 +35,7 @@ def main(workspace: Path) -> None:
     ):
         gates = [gate for gate in closed if reviews.get(gate.gate).kind == kind]
         rows.append((title, _framed(reviews, gates[:1])))
-    _draw(store, rows).save(OUT, quality=82, method=6)
+    _draw(store, rows).save(OUT, quality=50, method=6)
     print(OUT)
 
 
