@@ -15,11 +15,10 @@ from flenwheel_core.base.errors import InputError
 from flenwheel_core.base.names import CHARACTER
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.characters import KINDS_SAID
-from flenwheel_core.images.folder import find_sources
 from flenwheel_core.library.characters import Character, Library
 from flenwheel_core.plans.cuts import cut_notes
 from flenwheel_core.plans.ingest_request import pinned_ingest_request
-from flenwheel_core.plans.source_files import keep_files
+from flenwheel_core.plans.source_files import keep_files, sources_in
 from flenwheel_core.plans.subjects import plan_of, usable_recipe
 from flenwheel_core.runner.launch import run_in_child
 from flenwheel_core.runner.stage import INGEST
@@ -137,7 +136,7 @@ def ingest(
         }
     )
     choices = usable_recipe(new.recipe, new.kind)
-    found = find_sources(folder)
+    found = sources_in(folder)
     if dry_run:
         for line in preview(found, new.ref(), choices):
             console.print(f"  {line}")

@@ -11,6 +11,8 @@ from flenwheel_core.library.studies import Studies
 from flenwheel_core.requests.style_study import StudiedWay
 
 router = APIRouter()
+PAINTINGS = 8
+"""Of the style, shown beside blind pairs."""
 
 
 @router.get("/styles/{name}/{study}")
@@ -45,7 +47,9 @@ def study(studio: TheStudio, name: CharacterName, study: StudyKey) -> Response:
 def pairs(studio: TheStudio, name: CharacterName, study: StudyKey) -> Response:
     """Two pictures at a time, nothing said of either."""
     view = study_view(studio, name, study)
-    return render(studio, "pairs.html", section="Characters", name=name, key=study, view=view)
+    asked, _ = Studies(studio.store).result(study)
+    kept = [record.digest for record in studio.store.get_images(asked.against.held_out)[:PAINTINGS]]
+    return render(studio, "pairs.html", section="Characters", name=name, key=study, view=view, paintings=kept)
 
 
 def _strengths(ways: tuple[StudiedWay, ...]) -> list[dict[str, object]]:

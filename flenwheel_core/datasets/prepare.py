@@ -107,6 +107,15 @@ def read_prepared(folder: Path) -> tuple[DatasetFacts, pl.DataFrame]:
         ) from error
 
 
+def is_prepared(folder: Path) -> bool:
+    """True for a folder that a preparation wrote to its end."""
+    try:
+        DatasetFacts.model_validate_json((folder / FACTS).read_text())
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def in_bucket(image: Image.Image, sides: list[tuple[int, int]]) -> Image.Image:
     """The picture scaled down and cut to its bucket. One that its bucket would enlarge keeps its size, but for a rest of 16."""
     where = place(image.size, sides)

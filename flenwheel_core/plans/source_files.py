@@ -1,10 +1,14 @@
 """Pictures and masks that a person gives, on their way into the library: their bytes are kept, and what cannot be read is named."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import get_args
 
 from flenwheel_core.base.errors import InputError
+from flenwheel_core.datasets.prepare import is_prepared
+from flenwheel_core.datasets.select import Part
 from flenwheel_core.images.entries import read_entry
-from flenwheel_core.images.folder import FoundFile, FoundFolder
+from flenwheel_core.images.folder import FoundFile, FoundFolder, find_sources
 from flenwheel_core.images.names import printable_path
 from flenwheel_core.requests.ingest import SourceFile
 from flenwheel_core.store import Store
@@ -18,6 +22,18 @@ class KeptFiles:
 
     files: tuple[SourceFile, ...]
     notes: tuple[str, ...]
+
+
+def sources_in(place: Path) -> FoundFolder:
+    """The pictures of a folder, or a single one. Of a prepared set of paintings only its parts: what statistics drew beside them is none.
+
+    Raises InputError if there is no such place.
+    """
+    found = find_sources(place)
+    if not is_prepared(place):
+        return found
+    parts = tuple(f"{part}/" for part in get_args(Part))
+    return replace(found, files=tuple(file for file in found.files if file.name.startswith(parts)))
 
 
 def keep_files(store: Store, found: FoundFolder) -> KeptFiles:

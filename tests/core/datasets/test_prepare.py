@@ -16,6 +16,7 @@ from flenwheel_core.datasets.statistics import write_statistics
 from flenwheel_core.images.buckets import bucket_sides
 from flenwheel_core.images.decode import decode
 from flenwheel_core.images.folder import find_sources
+from flenwheel_core.plans.source_files import sources_in
 from tests.kit.paintings import CHOICES, write_wikiart
 
 
@@ -50,6 +51,16 @@ def test_preparing_again_replaces_and_other_folders_are_left_alone(
     (tmp_path / "mine" / "novel.txt").write_text("x")
     with pytest.raises(InputError, match="holds something else"):
         prepare(*sorted_, CHOICES, tmp_path / "mine", trigger="ohwx_style")
+
+
+def test_a_whole_set_is_taken_without_what_statistics_drew(
+    sorted_: tuple[PaintingSource, Selection], tmp_path: Path
+) -> None:
+    facts = prepare(*sorted_, CHOICES, tmp_path, trigger="ohwx_style")
+    write_statistics(tmp_path)
+    found = sources_in(tmp_path)
+    assert {file.name.partition("/")[0] for file in found.files} == {"train", "held_out_painting", "held_out_artist"}
+    assert len(found.files) == sum(facts.parts.values()) + facts.parts["train"]
 
 
 def test_nothing_is_scaled_up() -> None:

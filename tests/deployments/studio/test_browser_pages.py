@@ -7,6 +7,7 @@ from playwright.sync_api import Browser, Page
 
 from flenwheel_core.library.characters import Library
 from tests.kit.browser import Reviewer, Studio, until
+from tests.kit.style_world import studied_style
 from tests.kit.turn_world import fill_turn
 
 pytestmark = pytest.mark.slow
@@ -61,6 +62,8 @@ def addresses(studio: Studio) -> list[str]:
         "/gallery",
         f"/pictures/{studio.images[0]}",
     ]
+    study = f"/styles/monet/{studied_style(store).key()}"
+    paths += ["/characters/monet", study, f"{study}/pairs"]
     paths += ["/loras", f"/loras/{lora.digest}", "/edit-prompts", "/api", f"/gates/{studio.session.gate}", "/login"]
     return [studio.address + path for path in paths]
 
