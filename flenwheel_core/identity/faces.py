@@ -1,17 +1,23 @@
 """Faces in a picture: dlib's HOG detector, five landmarks, and chips aligned as the recognition network was trained.
 
-The detector belongs to the frontal family: true profiles and backs are not found, and finding none proves nothing.
+That detector belongs to the frontal family. Where it finds nothing, a second one looks that finds profiles too, if its weights
+are here (`people_weights`); without them finding none proves nothing.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from flenwheel_core.documents.images import Angle
+from flenwheel_core.documents.images import Angle, Expression, Labels
 from flenwheel_core.identity.face_weights import LANDMARKS, package_file
+from flenwheel_core.identity.head_turn import HALF_BELOW as PROFILE_FROM
+from flenwheel_core.identity.head_turn import angle_of
+from flenwheel_core.identity.people_weights import people_weights_here
+from flenwheel_core.identity.portraits import Portrait, PortraitReader
 
 CHIP_PX = 150
 CHIP_PADDING = 0.25
@@ -20,8 +26,10 @@ DETECTION_SIDE_PX = 1024
 UPSAMPLED_SIDE_PX = 800
 """The second, finer search doubles a picture of at most this long side."""
 
-FRONT_BELOW = 0.07
-HALF_BELOW = 0.20
+FRONT_HINT_BELOW = 0.07
+HALF_HINT_BELOW = 0.20
+SQUARE_SHARE = 0.8
+"""dlib's landmarks expect a square from the brows to the chin: this share of the height of the second detector's box."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,19 @@ class Face:
     """Of the detector. True faces measured 0.37 to 2.8, a logo 0.12."""
     points: tuple[tuple[float, float], ...]
     """Five landmarks: outer and inner corner of the eye on the right, then of the one on the left, then the nose."""
+    turn: float | None = None
+    """Degrees that the head is turned, positive to the picture's right; None if it was not read from the mesh."""
+    expression: Expression | None = None
+
+    @property
+    def is_profile(self) -> bool:
+        """True if so little of the face is seen that the recognition network cannot tell people apart."""
+        return self.turn is not None and abs(self.turn) >= PROFILE_FROM
+
+    @property
+    def labels(self) -> Labels:
+        """What the face shows: its angle, and its expression where that was read."""
+        return Labels(angle=self.angle_hint(), expression=self.expression)
 
     @property
     def size_px(self) -> int:
@@ -56,36 +77,64 @@ class Face:
         return float(np.dot(nose - (right_eye + left_eye) / 2, axis / length)) / length
 
     def angle_hint(self) -> Angle:
-        """A coarse reading of the head's turn: advisory only, +-15 degrees at best.
+        """The head's angle: read from the mesh, or else from five points, +-15 degrees at best and advisory only.
 
         Named after the picture's sides, as in the prompts: a nose to the left of the picture is a left view.
         """
+        if self.turn is not None:
+            return angle_of(self.turn)
         offset = self.nose_offset
-        if abs(offset) < FRONT_BELOW:
+        if abs(offset) < FRONT_HINT_BELOW:
             return "front"
-        if abs(offset) < HALF_BELOW:
+        if abs(offset) < HALF_HINT_BELOW:
             return "half-right" if offset > 0 else "half-left"
         return "profile-right" if offset > 0 else "profile-left"
 
 
 class FaceFinder:
-    """Finds faces and cuts aligned chips. Holds dlib's detector and its five-point predictor."""
+    """Finds faces and cuts aligned chips. Holds dlib's detector and its five-point predictor, and the second detector if it is here."""
 
-    def __init__(self) -> None:
+    def __init__(self, people: Path | None = None) -> None:
+        """`people` is the folder of the second detector's weights; the installation's own if None."""
         import dlib
 
         self._dlib: Any = dlib
         self._detector = dlib.get_frontal_face_detector()
         self._predictor = dlib.shape_predictor(str(package_file(LANDMARKS)))
+        self._portraits = PortraitReader(people) if people_weights_here(people) else None
+
+    @property
+    def sees_profiles(self) -> bool:
+        """True if the second detector is here."""
+        return self._portraits is not None
 
     def find(self, image: Image.Image, minimum_score: float) -> list[Face]:
         """Faces with at least `minimum_score`, largest first."""
         pixels = np.asarray(image.convert("RGB"))
         faces = self._search(image, pixels, DETECTION_SIDE_PX, upsample=0, minimum_score=minimum_score)
         if not faces:
-            # The coarse search misses faces below about 80 pixels; the fine one costs four times as much.
-            faces = self._search(image, pixels, UPSAMPLED_SIDE_PX, upsample=1, minimum_score=minimum_score)
+            others = None if self._portraits is None else self._portraits.find(pixels)
+            if others is None or not all(abs(one.turn) >= PROFILE_FROM for one in others):
+                # The coarse search misses faces below about 80 pixels; the fine one costs four times as much. Faces that it finds
+                # are aligned as ever, so that their embeddings stay comparable.
+                faces = self._search(image, pixels, UPSAMPLED_SIDE_PX, upsample=1, minimum_score=minimum_score)
+            faces = faces or [self._of_portrait(pixels, one) for one in others or ()]
         return sorted(faces, key=lambda face: (-face.size_px, face.left, face.top))
+
+    def find_all(self, image: Image.Image, minimum_score: float) -> list[Face]:
+        """The faces of both detectors, largest first: slower, and nobody in profile beside a frontal face is missed."""
+        faces, pixels = self.find(image, minimum_score), np.asarray(image.convert("RGB"))
+        seen = self._portraits.find(pixels) if self._portraits is not None else []
+        faces += [self._of_portrait(pixels, one) for one in seen if not any(_holds(face, one) for face in faces)]
+        return sorted(faces, key=lambda face: (-face.size_px, face.left, face.top))
+
+    def describe(self, image: Image.Image, face: Face) -> Face:
+        """The same face with its turn and expression read from the mesh; unchanged without its weights."""
+        if self._portraits is None or face.turn is not None:
+            return face
+        box = (face.left, face.top, face.right, face.bottom)
+        read = self._portraits.read(np.asarray(image.convert("RGB")), box)
+        return face if read is None else replace(face, turn=read.turn, expression=read.expression)
 
     def chip(self, image: Image.Image, face: Face) -> NDArray[np.uint8]:
         """The face upright and centred, (150, 150, 3) RGB: the input the recognition network was trained on."""
@@ -106,8 +155,22 @@ class FaceFinder:
         boxes, scores, _ = self._detector.run(searched, upsample, minimum_score)
         return [self._face(pixels, box, float(score), scale) for box, score in zip(boxes, scores, strict=True)]
 
+    def _of_portrait(self, pixels: NDArray[np.uint8], portrait: Portrait) -> Face:
+        left, top, right, bottom = portrait.box
+        side = max(right - left, (bottom - top) * SQUARE_SHARE)
+        middle, low = (left + right) / 2, bottom + 0.025 * side
+        box = self._dlib.rectangle(*(round(v) for v in (middle - side / 2, low - side, middle + side / 2, low)))
+        points = tuple((float(point.x), float(point.y)) for point in self._predictor(pixels, box).parts())
+        return Face(left, top, right, bottom, portrait.score, points, portrait.turn, portrait.expression)
+
     def _face(self, pixels: NDArray[np.uint8], box: Any, score: float, scale: float) -> Face:
         left, top, right, bottom = (side / scale for side in (box.left(), box.top(), box.right() + 1, box.bottom() + 1))
         rectangle = self._dlib.rectangle(round(left), round(top), round(right) - 1, round(bottom) - 1)
         points = tuple((float(point.x), float(point.y)) for point in self._predictor(pixels, rectangle).parts())
         return Face(left, top, right, bottom, score, points)
+
+
+def _holds(face: Face, portrait: Portrait) -> bool:
+    """True if both are the same face: the middle of one lies in the other."""
+    x, y = (portrait.box[0] + portrait.box[2]) / 2, (portrait.box[1] + portrait.box[3]) / 2
+    return face.left <= x <= face.right and face.top <= y <= face.bottom

@@ -33,7 +33,9 @@ class Embedded:
     subject_size: int | None = None
     """Height of the face or subject in pixels."""
     labels: Labels | None = None
-    """What was read in passing, such as the turn of the head: advisory."""
+    """What was read in passing, such as the turn of the head."""
+    labels_certain: bool = False
+    """True if they were read from the whole face and can be compared with what was asked; else they are a coarse hint."""
     sharpness: float | None = None
     """Sharpness of the face or subject alone."""
     box: tuple[float, float, float, float] | None = None

@@ -24,7 +24,7 @@ CERTAIN = 0.5
 
 
 class FaceReader:
-    """The turn of the head from five landmarks. Advisory: coarse, and silent where no face is found."""
+    """Angle and expression of people from their faces: silent where none is found; coarse without the weights of `people_weights`."""
 
     def __init__(self, minimum_score: float) -> None:
         from flenwheel_core.identity.faces import FaceFinder
@@ -37,9 +37,12 @@ class FaceReader:
         return "face"
 
     def read(self, images: Sequence[Image.Image]) -> list[Labels]:
-        """The angle of each picture's largest face."""
-        found = [self._finder.find(image, self._minimum_score) for image in images]
-        return [Labels(angle=faces[0].angle_hint()) if faces else Labels() for faces in found]
+        """The angle and the expression of each picture's largest face."""
+        return [self._read(image) for image in images]
+
+    def _read(self, image: Image.Image) -> Labels:
+        faces = self._finder.find(image, self._minimum_score)
+        return self._finder.describe(image, faces[0]).labels if faces else Labels()
 
 
 class ClassifierReader:

@@ -97,6 +97,9 @@ class FingerprintSpace:
 def judge_identity(embedded: Embedded, identity: Identity | None, asked: Labels, limits: Limits) -> list[Finding]:
     """What the verifier's answer means for a candidate that was asked to show `asked`."""
     recipe = limits.recipe
+    if identity is None and embedded.problem == "profile_face":
+        # There is a face, turned so far that the network puts strangers as near as the character: a person decides.
+        return [("unsure", ScreenReason(code="profile_face"))]
     if identity is None:
         return [("unsure" if _may_hide_face(asked) else "fail", ScreenReason(code="no_face"))]
     found: list[Finding] = []
@@ -183,13 +186,14 @@ def judge_copy(match: Match | None, identity: Identity | None, limits: Limits) -
     return [("fail", reason)]
 
 
-def judge_labels(asked: Labels, read: Labels, *, person: bool, strict: bool) -> list[Finding]:
+def judge_labels(asked: Labels, read: Labels, *, person: bool, strict: bool, certain: bool = False) -> list[Finding]:
     """Asked for one angle, expression or pose and got another: `unsure`, and at gate B, where the captions of made
-    pictures must be true, `fail`. For people, where the hints are coarse, it never counts.
+    pictures must be true, `fail`. For people it is a question at both gates where it was read from the whole face (`certain`),
+    never a removal; coarse hints never count.
     """
-    if person:
+    if person and not certain:
         return []
-    outcome: ScreenOutcome = "fail" if strict else "unsure"
+    outcome: ScreenOutcome = "fail" if strict and not person else "unsure"
     found: list[Finding] = []
     codes: tuple[tuple[ReasonCode, str | None, str | None], ...] = (
         ("wrong_angle", asked.angle, read.angle),

@@ -192,7 +192,8 @@ def _judge(seen: Seen, limits: Limits, references: Known, pool: Known, request: 
         findings.append(("pass", seen.moved))
     if request.recipe.check_labels:
         person = request.character.kind == "person"
-        findings += judge_labels(asked, seen.read, person=person, strict=request.strict)
+        certain = seen.embedded.labels_certain
+        findings += judge_labels(asked, seen.read, person=person, strict=request.strict, certain=certain)
     return findings
 
 

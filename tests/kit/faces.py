@@ -3,7 +3,13 @@
 import io
 
 import numpy as np
+import pytest
 from PIL import Image, ImageFilter, ImageOps
+
+from flenwheel_core.identity.people_weights import people_weights_here
+
+needs_people_weights = pytest.mark.skipif(not people_weights_here(), reason="fetch them: flenwheel models people")
+"""`make` fetches them with the packages."""
 
 
 def astronaut() -> Image.Image:
@@ -11,6 +17,13 @@ def astronaut() -> Image.Image:
     from skimage import data
 
     return Image.fromarray(data.astronaut())
+
+
+def turned_man() -> Image.Image:
+    """512 x 512, one face of about 80 px, turned by 55 degrees to the right of the picture: the frontal detector misses it."""
+    from skimage import data
+
+    return Image.fromarray(data.camera()).convert("RGB")
 
 
 def without_face(name: str) -> Image.Image:

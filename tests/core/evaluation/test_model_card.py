@@ -1,5 +1,7 @@
 """The card's plan and the scoring of its cells."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -108,6 +110,21 @@ def test_hints_about_people_tell_sides_apart_only() -> None:
     card = scored(half, wrong_side, person=True)
     assert [cell.angle_ok for cell in card.cells] == [True, False]
     assert [cell.angle_ok for cell in scored(half).cells] == [False]
+
+
+def test_what_was_read_from_a_whole_face_of_a_person_counts() -> None:
+    seen = look("profile-left-sad", read=Labels(angle="half-left", expression="sad"))
+    certain = replace(seen, embedded=replace(seen.embedded, labels_certain=True))
+    (cell,) = scored(certain, person=True).cells
+    assert (cell.angle_ok, cell.expression_ok, cell.passed) == (False, True, False)
+
+
+def test_a_profile_of_a_person_is_judged_by_its_angle_alone() -> None:
+    seen = look("profile-left-sad", distance=None, read=Labels(angle="profile-left"))
+    profile = replace(seen, embedded=Embedded(None, "profile_face", subject_size=90, labels_certain=True))
+    (cell,) = scored(profile, person=True).cells
+    assert (cell.measured, cell.angle_ok, cell.expression_ok) == (False, True, None)
+    assert [reason.code for reason in cell.reasons] == ["profile_face"]
 
 
 def test_drift_is_measured_from_turn_one() -> None:

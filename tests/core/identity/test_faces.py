@@ -10,12 +10,13 @@ from PIL import Image, ImageOps
 
 from flenwheel_core.base.errors import MissingWeightsError, RecipeError
 from flenwheel_core.base.settings import Settings
+from flenwheel_core.documents.images import Labels
 from flenwheel_core.identity import face_weights
 from flenwheel_core.identity.face_verifier import FaceVerifier
 from flenwheel_core.identity.face_weights import FACE_MODELS, RECOGNITION, package_file, provide_weights
 from flenwheel_core.identity.faces import FaceFinder
 from flenwheel_core.identity.verifiers import open_verifier
-from tests.kit.faces import astronaut, honest_variants, without_face
+from tests.kit.faces import astronaut, honest_variants, needs_people_weights, turned_man, without_face
 
 
 @pytest.fixture(scope="module")
@@ -100,3 +101,50 @@ def test_a_model_without_weights_is_refused_before_anything_runs(tmp_path: Path)
 def test_an_unknown_model_names_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="SFace"):
         open_verifier("face:Dilb", Settings(models=tmp_path))
+
+
+@needs_people_weights
+def test_a_profile_is_found_and_gets_no_embedding(verifier: FaceVerifier) -> None:
+    (found,) = verifier.embed([turned_man()])
+    assert (found.embedding, found.problem) == (None, "profile_face")
+    assert found.labels is not None and found.labels.angle == "profile-right" and found.labels_certain
+    assert found.subject_size is not None and 60 < found.subject_size < 100
+
+
+@needs_people_weights
+def test_a_half_view_that_only_the_second_detector_finds_is_embedded(verifier: FaceVerifier) -> None:
+    (found,) = verifier.embed([ImageOps.mirror(turned_man())])
+    assert found.labels is not None and found.labels.angle == "half-left"
+    assert found.embedding is not None
+
+
+@needs_people_weights
+def test_labels_are_read_from_the_whole_face(verifier: FaceVerifier) -> None:
+    (found,) = verifier.embed([astronaut()])
+    assert found.labels == Labels(angle="front", expression="smiling") and found.labels_certain
+
+
+def test_without_the_second_detector_all_is_as_before(tmp_path: Path) -> None:
+    finder = FaceFinder(people=tmp_path)
+    assert not finder.sees_profiles
+    assert finder.find(turned_man(), 0.3) == []
+    (face,) = finder.find(astronaut(), 0.3)
+    assert finder.describe(astronaut(), face) == face and face.labels == Labels(angle="front")
+
+
+@needs_people_weights
+def test_embeddings_do_not_change_with_the_second_detector(tmp_path: Path) -> None:
+    """Fingerprints made before the weights were fetched stay comparable: small faces are aligned as ever too."""
+    for picture in (astronaut(), astronaut().resize((256, 256))):
+        before, after = FaceFinder(people=tmp_path).find(picture, 0.3), FaceFinder().find(picture, 0.3)
+        assert [face.points for face in before] == [face.points for face in after]
+
+
+@needs_people_weights
+def test_somebody_in_profile_beside_a_frontal_face_is_found() -> None:
+    both = Image.new("RGB", (1024, 512))
+    both.paste(astronaut(), (0, 0))
+    both.paste(turned_man(), (512, 0))
+    finder = FaceFinder()
+    assert len(finder.find(both, 0.3)) == 1
+    assert sorted(face.left > 512 for face in finder.find_all(both, 0.3)) == [False, True]

@@ -127,6 +127,23 @@ def test_labels_never_count_against_people_and_count_more_at_gate_b() -> None:
     assert judge_labels(asked, Labels(), person=False, strict=True) == []
 
 
+@pytest.mark.parametrize("strict", [False, True])
+def test_what_was_read_from_a_whole_face_is_a_question_and_never_a_removal(strict: bool) -> None:
+    asked, read = Labels(angle="front", expression="sad"), Labels(angle="half-left", expression="smiling")
+    findings = judge_labels(asked, read, person=True, strict=strict, certain=True)
+    assert [(outcome, reason.code) for outcome, reason in findings] == [
+        ("unsure", "wrong_angle"),
+        ("unsure", "wrong_expression"),
+    ]
+
+
+@pytest.mark.parametrize("angle", ["front", "profile-left"])
+def test_a_profile_that_was_found_is_for_a_person_to_judge(angle: str) -> None:
+    embedded = Embedded(None, "profile_face", subject_size=200)
+    asked = Labels.model_validate({"angle": angle, "pose": "portrait"})
+    assert told(judge_identity(embedded, None, asked, LIMITS)) == ("unsure", ["profile_face"])
+
+
 def test_gate_b_is_stricter_about_identity() -> None:
     strict = limits_of(RECIPE, FINGERPRINT, strict=True)
     assert strict.threshold == pytest.approx(0.45) and strict.unsure_above == pytest.approx(0.54)

@@ -1,0 +1,76 @@
+"""Everything that can be read from a face at any angle: where it is, how far it is turned, its expression."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flenwheel_core.documents.images import Angle, Expression
+from flenwheel_core.identity.any_angle import AnyAngleDetector, Found
+from flenwheel_core.identity.expressions import SIDE_PX, TURNED_FROM, ExpressionNetwork
+from flenwheel_core.identity.face_mesh import CERTAIN, Mesh, MeshReader
+from flenwheel_core.identity.head_turn import MESH_ALONE_UP_TO, angle_of, turn_of
+
+Box = tuple[float, float, float, float]
+AROUND = 0.8
+"""A face that only the frontal detector found is looked for again in a cut this much wider than it on every side."""
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """One face, read."""
+
+    box: Box
+    """Left, top, right and bottom in pixels of the picture."""
+    score: float
+    turn: float
+    """Degrees; positive if the nose points to the right of the picture."""
+    expression: Expression | None
+
+    @property
+    def angle(self) -> Angle:
+        return angle_of(self.turn)
+
+
+class PortraitReader:
+    """Holds the detector, the mesh's network and that of expressions. Raises MissingWeightsError if they are not here."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._detector = AnyAngleDetector(folder)
+        self._mesh = MeshReader(folder)
+        self._expressions = ExpressionNetwork(folder)
+
+    def find(self, pixels: NDArray[np.uint8]) -> list[Portrait]:
+        """Every face of an RGB picture (height, width, 3), largest first, whatever way it is turned."""
+        return [self._read(pixels, found) for found in self._detector.find(pixels)]
+
+    def read(self, pixels: NDArray[np.uint8], box: Box) -> Portrait | None:
+        """What the face in `box` shows; None if there is no face that can be read."""
+        mesh = self._mesh.read(pixels, box)
+        if mesh.certainty >= CERTAIN and abs(mesh.turn) <= MESH_ALONE_UP_TO:
+            return Portrait(box, 1.0, mesh.turn, self._expression(pixels, mesh, mesh.turn))
+        found = self._found_in(pixels, box)
+        return None if found is None else self._read(pixels, found)
+
+    def _read(self, pixels: NDArray[np.uint8], found: Found) -> Portrait:
+        box = (found.left, found.top, found.right, found.bottom)
+        mesh = self._mesh.read(pixels, box)
+        turn = turn_of(found, mesh)
+        return Portrait(box, found.score, turn, self._expression(pixels, mesh, turn))
+
+    def _expression(self, pixels: NDArray[np.uint8], mesh: Mesh, turn: float) -> Expression | None:
+        if mesh.certainty < CERTAIN or abs(turn) > TURNED_FROM:
+            return None
+        return self._expressions.expression(mesh.square(pixels, SIDE_PX))[0]
+
+    def _found_in(self, pixels: NDArray[np.uint8], box: Box) -> Found | None:
+        """The detector's own face at `box`: its eyes tell the turn where the mesh cannot."""
+        high, wide = (box[3] - box[1]) * AROUND, (box[2] - box[0]) * AROUND
+        left, top = max(0, int(box[0] - wide)), max(0, int(box[1] - high))
+        cut = np.ascontiguousarray(pixels[top : int(box[3] + high), left : int(box[2] + wide)])
+        middle = np.array([(box[0] + box[2]) / 2 - left, (box[1] + box[3]) / 2 - top])
+        for found in self._detector.find(cut):
+            if found.left <= middle[0] <= found.right and found.top <= middle[1] <= found.bottom:
+                return found.moved(left, top)
+        return None
