@@ -75,6 +75,7 @@ def plain_export(turn: Turn, trained: TrainResult) -> ExportRequest:
         pool=turn.store.put_images([entry.image for entry in turn.pool()]),
         turn=turn.number,
         sampler=turn.recipe.generate.sampler,
+        consent=turn.library.consent(turn.character.name),
     )
 
 
@@ -94,7 +95,7 @@ def delivered(turn: Turn, order: TrainOrder, export: ExportRequest, exported: Ex
         return standing.model_url or "cancelled"
     settings, addresses = Settings(), dict[str, str]()
     if settings.publish_url is not None:
-        choice = check_choice(turn.store, settings, export, PublishChoice(to="s3", again=False))
+        choice = check_choice(turn.store, settings, export, PublishChoice(to="s3", again=False, ordered=True))
         published = runner.stage(PUBLISH, publish_request(turn.store, export, exported, choice), f"publish {turn.name}")
         addresses = {file.name: file.address for file in published.files}
     files = tuple(

@@ -313,6 +313,7 @@ class Turn:
                 turn=self.number,
                 sampler=self.recipe.generate.sampler,
                 strength=strength,
+                consent=self.library.consent(self.character.name),
             )
 
         return self.frozen("export", ExportRequest, build)

@@ -10,7 +10,7 @@ from deployments.cli.terminal import changes_of, plain_console
 from flenwheel_core.base.errors import InputError, NotFoundError
 from flenwheel_core.base.ids import short
 from flenwheel_core.base.settings import Settings
-from flenwheel_core.documents.characters import KINDS_SAID
+from flenwheel_core.documents.characters import KINDS_SAID, Consent
 from flenwheel_core.images.names import printable_path
 from flenwheel_core.library.characters import Character, Library
 from flenwheel_core.plans.subjects import usable_recipe
@@ -36,6 +36,13 @@ def show(name: str) -> None:
     found = library.character(name)
     facts = f": trigger {found.trigger}, class word {found.class_word}, kind {found.kind}, recipe {found.recipe}"
     console.print(Text.assemble((name, "bold"), facts))
+    consent = library.consent(name)
+    if consent is not None:
+        console.print(consent.text())
+    elif found.kind == "person":
+        console.print(
+            f"Nobody said whose face it is: flenwheel character consent {name} --whose NAME --vouched-by YOU."
+        )
     for file in library.sources(name):
         mask = "  (with a mask)" if file.mask else ""
         console.print(f"  {short(file.digest)}  {printable_path(file.name)}{mask}  {file.caption or ''}".rstrip())
@@ -62,6 +69,26 @@ def change(
         usable_recipe(new.recipe, new.kind)
     library.change_character(new)
     console.print(f"{name}: {changes_of(standing, new)}.")
+
+
+@character.command
+def consent(name: str, *, whose: str, vouched_by: str) -> None:
+    """Say whose face a character has, and who vouches that it may be used. It is kept with every LoRA and shown on its card.
+
+    Parameters
+    ----------
+    name
+        The character's name.
+    whose
+        The person's name, "my own", or that it is an invented person.
+    vouched_by
+        Who vouches that this person, or whoever may speak for them, agreed.
+    """
+    if not 1 <= len(whose.strip()) <= 200 or not 1 <= len(vouched_by.strip()) <= 60:
+        raise InputError("Whose face it is takes 1 to 200 characters, who vouches 1 to 60.")
+    said = Consent(whose=whose.strip(), vouched_by=vouched_by.strip())
+    _library().give_consent(name, said)
+    console.print(f"{name}: {said.text()}")
 
 
 @character.command(name="take-back")

@@ -57,6 +57,8 @@ def publish(
     what: What = "space" if space else "model"
     choice = PublishChoice(to=to, place=place, what=what, public=public, allowed_by=allowed_by)
     choice = check_choice(store, settings, export, choice)
+    if export.consent is not None:
+        console.print(export.consent.text())
     with progress_sink() as sink:
         exported = run_in_child(EXPORT, export, settings, sink)
         request = publish_request(store, export, exported, choice)

@@ -12,7 +12,7 @@ from flenwheel_core.base.document import Document
 from flenwheel_core.base.errors import GateError, ServerError
 from flenwheel_core.base.ids import Digest, Slug
 from flenwheel_core.base.names import ClassWord, NewName, Trigger
-from flenwheel_core.documents.characters import SubjectKind
+from flenwheel_core.documents.characters import Consent, SubjectKind
 from flenwheel_core.gates.flow_server import Flywheel, RunStatus, deleted_run
 from flenwheel_core.gates.summary import CellCoverage, coverage_of
 from flenwheel_core.images.folder import CAPTION_BYTES
@@ -55,6 +55,7 @@ class CharacterView(Document):
     champion: str | None
     champion_pass_rate: float | None
     ingest: IngestReport
+    consent: Consent | None = Field(default=None, description="whose face it is and who vouches for its use")
 
 
 class SourceTaken(Document):
@@ -144,6 +145,13 @@ def change_character(studio: TheStudio, name: CharacterName, change: ChangeChara
     """Changes a character. Trigger, class word, kind and recipe are fixed with its first turn."""
     standing = studio.library.character(name)
     studio.drop_in.change(standing.model_copy(update=change.model_dump(exclude_none=True)))
+    return character_view(studio, name)
+
+
+@router.post("/characters/{name}/consent")
+def give_consent(studio: TheStudio, name: CharacterName, consent: Consent) -> CharacterView:
+    """Says whose face a character has, and who vouches that it may be used. Kept with every LoRA, and shown on its card."""
+    studio.library.give_consent(name, consent)
     return character_view(studio, name)
 
 
@@ -264,6 +272,7 @@ def character_view(studio: Studio, name: str) -> CharacterView:
         champion=None if champion is None else champion.lora.name,
         champion_pass_rate=None if champion is None else champion.scorecard.pass_rate,
         ingest=studio.drop_in.report(name),
+        consent=studio.library.consent(name),
     )
 
 

@@ -12,6 +12,27 @@ KINDS_SAID = (
 )
 
 
+class Consent(Document):
+    """Whose face a character has, and who vouches that it may be used. A person's words: nothing here can check them."""
+
+    whose: str = Field(
+        min_length=1,
+        max_length=200,
+        pattern=r"\S",
+        description="whose face it is: a name, `my own`, or that it is an invented person",
+    )
+    vouched_by: str = Field(
+        min_length=1,
+        max_length=60,
+        pattern=r"\S",
+        description="who vouches that this person, or whoever may speak for them, agreed",
+    )
+
+    def text(self) -> str:
+        """For cards and terminals."""
+        return f"The face is {self.whose.strip()}. {self.vouched_by.strip()} vouches that it may be used."
+
+
 class CharacterRef(Document):
     """What every stage needs to know of a character."""
 

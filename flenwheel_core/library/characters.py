@@ -10,7 +10,7 @@ from flenwheel_core.base.document import Document
 from flenwheel_core.base.errors import InputError, NotFoundError
 from flenwheel_core.base.ids import Digest, Slug, short
 from flenwheel_core.base.names import CHARACTER, ClassWord, Trigger
-from flenwheel_core.documents.characters import KINDS_SAID, CharacterRef, SubjectKind
+from flenwheel_core.documents.characters import KINDS_SAID, CharacterRef, Consent, SubjectKind
 from flenwheel_core.documents.framings import Framing
 from flenwheel_core.documents.images import ImageRecord, is_empty, is_unset
 from flenwheel_core.documents.loras import LoraRecord
@@ -40,6 +40,13 @@ class CharacterChange(Document):
 
     at: AwareDatetime
     character: Character | None = Field(description="None: it was removed")
+
+
+class ConsentGiven(Document):
+    """What a person said about whose face a character has; the newest line counts."""
+
+    at: AwareDatetime
+    consent: Consent
 
 
 class SourceBatch(Document):
@@ -150,6 +157,21 @@ class Library:
             )
         self._take_back(name, tuple(dict.fromkeys(file.digest for file in self.sources(name))))
         self._change(name, None)
+
+    def give_consent(self, name: str, consent: Consent) -> None:
+        """Keeps whose face a character has and who vouches for its use; at any time, and nothing said before is lost."""
+        self.character(name)
+        if self.consent(name) != consent:
+            self._consents(name).append(ConsentGiven(at=datetime.now(UTC), consent=consent))
+
+    def consent(self, name: str) -> Consent | None:
+        """Whose face a character has, as far as a person said."""
+        removed = self.removed_at(name)
+        lines = [line for line in self._consents(name).read() if removed is None or line.at > removed]
+        return lines[-1].consent if lines else None
+
+    def _consents(self, name: str) -> Journal[ConsentGiven]:
+        return self.store.journal(f"characters/{name}/consent", ConsentGiven)
 
     def has_begun(self, name: str) -> bool:
         """True once anything was made of the character's pictures."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from flenwheel_core.base.document import Document
 from flenwheel_core.base.ids import short
 from flenwheel_core.base.statistics import Interval, bootstrap_interval, wilson
+from flenwheel_core.documents.characters import Consent
 from flenwheel_core.documents.images import ImageKind, ImageRecord
 from flenwheel_core.documents.loras import SampleImage
 from flenwheel_core.documents.scores import CellScore, Scorecard, StyleScore
@@ -120,6 +121,8 @@ def model_card(
             "",
             f"Use it at a strength of **{request.strength:g}**: there more style begins to cost more content than it is worth.",
         ]
+    if request.character.kind == "person":
+        lines += ["", "## Whose face it is", "", _whose(request.consent)]
     lines += ["", "## What it learned from", "", *_learned(learned)]
     lines += [
         "",
@@ -135,6 +138,13 @@ def model_card(
         f"Made on {base} ({licence.name or 'licence not known'}); its terms go with this file.",
     ]
     return ModelCard("\n".join(lines) + "\n", ignore_metadata_errors=True)
+
+
+def _whose(consent: Consent | None) -> str:
+    if consent is None:
+        return "Nobody said whose face this is, or that it may be used. Ask whoever gave you this file."
+    rules = "Use it only as that person agreed to, and never to pass a made picture off as a photograph."
+    return f"{consent.text()} {rules}"
 
 
 def _learned(learned: Sequence[LearnedFrom]) -> list[str]:

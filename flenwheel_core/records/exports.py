@@ -23,6 +23,8 @@ class PublishChoice(Document):
     public: bool = False
     allowed_by: str = ""
     """What allows it where the licences known here do not."""
+    ordered: bool = False
+    """An order of the service goes to the place that the service was set up with; whoever ordered it answers for whose face it is."""
     again: bool = True
     """Look at the place, although it was published there before: somebody may have removed it, or published something else."""
 
@@ -34,7 +36,10 @@ def champion_export(store: Store, character: str, turn: int | None = None) -> tu
     champions = [line for line in library.champions(character) if turn is None or line.turn == turn]
     if not champions:
         raise NotFoundError(f"{character} has no champion{'' if turn is None else f' from turn {turn}'} yet.")
-    return find_export(store, champions[-1].lora.digest)
+    request, result = find_export(store, champions[-1].lora.digest)
+    # What was said since the export counts: it goes into the card of what is published.
+    consent = library.consent(character) or request.consent
+    return request.model_copy(update={"consent": consent}), result
 
 
 def find_export(store: Store, lora: Digest) -> tuple[ExportRequest, ExportResult]:
@@ -61,6 +66,7 @@ def check_choice(store: Store, settings: Settings, export: ExportRequest, choice
         require_repository(choice.place)
         models = [one.model for one in used_models(store, export)]
         require_shareable(export.lora.name, models, public=choice.public, allowed_by=choice.allowed_by)
+        require_consent(export)
         require_token()
         return choice
     if choice.public:
@@ -68,10 +74,24 @@ def check_choice(store: Store, settings: Settings, export: ExportRequest, choice
     if choice.to == "s3":
         if choice.what == "space":
             raise InputError("A demo runs on the Hub or from a folder.", remedy="Choose hub or folder.")
-        return choice.model_copy(update={"place": require_address(choice.place or settings.publish_url or "")})
+        place = require_address(choice.place or settings.publish_url or "")
+        if not choice.ordered:
+            require_consent(export)
+        return choice.model_copy(update={"place": place})
     if not choice.place.strip():
         raise InputError("No folder is named.", remedy="Give one: --place FOLDER.")
     return choice
+
+
+def require_consent(export: ExportRequest) -> None:
+    """Raises InputError for a person of whom nobody said whose face it is: nothing of it leaves this machine."""
+    if export.character.kind == "person" and export.consent is None:
+        name = export.character.name
+        raise InputError(
+            f"{export.lora.name} shows a person, and nobody said whose face it is.",
+            why="what is published can be copied by others and cannot be called back.",
+            remedy=f"Ask that person, then say so: flenwheel character consent {name} --whose NAME --vouched-by YOU.",
+        )
 
 
 def publish_request(

@@ -119,6 +119,8 @@ class Provenance:
                 if promotion.lora.digest == record.digest:
                     card = promotion.scorecard
                     facts.append((f"champion of {name}", f"turn {promotion.turn}, pass rate {card.pass_rate:.0%}"))
+                    if consent := library.consent(name):
+                        facts.append(("whose face", consent.text()))
         for promoted in EditorLibrary(self.store).champions():
             if promoted.lora.digest == record.digest:
                 facts.append(("worn by the editor", f"held-out edits passed {promoted.scorecard.pass_rate:.0%}"))

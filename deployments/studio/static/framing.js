@@ -110,6 +110,17 @@ async function save(framing) {
   }
 }
 
+$("consent-form")?.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const said = new FormData(event.target);
+  try {
+    const view = await post(`/characters/${character}/consent`, { whose: said.get("whose"), vouched_by: said.get("vouched_by") });
+    document.querySelector("[data-testid=consent]").textContent = `The face is ${view.consent.whose}. ${view.consent.vouched_by} vouches that it may be used.`;
+  } catch (problem) {
+    showProblem(problem);
+  }
+});
+
 for (const button of document.querySelectorAll(".frame")) {
   button.addEventListener("click", async () => {
     try {

@@ -8,6 +8,7 @@ import pytest
 from benchmarks.kit.broken_server import serving
 from benchmarks.kit.hub_app import HubApp
 from flenwheel_core.base.settings import Settings
+from flenwheel_core.documents.characters import Consent
 from flenwheel_core.library.characters import Library, Promotion
 from flenwheel_core.requests.export import ExportedFile, ExportResult
 from flenwheel_core.requests.publish import PublishRequest
@@ -16,6 +17,8 @@ from tests.kit.command_line import run
 from tests.kit.exported import SECRET, export_request
 from tests.kit.gate_world import CHARACTER, NOW
 from tests.kit.scorecards import card
+
+CONSENT = Consent(whose="an invented person", vouched_by="ana")
 
 
 @pytest.fixture(autouse=True)
@@ -66,6 +69,7 @@ def test_every_time_it_looks_at_what_is_there(store: Store, tmp_path: Path, caps
 def test_the_token_is_written_nowhere(
     hub: HubApp, settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    Library(Store(settings.store_url)).give_consent("mira", CONSENT)
     asked = ("publish", "mira", "--to", "hub", "--place", "ana/mira")
     code, _, err = run(capsys, *asked)
     assert code == 1 and "No token of the Hub is set" in err and not hub.repositories
@@ -92,3 +96,21 @@ def test_what_could_not_work_is_refused_before_anything_is_made(
         code, _, err = run(capsys, "publish", "mira", "--to", *words)
         assert code == 1 and said in err
     assert not hub.repositories and run(capsys, "publish", "nobody", "--to", "folder")[0] == 1
+
+
+@pytest.mark.slow
+def test_nothing_of_a_person_leaves_before_somebody_said_whose_face_it_is(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (("hub", "--place", "ana/mira"), ("s3", "--place", "s3://bucket/x")):
+        code, _, err = run(capsys, "publish", "mira", "--to", *words)
+        assert code == 1 and "nobody said whose face it is" in err and "flenwheel character consent mira" in err
+    assert "Nobody said whose face it is" in run(capsys, "character", "show", "mira")[1]
+    code, out, _ = run(capsys, "character", "consent", "mira", "--whose", "my own", "--vouched-by", "ana")
+    assert code == 0 and "The face is my own. ana vouches" in out
+    code, out, _ = run(capsys, "publish", "mira", "--to", "folder", "--place", str(tmp_path / "out"))
+    assert code == 0 and out.startswith("The face is my own. ana vouches that it may be used.")
+    assert "The face is my own. ana vouches" in (tmp_path / "out" / "README.md").read_text()
+    kept = [store.get_request(PublishRequest, path.split("/")[2]) for path in store.files.list("stages/publish")]
+    assert [one.export.consent.whose for one in kept if one and one.export.consent] == ["my own"]
+    assert run(capsys, "character", "consent", "mira", "--whose", " ", "--vouched-by", "ana")[0] == 1

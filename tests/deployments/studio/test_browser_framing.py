@@ -77,6 +77,9 @@ def test_a_person_sees_and_changes_how_a_picture_of_two_is_framed(
         page = reviewer.page
         page.goto(f"{address}/characters/eileen")
         assert "2 people, cut" in page.inner_text(f'[data-note="{both}"]')
+        page.fill("#consent-form [name=whose]", "my own")
+        page.click("#consent-form button")
+        reviewer.see("[data-testid=consent]", "The face is my own. ana vouches")
         opener = f'.frame[data-digest="{both}"]'
         page.click(opener)
         page.wait_for_selector("#framing-dialog[open]")
