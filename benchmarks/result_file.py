@@ -40,8 +40,15 @@ def write_result(
         result.update({key: measured[key] for key in ("date", "machine", "versions")})
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    path.write_text(result_text(result))
     return path
+
+
+def result_text(result: Mapping[str, Any]) -> str:
+    """A result file as text: a row a line, so that a change of one figure is a change of one line, and files stay small."""
+    head = json.dumps({key: value for key, value in result.items() if key != "rows"}, indent=1)
+    rows = ",\n".join(f"  {json.dumps(row)}" for row in result["rows"])
+    return f'{head[:-2]},\n "rows": [\n{rows}\n ]\n}}\n'
 
 
 def write_part(name: str, rows: Sequence[Row], *, folder: Path = RESULTS) -> Path:

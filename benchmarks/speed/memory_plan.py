@@ -12,7 +12,7 @@ from typing import NamedTuple, cast
 
 import torch
 
-from benchmarks.result_file import Row, write_result
+from benchmarks.result_file import Row, result_text, write_result
 from benchmarks.speed.flux_step import Bench, make_step, measure
 from benchmarks.speed.flux_world import CONFIGS, TEXT_TOKENS, adapter_plan, adapter_weights, make_batch, random_source
 from flenwheel_core.kernels.attention import cudnn_attention_works
@@ -147,7 +147,7 @@ def main() -> None:
         measured = [row for row in result["rows"] if row["case"] != "held_out"]
         measured = [{key: value for key, value in row.items() if key != "step_seconds"} for row in measured]
         result["rows"] = with_summary([with_prediction(row, arguments.size) for row in measured])
-        path.write_text(json.dumps(result, indent=1) + "\n")
+        path.write_text(result_text(result))
         return
     device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
     bench = Bench(arguments.size, device, arguments.out, arguments.seconds, compile=not arguments.eager)

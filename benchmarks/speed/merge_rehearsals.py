@@ -12,7 +12,7 @@ import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from benchmarks.result_file import RESULTS, Row
+from benchmarks.result_file import RESULTS, Row, result_text
 from flenwheel_core.base.errors import InputError
 
 
@@ -47,7 +47,7 @@ def merge(files: Sequence[Path], into: Path, *, leave_out: Collection[str] = ())
             case = _place(row, rows)
             rows[case] = {**row, "case": case}
     merged = {**contents[-1], "benchmark": into.stem, "rows": list(rows.values())}
-    into.write_text(json.dumps(merged, indent=1) + "\n")
+    into.write_text(result_text(merged))
 
 
 def _place(row: Row, rows: dict[str, Row]) -> str:
