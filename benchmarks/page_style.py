@@ -5,21 +5,23 @@ from benchmarks.page import Page, Table
 STYLE = Page(
     "style",
     "Styles",
-    "On painters that no base has seen a LoRA of all blocks ends at {lora_all.share:.0%} of the bare base's distance, one of late single "
+    "On a painter that no base has seen a LoRA of all blocks ends at {lora_all.share:.0%} of the bare base's distance, one "
+    "of late single "
     "blocks at {lora_single_late.share:.0%}; the best naming of a style in words stays at {named_impressionist.share:.0%}.",
     "style",
     (
         Table(
             "How near does a LoRA come to a painter, and what does it cost of what a prompt asks for?",
-            "Means over painters; distance of distributions to paintings that were kept back, in their spreads. Each LoRA at its "
+            "Means over painters (how many: second column; a run of two was broken off after the first); distance of distributions "
+            "to paintings that were kept back, in their spreads. Each LoRA at its "
             "default strength (the knee). Content is what the reader sees of place, pose and angle: of the painter's own paintings it "
             "loses as much as the first row says.",
             "style",
             {
+                "painters": "painters",
                 "distance": "style distance",
                 "share": "of the bare base's",
                 "content_lost_points": "content lost, points",
-                "copied": "repeat a painting",
                 "strength": "strength",
                 "file_bytes": "file, bytes",
             },
@@ -55,35 +57,15 @@ STYLE = Page(
             },
         ),
         Table(
-            "Which blocks and rank, at equal steps?",
-            "The sweep of `flenwheel search`, one painter, all at full strength; fewer steps than above. The default is "
-            "the smallest file whose score is within 5 % of the best.",
-            "style_sweep",
-            {
-                "distance": "style distance",
-                "share_of_best": "of the nearest's",
-                "content_lost_points": "content lost, points",
-                "score": "score",
-                "file_bytes": "file, bytes",
-                "is_default": "default",
-            },
-            {
-                "all_rank4": "all blocks, rank 4",
-                "all_rank16": "all blocks, rank 16",
-                "single_late_rank4": "late single blocks, rank 4",
-                "single_late_rank16": "late single blocks, rank 16",
-                "double_late_rank4": "late double blocks, rank 4",
-                "double_late_rank16": "late double blocks, rank 16",
-            },
-        ),
-        Table(
             "How fast do paintings go through the filters?",
-            "Rows in the schema of `huggan/wikiart`; pictures of 1024 px a side are decoded. The machine was shared: how busy it was "
-            "stands in the last column, and half of the files against all says whether memory grows.",
+            "Rows in the schema of `huggan/wikiart`; pictures of 1024 px a side are decoded. The machine had two cores and was shared "
+            "by many processes (last column): seconds of a core tell what the work takes. Half of the files against all says "
+            "whether memory grows.",
             "wikiart_pipeline",
             {
                 "pictures": "pictures",
                 "pictures_per_second": "a second",
+                "core_seconds": "seconds of a core",
                 "peak_mib": "peak memory, MiB",
                 "load_before": "load before",
             },

@@ -223,7 +223,7 @@ def approve(
             verdict,
             undecided,
             override_minimum=override_minimum,
-            remedy="Decide about more pictures, or use --undecided take-passed, --verdict redo or --override-minimum.",
+            remedy="Decide about more pictures, or use --undecided take_passed, --verdict redo or --override-minimum.",
         )
         standing = reviews.close(
             gate, verdict, undecided, override_minimum=override_minimum, reviewer=reviewer or settings.author

@@ -37,7 +37,7 @@ from flenwheel_core.documents.orders import OrderEnded, OrderPicture, TrainOrder
 from flenwheel_core.images.decode import check_picture
 from flenwheel_core.library.orders import Orders
 from flenwheel_core.plans.order_recipe import order_recipe
-from flenwheel_core.plans.subjects import usable_recipe
+from flenwheel_core.plans.subjects import plan_of, usable_recipe
 
 router = APIRouter(tags=["training service"])
 OrderId = Annotated[str, Path(pattern=r"^[0-9a-f]{20}$", description="the order's id")]
@@ -153,7 +153,8 @@ def _accept(studio: Studio, body: OrderBody, pictures: list[bytes] | None, key: 
     if studio.flows is None:
         raise GateError("This studio runs without a flow server.", remedy="Start the workspace with `flenwheel up`.")
     choices, kept = body.choices(), _keep_pictures(studio, body, pictures)
-    recipe = body.recipe or studio.settings.service_recipe
+    usual = studio.settings.service_recipe if body.kind != "style" else plan_of(body.kind).new.recipe
+    recipe = body.recipe or usual
     content = {
         "user_id": str(body.user_id),
         "trigger": body.trigger,
