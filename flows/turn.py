@@ -20,6 +20,7 @@ from flenwheel_core.documents.scores import Fingerprint, Scorecard
 from flenwheel_core.evaluation.promotion.rule import winner
 from flenwheel_core.gates.session import Reviews
 from flenwheel_core.identity.given_captions import training_caption
+from flenwheel_core.library.captioners import CaptionerLibrary
 from flenwheel_core.library.characters import (
     Character,
     CharacterFacts,
@@ -107,7 +108,7 @@ class Turn:
                 f"{self.character.name} has no pictures yet.",
                 remedy=f"Give some: flenwheel ingest {self.character.name} FOLDER.",
             )
-        return ingest_request(self.character, files, self.recipe)
+        return ingest_request(self.character, files, self.recipe, CaptionerLibrary(self.store))
 
     def take_in(self, request: IngestRequest, result: IngestResult) -> None:
         """The sources enter the pool; the facts are frozen with the first turn. Raises InputError that lists what is missing."""

@@ -7,15 +7,14 @@ from prefect.runtime import flow_run
 from flenwheel_core.base.document import Document
 from flenwheel_core.base.errors import TurnError
 from flenwheel_core.base.names import CHARACTER
-from flenwheel_core.gates.flow_server import GOES_ON
 from flenwheel_core.lessons.verdicts import collect_verdicts
 from flenwheel_core.library.characters import Library
 from flenwheel_core.library.critics import CriticLibrary
-from flenwheel_core.library.turn_numbers import Look, TurnOpened
+from flenwheel_core.library.turn_numbers import TurnOpened
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.recipes.model import Recipe
 from tasks.editor import DEFAULT_RECIPE
-from tasks.open_turn import NotBegun, open_store, run_states
+from tasks.open_turn import NotBegun, no_open_turn, open_store
 from tasks.pinning import pinned
 
 
@@ -43,7 +42,7 @@ def open_critic_turn(asked: CriticTurnAsked) -> TurnOpened | NotBegun:
         CHARACTER.check(asked.character)
     names = [asked.character] if asked.character else characters.characters()
     recipe = load_recipe(asked.recipe or (characters.character(names[0]).recipe if names else DEFAULT_RECIPE))
-    look = None if asked.beside_open_turn else _only_one(library)
+    look = None if asked.beside_open_turn else no_open_turn("critic", library.ended_turns)
     try:
         if look is not None:
             look(tuple(library.turns()))
@@ -65,20 +64,3 @@ def _nothing_new(library: CriticLibrary, recipe: Recipe, asked: CriticTurnAsked)
     if fresh >= recipe.critic.train_after:
         return ""
     return f"Not enough new verdicts yet: {fresh} of the {recipe.critic.train_after} that critic.train_after asks for."
-
-
-def _only_one(library: CriticLibrary) -> Look:
-    """Refuses a further turn while the run of an open one goes on: TurnError says so."""
-
-    def look(turns: tuple[TurnOpened, ...]) -> None:
-        ended = {turn.flow_run for turn in library.ended_turns()}
-        open_turns = [turn for turn in turns if turn.flow_run not in ended]
-        known = run_states(tuple(turn.flow_run for turn in open_turns)) if open_turns else {}
-        for turn in reversed(open_turns):
-            if turn.flow_run in known and known[turn.flow_run].state in GOES_ON:
-                raise TurnError(
-                    f"The critic's turn {turn.number} waits at gate D or works, so no second one was begun.",
-                    remedy="Answer it, or ask for another one beside it (beside_open_turn).",
-                )
-
-    return look

@@ -5,6 +5,7 @@ from typing import Any, cast
 from flenwheel_core.requests.base import StageRequest, StageResult
 from flenwheel_core.runner.stage import (
     BENCHMARK,
+    CAPTION_COMPARE,
     CRITIC_SCORE,
     CRITIC_TRAIN,
     EDIT_COMPARE,
@@ -34,6 +35,7 @@ _SAID: tuple[tuple[Stage[Any, Any], str], ...] = (
     (PUBLISH, "Brings an exported LoRA to the Hub, an object store or a folder."),
     (EDIT_TRAIN, "Trains the editor's LoRA on triplets; goes on from its checkpoint after a crash."),
     (VL_TRAIN, "Trains a LoRA of the vision-language model on captions and judgements; goes on from its checkpoint."),
+    (CAPTION_COMPARE, "Describes held-out pictures with the present captioner and the new one, and compares."),
     (EDIT_COMPARE, "Makes held-out edits with the present editor and the new one, and compares."),
     (CRITIC_TRAIN, "The critic learns from all verdicts there are; each rung is tried on turns that it did not learn."),
     (CRITIC_SCORE, "Puts the pictures of a gate in order, and says which of them are hopeless."),

@@ -9,6 +9,7 @@ from cyclopts import App
 from pydantic import ValidationError
 from rich.text import Text
 
+from deployments.cli import captioner as commands_captioner
 from deployments.cli import characters as commands_characters
 from deployments.cli import compare_bases as commands_compare_bases
 from deployments.cli import compare_styles as commands_compare_styles
@@ -56,6 +57,7 @@ for part in (
     commands_editor,
     commands_dataset,
     commands_vl,
+    commands_captioner,
     commands_critic,
     commands_doctor,
     commands_demo,

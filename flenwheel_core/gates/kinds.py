@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-GateKind = Literal["enriched", "synthetic", "triplets", "verdicts"]
+GateKind = Literal["enriched", "synthetic", "triplets", "verdicts", "captions"]
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class KindOfGate:
     """What becomes of a picture with a better prompt, such as "edited again"; None where better prompts are not taken."""
     takes_corrections: bool = True
     """A corrected picture may take the place of one that needs correction."""
-    of_critic: bool = False
-    """It shows verdicts of other gates again, for the critic."""
+    shows_again: bool = False
+    """It shows again what other gates decided, for what learns from it: the critic or the captioner."""
 
     @property
     def step(self) -> str:
@@ -51,7 +51,7 @@ class KindOfGate:
     @property
     def judges_new(self) -> bool:
         """True if its pictures were not judged before: its turn is that of the character that it shows."""
-        return not self.of_editor and not self.of_critic
+        return not self.of_editor and not self.shows_again
 
 
 _ONE_POSE = "training on too few pictures gives a LoRA that knows one pose."
@@ -105,7 +105,22 @@ VERDICTS = KindOfGate(
     strict=False,
     made_again=None,
     takes_corrections=False,
-    of_critic=True,
+    shows_again=True,
 )
 
-KINDS: Mapping[GateKind, KindOfGate] = {kind.name: kind for kind in (ENRICHED, SYNTHETIC, TRIPLETS, VERDICTS)}
+CAPTIONS = KindOfGate(
+    name="captions",
+    letter="D",
+    title="captions for the captioner",
+    asked="captions that the captioner is to learn",
+    feeds_pool=False,
+    lessons=None,
+    aims_at_cells=False,
+    too_few="a captioner that learns from too few captions says them of every picture.",
+    strict=False,
+    made_again=None,
+    takes_corrections=False,
+    shows_again=True,
+)
+
+KINDS: Mapping[GateKind, KindOfGate] = {kind.name: kind for kind in (ENRICHED, SYNTHETIC, TRIPLETS, VERDICTS, CAPTIONS)}

@@ -76,6 +76,12 @@ def merged(first: Labels, second: Labels) -> Labels:
     return Labels.model_validate({**second.model_dump(), **known})
 
 
+def names_only(caption: str, character: CharacterRef) -> bool:
+    """True if a caption names the character, and nothing that never changes about it."""
+    named = re.search(rf"\b{re.escape(character.trigger)}\b", caption) is not None
+    return named and not permanent_traits(caption)
+
+
 def with_trigger(caption: str, character: CharacterRef) -> str:
     """The caption with trigger and class word in it, each once."""
     if re.search(rf"\b{re.escape(character.trigger)}\b", caption):

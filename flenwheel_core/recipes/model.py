@@ -5,7 +5,9 @@ from pydantic import Field, field_validator
 from flenwheel_core.base.document import Document
 from flenwheel_core.documents.images import Sampler, is_empty, is_one, is_unset
 from flenwheel_core.documents.prompts import PromptTemplate
+from flenwheel_core.recipes import captioner as captioner_recipe
 from flenwheel_core.recipes.benchmark import BenchmarkRecipe
+from flenwheel_core.recipes.captioner import CaptionerRecipe
 from flenwheel_core.recipes.critic import CriticRecipe, is_default
 from flenwheel_core.recipes.editor import EditorRecipe
 from flenwheel_core.recipes.screening import IngestRecipe, ScreeningRecipe
@@ -137,6 +139,7 @@ class Recipe(Document):
     style: StyleRecipe | None = Field(
         default=None, exclude_if=is_unset, description="What styles are drawn and measured with; a style needs it."
     )
+    captioner: CaptionerRecipe = Field(default_factory=CaptionerRecipe, exclude_if=captioner_recipe.is_default)
     caption_template: str = Field(
         default="{shot} {trigger} {class_word}, {shown}",
         description="Training caption of made pictures. {shot} and {shown} say what the picture shows, in the phrases below.",

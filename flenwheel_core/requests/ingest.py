@@ -6,7 +6,7 @@ from flenwheel_core.base.document import Document
 from flenwheel_core.base.ids import Digest
 from flenwheel_core.documents.characters import CharacterRef
 from flenwheel_core.documents.framings import Framing, SourceFraming
-from flenwheel_core.documents.images import is_empty, is_unset
+from flenwheel_core.documents.images import LoraUse, is_empty, is_unset
 from flenwheel_core.documents.scores import Fingerprint
 from flenwheel_core.recipes.screening import IngestRecipe
 from flenwheel_core.requests.base import StageRequest, StageResult
@@ -37,6 +37,11 @@ class IngestRequest(StageRequest):
     recipe: IngestRecipe
     verifier: str
     captioner: str | None = None
+    captioner_loras: tuple[LoraUse, ...] = Field(
+        default=(),
+        exclude_if=is_empty,
+        description="what the captioner learned; then its captions are used, not only read",
+    )
     reader: str | None = Field(default=None, description="reads angle and expression; None: the verifier's own hint")
     caption_template: str = "{shot} {trigger} {class_word}, {shown}"
     phrases: dict[str, str] = Field(default_factory=dict, description="the recipe's words for labels")

@@ -16,7 +16,7 @@ class VlItem(Document):
 
     kind: Literal["caption", "judgement", "reason"]
     images: tuple[Digest, ...] = Field(min_length=1, description="pictures, in the order that the question counts them")
-    question: str
+    question: str = Field(default="", description="empty: what the captioner asks about a picture")
     answer: str
     weight: float = Field(default=1.0, gt=0, description="how often it is seen, against the others")
 

@@ -13,6 +13,7 @@ from flenwheel_core.models.registry import runs_here
 from flenwheel_core.models.shelf import Shelf
 from flenwheel_core.requests.base import StageRequest, StageResult
 from flenwheel_core.requests.benchmark import BenchmarkRequest, BenchmarkResult
+from flenwheel_core.requests.caption_compare import CaptionCompareRequest, CaptionCompareResult
 from flenwheel_core.requests.critic_score import CriticScoreRequest, CriticScoreResult
 from flenwheel_core.requests.critic_train import CriticTrainRequest, CriticTrainResult
 from flenwheel_core.requests.edit_compare import EditCompareRequest, EditCompareResult
@@ -133,6 +134,12 @@ EDIT_COMPARE = Stage(
     uses_gpu=True,
 )
 VL_TRAIN = Stage(VlTrainRequest, VlTrainResult, "flenwheel_core.stages.vl_train:vl_train", uses_gpu=True)
+CAPTION_COMPARE = Stage(
+    CaptionCompareRequest,
+    CaptionCompareResult,
+    "flenwheel_core.stages.caption_compare:caption_compare",
+    uses_gpu=True,
+)
 CRITIC_TRAIN = Stage(
     CriticTrainRequest, CriticTrainResult, "flenwheel_core.stages.critic_train:critic_train", uses_gpu=False
 )
@@ -155,6 +162,7 @@ STAGES: dict[str, Stage[StageRequest, StageResult]] = {
         EDIT_TRAIN,
         EDIT_COMPARE,
         VL_TRAIN,
+        CAPTION_COMPARE,
         CRITIC_TRAIN,
         CRITIC_SCORE,
     )

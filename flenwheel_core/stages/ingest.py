@@ -18,7 +18,7 @@ from flenwheel_core.documents.framings import Framing
 from flenwheel_core.documents.images import ImageKind, ImageRecord, Labels
 from flenwheel_core.documents.scores import Fingerprint
 from flenwheel_core.documents.wording import fill
-from flenwheel_core.identity.captions import labels_in, merged
+from flenwheel_core.identity.captions import labels_in, merged, names_only
 from flenwheel_core.identity.fingerprint import make_fingerprint, outlying_sources
 from flenwheel_core.identity.given_captions import training_caption
 from flenwheel_core.identity.protocols import Embedded, Verifier
@@ -38,6 +38,7 @@ from flenwheel_core.requests.ingest import IngestRequest, IngestResult, SourceFi
 from flenwheel_core.runner.stage import StageContext
 from flenwheel_core.stages.ingest_people import frame_people
 from flenwheel_core.stages.ingest_source import Problems, Source
+from flenwheel_core.stages.picture_making import lora_files
 from flenwheel_core.store.pictures import encode_png, load_picture, save_picture
 
 UNKNOWN_DIGEST = "0" * 64
@@ -225,7 +226,8 @@ def _look(sources: Sequence[Source], request: IngestRequest, context: StageConte
         bare = any(not source.file.caption for source in sources)
         if request.captioner is not None and request.recipe.describe_with_captioner and bare:
             context.progress.loading(f"captioner {request.captioner}")
-            captioner = stack.enter_context(open_captioner(request.captioner, context.settings, context.setup()))
+            setup = context.setup(lora_files(request.captioner_loras, context))
+            captioner = stack.enter_context(open_captioner(request.captioner, context.settings, setup))
             context.progress.step(0, len(sources), "pictures looked at")
         for start in range(0, len(sources), CHUNK):
             context.check_stop()
@@ -242,6 +244,9 @@ def _look(sources: Sequence[Source], request: IngestRequest, context: StageConte
                     labels = merged(seen, labels_in(said))
                     if rules_of(request.character.kind).whole_captions:
                         source = replace(source, file=source.file.model_copy(update={"caption": content_words(said)}))
+                    elif request.captioner_loras and names_only(said, request.character):
+                        # It learned that from people's captions of this very character.
+                        source = replace(source, file=source.file.model_copy(update={"caption": said}))
                 else:
                     labels = seen
                 looked.append(replace(source, labels=labels))

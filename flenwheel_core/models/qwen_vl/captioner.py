@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.models.protocols import PLAIN_SETUP, ModelSetup
@@ -28,8 +28,7 @@ class QwenCaptioner:
 
     def __init__(self, model: VisionLanguageModel) -> None:
         self._model = model
-        small = len(model.processor.tokenizer) < _SMALL_VOCABULARY
-        self._question = QUESTION if small else DETAILED_QUESTION
+        self._question = question_for(model.processor)
 
     @property
     def model(self) -> str:
@@ -40,6 +39,11 @@ class QwenCaptioner:
         return [
             " ".join(self._model.answer(self._question, [image], most_tokens=MOST_TOKENS).split()) for image in images
         ]
+
+
+def question_for(processor: Any) -> str:
+    """What a captioner asks about a picture: a LoRA learns its captions as answers to the same question."""
+    return QUESTION if len(processor.tokenizer) < _SMALL_VOCABULARY else DETAILED_QUESTION
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from flenwheel_core.engine.vl_job import VlTrained, VlTrainJob
 from flenwheel_core.memory.card import multiplies_fp8
 from flenwheel_core.models.card_plan import CardRoom
 from flenwheel_core.models.model_folder import ModelFolder
+from flenwheel_core.models.qwen_vl.captioner import question_for
 from flenwheel_core.models.qwen_vl.eyes import Eyes, open_processor
 from flenwheel_core.models.qwen_vl.geometry import TARGETS, VlGeometry, geometry_of, require_language_only
 from flenwheel_core.models.qwen_vl.language import FastLanguage, load_embeddings
@@ -149,7 +150,7 @@ def examples_of(eyes: Eyes, job: VlTrainJob) -> list[VlExample]:
             example_of(
                 eyes.processor,
                 eyes.geometry,
-                lesson.question,
+                lesson.question or question_for(eyes.processor),
                 lesson.answer,
                 eyes.see([load() for load in lesson.pictures]),
                 weight=lesson.weight,

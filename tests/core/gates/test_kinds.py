@@ -12,7 +12,7 @@ PROJECT = Path(__file__).resolve().parents[3]
 def test_every_kind_that_a_session_may_have_is_in_the_table() -> None:
     assert set(KINDS) == set(get_args(GateKind))
     assert all(kind.name == name for name, kind in KINDS.items())
-    assert [kind.step for kind in KINDS.values()] == ["gate-a", "gate-b", "gate-c", "gate-d"]
+    assert [kind.step for kind in KINDS.values()] == ["gate-a", "gate-b", "gate-c", "gate-d", "gate-d"]
 
 
 def test_a_session_knows_its_kind(session: ReviewSession) -> None:

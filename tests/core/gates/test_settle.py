@@ -67,6 +67,7 @@ def test_what_a_policy_let_through_is_usable_but_teaches_the_editor_nothing() ->
         "synthetic": [],
         "triplets": [looked, unseen, corrected],
         "verdicts": [],
+        "captions": [],
     }
 
 

@@ -21,7 +21,7 @@ def changed(tmp_path: Path, old: str, new: str) -> str:
     text = list_recipes()["nano"].read_text()
     assert old in text
     path = tmp_path / "mine.toml"
-    path.write_text(text.replace(old, new))
+    path.write_text(text.replace(old, new, 1))
     return str(path)
 
 

@@ -1,13 +1,18 @@
 """Ingest on real files: nothing dropped silently, a fingerprint from real sources, a clear list of what is missing."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image, ImageFilter
 
 from flenwheel_core.base.progress import Progress, ProgressEvent
 from flenwheel_core.base.settings import Settings
+from flenwheel_core.documents.images import LoraUse
+from flenwheel_core.models.protocols import ModelSetup
 from flenwheel_core.nano.world import render
 from flenwheel_core.recipes.screening import IngestRecipe
 from flenwheel_core.requests.ingest import IngestRequest
@@ -51,6 +56,35 @@ def test_describing_pictures_says_how_far_it_is(stage: StageContext, model: str)
     ingest(request, told)
     looked = [(event.done, event.total) for event in events if event.unit == "pictures looked at"]
     assert looked == [(0, 3), (1, 3), (2, 3), (3, 3)]
+
+
+@pytest.mark.parametrize(
+    ("said", "used"),
+    [
+        ("photo of ohwx_char person, smiling, by the sea", True),
+        ("photo of another_char person, smiling, by the sea", False),
+        ("photo of ohwx_char person with green eyes, smiling", False),
+    ],
+)
+def test_a_learned_caption_is_used_where_it_names_the_character_and_nothing_permanent(
+    stage: StageContext, model: str, monkeypatch: pytest.MonkeyPatch, said: str, used: bool
+) -> None:
+    worn = []
+
+    @contextmanager
+    def open_captioner(reference: str, settings: Settings, setup: ModelSetup) -> Iterator[SimpleNamespace]:
+        worn.extend(setup.loras)
+        yield SimpleNamespace(caption=lambda images: [said] * len(images))
+
+    monkeypatch.setattr("flenwheel_core.stages.ingest.open_captioner", open_captioner)
+    bare = tuple(file.model_copy(update={"caption": None}) for file in sources(stage, 3))
+    lora = LoraUse(digest=stage.store.put_blob(b"a LoRA"))
+    request = IngestRequest(
+        character=HERO, files=bare, recipe=IngestRecipe(), verifier=model, captioner="nano", captioner_loras=(lora,)
+    )
+    found = stage.store.get_images(ingest(request, stage).sources)
+    assert len(worn) == 1 and [record.caption == said for record in found] == [used] * 3
+    assert all("ohwx_char" in (record.caption or "") for record in found)
 
 
 def test_the_same_files_give_the_same_result(settings: Settings, tmp_path: Path, model: str) -> None:
