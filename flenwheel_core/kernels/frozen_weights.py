@@ -71,8 +71,12 @@ def dequantise(weight: FrozenWeight, dtype: torch.dtype) -> torch.Tensor:
         return (weight.codes.to(torch.float32) * weight.scale).to(dtype)
     import bitsandbytes  # noqa: F401 - registers the operator
 
-    shape = [weight.shape.shape[0], weight.shape.shape[2]]
-    return torch.ops.bitsandbytes.dequantize_4bit(weight.packed, weight.absmax.float(), NF4_BLOCK, "nf4", shape, dtype)
+    outputs, _, inputs = weight.shape.shape
+    # As one row: on processors with AVX-512 bitsandbytes 0.50 gives wrong weights where rows are no multiple of a block.
+    row = torch.ops.bitsandbytes.dequantize_4bit(
+        weight.packed, weight.absmax.float(), NF4_BLOCK, "nf4", [outputs * inputs], dtype
+    )
+    return row.view(outputs, inputs)
 
 
 def filled(rows: torch.Tensor, count: int) -> torch.Tensor:
