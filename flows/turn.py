@@ -290,7 +290,7 @@ class Turn:
     def study_request(self, lora: LoraRecord) -> StyleStudyRequest | None:
         """How the new champion is tried at several strengths; None for a character."""
         request = self.plan.study(self.store, self.character.ref(), self.recipe, lora, self.fingerprint())
-        return None if request is None else self.frozen("study", StyleStudyRequest, lambda: request)
+        return None if request is None else self.frozen("style_study", StyleStudyRequest, lambda: request)
 
     def keep_study(self, request: StyleStudyRequest) -> None:
         """Makes a finished study known, for pages."""

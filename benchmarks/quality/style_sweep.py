@@ -135,6 +135,7 @@ def main() -> None:
         def told(trial: Trial) -> None:
             rows.append(tried.row(trial))
             print(json.dumps(rows[-1]), flush=True)
+            write_result(NAME, rows, folder=arguments.out)  # what was measured stands if the rest is broken off
 
         found = sweep(tried.request(), ranks=RANKS, blocks=BLOCKS, train=tried.train, score=tried.score, on_trial=told)
         small = smallest_near_best(found, tried.size, within=NEAR)

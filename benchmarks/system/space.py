@@ -26,11 +26,12 @@ import httpx
 import numpy as np
 
 from benchmarks.kit.exported_lora import exported
-from benchmarks.result_file import RESULTS, Row, write_part
+from benchmarks.result_file import RESULTS, Row, write_result
 from flenwheel_core.engine.tensor_file import tensor_bytes
 from flenwheel_core.models.embedded import weights_folder
 from flenwheel_core.publishing.space import space_files
 
+NAME = "space"
 START_SECONDS = 900.0
 PROMPT = "photo of ohwx_mira person, smiling"
 
@@ -88,7 +89,10 @@ def draw_in_a_browser(address: str) -> bytes:
         box.fill(PROMPT)
         page.get_by_label("Seed").fill("7")
         page.get_by_role("button", name="Draw").click()
-        picture = page.locator("img[src*='/file='], img[src^='data:image']").last
+        kinds = ("png", "webp", "jpeg")  # its icons are data of another kind
+        picture = page.locator(
+            ", ".join(["img[src*='/file=']", *(f"img[src^='data:image/{one}']" for one in kinds)])
+        ).first
         picture.wait_for(timeout=600_000)
         source = str(picture.get_attribute("src"))
         browser.close()
@@ -166,7 +170,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="flenwheel-space-") as place:
         row = try_space(Path(place), arguments.python)
     print(row)
-    print(write_part("publishing", [row], folder=arguments.out))
+    print(write_result(NAME, [row], folder=arguments.out))
 
 
 if __name__ == "__main__":

@@ -46,6 +46,7 @@ def space_files(export: ExportRequest, lora: bytes) -> dict[str, bytes]:
         "sampler": (export.sampler or Sampler()).model_dump(),
         "prompts": [sample.prompt for sample in samples] or [f"photo of {words}, smiling, front view"],
         "seed": samples[0].seed if samples else 0,
+        "strength": export.strength or 1.0,
         "licence": str(licence_of(record.base_model)),
     }
     files = {

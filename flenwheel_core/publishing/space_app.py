@@ -70,7 +70,9 @@ def page(draw: "Callable[[str, float, float], Any]", facts: dict[str, Any]) -> A
             with gr.Column():
                 prompt = gr.Textbox(label="Prompt", value=facts["prompts"][0], lines=3, max_length=1000)
                 seed = gr.Number(label="Seed", value=facts["seed"], precision=0, minimum=0, maximum=2**31 - 1)
-                strength = gr.Slider(0, MOST_STRENGTH, value=1.0, step=0.05, label="Strength of the LoRA")
+                strength = gr.Slider(
+                    0, MOST_STRENGTH, value=facts.get("strength", 1.0), step=0.05, label="Strength of the LoRA"
+                )
                 button = gr.Button("Draw", variant="primary")
             picture = gr.Image(label="Picture", format="png")
         button.click(draw, [prompt, seed, strength], picture, api_name="draw")

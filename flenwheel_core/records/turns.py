@@ -18,6 +18,8 @@ from flenwheel_core.library.characters import Library, TurnEnded
 from flenwheel_core.library.turn_numbers import TurnOpened
 from flenwheel_core.requests.base import StageRequest
 from flenwheel_core.requests.benchmark import BenchmarkResult
+from flenwheel_core.requests.enrich import EnrichRequest
+from flenwheel_core.requests.generate import GenerateRequest
 from flenwheel_core.requests.train import TrainResult
 from flenwheel_core.runner.stage import STAGES, find_stage
 from flenwheel_core.runner.stage_runs import StageRun, stage_runs
@@ -145,7 +147,8 @@ class Turns:
                 request = self._store.get_document(path, kind)
             except FlenwheelError:
                 continue
-            if request is not None:
+            nothing = isinstance(request, EnrichRequest | GenerateRequest) and not request.items
+            if request is not None and not nothing:  # nothing was to be edited: the gate was passed by
                 found.append((name, request))
         return found
 

@@ -20,6 +20,7 @@ from flenwheel_core.nano.paintings import content, painting
 from flenwheel_core.plans.source_files import keep_files
 from flenwheel_core.plans.subjects import plan_of, usable_recipe
 from flenwheel_core.recipes.model import Recipe
+from flenwheel_core.records.turns import Turns
 from flenwheel_core.reports.turn_report import TurnFacts, turn_report
 from flenwheel_core.requests.base import StageRequest, StageResult
 from flenwheel_core.requests.benchmark import BenchmarkResult
@@ -136,6 +137,8 @@ def test_a_style_goes_through_the_flywheel_of_characters(tmp_path: Path) -> None
     assert f"Use it at a strength of **{study.strength:g}**" in readme
     assert "A style LoRA for" in readme and "distance to held-out paintings" in readme
 
+    shown = [step.name for step in Turns(store, settings, turn.reviews).get("monet", 1).steps]
+    assert "style_study" in shown and "enrich-r1" not in shown
     studies = Studies(store)
     made = studies.of("monet")
     assert [line.name for line in made] == ["monet-t1"]
