@@ -57,6 +57,29 @@ STYLE = Page(
             },
         ),
         Table(
+            "Which blocks and rank, at equal steps?",
+            "The sweep of `flenwheel search`, one painter, all at full strength; {all_rank4.steps} steps: at 400, above, all blocks come "
+            "nearer and lose more content. The default of `nano_style` is the smallest file whose score (content kept less the distance) "
+            "is within 5 % of the best.",
+            "style_sweep",
+            {
+                "distance": "style distance",
+                "share_of_best": "of the nearest's",
+                "content_lost_points": "content lost, points",
+                "score": "score",
+                "file_bytes": "file, bytes",
+                "is_default": "default",
+            },
+            {
+                "all_rank4": "all blocks, rank 4",
+                "all_rank16": "all blocks, rank 16",
+                "single_late_rank4": "late single blocks, rank 4",
+                "single_late_rank16": "late single blocks, rank 16",
+                "double_late_rank4": "late double blocks, rank 4",
+                "double_late_rank16": "late double blocks, rank 16",
+            },
+        ),
+        Table(
             "How fast do paintings go through the filters?",
             "Rows in the schema of `huggan/wikiart`; pictures of 1024 px a side are decoded. The machine had two cores and was shared "
             "by many processes (last column): seconds of a core tell what the work takes. Half of the files against all says "
