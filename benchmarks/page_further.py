@@ -3,9 +3,10 @@
 from benchmarks.page_critic import CRITIC
 from benchmarks.page_first_contact import FIRST_CONTACT
 from benchmarks.page_fleet import FLEET
+from benchmarks.page_people import PEOPLE
 from benchmarks.page_service import SERVICE
 from benchmarks.page_several import SEVERAL
 from benchmarks.page_style import STYLE
 from benchmarks.page_vl import VL
 
-FURTHER = (VL, CRITIC, FLEET, FIRST_CONTACT, SERVICE, SEVERAL, STYLE)
+FURTHER = (VL, CRITIC, FLEET, FIRST_CONTACT, SERVICE, SEVERAL, STYLE, PEOPLE)

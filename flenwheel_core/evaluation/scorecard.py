@@ -73,9 +73,11 @@ def _score(look: Look, space: FingerprintSpace, limits: Limits, *, person: bool)
     reasons = _identity_reasons(look, identity, limits)
     reasons += [reason for outcome, reason in judge_quality(look.measures, look.embedded, limits) if outcome == "fail"]
     body = cell.pose != "portrait"
-    coarse = person and not look.embedded.labels_certain
-    angle_ok = _agrees(cell.angle, look.read.angle, coarse=coarse) if not body else None
-    expression_ok = _agrees(cell.expression, look.read.expression) if not body else None
+    certain = person and look.embedded.labels_certain
+    # A reader of whole pictures cannot make out the face of a body; one of faces can, if the face is large enough.
+    faced = not body or (certain and (look.embedded.subject_size or 0) >= limits.recipe.minimum_face_px)
+    angle_ok = _agrees(cell.angle, look.read.angle, coarse=person and not certain) if faced else None
+    expression_ok = _agrees(cell.expression, look.read.expression) if faced else None
     pose_ok = _agrees(cell.pose, look.read.pose)
     # A profile or a body in which no face, or a tiny one, is found tells nothing about who it is: it is left out of the rate.
     measured = identity is not None or (not body and cell.angle in ("front", "half-left", "half-right"))

@@ -18,10 +18,12 @@ from PIL import Image
 
 from flenwheel_core.base.ids import digest_json
 from flenwheel_core.base.processes import leave_with_parent
+from flenwheel_core.identity.cohort import face_cohort
 from flenwheel_core.identity.embedding_math import Distance
 from flenwheel_core.identity.face_weights import (
     FACE_MODELS,
     LANDMARKS,
+    RECOGNITION,
     FaceModel,
     file_sha256,
     package_file,
@@ -76,6 +78,7 @@ class FaceVerifier:
             floor=cap * 0.75,
             cap=cap,
             unsure_margin=cap / 6,
+            cohort=face_cohort() if self._model.file_name == RECOGNITION else (),
         )
 
     @property

@@ -11,6 +11,7 @@ import numpy as np
 
 from flenwheel_core.base.errors import InputError
 from flenwheel_core.documents.scores import Fingerprint
+from flenwheel_core.identity.cohort import stranger_limit
 from flenwheel_core.identity.embedding_math import Distance, Vectors, as_vectors, centroid_of, distances_to
 
 DECIMALS = 6
@@ -19,7 +20,10 @@ DECIMALS = 6
 
 @dataclass(frozen=True)
 class ThresholdRule:
-    """How leave-one-out distances become a threshold: their 90 % quantile plus a margin, between a floor and a cap."""
+    """How leave-one-out distances become a threshold: their 90 % quantile plus a margin, between a floor and a cap.
+
+    Where strangers lie near the character, both the floor and the cap come down to where they start.
+    """
 
     distance: Distance
     margin: float
@@ -27,11 +31,16 @@ class ThresholdRule:
     cap: float
     unsure_margin: float
     """Distances up to this much beyond the threshold are unsure rather than wrong."""
+    cohort: tuple[tuple[float, ...], ...] = ()
+    """Centres of other people's embeddings; empty for verifiers without."""
 
-    def threshold(self, leave_one_out: Sequence[float]) -> float:
+    def threshold(self, leave_one_out: Sequence[float], centre: Vectors | None = None) -> float:
         # One odd source (half a face, a far view) must not open the door for everybody: the 90 % quantile, not the largest.
         spread = float(np.quantile(np.asarray(leave_one_out), 0.9)) if len(leave_one_out) else self.cap
-        return float(np.clip(spread + self.margin, self.floor, self.cap))
+        cap = self.cap
+        if self.cohort and centre is not None:
+            cap = min(cap, stranger_limit(centre, as_vectors(self.cohort), self.distance))
+        return float(np.clip(spread + self.margin, min(self.floor, cap), cap))
 
 
 def leave_one_out_distances(vectors: Vectors, distance: Distance) -> Vectors:
@@ -76,16 +85,27 @@ def make_fingerprint(
     left_out = leave_one_out_distances(vectors, rule.distance)
     outlying = outlying_sources(left_out.tolist(), rule)
     kept = np.delete(vectors, outlying, axis=0)
-    threshold = rule.threshold(leave_one_out_distances(kept, rule.distance).tolist())
+    centre = centroid_of(kept, rule.distance)
+    threshold = rule.threshold(leave_one_out_distances(kept, rule.distance).tolist(), centre)
     return Fingerprint(
         verifier=verifier,
         verifier_version=verifier_version,
         images=tuple(images),
         embeddings=tuple(tuple(row) for row in vectors.tolist()),
-        centroid=tuple(np.round(centroid_of(kept, rule.distance), DECIMALS).tolist()),
+        centroid=tuple(np.round(centre, DECIMALS).tolist()),
         distance=rule.distance,
         leave_one_out=tuple(np.round(left_out, DECIMALS).tolist()),
         threshold=round(threshold, DECIMALS),
         unsure_above=round(threshold + rule.unsure_margin, DECIMALS),
         sharpness=tuple(round(value, 3) for value in sharpness),
+    )
+
+
+def less_sure(fingerprint: Fingerprint, rule: ThresholdRule) -> str | None:
+    """Why the verifier is less sure of this character than of others; None if it is not."""
+    if fingerprint.threshold >= rule.floor:
+        return None
+    return (
+        f"To the verifier many people look like this character, so it is less sure: a limit of {fingerprint.threshold:.2f} "
+        f"instead of {rule.floor:.2f}, and more pictures are unsure."
     )

@@ -19,7 +19,7 @@ from flenwheel_core.documents.images import ImageKind, ImageRecord, Labels
 from flenwheel_core.documents.scores import Fingerprint
 from flenwheel_core.documents.wording import fill
 from flenwheel_core.identity.captions import labels_in, merged, names_only
-from flenwheel_core.identity.fingerprint import make_fingerprint, outlying_sources
+from flenwheel_core.identity.fingerprint import less_sure, make_fingerprint, outlying_sources
 from flenwheel_core.identity.given_captions import training_caption
 from flenwheel_core.identity.protocols import Embedded, Verifier
 from flenwheel_core.identity.readers import open_reader
@@ -262,7 +262,9 @@ def _fingerprint(
     """The fingerprint; None if too few sources could be embedded."""
     usable = []
     for source in sources:
-        if source.embedded.embedding is None:
+        if source.embedded.problem == "profile_face":
+            problems.doubt(source.file, "profile_face", "It is a profile; it is kept, but not used as a reference.")
+        elif source.embedded.embedding is None:
             problems.doubt(source.file, "no_face", "No face was found in it; it is kept, but not used as a reference.")
         else:
             usable.append(source)
@@ -280,8 +282,12 @@ def _fingerprint(
         verifier_version=verifier.version,
         sharpness=sharpness,
     )
+    rule = verifier.threshold_rule
+    doubt = less_sure(fingerprint, rule)
+    if doubt is not None:
+        problems.doubt(usable[0].file, "look_alikes", doubt)
     odd = rules_of(request.character.kind).odd_source
-    for index in outlying_sources(fingerprint.leave_one_out, verifier.threshold_rule):
+    for index in outlying_sources(fingerprint.leave_one_out, rule):
         distance = fingerprint.leave_one_out[index]
         message = f"{odd}: it lies {distance:.2f} from the other sources."
         problems.doubt(usable[index].file, "unlike_the_others", message)

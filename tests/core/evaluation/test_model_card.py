@@ -119,6 +119,17 @@ def test_what_was_read_from_a_whole_face_of_a_person_counts() -> None:
     assert (cell.angle_ok, cell.expression_ok, cell.passed) == (False, True, False)
 
 
+@pytest.mark.parametrize(("size", "expected"), [(90, (False, True)), (40, (None, None))])
+def test_the_face_of_a_body_counts_where_it_is_large_enough(
+    size: int, expected: tuple[bool | None, bool | None]
+) -> None:
+    seen = look("standing", size=size, read=Labels(angle="half-left", expression="neutral"))
+    certain = replace(seen, embedded=replace(seen.embedded, labels_certain=True))
+    (cell,) = scored(certain, person=True).cells
+    assert (cell.angle_ok, cell.expression_ok) == expected
+    assert scored(seen, person=False).cells[0].angle_ok is None
+
+
 def test_a_profile_of_a_person_is_judged_by_its_angle_alone() -> None:
     seen = look("profile-left-sad", distance=None, read=Labels(angle="profile-left"))
     profile = replace(seen, embedded=Embedded(None, "profile_face", subject_size=90, labels_certain=True))

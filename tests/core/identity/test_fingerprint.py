@@ -1,5 +1,7 @@
 """Fingerprints: thresholds from the sources' own spread, outliers noticed, versions never mixed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from flenwheel_core.identity.embedding_math import centroid_of, distances_to
 from flenwheel_core.identity.fingerprint import (
     ThresholdRule,
     leave_one_out_distances,
+    less_sure,
     make_fingerprint,
     outlying_sources,
 )
@@ -36,6 +39,18 @@ def test_threshold_follows_the_spread_between_floor_and_cap() -> None:
     assert tight == 0.45
     assert 0.45 < middle < 0.6
     assert loose == 0.6
+
+
+def test_strangers_near_the_character_bring_floor_and_cap_down() -> None:
+    vectors = cloud(12, 0.05)
+    near, far = tuple((vectors.mean(axis=0) + 0.1).tolist()), tuple((vectors.mean(axis=0) + 5).tolist())
+    close = replace(RULE, cohort=(near, far))
+    assert fingerprint_of(vectors, close).threshold == pytest.approx(0.4 * 0.95, abs=1e-4)
+    assert fingerprint_of(vectors, close).unsure_above == pytest.approx(0.4 * 0.95 + 0.1, abs=1e-4)
+    assert "instead of 0.45" in (less_sure(fingerprint_of(vectors, close), close) or "")
+    apart = replace(RULE, cohort=(far,))
+    assert fingerprint_of(vectors, apart).threshold == fingerprint_of(vectors).threshold
+    assert less_sure(fingerprint_of(vectors, apart), apart) is None
 
 
 def test_one_odd_source_is_noticed_and_does_not_open_the_door() -> None:

@@ -18,7 +18,7 @@ from flenwheel_core.runner.stage import StageContext
 from flenwheel_core.stages.ingest import ingest
 from flenwheel_core.stages.screen import screen
 from flenwheel_core.store.pictures import load_picture
-from tests.kit.faces import astronaut, beside, hopper, views, without_face
+from tests.kit.faces import astronaut, beside, hopper, needs_people_weights, turned_man, views, without_face
 from tests.kit.stage_world import candidate, context, source_file
 
 pytestmark = pytest.mark.slow
@@ -164,3 +164,12 @@ def test_two_who_are_always_together_need_a_persons_word(stage: StageContext) ->
     pairs = [beside(one, two) for one, two in zip(views(astronaut(), 4), views(hopper(), 4, seed=2), strict=True)]
     found = known(stage, pairs)
     assert any("two people are in 4 pictures each" in text for text in found.missing)
+
+
+@needs_people_weights
+def test_a_source_in_profile_is_kept_and_said_to_be_one(stage: StageContext) -> None:
+    found = known(stage, [*views(astronaut(), 5), turned_man()])
+    assert [(problem.code, problem.dropped) for problem in found.problems] == [("profile_face", False)]
+    assert found.fingerprint is not None and len(found.fingerprint.images) == 5
+    records = stage.store.get_images(found.sources)
+    assert [record.labels.angle for record in records].count("profile-right") == 1
