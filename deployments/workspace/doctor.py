@@ -14,10 +14,11 @@ from deployments.prefect.api import PrefectApi, open_api
 from deployments.workspace.locks import holder_of
 from deployments.workspace.reconciler import reconcile
 from deployments.workspace.up import is_running
-from flenwheel_core.base.errors import FlenwheelError
+from flenwheel_core.base.errors import FlenwheelError, MissingWeightsError
 from flenwheel_core.base.locks import FileLock
 from flenwheel_core.base.settings import LIMIT_PREFIX, Settings
 from flenwheel_core.base.settings_sources import strange_variables
+from flenwheel_core.identity.people_weights import FETCH, PEOPLE_FILES, people_file, people_weights_here
 from flenwheel_core.plans.model_needs import model_needs
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.runner.launch import child_environment
@@ -41,7 +42,7 @@ class Finding:
 def examine(settings: Settings, recipe: str | None) -> list[Finding]:
     """Everything that was looked at."""
     found = [_versions(), _disk(settings), *_writable(settings), *_cards(), _slot(settings), _kernels(settings)]
-    found += _variables()
+    found += [_people(), *_variables()]
     if recipe is not None:
         found.append(_weights(settings, recipe))
     found += _leftovers(settings)
@@ -64,6 +65,18 @@ def _versions() -> Finding:
         except importlib.metadata.PackageNotFoundError:
             return Finding(False, f"{name} is not installed: pip install -c constraints.txt -e .")
     return Finding(True, ", ".join(known))
+
+
+def _people() -> Finding:
+    """Whether people are seen from the side, which is no fault: without it profiles are left to a person."""
+    try:
+        for file in PEOPLE_FILES:
+            people_file(file)
+    except MissingWeightsError:
+        return Finding(
+            not people_weights_here(), f"people are seen from the front only; for profiles and expressions: {FETCH}"
+        )
+    return Finding(True, "people are seen at every angle, and their expressions are read")
 
 
 def _variables() -> list[Finding]:

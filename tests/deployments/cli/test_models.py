@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from flenwheel_core.identity.people_weights import PEOPLE_FILES
 from flenwheel_core.models.known_models import KNOWN_MODELS
 from flenwheel_core.models.pinning import ROLES
 from flenwheel_core.models.references import hub_reference
 from flenwheel_core.recipes.loading import find_recipe, list_recipes, load_recipe
+from tests.kit.faces import needs_people_weights
 from tests.kit.hub import Hub, Repository, running_hub
 
 NO_TENSORS = (2).to_bytes(8, "little") + b"{}"
@@ -93,3 +95,11 @@ def test_doctor_names_models_that_are_not_here_and_fetches_none(hub: Hub, tmp_pa
     hub.models["a/base"] = Repository(WHOLE)
     found = flenwheel(tmp_path, hub.url, "doctor", "--recipe", str(recipe))
     assert "weights not here: a/base@main, a/editor@main" in found.stdout and not hub.sent
+
+
+@needs_people_weights
+def test_weights_for_people_that_are_here_are_named_and_not_fetched_again(tmp_path: Path) -> None:
+    done = flenwheel(tmp_path, "http://127.0.0.1:9", "models", "people")
+    assert done.returncode == 0, done.stderr
+    for file in PEOPLE_FILES:
+        assert file.name in done.stdout and file.package in done.stdout

@@ -1,5 +1,6 @@
 """What the doctor says about kernels: tried in a process of their own, while no stage is on the card."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from deployments.workspace import doctor
 from flenwheel_core.base.locks import locked
 from flenwheel_core.base.settings import Settings
+from flenwheel_core.identity.people_weights import PEOPLE_FILES, people_folder
 
 
 @pytest.fixture
@@ -36,3 +38,15 @@ def test_a_slot_that_cannot_be_locked_is_a_finding(
     monkeypatch.setattr(Settings, "slot_lock", tmp_path)
     found = doctor._kernels(settings)
     assert not found.ok and "cannot be taken" in found.text
+
+
+def test_weights_for_people_are_no_fault_if_absent_and_one_if_altered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    absent = doctor._people()
+    assert absent.ok and "flenwheel models people" in absent.text
+    people_folder().mkdir(parents=True)
+    for file in PEOPLE_FILES:
+        (people_folder() / file.name).write_bytes(b"other")
+    assert not doctor._people().ok
