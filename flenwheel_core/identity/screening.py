@@ -117,7 +117,7 @@ def judge_identity(embedded: Embedded, identity: Identity | None, asked: Labels,
         found.append(("unsure", reason))
     else:
         reason = ScreenReason(code=limits.rules.unlike, value=value, limit=round(limits.unsure_above, 5))
-        found.append(("fail", reason))
+        found.append((limits.rules.unlike_outcome, reason))
     return found
 
 

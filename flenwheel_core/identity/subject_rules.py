@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from flenwheel_core.datasets.captions import manner_words
 from flenwheel_core.documents.characters import SubjectKind
-from flenwheel_core.documents.scores import ReasonCode
+from flenwheel_core.documents.scores import ReasonCode, ScreenOutcome
 from flenwheel_core.identity.captions import permanent_traits
 
 
@@ -16,6 +16,10 @@ class SubjectRules:
     alike: ReasonCode
     borderline: ReasonCode
     unlike: ReasonCode
+    unlike_outcome: ScreenOutcome
+    """What becomes of a picture that is unlike the subject. One picture says little of a style, so a person looks."""
+    labels_may_fail: bool
+    """At a strict gate another expression than was asked for fails; a reader errs about what is painted loosely."""
     learned_words: Callable[[str], tuple[str, ...]]
     """Words of a caption for what the trigger is to learn: named there, it is left to the words."""
     learned: str
@@ -36,6 +40,8 @@ CHARACTER_RULES = SubjectRules(
     alike="identity_ok",
     borderline="borderline_identity",
     unlike="wrong_identity",
+    unlike_outcome="fail",
+    labels_may_fail=True,
     learned_words=permanent_traits,
     learned="what never changes",
     has_angles=True,
@@ -48,6 +54,8 @@ STYLE_RULES = SubjectRules(
     alike="style_ok",
     borderline="borderline_style",
     unlike="wrong_style",
+    unlike_outcome="unsure",
+    labels_may_fail=False,
     learned_words=manner_words,
     learned="how it is painted",
     has_angles=False,

@@ -1,5 +1,7 @@
 """The decision about one candidate, case by case: what counts against a picture, and what only lacks evidence."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -18,6 +20,7 @@ from flenwheel_core.identity.screening import (
     outcome_of,
     sorted_reasons,
 )
+from flenwheel_core.identity.subject_rules import STYLE_RULES
 from flenwheel_core.images.duplicates import Match
 from flenwheel_core.images.quality import Measures
 from flenwheel_core.recipes.screening import ScreeningRecipe
@@ -167,3 +170,14 @@ def test_contradictory_limits_are_refused() -> None:
         ScreeningRecipe(identity_threshold=0.6, unsure_above=0.5)
     with pytest.raises(ValueError, match="blurred"):
         ScreeningRecipe(blurred_fail_below=0.5, blurred_unsure_below=0.2)
+
+
+def test_an_unlike_picture_of_a_style_is_looked_at_and_one_of_a_character_is_not() -> None:
+    far = at(0.9)
+    character, style = LIMITS, replace(LIMITS, rules=STYLE_RULES)
+    assert [(outcome, reason.code) for outcome, reason in judge_identity(face(), far, FRONT, character)] == [
+        ("fail", "wrong_identity")
+    ]
+    assert [(outcome, reason.code) for outcome, reason in judge_identity(face(), far, FRONT, style)] == [
+        ("unsure", "wrong_style")
+    ]
