@@ -93,6 +93,7 @@ MIRRORED = {
     "deployments": "deployments",
     "benchmarks": "benchmarks",
     "tools": "tools",
+    "notebooks": "notebooks",
 }
 """Folders of tests, and what they test."""
 OTHER_TESTS = ("architecture", "gpu", "kit")
