@@ -59,14 +59,14 @@ class AnyAngleDetector:
         self._cv2: Any = cv2
         self._network = cv2.dnn.readNetFromONNX(str(people_file(DETECTOR, folder)))
 
-    def find(self, pixels: NDArray[np.uint8], least_score: float = LEAST_SCORE) -> list[Found]:
+    def find(self, pixels: NDArray[np.uint8], *, side_px: int = SEARCHED_SIDE_PX) -> list[Found]:
         """The faces of an RGB picture (height, width, 3), largest first."""
         height, width = pixels.shape[:2]
-        scale = SEARCHED_SIDE_PX / max(height, width)
+        scale = side_px / max(height, width)
         size = (_fitting(width * scale), _fitting(height * scale))
         self._network.setInput(self._cv2.dnn.blobFromImage(pixels, 1.0, size, (0, 0, 0), swapRB=False, crop=False))
         heat, sizes, offsets, points = (np.asarray(part)[0] for part in self._network.forward(list(OUTPUTS)))
-        rows, columns = np.nonzero(heat[0] > least_score)
+        rows, columns = np.nonzero(heat[0] > LEAST_SCORE)
         if not len(rows):
             return []
         high, wide = (np.exp(sizes[axis, rows, columns]) * STRIDE for axis in (0, 1))
@@ -74,7 +74,7 @@ class AnyAngleDetector:
         left = (columns + offsets[1, rows, columns] + 0.5) * STRIDE - wide / 2
         scores = heat[0, rows, columns]
         boxes = np.stack([left, top, wide, high], axis=1)
-        kept = np.asarray(self._cv2.dnn.NMSBoxes(boxes.tolist(), scores.tolist(), least_score, OVERLAP)).reshape(-1)
+        kept = np.asarray(self._cv2.dnn.NMSBoxes(boxes.tolist(), scores.tolist(), LEAST_SCORE, OVERLAP)).reshape(-1)
         back = np.array([width / size[0], height / size[1]])
         found = []
         for index in kept.astype(int):

@@ -102,7 +102,7 @@ class FaceVerifier:
         return [None] * len(prompts)
 
     def _described(self, image: Image.Image) -> list[Face]:
-        faces = self._finder.find(image, self._minimum_score)
+        faces = self._finder.find_all(image, self._minimum_score)
         large = [face for face in faces if face.size_px >= OTHER_FACE_SHARE * faces[0].size_px][:MOST_FACES]
         return [self._finder.describe(image, face) for face in large]
 

@@ -122,10 +122,13 @@ class FaceFinder:
         return sorted(faces, key=lambda face: (-face.size_px, face.left, face.top))
 
     def find_all(self, image: Image.Image, minimum_score: float) -> list[Face]:
-        """The faces of both detectors, largest first: slower, and nobody in profile beside a frontal face is missed."""
-        faces, pixels = self.find(image, minimum_score), np.asarray(image.convert("RGB"))
-        seen = self._portraits.find(pixels) if self._portraits is not None else []
-        faces += [self._of_portrait(pixels, one) for one in seen if not any(_holds(face, one) for face in faces)]
+        """As `find`, and nobody who is turned away beside a frontal face is missed."""
+        faces = self.find(image, minimum_score)
+        if self._portraits is None or not faces or any(face.turn is not None for face in faces):
+            return faces
+        pixels = np.asarray(image.convert("RGB"))
+        known = [(face.left, face.top, face.right, face.bottom) for face in faces]
+        faces += [self._of_portrait(pixels, one) for one in self._portraits.find_beside(pixels, known)]
         return sorted(faces, key=lambda face: (-face.size_px, face.left, face.top))
 
     def describe(self, image: Image.Image, face: Face) -> Face:
@@ -168,9 +171,3 @@ class FaceFinder:
         rectangle = self._dlib.rectangle(round(left), round(top), round(right) - 1, round(bottom) - 1)
         points = tuple((float(point.x), float(point.y)) for point in self._predictor(pixels, rectangle).parts())
         return Face(left, top, right, bottom, score, points)
-
-
-def _holds(face: Face, portrait: Portrait) -> bool:
-    """True if both are the same face: the middle of one lies in the other."""
-    x, y = (portrait.box[0] + portrait.box[2]) / 2, (portrait.box[1] + portrait.box[3]) / 2
-    return face.left <= x <= face.right and face.top <= y <= face.bottom

@@ -1,5 +1,6 @@
 """Everything that can be read from a face at any angle: where it is, how far it is turned, its expression."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from flenwheel_core.identity.face_mesh import CERTAIN, Mesh, MeshReader
 from flenwheel_core.identity.head_turn import MESH_ALONE_UP_TO, angle_of, turn_of
 
 Box = tuple[float, float, float, float]
+BESIDE_SIDE_PX = 416
+"""Somebody beside a face that is known already is looked for at this long side: large enough for whoever matters, and quick."""
 AROUND = 0.8
 """A face that only the frontal detector found is looked for again in a cut this much wider than it on every side."""
 
@@ -45,6 +48,11 @@ class PortraitReader:
         """Every face of an RGB picture (height, width, 3), largest first, whatever way it is turned."""
         return [self._read(pixels, found) for found in self._detector.find(pixels)]
 
+    def find_beside(self, pixels: NDArray[np.uint8], known: Sequence[Box]) -> list[Portrait]:
+        """The faces that are none of the known ones, given by their boxes."""
+        found = self._detector.find(pixels, side_px=BESIDE_SIDE_PX)
+        return [self._read(pixels, one) for one in found if not any(_same(one, box) for box in known)]
+
     def read(self, pixels: NDArray[np.uint8], box: Box) -> Portrait | None:
         """What the face in `box` shows; None if there is no face that can be read."""
         mesh = self._mesh.read(pixels, box)
@@ -74,3 +82,9 @@ class PortraitReader:
             if found.left <= middle[0] <= found.right and found.top <= middle[1] <= found.bottom:
                 return found.moved(left, top)
         return None
+
+
+def _same(found: Found, box: Box) -> bool:
+    """True if both are one face: the middle of one lies in the other."""
+    x, y = (found.left + found.right) / 2, (found.top + found.bottom) / 2
+    return box[0] <= x <= box[2] and box[1] <= y <= box[3]

@@ -141,10 +141,13 @@ def test_embeddings_do_not_change_with_the_second_detector(tmp_path: Path) -> No
 
 
 @needs_people_weights
-def test_somebody_in_profile_beside_a_frontal_face_is_found() -> None:
+def test_somebody_in_profile_beside_a_frontal_face_is_noticed(verifier: FaceVerifier) -> None:
     both = Image.new("RGB", (1024, 512))
     both.paste(astronaut(), (0, 0))
     both.paste(turned_man(), (512, 0))
     finder = FaceFinder()
     assert len(finder.find(both, 0.3)) == 1
     assert sorted(face.left > 512 for face in finder.find_all(both, 0.3)) == [False, True]
+    (found,) = verifier.embed([both])
+    assert found.problem == "extra_faces" and found.embedding is not None
+    assert found.box is not None and found.box[2] < 512
