@@ -11,7 +11,8 @@ SERVICE = Page(
     (
         Table(
             "What do others see of an upload that broke off, and how does the retry end?",
-            "Connections are cut and the process is killed, before and after a request is handled, spread over all requests of an upload. "
+            "Connections are cut and the process is killed, before and after a request is handled, spread over all requests "
+            "of an upload. "
             "What the Hub's or the store's client would try again by itself stays broken until the retry. "
             "Half published means that others can read something, and not all of it. "
             "The Hub is a stand-in that speaks its client's protocol with LFS.",
@@ -25,6 +26,24 @@ SERVICE = Page(
                 "requests_of_one": "requests or files of one",
             },
             {"hub": "Hub", "s3": "object store (S3)", "folder": "folder"},
+        ),
+        Table(
+            "Many orders at once while processes are killed: is each accepted once, carried out once, and none lost?",
+            "A small run ({orders_at_once.orders} orders instead of 200) on a machine that many processes shared. Real "
+            "server, worker, studio, runs "
+            "and stage processes, killed with SIGKILL in turn; the stages are stand-ins. Each order is sent by two clients "
+            "at once with one key. "
+            "What was not carried out when the time was up was cancelled through the service.",
+            "train_service",
+            {
+                "not_accepted_once": "not accepted once",
+                "carried_out": "carried out",
+                "cancelled": "cancelled",
+                "lost": "lost",
+                "run_twice": "run twice",
+                "kills": "kills",
+            },
+            {"orders_at_once": "orders at once"},
         ),
         Table(
             "Does the demo run in an environment of its own, and draw what it should?",
