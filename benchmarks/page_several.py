@@ -26,5 +26,35 @@ SEVERAL = Page(
             },
             {"composed": "composed", "together": "together"},
         ),
+        Table(
+            "Which spoiled faces does screening catch?",
+            "Caught: removed or unsure. Of smeared faces of the nano world {nano_smeared_face.caught_share:.0%} are caught "
+            "({nano_smeared_face.other_caught_share:.0%} without the detector), of right ones {nano_right.removed_share:.1%} are removed "
+            "and {nano_right.caught_share:.1%} doubted ({nano_right.other_caught_share:.1%} without it). "
+            "Faces: photographs of nine people who were not trained on, the detector alone. Of honest ones {faces_good.caught_share:.1%} "
+            "are doubted, none is ever removed; of waxy skin (smooth), which it never learned, only {faces_smooth.caught_share:.0%} is "
+            "caught. Hands and writing are not looked at.",
+            "spoiled",
+            {
+                "pictures": "pictures",
+                "removed_share": "removed",
+                "caught_share": "caught",
+                "caught_low": "at least (95 %)",
+                "caught_high": "at most (95 %)",
+                "other_caught_share": "without the detector",
+            },
+        ),
+        Table(
+            "Does a LoRA give its face to somebody else?",
+            "The first LoRA of a nano demo. Named: trigger and class word. Other: another of the class, without the trigger. Two people in "
+            "one picture need a base model that draws them, so a card.",
+            "bleed",
+            {
+                "pictures": "pictures",
+                "is_character_share": "is the character",
+                "low": "at least (95 %)",
+                "high": "at most (95 %)",
+            },
+        ),
     ),
 )

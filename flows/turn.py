@@ -17,6 +17,7 @@ from flenwheel_core.documents.images import ImageRecord, LoraUse
 from flenwheel_core.documents.loras import LoraRecord
 from flenwheel_core.documents.prompts import EditItem, GenerateItem
 from flenwheel_core.documents.scores import Fingerprint, Scorecard
+from flenwheel_core.evaluation.bleed import bleed_items
 from flenwheel_core.evaluation.promotion.rule import winner
 from flenwheel_core.gates.session import Reviews
 from flenwheel_core.identity.given_captions import training_caption
@@ -251,6 +252,8 @@ class Turn:
                 verifier=self.recipe.models.verifier,
                 reader=self.recipe.models.reader,
                 items=self.plan.card(self.character.ref(), self.recipe),
+                bleed_items=bleed_items(self.character.ref(), self.recipe),
+                held_out=self._facts().held_out if self.character.kind != "style" else None,
                 screening=self.recipe.screening,
                 recipe=self.recipe.benchmark,
                 sampler=self.recipe.generate.sampler,

@@ -19,6 +19,7 @@ ReasonCode = Literal[
     "wrong_content",
     "no_face",
     "profile_face",
+    "spoiled_face",
     "face_too_small",
     "extra_faces",
     "near_copy",
@@ -107,6 +108,39 @@ class StyleScore(Document):
     copied: int = Field(description="pictures that repeat a painting which was trained on")
 
 
+class BleedScore(Document):
+    """How often a LoRA gives its character's face to somebody else."""
+
+    pictures: int = Field(description="drawn for it")
+    measured: int = Field(description="of them show somebody else who can be told")
+    rate: float | None = Field(
+        description="share of the measured ones in which that somebody is the character; None: none measured"
+    )
+    low: float = Field(description="95 % Wilson interval")
+    high: float
+
+    def text(self) -> str:
+        """For a table."""
+        if self.rate is None:
+            return f"not measurable in {self.pictures} pictures"
+        return f"{self.rate:.0%} ({self.low:.0%} to {self.high:.0%}) of {self.measured}"
+
+
+class LikenessScore(Document):
+    """How like drawn pictures are to real ones that were never trained on."""
+
+    photos: int = Field(description="held-out real pictures that could be embedded")
+    drawn: float = Field(description="mean cosine of the drawn pictures to their centre")
+    real: float | None = Field(
+        description="mean cosine of each of them to the centre of the others: what real ones reach; None: one only"
+    )
+
+    def text(self) -> str:
+        """For a table."""
+        real = "" if self.real is None else f"; real ones among themselves {self.real:.3f}"
+        return f"{self.drawn:.3f} ({self.photos} held-out photos{real})"
+
+
 class Scorecard(Document):
     """The model card of one LoRA (or of the bare base model)."""
 
@@ -127,6 +161,12 @@ class Scorecard(Document):
     drift: float | None = Field(default=None, description="cosine distance of the identity centroid since turn 1")
     prompt_fidelity: float | None = Field(
         default=None, description="CLIP-T, if the verifier is a CLIP with its text side"
+    )
+    real_likeness: LikenessScore | None = Field(
+        default=None, exclude_if=is_unset, description="to held-out real pictures; None: none were kept back"
+    )
+    bleed: BleedScore | None = Field(
+        default=None, exclude_if=is_unset, description="how often somebody else gets the character's identity"
     )
     style: StyleScore | None = Field(default=None, exclude_if=is_unset, description="of a style's LoRA; else None")
     verifier: str

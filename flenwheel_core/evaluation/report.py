@@ -51,6 +51,14 @@ def _figures(cards: dict[str, Scorecard]) -> list[str]:
     if not styles:
         rows.append(("drift since turn 1", [number(card.drift) for card in cards.values()]))
         rows.append(("not measurable", [str(sum(not cell.measured for cell in card.cells)) for card in cards.values()]))
+    if any(card.real_likeness is not None for card in cards.values()):
+        texts = [
+            card.real_likeness.text() if card.real_likeness is not None else "none kept back" for card in cards.values()
+        ]
+        rows.append(("likeness to real pictures", texts))
+    if any(card.bleed is not None for card in cards.values()):
+        texts = [card.bleed.text() if card.bleed is not None else "not drawn" for card in cards.values()]
+        rows.append(("somebody else gets its face", texts))
     if any(card.prompt_fidelity is not None for card in cards.values()):
         rows.append(("prompt fidelity (CLIP-T)", [number(card.prompt_fidelity) for card in cards.values()]))
     head = f"| | {' | '.join(cards)} |"

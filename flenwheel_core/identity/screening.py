@@ -168,6 +168,14 @@ def _judge_exposure(measures: Measures, limits: Limits) -> list[Finding]:
     return []
 
 
+def judge_spoiled(chance: float | None, limits: Limits) -> list[Finding]:
+    """A face that looks pulled about or melted is a question for a person, never a removal: the detector errs."""
+    limit = limits.recipe.spoiled_unsure_above
+    if chance is None or chance <= limit:
+        return []
+    return [("unsure", ScreenReason(code="spoiled_face", value=chance, limit=limit))]
+
+
 def subject_sharpness(measures: Measures, embedded: Embedded | None) -> float:
     """The face's own sharpness where one was found: a sharp face before a soft background is sharp."""
     if embedded is not None and embedded.sharpness is not None:

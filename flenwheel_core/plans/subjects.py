@@ -17,6 +17,7 @@ from flenwheel_core.models.pinning import BENCHMARK_MODELS, ModelUse
 from flenwheel_core.plans.pictures import Weights, plan_edits, plan_generation
 from flenwheel_core.plans.scenes import (
     held_out,
+    is_held_out,
     plan_scenes,
     sample_scenes,
     style_card_items,
@@ -130,10 +131,11 @@ class CharacterPlan:
         return model_card_items(subject, recipe)
 
     def held_out(self, sources: Sequence[ImageRecord], recipe: Recipe) -> tuple[ImageRecord, ...]:
-        return ()
+        # Only pictures of folders that a person named so: a maker of ten photographs misses every one that is taken away.
+        return tuple(source for source in sources if is_held_out(source.item))
 
     def learned(self, sources: Sequence[ImageRecord], kept: Sequence[ImageRecord]) -> tuple[Digest, ...]:
-        return tuple(source.digest for source in sources)
+        return tuple(source.digest for source in sources if not is_held_out(source.item))
 
     def measure(self, store: Store, name: str, recipe: Recipe) -> StyleMeasure | None:
         return None

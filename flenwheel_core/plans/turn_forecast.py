@@ -60,7 +60,8 @@ def forecast_turn(recipe: Recipe, settings: Settings, *, first_turn: bool) -> Tu
     ]
     synthetic = Work(step="generate", count=recipe.generate.target_images, unit="pictures", kind=drawn)
     # A champion of an earlier turn has drawn its card already.
-    cells = (len(style.card) if style else len(CARD_CELLS)) * recipe.benchmark.seeds_per_cell * len(loras)
+    cells = (len(style.card) if style else len(CARD_CELLS)) * recipe.benchmark.seeds_per_cell
+    cells = (cells + (0 if style else recipe.benchmark.bleed_pictures)) * len(loras)
     card = Work(step="benchmark", count=cells, unit="pictures", kind=drawn)
     needs = [need.remaining_bytes for need in model_needs(recipe, settings, ask=False)]
     return TurnForecast(

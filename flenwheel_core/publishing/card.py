@@ -174,6 +174,8 @@ def _measures(card: Scorecard) -> list[str]:
         f"| expression as asked | {_share(card.expression_rate, measured, 'expression_ok')} |",
         f"| pose as asked | {_share(card.pose_rate, measured, 'pose_ok')} |",
         f"| diversity (Vendi score) | {card.diversity:.2f} |",
+        *([f"| likeness to real pictures | {card.real_likeness.text()} |"] if card.real_likeness is not None else []),
+        *([f"| somebody else gets its face | {card.bleed.text()} |"] if card.bleed is not None else []),
         f"| pictures it rests on | {len(measured)} |",
         f"| verifier | {card.verifier} {card.verifier_version[:12]} |",
     ]

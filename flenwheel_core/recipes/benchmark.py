@@ -3,12 +3,21 @@
 from pydantic import Field
 
 from flenwheel_core.base.document import Document
+from flenwheel_core.documents.images import is_empty
 
 
 class BenchmarkRecipe(Document):
     """The same 23 cells, prompts and seeds for champion and challenger."""
 
     seeds_per_cell: int = Field(default=2, ge=1, le=16, description="pictures drawn for each of the 23 cells")
+    bleed_pictures: int = Field(
+        default=0,
+        exclude_if=is_empty,
+        ge=0,
+        le=64,
+        description="pictures of a person beside somebody else, or of another of the class without the trigger, that show "
+        "whether the LoRA bleeds into others",
+    )
     seed: int = Field(default=23, ge=0, description="the seeds of all cells derive from this one")
     background: str = Field(default="studio", description="background asked for in every cell")
     lighting: str = Field(default="day", description="lighting asked for in every cell")

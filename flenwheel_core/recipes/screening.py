@@ -150,6 +150,12 @@ class ScreeningRecipe(Document):
     clipped_fail_above: float = Field(
         default=0.4, ge=0, le=1, description="share of pure black or white pixels beyond the references' own that fails"
     )
+    spoiled_unsure_above: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="a face that is spoiled with a chance above this is unsure; 1 looks at none",
+    )
     check_labels: bool = Field(
         default=True,
         description="compare the angle, expression and pose asked for with what the reader sees",

@@ -5,7 +5,7 @@ from pydantic import Field
 from flenwheel_core.base.document import Document
 from flenwheel_core.base.ids import Digest
 from flenwheel_core.documents.characters import CharacterRef
-from flenwheel_core.documents.images import Sampler, is_unset
+from flenwheel_core.documents.images import Sampler, is_empty, is_unset
 from flenwheel_core.documents.prompts import GenerateItem
 from flenwheel_core.documents.scores import Comparison, Fingerprint, Scorecard
 from flenwheel_core.recipes.benchmark import BenchmarkRecipe
@@ -38,6 +38,12 @@ class BenchmarkRequest(StageRequest):
     reader: str | None = None
     items: tuple[GenerateItem, ...] = Field(
         description="prompts and seeds of the cells: evaluation.model_card.model_card_items"
+    )
+    held_out: Digest | None = Field(
+        default=None, exclude_if=is_unset, description="image set of real pictures that are never trained on"
+    )
+    bleed_items: tuple[GenerateItem, ...] = Field(
+        default=(), exclude_if=is_empty, description="prompts and seeds of evaluation.bleed.bleed_items"
     )
     screening: ScreeningRecipe = Field(
         default_factory=ScreeningRecipe, description="limits a picture must hold to pass"

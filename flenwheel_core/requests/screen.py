@@ -11,7 +11,7 @@ from flenwheel_core.requests.base import StageRequest, StageResult
 
 class ScreenRequest(StageRequest):
     stage = "screen"
-    version = 2  # since then edits that leave their source's frame are pointed out
+    version = 3  # since then the character is the nearest of several people, and spoiled faces are pointed out
 
     character: CharacterRef
     images: Digest = Field(description="image set of the candidates")

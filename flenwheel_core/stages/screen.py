@@ -26,11 +26,13 @@ from flenwheel_core.identity.screening import (
     judge_identity,
     judge_labels,
     judge_quality,
+    judge_spoiled,
     limits_of,
     outcome_of,
     sorted_reasons,
     subject_sharpness,
 )
+from flenwheel_core.identity.spoiled import open_spoil_detector
 from flenwheel_core.identity.subject_rules import rules_of
 from flenwheel_core.identity.verifiers import open_verifier, require_same_version, separate_reader
 from flenwheel_core.images.duplicates import CopyFinder, Match, embedding_copies
@@ -55,6 +57,8 @@ class Seen:
     identity: Identity | None
     read: Labels
     moved: ScreenReason | None = None
+    spoiled: float | None = None
+    """The chance that its face is spoiled."""
     problem: str = ""
 
 
@@ -141,11 +145,16 @@ def _look(
         if request.recipe.check_labels and wanted is not None:
             context.progress.loading(f"reader {wanted}")
             reader = stack.enter_context(open_reader(wanted, context.settings))
+        spoils = None
+        if request.recipe.spoiled_unsure_above < 1:
+            spoils = stack.enter_context(open_spoil_detector(request.reader, request.verifier, context.settings))
         for start in range(0, len(records), CHUNK):
             context.check_stop()
             pairs = list(_loaded(context.store, records[start : start + CHUNK]))
             images = [image for _, image in pairs if isinstance(image, Image.Image)]
-            embedded = iter(verifier.embed(images))
+            people = [character_in(one, space) for one in verifier.embed(images)]
+            chances = iter(spoils.chances(images, [one for one, _ in people]) if spoils else [None] * len(images))
+            embedded = iter(people)
             reads = iter(reader.read(images) if reader is not None else [None] * len(images))
             for record, image in pairs:
                 if not isinstance(image, Image.Image):
@@ -153,10 +162,12 @@ def _look(
                     vectors.append(None)
                     continue
                 labels = next(reads)
-                one, identity = character_in(next(embedded), space)
+                one, identity = next(embedded)
                 small = replace(one, embedding=None, others=())
                 shown = labels or one.labels or Labels()
-                seen.append(Seen(record, measure(image), small, identity, shown, frames.moved(record, image)))
+                seen.append(
+                    Seen(record, measure(image), small, identity, shown, frames.moved(record, image), next(chances))
+                )
                 keep = verifier.sees_whole_picture and one.embedding is not None
                 vectors.append(np.asarray(one.embedding, dtype=np.float32) if keep else None)
             context.progress.step(len(seen), len(records), "images")
@@ -181,6 +192,7 @@ def _judge(seen: Seen, limits: Limits, references: Known, pool: Known, request: 
     asked = seen.record.labels
     findings = judge_identity(seen.embedded, seen.identity, asked, limits)
     findings += judge_quality(seen.measures, seen.embedded, limits)
+    findings += judge_spoiled(seen.spoiled, limits)
     reference = references.copied_by(seen)
     findings += judge_copy(reference[0] if reference else None, seen.identity, limits)
     if not any(reason.code == "near_copy" for _, reason in findings):

@@ -7,7 +7,9 @@ import pytest
 from flenwheel_core.base.errors import InputError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.images import Sampler
+from flenwheel_core.evaluation.bleed import bleed_items
 from flenwheel_core.evaluation.model_card import model_card_items
+from flenwheel_core.evaluation.report import benchmark_markdown
 from flenwheel_core.recipes.benchmark import BenchmarkRecipe
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.requests.benchmark import BenchmarkRequest
@@ -31,6 +33,8 @@ def request_on(settings: Settings, model: str) -> BenchmarkRequest:
         fingerprint=known.fingerprint,
         verifier=model,
         items=tuple(item for item in model_card_items(HERO, recipe) if item.cell in CELLS),
+        held_out=known.sources,
+        bleed_items=bleed_items(HERO, load_recipe("nano"))[:2],
         recipe=recipe.benchmark,
         sampler=Sampler(steps=1, guidance=3.5, width=128, height=128),
     )
@@ -48,7 +52,13 @@ def test_the_card_is_drawn_once_and_scored_alike(
     assert card.lora is None and first.champion is None and first.comparison is None
     assert 1 < card.diversity <= 3
     assert card.pass_rate_low <= card.pass_rate <= card.pass_rate_high
-    assert len(stage.store.get_images(first.images)) == 3
+    assert (
+        card.real_likeness is not None and card.real_likeness.real is not None and -1 <= card.real_likeness.drawn <= 1
+    )
+    assert card.bleed is not None and (card.bleed.pictures, card.bleed.measured) == (2, 2)
+    images = stage.store.get_images(first.images)
+    assert [image.cell for image in images] == [*CELLS, "another", "another"]
+    assert "somebody else gets its face" in benchmark_markdown(first)
     assert load_picture(stage.store, first.grid).width > 400
 
     def refuse(*_: object) -> None:

@@ -1,0 +1,153 @@
+"""Faces that a generator spoiled: pulled about, melted, doubled. Identity and sharpness let many of them pass.
+
+Two detectors, each a few thousand numbers. For the nano world, a linear head on hidden states of the nano reader. For photographs, a
+linear head on the gradients of the aligned face. Both say how likely a face is spoiled, and are shifted so that 0.5 is where good
+pictures of their training were lost at the rate that `tools` trained them for. What they miss on held-out pictures is measured
+(docs/measurements/several.md); hands and writing are not looked at.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.identity.protocols import Embedded
+from flenwheel_core.models.embedded import weights_folder
+
+READER_LAYERS = (3, 4, 5)
+"""Hidden states of the reader that the head sees: later ones were trained to look past bent pictures."""
+BATCH = 32
+SIDE_PX = 96
+"""The aligned face is looked at in this size: about that of the smallest face that is judged."""
+CELLS, DIRECTIONS = 8, 8
+HEADS = Path(__file__).parent / "heads"
+
+
+class SpoilDetector(Protocol):
+    """Says how likely the face of a picture is spoiled."""
+
+    def chances(self, images: Sequence[Image.Image], embedded: Sequence[Embedded]) -> list[float | None]:
+        """One value a picture, 0 to 1; None where no face can be judged."""
+        ...
+
+
+class Head:
+    """A logistic head: weights (features,) and a bias."""
+
+    def __init__(self, path: Path) -> None:
+        from safetensors.numpy import load_file
+
+        kept = load_file(path)
+        self._weights = kept["weights"].astype(np.float64)
+        self._bias = float(kept["bias"][0])
+
+    def __call__(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The chances of features (pictures, features)."""
+        logits = features @ self._weights + self._bias
+        return np.asarray(1 / (1 + np.exp(-np.clip(logits, -30, 30))))
+
+
+class NanoSpoilDetector:
+    """For the drawn characters of the nano world, whole pictures at once."""
+
+    def __init__(self, threads: int | None, head: Path | None = HEADS / "nano.safetensors") -> None:
+        """Without a head it gives features only: for training one."""
+        import torch
+        import transformers
+
+        if threads is not None:
+            torch.set_num_threads(threads)
+        transformers.utils.logging.disable_progress_bar()
+        self._torch = torch
+        folder = weights_folder("reader")
+        self._processor = transformers.AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+        kind = transformers.Dinov2ForImageClassification
+        model = kind.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+        self._network = model.float().eval()
+        self._head = None if head is None else Head(head)
+
+    def chances(self, images: Sequence[Image.Image], embedded: Sequence[Embedded]) -> list[float | None]:
+        """One value a picture."""
+        assert self._head is not None, "a detector without a head gives features only"
+        found: list[float | None] = []
+        for start in range(0, len(images), BATCH):
+            pixels = self._processor(images=list(images[start : start + BATCH]), return_tensors="pt")["pixel_values"]
+            found += [round(float(value), 4) for value in self._head(self.features(pixels))]
+        return found
+
+    def features(self, pixels: Any) -> NDArray[np.float64]:
+        """Class token and mean token of the layers, (batch, layers x 2 x width), of pixels (batch, 3, 128, 128) in -1 to 1."""
+        with self._torch.inference_mode():
+            states = self._network.dinov2(pixels, output_hidden_states=True).hidden_states
+            parts = [part for layer in READER_LAYERS for part in (states[layer][:, 0], states[layer][:, 1:].mean(1))]
+            return np.asarray(self._torch.cat(parts, 1).numpy(), np.float64)
+
+
+class FaceSpoilDetector:
+    """For photographs: the face that the verifier found, upright and centred."""
+
+    def __init__(self, head: Path | None = HEADS / "faces.safetensors") -> None:
+        """Without a head it gives features only: for training one."""
+        import dlib
+
+        from flenwheel_core.identity.face_weights import LANDMARKS, package_file
+
+        self._dlib: Any = dlib
+        self._predictor = dlib.shape_predictor(str(package_file(LANDMARKS)))
+        self._head = None if head is None else Head(head)
+
+    def chances(self, images: Sequence[Image.Image], embedded: Sequence[Embedded]) -> list[float | None]:
+        """One value a picture; None without a face, and for one that is too small or turned too far to be judged."""
+        return [self._chance(image, one) for image, one in zip(images, embedded, strict=True)]
+
+    def _chance(self, image: Image.Image, one: Embedded) -> float | None:
+        if one.box is None or one.embedding is None or (one.subject_size or 0) < SIDE_PX * 2 // 3:
+            return None
+        assert self._head is not None, "a detector without a head gives features only"
+        return round(float(self._head(self.features(image, one.box)[None])[0]), 4)
+
+    def features(self, image: Image.Image, box: tuple[float, float, float, float]) -> NDArray[np.float64]:
+        """What the head sees of the face in `box`, in pixels of the picture."""
+        pixels = np.asarray(image.convert("RGB"))
+        shape = self._predictor(pixels, self._dlib.rectangle(*(round(side) for side in box)))
+        return gradients(np.asarray(self._dlib.get_face_chip(pixels, shape, 150, 0.25)))
+
+
+def gradients(chip: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Of an aligned face (150, 150, 3): how much each of 8 x 8 cells changes in each of 8 directions, scaled to length 1; and how
+    strong the changes of each cell are against the whole, as logarithms. (576,)"""
+    import cv2
+
+    grey = cv2.cvtColor(np.ascontiguousarray(chip), cv2.COLOR_RGB2GRAY)
+    grey = cv2.resize(grey, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA).astype(np.float32)
+    across, down = cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
+    strength, angle = np.hypot(across, down), np.mod(np.arctan2(down, across), np.pi)
+    place = angle / np.pi * DIRECTIONS
+    lower, share = np.floor(place).astype(int) % DIRECTIONS, place - np.floor(place)
+    bins = np.zeros((DIRECTIONS, SIDE_PX, SIDE_PX), np.float32)
+    rows, columns = np.indices(grey.shape)
+    bins[lower, rows, columns] += strength * (1 - share)
+    bins[(lower + 1) % DIRECTIONS, rows, columns] += strength * share
+    step = SIDE_PX // CELLS
+    cells = bins.reshape(DIRECTIONS, CELLS, step, CELLS, step).sum(axis=(2, 4)).reshape(DIRECTIONS, -1).T
+    energy = cells.sum(axis=1)
+    shape = cells / (energy[:, None] + energy.mean() * 0.3 + 1e-6)
+    return np.concatenate([shape.reshape(-1), np.log((energy + 1) / (energy.mean() + 1))]).astype(np.float64)
+
+
+@contextmanager
+def open_spoil_detector(reader: str | None, verifier: str, settings: Settings) -> Iterator[SpoilDetector | None]:
+    """The detector for what these models look at; None where there is none, as for other drawings and animals."""
+    from flenwheel_core.identity.verifiers import is_face
+
+    if is_face(verifier):
+        yield FaceSpoilDetector()
+    elif reader is not None and reader.partition("@")[0] == "nano":
+        yield NanoSpoilDetector(settings.threads)
+    else:
+        yield None

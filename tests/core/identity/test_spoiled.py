@@ -1,0 +1,91 @@
+"""The detectors of spoiled faces: small, repeatable, silent where nothing can be judged. What they miss is measured in benchmarks."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.documents.scores import Fingerprint
+from flenwheel_core.identity.protocols import Embedded
+from flenwheel_core.identity.screening import judge_spoiled, limits_of
+from flenwheel_core.identity.spoiled import (
+    HEADS,
+    FaceSpoilDetector,
+    NanoSpoilDetector,
+    gradients,
+    open_spoil_detector,
+)
+from flenwheel_core.nano.world import make_character, make_view, render, spoil
+from flenwheel_core.recipes.screening import ScreeningRecipe
+from tests.kit.faces import astronaut
+
+FACE = (170.0, 90.0, 270.0, 190.0)
+NOBODY = Embedded(None, "no_face")
+
+
+def limits(recipe: ScreeningRecipe) -> float:
+    fingerprint = Fingerprint(
+        verifier="face",
+        verifier_version="1",
+        images=(),
+        embeddings=(),
+        centroid=(),
+        distance="euclidean",
+        leave_one_out=(),
+        threshold=0.5,
+        unsure_above=0.6,
+    )
+    found = judge_spoiled(0.7, limits_of(recipe, fingerprint, strict=False))
+    return found[0][1].limit or 0 if found else 1
+
+
+def test_the_heads_are_a_few_kilobytes() -> None:
+    assert sum(path.stat().st_size for path in HEADS.iterdir()) < 8192
+
+
+def test_a_spoiled_face_is_a_question_and_never_a_removal() -> None:
+    assert limits(ScreeningRecipe()) == 0.5
+    assert limits(ScreeningRecipe(spoiled_unsure_above=0.8)) == 1
+
+
+def test_most_smeared_drawings_are_told_from_right_ones() -> None:
+    pairs = [(make_character(1_600_000 + at), make_view(3_000_000 + at, portrait_share=1)) for at in range(24)]
+    detector = NanoSpoilDetector(1)
+    right = detector.chances([render(*pair) for pair in pairs], [NOBODY] * 24)
+    smeared = [spoil("smeared_face", *pair, at).image for at, pair in enumerate(pairs)]
+    caught = detector.chances(smeared, [NOBODY] * 24)
+    assert sum((chance or 0) > 0.5 for chance in right) <= 2
+    assert sum((chance or 0) > 0.5 for chance in caught) >= 18
+    assert detector.chances(smeared[:3], [NOBODY] * 3) == pytest.approx(caught[:3], abs=1e-3)
+
+
+def test_a_photograph_is_judged_by_its_face_only() -> None:
+    photo, detector = astronaut(), FaceSpoilDetector()
+    face = Embedded((0.0,), subject_size=100, box=FACE)
+    small, profile = Embedded((0.0,), subject_size=40, box=FACE), Embedded(None, "profile_face", box=FACE)
+    first, again, *silent = detector.chances([photo] * 5, [face, face, small, profile, NOBODY])
+    assert first is not None and first == again < 0.5
+    assert silent == [None, None, None]
+    pixels = np.asarray(photo).copy()
+    part = pixels[80:200, 160:280]
+    pixels[80:200, 160:280] = np.roll(part, 30, axis=1) // 2 + part[::-1] // 2
+    torn = detector.chances([Image.fromarray(pixels)], [face])[0]
+    assert torn is not None and torn > first
+
+
+def test_gradients_do_not_change_with_the_light() -> None:
+    chip = np.asarray(astronaut().crop((150, 60, 300, 210)))
+    darker = (chip * 0.6).astype(np.uint8)
+    assert gradients(chip).shape == (576,)
+    assert float(np.abs(gradients(chip) - gradients(darker)).mean()) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("reader", "verifier", "kind"),
+    [("nano@1", "nano@1", NanoSpoilDetector), ("face", "face:Dlib", FaceSpoilDetector), (None, "/a/dino", type(None))],
+)
+def test_other_drawings_have_no_detector(tmp_path: Path, reader: str | None, verifier: str, kind: type) -> None:
+    with open_spoil_detector(reader, verifier, Settings(workspace=tmp_path, gpu="cpu")) as found:
+        assert isinstance(found, kind)
