@@ -1,5 +1,6 @@
 """Readers: grouped classifiers decide each group by itself; the face reader hints and stays silent without a face."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from flenwheel_core.base.errors import InputError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.images import Labels
 from flenwheel_core.identity.readers import ClassifierReader, open_reader
-from tests.kit.faces import astronaut, without_face
+from tests.kit.faces import astronaut, needs_people_weights, turned_man, without_face
 
 NAMES = ("angle=front", "angle=half-left", "expression=sad", "expression=angry", "hair=bald", "hair=short")
 
@@ -54,6 +55,17 @@ def test_a_classifier_of_something_else_is_refused(tmp_path: Path) -> None:
         pass
 
 
-def test_the_face_reader_gives_a_hint_or_nothing() -> None:
+def test_the_face_reader_gives_a_hint_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))  # an installation without the weights for people
     with open_reader("face", Settings()) as reader:
         assert reader.read([astronaut(), without_face("coffee")]) == [Labels(angle="front"), Labels()]
+
+
+@needs_people_weights
+def test_the_face_reader_reads_angle_and_expression() -> None:
+    with open_reader("face", Settings()) as reader:
+        assert reader.read([astronaut(), turned_man(), without_face("coffee")]) == [
+            Labels(angle="front", expression="smiling"),
+            Labels(angle="profile-right"),
+            Labels(),
+        ]
