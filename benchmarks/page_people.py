@@ -59,7 +59,8 @@ PEOPLE = Page(
             "Is the angle read right?",
             "Rows: what is shown; columns: what was read. Photographs as above; what lay between two classes was "
             "left out when they were sorted, so edges are easier here than in life; the "
-            "limits of 22 and 55 degrees were chosen on the head and looked at here.",
+            "limits of 22 and 55 degrees were chosen on the head and on these photographs: hope for less than the share "
+            "right of all.",
             "people_reading",
             _ANGLES,
             {
@@ -72,8 +73,8 @@ PEOPLE = Page(
         ),
         Table(
             "Is the expression read right?",
-            "Posed portraits of 29 actors from Taiwan, of those that most observers named as meant. Nothing was "
-            "fitted to them. A share of belief below 0.8, and fear, disgust or surprise, is unknown. Of the card's "
+            "Posed portraits of 29 actors from Taiwan, of those that most observers named as meant. The network was "
+            "not fitted to them, the limit of belief was chosen on them. A share of belief below 0.8, and fear, disgust or surprise, is unknown. Of the card's "
             "{cells.cells} cells the angle can be judged in {cells.angle_cells}, the expression in "
             "{cells.expression_cells}: in a profile it is never read.",
             "people_reading",

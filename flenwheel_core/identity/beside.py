@@ -80,7 +80,11 @@ def _crop(size: tuple[int, int], own: Seen, rest: Sequence[Seen], least_side_px:
 
 
 def _side_by_side(own: Seen, other: Seen) -> bool:
-    """True if an upright line can part two faces; false for one above the other."""
+    """True if an upright line can part two faces; false for one above the other. A little of faces that touch may overlap."""
+    if other.left >= own.right or other.right <= own.left:
+        return True
+    if other.top >= own.bottom or other.bottom <= own.top:
+        return False
     return other.left >= own.right - 0.1 * own.width or other.right <= own.left + 0.1 * own.width
 
 
@@ -95,6 +99,7 @@ def _hidden(size: tuple[int, int], own: Seen, other: Seen) -> PixelBox | None:
     top = max(0.0, other.top - HEAD_ABOVE * other.height)
     if _side_by_side(own, other):
         line = _line(own.x, own.width, other.x, other.width)
+        line = min(line, own.left) if other.x < own.x else max(line, own.right)
         left = max(0.0, other.left - BODY_BESIDE * other.width)
         right = min(float(width), other.right + BODY_BESIDE * other.width)
         left, right = (left, min(right, line)) if other.x < own.x else (max(left, line), right)

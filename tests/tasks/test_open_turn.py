@@ -97,7 +97,7 @@ def test_two_turns_of_the_critic_that_begin_at_once_do_not_both_open(
 
     monkeypatch.setattr("tasks.critic.pinned", meanwhile)
     monkeypatch.setattr(
-        "tasks.critic.run_states", lambda runs: {run: RunStatus(flow_run=run, state="RUNNING") for run in runs}
+        "tasks.open_turn.run_states", lambda runs: {run: RunStatus(flow_run=run, state="RUNNING") for run in runs}
     )
     asked = CriticTurnAsked(character=None, recipe=None, only_when_waiting=False, beside_open_turn=False)
     opened = open_critic_turn.fn(asked)

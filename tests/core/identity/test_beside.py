@@ -1,7 +1,7 @@
 """A picture of several people is framed for one of them: the others are cut away or hidden, the character's face never is."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as some
 
 from flenwheel_core.documents.framings import Box, Framing
@@ -61,6 +61,8 @@ faces = some.builds(
 )
 
 
+@settings(max_examples=200, deadline=None)
+@example(own=(125.0, 40.0, 165.0, 80.0), others=[(89.0, 0.0, 129.0, 40.0)])
 @given(own=faces, others=some.lists(faces, min_size=1, max_size=4))
 def test_whatever_is_found_the_characters_own_face_stays_when_faces_do_not_touch(
     own: Pixels, others: list[Pixels]
