@@ -74,7 +74,8 @@ PEOPLE = Page(
         Table(
             "Is the expression read right?",
             "Posed portraits of 29 actors from Taiwan, of those that most observers named as meant. The network was "
-            "not fitted to them, the limit of belief was chosen on them. A share of belief below 0.8, and fear, disgust or surprise, is unknown. Of the card's "
+            "not fitted to them, the limit of belief was chosen on them. A share of belief below 0.8, and fear, disgust or "
+            "surprise, is unknown. Of the card's "
             "{cells.cells} cells the angle can be judged in {cells.angle_cells}, the expression in "
             "{cells.expression_cells}: in a profile it is never read.",
             "people_reading",

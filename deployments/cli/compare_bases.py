@@ -9,13 +9,12 @@ from cyclopts import App
 from deployments.cli.terminal import plain_console, progress_sink
 from deployments.prefect.flow_server import PrefectFlowServer
 from flenwheel_core.base.errors import InputError
-from flenwheel_core.base.given_path import given_path
 from flenwheel_core.base.progress import Sink
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.library.characters import Library
 from flenwheel_core.library.training_pool import training_pool
 from flenwheel_core.plans.base_comparison import check_bases, plan_comparison
-from flenwheel_core.recipes.loading import list_recipes, load_recipe
+from flenwheel_core.recipes.loading import lasting_name, load_recipe
 from flenwheel_core.requests.base import StageRequest, StageResult
 from flenwheel_core.runner.launch import run_in_child
 from flenwheel_core.runner.stage import Stage
@@ -109,14 +108,9 @@ def _schedule(
     load_recipe(card or pool.character.recipe)
     server = PrefectFlowServer(settings)
     started = server.start_comparison(
-        character, [_wherever(name) for name in recipes], _wherever(card) if card else None, seed
+        character, [lasting_name(name) for name in recipes], lasting_name(card) if card else None, seed
     )
     console.print(f"Scheduled a comparison of bases for {character} ({started.flow_run}).")
     address = server.run_address(started.flow_run)
     if address is not None:
         console.print(address)
-
-
-def _wherever(recipe: str) -> str:
-    """A recipe's name, or the whole path of its file: the worker runs in another folder."""
-    return recipe if recipe in list_recipes() else str(given_path(recipe).absolute())

@@ -24,6 +24,7 @@ from flenwheel_core.library.characters import Library
 from flenwheel_core.library.editors import EditorLibrary
 from flenwheel_core.library.turn_numbers import TurnOpened
 from flenwheel_core.plans.subjects import usable_recipe
+from flenwheel_core.recipes.loading import lasting_name
 from flenwheel_core.records.open_turns import OpenTurn, end_turn, in_words, only_one, open_turns, run_in_words
 from flenwheel_core.store import Store
 
@@ -87,7 +88,9 @@ def run(character: str, *, recipe: str | None = None, beside_open_turn: bool = F
     server = PrefectFlowServer(settings)
     if not beside_open_turn:
         only_one(store, character, server.run_statuses)(())
-    started = server.start_turn("character", character, recipe, beside_open_turn=beside_open_turn)
+    started = server.start_turn(
+        "character", character, lasting_name(recipe) if recipe else None, beside_open_turn=beside_open_turn
+    )
     console.print(f"Scheduled a turn of {character} ({started.flow_run}).")
     address = server.run_address(started.flow_run)
     if address is not None:

@@ -20,6 +20,7 @@ from flenwheel_core.plans.cuts import cut_notes
 from flenwheel_core.plans.ingest_request import pinned_ingest_request
 from flenwheel_core.plans.source_files import keep_files, sources_in
 from flenwheel_core.plans.subjects import plan_of, usable_recipe
+from flenwheel_core.recipes.loading import lasting_name
 from flenwheel_core.runner.launch import run_in_child
 from flenwheel_core.runner.stage import INGEST
 from flenwheel_core.store import Store
@@ -132,7 +133,7 @@ def ingest(
             "trigger": trigger or (standing.trigger if standing else usual.trigger),
             "class_word": class_word or (standing.class_word if standing else usual.class_word),
             "kind": kind,
-            "recipe": recipe or (standing.recipe if standing else usual.recipe),
+            "recipe": (lasting_name(recipe) if recipe else None) or (standing.recipe if standing else usual.recipe),
         }
     )
     choices = usable_recipe(new.recipe, new.kind)

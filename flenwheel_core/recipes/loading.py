@@ -42,6 +42,11 @@ def find_recipe(name_or_path: str) -> Path:
     )
 
 
+def lasting_name(name_or_path: str) -> str:
+    """A recipe's name, or the whole path of its file: workers run in other folders than the person who named it."""
+    return name_or_path if name_or_path in list_recipes() else str(given_path(name_or_path).absolute())
+
+
 def load_recipe(name_or_path: str) -> Recipe:
     """The recipe of that name or file; raises RecipeError that names the wrong key and the nearest right one."""
     path = find_recipe(name_or_path)

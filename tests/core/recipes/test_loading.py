@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from flenwheel_core.base.errors import NotFoundError, RecipeError
-from flenwheel_core.recipes.loading import describe_fields, diff_recipes, list_recipes, load_recipe
+from flenwheel_core.recipes.loading import describe_fields, diff_recipes, lasting_name, list_recipes, load_recipe
 
 
 @pytest.mark.parametrize("name", sorted(list_recipes()))
@@ -48,3 +48,11 @@ def test_unknown_recipe_gets_a_suggestion() -> None:
 def test_diff_names_the_choices_that_differ(tmp_path: Path) -> None:
     other = load_recipe(changed(tmp_path, "batch_size = 4", "batch_size = 2"))
     assert diff_recipes(load_recipe("nano"), other) == ["train.batch_size: 4 -> 2"]
+
+
+def test_a_recipe_file_is_found_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = Path(changed(tmp_path, "batch_size = 4", "batch_size = 2"))
+    monkeypatch.chdir(tmp_path)
+    lasting = lasting_name(file.name)
+    monkeypatch.chdir("/")
+    assert load_recipe(lasting).train.batch_size == 2 and lasting_name("nano") == "nano"
