@@ -97,7 +97,8 @@ PEOPLE = Page(
         Table(
             "Who is accepted, and who gets through?",
             "Half of a person's photographs is the fingerprint, the rest held out; strangers are everybody else's. "
-            "The cohort is always made of other people than those judged. Actors grimace and are of one group, of "
+            "The cohort is always made of other people than those judged; that limits come down to 95 % of the way to it "
+            "was chosen on these people, of four shares that were tried. Actors grimace and are of one group, of "
             "which the network saw little: strangers of theirs lie as near as others' own photographs. DeepFace's "
             "own pairs, at the cap: {pairs.accepted_share:.1%} of {pairs.same_pairs} accepted, "
             "{pairs.others_accepted} of {pairs.other_pairs} others. Of {profiles.pictures} profiles "

@@ -185,8 +185,9 @@ def together(photographs: Photographs) -> Tally:
             image = photographs.open(picture)
             tally.pictures += 1
             centres = [(face, (face.box.left + face.box.right) / 2) for face in framing.faces]
-            middle = sum(x for _, x in centres) / len(centres)
-            largest = max(centres, key=lambda one: one[0].box.bottom - one[0].box.top)
+            by_size = sorted(centres, key=lambda one: one[0].box.top - one[0].box.bottom)
+            largest, second = by_size[0], by_size[1]
+            middle = (largest[1] + second[1]) / 2  # smaller faces are bystanders
             tally.largest_right += (largest[1] < middle) == (at == 0)
             chosen = next((one for one in centres if one[0].chosen), None)
             tally.unknown += chosen is None
