@@ -63,7 +63,7 @@ def run_captioner_turn(turn: CaptionerTurn, runner: StepRunner) -> str:
     if kept != lessons:
         missing = _missing(turn, kept)
         if missing:
-            turn.end("too few", kept)
+            turn.end("stopped", kept)  # a person answered: the same captions are not offered again every night
             return missing
         lora, score = _learn(turn, runner, kept, "kept")
     if score.comparison.promote:

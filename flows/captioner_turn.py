@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 
 from flenwheel_core.base.ids import Digest
 from flenwheel_core.documents.caption_lessons import CaptionLesson, CaptionLessons
-from flenwheel_core.documents.decisions import ClosedGate, Verdict
+from flenwheel_core.documents.decisions import ClosedGate
 from flenwheel_core.documents.images import ImageRecord, LoraUse
 from flenwheel_core.documents.loras import LoraRecord
 from flenwheel_core.gates.kinds import CAPTIONS
 from flenwheel_core.gates.session import ReviewSession
-from flenwheel_core.lessons.captions import collect_captions, held_out
+from flenwheel_core.lessons.captions import after_gate, collect_captions, held_out
 from flenwheel_core.library.captioners import CaptionerLibrary, CaptionerOutcome, CaptionerPromotion
 from flenwheel_core.requests.caption_compare import CaptionCompareRequest, CaptionCompareResult, ComparedCaption
 from flenwheel_core.requests.vl_train import VlItem, VlTrainRequest
@@ -97,15 +97,9 @@ class CaptionerTurn(SharedTurn):
         """The lessons without those that a person left out at gate D, in the words that they wrote there."""
 
         def build() -> CaptionLessons:
-            said = self.reviews.current(closed.gate)
-            found = []
-            for lesson in lessons.lessons:
-                line = said.get(lesson.image)
-                if line is None or line.verdict is None or line.verdict is Verdict.GOOD:
-                    words = lesson.caption if line is None else line.caption or lesson.caption
-                    written = lesson.corrected or words != lesson.caption
-                    found.append(lesson.model_copy(update={"caption": words, "corrected": written}))
-            return CaptionLessons(lessons=tuple(found))
+            said = self.reviews.said(closed.gate)
+            left = (after_gate(lesson, said.get(lesson.image)) for lesson in lessons.lessons)
+            return CaptionLessons(lessons=tuple(lesson for lesson in left if lesson is not None))
 
         return self.frozen("kept", CaptionLessons, build)
 
@@ -128,7 +122,7 @@ class CaptionerTurn(SharedTurn):
 
     def end(self, outcome: CaptionerOutcome, lessons: CaptionLessons) -> None:
         """Records how the turn ended."""
-        self.library.end_turn(self.flow_run, outcome, len(lessons.lessons), lessons.corrected)
+        self.library.end_turn(self.flow_run, outcome, lessons, self.lessons())
 
     def _records(self, lessons: CaptionLessons) -> list[ImageRecord]:
         """The records of the lessons' pictures, each with the caption that is to be learned."""

@@ -62,7 +62,7 @@ def _nothing_new(library: CaptionerLibrary, recipe: Recipe, asked: CaptionerTurn
     """Why no turn is begun for the captions there are; empty if one is."""
     if not asked.only_when_waiting:
         return ""
-    fresh = collect_captions(library.store, asked.character).corrected - library.answered_captions()
+    fresh = library.fresh(collect_captions(library.store, asked.character))
     if fresh >= recipe.captioner.train_after:
         return ""
     return f"Not enough new captions yet: {fresh} of the {recipe.captioner.train_after} that captioner.train_after asks for."

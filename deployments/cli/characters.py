@@ -14,6 +14,7 @@ from flenwheel_core.documents.characters import KINDS_SAID, Consent
 from flenwheel_core.images.names import printable_path
 from flenwheel_core.library.characters import Character, Library
 from flenwheel_core.plans.subjects import usable_recipe
+from flenwheel_core.recipes.loading import lasting_name
 from flenwheel_core.requests.ingest import SourceFile
 from flenwheel_core.store import Store
 
@@ -61,7 +62,12 @@ def change(
     library = _library()
     standing = library.character(name)
     check_details(trigger, class_word, kind)
-    given = {"trigger": trigger, "class_word": class_word, "kind": kind, "recipe": recipe}
+    given = {
+        "trigger": trigger,
+        "class_word": class_word,
+        "kind": kind,
+        "recipe": lasting_name(recipe) if recipe else None,
+    }
     new = Character.model_validate(
         standing.model_dump() | {key: value for key, value in given.items() if value is not None}
     )

@@ -132,10 +132,10 @@ def _train(request: TrainRequest, *, settings: Settings, sink: Sink) -> TrainRes
 
 def _score(trained: TrainResult, strength: float, *, card: BenchmarkRequest, settings: Settings, sink: Sink) -> float:
     request = card.model_copy(update={"challenger": trained.lora.digest, "lora_weight": strength})
-    card_ = run_in_child(BENCHMARK, request, settings, sink).challenger
-    if card_.style is not None:  # a smaller distance is better; content that is lost counts as well
-        return (card_.style.content if card_.style.content is not None else 1.0) - card_.style.distance
-    return card_.pass_rate + IDENTITY_WEIGHT * card_.identity
+    scored = run_in_child(BENCHMARK, request, settings, sink).challenger
+    if scored.style is not None:  # a smaller distance is better; content that is lost counts as well
+        return (scored.style.content if scored.style.content is not None else 1.0) - scored.style.distance
+    return scored.pass_rate + IDENTITY_WEIGHT * scored.identity
 
 
 def _line(trial: Trial) -> str:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from flenwheel_core.base.statistics import sign_flip_test
-from flenwheel_core.identity.captions import labels_in, permanent_traits
+from flenwheel_core.identity.captions import labels_in, names, permanent_traits
 from flenwheel_core.requests.caption_compare import (
     CaptionComparison,
     CaptionScorecard,
@@ -77,6 +77,6 @@ def _scored(item: ComparedCaption, said: str) -> SaidCaption:
         words=word_f1(said, item.caption),
         labels_right=sum(read[name] == value for name, value in wanted.items()),
         labels=len(wanted),
-        named=re.search(rf"\b{re.escape(item.trigger)}\b", said) is not None,
+        named=names(said, item.trigger),
         traits=permanent_traits(said),
     )

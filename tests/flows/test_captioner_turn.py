@@ -108,7 +108,33 @@ def test_one_that_is_not_shown_to_be_better_is_kept_back(turn: CaptionerTurn) ->
 
 def test_a_stopped_turn_promotes_nobody_and_its_captions_count_as_answered(turn: CaptionerTurn) -> None:
     assert run_captioner_turn(turn, Answers("stop")) == "stopped at gate D"
-    assert turn.library.champions() == [] and turn.library.answered_captions() == turn.lessons().corrected
+    assert turn.library.champions() == [] and turn.library.fresh(turn.lessons()) == 0
+
+
+def test_what_a_person_said_at_the_gate_stands_in_the_next_turn(turn: CaptionerTurn, line: Line) -> None:
+    def change(reviews: Reviews, session: ReviewSession) -> None:
+        first, second, third = reviews.images(session)[:3]
+        reviews.decide(
+            session.gate, line(first.digest, "reject"), line(second.digest, "good", caption="ohwx_mira sits")
+        )
+        reviews.decide(session.gate, line(third.digest, None, caption="ohwx_mira stands"))
+
+    before = turn.lessons()
+    run_captioner_turn(turn, Answers("approve", change))
+    after = CaptionerTurn(turn.store, turn.recipe, None, "run-2", 2).lessons()
+    said = {lesson.image: lesson.caption for lesson in after.lessons}
+    first, second, third = (lesson.image for lesson in before.lessons[:3])
+    assert first not in said and (said[second], said[third]) == ("ohwx_mira sits", "ohwx_mira stands")
+    assert len(said) == len(before.lessons) - 1 and turn.library.fresh(after) == 0
+
+
+def test_a_gate_that_leaves_too_few_is_answered_all_the_same(turn: CaptionerTurn, line: Line) -> None:
+    def refuse(reviews: Reviews, session: ReviewSession) -> None:
+        reviews.decide(session.gate, *(line(record.digest, "reject") for record in reviews.images(session)))
+
+    answers = Answers("approve", refuse)
+    assert "people wrote 0" in run_captioner_turn(turn, answers) and len(answers.trained) == 1
+    assert turn.library.fresh(turn.lessons()) == 0, "the next night does not ask again"
 
 
 def test_few_captions_ask_nobody(turn: CaptionerTurn) -> None:
@@ -116,4 +142,4 @@ def test_few_captions_ask_nobody(turn: CaptionerTurn) -> None:
     few = CaptionerTurn(turn.store, turn.recipe.model_copy(update={"captioner": recipe}), None, "run-1", 1)
     answers = Answers("approve")
     assert "captioner.minimum_captions asks for 500" in run_captioner_turn(few, answers)
-    assert answers.session is None and turn.library.answered_captions() == 0
+    assert answers.session is None and turn.library.fresh(turn.lessons()) == turn.lessons().corrected > 0

@@ -84,8 +84,15 @@ def test_gradients_do_not_change_with_the_light() -> None:
 
 @pytest.mark.parametrize(
     ("reader", "verifier", "kind"),
-    [("nano@1", "nano@1", NanoSpoilDetector), ("face", "face:Dlib", FaceSpoilDetector), (None, "/a/dino", type(None))],
+    [
+        ("nano@1", "nano@1", NanoSpoilDetector),
+        ("face", "face:Dlib", FaceSpoilDetector),
+        (None, "/a/dino", type(None)),
+        ("nano@1", "style", type(None)),
+    ],
 )
-def test_other_drawings_have_no_detector(tmp_path: Path, reader: str | None, verifier: str, kind: type) -> None:
+def test_other_drawings_and_styles_have_no_detector(
+    tmp_path: Path, reader: str | None, verifier: str, kind: type
+) -> None:
     with open_spoil_detector(reader, verifier, Settings(workspace=tmp_path, gpu="cpu")) as found:
         assert isinstance(found, kind)
