@@ -13,8 +13,9 @@ from flenwheel_core.runner.stage import CAPTION_COMPARE, VL_TRAIN
 from flows.captioner_turn import CaptionerTurn
 from flows.start import NothingToDo, plain_errors
 from flows.turn_runner import PrefectRunner, StepRunner
-from tasks.captioner import CaptionerTurnAsked, open_captioner_turn
+from tasks.captioner import open_captioner_turn
 from tasks.open_turn import NotBegun, open_store, recipe_of
+from tasks.shared_turn import SharedTurnAsked
 
 
 @flow(name="captioner", flow_run_name="captioner turn", description=__doc__, persist_result=False)
@@ -33,7 +34,7 @@ def captioner(
         only_when_waiting: End at once unless as many new captions wait as the recipe's captioner.train_after says.
         beside_open_turn: Begin although an earlier turn of the captioner still waits at gate D; otherwise this run ends at once.
     """
-    asked = CaptionerTurnAsked(
+    asked = SharedTurnAsked(
         character=character or None,
         recipe=recipe or None,
         only_when_waiting=only_when_waiting,

@@ -11,8 +11,9 @@ from flenwheel_core.runner.stage import CRITIC_TRAIN
 from flows.critic_turn import CriticTurn
 from flows.start import NothingToDo, plain_errors
 from flows.turn_runner import PrefectRunner, StepRunner
-from tasks.critic import CriticTurnAsked, open_critic_turn
+from tasks.critic import open_critic_turn
 from tasks.open_turn import NotBegun, open_store, recipe_of
+from tasks.shared_turn import SharedTurnAsked
 
 
 @flow(name="critic", flow_run_name="critic turn", description=__doc__, persist_result=False)
@@ -31,7 +32,7 @@ def critic(
         only_when_waiting: End at once unless as many new verdicts wait as the recipe's critic.train_after says.
         beside_open_turn: Begin although an earlier turn of the critic still waits at gate D; otherwise this run ends at once.
     """
-    asked = CriticTurnAsked(
+    asked = SharedTurnAsked(
         character=character or None,
         recipe=recipe or None,
         only_when_waiting=only_when_waiting,

@@ -1,7 +1,6 @@
 """Opens a turn: its number, and the recipe with every model pinned to its very bytes."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Mapping
 from uuid import UUID
 
 from prefect import task
@@ -13,9 +12,9 @@ from prefect.runtime import flow_run
 from flenwheel_core.base.document import Document
 from flenwheel_core.base.errors import TurnError
 from flenwheel_core.base.settings import Settings
-from flenwheel_core.gates.flow_server import GOES_ON, RunStatus
+from flenwheel_core.gates.flow_server import RunStatus
 from flenwheel_core.library.characters import Library
-from flenwheel_core.library.turn_numbers import Look, TurnOpened
+from flenwheel_core.library.turn_numbers import TurnOpened
 from flenwheel_core.models.pinning import ROLES, ModelUse
 from flenwheel_core.plans.ingest_request import ingest_models
 from flenwheel_core.plans.subjects import plan_of
@@ -89,30 +88,6 @@ def run_states(flow_runs: tuple[str, ...]) -> Mapping[str, RunStatus]:
         for run in found
         if run.state is not None
     }
-
-
-class EndedTurn(Protocol):
-    """The record of a turn that ended."""
-
-    @property
-    def flow_run(self) -> str: ...
-
-
-def no_open_turn(learner: str, ended_turns: Callable[[], Sequence[EndedTurn]]) -> Look:
-    """Refuses a further turn of the critic or the captioner while the run of an open one goes on: TurnError says so."""
-
-    def look(turns: tuple[TurnOpened, ...]) -> None:
-        ended = {turn.flow_run for turn in ended_turns()}
-        open_turns = [turn for turn in turns if turn.flow_run not in ended]
-        known = run_states(tuple(turn.flow_run for turn in open_turns)) if open_turns else {}
-        for turn in reversed(open_turns):
-            if turn.flow_run in known and known[turn.flow_run].state in GOES_ON:
-                raise TurnError(
-                    f"The {learner}'s turn {turn.number} waits at gate D or works, so no second one was begun.",
-                    remedy="Answer it, or ask for another one beside it (beside_open_turn).",
-                )
-
-    return look
 
 
 def open_store() -> Store:

@@ -12,12 +12,15 @@ from flenwheel_core.base.settings import Settings
 from flenwheel_core.gates.flow_server import RunStatus
 from flenwheel_core.library.characters import Character, Library
 from flenwheel_core.library.critics import CriticLibrary
+from flenwheel_core.library.turn_numbers import TurnOpened
 from flenwheel_core.models.pinning import ModelUse
 from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.store import Store
-from tasks.critic import CriticTurnAsked, open_critic_turn
+from tasks.captioner import open_captioner_turn
+from tasks.critic import open_critic_turn
 from tasks.editor import EditorTurnAsked, open_editor_turn
 from tasks.open_turn import NotBegun, open_alone, open_turn
+from tasks.shared_turn import SharedTurnAsked
 
 OPENINGS: list[Callable[[str], object]] = [
     lambda name: open_turn.fn(name, None, False),
@@ -95,11 +98,28 @@ def test_two_turns_of_the_critic_that_begin_at_once_do_not_both_open(
         library.open_turn(other, library.store.put_blob(recipe.to_bytes()))
         return recipe
 
-    monkeypatch.setattr("tasks.critic.pinned", meanwhile)
+    monkeypatch.setattr("tasks.shared_turn.pinned", meanwhile)
     monkeypatch.setattr(
-        "tasks.open_turn.run_states", lambda runs: {run: RunStatus(flow_run=run, state="RUNNING") for run in runs}
+        "tasks.shared_turn.run_states", lambda runs: {run: RunStatus(flow_run=run, state="RUNNING") for run in runs}
     )
-    asked = CriticTurnAsked(character=None, recipe=None, only_when_waiting=False, beside_open_turn=False)
+    asked = SharedTurnAsked(character=None, recipe=None, only_when_waiting=False, beside_open_turn=False)
     opened = open_critic_turn.fn(asked)
     assert isinstance(opened, NotBegun) and "turn 1 waits at gate D or works" in opened.reason
     assert [turn.flow_run for turn in library.turns()] == [other]
+
+
+def test_the_captioner_waits_for_new_captions_and_needs_a_model(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLENWHEEL_WORKSPACE", str(settings.root))
+    monkeypatch.setenv("PREFECT__FLOW_RUN_ID", str(uuid4()))
+    asked = SharedTurnAsked(character=None, recipe="nano", only_when_waiting=True, beside_open_turn=True)
+    opened = open_captioner_turn.fn(asked)
+    assert isinstance(opened, NotBegun) and "0 of the 10 that captioner.train_after asks for" in opened.reason
+    begun = open_captioner_turn.fn(asked.model_copy(update={"only_when_waiting": False}))
+    assert isinstance(begun, TurnOpened) and begun.number == 1
+    silent = tmp_path / "silent.toml"
+    silent.write_text('extends = "nano"\nname = "silent"\n[models]\ncaptioner = ""\n')
+    monkeypatch.setenv("PREFECT__FLOW_RUN_ID", str(uuid4()))
+    with pytest.raises(RecipeError, match="names no captioner"):
+        open_captioner_turn.fn(asked.model_copy(update={"recipe": str(silent)}))
