@@ -33,6 +33,7 @@ from flenwheel_core.images.masks import read_mask
 from flenwheel_core.images.names import printable_path
 from flenwheel_core.images.quality import measure
 from flenwheel_core.models.registry import open_captioner
+from flenwheel_core.plans.scenes import is_held_out
 from flenwheel_core.recipes.screening import IngestRecipe
 from flenwheel_core.requests.ingest import IngestRequest, IngestResult, SourceFile
 from flenwheel_core.runner.stage import StageContext
@@ -259,14 +260,14 @@ def _look(sources: Sequence[Source], request: IngestRequest, context: StageConte
 def _fingerprint(
     sources: Sequence[Source], verifier: Verifier, request: IngestRequest, problems: Problems
 ) -> Fingerprint | None:
-    """The fingerprint; None if too few sources could be embedded."""
+    """The fingerprint; None if too few sources could be embedded. Pictures that are kept to be measured against are no part of it."""
     usable = []
     for source in sources:
         if source.embedded.problem == "profile_face":
             problems.doubt(source.file, "profile_face", "It is a profile; it is kept, but not used as a reference.")
         elif source.embedded.embedding is None:
             problems.doubt(source.file, "no_face", "No face was found in it; it is kept, but not used as a reference.")
-        else:
+        elif not is_held_out(source.file.name):
             usable.append(source)
     if len(usable) < MINIMUM_EMBEDDED:
         return None

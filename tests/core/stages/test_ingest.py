@@ -87,6 +87,18 @@ def test_a_learned_caption_is_used_where_it_names_the_character_and_nothing_perm
     assert all("ohwx_char" in (record.caption or "") for record in found)
 
 
+def test_pictures_that_are_kept_to_be_measured_against_are_no_part_of_the_fingerprint(
+    stage: StageContext, model: str
+) -> None:
+    files = sources(stage)
+    held = tuple(file.model_copy(update={"name": f"held_out/{file.name}"}) for file in files[:3])
+    result = ingested(stage, model, (*held, *files[3:]))
+    records = {record.item: record.digest for record in stage.store.get_images(result.sources)}
+    assert result.count == 12 and result.fingerprint is not None
+    assert result.fingerprint.images == tuple(digest for name, digest in records.items() if "held_out" not in name)
+    assert len(result.fingerprint.images) == 9
+
+
 def test_the_same_files_give_the_same_result(settings: Settings, tmp_path: Path, model: str) -> None:
     here, there = context(settings), context(settings.model_copy(update={"workspace": tmp_path / "other"}))
     first, second = (ingested(place, model, sources(place)) for place in (here, there))
