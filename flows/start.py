@@ -8,8 +8,10 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from flenwheel_core.base.errors import FlenwheelError
+from flenwheel_core.base.settings import Settings
 from flenwheel_core.library.characters import Library
 from flenwheel_core.models.pinning import ModelUse
+from flenwheel_core.runner.launch import prepare
 from flows.turn import Turn
 from tasks.open_turn import NotBegun, open_alone, open_store, open_turn, recipe_of
 
@@ -25,6 +27,7 @@ def start_turn(character: str, recipe: str | None, *, beside_open_turn: bool) ->
     opened = open_turn(character, recipe or None, beside_open_turn)
     if isinstance(opened, NotBegun):
         raise NothingToDo(opened.reason)
+    prepare(Settings())
     store = open_store()
     return Turn(
         store=store,
@@ -40,6 +43,7 @@ def start_turn(character: str, recipe: str | None, *, beside_open_turn: bool) ->
 def start_alone(character: str, recipe: str | None, uses: tuple[ModelUse, ...]) -> Turn:
     """A step on its own, with the models it uses: outside of the turns, with documents of its own run."""
     opened, store = open_alone(character, recipe or None, uses), open_store()
+    prepare(Settings())
     return Turn(
         store=store,
         character=Library(store).character(character),

@@ -77,6 +77,10 @@ class Settings(BaseSettings):
     slot: str | None = Field(default=None, description="Name of the GPU slot; host:index of the card if unset.")
     vram_gib: float | None = Field(default=None, description="Video memory to stay within; all of the card if unset.")
     threads: int | None = Field(default=None, description="CPU threads of a stage; torch's choice if unset.")
+    fork_stages: bool = Field(
+        default=True,
+        description="Fork stages from a process that has imported their libraries (Linux); false starts each one anew.",
+    )
     kernels_off: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description=f"Kernels of the card to leave out, such as modulated,gelu: of {', '.join(KERNEL_NAMES)}; or {ALL}.",

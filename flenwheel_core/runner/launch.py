@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 from collections import deque
@@ -25,7 +24,9 @@ from flenwheel_core.base.progress import ProgressEvent, Sink, parse_event
 from flenwheel_core.base.settings import NOT_FOR_STAGES, Settings
 from flenwheel_core.base.settings_sources import PREFIX
 from flenwheel_core.requests.base import StageRequest, StageResult
+from flenwheel_core.runner.forked import StageProcess, prepare_stages, start_stage
 from flenwheel_core.runner.stage import Stage
+from flenwheel_core.runner.worker import trains_in_8_bit
 from flenwheel_core.store import Store
 
 Request = TypeVar("Request", bound=StageRequest)
@@ -77,26 +78,23 @@ def _run_once(
     with tempfile.TemporaryDirectory(prefix="stage-", dir=settings.root) as folder:
         request_path, result_path = Path(folder) / "request.json", Path(folder) / "result.json"
         request_path.write_bytes(request.to_bytes())
-        command = [
-            sys.executable,
-            "-m",
-            "flenwheel_core.runner.worker",
-            stage.name,
-            str(request_path),
-            str(result_path),
-        ]
-        command += ["--memory-level", str(memory_level), "--with-parent"]
-        process = subprocess.Popen(
-            command,
-            env=child_environment(settings, flow_run),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+        argv = [stage.name, str(request_path), str(result_path), "--memory-level", str(memory_level), "--with-parent"]
+        process = start_stage(
+            argv,
+            child_environment(settings, flow_run),
+            card=settings.gpu != "cpu",
+            fork=settings.fork_stages and not trains_in_8_bit(request),
         )
         code, tail = _follow(process, sink)
         if code == EXIT_DONE:
             return stage.result.from_bytes(result_path.read_bytes(), where=f"the result of {stage.name}")
         raise error_of(stage.name, code, result_path, tail)
+
+
+def prepare(settings: Settings) -> None:
+    """Begins to import what stages need, in a process of its own, for a caller that will soon run one."""
+    if settings.fork_stages:
+        prepare_stages(child_environment(settings, None), card=settings.gpu != "cpu")
 
 
 def child_environment(settings: Settings, flow_run: str | None) -> dict[str, str]:
@@ -115,12 +113,15 @@ def child_environment(settings: Settings, flow_run: str | None) -> dict[str, str
         environment["FLENWHEEL_FLOW_RUN"] = flow_run
     if "OMP_WAIT_POLICY" not in environment:
         environment.setdefault("GOMP_SPINCOUNT", str(SPINS))
+    environment.setdefault(
+        "OPENBLAS_NUM_THREADS", "1"
+    )  # NumPy's own threads: small matrices only, and a fork must have none
     environment["TOKENIZERS_PARALLELISM"] = "false"
     environment["PYTHONUNBUFFERED"] = "1"
     return environment
 
 
-def _follow(process: subprocess.Popen[str], sink: Sink) -> tuple[int, str]:
+def _follow(process: StageProcess, sink: Sink) -> tuple[int, str]:
     """Hands on the child's progress until it ends; whatever ends this process's wait ends the child too, after it saved."""
     assert process.stdout is not None and process.stderr is not None
     errors: deque[str] = deque(maxlen=40)
@@ -132,7 +133,7 @@ def _follow(process: subprocess.Popen[str], sink: Sink) -> tuple[int, str]:
             event = parse_event(line)
             if event is not None:
                 sink(event)
-        process.wait()
+        code = process.wait()
     except BaseException:
         _stop(process)
         raise
@@ -140,10 +141,10 @@ def _follow(process: subprocess.Popen[str], sink: Sink) -> tuple[int, str]:
         reader.join(timeout=5)
         process.stdout.close()
         process.stderr.close()
-    return process.returncode, "".join(errors)
+    return code, "".join(errors)
 
 
-def _stop(process: subprocess.Popen[str]) -> None:
+def _stop(process: StageProcess) -> None:
     process.send_signal(signal.SIGTERM)
     try:
         process.wait(timeout=STOP_SECONDS)

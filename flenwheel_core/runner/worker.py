@@ -205,9 +205,13 @@ def leave_out_card_libraries(settings: Settings, request: StageRequest) -> None:
 
     With it come PyTorch's compiler and a quarter of all that a stage imports. Only its optimizer computes off a card.
     """
-    trains_in_8_bit = isinstance(request, _Training) and request.recipe.optimizer == "adamw8bit"
-    if settings.gpu == "cpu" and not trains_in_8_bit:
+    if settings.gpu == "cpu" and not trains_in_8_bit(request):
         cast("dict[str, object]", sys.modules).setdefault("bitsandbytes", None)
+
+
+def trains_in_8_bit(request: StageRequest) -> bool:
+    """True for a training whose optimizer is one of bitsandbytes."""
+    return isinstance(request, _Training) and request.recipe.optimizer == "adamw8bit"
 
 
 def _read_request(stage: AnyStage, path: Path) -> StageRequest:

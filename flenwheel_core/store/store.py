@@ -8,9 +8,7 @@ journals: NAME.jsonl, or NAME/000000001.json on an object store
 """
 
 from collections.abc import Iterator
-from typing import TypeVar
-
-import polars as pl
+from typing import TYPE_CHECKING, TypeVar
 
 from flenwheel_core.base.document import Document
 from flenwheel_core.base.errors import CorruptBlobError, NotFoundError
@@ -20,7 +18,11 @@ from flenwheel_core.documents.scores import Screening
 from flenwheel_core.requests.base import StageRequest, StageResult
 from flenwheel_core.store.files import Files
 from flenwheel_core.store.journal import Journal
-from flenwheel_core.store.tables import frame_of, frame_of_rows, from_parquet, table_digest, to_parquet
+
+if (
+    TYPE_CHECKING
+):  # imported where tables are read or written: polars starts threads, and a process that has some must not be forked
+    import polars as pl
 
 Kind = TypeVar("Kind", bound=Document)
 Asked = TypeVar("Asked", bound=StageRequest)
@@ -80,8 +82,12 @@ class Store:
         """The rows of an image set, in their order."""
         return self._get_table(digest, ImageRecord, "images")
 
-    def image_frame(self) -> pl.DataFrame:
+    def image_frame(self) -> "pl.DataFrame":
         """The rows of all image sets as one table to query, each picture once, as its first set lists it."""
+        import polars as pl
+
+        from flenwheel_core.store.tables import frame_of, frame_of_rows
+
         frames = [frame_of_rows((), ImageRecord)]
         for path in self.files.list("tables/images"):
             frames.append(frame_of(self.files.read(path), ImageRecord, where=f"{self.files.url}/{path}"))
@@ -96,11 +102,15 @@ class Store:
         return self._get_table(digest, Screening, "screenings")
 
     def _put_table(self, rows: "tuple[Kind, ...] | list[Kind]", kind: type[Kind], folder: str) -> str:
+        from flenwheel_core.store.tables import table_digest, to_parquet
+
         digest = table_digest(rows)
         self.files.create(f"tables/{folder}/{digest}.parquet", to_parquet(rows, kind))
         return digest
 
     def _get_table(self, digest: str, kind: type[Kind], folder: str) -> tuple[Kind, ...]:
+        from flenwheel_core.store.tables import from_parquet
+
         path = f"tables/{folder}/{digest}.parquet"
         try:
             data = self.files.read(path)
