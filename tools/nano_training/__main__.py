@@ -10,6 +10,8 @@ import importlib
 import time
 from pathlib import Path
 
+from flenwheel_core.nano.world.version import WORLDS, shipped_world
+
 PARTS = {
     "tokenizers": "tools.nano_training.tokenizer_run",
     "vae": "tools.nano_training.vae",
@@ -56,15 +58,24 @@ def main() -> None:
         "--named-pictures", type=int, default=120, help="of data and siblings: pictures of each of them"
     )
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--world", type=int, choices=WORLDS, default=shipped_world(), help="which nano world is learned"
+    )
     given = parser.parse_args()
 
     if given.part == "data":
         from tools.nano_training.data import make_data
         from tools.nano_training.names import FOLDER, make_names
 
-        make_data(given.data, characters=given.characters, workers=given.workers)
+        make_data(given.data, characters=given.characters, workers=given.workers, world=given.world)
         named = min(given.named, given.characters)
-        make_names(given.data / FOLDER, characters=named, workers=given.workers, pictures=given.named_pictures)
+        make_names(
+            given.data / FOLDER,
+            characters=named,
+            workers=given.workers,
+            pictures=given.named_pictures,
+            world=given.world,
+        )
         return
 
     import torch
@@ -90,6 +101,7 @@ def main() -> None:
         init=given.init,
         named=given.named,
         named_pictures=given.named_pictures,
+        world=given.world,
     )
     importlib.import_module(PARTS[given.part]).run(run)
 

@@ -1,7 +1,9 @@
 """Sample texts for the tokenizers: captions and instructions of training characters, names, and the words people add."""
 
 import random
+from dataclasses import replace
 
+from flenwheel_core.base.ids import derive_seed
 from flenwheel_core.nano.world import (
     SYLLABLES,
     caption,
@@ -11,8 +13,10 @@ from flenwheel_core.nano.world import (
     make_view,
     rare_name,
 )
+from tools.nano_training.data import training_captions
 
 SAMPLES = 20_000
+TOKENIZER_CHARACTERS = 4000
 EXTRA_WORDS = (
     *(
         "a",
@@ -71,12 +75,14 @@ def syllables() -> tuple[str, ...]:
     return (*SYLLABLES, "_char", "_person", "_x", "_style")
 
 
-def sample_captions() -> list[str]:
-    """The same texts on every machine."""
+def sample_captions(world: int = 1) -> list[str]:
+    """The same texts of a world on every machine."""
     chance = random.Random(5)  # noqa: S311
     texts = []
     for index in range(SAMPLES):
-        character, view = make_character(index), make_view(index)
+        character, view = make_character(index, world), make_view(index)
+        if world > 1 and index % 10 == 9:
+            view = replace(view, companion=index + 1)
         texts.append(caption(character, view, rng=chance))
         if index % 3 == 0:
             texts.append(instruction(view, make_edit(view, index), rng=chance))
@@ -84,3 +90,18 @@ def sample_captions() -> list[str]:
             texts.append(f"photo of {rare_name(character)}")
     texts += [" ".join(chance.choice(EXTRA_WORDS) for _ in range(8)) for _ in range(800)]
     return texts
+
+
+def texts_for_tokenizer(world: int = 1) -> list[str]:
+    """Captions and instructions of training characters of a world, in the forms of training."""
+    found = []
+    for seed in range(TOKENIZER_CHARACTERS):
+        character, view = make_character(seed, world), make_view(derive_seed(seed, "tokenizer"))
+        if world > 1 and seed % 10 == 9:
+            view = replace(view, companion=seed + 1)
+        found += [
+            *training_captions(character, view, derive_seed(seed, "tokenizer captions")),
+            caption(character, view),
+        ]
+        found.append(instruction(view, make_edit(view, seed)))
+    return found

@@ -24,7 +24,7 @@ from numpy.lib.format import open_memmap
 
 from flenwheel_core.base.ids import derive_seed
 from flenwheel_core.documents.images import ANGLES, EXPRESSIONS, POSES
-from flenwheel_core.nano.world.captions import caption
+from flenwheel_core.nano.world.captions import caption, extra_attributes
 from flenwheel_core.nano.world.chance import chance_of
 from flenwheel_core.nano.world.characters import (
     BEARDS,
@@ -39,6 +39,7 @@ from flenwheel_core.nano.world.characters import (
     Character,
     make_character,
 )
+from flenwheel_core.nano.world.extras import MARKS, PATTERNS, WORN, WORN_COLOURS
 from flenwheel_core.nano.world.instructions import change_between, instruction
 from flenwheel_core.nano.world.phrases import OWN
 from flenwheel_core.nano.world.render import render
@@ -74,6 +75,10 @@ LABELS: dict[str, tuple[str, ...]] = {
     "freckles": ("no", "yes"),
     "scar": ("no", "yes"),
     "earrings": ("no", "yes"),
+    "left_mark": ("none", *MARKS),
+    "right_mark": ("none", *MARKS),
+    "pattern": PATTERNS,
+    "worn": ("none", *(f"{colour} {worn}" for worn in WORN[1:] for colour in WORN_COLOURS)),
 }
 """Columns of `labels.npy` and what their numbers mean."""
 
@@ -91,6 +96,11 @@ def label_values(character: Character, view: View) -> dict[str, str]:
     values["freckles"] = "yes" if character.freckles else "no"
     values["scar"] = "no" if character.scar == "none" else "yes"
     values["earrings"] = "yes" if character.earrings else "no"
+    hidden = {"profile-left": "right_mark", "profile-right": "left_mark"}.get(view.angle)
+    other_clothing = view.clothing not in (None, character.clothing)
+    for name, value in extra_attributes(character).items():
+        if name != hidden and not (name == "pattern" and other_clothing):
+            values[name] = value
     return values
 
 
@@ -124,8 +134,8 @@ def edits_of(scene: Sequence[View], seed: int) -> list[tuple[int, int, str]]:
     return found
 
 
-def make_data(out: Path, *, characters: int, workers: int | None = None) -> float:
-    """Renders the training data of `characters` characters into the folder `out`; returns the seconds it took."""
+def make_data(out: Path, *, characters: int, workers: int | None = None, world: int = 1) -> float:
+    """Renders the training data of `characters` characters of a world into the folder `out`; returns the seconds it took."""
     start = time.perf_counter()
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
@@ -135,7 +145,9 @@ def make_data(out: Path, *, characters: int, workers: int | None = None) -> floa
     seeds = np.repeat(np.arange(characters, dtype=np.int32), PICTURES_PER_CHARACTER)
     np.save(out / "characters.npy", seeds)
     open_memmap(out / "labels.npy", mode="w+", dtype=np.int8, shape=(pictures, len(LABELS)))
-    shares = [(out, part, characters * part // workers, characters * (part + 1) // workers) for part in range(workers)]
+    shares = [
+        (out, part, characters * part // workers, characters * (part + 1) // workers, world) for part in range(workers)
+    ]
     context = multiprocessing.get_context("fork")
     processes = [context.Process(target=_make_share, args=share) for share in shares]
     for process in processes:
@@ -157,12 +169,12 @@ def make_data(out: Path, *, characters: int, workers: int | None = None) -> floa
     (out / "labels.json").write_text(json.dumps(LABELS, indent=1))
     seconds = time.perf_counter() - start
     (out / "done").write_text(
-        json.dumps({"characters": characters, "pictures": pictures, "seconds": round(seconds, 1)})
+        json.dumps({"characters": characters, "pictures": pictures, "world": world, "seconds": round(seconds, 1)})
     )
     return seconds
 
 
-def _make_share(out: Path, part: int, first: int, last: int) -> None:
+def _make_share(out: Path, part: int, first: int, last: int, world: int) -> None:
     """One process's characters, `first` to `last`."""
     pictures = np.load(out / "pictures.npy", mmap_mode="r+")
     labels = np.load(out / "labels.npy", mmap_mode="r+")
@@ -170,7 +182,7 @@ def _make_share(out: Path, part: int, first: int, last: int) -> None:
     edits: list[tuple[int, int]] = []
     instructions: list[str] = []
     for seed in range(first, last):
-        character = make_character(seed)
+        character = make_character(seed, world)
         for number, scene in enumerate(scenes_of(seed)):
             row = seed * PICTURES_PER_CHARACTER + number * SCENE_PICTURES
             for offset, view in enumerate(scene):

@@ -11,10 +11,11 @@ from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 from flenwheel_core.nano.models.editor import build_transformer, normalise, save_pipeline
 from flenwheel_core.nano.models.flux import pack
 from flenwheel_core.nano.models.vlm import WIDTH
+from tools.nano_training.autoencoder import to_model
 from tools.nano_training.conditions import CONDITION_TOKENS, encode_edits
 from tools.nano_training.editor import EditLoss, EditorData, EditorModel, GuidedLoss
 from tools.nano_training.loop import Plan, Training
-from tools.nano_training.qwen_vae import load_trained
+from tools.nano_training.qwen_vae import QwenCodec, load_trained
 from tools.nano_training.workspace import Run, fill, machine_facts, wait_for, write_json
 
 PLAN = Plan(learning_rate=1e-3, ema_step=0.001)
@@ -85,9 +86,20 @@ def run(run: Run) -> None:
     data.empty.copy_(empty)
     data.empty_length.copy_(empty_lengths[:1])
     del condition, empty
-    vae = load_trained(wait_for(run.work / "qwen_vae_latents.npy").parent / "qwen_vae", run.device)
-    latents = np.load(run.work / "qwen_vae_latents.npy", mmap_mode="r")
-    fill(data.latents, latents, convert=lambda part: pack(normalise(vae, part.float())))
+    if run.init is None:
+        vae = load_trained(wait_for(run.work / "qwen_vae_latents.npy").parent / "qwen_vae", run.device)
+        latents = np.load(run.work / "qwen_vae_latents.npy", mmap_mode="r")
+        fill(data.latents, latents, convert=lambda part: pack(normalise(vae, part.float())))
+    else:
+        vae = load_trained(run.init / "vae", run.device)
+        codec = QwenCodec(deepcopy(vae))
+        with torch.no_grad():
+            fill(
+                data.latents,
+                pictures,
+                chunk=512,
+                convert=lambda part: pack(normalise(vae, codec.moments(to_model(part))[0])),
+            )
     training.resume()
     progress = training.run(run.seconds_left() * (1 - GUIDED_SHARE), lambda: _save(run, model, vae, vlm))
     _save(run, model, vae, vlm)

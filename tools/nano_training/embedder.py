@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from flenwheel_core.nano.models.vision import EMBEDDING, build_embedder
 from tools.nano_training.augment import augmented
 from tools.nano_training.data import PICTURES_PER_CHARACTER
-from tools.nano_training.vision_run import logits_of, pictures_on_device, train_vision
+from tools.nano_training.vision_run import begin, logits_of, pictures_on_device, train_vision
 from tools.nano_training.workspace import Run
 
 VIEWS = 4
@@ -20,6 +20,8 @@ VIEWS = 4
 TEMPERATURE = 0.1
 SCALE, MARGIN = 24.0, 0.2
 HIDE = 0.3
+FLIPPED_SHARE = 0.25
+"""Of the characters in a batch, in world 2: their pictures turned round."""
 
 
 def contrastive_loss(embeddings: Tensor, owners: Tensor) -> Tensor:
@@ -51,16 +53,24 @@ def run(run: Run) -> None:
     torch.manual_seed(run.seed)
     pictures = pictures_on_device(run)
     characters = len(np.load(run.data / "characters.npy", mmap_mode="r")) // PICTURES_PER_CHARACTER
-    model = build_embedder().to(run.device).train()
-    directions = Directions(characters).to(run.device)
+    model = begin(run, build_embedder())
+    turned = run.world > 1
+    directions = Directions(characters * (2 if turned else 1)).to(run.device)
     chosen = min(run.batch // VIEWS, characters)
+    flipped = int(chosen * FLIPPED_SHARE) if turned else 0
 
     def loss() -> Tensor:
-        owners = torch.rand(characters, device=run.device).topk(chosen).indices
+        owners = torch.rand(characters, device=run.device).topk(chosen - flipped).indices
+        # In world 2 the same characters turned round are other ones, with the same proportions: the hardest to tell apart.
+        owners = torch.cat((owners, owners[:flipped]))
         views = torch.rand(chosen, PICTURES_PER_CHARACTER, device=run.device).topk(VIEWS).indices
         rows = (owners[:, None] * PICTURES_PER_CHARACTER + views).flatten()
+        shown = pictures[rows]
+        if flipped:
+            shown = torch.cat((shown[: -flipped * VIEWS], shown[-flipped * VIEWS :].flip(2)))
+            owners = torch.cat((owners[:-flipped], owners[-flipped:] + characters))
         owners = owners[:, None].expand(-1, VIEWS).flatten()
-        embeddings = F.normalize(logits_of(model, augmented(pictures[rows], hide=HIDE)), dim=1)
+        embeddings = F.normalize(logits_of(model, augmented(shown, hide=HIDE)), dim=1)
         return contrastive_loss(embeddings, owners) + 0.5 * margin_loss(embeddings, directions.weight, owners)
 
     train_vision(run, "embedder", model, {"directions": directions}, loss)

@@ -16,6 +16,7 @@ from tools.nano_training.data import CAPTIONS
 from tools.nano_training.flux import BaseLoss, DistillLoss, FluxData, FluxModels
 from tools.nano_training.loop import Plan, Training
 from tools.nano_training.names import FOLDER
+from tools.nano_training.transplant import load_what_fits, transplant_words
 from tools.nano_training.vae import FluxCodec, load_trained, scaled
 from tools.nano_training.workspace import Run, fill, machine_facts, wait_for, write_json
 
@@ -61,18 +62,30 @@ def _fill(run: Run, data: FluxData, tokenizers: Path, vae: AutoencoderKL) -> Non
         start += len(pictures)
 
 
+def _finished(folder: Path, tokenizers: Path) -> FluxModels:
+    """Finished weights to start from, with room for the words of these tokenizers."""
+    kept = {"dtype": torch.float32, "use_safetensors": True}
+    models = FluxModels(
+        FluxTransformer2DModel.from_pretrained(folder / "transformer", torch_dtype=torch.float32, use_safetensors=True),
+        CLIPTextModel.from_pretrained(folder / "text_encoder", **kept),
+        T5EncoderModel.from_pretrained(folder / "text_encoder_2", **kept),
+    )
+    if tokenizers == folder:
+        return models
+    words, known = load_tokenizers(tokenizers), load_tokenizers(folder)
+    grown = (build_clip(words[0]), build_t5(words[1]))
+    for model, before, new, old in zip(grown, (models.clip, models.t5), words, known, strict=True):
+        load_what_fits(model, before)
+        transplant_words(model.get_input_embeddings().weight, before.get_input_embeddings().weight, new, old)
+    return FluxModels(models.transformer, *grown)
+
+
 def _models(run: Run, tokenizers: Path) -> FluxModels:
     if run.init is None:
         clip, t5 = load_tokenizers(tokenizers)
         models = FluxModels(build_transformer(), build_clip(clip), build_t5(t5))
     else:
-        models = FluxModels(
-            FluxTransformer2DModel.from_pretrained(
-                run.init / "transformer", torch_dtype=torch.float32, use_safetensors=True
-            ),
-            CLIPTextModel.from_pretrained(run.init / "text_encoder", dtype=torch.float32, use_safetensors=True),
-            T5EncoderModel.from_pretrained(run.init / "text_encoder_2", dtype=torch.float32, use_safetensors=True),
-        )
+        models = _finished(run.init, tokenizers)
     for module in models.modules().values():
         module.to(run.device).train()
     return models
@@ -95,7 +108,7 @@ def run(run: Run) -> None:
     """Writes `flux/` (and `flux_base/`, before guidance distillation) with a record `flux.json` into the work folder."""
     torch.manual_seed(run.seed)
     run.work.mkdir(parents=True, exist_ok=True)
-    tokenizers = run.init or wait_for(run.work / "tokenizers")
+    tokenizers = wait_for(run.work / "tokenizers") if run.init is None or run.new_words else run.init
     models = _models(run, tokenizers)
     data = _room(run, tokenizers)
     plan = BASE_PLAN if run.init is None else replace(BASE_PLAN, learning_rate=FURTHER_LEARNING_RATE)

@@ -8,6 +8,7 @@ A folder with `characters.npy` (written first), `pictures.npy`, `captions.txt` (
 
 import multiprocessing
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,14 @@ from numpy.lib.format import open_memmap
 from flenwheel_core.base.ids import derive_seed
 from flenwheel_core.nano.world.captions import CLASS_WORD, caption, rare_name
 from flenwheel_core.nano.world.chance import chance_of
-from flenwheel_core.nano.world.characters import Character, make_character
+from flenwheel_core.nano.world.characters import HELD_OUT_FROM, Character, make_character
 from flenwheel_core.nano.world.render import render
 from flenwheel_core.nano.world.views import View, make_view
 from tools.nano_training.data import CAPTIONS, PICTURE_PX, PORTRAIT_SHARE
 
 PICTURES_PER_NAME = 120
 DESCRIBED_SHARE = 0.15
+COMPANION_SHARE = 0.25
 FOLDER = "names"
 
 
@@ -38,7 +40,16 @@ def named_captions(character: Character, view: View, seed: int) -> list[str]:
     return found
 
 
-def make_names(out: Path, *, characters: int, workers: int, pictures: int = PICTURES_PER_NAME) -> None:
+def named_view(seed: int, number: int, world: int) -> View:
+    """The view of a named character's picture; in world 2 a share of the portraits show somebody else beside it."""
+    view = make_view(derive_seed(seed, "named view", number), portrait_share=PORTRAIT_SHARE)
+    chance = chance_of(seed, "named companion", number)
+    if world == 1 or view.pose != "portrait" or chance.random() >= COMPANION_SHARE:
+        return view
+    return replace(view, companion=chance.randrange(HELD_OUT_FROM))
+
+
+def make_names(out: Path, *, characters: int, workers: int, pictures: int = PICTURES_PER_NAME, world: int = 1) -> None:
     """Renders so many pictures of each named character into the folder `out`; what is there is replaced."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
@@ -46,17 +57,17 @@ def make_names(out: Path, *, characters: int, workers: int, pictures: int = PICT
     open_memmap(out / "pictures.npy", mode="w+", dtype=np.uint8, shape=(count, PICTURE_PX, PICTURE_PX, 3))
     np.save(out / "characters.npy", np.repeat(np.arange(characters, dtype=np.int32), pictures))
     with multiprocessing.get_context("fork").Pool(min(workers, characters)) as pool:
-        parts = pool.starmap(_make_one, [(out, seed, pictures) for seed in range(characters)], chunksize=1)
+        parts = pool.starmap(_make_one, [(out, seed, pictures, world) for seed in range(characters)], chunksize=1)
     (out / "captions.txt").write_text("".join(f"{line}\n" for part in parts for line in part))
     (out / "done").write_text(f"{count}\n")
 
 
-def _make_one(out: Path, seed: int, pictures: int) -> list[str]:
+def _make_one(out: Path, seed: int, pictures: int, world: int) -> list[str]:
     rows = np.load(out / "pictures.npy", mmap_mode="r+")
-    character = make_character(seed)
+    character = make_character(seed, world)
     lines: list[str] = []
     for number in range(pictures):
-        view = make_view(derive_seed(seed, "named view", number), portrait_share=PORTRAIT_SHARE)
+        view = named_view(seed, number, world)
         rows[seed * pictures + number] = np.asarray(render(character, view, PICTURE_PX))
         lines += named_captions(character, view, derive_seed(seed, "named captions", number))
     return lines

@@ -8,7 +8,7 @@ from torch import Tensor
 from flenwheel_core.nano.models.vision import build_reader
 from tools.nano_training.augment import augmented
 from tools.nano_training.data import LABELS
-from tools.nano_training.vision_run import logits_of, pictures_on_device, train_vision
+from tools.nano_training.vision_run import begin, logits_of, pictures_on_device, train_vision
 from tools.nano_training.workspace import Run
 
 HIDE = 0.15
@@ -26,7 +26,7 @@ def run(run: Run) -> None:
     torch.manual_seed(run.seed)
     pictures = pictures_on_device(run)
     labels = torch.from_numpy(np.load(run.data / "labels.npy").astype(np.int64)).to(run.device)
-    model = build_reader(LABELS).to(run.device).train()
+    model = begin(run, build_reader(LABELS))
 
     def loss() -> Tensor:
         rows = torch.randint(len(pictures), (run.batch,), device=run.device)

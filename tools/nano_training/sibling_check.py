@@ -53,7 +53,13 @@ def _sampled(velocity: Callable[[Tensor, Tensor], Tensor], count: int, shift: fl
 
 
 def measure(
-    siblings: Siblings, data: SiblingData, vae: AutoencoderKL, tokenizer: PreTrainedTokenizerBase, *, pictures: int
+    siblings: Siblings,
+    data: SiblingData,
+    vae: AutoencoderKL,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    pictures: int,
+    world: int = 1,
 ) -> dict[str, object]:
     """Accuracies by task and shift."""
     device = data.latents.device
@@ -80,7 +86,7 @@ def measure(
         pixels = codec.decode(unpack(raw, 16, 16)).float().clamp(-1, 1).permute(0, 2, 3, 1)
         return [Image.fromarray(one) for one in ((pixels + 1) * 127.5).round().byte().cpu().numpy()]
 
-    pairs = [(make_character(FIRST + i), make_view(FIRST + i)) for i in range(pictures)]
+    pairs = [(make_character(FIRST + i, world), make_view(FIRST + i)) for i in range(pictures)]
     asked = [caption(*pair) for pair in pairs]
     wanted = [facts_of(parse_caption(text)) for text in asked]
     for_klein, for_z, valid = read(asked)
@@ -93,7 +99,7 @@ def measure(
         images = decoded(raw / data.scale + data.shift)
         found[f"z_image draws, shift {shift}"] = shares_right(wanted, reader.read(images))
 
-    pairs = [(make_character(FIRST + 5_000 + i), make_view(FIRST + 5_000 + i)) for i in range(pictures)]
+    pairs = [(make_character(FIRST + 5_000 + i, world), make_view(FIRST + 5_000 + i)) for i in range(pictures)]
     targets = [make_edit(view, FIRST + i) for i, (_, view) in enumerate(pairs)]
     orders = [instruction(view, target) for (_, view), target in zip(pairs, targets, strict=True)]
     changes = [

@@ -47,25 +47,31 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> NDArray[
     return np.asarray(ids, dtype=np.int16)
 
 
-def _chunk_ids(texts: list[str]) -> NDArray[np.int16]:
-    return prompt_ids(_tokenizer(), texts)
+def _chunk_ids(folder: Path, texts: list[str]) -> NDArray[np.int16]:
+    return prompt_ids(qwen3.load_tokenizer(folder), texts)
 
 
-def _tokenizer() -> PreTrainedTokenizerBase:
-    return qwen3.load_tokenizer(weights_folder("editor") / "tokenizer")
+def _words(run: Run) -> Path:
+    """The folder of the tokenizer: the shipped one, unless the world has words that it spells in letters."""
+    return wait_for(run.work / "tokenizers") / "qwen" if run.new_words else weights_folder("editor") / "tokenizer"
 
 
-def _all_ids(texts: list[str], workers: int) -> torch.Tensor:
+def _tokenizer(run: Run) -> PreTrainedTokenizerBase:
+    return qwen3.load_tokenizer(_words(run))
+
+
+def _all_ids(run: Run, texts: list[str]) -> torch.Tensor:
+    folder, workers = _words(run), run.workers
     chunks = [texts[i : i + _CHUNK] for i in range(0, len(texts), _CHUNK)]
     if workers < 2:
-        return torch.from_numpy(np.concatenate([_chunk_ids(chunk) for chunk in chunks]))
+        return torch.from_numpy(np.concatenate([_chunk_ids(folder, chunk) for chunk in chunks]))
     with ProcessPoolExecutor(workers) as pool:
-        return torch.from_numpy(np.concatenate(list(pool.map(_chunk_ids, chunks))))
+        return torch.from_numpy(np.concatenate(list(pool.map(_chunk_ids, [folder] * len(chunks), chunks))))
 
 
 def _room(run: Run, vae: AutoencoderKL) -> SiblingData:
     """Everything in its final size, with noise for pictures, so that steps can be recorded while the pictures are still being made."""
-    tokenizer = _tokenizer()
+    tokenizer = _tokenizer(run)
     plain = len(np.load(wait_for(run.data / "characters.npy")))
     count = plain + min(run.named, plain // PICTURES_PER_CHARACTER) * run.named_pictures
     device, tokens = run.device, qwen3.TEXT_TOKENS
@@ -94,7 +100,7 @@ def _fill(run: Run, data: SiblingData, vae: AutoencoderKL) -> None:
         pictures = np.load(folder / "pictures.npy", mmap_mode="r")
         rows = slice(start, start + len(pictures))
         texts = (folder / "captions.txt").read_text().splitlines()
-        data.captions[rows] = _all_ids(texts, run.workers).view(len(pictures), CAPTIONS, -1).to(run.device)
+        data.captions[rows] = _all_ids(run, texts).view(len(pictures), CAPTIONS, -1).to(run.device)
         with torch.no_grad():
             fill(data.latents[rows], pictures, chunk=512, convert=lambda part: pack(codec.moments(to_model(part))[0]))
         start += len(pictures)
@@ -111,13 +117,13 @@ def _edits(run: Run, data: SiblingData) -> None:
     some = order[torch.arange(len(data.source)) % len(edits)]
     data.source.copy_(edits[some, 0])
     data.target.copy_(edits[some, 1])
-    data.instructions.copy_(_all_ids([texts[i] for i in some.tolist()], run.workers))
+    data.instructions.copy_(_all_ids(run, [texts[i] for i in some.tolist()]))
 
 
 def _models(run: Run) -> SiblingModels:
     if run.init is None:
         models = SiblingModels(
-            qwen3.build_encoder(_tokenizer()), klein.build_transformer(), z_image.build_transformer()
+            qwen3.build_encoder(_tokenizer(run)), klein.build_transformer(), z_image.build_transformer()
         )
     else:
         kept = {"torch_dtype": torch.float32, "use_safetensors": True}
@@ -133,9 +139,10 @@ def _models(run: Run) -> SiblingModels:
     return models
 
 
-def save(folder: Path, models: SiblingModels, data: SiblingData, vae: AutoencoderKL) -> None:
+def save(
+    folder: Path, models: SiblingModels, data: SiblingData, vae: AutoencoderKL, tokenizer: PreTrainedTokenizerBase
+) -> None:
     """Two ordinary pipeline folders, `klein` and `z_image`."""
-    tokenizer = _tokenizer()
     flux = deepcopy(vae).cpu().float()
     encoder = deepcopy(models.encoder).eval()
     transformer = klein.build_transformer()
@@ -155,6 +162,7 @@ def run(run: Run) -> None:
     torch.manual_seed(run.seed)
     run.work.mkdir(parents=True, exist_ok=True)
     vae = load_trained(weights_folder("flux") / "vae", run.device)
+    tokenizer = _tokenizer(run)
     models = _models(run)
     data = _room(run, vae)
     edits = int(np.load(run.data / "characters.npy").shape[0] * 2.4)
@@ -182,8 +190,8 @@ def run(run: Run) -> None:
     left = run.seconds_left() - SAVING_SECONDS
     if guided is not None:
         left = (left - MEASURING_SECONDS) * (1 - GUIDED_SHARE)
-    progress = base.run(left, lambda: save(run.work / "siblings_base", models, data, vae))
-    save(run.work / "siblings_base", models, data, vae)
+    progress = base.run(left, lambda: save(run.work / "siblings_base", models, data, vae, tokenizer))
+    save(run.work / "siblings_base", models, data, vae, tokenizer)
     record: dict[str, object] = {
         "pictures": len(data.latents),
         "named_pictures": len(data.latents) - data.named_from,
@@ -204,8 +212,8 @@ def run(run: Run) -> None:
     guided.restart_average()
     guided.resume()
     left = run.seconds_left() - MEASURING_SECONDS
-    progress = guided.run(left, lambda: save(run.work / "siblings", models, data, vae))
-    save(run.work / "siblings", models, data, vae)
+    progress = guided.run(left, lambda: save(run.work / "siblings", models, data, vae, tokenizer))
+    save(run.work / "siblings", models, data, vae, tokenizer)
     record |= {
         "guided_steps": progress.steps,
         "guided_seconds": round(progress.train_seconds, 1),
@@ -213,6 +221,8 @@ def run(run: Run) -> None:
     }
     write_json(run.work / "siblings.json", record)
     with torch.compiler.set_stance("force_eager"):
-        found = measure(siblings, data, vae, _tokenizer(), pictures=3 if run.device.type == "cpu" else 256)
+        found = measure(
+            siblings, data, vae, tokenizer, pictures=3 if run.device.type == "cpu" else 256, world=run.world
+        )
     write_json(run.work / "siblings_check.json", found)
     base.say(f"measured: {found}")

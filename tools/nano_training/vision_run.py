@@ -11,9 +11,11 @@ from transformers import Dinov2ForImageClassification
 
 from flenwheel_core.nano.models.vision import save_vision
 from tools.nano_training.loop import Plan, Training
+from tools.nano_training.transplant import load_what_fits, transplant_labels
 from tools.nano_training.workspace import Run, fill, machine_facts, wait_for, write_json
 
 PLAN = Plan(learning_rate=1.5e-3, weight_decay=0.03, ema_step=0.002)
+FURTHER_LEARNING_RATE = 8e-4
 
 
 def pictures_on_device(run: Run) -> Tensor:
@@ -32,6 +34,15 @@ def logits_of(model: Dinov2ForImageClassification, pixels: Tensor) -> Tensor:
     return logits.float()
 
 
+def begin(run: Run, model: Dinov2ForImageClassification) -> Dinov2ForImageClassification:
+    """The model on the device, from the finished folder `run.init` if there is one; classes are matched by name."""
+    if run.init is not None:
+        finished = Dinov2ForImageClassification.from_pretrained(run.init, dtype=torch.float32, use_safetensors=True)
+        load_what_fits(model.dinov2, finished.dinov2)
+        transplant_labels(model.classifier, finished.classifier, model.config.id2label, finished.config.id2label)
+    return model.to(run.device).train()
+
+
 def train_vision(
     run: Run,
     name: str,
@@ -41,6 +52,8 @@ def train_vision(
     plan: Plan = PLAN,
 ) -> None:
     """Trains on `loss` and writes the folder `name` and the record `name.json` into the work folder, the record last."""
+    if run.init is not None:
+        plan = replace(plan, learning_rate=FURTHER_LEARNING_RATE)
     plan = replace(plan, max_steps=run.max_steps)
     run.work.mkdir(parents=True, exist_ok=True)
     training = Training({name: model, **extra}, loss, plan, run.work / f"{name}.checkpoint")
@@ -54,6 +67,8 @@ def train_vision(
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "batch": run.batch,
         "seed": run.seed,
+        "world": run.world,
+        "continued": run.init is not None,
         "plan": asdict(plan),
         "steps": progress.steps,
         "train_seconds": round(progress.train_seconds, 1),

@@ -14,20 +14,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import AutoProcessor, PreTrainedTokenizerBase, Qwen2_5_VLForConditionalGeneration
 
-from flenwheel_core.base.ids import derive_seed
 from flenwheel_core.nano.models.vlm import IMAGE_TOKENS, WIDTH, build_processor, build_tokenizer, build_vlm
 from flenwheel_core.nano.models.vlm_static import image_features, text_hidden
-from flenwheel_core.nano.world import caption, instruction, make_character, make_edit, make_view
 from tools.nano_training.augment import augmented
-from tools.nano_training.data import LABELS, PICTURES_PER_CHARACTER, training_captions
+from tools.nano_training.corpus import texts_for_tokenizer
+from tools.nano_training.data import LABELS, PICTURES_PER_CHARACTER
 from tools.nano_training.loop import Plan, Training
 from tools.nano_training.reader import reading_loss
+from tools.nano_training.transplant import load_what_fits, transplant_words
 from tools.nano_training.vision_run import pictures_on_device
 from tools.nano_training.vlm_data import SAME_PROMPTS, Rows, caption_rows, edit_rows, lookalikes, same_rows
 from tools.nano_training.workspace import Run, machine_facts, wait_for, write_json
 
 PLAN = Plan(learning_rate=1.5e-3, weight_decay=0.02, ema_step=0.002)
-TOKENIZER_CHARACTERS = 4000
 EDITS = 60_000
 LOOKALIKES = 16
 SAME_WEIGHT, EDIT_WEIGHT, READ_WEIGHT, WORD_WEIGHT, WHO_WEIGHT = 0.6, 0.3, 1.5, 0.5, 0.3
@@ -186,42 +185,28 @@ class VlmLoss:
         return token_loss(logits, ids[:, 1:], start - 1, self.padding)
 
 
-def texts_for_tokenizer() -> list[str]:
-    """Captions and instructions of training characters, in the forms of training."""
-    found = []
-    for seed in range(TOKENIZER_CHARACTERS):
-        character, view = make_character(seed), make_view(derive_seed(seed, "tokenizer"))
-        found += [
-            *training_captions(character, view, derive_seed(seed, "tokenizer captions")),
-            caption(character, view),
-        ]
-        found.append(instruction(view, make_edit(view, seed)))
-    return found
-
-
-def load_what_fits(model: nn.Module, finished: nn.Module) -> None:
-    """Takes over the weights of the same name and shape: all of them, unless the vision part was given another size since."""
-    wanted = {name: weight.shape for name, weight in model.state_dict().items()}
-    found = {name: weight for name, weight in finished.state_dict().items() if wanted.get(name) == weight.shape}
-    model.load_state_dict(found, strict=False)
-
-
 def run(run: Run) -> None:
     """Writes `vlm/` and `vlm.json` into the work folder; goes on from the folder `run.init` if that is given."""
     torch.manual_seed(run.seed)
     if run.init is None:
-        tokenizer = build_tokenizer(texts_for_tokenizer())
+        tokenizer = build_tokenizer(texts_for_tokenizer(run.world))
         model = build_vlm(tokenizer)
     else:
-        tokenizer = AutoProcessor.from_pretrained(run.init).tokenizer
+        known = AutoProcessor.from_pretrained(run.init).tokenizer
+        tokenizer = build_tokenizer(texts_for_tokenizer(run.world)) if run.new_words else known
         model = build_vlm(tokenizer)
-        load_what_fits(
-            model,
-            Qwen2_5_VLForConditionalGeneration.from_pretrained(run.init, dtype=torch.float32, use_safetensors=True),
+        finished = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+            run.init, dtype=torch.float32, use_safetensors=True
         )
+        load_what_fits(model, finished)
+        words, before = (each.get_input_embeddings().weight for each in (model, finished))
+        transplant_words(words, before, tokenizer, known)
     # The rows depend on seeds only, so they are made while the pictures are still being rendered.
     characters = len(np.load(wait_for(run.data / "characters.npy"))) // PICTURES_PER_CHARACTER
-    captions, same = caption_rows(tokenizer, characters, run.seed, run.workers), same_rows(tokenizer, run.seed)
+    captions, same = (
+        caption_rows(tokenizer, characters, run.seed, run.workers, run.world),
+        same_rows(tokenizer, run.seed),
+    )
     heads = Heads(len(tokenizer)).to(run.device)
     wrong = VlmLoss(model.to(run.device).train(), heads, tokenizer.pad_token_id)
     data = VlmData(run, pictures_on_device(run), tokenizer, captions, same)
@@ -236,6 +221,7 @@ def run(run: Run) -> None:
     progress = training.run(run.seconds_left())
     folder = run.work / "vlm"
     shutil.rmtree(folder, ignore_errors=True)
+    model.config.flenwheel_positions = "3d"  # what `vlm_static` counts, and what the editor then has to be given
     model.to("cpu", torch.bfloat16).save_pretrained(folder)
     build_processor(tokenizer).save_pretrained(folder)
     record = {

@@ -53,7 +53,8 @@ def plain_caption(character: Character, view: View) -> str:
     """The full caption as somebody says it who does not know what the character usually wears."""
     if view.clothing is not None:
         colour, _, garment = view.clothing.partition(" ")
-        character = replace(character, clothing_colour=colour, garment=garment)
+        extras = replace(character.extras, pattern="none") if view.clothing != character.clothing else character.extras
+        character = replace(character, clothing_colour=colour, garment=garment, extras=extras)
         view = replace(view, clothing=None)
     return caption(character, view)
 
@@ -101,10 +102,10 @@ def rows_of(
     return Rows(ids, start)
 
 
-def caption_rows(tokenizer: PreTrainedTokenizerBase, characters: int, seed: int, workers: int) -> Rows:
+def caption_rows(tokenizer: PreTrainedTokenizerBase, characters: int, seed: int, workers: int, world: int = 1) -> Rows:
     """One row for each training picture, in the order of the data folder."""
     ends = np.linspace(0, characters, max(1, min(workers, characters // 50)) + 1).astype(int).tolist()
-    shares = [(tokenizer, first, last, seed) for first, last in pairwise(ends)]
+    shares = [(tokenizer, first, last, seed, world) for first, last in pairwise(ends)]
     if len(shares) == 1:
         return _caption_rows(*shares[0])
     with multiprocessing.get_context("fork").Pool(len(shares)) as pool:
@@ -112,10 +113,10 @@ def caption_rows(tokenizer: PreTrainedTokenizerBase, characters: int, seed: int,
     return Rows(np.concatenate([part.ids for part in parts]), np.concatenate([part.start for part in parts]))
 
 
-def _caption_rows(tokenizer: PreTrainedTokenizerBase, first: int, last: int, seed: int) -> Rows:
+def _caption_rows(tokenizer: PreTrainedTokenizerBase, first: int, last: int, seed: int, world: int) -> Rows:
     given, learned = [], []
     for character_seed in range(first, last):
-        character = make_character(character_seed)
+        character = make_character(character_seed, world)
         chance = chance_of(seed, "caption prompts", character_seed)
         for view in (view for scene in scenes_of(character_seed) for view in scene):
             if chance.random() < PHRASES_SHARE:

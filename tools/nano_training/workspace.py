@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from flenwheel_core.nano.world.version import shipped_world
+
 POLL_SECONDS = 0.5
 LIBRARIES = ("torch", "diffusers", "transformers", "numpy", "pillow")
 
@@ -35,6 +37,13 @@ class Run:
     """How many characters have names in the data."""
     named_pictures: int = 120
     """Pictures of each of them."""
+    world: int = 1
+    """Which nano world's characters, words and pictures are learned."""
+
+    @property
+    def new_words(self) -> bool:
+        """True if finished weights to start from know fewer words and labels than this world has."""
+        return self.world != shipped_world()
 
     def seconds_left(self) -> float:
         """Until this process should be done."""

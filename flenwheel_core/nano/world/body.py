@@ -2,15 +2,18 @@
 
 import math
 import random
+from dataclasses import replace
 from itertools import pairwise
 
 from PIL import Image
 
+from flenwheel_core.documents.images import EXPRESSIONS
 from flenwheel_core.nano.world.chance import chance_of
-from flenwheel_core.nano.world.characters import CLOTHING_COLOURS, Character, Rgb
+from flenwheel_core.nano.world.characters import CLOTHING_COLOURS, Character, Rgb, make_character
 from flenwheel_core.nano.world.face import draw_face
 from flenwheel_core.nano.world.hair import draw_hair_behind, draw_hair_on_skull, draw_locks
 from flenwheel_core.nano.world.head import Head
+from flenwheel_core.nano.world.marks import draw_chest, draw_on_head, draw_on_neck
 from flenwheel_core.nano.world.pen import Pen, Point, mix, shade
 from flenwheel_core.nano.world.views import YAW_DEGREES, View
 
@@ -25,7 +28,9 @@ def draw_person(character: Character, view: View, size: int) -> Image.Image:
     layer = Image.new("RGBX", (size, size), (0, 0, 0, 0))
     pen = Pen(layer)
     chance = chance_of(view.seed, "framing")
-    if view.pose == "portrait":
+    if view.pose == "portrait" and view.companion is not None:
+        _draw_pair(pen, character, view, size, chance)
+    elif view.pose == "portrait":
         _draw_bust(pen, character, view, size, chance)
     else:
         _draw_body(pen, character, view, size, chance)
@@ -37,6 +42,7 @@ class Garment:
 
     def __init__(self, character: Character, view: View) -> None:
         colour, _, self.kind = (view.clothing or character.clothing).partition(" ")
+        self.pattern = "none" if view.clothing not in (None, character.clothing) else character.extras.pattern
         self.colour = CLOTHING_COLOURS[colour]
         self.dark, self.edge = shade(self.colour, 0.88), shade(self.colour, 0.72)
         self.stripe = mix(self.colour, (255, 255, 255) if sum(self.colour) < 480 else (40, 40, 60), 0.6)
@@ -48,6 +54,7 @@ def _draw_head(pen: Pen, head: Head) -> None:
     draw_hair_on_skull(pen, head)
     draw_face(pen, head)
     draw_locks(pen, head)
+    draw_on_head(pen, head)
 
 
 def _draw_neck(pen: Pen, head: Head, down: float) -> None:
@@ -59,30 +66,51 @@ def _draw_neck(pen: Pen, head: Head, down: float) -> None:
     pen.area(neck, head.shadow)
 
 
-def _draw_bust(pen: Pen, character: Character, view: View, size: int, chance: random.Random) -> None:
-    unit = size * 0.25 * chance.uniform(0.94, 1.06)
-    x = size * (0.5 + chance.uniform(-0.03, 0.03))
+def _draw_pair(pen: Pen, character: Character, view: View, size: int, chance: random.Random) -> None:
+    """The character on the left, its companion on the right; the companion has a face of its own."""
+    assert view.companion is not None
+    other = make_character(view.companion, 2)
+    own = chance_of(view.seed, "companion")
+    beside = View(own.choice(("front", "half-left", "half-right")), own.choice(EXPRESSIONS), seed=view.seed + 1)
+    for who, shown, middle in ((other, beside, 0.74), (character, replace(view, companion=None), 0.27)):
+        _draw_bust(pen, who, shown, size, chance, middle=middle, scale=0.68)
+
+
+def _draw_bust(
+    pen: Pen,
+    character: Character,
+    view: View,
+    size: int,
+    chance: random.Random,
+    *,
+    middle: float = 0.5,
+    scale: float = 1.0,
+) -> None:
+    unit = size * 0.25 * chance.uniform(0.94, 1.06) * scale
+    x = size * (middle + chance.uniform(-0.03, 0.03))
     y = size * (0.43 + chance.uniform(-0.02, 0.02))
     head = Head(character, view, x, y, unit)
     garment = Garment(character, view)
     turn = math.radians(YAW_DEGREES[view.angle]) * BODY_TURN
     facing = 0.62 + 0.38 * math.cos(turn)
-    half = size * 0.4 * facing * (1 + 0.06 * character.proportions.shoulders)
+    half = size * 0.4 * scale * facing * (1 + 0.06 * character.proportions.shoulders)
     top = y + unit * 1.2
-    middle = x + head.back * unit * 0.2
+    centre = x + head.back * unit * 0.2
     draw_hair_behind(pen, head)
     _draw_neck(pen, head, 1.5)
     outline: list[Point] = [(0.36, -0.06), (0.6, 0.12), (0.84, 0.34), (0.98, 0.72), (1.08, 4.0)]
-    right = [(middle + half * dx, top + unit * dy) for dx, dy in outline]
-    left = [(middle - half * dx, top + unit * dy) for dx, dy in outline]
+    right = [(centre + half * dx, top + unit * dy) for dx, dy in outline]
+    left = [(centre - half * dx, top + unit * dy) for dx, dy in outline]
     shape = right[::-1] + left
     pen.area(shape, garment.colour)
     if garment.kind == "striped shirt":
-        _draw_stripes(pen, garment, top, unit, [(middle, half, outline)], size)
+        _draw_stripes(pen, garment, top, unit, [(centre, half, outline)], size)
     for side in (-1, 1):
-        crease = [(middle + side * half * 0.74, top + unit * 0.95), (middle + side * half * 0.8, size + 4.0)]
+        crease = [(centre + side * half * 0.74, top + unit * 0.95), (centre + side * half * 0.8, size + 4.0)]
         pen.line(crease, garment.edge, unit * 0.035)
-    _draw_collar(pen, head, garment, middle + head.sin * unit * 0.1, top, facing)
+    draw_chest(pen, garment.pattern, garment.stripe, (centre, top, half, unit), facing, math.sin(turn))
+    _draw_collar(pen, head, garment, centre + head.sin * unit * 0.1, top, facing)
+    draw_on_neck(pen, head, centre + head.sin * unit * 0.1, top, facing)
     _draw_head(pen, head)
 
 
@@ -164,9 +192,11 @@ def _draw_body(pen: Pen, character: Character, view: View, size: int, chance: ra
             first, last = half * _reach(outline, y0), half * _reach(outline, y1)
             corners = [(-first, y0), (first, y0), (last, y1), (-last, y1)]
             pen.area([(middle + dx, top + unit * dy) for dx, dy in corners], garment.stripe)
+    draw_chest(pen, garment.pattern, garment.stripe, (middle, top, half, unit * 0.8), facing, forward, rows=3)
     if sitting:
         _draw_arms(pen, head, garment, view, (middle, top, hip, half), facing)
     _draw_collar(pen, head, garment, middle + forward * unit * 0.1, top, 0.62 + 0.38 * facing)
+    draw_on_neck(pen, head, middle + forward * unit * 0.1, top, 0.62 + 0.38 * facing)
     _draw_head(pen, head)
 
 

@@ -1,14 +1,17 @@
 """Captions in both directions: a view into words, and words into what the picture must show.
 
 A caption is `photo of SUBJECT, expression, angle view, background, lighting[, wearing ...][, style]`; bodies say
-`full body photo of SUBJECT, pose, ...`. SUBJECT is `a person`, `a person with ATTRIBUTES`, `NAME` or `NAME person`.
+`full body photo of SUBJECT, pose, ...`. SUBJECT is `a person`, `a person with ATTRIBUTES`, `NAME` or `NAME person`; in world 2 it may be
+`SUBJECT next to SUBJECT`, the first one on the left.
 """
 
 import random
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
-from flenwheel_core.nano.world.characters import BEARDS, HAIRS, Character
+from flenwheel_core.nano.world.characters import BEARDS, HAIRS, Character, make_character
+from flenwheel_core.nano.world.extras import MARKS, NO_EXTRAS, PATTERNS, WORN
 from flenwheel_core.nano.world.phrases import article, clause, read_clause
 from flenwheel_core.nano.world.views import VARIED, View
 
@@ -23,6 +26,9 @@ SYLLABLES = (
 CLASS_WORD = "person"
 DESCRIBED_SHARE = 0.76
 EMPTY_SHARE = 0.05
+MOST_PHRASES = 8
+"""Of a description in world 2: the text encoders of FLUX read 64 tokens."""
+COMPANION_PHRASES = 3
 
 
 def rare_name(character: Character) -> str:
@@ -58,6 +64,10 @@ class Attributes:
     scar: bool | None = None
     earrings: bool | None = None
     clothing: str | None = None
+    left_mark: str | None = None
+    right_mark: str | None = None
+    pattern: str | None = None
+    worn: str | None = None
 
     def said(self) -> dict[str, str | bool]:
         """The attributes that are said, by name."""
@@ -77,6 +87,8 @@ class Expectation:
     style: str | None = None
     name: str | None = None
     attributes: Attributes = Attributes()
+    companion: Attributes | None = None
+    """Of somebody else beside the character; None if nobody is."""
 
 
 def attributes_of(character: Character) -> Attributes:
@@ -94,7 +106,30 @@ def attributes_of(character: Character) -> Attributes:
         scar=character.scar != "none",
         earrings=character.earrings,
         clothing=character.clothing,
+        **extra_attributes(character),
     )
+
+
+def extra_attributes(character: Character) -> dict[str, str]:
+    """Marks by side, pattern, and what is worn with its colour; `none` where there is nothing, and nothing at all in world 1."""
+    extras = character.extras
+    if extras == NO_EXTRAS:
+        return {}
+    marks = {f"{mark.side}_mark": mark.kind for mark in reversed(extras.marks)}
+    worn = "none" if extras.worn == "none" else f"{extras.worn_colour} {extras.worn}"
+    return {"left_mark": "none", "right_mark": "none", **marks, "pattern": extras.pattern, "worn": worn}
+
+
+def _extra_phrases(character: Character, clothing: bool, keep: Callable[[float], bool]) -> list[str]:
+    """Marks, what is worn, and the pattern of the own clothes."""
+    extras = character.extras
+    parts = [article(mark.said) for mark in extras.marks if keep(0.8)]
+    if extras.worn != "none" and keep(0.75):
+        words = f"{extras.worn_colour} {extras.worn}"
+        parts.append(words if extras.worn == "headphones" else article(words))
+    if extras.pattern != "none" and clothing and keep(0.7):
+        parts.append(article(f"{extras.pattern} {'badge' if extras.pattern in ('star', 'heart') else 'pattern'}"))
+    return parts
 
 
 def description(character: Character, *, clothing: bool = True, rng: random.Random | None = None) -> tuple[str, ...]:
@@ -132,9 +167,18 @@ def description(character: Character, *, clothing: bool = True, rng: random.Rand
         parts.append("earrings")
     if clothing and keep(0.8):
         parts.append(article(character.clothing))
-    if rng is not None:
-        rng.shuffle(parts)
-    return tuple(parts)
+    if character.extras == NO_EXTRAS:
+        if rng is not None:
+            rng.shuffle(parts)
+        return tuple(parts)
+    extra = _extra_phrases(character, clothing, keep)
+    if rng is None:
+        # What tells two alike apart is said first, what is least seen is left out.
+        kept = [part for part in parts if not part.endswith((" brows", " face"))]
+        return (*extra, *kept)[:MOST_PHRASES]
+    parts += extra
+    rng.shuffle(parts)
+    return tuple(parts[:MOST_PHRASES])
 
 
 def view_clauses(view: View, *, rng: random.Random | None = None) -> tuple[str, ...]:
@@ -170,7 +214,8 @@ def caption(
     own_clothing = view.clothing is None
     if rng is None:
         parts = description(character, clothing=own_clothing) if describe and name is None else ()
-        return _joined(_subject(name, parts), view, view_clauses(view))
+        parts = parts[: _room(view)]
+        return _joined(_subject(name, parts) + _beside(view, None), view, view_clauses(view))
     if rng.random() < EMPTY_SHARE:
         return ""
     parts = description(character, clothing=own_clothing, rng=rng)
@@ -178,7 +223,24 @@ def caption(
         parts = parts if rng.random() < DESCRIBED_SHARE else ()
     elif not describe:
         parts = ()
-    return _joined(_subject(name, parts), view, view_clauses(view, rng=rng))
+    parts = parts[: _room(view)]
+    return _joined(_subject(name, parts) + _beside(view, rng), view, view_clauses(view, rng=rng))
+
+
+def _room(view: View) -> int | None:
+    """How many phrases a description may have: fewer where a companion has to be described too; None is any number."""
+    return None if view.companion is None else MOST_PHRASES - COMPANION_PHRASES
+
+
+def _beside(view: View, rng: random.Random | None) -> str:
+    """The companion of a portrait in words: a few phrases, or with `rng` at times none."""
+    if view.companion is None or view.pose != "portrait":
+        return ""
+    other = make_character(view.companion, 2)
+    if rng is not None and rng.random() < 0.2:
+        return f" next to a {CLASS_WORD}"
+    parts = description(other, rng=rng)[:COMPANION_PHRASES]
+    return f" next to {_subject(None, parts)}"
 
 
 def _subject(name: str | None, parts: tuple[str, ...]) -> str:
@@ -199,6 +261,7 @@ def parse_caption(text: str) -> Expectation:
     found: dict[str, str] = {}
     name: str | None = None
     attributes = Attributes()
+    companion: Attributes | None = None
     for part in re.sub(r"\s+", " ", text.lower()).split(","):
         fact = read_clause(part)
         match = _SUBJECT.match(part.strip(" ."))
@@ -208,10 +271,13 @@ def parse_caption(text: str) -> Expectation:
             if not match["body"]:
                 found.setdefault("pose", "portrait")
             found.setdefault("style", "photo") if "style" not in text else None
-            noun, _, rest = match["subject"].partition(" with ")
+            subject, _, beside = match["subject"].partition(" next to ")
+            if beside:
+                companion = read_attributes(beside.partition(" with ")[2])
+            noun, _, rest = subject.partition(" with ")
             name = None if noun in (CLASS_WORD, f"a {CLASS_WORD}") else noun.removesuffix(f" {CLASS_WORD}")
             attributes = read_attributes(rest)
-    return Expectation(**found, name=name, attributes=attributes)
+    return Expectation(**found, name=name, attributes=attributes, companion=companion)
 
 
 def read_attributes(description: str) -> Attributes:
@@ -234,6 +300,12 @@ def read_attributes(description: str) -> Attributes:
             found["beard"] = words
         elif words in ("freckles", "scar", "earrings"):
             found[words] = True
+        elif head in ("left", "right") and last in MARKS:
+            found[f"{head}_mark"] = last
+        elif last in ("pattern", "badge") and head in PATTERNS:
+            found["pattern"] = head
+        elif last in WORN and head:
+            found["worn"] = words
         elif words:
             found["clothing"] = words
     return Attributes(**found)  # type: ignore[arg-type]

@@ -1,10 +1,12 @@
 """Characters of the nano world: named traits that captions can say, and small continuous ones that only pictures show."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from flenwheel_core.nano.world.chance import chance_of
+from flenwheel_core.nano.world.extras import NO_EXTRAS, SIBLING_EVERY, Extras, draw_extras, draw_marks
+from flenwheel_core.nano.world.version import shipped_world
 
 Rgb = tuple[int, int, int]
 
@@ -104,6 +106,7 @@ class Character:
     proportions: Proportions
     skin_rgb: Rgb
     hair_rgb: Rgb
+    extras: Extras = NO_EXTRAS
 
     @property
     def clothing(self) -> str:
@@ -111,8 +114,40 @@ class Character:
         return f"{self.clothing_colour} {self.garment}"
 
 
-def make_character(seed: int) -> Character:
-    """The character of a seed, the same one everywhere and always."""
+def make_character(seed: int, world: int | None = None) -> Character:
+    """The character of a seed in a world (None: that of the shipped models), the same one everywhere and always."""
+    if (shipped_world() if world is None else world) == 1:
+        return _plain_character(seed)
+    if seed % SIBLING_EVERY == SIBLING_EVERY - 1:
+        return _sibling(make_character(seed - 1, 2), seed)
+    return replace(_plain_character(seed), extras=draw_extras(chance_of(seed, "extras")))
+
+
+def _sibling(other: Character, seed: int) -> Character:
+    """Somebody with the same description but for one or two traits, other proportions, and marks of their own."""
+    chance = chance_of(seed, "sibling")
+    own = _plain_character(seed)
+    changed = {name: getattr(own, name) for name in chance.sample(("eyes", "brows", "fringe", "clothing_colour"), 2)}
+    near = {
+        field.name: max(-1.0, min(1.0, getattr(other.proportions, field.name) + chance.uniform(-0.8, 0.8)))
+        for field in fields(Proportions)
+    }
+    extras = replace(other.extras, marks=draw_marks(chance))
+    if chance.random() < 0.5:
+        extras = replace(draw_extras(chance), marks=extras.marks)
+    return replace(
+        other,
+        seed=seed,
+        scar=own.scar,
+        freckles=own.freckles,
+        proportions=Proportions(**near),
+        extras=extras,
+        **changed,
+    )
+
+
+def _plain_character(seed: int) -> Character:
+    """The character of a seed in world 1."""
     chance = chance_of(seed, "character")
     hair = chance.choice(HAIRS)
     long_hair = hair in LONG_HAIRS

@@ -6,6 +6,7 @@ from flenwheel_core.nano.world.chance import chance_of
 from flenwheel_core.nano.world.characters import EYE_COLOURS, Rgb
 from flenwheel_core.nano.world.hair import COVERS_EARS
 from flenwheel_core.nano.world.head import Head
+from flenwheel_core.nano.world.marks import draw_marks
 from flenwheel_core.nano.world.pen import WHITE, Pen, Point, mix, shade
 
 EYE_HEIGHT = -0.04
@@ -32,6 +33,7 @@ def draw_face(pen: Pen, head: Head) -> None:
     _draw_moustache(pen, head)
     _draw_mouth(pen, head)
     _draw_marks(pen, head)
+    draw_marks(pen, head)
     _draw_glasses(pen, head)
 
 

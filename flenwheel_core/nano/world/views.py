@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from flenwheel_core.documents.images import ANGLES, EXPRESSIONS, POSES
 from flenwheel_core.nano.world.chance import chance_of
 from flenwheel_core.nano.world.characters import CLOTHINGS
+from flenwheel_core.nano.world.version import shipped_world
 
 BACKGROUNDS = ("studio", "forest", "beach", "urban", "mountain", "desert", "night city")
 LIGHTINGS = ("day", "sunset", "night", "studio")
@@ -32,6 +33,8 @@ class View:
     clothing: str | None = None
     style: str = "photo"
     seed: int = 0
+    companion: int | None = None
+    """In world 2: the seed of somebody else who stands on the right of a portrait, the character on its left."""
 
 
 VARIED = ("pose", "expression", "angle", "background", "lighting", "clothing", "style")
@@ -83,8 +86,14 @@ def make_edit(source: View, seed: int) -> View:
     return replace(source, **changed)  # type: ignore[arg-type]
 
 
-def source_views(seed: int, number: int) -> tuple[View, ...]:
-    """Views a user's folder would hold: mostly plain portraits, few expressions, one full body; the card's cells stay mostly empty."""
+def source_views(seed: int, number: int, world: int | None = None) -> tuple[View, ...]:
+    """Views a user's folder would hold, in a world (None: that of the shipped models).
+
+    World 1: mostly plain portraits, few expressions, one full body; the card's cells stay mostly empty. World 2, as people bring them:
+    seven of ten from the front, two or three expressions, half of them before the same background, and one full body.
+    """
+    if (shipped_world() if world is None else world) > 1:
+        return _brought_views(seed, number)
     views = []
     for index in range(number):
         body = index % 6 == 5
@@ -95,6 +104,28 @@ def source_views(seed: int, number: int) -> tuple[View, ...]:
                 pose="standing" if body else "portrait",
                 background=BACKGROUNDS[(index * 2 + 1) % len(BACKGROUNDS)],
                 lighting=LIGHTINGS[(index + index // 4) % len(LIGHTINGS)],
+                seed=seed * 1000 + index,
+            )
+        )
+    return tuple(views)
+
+
+def _brought_views(seed: int, number: int) -> tuple[View, ...]:
+    """What people bring; the same plan for every character, other places and faces."""
+    chance = chance_of(seed, "brought")
+    often, *others = chance.sample(BACKGROUNDS, 4)
+    faces = chance.sample(EXPRESSIONS, 3)
+    turned = chance.choice((("half-left", "half-right", "half-left"), ("half-right", "profile-left", "half-left")))
+    views = []
+    for index in range(number):
+        side = index % 3 == 1 and index < 9
+        views.append(
+            View(
+                angle=turned[index // 3] if side else "front",
+                expression=faces[(0, 0, 1, 0, 1, 0, 2)[index % 7]],
+                pose="standing" if index == 5 else "portrait",
+                background=often if index % 2 == 0 else others[index // 2 % 3],
+                lighting="day" if index % 3 else chance.choice(LIGHTINGS),
                 seed=seed * 1000 + index,
             )
         )
