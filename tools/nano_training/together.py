@@ -1,7 +1,7 @@
 """All parts of a training at once on one machine, each on its card: `python -m tools.nano_training.together ...`.
 
-Parts wait for each other's files. What was made lies in the layout of the shipped weights under `--out`, with logs and records, and is
-written again every minute, so a machine that is taken away leaves what there was.
+Parts wait for each other's files. What was made lies in the layout of the shipped weights under `WORK/kept`, and in `--out` in a few files
+of 15 MB with the ends of the logs; both are written again every minute, so a machine that is taken away leaves what there was.
 """
 
 import argparse
@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flenwheel_core.models.embedded import weights_folder
+from tools.nano_training.parcels import pack
 
 COLLECT_SECONDS = 60.0
 LAST_SECONDS = 20.0
+LOG_CHARACTERS = 12_000
 VLM_SHARE = 0.42
 """Of the time: the editor needs the finished vision-language model."""
 FOLDERS = ("flux", "editor", "embedder", "reader", "siblings")
@@ -57,7 +59,7 @@ def collect(work: Path, out: Path, world: int) -> list[str]:
     """Copies what is finished so far into `out`, in the layout of the shipped weights; returns the folders."""
     found = []
     for name in FOLDERS:
-        source, target = work / name, out / "weights" / name
+        source, target = work / name, out / name
         if name == "siblings" and not source.is_dir():  # guidance comes last, and not in short runs
             source = work / "siblings_base"
         if not source.is_dir():
@@ -75,9 +77,9 @@ def collect(work: Path, out: Path, world: int) -> list[str]:
     records = {
         name: json.loads((work / f"{name}.json").read_text()) for name in RECORDS if (work / f"{name}.json").exists()
     }
-    (out / "weights").mkdir(parents=True, exist_ok=True)
-    (out / "weights" / "training.json").write_text(json.dumps(records, indent=1) + "\n")
-    (out / "weights" / "world.json").write_text(json.dumps({"world": world}) + "\n")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "training.json").write_text(json.dumps(records, indent=1) + "\n")
+    (out / "world.json").write_text(json.dumps({"world": world}) + "\n")
     return found
 
 
@@ -100,8 +102,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", nargs="*", help="only these parts")
     given = parser.parse_args(arguments)
     started = time.monotonic()
-    given.work.mkdir(parents=True, exist_ok=True)
-    (given.out / "logs").mkdir(parents=True, exist_ok=True)
+    logs, kept = given.work / "logs", given.work / "kept"
+    logs.mkdir(parents=True, exist_ok=True)
+    given.out.mkdir(parents=True, exist_ok=True)
     shared = ["--data", str(given.work / "data"), "--work", str(given.work), "--world", str(given.world)]
     shared += ["--seed", str(given.seed), "--named", str(given.named)]
 
@@ -109,9 +112,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         environment = dict(os.environ, OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", "4"))
         if card is not None:
             environment["CUDA_VISIBLE_DEVICES"] = str(card)
-        with (given.out / "logs" / f"{name}.log").open("wb") as log:
+        with (logs / f"{name}.log").open("wb") as log:
             command = [sys.executable, "-m", "tools.nano_training", name, *shared, *more]
             return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+
+    def keep() -> list[str]:
+        made = collect(given.work, kept, given.world)
+        pack(kept, given.out, fresh=given.fresh)
+        ends = [f"== {log.stem}\n{log.read_text(errors='replace')[-LOG_CHARACTERS:]}" for log in sorted(logs.iterdir())]
+        (given.out / "logs.txt").write_text("\n".join(ends))
+        return made
 
     running = {
         "data": begin("data", None, "--characters", str(given.characters), "--workers", str(given.workers)),
@@ -143,10 +153,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 process.terminate()
             break
         if time.monotonic() - collected > COLLECT_SECONDS:
-            collect(given.work, given.out, given.world)
+            keep()
             collected = time.monotonic()
         time.sleep(0.5)
-    made = collect(given.work, given.out, given.world)
+    made = keep()
     said = f"made {', '.join(made)}; failed: {', '.join(failed) or 'none'}"
     print(f"{time.monotonic() - started:6.0f} s {said}", flush=True)  # noqa: T201
     return len(failed)

@@ -25,6 +25,6 @@ def test_what_is_finished_is_kept_in_the_layout_of_the_weights(tmp_path: Path) -
         (work / name / "model.txt").write_text(name)
     (work / "flux.json").write_text('{"steps": 3}')
     assert collect(work, out, 2) == ["flux", "siblings"]
-    assert (out / "weights" / "siblings" / "model.txt").read_text() == "siblings_base"
-    assert json.loads((out / "weights" / "world.json").read_text()) == {"world": 2}
-    assert json.loads((out / "weights" / "training.json").read_text()) == {"flux": {"steps": 3}}
+    assert (out / "siblings" / "model.txt").read_text() == "siblings_base"
+    assert json.loads((out / "world.json").read_text()) == {"world": 2}
+    assert json.loads((out / "training.json").read_text()) == {"flux": {"steps": 3}}

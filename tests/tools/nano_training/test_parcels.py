@@ -1,0 +1,41 @@
+"""Weights travel in small files, and come out as they were."""
+
+import shutil
+from pathlib import Path
+
+import torch
+from transformers import Qwen3ForCausalLM, Qwen3Model
+
+from flenwheel_core.models.embedded import weights_folder
+from flenwheel_core.nano.models import qwen3
+from tools.nano_training.parcels import pack, unpack
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_is_packed_comes_out_whole(tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    shutil.copytree(weights_folder("flux"), made / "flux")
+    encoder = qwen3.build_encoder(qwen3.load_tokenizer(weights_folder("editor") / "tokenizer")).half()
+    encoder.save_pretrained(made / "siblings" / "klein" / "text_encoder")
+    encoder.model.save_pretrained(made / "siblings" / "z_image" / "text_encoder")
+    shutil.copytree(weights_folder("flux") / "vae", made / "siblings" / "z_image" / "vae")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "weights.tar.gz.09").write_bytes(b"of an earlier time")
+    parts = pack(made, tmp_path / "out", fresh=False, part_bytes=3_000_000)
+    assert len(parts) > 3 and all(part.stat().st_size <= 3_000_000 for part in parts)
+    assert sorted((tmp_path / "out").iterdir()) == parts
+    unpack(tmp_path / "out", tmp_path / "again")
+    before, after = bytes_of(made), bytes_of(tmp_path / "again")
+    assert before.keys() == after.keys()
+    different = {name for name in before if before[name] != after[name]}
+    assert not {name for name in different if "z_image/text_encoder" not in name}
+    one, other = (
+        Qwen3Model.from_pretrained(folder / "siblings" / "z_image" / "text_encoder", dtype=torch.float32)
+        for folder in (made, tmp_path / "again")
+    )
+    for name, weight in one.state_dict().items():
+        assert torch.equal(weight, other.state_dict()[name])
+    assert Qwen3ForCausalLM.from_pretrained(made / "siblings" / "klein" / "text_encoder") is not None

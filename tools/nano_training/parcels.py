@@ -1,0 +1,81 @@
+"""Trained weights as a few files of limited size, carried from the machine that trained them without what is there already.
+
+`python -m tools.nano_training.parcels FOLDER TARGET` unpacks what `together` left in FOLDER, in the layout of the shipped weights.
+"""
+
+import argparse
+import io
+import shutil
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from flenwheel_core.models.embedded import weights_folder
+
+NAME = "weights.tar.gz"
+PART_BYTES = 15 * 2**20
+SHIPPED = ("flux/vae", "editor/vae")
+"""Parts that training from finished weights leaves as they are."""
+TWICE = ("siblings/z_image/vae", "siblings/z_image/text_encoder")
+"""Parts of Z-Image that are FLUX's and klein's: written anew when they are unpacked."""
+
+
+def pack(folder: Path, out: Path, *, fresh: bool, part_bytes: int = PART_BYTES) -> list[Path]:
+    """Writes `folder` into numbered parts of an archive in `out`, replacing older ones; `fresh` weights hold new autoencoders too."""
+    left_out = (*TWICE, *(() if fresh else SHIPPED))
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=3) as archive:
+        for path in sorted(folder.rglob("*")):
+            name = path.relative_to(folder).as_posix()
+            if path.is_file() and not any(name.startswith(f"{part}/") for part in left_out):
+                archive.add(path, name)
+    content = buffer.getvalue()
+    out.mkdir(parents=True, exist_ok=True)
+    parts = []
+    for number, start in enumerate(range(0, len(content), part_bytes)):
+        part = out / f"{NAME}.{number:02d}"
+        whole = part.with_suffix(".writing")
+        whole.write_bytes(content[start : start + part_bytes])
+        whole.replace(part)
+        parts.append(part)
+    for stale in set(out.glob(f"{NAME}.??")) - set(parts):
+        stale.unlink()
+    return parts
+
+
+def unpack(folder: Path, target: Path) -> None:
+    """Joins the parts in `folder` and completes what was left out, into `target`."""
+    content = b"".join(part.read_bytes() for part in sorted(folder.glob(f"{NAME}.??")))
+    with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
+        archive.extractall(target, filter="data")
+    for name in SHIPPED:
+        part, _, vae = name.partition("/")
+        if (target / part).is_dir() and not (target / name).exists():
+            shutil.copytree(weights_folder(part) / vae, target / name)  # type: ignore[arg-type]
+    klein, z_image = (target / "siblings" / name for name in ("klein", "z_image"))
+    if klein.is_dir():
+        own = target / "flux" / "vae"
+        shutil.copytree(own if own.is_dir() else weights_folder("flux") / "vae", z_image / "vae", dirs_exist_ok=True)
+        _write_encoder(klein / "text_encoder", z_image / "text_encoder")
+
+
+def _write_encoder(klein: Path, z_image: Path) -> None:
+    """klein's text encoder as Z-Image holds it: the body without a head for words."""
+    import torch
+    from transformers import Qwen3ForCausalLM
+
+    encoder = Qwen3ForCausalLM.from_pretrained(klein, dtype=torch.float16, use_safetensors=True)
+    encoder.model.save_pretrained(z_image)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Unpacks."""
+    parser = argparse.ArgumentParser(prog="python -m tools.nano_training.parcels", description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("target", type=Path)
+    given = parser.parse_args(arguments)
+    unpack(given.folder, given.target)
+
+
+if __name__ == "__main__":
+    main()
