@@ -92,6 +92,8 @@ class EditorTurn(SharedTurn):
             mistake_weight=editor.mistake_weight,
             distilled_guidance=editor.distilled_guidance,
             anchor=editor.anchor,
+            corrections_teach=editor.corrections_teach,
+            comparison_strength=editor.comparison_strength,
             storage=editor.storage,
             seed=editor.seed,
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flenwheel_core.documents.loras import LossPoint
+from flenwheel_core.recipes.editor import COMPARISON_STRENGTH, Teaching
 from flenwheel_core.recipes.train import TrainingRecipe
 
 if TYPE_CHECKING:
@@ -52,6 +53,18 @@ class EditTrainJob:
     """Strength of the guidance that is distilled into the editor; 1: none."""
     anchor: float = 0.0
     """How far the editor's own answers are kept where nothing was wrong with them."""
+    corrections_teach: Teaching = "answer"
+    comparison_strength: float = COMPARISON_STRENGTH
+
+    @property
+    def compares(self) -> bool:
+        """True if what was rejected teaches too."""
+        return self.corrections_teach != "answer"
+
+    @property
+    def has_pairs(self) -> bool:
+        """True if some lessons are taught as pairs: their batches are twice as large."""
+        return self.compares and any(lesson.load_rejected is not None for lesson in self.lessons)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The choices of Flywheel 2: how the editor learns from its corrections."""
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -8,6 +8,9 @@ from flenwheel_core.base.document import Document
 from flenwheel_core.documents.images import is_one, is_unset
 from flenwheel_core.documents.storages import EditorStorage
 from flenwheel_core.recipes.train import SamplingRecipe, TrainingRecipe
+
+Teaching = Literal["answer", "comparison", "both"]
+COMPARISON_STRENGTH = 500.0
 
 
 def _training() -> TrainingRecipe:
@@ -56,6 +59,20 @@ class EditorRecipe(Document):
         le=1,
         exclude_if=is_unset,
         description="How far the bare editor's own answer is the target where a person found nothing wrong; 0 if unset.",
+    )
+    corrections_teach: Teaching | None = Field(
+        default=None,
+        exclude_if=is_unset,
+        description="What a corrected edit teaches: 'answer' the corrected picture, 'comparison' that it is better than what the editor "
+        "had made of it, or 'both'; 'answer' if unset. A comparison takes twice the memory and time of a step.",
+    )
+    comparison_strength: float | None = Field(
+        default=None,
+        gt=0,
+        le=100_000,
+        exclude_if=is_unset,
+        description="The higher, the sooner a pair that the editor already tells apart teaches nothing more "
+        f"(beta of DPO); {COMPARISON_STRENGTH:g} if unset.",
     )
     holdout_share: float = Field(default=0.2, gt=0, lt=1, description="Share of the edits kept for the comparison.")
     compared_edits: int = Field(default=24, ge=2, le=1000, description="Held-out edits to compare on, at most.")

@@ -6,6 +6,7 @@ from flenwheel_core.base.ids import Digest
 from flenwheel_core.documents.images import is_unset
 from flenwheel_core.documents.loras import LoraRecord, LossPoint
 from flenwheel_core.documents.storages import EditorStorage
+from flenwheel_core.recipes.editor import Teaching
 from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.requests.base import StageRequest, StageResult
 
@@ -29,6 +30,14 @@ class EditTrainRequest(StageRequest):
     )
     anchor: float | None = Field(
         default=None, exclude_if=is_unset, description="how far the editor's own right answers are kept; None: 0"
+    )
+    corrections_teach: Teaching | None = Field(
+        default=None, exclude_if=is_unset, description="what corrected edits teach; None: the answer alone"
+    )
+    comparison_strength: float | None = Field(
+        default=None,
+        exclude_if=is_unset,
+        description="beta of the comparison with what was rejected; None: the usual one",
     )
     storage: EditorStorage | None = None
     seed: int

@@ -5,6 +5,7 @@ from functools import partial
 from flenwheel_core.documents.loras import LoraRecord
 from flenwheel_core.engine.edit_job import EditLesson, EditTrainJob, lesson_frequencies
 from flenwheel_core.models.registry import find_edit_trainer
+from flenwheel_core.recipes.editor import COMPARISON_STRENGTH
 from flenwheel_core.requests.edit_train import EditTrainRequest, EditTrainResult
 from flenwheel_core.runner.stage import StageContext
 from flenwheel_core.stages.lesson_references import references_taken
@@ -42,6 +43,8 @@ def edit_train(request: EditTrainRequest, context: StageContext) -> EditTrainRes
         mistake_weight=request.mistake_weight or 1.0,
         distilled_guidance=request.distilled_guidance or 1.0,
         anchor=request.anchor or 0.0,
+        corrections_teach=request.corrections_teach or "answer",
+        comparison_strength=request.comparison_strength or COMPARISON_STRENGTH,
         seed=request.seed,
         folder=context.scratch,
         storage=request.storage,

@@ -17,13 +17,17 @@ if TYPE_CHECKING:
 
 
 def lesson_pictures(
-    lesson: EditLesson, placement_of: Callable[[tuple[int, int]], Placement]
-) -> tuple[PlacedPicture, PlacedPicture]:
-    """Source and target where the family puts the source; a target of another size is cut to it."""
-    source, target = lesson.load_source(), lesson.load_target()
+    lesson: EditLesson, placement_of: Callable[[tuple[int, int]], Placement], *, pair: bool = False
+) -> tuple[PlacedPicture, ...]:
+    """Source and target where the family puts the source, and with `pair` what was rejected; another size is cut to it."""
+    source = lesson.load_source()
     placement = placement_of(source.size)
-    other = placement if target.size == source.size else place(target.size, [(placement.width, placement.height)])
-    return _picture(source, placement, lesson.load_source), _picture(target, other, lesson.load_target)
+    found = [_picture(source, placement, lesson.load_source)]
+    for load in (lesson.load_target, *([lesson.load_rejected] if pair and lesson.load_rejected else [])):
+        image = load()
+        other = placement if image.size == source.size else place(image.size, [(placement.width, placement.height)])
+        found.append(_picture(image, other, load))
+    return tuple(found)
 
 
 def further_pictures(

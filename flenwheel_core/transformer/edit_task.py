@@ -4,17 +4,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
 
+from flenwheel_core.engine.edit_job import EditTrainJob
 from flenwheel_core.engine.flow_matching import flow_loss, noisy_input, sigma_of_uniform, velocity_target
 from flenwheel_core.engine.graphs import Recorder
 from flenwheel_core.engine.order import Order
 from flenwheel_core.engine.randomness import normal, uniform
 from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.transformer.lesson_weights import LessonWeights
+from flenwheel_core.transformer.preference import pair_losses
 
 Prompt = TypeVar("Prompt", bound=Sized)
 """An encoded prompt, as the family has it; its length is the number of text tokens that the transformer reads."""
@@ -36,6 +38,10 @@ class EditLike(Protocol[Prompt_co]):
         """The same for an empty prompt."""
 
     @property
+    def rejected(self) -> Tensor | None:
+        """(target tokens, channels): what the editor had made of it, if the lesson is taught as a pair."""
+
+    @property
     def weights(self) -> LessonWeights: ...
 
     @property
@@ -48,7 +54,7 @@ Lesson = TypeVar("Lesson", bound=EditLike[Any])
 
 @dataclass(frozen=True)
 class Aim:
-    """Two changes to the training target: distilled guidance, and the bare editor's own prediction where it was right."""
+    """What is aimed at: distilled guidance, the bare editor's own prediction where it was right, and better answers than rejected ones."""
 
     guidance: float = 1.0
     """Strength of the guidance that is distilled into the editor; 1: none. Such an editor predicts
@@ -57,6 +63,16 @@ class Aim:
     """How far the target is the bare editor's own prediction where its answer was right; 0: not at all, 1: entirely."""
     bare: Callable[[], AbstractContextManager[None]] = nullcontext
     """The editor without the LoRA in training, within this context."""
+    answer: bool = True
+    """A pair teaches the right picture."""
+    strength: float = 0.0
+    """Of the comparison with the rejected picture that a pair teaches (beta of DPO); 0: none."""
+
+    @classmethod
+    def of(cls, job: EditTrainJob, bare: Callable[[], AbstractContextManager[None]]) -> Self:
+        """What a job asks for; `bare` is the editor without its LoRA."""
+        strength = job.comparison_strength if job.compares else 0.0
+        return cls(job.distilled_guidance, job.anchor, bare, job.corrections_teach != "comparison", strength)
 
 
 PLAIN_AIM = Aim()
@@ -85,7 +101,7 @@ class EditLessonTask(ABC, Generic[Lesson, Prompt]):
         self._prepared = False
         self._device = next(iter(parameters.values())).device
         self._order = Order(
-            tuple(example.bucket for example in examples),
+            tuple(self._group(example) for example in examples),
             tuple(example.weights.frequency for example in examples),
             recipe.batch_size,
             seed,
@@ -100,13 +116,20 @@ class EditLessonTask(ABC, Generic[Lesson, Prompt]):
     def loss(self, index: int) -> Tensor:
         """The loss of forward pass `index`: everything random in it derives from (seed, index)."""
         batch = [self._examples[number] for number in self._order.batch(index)]
-        dropped = [self._is_dropped(index, place) for place in range(len(batch))]
+        dropped = [not self._is_pair(e) and self._is_dropped(index, place) for place, e in enumerate(batch)]
         if self._recorder is None:
             return self._loss_of(batch)(**self._arguments(index, batch, dropped))
         if not self._prepared:
             self._prepare(self._recorder)
-        name, arguments = f"loss {batch[0].bucket}", self._arguments(index, batch, dropped)
+        name, arguments = f"loss {self._group(batch[0])}", self._arguments(index, batch, dropped)
         return self._recorder.loss(name, self._loss_of(batch), arguments)
+
+    def _is_pair(self, example: Lesson) -> bool:
+        return self._aim.strength > 0 and example.rejected is not None
+
+    def _group(self, example: Lesson) -> str:
+        """Examples of one group share batches: pairs are taught apart."""
+        return f"{example.bucket} pair" if self._is_pair(example) else example.bucket
 
     def _prepare(self, recorder: Recorder) -> None:
         """Every shape before the first step: all are then recorded once."""
@@ -114,13 +137,36 @@ class EditLessonTask(ABC, Generic[Lesson, Prompt]):
         for example, dropped in shapes_of(self._examples, self._recipe):
             batch = [example] * self._recipe.batch_size
             arguments = self._arguments(0, batch, [dropped] * len(batch), only_prepare=True)
-            recorder.prepare_loss(f"loss {example.bucket}", self._loss_of(batch), arguments)
+            recorder.prepare_loss(f"loss {self._group(example)}", self._loss_of(batch), arguments)
 
     def _loss_of(self, batch: Sequence[Lesson]) -> Callable[..., Tensor]:
+        if self._is_pair(batch[0]):
+            return self._pair_loss_of(batch)
         predict = self.predictor(batch)
 
         def loss_of(target: Tensor, region: Tensor | None = None, **given: Tensor) -> Tensor:
             return flow_loss(predict(**given), target, region).mean()
+
+        return loss_of
+
+    def _pair_loss_of(self, batch: Sequence[Lesson]) -> Callable[..., Tensor]:
+        """The supervised loss on the right pictures, if they are taught, and the comparison with the rejected ones."""
+        predict, aim = self.predictor([*batch, *batch]), self._aim
+        anchor = 0.0 if aim.answer else aim.anchor  # the supervised loss holds it already
+
+        def loss_of(
+            target: Tensor,
+            pair: Tensor,
+            reference: Tensor,
+            wrong: Tensor,
+            region: Tensor | None = None,
+            **given: Tensor,
+        ) -> Tensor:
+            prediction = predict(**given)
+            loss = pair_losses(prediction, pair, reference, wrong, strength=aim.strength, anchor=anchor).mean()
+            if aim.answer:
+                loss = loss + flow_loss(prediction[: len(target)], target, region).mean()
+            return loss
 
         return loss_of
 
@@ -137,6 +183,8 @@ class EditLessonTask(ABC, Generic[Lesson, Prompt]):
         prompts = [e.empty if without else e.prompt for without, e in zip(dropped, batch, strict=True)]
         noisy = noisy_input(clean, noise, sigma)
         target = velocity_target(clean, noise)
+        if self._is_pair(batch[0]):
+            return self._pair_arguments(batch, noise, sigma, prompts, only_prepare=only_prepare)
         if only_prepare:
             self._prepare_bare(batch, noisy, sigma, prompts)
         else:
@@ -147,12 +195,40 @@ class EditLessonTask(ABC, Generic[Lesson, Prompt]):
             arguments["region"] = region
         return arguments
 
+    def _pair_arguments(
+        self, batch: Sequence[Lesson], noise: Tensor, sigma: Tensor, prompts: Sequence[Prompt], *, only_prepare: bool
+    ) -> dict[str, Tensor]:
+        """What `_pair_loss_of` is given: right and rejected pictures one after the other, at the same noise."""
+        both, texts, levels = [*batch, *batch], [*prompts, *prompts], torch.cat([sigma, sigma])
+        latents = [*(e.target for e in batch), *(e.rejected for e in batch if e.rejected is not None)]
+        clean, same = self.stacked(latents), torch.cat([noise, noise])
+        noisy, flow = noisy_input(clean, same, levels), velocity_target(clean, same)
+        inputs = self.inputs(both, noisy, levels, texts)
+        wrong = self.stacked([_everywhere(e) if e.weights.wrong is None else e.weights.wrong for e in batch])
+        reference, guided = flow, flow
+        if only_prepare:
+            assert self._recorder is not None
+            self._recorder.prepare_call(f"bare {self._group(batch[0])}", self._bare_predictor(both), inputs)
+            if self._aim.guidance != 1.0:
+                unasked = self.inputs(both, noisy, levels, [example.empty for example in both])
+                self._recorder.prepare_call(f"bare {self._group(batch[0])}", self._bare_predictor(both), unasked)
+        else:
+            reference = self._bare_prediction(both, noisy, levels, texts)
+            guided = self._guided(both, flow, noisy, levels, [False] * len(both))
+        half = len(batch)
+        aimed = self._anchored(guided[:half], reference[:half], wrong)
+        arguments = {**inputs, "target": aimed, "pair": guided, "reference": reference, "wrong": wrong}
+        region = self._regions(batch)
+        if region is not None and self._aim.answer:
+            arguments["region"] = region
+        return arguments
+
     def _prepare_bare(self, batch: Sequence[Lesson], noisy: Tensor, sigma: Tensor, prompts: Sequence[Prompt]) -> None:
         assert self._recorder is not None
         empties = [[example.empty for example in batch]] if self._aim.guidance != 1.0 else []
         for texts in [*empties, *([prompts] if self._aim.anchor > 0 else [])]:
             inputs = self.inputs(batch, noisy, sigma, texts)
-            self._recorder.prepare_call(f"bare {batch[0].bucket}", self._bare_predictor(batch), inputs)
+            self._recorder.prepare_call(f"bare {self._group(batch[0])}", self._bare_predictor(batch), inputs)
 
     @torch.no_grad()
     def _aimed(
@@ -165,19 +241,27 @@ class EditLessonTask(ABC, Generic[Lesson, Prompt]):
         dropped: Sequence[bool],
     ) -> Tensor:
         """The target (batch, target tokens, channels) with the editor's distilled guidance, and its own right answers kept."""
-        aim = self._aim
-        if aim.guidance == 1.0 and aim.anchor == 0.0:
+        target = self._guided(batch, target, noisy, sigma, dropped)
+        if self._aim.anchor == 0:
             return target
-        if aim.guidance != 1.0:
-            empty = self._bare_prediction(batch, noisy, sigma, [example.empty for example in batch])
-            strength = [1.0 if without else aim.guidance for without in dropped]
-            factor = torch.tensor(strength, device=target.device).reshape(-1, 1, 1)
-            target = empty + factor * (target - empty)
-        if aim.anchor > 0:
-            right = 1 - self.stacked([_everywhere(e) if e.weights.wrong is None else e.weights.wrong for e in batch])
-            own = self._bare_prediction(batch, noisy, sigma, prompts)
-            target = target + aim.anchor * right * (own - target)
-        return target
+        wrong = self.stacked([_everywhere(e) if e.weights.wrong is None else e.weights.wrong for e in batch])
+        return self._anchored(target, self._bare_prediction(batch, noisy, sigma, prompts), wrong)
+
+    @torch.no_grad()
+    def _guided(
+        self, batch: Sequence[Lesson], target: Tensor, noisy: Tensor, sigma: Tensor, dropped: Sequence[bool]
+    ) -> Tensor:
+        """The target with the editor's distilled guidance."""
+        guidance = self._aim.guidance
+        if guidance == 1.0:
+            return target
+        empty = self._bare_prediction(batch, noisy, sigma, [example.empty for example in batch])
+        factor = torch.tensor([1.0 if without else guidance for without in dropped], device=target.device)
+        return empty + factor.reshape(-1, 1, 1) * (target - empty)
+
+    def _anchored(self, target: Tensor, own: Tensor, wrong: Tensor) -> Tensor:
+        """The target with the bare editor's own prediction where it was not wrong, as far as it is anchored."""
+        return target + self._aim.anchor * (1 - wrong) * (own - target)
 
     def predict(self, batch: Sequence[Lesson], noisy: Tensor, sigma: Tensor, prompts: Sequence[Prompt]) -> Tensor:
         """Velocity (batch, target tokens, channels): the prediction for the reference tokens is cut off."""
@@ -190,7 +274,7 @@ class EditLessonTask(ABC, Generic[Lesson, Prompt]):
         predict, inputs = self._bare_predictor(batch), self.inputs(batch, noisy, sigma, prompts)
         if self._recorder is None:
             return predict(**inputs).float()
-        return self._recorder.call(f"bare {batch[0].bucket}", predict, inputs).float()
+        return self._recorder.call(f"bare {self._group(batch[0])}", predict, inputs).float()
 
     def _bare_predictor(self, batch: Sequence[Lesson]) -> Callable[..., Tensor]:
         predict = self.predictor(batch)
@@ -241,7 +325,7 @@ class EditLessonTask(ABC, Generic[Lesson, Prompt]):
         return stacked
 
 
-Shape = tuple[str, int, bool]
+Shape = tuple[str, int, bool, bool]
 
 
 def shapes_of(examples: Sequence[Lesson], recipe: TrainingRecipe) -> list[tuple[Lesson, bool]]:
@@ -250,7 +334,9 @@ def shapes_of(examples: Sequence[Lesson], recipe: TrainingRecipe) -> list[tuple[
     for example in examples:
         for dropped in (False, True) if recipe.caption_dropout > 0 else (False,):
             tokens = len(example.empty if dropped else example.prompt)
-            found.setdefault((example.bucket, tokens, example.weights.region is not None), (example, dropped))
+            pair = example.rejected is not None
+            if not (pair and dropped):  # pairs are never taught without their prompt
+                found.setdefault((example.bucket, tokens, example.weights.region is not None, pair), (example, dropped))
     return list(found.values())
 
 

@@ -48,7 +48,7 @@ def _region(job: EditTrainJob, lesson: EditLesson, rows: int, columns: int) -> t
 
 def _wrong(job: EditTrainJob, lesson: EditLesson, rows: int, columns: int) -> torch.Tensor | None:
     """(target tokens, 1): where the editor's own answer was wrong; None if its answer is not known, or nobody asks."""
-    if job.anchor == 0 or (lesson.load_rejected is None and not lesson.approved):
+    if (job.anchor == 0 and not job.compares) or (lesson.load_rejected is None and not lesson.approved):
         return None
     if lesson.load_rejected is None:
         return torch.zeros(rows * columns, 1)

@@ -36,7 +36,16 @@ def lessons(*sources: str, refused: str | None = None) -> list[Triplet]:
 def test_training_takes_the_choices_of_the_recipe(tmp_path: Path) -> None:
     recipe = load_recipe("nano")
     train = recipe.editor.train.model_copy(update={"steps": 40, "batch_size": 2, "min_epochs": 60.0})
-    editor = recipe.editor.model_copy(update={"anchor": 0.25, "corrections_weight": 3.0, "seed": 9, "train": train})
+    editor = recipe.editor.model_copy(
+        update={
+            "anchor": 0.25,
+            "corrections_weight": 3.0,
+            "seed": 9,
+            "train": train,
+            "corrections_teach": "both",
+            "comparison_strength": 40.0,
+        }
+    )
     recipe = recipe.model_copy(update={"editor": editor})
     store = Store((tmp_path / "store").as_uri())
     trained = put_triplets(store, lessons("a", "b"))
@@ -47,6 +56,7 @@ def test_training_takes_the_choices_of_the_recipe(tmp_path: Path) -> None:
     assert request.recipe == train.model_copy(update={"steps": 60}), "as many epochs of two lessons"
     assert (request.distilled_guidance, request.anchor, request.mistake_weight) == (2.5, 0.25, 32.0)
     assert (request.corrections_weight, request.seed) == (3.0, 9)
+    assert (request.corrections_teach, request.comparison_strength) == ("both", 40.0)
 
 
 def test_held_out_edits_are_repeated_with_seeds_of_their_own(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from tools.nano_training.parcels import pack
 
 COLLECT_SECONDS = 60.0
 LAST_SECONDS = 20.0
+LATE_SECONDS = 60.0
 LOG_CHARACTERS = 12_000
 VLM_SHARE = 0.42
 """Of the time: the editor needs the finished vision-language model."""
@@ -149,6 +150,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if process.returncode:
                 failed.append(name)
         if "data" in failed:
+            for process in running.values():
+                process.terminate()
+            break
+        if time.monotonic() - started > given.seconds + LATE_SECONDS:  # it waits for a part that failed
+            failed += running
             for process in running.values():
                 process.terminate()
             break

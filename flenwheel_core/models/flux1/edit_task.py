@@ -29,6 +29,8 @@ class KontextLesson:
     prompt: Caption
     empty: Caption
     weights: LessonWeights = EVEN
+    rejected: Tensor | None = None
+    """(target tokens, channels): the other side of a pair."""
 
     @property
     def tokens(self) -> int:

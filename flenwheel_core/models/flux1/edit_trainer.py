@@ -33,7 +33,7 @@ def train_editor(model: FluxModel, job: EditTrainJob, hooks: TrainHooks, cache: 
     if not job.lessons:
         raise InputError("There are no triplets to train on.", remedy="Close a gate with approved or corrected edits.")
     recipe = stored_as(job.recipe, job.storage)
-    tokens = recipe.batch_size * max(_tokens(lesson, job) for lesson in job.lessons)
+    tokens = recipe.batch_size * (1 + job.has_pairs) * max(_tokens(lesson, job) for lesson in job.lessons)
     chosen = plan_training(model, recipe, tighter=job.memory_level, tokens=tokens)
     if chosen is not None:
         hooks.note(f"memory plan: {chosen.text}")
@@ -50,7 +50,7 @@ def train_editor(model: FluxModel, job: EditTrainJob, hooks: TrainHooks, cache: 
         seed=job.seed,
         dtype=model.dtype,
         guides=bool(cast(Any, adapted.transformer.config).guidance_embeds),
-        aim=Aim(job.distilled_guidance, job.anchor, adapted.without_adapter),
+        aim=Aim.of(job, adapted.without_adapter),
         recorder=start_recorder(model, recipe, chosen, adapted, hooks.note, shapes=shapes),
     )
     outcome = run_job(task, job, hooks)
@@ -68,10 +68,10 @@ def encode_lessons(model: FluxModel, job: EditTrainJob, cache: TensorCache) -> l
         cache=cache,
         storage=model.encoder_format(job.recipe.text_encoder_format),
     )
-    placed = [lesson_pictures(lesson, partial(place, sides=_sides(job))) for lesson in job.lessons]
+    placed = [lesson_pictures(lesson, partial(place, sides=_sides(job)), pair=job.compares) for lesson in job.lessons]
     latents = iter(encode_pictures(model, [picture for pair in placed for picture in pair], cache=cache))
     lessons = []
-    for lesson, (source, _) in zip(job.lessons, placed, strict=True):
+    for lesson, (source, _, *pair) in zip(job.lessons, placed, strict=True):
         width, height = source.placement.width, source.placement.height
         grid = height // PIXELS_PER_TOKEN, width // PIXELS_PER_TOKEN
         clean, target = next(latents), next(latents)
@@ -84,6 +84,7 @@ def encode_lessons(model: FluxModel, job: EditTrainJob, cache: TensorCache) -> l
                 prompt=prompts[lesson.prompt],
                 empty=prompts[NO_PROMPT if unasked else lesson.prompt],
                 weights=lesson_weights(job, lesson, *grid),
+                rejected=next(latents) if pair else None,
             )
         )
     return lessons

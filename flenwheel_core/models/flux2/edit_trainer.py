@@ -38,7 +38,7 @@ def train_editor(model: Flux2Model, job: EditTrainJob, hooks: TrainHooks, cache:
     lessons = encode_lessons(model, job, cache)
     hooks.loading("transformer")
     setup = ModelSetup(storage=job.storage, memory_level=job.memory_level, note=hooks.note)
-    tokens = recipe.batch_size * max(lesson.tokens for lesson in lessons)
+    tokens = recipe.batch_size * (1 + job.has_pairs) * max(lesson.tokens for lesson in lessons)
     adapted = adapt(model, recipe, tokens=tokens, seed=job.seed, setup=setup)
     adapted.transformer.train()
     shapes = recorded_shapes(lessons, recipe, job)
@@ -48,7 +48,7 @@ def train_editor(model: Flux2Model, job: EditTrainJob, hooks: TrainHooks, cache:
         lessons,
         seed=job.seed,
         dtype=model.dtype,
-        aim=Aim(job.distilled_guidance, job.anchor, adapted.without_adapter),
+        aim=Aim.of(job, adapted.without_adapter),
         recorder=start_recorder(model, recipe, adapted, setup, shapes=shapes),
     )
     outcome = run_job(task, job, hooks)
@@ -67,14 +67,17 @@ def encode_lessons(model: Flux2Model, job: EditTrainJob, cache: TensorCache) -> 
         cache=cache,
         storage=model.encoder_format(job.recipe.text_encoder_format),
     )
-    placed = [lesson_pictures(lesson, partial(source_placement, area=area)) for lesson in job.lessons]
+    placed = [
+        lesson_pictures(lesson, partial(source_placement, area=area), pair=job.compares) for lesson in job.lessons
+    ]
     further = [further_pictures(lesson, partial(reference_placement, area=area)) for lesson in job.lessons]
     pictures = [picture for pair, more in zip(placed, further, strict=True) for picture in (*pair, *more)]
     latents = iter(encode_pictures(model, pictures, cache=cache))
     lessons = []
-    for lesson, (source, _), more in zip(job.lessons, placed, further, strict=True):
+    for lesson, (source, _, *pair), more in zip(job.lessons, placed, further, strict=True):
         grid = grid_of((source.placement.width, source.placement.height))
         reference, result = next(latents), next(latents)
+        rejected = next(latents).tokens if pair else None
         lessons.append(
             KleinLesson(
                 result=result,
@@ -82,6 +85,7 @@ def encode_lessons(model: Flux2Model, job: EditTrainJob, cache: TensorCache) -> 
                 prompt=prompts[lesson.prompt],
                 empty=prompts[NO_PROMPT if unasked else lesson.prompt],
                 weights=lesson_weights(job, lesson, *grid),
+                rejected=rejected,
             )
         )
     return lessons

@@ -66,6 +66,8 @@ class KleinLesson:
     """(text tokens, channels)."""
     empty: Tensor
     weights: LessonWeights = EVEN
+    rejected: Tensor | None = None
+    """(target tokens, channels): the other side of a pair."""
 
     @property
     def target(self) -> Tensor:

@@ -33,6 +33,8 @@ class EditExample:
     empty: Tensor
     """The same for an empty prompt: its pictures stay."""
     weights: LessonWeights = EVEN
+    rejected: Tensor | None = None
+    """(target tokens, channels): the other side of a pair."""
 
     @property
     def tokens(self) -> int:

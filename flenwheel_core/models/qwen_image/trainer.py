@@ -32,12 +32,14 @@ def train_editor(model: QwenEditModel, job: EditTrainJob, hooks: TrainHooks, cac
     """
     if not job.lessons:
         raise InputError("There are no triplets to train on.", remedy="Close a gate with approved or corrected edits.")
-    pictures = 2 * job.recipe.batch_size  # target and source; further references and the prompt come on top
+    pictures = (
+        2 * job.recipe.batch_size * (1 + job.has_pairs)
+    )  # target and source; further references and the prompt come on top
     require_room(model, job.recipe, pictures * (job.recipe.resolution // PIXELS_PER_TOKEN) ** 2, job.memory_level)
     hooks.loading("encoder")
     examples = encode_lessons(model, job, cache)
     hooks.loading("transformer")
-    tokens = job.recipe.batch_size * max(example.tokens for example in examples)
+    tokens = job.recipe.batch_size * (1 + job.has_pairs) * max(example.tokens for example in examples)
     adapted = adapt(
         model, job.recipe, tokens, seed=job.seed, setup=ModelSetup(memory_level=job.memory_level, note=hooks.note)
     )
@@ -54,7 +56,7 @@ def train_editor(model: QwenEditModel, job: EditTrainJob, hooks: TrainHooks, cac
         examples,
         seed=job.seed,
         dtype=model.dtype,
-        aim=Aim(job.distilled_guidance, job.anchor, adapted.without_adapter),
+        aim=Aim.of(job, adapted.without_adapter),
         recorder=recorder,
     )
     outcome = run_job(task, job, hooks)
@@ -92,8 +94,14 @@ def encode_lessons(model: QwenEditModel, job: EditTrainJob, cache: TensorCache) 
         pair for given, size in zip(shown, sizes, strict=True) for pair in zip(given, size.references, strict=True)
     ]
     answers = [(target, size.target) for target, size in zip(targets, sizes, strict=True)]
-    latents = encode_pictures(model, [*references, *answers], cache)
+    refused = {
+        index: (Picture.of(lesson.load_rejected), sizes[index].target)
+        for index, lesson in enumerate(job.lessons)
+        if job.compares and lesson.load_rejected is not None
+    }
+    latents = encode_pictures(model, [*references, *answers, *refused.values()], cache)
     clean, right = iter(latents[: len(references)]), latents[len(references) :]
+    rejected = dict(zip(refused, right[len(answers) :], strict=True))
     return [
         EditExample(
             sizes=sizes[index],
@@ -102,6 +110,7 @@ def encode_lessons(model: QwenEditModel, job: EditTrainJob, cache: TensorCache) 
             prompt=prompts[index],
             empty=empties[index],
             weights=lesson_weights(job, job.lessons[index], *_grid(sizes[index].target)),
+            rejected=rejected.get(index),
         )
         for index in range(len(job.lessons))
     ]

@@ -135,6 +135,18 @@ def test_distilled_guidance_and_the_anchor_change_what_is_aimed_at(
     assert anchored == pytest.approx(0.0, abs=1e-8)  # the new LoRA changes nothing yet, and nothing was wrong
 
 
+def test_a_corrected_edit_teaches_that_it_is_better_than_the_rejected_one(
+    kontext: FluxModel, cache: TensorCache, tmp_path: Path
+) -> None:
+    job = edit_job(tmp_path / "a", recipe=ONE_STEP, corrections_teach="both")
+    (example,) = encode_lessons(kontext, job, cache)
+    assert example.rejected is not None and example.rejected.shape == example.target.shape
+    assert not torch.equal(example.rejected, example.target)
+    both = train_editor(kontext, job, hooks(), cache).losses[0].loss
+    alone = edit_job(tmp_path / "b", recipe=ONE_STEP.model_copy(update={"caption_dropout": 0.0}))
+    assert both > train_editor(kontext, alone, hooks(), cache).losses[0].loss
+
+
 def test_what_cannot_be_trained_is_refused_in_words_before_anything_loads(
     kontext: FluxModel, cache: TensorCache, tmp_path: Path
 ) -> None:

@@ -162,6 +162,17 @@ def test_distilled_guidance_and_the_anchor_change_what_is_aimed_at(
     )  # the new LoRA changes nothing yet, and nothing was wrong with the answer
 
 
+def test_a_corrected_edit_teaches_that_it_is_better_than_the_rejected_one(
+    model: Flux2Model, cache: TensorCache, tmp_path: Path
+) -> None:
+    given = lesson(), lesson(None, picture(200, 100, 5))
+    job = edit_job(tmp_path, *given, corrections_teach="comparison")
+    for example in encode_lessons(model, job, cache):
+        assert example.rejected is not None and example.rejected.shape == example.target.shape
+        assert not torch.equal(example.rejected, example.target)
+    assert all(point.loss > 0 for point in train_editor(model, job, hooks(), cache).losses)
+
+
 def test_no_lessons_and_guidance_are_refused_in_words(model: Flux2Model, cache: TensorCache, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no triplets"):
         train_editor(model, edit_job(tmp_path, lessons=()), hooks(), cache)
