@@ -3,6 +3,7 @@
 python -m benchmarks.lab.nano_pictures
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
@@ -70,6 +71,18 @@ def generated() -> Image.Image:
     return contact_sheet([render(*picture) for picture in pictures[:16]] + made[:16], 8)
 
 
+def harder() -> Image.Image:
+    """World 2: eight characters, of whom the fourth and the eighth are siblings of the one before, then pictures of two people."""
+    angles = ("front", "half-left", "front", "front")
+    people = [make_character(FIRST_CHARACTER + k, 2) for k in range(8)]
+    alone = [render(one, View(angles[k % 4], seed=k)) for k, one in enumerate(people)]
+    beside = [
+        render(one, replace(make_view(k, portrait_share=1.0), angle="front", companion=FIRST_CHARACTER + 100 + k))
+        for k, one in enumerate(people)
+    ]
+    return contact_sheet([*alone, *beside], 8)
+
+
 def character() -> Image.Image:
     """The contact sheet of one character."""
     return character_sheet(FIRST_CHARACTER + 3)
@@ -77,7 +90,7 @@ def character() -> Image.Image:
 
 def main() -> None:
     OUT.mkdir(parents=True, exist_ok=True)
-    for make in (character, world, edits, spoiled, generated):
+    for make in (character, world, edits, spoiled, harder, generated):
         make().save(OUT / f"{make.__name__}.webp", quality=48, method=6)
 
 

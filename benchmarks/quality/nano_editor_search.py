@@ -140,9 +140,9 @@ class Plan:
         return list(range(self.characters, self.characters + self.others))
 
 
-def collect(plan: Plan, index: int) -> Row:
+def collect(plan: Plan, index: int, *, threads: int = 1) -> Row:
     """A character's first edits, reviewed, and its lessons encoded for all recipes; in a process of its own."""
-    _alone()
+    _alone(threads)
     world = plan.world(index)
     world.settings.root.mkdir(parents=True, exist_ok=True)
     add_character(world, FIRST_SEED + index)
@@ -227,6 +227,8 @@ def train(plan: Plan, trial: Trial, triplets: str) -> LoraRecord:
         mistake_weight=editor.mistake_weight,
         distilled_guidance=editor.distilled_guidance,
         anchor=editor.anchor,
+        corrections_teach=editor.corrections_teach,
+        comparison_strength=editor.comparison_strength,
         seed=editor.seed,
     )
     return plan.world(0).stage(EDIT_TRAIN, request).lora
@@ -269,10 +271,10 @@ def before(plan: Plan) -> Row:
     return {"case": "before", **figures(plan, ())}
 
 
-def _alone() -> None:
+def _alone(threads: int = 1) -> None:
     import torch
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
 
 
 def _guarded(call: Callable[[], Row], name: str) -> Row | None:

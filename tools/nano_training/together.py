@@ -22,7 +22,7 @@ COLLECT_SECONDS = 60.0
 LAST_SECONDS = 20.0
 LATE_SECONDS = 60.0
 LOG_CHARACTERS = 12_000
-VLM_SHARE = 0.42
+VLM_SHARE = 0.46
 """Of the time: the editor needs the finished vision-language model."""
 FOLDERS = ("flux", "editor", "embedder", "reader", "siblings")
 RECORDS = ("flux", "vlm", "editor", "embedder", "reader", "siblings", "siblings_check")
