@@ -25,7 +25,7 @@ from flenwheel_core.requests.generate import GenerateRequest, GenerateResult
 from flenwheel_core.requests.ingest import IngestRequest, IngestResult
 from flenwheel_core.requests.screen import ScreenRequest, ScreenResult
 from flenwheel_core.requests.train import TrainRequest, TrainResult
-from flenwheel_core.runner.stage import Stage, StageContext, register
+from flenwheel_core.runner.stage import KeptFiles, Stage, StageContext, register
 from flenwheel_core.stages.critic_score import critic_score as real_critic_score
 from flenwheel_core.stages.critic_train import critic_train as real_critic_train
 from flenwheel_core.store.pictures import save_picture
@@ -33,6 +33,7 @@ from flenwheel_core.store.pictures import save_picture
 NOBODY = "0" * 64
 VERSION = "tiny"
 SIDE_PX = 64
+GOES_ON = "training goes on from step"
 
 
 def pause() -> None:
@@ -153,19 +154,22 @@ def screen(request: ScreenRequest, context: StageContext) -> ScreenResult:
 
 def train(request: TrainRequest, context: StageContext) -> TrainResult:
     """A chain of digests, one a step; a checkpoint every few steps. An interrupted chain must end the same."""
-    checkpoint = context.scratch / "checkpoint.json"
+    folder = context.scratch / "checkpoints"
+    folder.mkdir(exist_ok=True)
     state = {"step": 0, "value": digest_bytes(request.to_bytes())}
-    if checkpoint.exists():
-        state = json.loads(checkpoint.read_text())
+    saved = max(folder.glob("step-*.json"), default=None)
+    if saved is not None:
+        state = json.loads(saved.read_text())
+    context.progress.note(f"{GOES_ON} {state['step']}")
     while state["step"] < request.recipe.steps:
         pause()
         step = state["step"] + 1
         value = digest_bytes(f"{state['value']}{derive_seed(request.seed, 'train', step)}".encode())
         state = {"step": step, "value": value}
         if step % request.recipe.checkpoint_every == 0 or context.stop.is_set():
-            temporary = checkpoint.with_suffix(".new")
+            temporary = folder / "new"
             temporary.write_text(json.dumps(state))
-            temporary.replace(checkpoint)
+            temporary.replace(folder / f"step-{step:08d}.json")
         context.check_stop()
         context.progress.step(step, request.recipe.steps, "steps")
     lora = LoraRecord(
@@ -248,7 +252,15 @@ def critic_score(request: CriticScoreRequest, context: StageContext) -> CriticSc
 register(Stage(IngestRequest, IngestResult, "benchmarks.kit.turn_stages:ingest", uses_gpu=False))
 register(Stage(EnrichRequest, EnrichResult, "benchmarks.kit.turn_stages:enrich", uses_gpu=True))
 register(Stage(ScreenRequest, ScreenResult, "benchmarks.kit.turn_stages:screen", uses_gpu=False))
-register(Stage(TrainRequest, TrainResult, "benchmarks.kit.turn_stages:train", uses_gpu=True))
+register(
+    Stage(
+        TrainRequest,
+        TrainResult,
+        "benchmarks.kit.turn_stages:train",
+        uses_gpu=True,
+        kept=KeptFiles("checkpoints/step-*.json"),
+    )
+)
 register(Stage(GenerateRequest, GenerateResult, "benchmarks.kit.turn_stages:generate", uses_gpu=True))
 register(Stage(BenchmarkRequest, BenchmarkResult, "benchmarks.kit.turn_stages:benchmark", uses_gpu=True))
 register(Stage(ExportRequest, ExportResult, "benchmarks.kit.turn_stages:export", uses_gpu=False))

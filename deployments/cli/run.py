@@ -11,9 +11,11 @@ from deployments.cli.terminal import plain_console
 from deployments.prefect.api import PrefectApi, open_api
 from deployments.prefect.flow_server import PrefectFlowServer
 from deployments.prefect.gates import resume_gate, waiting_runs
+from deployments.workspace.cluster import run_cluster_machine
 from deployments.workspace.joining import run_worker
 from deployments.workspace.up import is_running, run_workspace
-from flenwheel_core.base.errors import GateError, NotFoundError, ServerError
+from flenwheel_core.base import given_settings
+from flenwheel_core.base.errors import GateError, NotFoundError, ServerError, UserError
 from flenwheel_core.base.services import Services, load_services
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.decisions import GateVerdict, UndecidedPolicy
@@ -37,9 +39,26 @@ def add_to(app: App) -> None:
         app.command(command)
 
 
-def up() -> None:
-    """Start the workspace: Prefect server, worker, deployments and studio. Ctrl-C stops all of it."""
+def up(*, server: bool = False, join: str | None = None, studio: bool = False) -> None:
+    """Start the workspace: Prefect server, worker, deployments and studio. Ctrl-C stops all of it.
+
+    With an option: only that part of a cluster of several machines, which share a store, Postgres and Redis.
+
+    Parameters
+    ----------
+    server
+        Prefect's API servers and background services.
+    join
+        A worker for each card of this machine, for the server at this address, such as http://MACHINE:4200.
+    studio
+        The web app, for the server that FLENWHEEL_SERVER_URL or --join names, or that runs here.
+    """
     settings = Settings()
+    if server or join is not None or studio:
+        address = None if join is None else server_address(join)
+        run_cluster_machine(settings, lambda line: console.print(line), server=server, join=address, studio=studio)
+        console.print("Stopped.")
+        return
     console.print(f"Starting FLENwheel in {settings.root} ...")
 
     def ready(services: Services) -> None:
@@ -55,6 +74,16 @@ def up() -> None:
 
     run_workspace(settings, lambda line: console.print(line), ready)
     console.print("Stopped.")
+
+
+def server_address(given: str) -> str:
+    """The address of a server. Raises UserError for what is none."""
+    try:
+        return given_settings.server_address(given.strip())
+    except ValueError as error:
+        raise UserError(
+            f"{given!r} is no address of a server.", why=f"{error}.", remedy="Give one such as http://MACHINE:4200."
+        ) from None
 
 
 def worker() -> None:

@@ -3,6 +3,8 @@
 import base64
 import time
 from collections.abc import Sequence
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, cast
 
 import httpx
@@ -21,6 +23,10 @@ STARTING_PATIENCE_SECONDS = 180.0
 PAGE = 200
 """Runs that the server gives at once, at most."""
 USER = "flenwheel"
+DEFAULT_QUEUE = "default"
+"""Where runs of schedules wait."""
+INTERACTIVE_QUEUE = "interactive"
+"""Where runs wait that a person started: it goes first."""
 
 
 def basic(token: str) -> str:
@@ -160,11 +166,31 @@ class PrefectApi:
         )
         return [FlowRun.model_validate(item) for item in cast("list[Json]", found)]
 
+    def every_run(self, states: Sequence[str]) -> list[FlowRun]:
+        """All flow runs in states of these types, however many."""
+        found: list[FlowRun] = []
+        while True:
+            body: dict[str, Json] = {
+                "flow_runs": {"state": {"type": {"any_": list(states)}}},
+                "sort": "ID_DESC",
+                "limit": PAGE,
+                "offset": len(found),
+            }
+            page = cast("list[Json]", self.call("POST", "/flow_runs/filter", body))
+            found += [FlowRun.model_validate(item) for item in page]
+            if len(page) < PAGE:
+                return found
+
     def start(self, deployment: str, parameters: dict[str, Json], *, idempotency_key: str | None = None) -> FlowRun:
-        """Schedules a run of a deployment `flow/name` for now; one key gives one run, however often."""
-        known = self.call("GET", f"/deployments/name/{deployment}")
-        id_ = cast("dict[str, Json]", known)["id"]
+        """Schedules a run of a deployment `flow/name` for now; one key gives one run, however often.
+
+        Somebody waits for it: workers take it before what schedules began, unless the deployment has a queue of its own.
+        """
+        known = cast("dict[str, Json]", self.call("GET", f"/deployments/name/{deployment}"))
+        id_ = known["id"]
         body: dict[str, Json] = {"parameters": parameters, "state": {"type": "SCHEDULED", "name": "Scheduled"}}
+        if known.get("work_pool_name") and known.get("work_queue_name") == DEFAULT_QUEUE:
+            body["work_queue_name"] = INTERACTIVE_QUEUE
         if idempotency_key is not None:
             body["idempotency_key"] = idempotency_key
         return FlowRun.model_validate(self.call("POST", f"/deployments/{id_}/create_flow_run", body))
@@ -204,6 +230,26 @@ class PrefectApi:
         found = cast("list[dict[str, str]]", self.call("POST", f"/work_pools/{pool}/workers/filter", {}))
         return {worker["name"] for worker in found if worker.get("status") == "ONLINE"}
 
+    def heartbeats(self) -> dict[str, str]:
+        """When each worker of every pool was last heard of, as the server writes it."""
+        found: dict[str, str] = {}
+        for pool in cast("list[dict[str, str]]", self.call("POST", "/work_pools/filter", {"limit": PAGE})):
+            path = f"/work_pools/{pool['name']}/workers/filter"
+            for worker in cast("list[dict[str, str]]", self.call("POST", path, {})):
+                found[worker["name"]] = max(found.get(worker["name"], ""), worker.get("last_heartbeat_time") or "")
+        return found
+
+    def ready(self) -> bool:
+        """True if the server answers right now, and its database does."""
+        try:
+            return self._http.get("/ready").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def clock(self) -> datetime:
+        """The server's time, to the second."""
+        return parsedate_to_datetime(self.send("GET", "/health").headers["date"])
+
     def limits(self) -> list[Limit]:
         """All global concurrency limits."""
         found = self.call("POST", "/v2/concurrency_limits/filter", {"limit": 200})
@@ -222,7 +268,10 @@ class PrefectApi:
 
 
 def open_api(settings: Settings, *, patience_seconds: float = PATIENCE_SECONDS) -> PrefectApi:
-    """The server of this workspace. Raises ServerError if none was ever started."""
+    """The server that the settings name, or this workspace's own. Raises ServerError if none was ever started."""
+    token = settings.token.get_secret_value() if settings.token else None
+    if settings.server_url is not None:
+        return PrefectApi(f"{settings.server_url}/api", token, patience_seconds=patience_seconds)
     services = load_services(settings)
     if services is None:
         raise ServerError(
@@ -230,5 +279,4 @@ def open_api(settings: Settings, *, patience_seconds: float = PATIENCE_SECONDS) 
             why=f"the workspace is {settings.root}.",
             remedy="Start it in another terminal: flenwheel up. Or set FLENWHEEL_WORKSPACE.",
         )
-    token = settings.token.get_secret_value() if settings.token else None
     return PrefectApi(services.api_url, token, patience_seconds=patience_seconds)

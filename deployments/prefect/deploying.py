@@ -16,7 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from deployments.prefect.api import STARTING_PATIENCE_SECONDS, PrefectApi
-from deployments.prefect.project import DEPLOYMENTS, PROJECT
+from deployments.prefect.project import DEPLOYMENTS
 from flenwheel_core.base.document import Document
 from flenwheel_core.base.errors import FlenwheelError, NotFoundError, ServerError
 from flenwheel_core.base.ids import Json
@@ -24,6 +24,8 @@ from flenwheel_core.base.settings import Settings
 
 Values = dict[str, JsonValue]
 
+PULL: Values = {"prefect.deployments.steps.set_working_directory": {"directory": "{{ $FLENWHEEL_PROJECT }}"}}
+"""Each worker fills in where the program lies on its own machine."""
 MADE = "made"
 AS_IT_WAS = "as it was"
 
@@ -290,7 +292,7 @@ def read_program(file: Path) -> tuple[ProgramDeployment, ...]:
                 work_pool=pool["name"],
                 work_queue=pool["work_queue_name"],
                 job_variables=pool.get("job_variables", {}),
-                pull_steps=({"prefect.deployments.steps.set_working_directory": {"directory": str(PROJECT)}},),
+                pull_steps=(PULL,),
                 parameter_form=parameter_schema(flow).model_dump(exclude_unset=True),
             )
         )

@@ -1,6 +1,7 @@
 """Hands orders of the training service to the Prefect server: each becomes one run, whoever hands it over and how often."""
 
-from deployments.prefect.api import PAGE, FlowRun, PrefectApi
+from deployments.prefect.api import INTERACTIVE_QUEUE, PAGE, FlowRun, PrefectApi
+from flenwheel_core.base.ids import Json
 from flenwheel_core.documents.orders import OrderEnded
 from flenwheel_core.library.orders import MOST_STARTS, Orders
 
@@ -11,10 +12,18 @@ AT_ONCE = 2
 """Runs of orders that work at once: one holds the card while the other reads its pictures. A person may change it in the interface."""
 
 
-def ensure_queue(api: PrefectApi, pool: str) -> None:
-    """Makes the queue of orders, with its limit, if there is none."""
-    if api.send("GET", f"/work_pools/{pool}/queues/{QUEUE}").status_code == 404:
-        api.send("POST", f"/work_pools/{pool}/queues", {"name": QUEUE, "concurrency_limit": AT_ONCE})
+def ensure_pool(api: PrefectApi, pool: str) -> None:
+    """Makes a pool of process workers with its queues, where they are not there. What a person changed of them stays.
+
+    Workers take from the queue of priority 1 first: what a person started, then what schedules began, then orders. The worker fills in the
+    pool's template; made here, the worker and the deployments start side by side.
+    """
+    if api.send("GET", f"/work_pools/{pool}").status_code == 404:
+        api.send("POST", "/work_pools/", {"name": pool, "type": "process"})
+    for name, more in ((QUEUE, {"concurrency_limit": AT_ONCE}), (INTERACTIVE_QUEUE, {"priority": 1})):
+        if api.send("GET", f"/work_pools/{pool}/queues/{name}").status_code == 404:
+            body: dict[str, Json] = {"name": name, **more}
+            api.send("POST", f"/work_pools/{pool}/queues", body)
 
 
 def hand_over(api: PrefectApi, orders: Orders, id_: str) -> str:

@@ -1,4 +1,5 @@
-"""The workspace's Prefect server: Prefect's own, asking its clients back sooner: `python -m deployments.prefect.server HOST PORT`.
+"""The workspace's Prefect server: Prefect's own, asking its clients back sooner: `python -m deployments.prefect.server HOST PORT`,
+or with `--no-services` where the background services are a process of their own.
 
 SQLite refuses a transaction that has read before another one wrote. The server then answers 503, and its clients come back after two
 seconds or more, although the database is free again within milliseconds. A `Retry-After` header on such an answer brings them back at once.
@@ -15,6 +16,7 @@ import uvicorn
 
 from deployments.access.door import check_binding
 from deployments.prefect.guard import App, Message, PrefectGuard, Receive, Send
+from deployments.prefect.project import NO_SERVICES
 from flenwheel_core.base.settings import Settings
 
 RETRY_AFTER_SECONDS = "0.15"
@@ -36,7 +38,7 @@ class RetrySoon:
         await self._app(scope, receive, answer)
 
 
-def main(host: str, port: int) -> None:
+def main(host: str, port: int, *, services: bool = True) -> None:
     """Serves API, interface and background services until it is told to stop, as `prefect server start` does.
 
     Raises UserError if others could reach it without a token.
@@ -50,7 +52,7 @@ def main(host: str, port: int) -> None:
     from deployments.prefect.database import LockFirst, keep_answering
 
     keep_answering()
-    app = create_app(final=True)
+    app = create_app(final=True, webserver_only=not services)
     # What was loaded stays: collecting garbage among it would stop all answers for a fifth of a second, each time.
     gc.freeze()
     api = get_current_settings().server.api
@@ -67,4 +69,4 @@ def main(host: str, port: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), services=NO_SERVICES not in sys.argv[3:])

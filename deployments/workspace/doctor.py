@@ -7,10 +7,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from deployments.prefect.api import PrefectApi, open_api
+from deployments.workspace.cluster_doctor import examine_cluster, is_of_cluster
+from deployments.workspace.finding import Finding
 from deployments.workspace.locks import holder_of
 from deployments.workspace.reconciler import reconcile
 from deployments.workspace.up import is_running
@@ -30,15 +31,6 @@ _TRYING_SECONDS = 300
 WANTED = ("prefect", "torch", "diffusers", "transformers", "peft", "bitsandbytes", "polars", "deepface")
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One line of the doctor's report."""
-
-    ok: bool
-    text: str
-    repair: Callable[[], None] | None = None
-
-
 def examine(settings: Settings, recipe: str | None) -> list[Finding]:
     """Everything that was looked at."""
     found = [_versions(), _disk(settings), *_writable(settings), *_cards(), _slot(settings), _kernels(settings)]
@@ -46,6 +38,8 @@ def examine(settings: Settings, recipe: str | None) -> list[Finding]:
     if recipe is not None:
         found.append(_weights(settings, recipe))
     found += _leftovers(settings)
+    if is_of_cluster(settings):
+        return [*found, *examine_cluster(settings)]
     if not is_running(settings):
         return [*found, Finding(True, f"no server runs in {settings.root} (flenwheel up starts it)")]
     try:

@@ -1,14 +1,14 @@
 """The environment of the processes that `flenwheel up` starts: a Prefect of the workspace's own, and this machine's settings."""
 
 import os
-import socket
 import sys
 import uuid
 from pathlib import Path
 
 from deployments.prefect.api import USER
-from deployments.prefect.project import DEPLOYMENTS, PROJECT
-from flenwheel_core.base.settings import Settings
+from deployments.prefect.project import DEPLOYMENTS, NO_SERVICES, PROJECT
+from deployments.workspace.cluster_parts import parts_environment
+from flenwheel_core.base.settings import CLUSTER_SECRETS, Settings
 
 POOL = "flenwheel"
 QUERY_SECONDS = 1
@@ -65,22 +65,56 @@ def service_environment(settings: Settings, port: int) -> dict[str, str]:
     return kept | fixed | settings.environment() | prefect_environment(settings, port)
 
 
-def server_command(settings: Settings, port: int) -> list[str]:
-    return [sys.executable, "-m", "deployments.prefect.server", settings.host, str(port)]
+def cluster_environment(settings: Settings, port: int) -> dict[str, str]:
+    """The environment of a cluster's server: like that of a workspace, but nothing is kept on this machine or in one process."""
+    return service_environment(settings, port) | parts_environment(settings)
+
+
+def joined_environment(settings: Settings, api_url: str) -> dict[str, str]:
+    """The environment of a service of this machine that works for the server at `api_url`; it is not told where that keeps its data."""
+    kept = settings.model_copy(update=dict.fromkeys(CLUSTER_SECRETS))
+    beat = str(max(1, int(settings.lease_seconds / 4)))
+    told = {"PREFECT_API_URL": api_url, "PREFECT_WORKER_HEARTBEAT_SECONDS": beat}
+    return service_environment(kept, 0) | (told if settings.server_url else {"PREFECT_API_URL": api_url})
+
+
+def background_command() -> list[str]:
+    """Prefect's background services, in a process of their own."""
+    return [sys.executable, "-m", "prefect", "server", "services", "start"]
+
+
+def server_command(settings: Settings, port: int, *, services: bool = True) -> list[str]:
+    command = [sys.executable, "-m", "deployments.prefect.server", settings.host, str(port)]
+    return command if services else [*command, NO_SERVICES]
 
 
 def worker_name(settings: Settings) -> str:
-    """The name of this workspace's own worker: the same after every restart, and no other worker's."""
-    path = settings.root / "worker-name"
+    """The name of this workspace's own worker, or of that of a card: the same after every restart, and no other worker's."""
+    own = "worker-name" if settings.gpu in ("auto", "cpu") else f"worker-name-{settings.gpu.replace('/', '-')}"
+    path = settings.root / own
     if not path.exists():
         settings.root.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{socket.gethostname()}-{uuid.uuid4()}")
+        path.write_text(f"{settings.machine_name}-{uuid.uuid4()}")
     return path.read_text()
 
 
+def worker_names(settings: Settings) -> set[str]:
+    """The names of all workers that this workspace has had."""
+    return {worker_name(settings), *(path.read_text() for path in settings.root.glob("worker-name*"))}
+
+
 def worker_command(settings: Settings) -> list[str]:
+    return _worker(settings, POOL)
+
+
+def joined_worker_command(settings: Settings) -> list[str]:
+    """A worker that leaves runs to others: it takes no more than it can soon work at."""
+    return [*_worker(settings, settings.pool), "--limit", str(settings.runs_at_once)]
+
+
+def _worker(settings: Settings, pool: str) -> list[str]:
     name = worker_name(settings)
-    return [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process", "--name", name]
+    return [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process", "--name", name]
 
 
 def studio_command(port: int) -> list[str]:

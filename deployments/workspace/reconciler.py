@@ -16,7 +16,7 @@ from deployments.prefect.api import FlowRun, PrefectApi
 from deployments.prefect.gates import resume_gate, waiting_runs
 from deployments.prefect.leases import held_leases, release
 from deployments.prefect.orders import keep_orders
-from deployments.workspace.environment import POOL, worker_name
+from deployments.workspace.environment import POOL, worker_names
 from flenwheel_core.base.errors import NotFoundError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.gates.session import Reviews
@@ -92,13 +92,13 @@ def take_up_again(api: PrefectApi, settings: Settings) -> list[str]:
 
 
 def is_lost(run: FlowRun, settings: Settings) -> bool:
-    """True for a run whose process does not live, if that can be known: its last worker is this workspace's own, or left a note here.
+    """True for a run whose process does not live, if that can be known: its last worker is one of this workspace's, or left a note here.
 
     The worker of another machine has another name, and its runs hold their locks elsewhere: of those nothing is known here.
     """
     if run.worker is None or lives(settings, run.id):
         return False
-    if run.worker == worker_name(settings):
+    if run.worker in worker_names(settings):
         return not is_starting(run)
     note = run_note(settings, run.id)
     return note is not None and note.worker == run.worker and note.of_this_machine
@@ -130,7 +130,7 @@ def never_began(run: FlowRun, settings: Settings, living: Callable[[], set[str]]
     """
     if run.state is None or run.state.type != "PENDING" or run.work_pool_name != POOL:
         return False
-    if lives(settings, run.id) or run.worker == worker_name(settings):
+    if lives(settings, run.id) or run.worker in worker_names(settings):
         return False
     return run.worker is None or run.worker not in living()
 

@@ -15,7 +15,7 @@ import httpx
 from deployments.access.door import check_binding
 from deployments.prefect.api import STARTING_PATIENCE_SECONDS, PrefectApi
 from deployments.prefect.deploying import AS_IT_WAS, MADE
-from deployments.prefect.orders import ensure_queue
+from deployments.prefect.orders import ensure_pool
 from deployments.prefect.project import PROJECT
 from deployments.workspace import environment
 from deployments.workspace.ports import Port
@@ -82,7 +82,7 @@ class Workspace:
         self.studio.start()
         self.server.wait_until(self.api.healthy, START_SECONDS)
         self._patient_api.ensure_limit(self.settings.slot_limit, 1)
-        self._ensure_pool()
+        ensure_pool(self._patient_api, environment.POOL)
         for line in take_up_again(self._patient_api, self.settings):
             self._say(line)
         self.worker.start()
@@ -92,12 +92,6 @@ class Workspace:
         self._reconcile()
         self._started = True
 
-    def _ensure_pool(self) -> None:
-        """The worker fills in the pool's template; made here, the worker and the deployments start side by side."""
-        if self._patient_api.send("GET", f"/work_pools/{environment.POOL}").status_code == 404:
-            self._patient_api.send("POST", "/work_pools/", {"name": environment.POOL, "type": "process"})
-        ensure_queue(self._patient_api, environment.POOL)
-
     def _studio_answers(self) -> bool:
         try:
             httpx.get(f"{environment.local_url(self.settings, self._studio_port)}/api/v1/session", timeout=5)
@@ -106,20 +100,7 @@ class Workspace:
         return True
 
     def _deploy(self) -> None:
-        done = subprocess.run(
-            environment.deploy_command(),
-            env=environment.service_environment(self.settings, self._port),
-            cwd=PROJECT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        (self._logs / "deploy.log").write_text(done.stdout + done.stderr)
-        if done.returncode != 0:
-            raise ServerError("The deployments could not be made.", why=(done.stdout + done.stderr)[-1500:])
-        for line in done.stdout.splitlines():
-            if not line.endswith((MADE, AS_IT_WAS)):
-                self._say(line)
+        make_deployments(self.settings, environment.service_environment(self.settings, self._port), self._say)
 
     def run(self) -> None:
         """Watches until a signal."""
@@ -168,6 +149,18 @@ class Workspace:
         (self.settings.root / "services.json").unlink(missing_ok=True)
         for port in self._ports:
             port.close()
+
+
+def make_deployments(settings: Settings, variables: dict[str, str], say: Say) -> None:
+    """Applies prefect.yaml and says what changed. Raises ServerError."""
+    command = environment.deploy_command()
+    done = subprocess.run(command, env=variables, cwd=PROJECT, capture_output=True, text=True, check=False)
+    (log_folder(settings) / "deploy.log").write_text(done.stdout + done.stderr)
+    if done.returncode != 0:
+        raise ServerError("The deployments could not be made.", why=(done.stdout + done.stderr)[-1500:])
+    for line in done.stdout.splitlines():
+        if not line.endswith((MADE, AS_IT_WAS)):
+            say(line)
 
 
 @contextmanager

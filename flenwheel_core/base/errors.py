@@ -13,6 +13,7 @@ FlenwheelError
 ├── StoreError              exit 202: the workspace holds something damaged
 │   ├── CorruptBlobError    bytes do not match their digest
 │   ├── CorruptManifestError a manifest or journal cannot be read
+│   ├── SealedJournalError  nothing more may be written in this journal
 │   └── ReadOnlyError       the store or the workspace may not be written to
 ├── RetryableError          exit 203: trying again makes sense
 │   ├── InterruptedStageError  the stage was told to stop and saved its progress
@@ -105,6 +106,10 @@ class CorruptManifestError(StoreError):
     """A manifest or a journal cannot be read."""
 
 
+class SealedJournalError(StoreError):
+    """A journal takes no more lines: what it says was frozen."""
+
+
 class ReadOnlyError(StoreError):
     """The store or the workspace may not be written to."""
 
@@ -154,6 +159,7 @@ BY_NAME: dict[str, type[FlenwheelError]] = {
         StoreError,
         CorruptBlobError,
         CorruptManifestError,
+        SealedJournalError,
         ReadOnlyError,
         RetryableError,
         InterruptedStageError,

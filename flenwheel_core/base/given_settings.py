@@ -13,6 +13,10 @@ _CARD = re.compile(r"auto|cpu|\d+(?:,\d+)*|(?:GPU|MIG)-[\w/-]+")
 _NAME = re.compile(r"[\w.-]+")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):(//)?(.*)", re.IGNORECASE | re.DOTALL)
 _THIS_MACHINE = "127.0.0.1"
+_SERVER = re.compile(r"(https?://(?:[a-z0-9_.-]+|\[[0-9a-f:]+\])(?::\d{1,5})?)(?:/api)?/?", re.IGNORECASE)
+_DATABASE = re.compile(r"postgres(?:ql)?(?:\+asyncpg)?://(\S+)", re.IGNORECASE)
+_REDIS = re.compile(r"rediss?://\S+", re.IGNORECASE)
+ALL_CARDS = "all"
 
 
 def user_name() -> str:
@@ -53,6 +57,36 @@ def card(gpu: str) -> str:
     if _CARD.fullmatch(plain) is None:
         raise ValueError("a card is its index such as 0, several such as 0,1, its GPU-... name, cpu or auto")
     return plain
+
+
+def server_address(url: str) -> str:
+    """The address of a Prefect server without its /api."""
+    match = _SERVER.fullmatch(url)
+    if match is None:
+        raise ValueError("a server's address is http:// or https://, a host name and perhaps a port and /api")
+    return match[1]
+
+
+def database_address(url: str) -> str:
+    """A Postgres address as every client reads it. What is wrong is not repeated: it may hold a password."""
+    match = _DATABASE.fullmatch(url)
+    if match is None:
+        raise ValueError("a database's address is postgresql://NAME:PASSWORD@HOST:PORT/DATABASE")
+    return f"postgresql://{match[1]}"
+
+
+def redis_address(url: str) -> str:
+    """A Redis address. What is wrong is not repeated."""
+    if _REDIS.fullmatch(url) is None:
+        raise ValueError("a Redis address is redis://:PASSWORD@HOST:PORT/NUMBER, or rediss:// with TLS")
+    return url
+
+
+def machine_name(name: str) -> str:
+    """A name that can stand in the name of a file, of a slot and of a queue."""
+    if _NAME.fullmatch(name) is None or not name.strip("."):
+        raise ValueError("a name holds letters, digits, dots, dashes and underscores")
+    return name
 
 
 def store_address(store: str) -> str:

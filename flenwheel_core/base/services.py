@@ -16,6 +16,8 @@ class Services(Document):
     interface_url: str
     studio_url: str | None
     logs: str
+    of_cluster: bool = False
+    """True where this is one machine of several."""
 
     def run_address(self, flow_run_id: str) -> str:
         """The page of a flow run in the Prefect interface."""

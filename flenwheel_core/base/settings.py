@@ -36,7 +36,18 @@ from flenwheel_core.base.settings_sources import (
 
 ENV_FILE = Path(".env")
 TOML_FILE = Path("flenwheel.toml")
-NOT_FOR_STAGES = frozenset({"author", "host", "token", "studio_url", "prefect_url", "trusted_proxies", "notify"})
+CLUSTER_SECRETS = frozenset({"database_url", "redis_url"})
+"""Settings of the machines that run a cluster's server; a worker's machine needs none of them."""
+NOT_FOR_STAGES = CLUSTER_SECRETS | {
+    "author",
+    "host",
+    "token",
+    "studio_url",
+    "prefect_url",
+    "trusted_proxies",
+    "notify",
+    "server_url",
+}
 """Settings of what people open and are told. A stage's process reads what strangers made, and is given no secrets."""
 _ADDRESS = re.compile(
     r"(?P<scheme>https?)://(?P<host>[a-z0-9_.-]+|\[[0-9a-f:]+\])(?P<port>:\d{1,5})?(?P<path>(?:/[a-z0-9_~-][a-z0-9_.~-]*)*)/?",
@@ -118,6 +129,48 @@ class Settings(BaseSettings):
         default=(), description="Proxies whose X-Forwarded-For, -Proto and -Host are believed, such as 127.0.0.1"
     )
     notify: tuple[SecretStr, ...] = Field(default=(), description="Apprise URLs that are told when a gate opens.")
+    machine: str | None = Field(
+        default=None, description="This machine's name among those of a cluster; its host name if unset."
+    )
+    server_url: str | None = Field(
+        default=None,
+        description="Address of a cluster's Prefect server, or of what stands before several, such as http://server:4200",
+    )
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="Postgres of a cluster's server, such as postgresql://name:password@host:5432/flenwheel",
+    )
+    redis_url: SecretStr | None = Field(
+        default=None, description="Redis of a cluster's server, such as redis://:password@host:6379/0"
+    )
+    api_servers: int = Field(
+        default=1,
+        ge=1,
+        le=32,
+        description="API servers that `flenwheel up --server` starts, on ports one after the other.",
+    )
+    cards: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Cards that `flenwheel up --join` starts a worker each for, such as 0,1, or all; the one of gpu if unset.",
+    )
+    pool: str = Field(
+        default="flenwheel", description="Work pool of this machine's workers: a class of card, such as gpu-24."
+    )
+    runs_at_once: int = Field(
+        default=2, ge=1, description="Runs that a worker of a cluster takes at once; one of them holds the card."
+    )
+    lease_seconds: float = Field(
+        default=120.0,
+        ge=5,
+        le=86400,
+        description="A machine of a cluster that is silent for so long loses its runs to the others.",
+    )
+    checkpoint_minutes: float = Field(
+        default=5.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="How often a training's state goes to a store that is elsewhere, at most so many minutes old; 0: never.",
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -190,7 +243,34 @@ class Settings(BaseSettings):
         scheme, host, port = (part and part.lower() for part in match.group("scheme", "host", "port"))
         return f"{scheme}://{host}{'' if port in (None, {'http': ':80', 'https': ':443'}[scheme]) else port}{path}"
 
-    @field_validator("trusted_proxies", "kernels_off", mode="before")
+    @field_validator("server_url")
+    @classmethod
+    def _server(cls, url: str | None) -> str | None:
+        return None if url is None or not url.strip() else given.server_address(url.strip())
+
+    @field_validator("database_url", "redis_url")
+    @classmethod
+    def _service(cls, url: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        text = url.get_secret_value().strip() if url is not None else ""
+        if not text:
+            return None
+        check = given.database_address if info.field_name == "database_url" else given.redis_address
+        return SecretStr(check(text))
+
+    @field_validator("machine", "pool")
+    @classmethod
+    def _plain_name(cls, name: str | None) -> str | None:
+        return None if name is None or not name.strip() else given.machine_name(name.strip())
+
+    @field_validator("cards")
+    @classmethod
+    def _each_card(cls, cards: tuple[str, ...]) -> tuple[str, ...]:
+        found = tuple(dict.fromkeys(card if card == given.ALL_CARDS else given.card(card) for card in cards if card))
+        if given.ALL_CARDS in found and len(found) > 1:
+            raise ValueError("it is all, or the cards by name")
+        return found
+
+    @field_validator("trusted_proxies", "kernels_off", "cards", mode="before")
     @classmethod
     def _separated(cls, given: object) -> object:
         if not isinstance(given, str):
@@ -243,10 +323,21 @@ class Settings(BaseSettings):
         return self.root / "scratch"
 
     @property
+    def machine_name(self) -> str:
+        """What this machine is called among others."""
+        return self.machine or socket.gethostname()
+
+    @property
+    def checkpoint_seconds(self) -> float | None:
+        """How old a training's state in the store may be; None where the store is this workspace's own, which has it anyway."""
+        own = self.store is None or self.store_url.startswith(self.root.as_uri() + "/")
+        return None if own or self.checkpoint_minutes == 0 else self.checkpoint_minutes * 60
+
+    @property
     def slot_name(self) -> str:
         """The GPU slot's name, such as `myhost:0`."""
         index = "0" if self.gpu == "auto" else self.gpu
-        return self.slot or f"{socket.gethostname()}:{index}"
+        return self.slot or f"{self.machine_name}:{index}"
 
     @property
     def slot_limit(self) -> str:

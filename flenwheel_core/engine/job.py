@@ -59,6 +59,8 @@ class TrainHooks:
     """The processes that train together, if there are several."""
     score: "Callable[[Sequence[Image]], Mapping[str, float]] | None" = None
     """Figures of sample pictures for the curves, such as how much the character looks like itself."""
+    save_seconds: float | None = None
+    """Checkpoints are at most so far apart, beside those that the recipe asks for; None: only those."""
 
 
 @dataclass(frozen=True)

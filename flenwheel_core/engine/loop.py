@@ -5,6 +5,7 @@ What is not covered here: items and losses (the family's task), the order of ite
 """
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,8 +67,9 @@ def run_loop(
     should_stop: Callable[[], bool],
     on_step: Callable[[int, float], None],
     team: Team | None = None,
+    save_seconds: float | None = None,
 ) -> LoopOutcome:
-    """Train from the newest checkpoint, or from the start, to the end.
+    """Train from the newest checkpoint, or from the start, to the end; checkpoints are at most `save_seconds` apart.
 
     Raises InterruptedStageError after saving when told to stop, OutOfMemoryError when the card is full, and UserError when loss or
     weights are no longer numbers: no checkpoint is written of such. The outcome does not depend on how often the run was interrupted.
@@ -81,6 +83,7 @@ def run_loop(
     points: list[LossPoint] = []
     pending: list[torch.Tensor] = []
     start = 0
+    saved_at = time.monotonic()
     saved = checkpoints.latest()
     if saved is not None:
         start, points, pending = _restore(saved, parameters, optimizer, average)
@@ -117,8 +120,12 @@ def run_loop(
                 for tracker in writers:
                     tracker.log(done, {"loss": points[-1].loss})
                 on_step(done, points[-1].loss)
-            if done % recipe.checkpoint_every == 0 and done < recipe.steps:
+            regular = done % recipe.checkpoint_every == 0
+            # In a team only the first one writes, so that only its clock counts.
+            late = first and save_seconds is not None and time.monotonic() - saved_at >= save_seconds
+            if (regular or late) and done < recipe.steps:
                 _save(checkpoints, _snapshot(done, parameters, optimizer, average, points, pending), write=first)
+                saved_at = time.monotonic()
         if first and recipe.sampling.every_steps:
             sample(recipe.steps)
     except torch.cuda.OutOfMemoryError as error:

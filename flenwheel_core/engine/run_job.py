@@ -26,4 +26,5 @@ def run_job(task: TrainingTask, job: "TrainJob | EditTrainJob | VlTrainJob", hoo
         should_stop=hooks.should_stop,
         on_step=hooks.on_step,
         team=team,
+        save_seconds=hooks.save_seconds,
     )

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pydantic import Field
 
 from flenwheel_core.base.document import Document
-from flenwheel_core.base.errors import CorruptManifestError, GateError, InputError, NotFoundError
+from flenwheel_core.base.errors import CorruptManifestError, GateError, InputError, NotFoundError, SealedJournalError
 from flenwheel_core.base.ids import Digest, Slug, short
 from flenwheel_core.base.locks import locked
 from flenwheel_core.documents.critics import CriticView
@@ -90,7 +90,7 @@ class OpenedGate:
         self.columns_json: str | None = None
         """The columns that clients sort and filter by, once somebody asked for them."""
         self.lock = threading.RLock()
-        self._journal = store.journal(f"reviews/{session.gate}/decisions", Decision)
+        self.journal = store.journal(f"reviews/{session.gate}/decisions", Decision)
         self._state = GateState()
         self._position = 0
 
@@ -98,16 +98,24 @@ class OpenedGate:
         """The state as of now: lines that other processes appended are read first."""
         with self.lock:
             try:
-                lines, position = self._journal.read_after(self._position)
+                lines, position = self.journal.read_after(self._position)
             except CorruptManifestError:
                 if self._position == 0:
                     raise
                 self._state, self._position = GateState(), 0
-                lines, position = self._journal.read_after(0)
+                lines, position = self.journal.read_after(0)
             for line in lines:
                 self._state.add(line)
             self._position = position
             return self._state
+
+    def freeze(self) -> GateState:
+        """The state that stays: from now on no machine's decision is taken."""
+        with self.lock:
+            while True:
+                state = self.state()
+                if self.journal.seal(self._position):
+                    return state
 
 
 class Reviews:
@@ -214,7 +222,7 @@ class Reviews:
             self._refuse_closed(gate)
             state = opened.state()
             fresh = [decision for decision in decisions if not state.knows(decision.id)]
-            self.journal(gate).extend(fresh)
+            self._write(opened, fresh)
             return opened.state()
 
     def undo(self, gate: str, author: str, id_: str) -> Decision | None:
@@ -234,7 +242,7 @@ class Reviews:
                 verdict=None,
                 undo_of=last.batch or last.id,
             )
-            self.journal(gate).append(line)
+            self._write(opened, [line])
             opened.state()
             return last
 
@@ -257,7 +265,7 @@ class Reviews:
         opened = self.gate(gate)
         with opened.lock, self._alone(gate):
             final = settle(
-                opened.images, opened.screenings, opened.state(), undecided, reviewer, set_aside=opened.set_aside
+                opened.images, opened.screenings, opened.freeze(), undecided, reviewer, set_aside=opened.set_aside
             )
             decisions = DecisionSet(gate=gate, decisions=final)
             counts = {kind: sum(decision.verdict is kind for decision in final) for kind in Verdict}
@@ -299,6 +307,17 @@ class Reviews:
         """The frozen decisions of a closed gate."""
         return DecisionSet.from_bytes(self.store.get_blob(closed.decisions), where=f"The decisions of {closed.gate}")
 
+    def _write(self, opened: OpenedGate, lines: list[Decision]) -> None:
+        """Raises GateError if another machine closes the gate at this moment."""
+        gate = opened.session.gate
+        try:
+            opened.journal.extend(lines)
+        except SealedJournalError as error:
+            self._refuse_closed(gate)
+            raise GateError(
+                f"The gate {gate} is being closed.", why=error.why, remedy="Look at it again in a moment."
+            ) from error
+
     def _refuse_closed(self, gate: str) -> None:
         closed = self.closed(gate)
         if closed is not None:
@@ -310,7 +329,10 @@ class Reviews:
 
     @contextmanager
     def _alone(self, gate: str) -> Iterator[None]:
-        """One writer or closer of a gate at a time, across processes: no decision slips in while its gate is being frozen."""
+        """One writer or closer of a gate at a time, across processes: no decision slips in while its gate is being frozen.
+
+        On an object store the journal's conditional writes and its seal do that.
+        """
         local = self.store.files.local
         if local is None:
             yield

@@ -77,6 +77,20 @@ class StageContext:
 
 
 @dataclass(frozen=True)
+class KeptFiles:
+    """Files of a stage's scratch folder, each written at once, by patterns of their paths."""
+
+    newest_of: str
+    """Of these the last by name is the state: step-00000050 before step-00000060."""
+    beside: tuple[str, ...] = ()
+    """All of these belong to it, too."""
+
+
+CHECKPOINTS = "checkpoints/step-*.safetensors"
+"""Of trainings (`engine/run_job.py`)."""
+
+
+@dataclass(frozen=True)
 class Stage(Generic[Request, Result]):
     """One stage. `body` is `module:function`, imported only in the process that runs it."""
 
@@ -86,6 +100,8 @@ class Stage(Generic[Request, Result]):
     uses_gpu: bool
     on_card: Callable[[Request], bool] | None = None
     """Which requests of a GPU stage need the card; None: all."""
+    kept: "KeptFiles | None" = None
+    """What of its scratch folder another machine would go on from."""
 
     def needs_card(self, request: Request) -> bool:
         """True if this request must hold the GPU slot."""
@@ -115,7 +131,13 @@ ENRICH = Stage(
     on_card=lambda request: runs_here(request.editor),
 )
 SCREEN = Stage(ScreenRequest, ScreenResult, "flenwheel_core.stages.screen:screen", uses_gpu=False)
-TRAIN = Stage(TrainRequest, TrainResult, "flenwheel_core.stages.train:train", uses_gpu=True)
+TRAIN = Stage(
+    TrainRequest,
+    TrainResult,
+    "flenwheel_core.stages.train:train",
+    uses_gpu=True,
+    kept=KeptFiles(CHECKPOINTS, beside=("samples/*.png",)),
+)
 GENERATE = Stage(GenerateRequest, GenerateResult, "flenwheel_core.stages.generate:generate", uses_gpu=True)
 BENCHMARK = Stage(BenchmarkRequest, BenchmarkResult, "flenwheel_core.stages.benchmark:benchmark", uses_gpu=True)
 STYLE_STUDY = Stage(StyleStudyRequest, StyleStudyResult, "flenwheel_core.stages.style_study:style_study", uses_gpu=True)
@@ -126,6 +148,7 @@ EDIT_TRAIN = Stage(
     EditTrainResult,
     "flenwheel_core.stages.edit_train:edit_train",
     uses_gpu=True,
+    kept=KeptFiles(CHECKPOINTS),
 )
 EDIT_COMPARE = Stage(
     EditCompareRequest,
@@ -133,7 +156,13 @@ EDIT_COMPARE = Stage(
     "flenwheel_core.stages.edit_compare:edit_compare",
     uses_gpu=True,
 )
-VL_TRAIN = Stage(VlTrainRequest, VlTrainResult, "flenwheel_core.stages.vl_train:vl_train", uses_gpu=True)
+VL_TRAIN = Stage(
+    VlTrainRequest,
+    VlTrainResult,
+    "flenwheel_core.stages.vl_train:vl_train",
+    uses_gpu=True,
+    kept=KeptFiles(CHECKPOINTS),
+)
 CAPTION_COMPARE = Stage(
     CaptionCompareRequest,
     CaptionCompareResult,

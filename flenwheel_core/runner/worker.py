@@ -14,13 +14,12 @@ import logging
 import os
 import resource
 import signal
-import socket
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
@@ -47,6 +46,7 @@ from flenwheel_core.requests.base import StageRequest, StageResult
 from flenwheel_core.requests.edit_train import EditTrainRequest
 from flenwheel_core.requests.train import TrainRequest
 from flenwheel_core.requests.vl_train import VlTrainRequest
+from flenwheel_core.runner.kept_state import keeper_of
 from flenwheel_core.runner.stage import Stage, StageContext, find_stage
 from flenwheel_core.runner.stage_runs import StageRun, stage_runs
 from flenwheel_core.store import Store
@@ -81,10 +81,14 @@ def run_stage(
         if done is not None:
             return done
         context = StageContext(store, settings, scratch, progress, memory_level, stop)
+        keeper = keeper_of(stage.kept, request, store, settings, scratch, progress)
         with _recorded(stage, request, settings, store):
-            result = stage.load_body()(request, context)
+            with keeper.keeping() if keeper is not None else nullcontext():
+                result = stage.load_body()(request, context)
             store.put_result(request, result)
-        return result
+        if keeper is not None:
+            keeper.clear()
+        return store.get_result(request, stage.result) or result
 
 
 @contextmanager
@@ -125,7 +129,7 @@ def _recorded(stage: AnyStage, request: StageRequest, settings: Settings, store:
     facts = {
         "stage": stage.name,
         "request": request.key(),
-        "host": socket.gethostname(),
+        "host": settings.machine_name,
         "pid": os.getpid(),
         "slot": settings.slot_name if stage.needs_card(request) else None,
         "flow_run": os.environ.get("FLENWHEEL_FLOW_RUN"),

@@ -3,7 +3,7 @@
 import logging
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -38,6 +38,15 @@ class Files:
         with self._in_words("read", path):
             return bytes(self._fs.cat_file(self._full(path)))
 
+    def read_many(self, paths: Sequence[str]) -> list[bytes]:
+        """The bytes of several files, in their order; an object store is asked for many at once. Raises FileNotFoundError."""
+        if self.local is not None or len(paths) < 2:
+            return [self.read(path) for path in paths]
+        full = [self._full(path) for path in paths]
+        with self._in_words("read", f"{paths[0]} and {len(paths) - 1} more"):
+            found = self._fs.cat(full)
+        return [bytes(found[name]) for name in full]
+
     def write(self, path: str, data: bytes) -> None:
         """Puts the whole file there at once, or nothing: a reader never sees a part of it."""
         full = self._full(path)
@@ -47,13 +56,16 @@ class Files:
             else:
                 _write_local(Path(full), data)
 
-    def create(self, path: str, data: bytes) -> bool:
-        """Like write, but leaves a file that is already there alone and says False."""
+    def create(self, path: str, data: bytes, *, look_first: bool = True) -> bool:
+        """Like write, but leaves a file that is already there alone and says False.
+
+        Of several machines that do it at once, one succeeds. `look_first` spares sending what is there already.
+        """
         full = self._full(path)
         try:
             with self._in_words("write", path):
                 if self.local is None:
-                    if self._fs.exists(full):
+                    if look_first and self._fs.exists(full):
                         return False
                     self._fs.pipe_file(full, data, mode="create")
                     return True

@@ -28,8 +28,9 @@ def find_garbage(settings: Settings, *, keep_seconds: float = KEEP_SECONDS) -> G
     """What nothing references and is old enough. Reads every manifest and journal, so a damaged one stops it with an error."""
     store = Store(settings.store_url, settings.store_options)
     roots: set[str] = set()
-    for _, data in documents(store):
-        roots |= digests_in(data)
+    finished = _finished_states(store)
+    for path, data in documents(store):
+        roots |= digests_in(data) if path not in finished else set()
     kept = reachable(store, roots)
     files = []
     size = 0
@@ -38,6 +39,9 @@ def find_garbage(settings: Settings, *, keep_seconds: float = KEEP_SECONDS) -> G
         if digest not in kept and _old(store, path, keep_seconds):
             files.append(path)
             size += store.files.size(path)
+    for path in finished:
+        files.append(path)
+        size += store.files.size(path)
     folders = _finished_scratch(store, settings)
     size += sum(file.stat().st_size for folder in folders for file in folder.rglob("*") if file.is_file())
     leftovers = _leftovers(store, keep_seconds)
@@ -59,6 +63,14 @@ def remove_garbage(settings: Settings, garbage: Garbage) -> None:
 
 def _old(store: Store, path: str, keep_seconds: float) -> bool:
     return time.time() - store.files.modified(path) >= keep_seconds
+
+
+def _finished_states(store: Store) -> list[str]:
+    """States of trainings whose manifest is written; what ended then did not come to removing them."""
+    listed = set(store.files.list("stages"))
+    return sorted(
+        path for path in listed if "/states/" in path and f"{path.partition('/states/')[0]}/manifest.json" in listed
+    )
 
 
 def _finished_scratch(store: Store, settings: Settings) -> tuple[Path, ...]:

@@ -1,6 +1,7 @@
 """Append-only journals: every line is on disk before `append` returns, and none is ever changed.
 
-On a local disk a journal is one JSONL file, appended under a kernel lock. On an object store, which cannot append, it is one object a line.
+On a local disk a journal is one JSONL file, appended under a kernel lock. On an object store, which cannot append, it is one object a line,
+numbered; several machines write at once by conditional writes.
 """
 
 import json
@@ -10,10 +11,12 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from flenwheel_core.base.document import Document
-from flenwheel_core.base.errors import CorruptManifestError
+from flenwheel_core.base.errors import CorruptManifestError, SealedJournalError
 from flenwheel_core.base.locks import locked
 from flenwheel_core.store.files import Files
 
+SEAL = b"sealed"
+"""Stands in the place of the line after the last one: no line is like it."""
 Line = TypeVar("Line", bound=Document)
 
 
@@ -24,6 +27,9 @@ class Journal(Generic[Line]):
         self._files = files
         self.name = name
         self._kind = kind
+        self._next: int | None = None
+        """On an object store: the number that is free as far as this one knows."""
+        self._sealed = False
 
     def append(self, line: Line) -> None:
         """Writes one line durably. Safe from several processes at once."""
@@ -41,9 +47,50 @@ class Journal(Generic[Line]):
                 raise self._files.failed("write", f"{self.name}.jsonl", error) from error
             return
         for item in data:
-            number = sum(1 for _ in self._files.list(self.name))
-            while not self._files.create(f"{self.name}/{number:09d}.json", item):
-                number += 1
+            self._append_remote(item)
+
+    def _append_remote(self, item: bytes) -> None:
+        """The first free number is taken by a conditional write: of several writers one gets it, the others take the next.
+
+        A write whose answer was lost is sent again by the client, and finds its own line there: that is no other writer's.
+        """
+        if self._next is None:
+            self._next = self._free_number()
+        while not self._sealed and not self._files.create(path := self._numbered(self._next), item, look_first=False):
+            standing = self._files.read(path)
+            if standing == item:
+                break
+            self._sealed = standing == SEAL
+            self._next += 1
+        if self._sealed:
+            raise SealedJournalError(
+                f"The journal {self.name} takes no more lines.", why="What it says was frozen a moment ago."
+            )
+        self._next += 1
+
+    def _free_number(self) -> int:
+        """The number after the last line, as things stand."""
+        paths = list(self._files.list(self.name))
+        if paths:
+            self._sealed = self._files.read(paths[-1]) == SEAL
+        return len(paths)
+
+    def seal(self, position: int) -> bool:
+        """Ends the journal after the lines before `position`, which `read_after` returned; False if there are more by now.
+
+        On a local disk a lock around writing and freezing does it (`gates/session.py`), and nothing is written here.
+        """
+        if self._files.local is not None or self._sealed:
+            return True
+        return self._files.create(self._numbered(position), SEAL, look_first=False)
+
+    def _numbered(self, number: int) -> str:
+        return f"{self.name}/{number:09d}.json"
+
+    def _lines_of(self, data: list[bytes]) -> list[bytes]:
+        """Without the seal; once it was seen, nothing follows."""
+        self._sealed = self._sealed or SEAL in data
+        return [line for line in data if line != SEAL]
 
     def read(self) -> Iterator[Line]:
         """Every whole line. A torn last line (a crash in the middle of a write) is left out; other damage raises."""
@@ -57,7 +104,8 @@ class Journal(Generic[Line]):
         """
         if self._files.local is None:
             paths = list(self._files.list(self.name))
-            data, end = [self._files.read(path) for path in paths[position:]], len(paths)
+            data, end = self._lines_of(self._files.read_many(paths[position:])), len(paths)
+            self._next = max(self._next or 0, end)
         else:
             data, end = _tail_local(self._files.local / f"{self.name}.jsonl", position)
         if end < position:
@@ -67,8 +115,7 @@ class Journal(Generic[Line]):
 
     def _raw(self) -> Iterator[bytes]:
         if self._files.local is None:
-            for path in self._files.list(self.name):
-                yield self._files.read(path)
+            yield from self._lines_of(self._files.read_many(list(self._files.list(self.name))))
             return
         local = self._files.local / f"{self.name}.jsonl"
         if not local.exists():

@@ -64,6 +64,10 @@ class Store:
     def has_blob(self, digest: str) -> bool:
         return self.files.exists(_blob_path(digest))
 
+    def delete_blob(self, digest: str) -> None:
+        """Removes a blob that nothing refers to any more; none there is fine."""
+        self.files.delete(_blob_path(digest))
+
     def blob_size(self, digest: str) -> int:
         """Bytes of a blob; raises FileNotFoundError."""
         return self.files.size(_blob_path(digest))
@@ -145,8 +149,8 @@ class Store:
         return kind.from_bytes(data, where=f"{self.files.url}/{path}")
 
     def put_result(self, request: StageRequest, result: StageResult) -> None:
-        """Marks a stage as done. Call it last."""
-        self.files.write(f"{self.stage_folder(request)}/manifest.json", result.to_bytes())
+        """Marks a stage as done. Call it last. Where two machines made the same, the first result stands: others refer to it by then."""
+        self.files.create(f"{self.stage_folder(request)}/manifest.json", result.to_bytes())
 
     def stage_items(self, request: StageRequest, kind: type[Kind]) -> Journal[Kind]:
         """Finished items of a stage that makes many: what is in it is not made again."""

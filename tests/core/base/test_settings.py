@@ -199,6 +199,16 @@ EVERY: dict[str, object] = {
     "publish_url": "s3://bucket/published",
     "publish_options": {"endpoint_url": "http://elsewhere:9000"},
     "service_recipe": "nano",
+    "machine": "rack-2",
+    "server_url": "http://server:4200",
+    "database_url": "postgresql://name:word@db:5432/flenwheel",
+    "redis_url": "redis://:word@cache:6379/0",
+    "api_servers": 2,
+    "cards": ("0", "1"),
+    "pool": "gpu-24",
+    "runs_at_once": 3,
+    "lease_seconds": 90.0,
+    "checkpoint_minutes": 2.5,
 }
 
 

@@ -62,6 +62,7 @@ def go(
     chosen: TrainingRecipe,
     stop_after: int | None = None,
     on_step: Callable[[int, float], None] = lambda done, loss: None,
+    save_seconds: float | None = None,
 ) -> LoopOutcome:
     calls = iter(range(10_000))
     return run_loop(
@@ -72,6 +73,7 @@ def go(
         trackers=[],
         should_stop=lambda: stop_after is not None and next(calls) >= stop_after,
         on_step=on_step,
+        save_seconds=save_seconds,
     )
 
 
@@ -92,6 +94,17 @@ def test_death_at_any_step_changes_nothing_of_the_result(tmp_path: Path, optimiz
         assert content(resumed) == content(whole)
         assert resumed.losses == whole.losses
         assert (folder / "loss.jsonl").read_text() == curve
+
+
+def test_checkpoints_by_the_clock_change_nothing_of_the_result(tmp_path: Path) -> None:
+    chosen = recipe(checkpoint_every=1000)
+    whole = go(tmp_path / "whole", Line(), chosen)
+    assert list((tmp_path / "whole").rglob("step-*")) == []
+    with pytest.raises(KeyboardInterrupt):
+        go(tmp_path / "clock", Line(die_at=27), chosen, save_seconds=0.0)
+    assert max((tmp_path / "clock").rglob("step-*")).stem == "step-00000013"
+    resumed = go(tmp_path / "clock", Line(), chosen, save_seconds=3600.0)
+    assert content(resumed) == content(whole) and resumed.losses == whole.losses
 
 
 def test_being_told_to_stop_saves_that_very_step(tmp_path: Path) -> None:

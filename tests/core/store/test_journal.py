@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flenwheel_core.base.errors import CorruptManifestError
+from flenwheel_core.base.errors import CorruptManifestError, SealedJournalError
 from flenwheel_core.documents.prompts import Cell
 from flenwheel_core.store import Store
 
@@ -21,6 +21,59 @@ def test_lines_come_back_in_order(store: Store) -> None:
 def _path(store: Store) -> Path:
     assert store.files.local is not None
     return store.files.local / "journals" / "cells.jsonl"
+
+
+def _remote(s3_endpoint: str, place: str) -> Store:
+    options = {"endpoint_url": s3_endpoint, "key": "test", "secret": "test", "region_name": "us-east-1"}
+    return Store(f"s3://flenwheel/{place}", options)
+
+
+@pytest.mark.slow
+def test_writers_on_several_machines_each_get_a_number(s3_endpoint: str, tmp_path: Path) -> None:
+    """Each writer believes that its number is free; conditional writes say which one is right."""
+    writers = [_remote(s3_endpoint, tmp_path.name).journal("cells", Cell) for _ in range(3)]
+    for writer in writers:
+        writer.append(Cell(id="first"))  # from here each one remembers what it believes to be the next number
+    for number in range(4):
+        for name, writer in zip("xyz", writers, strict=True):
+            writer.append(Cell(id=f"{name}{number}"))
+    ids = [line.id for line in _remote(s3_endpoint, tmp_path.name).journal("cells", Cell).read()]
+    assert ids[-12:] == [f"{name}{number}" for number in range(4) for name in "xyz"]
+
+
+@pytest.mark.slow
+def test_a_line_whose_answer_was_lost_is_not_written_twice(
+    s3_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client sends it again, and the store says that there is something already."""
+    store = _remote(s3_endpoint, tmp_path.name)
+    create = store.files.create
+
+    def sent_twice(path: str, data: bytes, **more: bool) -> bool:
+        create(path, data, **more)
+        return create(path, data, **more)
+
+    monkeypatch.setattr(store.files, "create", sent_twice)
+    journal = store.journal("cells", Cell)
+    journal.append(Cell(id="a"))
+    journal.append(Cell(id="b"))
+    assert [line.id for line in journal.read()] == ["a", "b"]
+
+
+@pytest.mark.slow
+def test_nothing_is_written_after_the_seal(s3_endpoint: str, tmp_path: Path) -> None:
+    one, other = (_remote(s3_endpoint, tmp_path.name).journal("cells", Cell) for _ in range(2))
+    one.append(Cell(id="a"))
+    position = one.read_after(0)[1]
+    other.append(Cell(id="b"))
+    assert not one.seal(position), "it has not seen b"
+    lines, position = one.read_after(0)
+    assert [line.id for line in lines] == ["a", "b"] and one.seal(position)
+    with pytest.raises(SealedJournalError, match="takes no more lines"):
+        other.append(Cell(id="c"))
+    assert [line.id for line in other.read()] == ["a", "b"] and other.seal(position + 1), "once is enough"
+    lines, position = other.read_after(0)
+    assert (len(lines), position) == (2, 3)
 
 
 @pytest.mark.parametrize("cut", [1, 5, 20])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.kit.prefect_server import serve
-from deployments.prefect.orders import AT_ONCE, QUEUE, ensure_queue, hand_over, keep_orders
+from deployments.prefect.orders import AT_ONCE, QUEUE, ensure_pool, hand_over, keep_orders
 from flenwheel_core.documents.orders import OrderEnded, OrderPicture, TrainOrder
 from flenwheel_core.library.orders import Orders
 from flenwheel_core.store import Store
@@ -22,11 +22,11 @@ def test_each_order_becomes_one_run_whoever_hands_it_over(tmp_path: Path) -> Non
     with serve(tmp_path) as server:
         api = server.api
         server.made("/work_pools/", {"name": "flenwheel", "type": "process"})
-        ensure_queue(api, "flenwheel")
+        ensure_pool(api, "flenwheel")
         queue = api.call("GET", f"/work_pools/flenwheel/queues/{QUEUE}")
         assert isinstance(queue, dict) and queue["concurrency_limit"] == AT_ONCE
         api.call("PATCH", f"/work_pools/flenwheel/queues/{QUEUE}", {"concurrency_limit": 7})
-        ensure_queue(api, "flenwheel")
+        ensure_pool(api, "flenwheel")
         queue = api.call("GET", f"/work_pools/flenwheel/queues/{QUEUE}")
         assert isinstance(queue, dict) and queue["concurrency_limit"] == 7, "a person's limit stays"
         flow = server.made("/flows/", {"name": "train-lora"})

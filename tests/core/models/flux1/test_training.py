@@ -46,20 +46,27 @@ def test_the_log_says_which_kernels_run_and_what_becomes_of_masks(tmp_path: Path
 
 
 @pytest.mark.slow
-def test_killed_and_stopped_runs_end_in_the_same_bytes_and_the_lora_draws_what_training_drew(
-    settings: Settings, tmp_path: Path
+def test_killed_stopped_and_moved_runs_end_in_the_same_bytes_and_the_lora_draws_what_training_drew(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole_folder, broken_folder = tmp_path / "whole", tmp_path / "broken"
+    whole_folder, broken_folder, other_machine = tmp_path / "whole", tmp_path / "broken", tmp_path / "other"
+    common = (tmp_path / "common store").as_uri()
     data = b""
-    for folder in (whole_folder, broken_folder):
-        store = Store(Settings(workspace=folder).store_url)
-        data = request(store).to_bytes()
+    for url in (Settings(workspace=whole_folder).store_url, common):
+        data = request(Store(url)).to_bytes()
     whole = finished(whole_folder, data)
 
+    monkeypatch.setenv("FLENWHEEL_STORE", common)
     assert interrupt(broken_folder, data, signal.SIGKILL, after_step=4) == -signal.SIGKILL
     assert interrupt(broken_folder, data, signal.SIGTERM, after_step=8) == 203
     assert json.loads((broken_folder / "train.result").read_text())["error"] == "InterruptedStageError"
-    resumed = finished(broken_folder, data)
+    assert [path for path in Store(common).files.list("stages/train") if "/states/" in path]
+    with (tmp_path / "log").open("wb") as log:
+        assert start(other_machine, "train", data, log).wait() == 0
+    said = (tmp_path / "log").read_text()
+    assert "goes on from checkpoints/step-0000" in said, "what the machine that stopped had done is not done again"
+    assert not [path for path in Store(common).files.list("stages/train") if "/states/" in path]
+    resumed = TrainResult.from_bytes((other_machine / "train.result").read_bytes(), where="result")
     assert resumed.lora.digest == whole.lora.digest
     assert resumed == whole
     assert [point.step for point in whole.losses] == [2, 4, 6, 8, 10, 12, 14]

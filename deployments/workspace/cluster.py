@@ -1,0 +1,221 @@
+"""The parts of a cluster on this machine: `flenwheel up --server`, `--join URL`, `--studio`, each alone or together.
+
+A server is API servers and Prefect's background services, which keep everything in Postgres and Redis; a second machine may run the same.
+A machine that joins runs workers, one a card, and nothing else. A studio is the web app. All share one store.
+"""
+
+import os
+from datetime import UTC, datetime
+
+import httpx
+
+from deployments.access.door import check_binding
+from deployments.prefect.api import STARTING_PATIENCE_SECONDS, PrefectApi
+from deployments.prefect.orders import ensure_pool, keep_orders
+from deployments.prefect.project import PROJECT
+from deployments.workspace import cluster_parts, environment, machines
+from deployments.workspace.absent import Watch, take_back
+from deployments.workspace.joining import WORKER_STOP_SECONDS, card_settings, prepare_worker, put_right, worker_child
+from deployments.workspace.keeping import Duty, Keeper, Say
+from deployments.workspace.ports import Port
+from deployments.workspace.processes import Child
+from deployments.workspace.reconciler import hand_over_answers
+from deployments.workspace.up import (
+    RECONCILE_SECONDS,
+    SERVER_PORT,
+    START_SECONDS,
+    STUDIO_PORT,
+    log_folder,
+    make_deployments,
+    sole_owner,
+)
+from flenwheel_core.base.errors import UserError
+from flenwheel_core.base.services import Services, save_services
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.library.orders import Orders
+from flenwheel_core.store import Store
+
+SERVER_STOP_SECONDS = 15.0
+STUDIO_STOP_SECONDS = 5.0
+SHORT_PATIENCE_SECONDS = 3.0
+
+
+class ClusterMachine:
+    """What this machine runs of a cluster."""
+
+    def __init__(self, settings: Settings, say: Say, *, server: bool, join: str | None, studio: bool) -> None:
+        url = join or settings.server_url
+        self._ports = [Port(settings.host, SERVER_PORT)] if server else []
+        if server:
+            cluster_parts.require_parts(settings)
+            self._ports += [Port(settings.host, self._ports[-1].number + 1) for _ in range(settings.api_servers - 1)]
+            url = url or environment.local_url(settings, self._ports[0].number)
+        if url is None:
+            raise UserError(
+                "Which server this machine is to work with is not known.",
+                why="FLENWHEEL_SERVER_URL is not set.",
+                remedy="Set it to the address of the Prefect server, such as http://MACHINE:4200.",
+            )
+        self.settings = Settings.model_validate({**_given(settings), "server_url": url})
+        check_binding(self.settings)
+        self.roles = tuple(
+            name for name, wanted in (("server", server), ("worker", join is not None), ("studio", studio)) if wanted
+        )
+        self._studio_port = Port(settings.host, STUDIO_PORT) if studio else None
+        self._say = say
+        self.keeper = Keeper(say)
+        self._workers = card_settings(self.settings) if join is not None else []
+        self.services = self._described(url)
+
+    def _described(self, url: str) -> Services:
+        studio = None
+        if self._studio_port is not None:
+            studio = self.settings.studio_url or environment.local_url(self.settings, self._studio_port.number)
+        return Services(
+            pid=os.getpid(),
+            started=datetime.now(UTC),
+            api_url=f"{self._address()}/api",
+            interface_url=self.settings.prefect_url or self._address(),
+            studio_url=studio,
+            logs=str(log_folder(self.settings)),
+            of_cluster=True,
+        )
+
+    def _address(self) -> str:
+        """Where programs of this machine find a server: its own, or what stands before all of them."""
+        if self._ports:
+            return environment.local_url(self.settings, self._ports[0].number)
+        assert self.settings.server_url is not None
+        return self.settings.server_url
+
+    def _api(self, url: str, patience_seconds: float = SHORT_PATIENCE_SECONDS) -> PrefectApi:
+        token = self.settings.token.get_secret_value() if self.settings.token else None
+        return PrefectApi(f"{url}/api", token, patience_seconds=patience_seconds)
+
+    def start(self) -> None:
+        """Starts all of it, and returns when it answers. Raises ServerError with the end of a log if something does not come up."""
+        log_folder(self.settings).mkdir(parents=True, exist_ok=True)
+        if "server" in self.roles:
+            self._start_server()
+        if "worker" in self.roles:
+            self._start_workers()
+        if "studio" in self.roles:
+            self._start_studio()
+        save_services(self.settings, self.services)
+        self.keeper.duties.append(Duty(self._write_card, machines.WRITE_SECONDS))
+
+    def _start_server(self) -> None:
+        cluster_parts.reach_redis(self.settings)
+        variables = environment.cluster_environment(self.settings, self._ports[0].number)
+        cluster_parts.upgrade_database(self.settings, variables)
+        children = []
+        for number, port in enumerate(self._ports):
+            command = environment.server_command(self.settings, port.number, services=False)
+            told = environment.cluster_environment(self.settings, port.number)
+            children.append((self._child(f"api-{number}", command, told), self._api(f"{self._local(port)}")))
+        for child, _ in children:
+            self.keeper.start(child, stop_seconds=SERVER_STOP_SECONDS)
+        services = self._child("services", environment.background_command(), variables)
+        self.keeper.start(services, stop_seconds=SERVER_STOP_SECONDS)
+        for child, api in children:
+            child.wait_until(api.ready, START_SECONDS)
+        ensure_pool(self._api(self._address(), STARTING_PATIENCE_SECONDS), environment.POOL)
+        make_deployments(self.settings, variables, self._say)
+        watch, api = Watch(), self._api(self._address())
+        seconds = min(RECONCILE_SECONDS, self.settings.lease_seconds / 4)
+        self.keeper.duties.append(Duty(lambda: self._watch(api, watch, seconds), seconds, failed=watch.forget))
+
+    def _watch(self, api: PrefectApi, watch: Watch, seconds: float) -> list[str]:
+        """What one of all servers does at a time. Every server looks, so that another may go on at once."""
+        heard = api.heartbeats()
+        for name, beat in heard.items():
+            watch.unchanged_seconds(name, beat)
+        if not cluster_parts.is_our_turn(self.settings, seconds * 0.8):
+            return []
+        store = Store(self.settings.store_url, self.settings.store_options)
+        return [
+            *take_back(api, watch, self.settings.lease_seconds),
+            *hand_over_answers(api, store),
+            *keep_orders(api, Orders(store)),
+        ]
+
+    def _start_workers(self) -> None:
+        api = self._api(self._address(), STARTING_PATIENCE_SECONDS)
+        ensure_pool(api, self.settings.pool)
+        for one in self._workers:
+            for line in prepare_worker(api, one):
+                self._say(line)
+            child = worker_child(one, f"{self._address()}/api", joined=True)
+            self.keeper.start(child, stop_seconds=WORKER_STOP_SECONDS)
+        short = self._api(self._address())
+        self.keeper.duties.append(Duty(lambda: put_right(short, self.settings), RECONCILE_SECONDS))
+
+    def _start_studio(self) -> None:
+        assert self._studio_port is not None
+        port = self._studio_port.number
+        told = environment.joined_environment(self.settings, f"{self._address()}/api")
+        child = self._child("studio", environment.studio_command(port), told)
+        self.keeper.start(child, stop_seconds=STUDIO_STOP_SECONDS)
+        child.wait_until(lambda: _answers(f"{environment.local_url(self.settings, port)}/healthz"), START_SECONDS)
+
+    def _child(self, name: str, command: list[str], variables: dict[str, str]) -> Child:
+        return Child(name, command, variables, PROJECT, log_folder(self.settings) / f"{name}.log")
+
+    def _local(self, port: Port) -> str:
+        return environment.local_url(self.settings, port.number)
+
+    def _write_card(self) -> list[str]:
+        slots = tuple(one.slot_name for one in self._workers)
+        pool = self.settings.pool if self._workers else None
+        machines.write_card(self.settings, self._api(self._address()), self.roles, slots, pool)
+        return []
+
+    def stop(self) -> None:
+        """Ends it all: studio and workers first, so that running stages save; the server last."""
+        self.keeper.stop()
+        (self.settings.root / "services.json").unlink(missing_ok=True)
+        for port in [*self._ports, *([self._studio_port] if self._studio_port else [])]:
+            port.close()
+
+
+def run_cluster_machine(settings: Settings, say: Say, *, server: bool, join: str | None, studio: bool) -> None:
+    """Until Ctrl-C or SIGTERM."""
+    with sole_owner(settings):
+        machine = ClusterMachine(settings, say, server=server, join=join, studio=studio)
+        machine.keeper.listen()
+        try:
+            machine.start()
+            for line in _ready(machine):
+                say(line)
+            machine.keeper.run()
+        finally:
+            machine.stop()
+
+
+def _ready(machine: ClusterMachine) -> list[str]:
+    lines = [f"  machine   {machine.settings.machine_name}: {', '.join(machine.roles)}"]
+    if "server" in machine.roles:
+        ports = ", ".join(str(port.number) for port in machine._ports)
+        lines.append(f"  Prefect   {machine.services.interface_url} (API servers on ports {ports})")
+    else:
+        lines.append(f"  server    {machine.settings.server_url}")
+    if machine.services.studio_url is not None:
+        lines.append(f"  studio    {machine.services.studio_url}")
+    lines += [f"  GPU slot  {one.slot_name}, pool {one.pool}" for one in machine._workers]
+    return [
+        *lines,
+        f"  pictures  {machine.settings.store_url}",
+        f"  logs      {machine.services.logs}",
+        "Ready. Ctrl-C stops this machine's part.",
+    ]
+
+
+def _given(settings: Settings) -> dict[str, object]:
+    return {name: getattr(settings, name) for name in type(settings).model_fields}
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=5).status_code in (200, 503)
+    except httpx.TransportError:
+        return False

@@ -1,0 +1,92 @@
+"""Keeps service processes running, and does now and then what must be done, until it is told to stop."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from deployments.workspace.processes import Child
+from flenwheel_core.base.errors import FlenwheelError
+
+Say = Callable[[str], None]
+LOOK_SECONDS = 0.5
+YOUNG_SECONDS = 2.0
+
+
+@dataclass
+class Duty:
+    """Something to do every so many seconds; it returns lines about what it did."""
+
+    act: Callable[[], Sequence[str]]
+    seconds: float
+    failed: Callable[[], None] = lambda: None
+    """Told when it could not be done, mostly because the server did not answer."""
+    done_at: float = field(default=-1e9)
+
+    def is_due(self) -> bool:
+        return time.monotonic() - self.done_at >= self.seconds
+
+
+class Keeper:
+    """Started children are started again when they end; duties are done in turn."""
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self._stop = threading.Event()
+        self._children: list[tuple[Child, float]] = []
+        self._said = ""
+        self.duties: list[Duty] = []
+
+    def start(self, child: Child, *, stop_seconds: float) -> Child:
+        """Starts it, and keeps it until `stop`, which gives it so long to end."""
+        self._children.append((child, stop_seconds))
+        child.start()
+        return child
+
+    def listen(self) -> None:
+        """Ends `run` on Ctrl-C and SIGTERM; breaks off a start that is under way."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
+        self._starting = True
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        again, self._starting = not self._starting or self._stop.is_set(), False
+        self._stop.set()
+        if not again:
+            raise KeyboardInterrupt
+
+    def run(self) -> None:
+        """Until a signal."""
+        self._starting = False
+        while not self._stop.wait(LOOK_SECONDS):
+            self.tend()
+
+    def tend(self) -> None:
+        """One look."""
+        for child, _ in self._children:
+            if not child.alive():
+                if time.monotonic() - child.started < YOUNG_SECONDS:
+                    self._stop.wait(YOUNG_SECONDS)
+                self._say(f"The {child.name} ended unexpectedly; starting it again (log: {child.log}).")
+                child.start()
+        for duty in self.duties:
+            if duty.is_due():
+                self._do(duty)
+
+    def _do(self, duty: Duty) -> None:
+        try:
+            for line in duty.act():
+                self._say(line)
+            self._said = ""
+        except FlenwheelError as error:
+            duty.failed()
+            if error.message != self._said:
+                self._say(error.message)
+            self._said = error.message
+        duty.done_at = time.monotonic()
+
+    def stop(self) -> None:
+        """Ends every child, the last started first."""
+        for child, seconds in reversed(self._children):
+            child.stop(seconds)

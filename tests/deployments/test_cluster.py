@@ -1,0 +1,139 @@
+"""A real cluster: Postgres, Redis, an object store, two API servers, two machines and a studio, of which some die."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from benchmarks.kit.cluster import Cluster, cluster
+from benchmarks.kit.workspace import wait_for
+from deployments.prefect.gates import resume_gate, waiting_runs
+from deployments.workspace.machines import read_cards
+from flenwheel_core.base.services import load_services
+from flenwheel_core.gates.session import Reviews
+from flenwheel_core.runner.stage_runs import stage_runs
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Cluster]:
+    with cluster(lease_seconds=6, stage_seconds=0.15) as found:
+        found.start_server()
+        for name in ("rack-1", "rack-2"):
+            found.add_worker(name).begin()
+        found.add_studio().begin()
+        for machine in found.machines()[:-1]:
+            wait_for(lambda machine=machine: b"Ready." in machine.log.read_bytes(), 120, found.said)  # type: ignore[misc]
+        yield found
+
+
+def test_a_run_of_a_machine_that_lost_power_goes_on_elsewhere_from_its_checkpoint(running: Cluster) -> None:
+    running.add_character("mira")
+    api, reviews = running.api(), Reviews(running.store)
+    assert running.studio is not None
+    told = running.studio.command("run", "mira")
+    assert told.returncode == 0, told.stderr
+    (run,) = [one.id for one in api.runs()]
+    gate = _gate(running, "mira-t1-gate-a")
+    closed = reviews.close(gate, "approve", "take_passed", override_minimum=True, reviewer="ana")
+    resume_gate(api, run, closed)
+    wait_for(lambda: bool(_states(running)), 90, running.said)
+    worker = api.run(run).worker or ""
+    first, second = sorted(running.workers, key=lambda machine: not worker.startswith(machine.name))
+    first.cut_power()
+    assert first.processes() == []
+    _gate(running, "mira-t1-gate-b")
+    found = api.run(run)
+    assert (found.worker or "").startswith(second.name), running.said()
+    assert "goes on elsewhere" in running.server.log.read_text()
+    assert running.server.log.read_text().count("goes on elsewhere") == 1
+    trainings = [line for line in stage_runs(running.store).read() if line.stage == "train"]
+    assert [(line.host, line.event) for line in trainings] == [
+        (first.name, "started"),
+        (second.name, "started"),
+        (second.name, "finished"),
+    ]
+    assert not _states(running), "the result is there"
+    first.begin()
+
+
+def test_every_part_is_as_it_must_be_and_the_doctor_says_so(running: Cluster) -> None:
+    wait_for(lambda: len(read_cards(running.store)) == 4, 60, running.said)
+    assert running.studio is not None
+    for machine in (running.server, running.studio):
+        told = machine.command("doctor")
+        assert told.returncode == 0, told.stdout + told.stderr
+        for name in ("lease storage: prefect_redis", "order of events: prefect_redis", "docket: redis://"):
+            assert name in told.stdout
+        assert "conditional writes" in told.stdout and "the same versions on 4 machines" in told.stdout
+        assert "machine rack-2: worker; rack-2:cpu" in told.stdout
+    assert "Postgres" in running.server.command("doctor").stdout
+
+
+def test_a_cut_off_machine_loses_its_run_and_leaves_it_when_it_is_back(running: Cluster) -> None:
+    running.add_character("nora")
+    api = running.api()
+    wait_for(lambda: len(running.living_workers()) == 2, 60, running.said)
+    run = api.start("flywheel-1/turn", {"character": "nora"}).id
+    wait_for(lambda: api.run(run).worker is not None and bool(_engine(running, run)), 90, running.said)
+    (first,) = [machine for machine in running.workers if (api.run(run).worker or "").startswith(machine.name)]
+    (second,) = [machine for machine in running.workers if machine is not first]
+    (engine,) = _engine(running, run)
+    first.signal(signal.SIGSTOP)  # longer than its lease, and then it goes on as if nothing had been
+    wait_for(lambda: (api.run(run).worker or "").startswith(second.name), 90, running.said)
+    first.signal(signal.SIGCONT)
+    wait_for(lambda: engine not in first.processes(), 60, running.said)
+    assert (api.run(run).worker or "").startswith(second.name)
+
+
+def test_the_studio_serves_and_servers_that_die_are_started_again(running: Cluster) -> None:
+    assert running.studio is not None
+    services = load_services(running.studio.settings)
+    assert services is not None and httpx.get(f"{services.studio_url}/healthz").status_code == 200
+    before = set(running.server.processes())
+    victims = [pid for pid in before if b"deployments.prefect.server" in _command(pid)]
+    assert len(victims) == 2, "two API servers"
+    os.kill(victims[0], signal.SIGKILL)
+    assert running.api().heartbeats(), "the other one answers meanwhile"
+    said = running.server.log
+    wait_for(lambda: "ended unexpectedly; starting it again" in said.read_text(), 30, running.said)
+
+
+def _states(running: Cluster) -> list[str]:
+    return [path for path in running.store.files.list("stages/train") if "/states/" in path]
+
+
+def _gate(running: Cluster, beginning: str) -> str:
+    found: list[str] = []
+
+    def there() -> bool:
+        found[:] = [gate for gate in waiting_runs(running.api()) if gate.startswith(beginning)]
+        return bool(found)
+
+    wait_for(there, 150, running.said)
+    return found[0]
+
+
+def _engine(running: Cluster, run: str) -> list[int]:
+    mark = f"PREFECT__FLOW_RUN_ID={run}".encode()
+    found = []
+    for machine in running.workers:
+        for pid in machine.processes():
+            try:
+                variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if mark in variables and b"deployments.prefect.engine" in _command(pid):
+                found.append(pid)
+    return found
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""

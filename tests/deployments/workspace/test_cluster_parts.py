@@ -1,0 +1,146 @@
+"""What a cluster's machines are told, and what is refused before anything starts."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.kit.cluster_services import start_postgres, start_redis
+from deployments.prefect.api import FlowRun
+from deployments.workspace import cluster_parts, environment
+from deployments.workspace.cluster import ClusterMachine
+from deployments.workspace.cluster_doctor import differing_versions, used_part
+from deployments.workspace.joining import card_settings
+from deployments.workspace.machines import MachineCard
+from deployments.workspace.reconciler import is_lost
+from flenwheel_core.base.errors import RecipeError, ServerError, UserError
+from flenwheel_core.base.settings import Settings
+from tests.kit.command_line import run
+
+PARTS = {"database_url": "postgres://flen:hunter2@db/flenwheel", "redis_url": "redis://:hunter2@cache:6379/0"}
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_servers_processes_keep_nothing_in_their_memory_and_a_workers_know_no_password(tmp_path: Path) -> None:
+    settings = Settings.model_validate({"workspace": tmp_path, "server_url": "http://server:4200/api/", **PARTS})
+    told = environment.cluster_environment(settings, 4200)
+    assert told["PREFECT_SERVER_DATABASE_CONNECTION_URL"] == "postgresql+asyncpg://flen:hunter2@db/flenwheel"
+    assert told["PREFECT_SERVER_DOCKET_URL"] == told["PREFECT_REDIS_MESSAGING_URL"] == "redis://:hunter2@cache:6379/0"
+    assert told["PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"] == "prefect_redis.lease_storage"
+    joined = environment.joined_environment(settings, "http://server:4200/api")
+    assert (
+        joined["PREFECT_API_URL"] == "http://server:4200/api" and joined["FLENWHEEL_SERVER_URL"] == "http://server:4200"
+    )
+    assert joined["PREFECT_WORKER_HEARTBEAT_SECONDS"] == "30"
+    assert not [name for name, value in joined.items() if "hunter2" in value]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("database_url", "mysql://flen:hunter2@db/x", "postgresql://NAME:PASSWORD@HOST:PORT/DATABASE"),
+        ("redis_url", "http://:hunter2@cache", "redis://:PASSWORD@HOST:PORT/NUMBER"),
+        ("server_url", "server:4200", "http:// or https://"),
+        ("machine", "a/b", "letters, digits, dots, dashes"),
+        ("cards", "0,all", "all, or the cards by name"),
+        ("cards", "one", "a card is its index"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_refused_without_its_password(name: str, value: str, said: str) -> None:
+    with pytest.raises(RecipeError, match=said) as refused:
+        Settings.model_validate({name: value})
+    assert "hunter2" not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ({}, "FLENWHEEL_DATABASE_URL and FLENWHEEL_REDIS_URL are not set"),
+        ({"redis_url": "redis://r"}, "FLENWHEEL_DATABASE_URL is not set"),
+        (PARTS, "FLENWHEEL_STORE is not set"),
+    ],
+)
+def test_a_server_is_not_started_without_its_parts(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, given: dict[str, str], missing: str
+) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(f"FLENWHEEL_{name.upper()}", value)
+    code, _, said = run(capsys, "up", "--server")
+    assert code == 1 and missing in said
+
+
+def test_a_studio_and_a_worker_need_a_server(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, said = run(capsys, "up", "--studio")
+    assert code == 1 and "FLENWHEEL_SERVER_URL is not set" in said
+    code, _, said = run(capsys, "up", "--join", "server")
+    assert code == 1 and "'server' is no address of a server" in said and "http://MACHINE:4200" in said
+
+
+def test_each_card_gets_a_worker_with_a_slot_and_a_name_of_its_own(tmp_path: Path) -> None:
+    settings = Settings.model_validate({"workspace": tmp_path, "machine": "rack-2", "cards": "0,1", "runs_at_once": 3})
+    first, second = card_settings(settings)
+    assert (first.slot_name, second.slot_name) == ("rack-2:0", "rack-2:1") and first.slot_lock != second.slot_lock
+    commands = [environment.joined_worker_command(one) for one in (first, second)]
+    names = [command[command.index("--name") + 1] for command in commands]
+    assert len(set(names)) == 2 and all(name.startswith("rack-2-") for name in names)
+    assert environment.joined_worker_command(second) == commands[1], "the same after a restart"
+    assert commands[0][-2:] == ["--limit", "3"]
+    assert environment.worker_names(settings) >= set(names)
+    running = {"id": "r", "name": "n", "state": {"type": "RUNNING", "name": "Running"}}
+    for name, lost in ((names[1], True), ("rack-3-x", False)):
+        labelled = FlowRun.model_validate({**running, "labels": {"prefect.worker.name": name}})
+        assert is_lost(labelled, first) is lost, "a machine judges the runs of all its workers, and no others"
+    with pytest.raises(UserError, match="cannot share one slot"):
+        card_settings(settings.model_copy(update={"slot": "one"}))
+
+
+@pytest.mark.parametrize(
+    ("value", "ok"),
+    [
+        ("prefect_redis.lease_storage", True),
+        ("redis://:hunter2@cache:6379/0", True),
+        ("prefect.server.concurrency.lease_storage.memory", False),
+        ("prefect.server.concurrency.lease_storage.filesystem", False),
+        ("memory://", False),
+        (None, False),
+    ],
+)
+def test_what_only_one_server_sees_is_an_error(value: str | None, ok: bool) -> None:
+    found = used_part("docket", value)
+    assert found.ok is ok and "hunter2" not in found.text
+
+
+def test_machines_that_run_other_versions_are_named() -> None:
+    card = {"roles": ("worker",), "at": "2026-01-01T00:00:00Z"}
+    same = MachineCard.model_validate({"name": "a", "versions": {}, **card})
+    assert [finding.ok for finding in differing_versions([same])] == [True]
+    other = MachineCard.model_validate({"name": "rack-2", "versions": {"prefect": "3.0.0"}, **card})
+    (finding,) = differing_versions([same, other])
+    assert not finding.ok and "3.0.0 on rack-2" in finding.text and "here" in finding.text
+
+
+@pytest.mark.slow
+def test_postgres_and_redis_are_reached_and_one_server_at_a_time_has_its_turn(tmp_path: Path) -> None:
+    postgres, redis = start_postgres(), start_redis(tmp_path / "redis")
+    try:
+        settings = Settings.model_validate({"database_url": postgres.url, "redis_url": redis.url})
+        assert cluster_parts.reach_database(settings).version and cluster_parts.reach_redis(settings).version
+        assert [cluster_parts.is_our_turn(settings, 60) for _ in range(2)] == [True, False]
+        redis.kill()
+        postgres.kill()
+        assert cluster_parts.is_our_turn(settings, 60) is False
+        for reach, name in ((cluster_parts.reach_redis, "Redis"), (cluster_parts.reach_database, "Postgres")):
+            with pytest.raises(ServerError, match=f"The {name}.*does not answer"):
+                reach(settings)
+    finally:
+        postgres.stop()
+        redis.stop()
+
+
+def test_a_server_that_others_reach_needs_a_token(tmp_path: Path) -> None:
+    settings = Settings.model_validate({"workspace": tmp_path, "store": "s3://b/p", "host": "0.0.0.0", **PARTS})
+    with pytest.raises(UserError, match="without a token"):
+        ClusterMachine(settings, print, server=True, join=None, studio=False)
