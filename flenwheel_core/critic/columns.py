@@ -62,7 +62,8 @@ def apply(block: Block, transform: Transform, pictures: Sequence[Judgeable], emb
     columns = np.where(np.isnan(columns), 0.0, columns)
     if block != "embedding":
         return columns
-    turned: Array = columns @ np.asarray(transform.axes, dtype=np.float64).reshape(-1, columns.shape[1]).T
+    axes = np.asarray(transform.axes, dtype=np.float64).reshape(len(transform.axes), columns.shape[1])
+    turned: Array = columns @ axes.T
     return turned
 
 
