@@ -14,6 +14,8 @@ from flenwheel_core.runner.stage import (
     EXPORT,
     GENERATE,
     INGEST,
+    INJECT,
+    INJECT_TRAIN,
     PUBLISH,
     SCREEN,
     STYLE_STUDY,
@@ -38,6 +40,8 @@ _SAID: tuple[tuple[Stage[Any, Any], str], ...] = (
     (CAPTION_COMPARE, "Describes held-out pictures with the present captioner and the new one, and compares."),
     (EDIT_COMPARE, "Makes held-out edits with the present editor and the new one, and compares."),
     (CRITIC_TRAIN, "The critic learns from all verdicts there are; each rung is tried on turns that it did not learn."),
+    (INJECT_TRAIN, "Trains a linear head from photos to prompts; goes on from its checkpoint after a crash."),
+    (INJECT, "Draws identities with what their photos show, beside the controls, and measures all."),
     (CRITIC_SCORE, "Puts the pictures of a gate in order, and says which of them are hopeless."),
 )
 TASKS: dict[str, StageTask[StageRequest, StageResult]] = {

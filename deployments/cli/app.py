@@ -18,6 +18,7 @@ from deployments.cli import dataset as commands_dataset
 from deployments.cli import demo as commands_demo
 from deployments.cli import doctor as commands_doctor
 from deployments.cli import editor as commands_editor
+from deployments.cli import inject as commands_inject
 from deployments.cli import models as commands_models
 from deployments.cli import plan as commands_plan
 from deployments.cli import publish as commands_publish
@@ -54,6 +55,7 @@ for part in (
     commands_search,
     commands_compare_bases,
     commands_compare_styles,
+    commands_inject,
     commands_editor,
     commands_dataset,
     commands_vl,

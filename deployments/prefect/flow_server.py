@@ -18,6 +18,7 @@ from flenwheel_core.store import Store
 
 DEPLOYMENTS: dict[Flywheel, str] = {"character": "flywheel-1/turn", "editor": "flywheel-2/turn"}
 COMPARISON = "compare-bases/comparison"
+PREVIEW = "inject/preview"
 PATIENCE_SECONDS = 3.0
 
 
@@ -71,6 +72,16 @@ class PrefectFlowServer:
         """Schedules a comparison of bases and returns its run."""
         parameters: dict[str, Json] = {"character": character, "recipes": list(recipes), "card": card, "seed": seed}
         return self._start(COMPARISON, parameters)
+
+    def start_preview(self, character: str, alphas: Sequence[float], seeds: Sequence[int], *, train: bool) -> RunStatus:
+        """Schedules the preview of a character and returns its run."""
+        parameters: dict[str, Json] = {
+            "character": character,
+            "train": train,
+            "alphas": list(alphas),
+            "seeds": list(seeds),
+        }
+        return self._start(PREVIEW, parameters)
 
     def _start(self, deployment: str, parameters: dict[str, Json]) -> RunStatus:
         run = self._api().start(deployment, parameters)

@@ -34,6 +34,7 @@ from flenwheel_core.documents.images import ImageKind
 from flenwheel_core.documents.prompts import CARD_CELLS
 from flenwheel_core.gates.flow_server import GOES_ON
 from flenwheel_core.gates.kinds import KINDS
+from flenwheel_core.library.injections import Injections
 from flenwheel_core.library.studies import Studies
 from flenwheel_core.plans.subjects import plan_of
 from flenwheel_core.recipes.loading import DEFAULT_RECIPE
@@ -127,6 +128,7 @@ def character(studio: TheStudio, name: CharacterName) -> Response:
         view=character_view(studio, name),
         turns=studio.turns.all(name),
         studies=Studies(studio.store).of(name),
+        preview=Injections(studio.store).preview(name),
         recipes=get_recipes(studio),
         flow_server=studio.flows is not None,
         framing_notes=framing_notes(studio, name),

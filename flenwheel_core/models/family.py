@@ -31,6 +31,10 @@ class Family:
     """`(folder) -> ModelLinears`: what a LoRA may sit on; recipes are checked by it. Nothing is loaded."""
     vl_trainer: Entry = ""
     """What trains a LoRA on a vision-language model's language layers."""
+    prompts: Entry = ""
+    """What draws from prompt embeddings, and can be asked for gradients of them: injection into it."""
+    features: Entry = ""
+    """What a vision-language model sees of pictures, as tensors: injection from it."""
     planner: Entry = ""
     """`(folder, recipe, use, card) -> list[StagePlan]`: what its stages would do with a card; `use` is base or editor."""
     lora_layouts: Mapping[str, Entry] = field(default_factory=dict)

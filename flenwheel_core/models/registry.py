@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from flenwheel_core.engine.edit_job import EditTrained, EditTrainJob
     from flenwheel_core.engine.job import Trained, TrainHooks, TrainJob
     from flenwheel_core.engine.vl_job import VlTrained, VlTrainJob
+    from flenwheel_core.models.prompt_model import FeatureKind, PictureFeatures, PromptModel
     from flenwheel_core.models.protocols import Captioner, ImageEditor, ImageGenerator, Judge
 
 _families: list[Family] = []
@@ -35,6 +36,8 @@ _USES = {
     "captioner": "a captioner",
     "judge": "a judge",
     "vl_trainer": "a captioner to train a LoRA on",
+    "prompts": "a base that injection draws with",
+    "features": "a model that injection sees with",
 }
 _USE_OF_ROLE = {ModelRole.GENERATOR: "generator", ModelRole.EDITOR: "editor"}
 
@@ -161,6 +164,28 @@ def find_vl_trainer(reference: str, settings: "Settings") -> "Callable[[VlTrainJ
     """What trains a LoRA on this vision-language model."""
     folder, opener = _find(reference, ModelRole.CAPTIONER, "vl_trainer", settings)
     return cast("Callable[[VlTrainJob, TrainHooks], VlTrained]", opener(folder, reference, settings))
+
+
+def open_prompt_model(
+    reference: str, settings: "Settings", setup: ModelSetup = PLAIN_SETUP
+) -> "AbstractContextManager[PromptModel]":
+    """A context that holds a base model that draws from prompt embeddings."""
+    folder, opener = _find(reference, ModelRole.GENERATOR, "prompts", settings)
+    return cast("AbstractContextManager[PromptModel]", opener(folder, reference, settings, setup))
+
+
+def open_features(
+    reference: str,
+    settings: "Settings",
+    setup: ModelSetup = PLAIN_SETUP,
+    *,
+    kind: "FeatureKind" = "eyes",
+    most_pixels: int | None = None,
+) -> "AbstractContextManager[PictureFeatures]":
+    """A context that holds a vision-language model that says what it sees; pictures of more pixels are shown smaller."""
+    folder, opener = _find(reference, ModelRole.CAPTIONER, "features", settings)
+    made = opener(folder, reference, settings, setup, kind=kind, most_pixels=most_pixels)
+    return cast("AbstractContextManager[PictureFeatures]", made)
 
 
 def _find(reference: str, role: ModelRole, use: str, settings: "Settings") -> tuple[Path, Any]:

@@ -22,6 +22,7 @@ from flenwheel_core.requests.enrich import EnrichRequest, EnrichResult
 from flenwheel_core.requests.export import ExportRequest, ExportResult
 from flenwheel_core.requests.generate import GenerateRequest, GenerateResult
 from flenwheel_core.requests.ingest import IngestRequest, IngestResult
+from flenwheel_core.requests.inject import InjectRequest, InjectResult, InjectTrainRequest, InjectTrainResult
 from flenwheel_core.requests.publish import PublishRequest, PublishResult
 from flenwheel_core.requests.screen import ScreenRequest, ScreenResult
 from flenwheel_core.requests.style_study import StyleStudyRequest, StyleStudyResult
@@ -175,6 +176,10 @@ CRITIC_TRAIN = Stage(
 CRITIC_SCORE = Stage(
     CriticScoreRequest, CriticScoreResult, "flenwheel_core.stages.critic_score:critic_score", uses_gpu=False
 )
+INJECT_TRAIN = Stage(
+    InjectTrainRequest, InjectTrainResult, "flenwheel_core.stages.inject_train:inject_train", uses_gpu=True
+)
+INJECT = Stage(InjectRequest, InjectResult, "flenwheel_core.stages.inject:inject", uses_gpu=True)
 
 STAGES: dict[str, Stage[StageRequest, StageResult]] = {
     stage.name: cast("Stage[StageRequest, StageResult]", stage)
@@ -194,6 +199,8 @@ STAGES: dict[str, Stage[StageRequest, StageResult]] = {
         CAPTION_COMPARE,
         CRITIC_TRAIN,
         CRITIC_SCORE,
+        INJECT_TRAIN,
+        INJECT,
     )
 }
 

@@ -168,11 +168,16 @@ def encode_text(encoder: "Qwen2_5_VLForConditionalGeneration", tokenizer: Any, p
     """Hidden states (tokens, channels) of a base model's prompt, at most so many (QwenImagePipeline)."""
     limit = min(tokens, LONGEST_PROMPT)
     inputs: Any = tokenizer(
-        f"{_DESCRIBE}{prompt}{_END}", max_length=LONGEST_PROMPT + DESCRIBE_TOKENS, truncation=True, return_tensors="pt"
+        whole_text(prompt), max_length=LONGEST_PROMPT + DESCRIBE_TOKENS, truncation=True, return_tensors="pt"
     ).to(encoder.device)
     outputs = encoder(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], output_hidden_states=True)
     hidden: Tensor = outputs.hidden_states[-1][0]
     return hidden[DESCRIBE_TOKENS:][:limit]
+
+
+def whole_text(prompt: str) -> str:
+    """A base model's prompt as its encoder reads it; the first DESCRIBE_TOKENS of it are cut off."""
+    return f"{_DESCRIBE}{prompt}{_END}"
 
 
 def drawn_sizes(width: int, height: int) -> EditSizes:

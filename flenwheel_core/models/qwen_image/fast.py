@@ -67,9 +67,13 @@ class FastQwen(FastTransformer):
         """As QwenImageTransformer2DModel.forward; always returns a tuple. Raises ValueError for padded prompts."""
         if encoder_hidden_states_mask is not None:
             raise ValueError("padded prompts need diffusers' own transformer")
+        # Gradients for the prompt, where injection learns it, and only there.
+        with torch.set_grad_enabled(torch.is_grad_enabled() and encoder_hidden_states.requires_grad):
+            text = self.rest.txt_in(self.rest.txt_norm(encoder_hidden_states))
+            tokens = hidden_states.shape[1] + text.shape[1]
+            text = torch.nn.functional.pad(text, (0, 0, 0, -text.shape[1] % TEXT_STEP))
         with torch.no_grad():
             picture = self.rest.img_in(hidden_states)
-            text = self.rest.txt_in(self.rest.txt_norm(encoder_hidden_states))
             time = timestep.to(picture.dtype)
             pictures: Pictures = (picture,)
             own = math.prod(img_shapes[0][0])
@@ -79,8 +83,6 @@ class FastQwen(FastTransformer):
                 pictures = picture[:, :own].clone(), picture[:, own:].clone()
                 time = torch.cat([time, torch.zeros_like(time)])
             time = self.rest.time_text_embed(time, picture)
-            tokens = picture.shape[1] + text.shape[1]
-            text = torch.nn.functional.pad(text, (0, 0, 0, -text.shape[1] % TEXT_STEP))
             rope = self._rope(img_shapes, text.shape[1], picture.device)
             silu = torch.nn.functional.silu(time)
             batch = len(hidden_states)

@@ -113,3 +113,18 @@ def test_a_new_adapter_starts_as_pefts_does(editor_folder: Path, settings: Setti
     assert set(fast.parameters) == set(slow.parameters)
     for name, parameter in slow.parameters.items():
         torch.testing.assert_close(fast.parameters[name], parameter)
+
+
+@pytest.mark.parametrize("recompute", [0, 4])
+def test_gradients_of_the_prompt_are_diffusers_own(inputs: dict[str, object], recompute: int) -> None:
+    """Injection learns what is added to a prompt, with nothing else to be learned in the transformer."""
+    slow, fast, _ = models(recompute)
+    found = []
+    for model in (slow, fast):
+        model.requires_grad_(False)
+        prompt = torch.randn(1, 20, TEXT, generator=torch.Generator().manual_seed(7)).requires_grad_()
+        model(**{**inputs, "encoder_hidden_states": prompt}, return_dict=False)[0].square().mean().backward()
+        assert prompt.grad is not None
+        found.append(prompt.grad)
+    torch.testing.assert_close(found[1], found[0], rtol=1e-3, atol=1e-6)
+    assert found[0].abs().sum() > 0

@@ -1,0 +1,233 @@
+"""Linear injection in the nano world: drawn characters that the head learned from, and others that nothing has seen.
+
+    python -m benchmarks.quality.injection                                             # what two cores carry: about an hour
+    python -m benchmarks.quality.injection --identities 4000 --photos 10 --epochs 20 --batch 64 --evaluated 40 --gpu auto   # on a card
+
+Nano FLUX plays the part of Qwen-Image: it is the nano base that draws from text, with prompt embeddings that a residual can be added to.
+The features are those of the nano Qwen2.5-VL. Verifier and reader are the nano ones; no part has seen the characters of this benchmark.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.result_file import Row, write_result
+from flenwheel_core.base.progress import ProgressEvent
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.documents.images import Labels, Sampler
+from flenwheel_core.documents.wording import fill
+from flenwheel_core.injection.measures import best_gain
+from flenwheel_core.nano.world import HELD_OUT_FROM, View, caption, description, make_character, make_view, render
+from flenwheel_core.recipes.injection import HeadRecipe, LearningRecipe, Place
+from flenwheel_core.recipes.loading import load_recipe
+from flenwheel_core.recipes.train import SigmaRecipe
+from flenwheel_core.requests.inject import (
+    InjectionFigures,
+    InjectionIdentity,
+    InjectionPhoto,
+    InjectionPrompt,
+    InjectRequest,
+    InjectTrainRequest,
+)
+from flenwheel_core.runner.launch import run_in_child
+from flenwheel_core.runner.stage import INJECT, INJECT_TRAIN
+from flenwheel_core.store import Store
+from flenwheel_core.store.pictures import encode_png
+
+FIRST_KNOWN = HELD_OUT_FROM + 500_000
+FIRST_UNKNOWN = HELD_OUT_FROM + 600_000
+MEASURED_VIEWS = 6
+ALPHAS = (0.5, 1.0, 1.5)
+SEEDS = (1234, 5678)
+DRAW = Sampler(steps=12, guidance=3.5, true_cfg=1.0, width=128, height=128)
+EDIT = Sampler(steps=12, guidance=1.0, true_cfg=1.0, width=128, height=128)
+SHOWN = (
+    Labels(pose="portrait", angle="front", expression="neutral", background="studio", lighting="day"),
+    Labels(pose="portrait", angle="half-left", expression="smiling", background="forest", lighting="sunset"),
+    Labels(pose="portrait", angle="half-right", expression="angry", background="beach", lighting="day"),
+)
+NOISY = SigmaRecipe(logit_mean=0.7)
+"""Who somebody is, is decided at high noise."""
+
+
+def identity(seed: int, photos: int, store: Store, *, known: bool = False) -> InjectionIdentity:
+    """A drawn character: portraits in its own clothes, with captions, and others that only measure."""
+    character = make_character(seed)
+    views = [
+        replace(make_view(seed * 100 + i, portrait_share=1.0), clothing=None, style="photo")
+        for i in range(photos + MEASURED_VIEWS)
+    ]
+    images = [store.put_blob(encode_png(render(character, view), {})) for view in views]
+    words = " and ".join(description(character))
+    found = []
+    for view, image in zip(views[:photos], images, strict=False):
+        text = plain(seed, view)
+        found.append(
+            InjectionPhoto(image=image, caption=text, described=text.replace("a person", f"a person with {words}"))
+        )
+    return InjectionIdentity(
+        name=f"character{seed}", photos=tuple(found), held_out=tuple(images[photos:]), known=known, description=words
+    )
+
+
+def plain(seed: int, view: View) -> str:
+    """A view's caption, with `a person` for who it is."""
+    return caption(make_character(seed), view, name="person").replace("photo of person", "photo of a person")
+
+
+def prompts() -> tuple[InjectionPrompt, ...]:
+    recipe = load_recipe("nano")
+    return tuple(
+        InjectionPrompt(
+            text=fill("{shot} a person, {shown}", labels, recipe.phrases),
+            labels=labels,
+            edit=fill("same person, {shown}", labels, recipe.phrases),
+        )
+        for labels in SHOWN
+    )
+
+
+def measure(arguments: argparse.Namespace, work: Path) -> list[Row]:
+    """Trains the head and the oracle of some unknown characters, draws, and measures."""
+    settings = Settings(workspace=work, gpu=arguments.gpu, threads=arguments.threads)
+    store = Store(settings.store_url)
+    head = HeadRecipe(place=arguments.place, tokens=arguments.tokens, cells=2)
+    learning = LearningRecipe(
+        epochs=arguments.epochs, batch_size=arguments.batch, learning_rate=arguments.rate, sigma=NOISY
+    )
+    known = tuple(identity(FIRST_KNOWN + i, arguments.photos, store, known=True) for i in range(arguments.identities))
+    unknown = tuple(identity(FIRST_UNKNOWN + i, arguments.photos, store) for i in range(arguments.evaluated))
+    rows: list[Row] = []
+
+    def train(identities: tuple[InjectionIdentity, ...], chosen: LearningRecipe) -> tuple[str, str | None]:
+        request = InjectTrainRequest(
+            identities=identities, features="nano", base="nano", head=head, learning=chosen, width=128, height=128
+        )
+        began = time.monotonic()
+        made = run_in_child(INJECT_TRAIN, request, settings, say)
+        rows.append(
+            {
+                "case": "training of the oracle" if chosen.oracle_steps else "training of the head",
+                "identities": len(identities),
+                "photos": made.facts.photos,
+                "steps": sum(curve.losses[-1].step for curve in made.curves if curve.losses),
+                "training_seconds": time.monotonic() - began,
+                **{f"{curve.stage}_loss": curve.losses[-1].loss for curve in made.curves},
+            }
+        )
+        print(rows[-1], flush=True)
+        return made.head, made.oracle
+
+    bounded = unknown[: arguments.oracles]
+    quick = learning.model_copy(
+        update={"stages": ("regression",), "epochs": 1.0, "oracle_steps": arguments.oracle_steps * len(bounded)}
+    )
+    oracle = train(bounded, quick)[1] if bounded else None
+    for stages in (("regression",), ("regression", "flow")):
+        chosen, _ = train(known, learning.model_copy(update={"stages": stages}))
+        request = InjectRequest(
+            identities=(*known[: arguments.evaluated], *unknown),
+            features="nano",
+            base="nano",
+            head=chosen,
+            oracle=oracle,
+            prompts=prompts(),
+            alphas=ALPHAS,
+            seeds=SEEDS,
+            sampler=DRAW,
+            controls=("shuffled", "caption", "oracle", "editor") if stages[-1] == "flow" else ("shuffled",),
+            editor="nano",
+            edit_sampler=EDIT,
+            verifier="nano",
+            reader="nano",
+        )
+        result = run_in_child(INJECT, request, settings, say)
+        after = " and ".join(stages)
+        print(f"after {after}: {result.verdict}", flush=True)
+        rows += [row(one, after) for one in result.figures if one.method == "injection" or stages[-1] == "flow"]
+        rows += gains(result.figures, after)
+    if arguments.grids is not None:
+        arguments.grids.mkdir(parents=True, exist_ok=True)
+        for grid in (*result.grids[:2], *result.grids[-2:]):
+            (arguments.grids / f"{grid.identity}.png").write_bytes(store.get_blob(grid.picture))
+    return rows
+
+
+def row(figures: InjectionFigures, after: str) -> Row:
+    group = "known" if figures.known else "unknown"
+    strength = f" at alpha {figures.alpha:g}" if figures.alpha or figures.method == "injection" else ""
+    name = f"injection after {after}" if figures.method == "injection" else figures.method
+    return {
+        "case": f"{name}{strength}, {group}",
+        "method": figures.method,
+        "after": after,
+        "alpha": figures.alpha,
+        "group": group,
+        "pictures": figures.pictures,
+        "identity": figures.identity,
+        "prompt_kept": figures.prompt_kept,
+        "diversity": figures.diversity,
+        "copy_paste": figures.copy_paste,
+        "sharpness": figures.sharpness,
+        "turned_degrees": figures.turned_degrees,
+    }
+
+
+def gains(figures: Sequence[InjectionFigures], after: str) -> list[Row]:
+    """What is claimed: identity over that of shuffled photos, at the best strength."""
+    found: list[Row] = []
+    for known in (True, False):
+        best = best_gain(figures, known=known)
+        if best is not None:
+            found.append(
+                {
+                    "case": f"gain after {after}, {'known' if known else 'unknown'}",
+                    "after": after,
+                    "alpha": best.alpha,
+                    "identity_over_shuffled": best.gain,
+                    "prompt_lost": best.lost,
+                    "works": best.works,
+                }
+            )
+    return found
+
+
+def say(event: ProgressEvent) -> None:
+    if event.kind == "note" or (event.done or 0) % 100 == 0:
+        print(event.line(), flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--identities", type=int, default=300, help="characters that the head learns from")
+    parser.add_argument("--photos", type=int, default=6, help="photos of each")
+    parser.add_argument("--epochs", type=float, default=8)
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--place", choices=Place.__args__, default="tokens")  # type: ignore[attr-defined]
+    parser.add_argument("--tokens", type=int, default=16)
+    parser.add_argument("--evaluated", type=int, default=8, help="known and unknown characters that are drawn, each")
+    parser.add_argument("--oracles", type=int, default=3, help="unknown characters whose residual itself is learned")
+    parser.add_argument("--oracle-steps", type=int, default=200, help="steps for each of them")
+    parser.add_argument("--gpu", default="cpu")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--work", type=Path, help="a folder that is kept: a killed benchmark goes on from there")
+    parser.add_argument("--grids", type=Path, help="a folder for some of the grids")
+    parser.add_argument("--out", type=Path, help="folder for the result file")
+    arguments = parser.parse_args(argv)
+    if arguments.work is not None:
+        rows = measure(arguments, arguments.work)
+    else:
+        with tempfile.TemporaryDirectory() as work:
+            rows = measure(arguments, Path(work))
+    for one in rows:
+        print(one, flush=True)
+    options = {} if arguments.out is None else {"folder": arguments.out}
+    write_result("injection", rows, **options)
+
+
+if __name__ == "__main__":
+    main()

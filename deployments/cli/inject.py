@@ -1,0 +1,273 @@
+"""The command `inject`: who photos show, as a residual on the prompt of a model that draws."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from deployments.cli.terminal import plain_console, progress_sink
+from deployments.injection.run import (
+    BASE,
+    BASE_PROMPT,
+    FEATURES,
+    NEGATIVE_PROMPT,
+    OUT_DIR,
+    FolderInjection,
+    inject_folders,
+    train_head,
+)
+from deployments.prefect.flow_server import PrefectFlowServer
+from flenwheel_core.base.errors import InputError, RecipeError
+from flenwheel_core.base.progress import Sink
+from flenwheel_core.base.services import load_services
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.library.characters import Library
+from flenwheel_core.library.injections import Injections
+from flenwheel_core.plans import injection as plans
+from flenwheel_core.recipes.injection import HeadRecipe, LearningRecipe, LearningStage, Place
+from flenwheel_core.runner.launch import run_in_child
+from flenwheel_core.runner.stage import INJECT
+from flenwheel_core.store import Store
+
+console = plain_console()
+Words = Annotated[list[str] | None, Parameter(consume_multiple=True)]
+
+
+def add_to(app: App) -> None:
+    """Adds this command to the `flenwheel` command."""
+    app.command(inject)
+
+
+def inject(
+    name: str | None = None,
+    *,
+    seed_dirs: Words = None,
+    out_dir: Path = OUT_DIR,
+    train: bool = False,
+    epochs: float = 3,
+    batch_size: int = 2,
+    lr: float = 1e-3,
+    alphas: Words = None,
+    gen_seeds: Words = None,
+    steps: int = 28,
+    guidance: float = 4.5,
+    height: int = 768,
+    width: int = 512,
+    base_prompt: str = BASE_PROMPT,
+    negative_prompt: str = NEGATIVE_PROMPT,
+    qwen3_vl_model: str = FEATURES,
+    qwen_image_model: str = BASE,
+    device: str | None = None,
+    dtype: Literal["fp16", "fp32", "bf16"] | None = None,
+    hf_token: str | None = None,
+    cache_dir: Path | None = None,
+    head: Path | None = None,
+    place: Place = "tokens",
+    tokens: int = 16,
+    words: str = "person",
+    stages: Words = None,
+    oracle_steps: int = 0,
+    verifier: str | None = None,
+    reader: str | None = None,
+    schedule: bool = False,
+) -> None:
+    """Draw people as their photos show them, before any LoRA: a linear head turns what Qwen-VL sees into a residual on the prompt.
+
+    With a NAME it is a character of the workspace, drawn as its recipe says, and the pictures stand on its page in the studio. With
+    --seed-dirs it is folders of photos.
+
+    Parameters
+    ----------
+    name
+        A character of the workspace.
+    seed_dirs
+        Folders with photo_view_*.png, by commas or spaces; a .txt beside a photo describes who is in it.
+    out_dir
+        Where checkpoints/linear_head.safetensors and generations/ are written.
+    train
+        Train the head first: on these folders, or on this character and all others of the workspace.
+    epochs
+        How often each photo is seen in each stage of training.
+    batch_size
+        Photos a training step.
+    lr
+        Peak learning rate.
+    alphas
+        Strengths, by commas or spaces: 0.5,1.0,1.5 if not given. 0, which is no injection, is always drawn besides.
+    gen_seeds
+        Seeds of pictures, by commas or spaces: 1234,5678,9999 if not given.
+    steps
+        Denoising steps.
+    guidance
+        With Qwen-Image true classifier-free guidance, two calls a step; with FLUX.1 its guidance embedding.
+    height
+        Height of pictures in pixels.
+    width
+        Width of pictures in pixels.
+    base_prompt
+        What is drawn.
+    negative_prompt
+        What guidance leads away from.
+    qwen3_vl_model
+        Qwen3-VL or Qwen2.5-VL: hub-id@revision, a folder, or nano.
+    qwen_image_model
+        What draws: hub-id@revision, a folder, or nano.
+    device
+        cuda, cuda:1, or cpu; the card of the settings if not given.
+    dtype
+        bf16 on a card and fp32 on a CPU, which is also what is used if not given.
+    hf_token
+        Token for the Hub; HF_TOKEN or HUGGINGFACE_TOKEN of the environment if not given, which no list of processes shows.
+    cache_dir
+        Where fetched models are kept; HF_HUB_CACHE of the environment, or the settings' folder.
+    head
+        A trained head; OUT_DIR/checkpoints/linear_head.safetensors if not given.
+    place
+        all: one residual on every token; words: on those of --words; tokens: tokens of its own behind the prompt.
+    tokens
+        How many tokens of its own.
+    words
+        Words of the prompt that the residual belongs to.
+    stages
+        regression (captions), flow (pictures), or both in this order; both where photos are described.
+    oracle_steps
+        Also learn each identity's residual itself in so many steps: the best that a head could do.
+    verifier
+        What tells who is in pictures: face, nano, or a vision model. Without it nothing is measured.
+    reader
+        What reads angle and expression: face, nano, or a classifier.
+    schedule
+        Let the running workspace draw the character (`flenwheel up`): it shows in the Prefect interface.
+    """
+    settings = _settings(device, dtype, hf_token, cache_dir)
+    chosen_alphas = plans.strengths(alphas) if alphas else plans.ALPHAS
+    seeds = plans.whole_seeds(gen_seeds) if gen_seeds else plans.SEEDS
+    recipe = HeadRecipe(place=place, tokens=tokens, words=words)
+    folders = tuple(part for text in seed_dirs or () for part in text.replace(",", " ").split())
+    if (name is None) == (not folders):
+        raise InputError(
+            "Name a character, or folders of photos: one of them.",
+            remedy="flenwheel inject NAME, or flenwheel inject --seed-dirs seed_1,seed_2.",
+        )
+    if schedule:
+        _schedule(name, settings, chosen_alphas, seeds, train=train)
+        return
+    with progress_sink() as sink:
+        if name is not None:
+            learning = LearningRecipe(
+                epochs=epochs, batch_size=batch_size, learning_rate=lr, stages=_stages(stages) or ("flow",)
+            )
+            _of_character(name, settings, sink, recipe, learning if train else None, chosen_alphas, seeds)
+            return
+        asked = FolderInjection(
+            seed_dirs=folders,
+            out_dir=out_dir,
+            train=train,
+            epochs=epochs,
+            batch_size=batch_size,
+            lr=lr,
+            alphas=chosen_alphas,
+            gen_seeds=seeds,
+            steps=steps,
+            guidance=guidance,
+            height=height,
+            width=width,
+            base_prompt=base_prompt,
+            negative_prompt=negative_prompt,
+            qwen3_vl_model=qwen3_vl_model,
+            qwen_image_model=qwen_image_model,
+            head_file=head,
+            head=recipe,
+            stages=_stages(stages),
+            oracle_steps=oracle_steps,
+            verifier=verifier,
+            reader=reader,
+        )
+        inject_folders(asked, settings, sink, console.print)
+
+
+def _of_character(
+    name: str,
+    settings: Settings,
+    sink: Sink,
+    head: HeadRecipe,
+    learning: LearningRecipe | None,
+    alphas: tuple[float, ...],
+    seeds: tuple[int, ...],
+) -> None:
+    """Draws a character of the workspace, after a training where one is asked for; the pictures stand on its page."""
+    store = Store(settings.store_url, settings.store_options)
+    if learning is not None:
+        request = plans.character_training(name, store, settings, head, learning)
+        train_head(request, store, settings, sink, console.print)
+    drawing = plans.preview(name, store, settings, alphas=alphas, seeds=seeds)
+    result = run_in_child(INJECT, drawing, settings, sink)
+    Injections(store).add_preview(name, drawing)
+    console.print(result.summary())
+    services = load_services(settings)
+    if services is not None and services.studio_url:
+        console.print(f"{services.studio_url}/characters/{name}")
+
+
+def _schedule(
+    name: str | None, settings: Settings, alphas: tuple[float, ...], seeds: tuple[int, ...], *, train: bool
+) -> None:
+    """As a run of the deployment. Raises InputError for folders: a run knows the characters of its workspace."""
+    if name is None:
+        raise InputError(
+            "Only a character's preview can be scheduled.", remedy="Leave --schedule out, or name a character."
+        )
+    store = Store(settings.store_url, settings.store_options)
+    Library(store).character(name)
+    server = PrefectFlowServer(settings)
+    started = server.start_preview(name, alphas, seeds, train=train)
+    console.print(f"Scheduled a preview of {name} ({started.flow_run}).")
+    address = server.run_address(started.flow_run)
+    if address is not None:
+        console.print(address)
+
+
+def _stages(given: list[str] | None) -> tuple[LearningStage, ...]:
+    """Raises InputError for what is no stage; none where none is named."""
+    known: dict[str, LearningStage] = {"regression": "regression", "flow": "flow"}
+    found = [part for text in given or () for part in text.replace(",", " ").split()]
+    wrong = [part for part in found if part not in known]
+    if wrong:
+        raise InputError(f"There is no stage {wrong[0]!r}.", remedy="Choose regression, flow, or both.")
+    return tuple(known[part] for part in dict.fromkeys(found))
+
+
+def _settings(device: str | None, dtype: str | None, token: str | None, cache: Path | None) -> Settings:
+    """The settings of this machine with what the command says. Raises RecipeError for numbers that nothing here computes in."""
+    if dtype == "fp16":
+        raise RecipeError(
+            "Nothing is computed in fp16 here.",
+            why="Qwen-Image leaves its range, and pictures turn black.",
+            remedy="Use --dtype bf16, or leave it out.",
+        )
+    token = token or os.environ.get("HUGGINGFACE_TOKEN")
+    if token:
+        os.environ.setdefault("HF_TOKEN", token)
+    changes: dict[str, object] = {}
+    if device is not None:
+        changes["gpu"] = _card(device)
+    folder = cache or (Path(os.environ["HF_HUB_CACHE"]) if os.environ.get("HF_HUB_CACHE") else None)
+    if folder is not None:
+        changes["models"] = folder
+    settings = Settings().model_copy(update=changes)
+    on_cpu = settings.gpu == "cpu"
+    if (dtype == "fp32" and not on_cpu) or (dtype == "bf16" and on_cpu):
+        raise RecipeError(
+            f"{'A CPU' if on_cpu else 'A card'} does not compute in {dtype} here.",
+            why="a card computes in bf16 and a CPU in fp32.",
+            remedy="Leave --dtype out.",
+        )
+    return settings
+
+
+def _card(device: str) -> str:
+    kind, _, index = device.partition(":")
+    if device == "cpu" or (kind == "cuda" and (index.isdigit() or not index)):
+        return "cpu" if kind == "cpu" else index or "auto"
+    raise InputError(f"There is no device {device!r}.", remedy="Choose cuda, cuda:0, or cpu.")

@@ -1,0 +1,203 @@
+"""Three things that the common loop can learn: an oracle, captions' embeddings, and pictures through the frozen transformer."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from flenwheel_core.engine.flow_matching import flow_loss, noisy_input, sigma_of_uniform, velocity_target
+from flenwheel_core.engine.order import Order
+from flenwheel_core.engine.randomness import normal, permutation, uniform
+from flenwheel_core.injection.heads import LinearHead, rms
+from flenwheel_core.injection.identities import Identity
+from flenwheel_core.injection.residual import inject
+from flenwheel_core.models.prompt_model import EncodedPrompt, PromptModel, Size
+from flenwheel_core.recipes.injection import Place
+from flenwheel_core.recipes.train import TrainingRecipe
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One photo to learn from."""
+
+    identity: int
+    view: int
+    """Its place among the identity's features; a picture to be drawn is never the one that the features are from."""
+    latents: Tensor
+    """(tokens, channels)"""
+    prompt: EncodedPrompt
+    """What it shows, with the class word in place of who it is."""
+    words: tuple[int, ...]
+    described: EncodedPrompt
+    """The same with all that words say of who it is."""
+    described_words: tuple[int, ...] = ()
+    description: tuple[int, ...] = ()
+    """Where the class word and the description stand in it."""
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """All that is learned from."""
+
+    identities: tuple[Identity, ...]
+    photos: tuple[Photo, ...]
+    size: Size
+
+
+class InjectionTask:
+    """Which photos each step sees; what is learned stands in the classes below."""
+
+    def __init__(
+        self, lessons: Lessons, recipe: TrainingRecipe, place: Place, *, seed: int, device: torch.device
+    ) -> None:
+        self.lessons, self.recipe, self.place, self.seed, self.device = lessons, recipe, place, seed, device
+        count = len(lessons.photos)
+        self._order = Order(("",) * count, (1.0,) * count, recipe.batch_size, seed)
+
+    def sample(self, step: int) -> None:
+        """Nothing is drawn while it learns."""
+
+    def batch(self, index: int) -> list[Photo]:
+        return [self.lessons.photos[place] for place in self._order.batch(index)]
+
+    def features(self, photos: Sequence[Photo], index: int) -> Tensor:
+        """(batch, inputs): the mean of some other views of each photo's identity; its own only where there is no other."""
+        found = []
+        for place, photo in enumerate(photos):
+            identity = self.lessons.identities[photo.identity]
+            others = [view for view in range(len(identity.features)) if view != photo.view] or [photo.view]
+            order = permutation(len(others), self.seed, "views", index, place)
+            count = 1 + int(uniform(self.seed, "number of views", index, place) * len(others))
+            found.append(identity.mean([others[view] for view in order[:count]]))
+        return torch.stack(found).to(self.device)
+
+    def drawn_loss(
+        self, model: PromptModel, photos: Sequence[Photo], residuals: Sequence[Tensor], index: int
+    ) -> Tensor:
+        """Flow matching of photos whose prompts have these residuals (rows, width) on them."""
+        shape = tuple(photos[0].latents.shape)
+        noise = torch.stack([normal(shape, self.seed, "noise", index, place) for place in range(len(photos))])
+        numbers = torch.tensor([uniform(self.seed, "sigma", index, place) for place in range(len(photos))])
+        sigma = sigma_of_uniform(numbers, self.recipe.sigma, shift=model.shift(self.lessons.size))
+        clean = torch.stack([photo.latents for photo in photos])
+        noisy, target = noisy_input(clean, noise, sigma), velocity_target(clean, noise)
+        prompts = [
+            inject(photo.prompt, residual, 1.0, self.place, photo.words)
+            for photo, residual in zip(photos, residuals, strict=True)
+        ]
+        made = model.velocity(prompts, noisy.to(self.device), sigma.to(self.device), self.lessons.size)
+        return flow_loss(made, target.to(self.device)).mean()
+
+
+class OracleTask(InjectionTask):
+    """The residual of each identity itself, through the frozen transformer: no head can do better in this place."""
+
+    def __init__(
+        self, model: PromptModel, lessons: Lessons, recipe: TrainingRecipe, place: Place, rows: int, *, seed: int
+    ) -> None:
+        super().__init__(lessons, recipe, place, seed=seed, device=model.device)
+        self._model = model
+        self._residuals = {
+            str(number): torch.nn.Parameter(0.05 * normal((rows, model.width), seed, "oracle", number).to(model.device))
+            for number in range(len(lessons.identities))
+        }
+
+    def parameters(self) -> Mapping[str, torch.nn.Parameter]:
+        return self._residuals
+
+    def loss(self, index: int) -> Tensor:
+        photos = self.batch(index)
+        return self.drawn_loss(self._model, photos, [self._residuals[str(photo.identity)] for photo in photos], index)
+
+
+class HeadTask(InjectionTask):
+    """What learns a head."""
+
+    def __init__(
+        self,
+        head: LinearHead,
+        lessons: Lessons,
+        recipe: TrainingRecipe,
+        place: Place,
+        *,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        super().__init__(lessons, recipe, place, seed=seed, device=device)
+        self.head = head
+
+    def parameters(self) -> Mapping[str, torch.nn.Parameter]:
+        return dict(self.head.named_parameters())
+
+
+class RegressionTask(HeadTask):
+    """The head's residual is to be what a description adds to the prompt: all that words say, and no more."""
+
+    def __init__(
+        self,
+        head: LinearHead,
+        lessons: Lessons,
+        recipe: TrainingRecipe,
+        place: Place,
+        *,
+        seed: int,
+        device: torch.device,
+        cosine: float,
+    ) -> None:
+        super().__init__(head, lessons, recipe, place, seed=seed, device=device)
+        self._cosine = cosine
+        self._targets = [caption_target(photo, place, head.rows).to(device) for photo in lessons.photos]
+
+    def loss(self, index: int) -> Tensor:
+        chosen = self._order.batch(index)
+        photos = [self.lessons.photos[place] for place in chosen]
+        made = self.head(self.features(photos, index))
+        target = torch.stack([self._targets[place] for place in chosen])
+        cosine = torch.nn.functional.cosine_similarity(made, target, dim=-1).mean()
+        return torch.nn.functional.mse_loss(made, target) + self._cosine * (1 - cosine)
+
+
+class FlowTask(HeadTask):
+    """The head learns from pictures, through the frozen transformer; the prompt without a residual stays what it was."""
+
+    def __init__(
+        self, model: PromptModel, head: LinearHead, lessons: Lessons, recipe: TrainingRecipe, place: Place, *, seed: int
+    ) -> None:
+        super().__init__(head, lessons, recipe, place, seed=seed, device=model.device)
+        self._model = model
+
+    def loss(self, index: int) -> Tensor:
+        photos = self.batch(index)
+        return self.drawn_loss(self._model, photos, list(self.head(self.features(photos, index))), index)
+
+
+def caption_target(photo: Photo, place: Place, rows: int) -> Tensor:
+    """(rows, width): what the described caption has over the plain one, in multiples of the plain tokens' size.
+
+    On the words it is what the description makes of them, tokens of its own are to be the description's, resampled to as many, and on all
+    tokens it is the difference of the means.
+    """
+    plain, described = photo.prompt.tokens, photo.described.tokens
+    if place == "all":
+        return ((described.mean(0) - plain.mean(0)) / rms(plain).mean())[None]
+    anchor = plain[list(photo.words)].mean(0, keepdim=True)
+    found = described[list(photo.described_words or photo.words)].mean(0, keepdim=True)
+    if place == "tokens":
+        said = described[list(photo.description)] if photo.description else described
+        found = torch.cat([found, torch.nn.functional.adaptive_avg_pool1d(said.T[None], rows - 1)[0].T])
+    return (found - anchor) / rms(anchor)
+
+
+def difference(plain: str, described: str) -> str:
+    """What a description adds to a caption: the middle in which they differ, in whole words; empty where they are the same."""
+    one, other = (list(re.finditer(r"[\w'-]+|[^\w\s]", text)) for text in (plain, described))
+    start = 0
+    while start < min(len(one), len(other)) and one[start].group() == other[start].group():
+        start += 1
+    end = 0
+    while end < min(len(one), len(other)) - start and one[-1 - end].group() == other[-1 - end].group():
+        end += 1
+    middle = other[start : len(other) - end]
+    return described[middle[0].start() : middle[-1].end()] if middle else ""

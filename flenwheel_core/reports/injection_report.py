@@ -1,0 +1,30 @@
+"""The page about an injection: the sentence, then the figures behind it."""
+
+from flenwheel_core.requests.inject import InjectResult
+
+
+def injection_page(name: str, result: InjectResult) -> str:
+    """Markdown: whether it works, and every method and strength, known and unknown identities apart."""
+    lines = [f"# {name}, as photos show it", "", result.verdict, ""]
+    lines += [
+        "| method | alpha | identities | pictures | identity | prompt kept | diversity |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in result.figures:
+        group = "known" if row.known else "unknown"
+        lines.append(
+            f"| {row.method} | {row.alpha:g} | {group} | {row.pictures} | {_figure(row.identity)} | {_figure(row.prompt_kept)} "
+            f"| {row.diversity:.2f} |"
+        )
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "Identity is a cosine to held-out photos; known identities are those that the head learned from.",
+            "",
+        ]
+    )
+
+
+def _figure(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.2f}"

@@ -1,0 +1,121 @@
+"""The stage `inject_train`: photos of identities become a linear head."""
+
+from typing import TYPE_CHECKING
+
+from flenwheel_core.base.errors import InputError
+from flenwheel_core.documents.injections import HeadFacts
+from flenwheel_core.engine.tensor_file import tensor_bytes
+from flenwheel_core.images.buckets import fit, place
+from flenwheel_core.injection.heads import head_bytes
+from flenwheel_core.injection.identities import Identity, see
+from flenwheel_core.injection.tasks import Lessons, Photo, difference
+from flenwheel_core.injection.training import HeadJob, learn
+from flenwheel_core.models.prompt_model import PromptModel, Size
+from flenwheel_core.models.registry import open_features, open_prompt_model
+from flenwheel_core.requests.inject import InjectTrainRequest, InjectTrainResult, StageCurve
+from flenwheel_core.runner.stage import StageContext
+from flenwheel_core.stages.training_hooks import training_hooks
+from flenwheel_core.store.pictures import load_picture
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+PLAIN = "a photo of a {words}"
+"""What a photo without a caption is said to show."""
+
+
+def inject_train(request: InjectTrainRequest, context: StageContext) -> InjectTrainResult:
+    """Train, or go on training, and keep the head and its curves. Features are made first: no two models share the card."""
+    if "regression" in request.learning.stages and not any(
+        photo.described and photo.described != photo.caption for one in request.identities for photo in one.photos
+    ):
+        raise InputError(
+            "No photo is described in words, so there are no captions' embeddings to learn.",
+            why="the source document trained towards zero here, which teaches a head to do nothing.",
+            remedy="Put a .txt with a description beside each photo, name a captioner, or learn from pictures alone: --stages flow.",
+        )
+    identities, version, model_name = seen_identities(request, context)
+    context.progress.loading(request.base)
+    with open_prompt_model(request.base, context.settings, context.setup()) as model:
+        lessons = _lessons(request, context, identities, model)
+        job = HeadJob(request.key(), request.head, request.learning, context.scratch)
+        learned = learn(model, lessons, job, training_hooks(context, _steps(request)))
+        facts = HeadFacts(
+            place=request.head.place,
+            rows=request.head.rows,
+            cells=request.head.cells,
+            features=request.head.features,
+            inputs=lessons.identities[0].features.shape[1],
+            width=model.width,
+            feature_model=model_name,
+            feature_version=version,
+            base=request.base,
+            space=model.space,
+            identities=len(request.identities),
+            photos=len(lessons.photos),
+            stages=request.learning.stages,
+            request=request.key(),
+        )
+    names = {str(number): one.name for number, one in enumerate(request.identities)}
+    oracle = {names[number]: residual for number, residual in learned.oracle.items()}
+    return InjectTrainResult(
+        head=context.store.put_blob(head_bytes(dict(learned.head), facts)),
+        facts=facts,
+        oracle=context.store.put_blob(tensor_bytes(oracle)) if oracle else None,
+        curves=tuple(StageCurve(stage=name, losses=losses) for name, losses in learned.curves.items()),
+    )
+
+
+def seen_identities(request: InjectTrainRequest, context: StageContext) -> tuple[tuple[Identity, ...], str, str]:
+    """Features of all photos, with the version of what saw them and its name."""
+    context.progress.loading(request.features)
+    found = []
+    with open_features(request.features, context.settings, context.setup(), kind=request.head.features) as model:
+        for number, one in enumerate(request.identities):
+            context.check_stop()
+            photos: list[Image] = [load_picture(context.store, photo.image) for photo in one.photos]
+            found.append(see(model, one.name, photos, request.head))
+            context.progress.step(number + 1, len(request.identities), "identities")
+        return tuple(found), model.version, model.model
+
+
+def _lessons(
+    request: InjectTrainRequest, context: StageContext, identities: tuple[Identity, ...], model: PromptModel
+) -> Lessons:
+    size = (request.width, request.height)
+    plain = PLAIN.format(words=request.head.words)
+    given = [
+        (number, view, photo) for number, one in enumerate(request.identities) for view, photo in enumerate(one.photos)
+    ]
+    captions = [photo.caption or plain for _, _, photo in given]
+    described = [photo.described or caption for (_, _, photo), caption in zip(given, captions, strict=True)]
+    prompts = model.encode([*captions, *described])
+    latents = model.latents([_cut(load_picture(context.store, photo.image), size) for _, _, photo in given], size)
+
+    def words_in(text: str) -> tuple[int, ...]:
+        return () if request.head.place == "all" else model.places(text, request.head.words)
+
+    photos = tuple(
+        Photo(
+            number,
+            view,
+            one,
+            prompts[caption],
+            words_in(caption),
+            prompts[words],
+            words_in(words),
+            model.places(words, more) if (more := difference(caption, words)) else (),
+        )
+        for (number, view, _), one, caption, words in zip(given, latents, captions, described, strict=True)
+    )
+    return Lessons(identities, photos, size)
+
+
+def _cut(picture: "Image", size: Size) -> "Image":
+    """A photo at the size it is learned at: hundreds of whole ones would not fit the memory."""
+    return fit(picture, place(picture.size, [size]))
+
+
+def _steps(request: InjectTrainRequest) -> int:
+    photos = sum(len(one.photos) for one in request.identities)
+    return max(request.learning.oracle_steps, request.learning.steps(photos))

@@ -1,0 +1,97 @@
+"""The stages of a head's training on a toy model: each learns, and a run that was interrupted anywhere ends with the same bits."""
+
+from pathlib import Path
+from typing import cast
+
+import pytest
+import torch
+
+from flenwheel_core.base.errors import InterruptedStageError
+from flenwheel_core.engine.job import TrainHooks
+from flenwheel_core.injection.heads import LinearHead
+from flenwheel_core.injection.tasks import FlowTask, InjectionTask, caption_target, difference
+from flenwheel_core.injection.training import HeadJob, Learned, learn
+from flenwheel_core.models.prompt_model import PromptModel
+from flenwheel_core.recipes.injection import HeadRecipe, LearningRecipe
+from tests.kit.injection_world import ToyPrompts, toy_lessons
+
+TOY = cast(PromptModel, ToyPrompts())
+
+
+def run(folder: Path, learning: LearningRecipe, stop_after: int | None = None) -> Learned:
+    """`stop_after` counts the steps of all stages together."""
+    asked = 0
+
+    def should_stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return stop_after is not None and asked > stop_after
+
+    hooks = TrainHooks(should_stop, lambda _step, _loss: None, lambda _text: None, lambda _part: None)
+    job = HeadJob("run", HeadRecipe(place="tokens", tokens=2), learning, folder)
+    return learn(TOY, toy_lessons(), job, hooks)
+
+
+LEARNING = LearningRecipe(epochs=4, batch_size=2, oracle_steps=9, checkpoint_every=5, learning_rate=0.02)
+
+
+@pytest.mark.parametrize("stop_after", [4, 9, 12, 27, 31])
+def test_an_interrupted_training_ends_with_the_same_bits(tmp_path: Path, stop_after: int) -> None:
+    whole = run(tmp_path / "whole", LEARNING)
+    with pytest.raises(InterruptedStageError):
+        run(tmp_path / "cut", LEARNING, stop_after)
+    again = run(tmp_path / "cut", LEARNING)
+    assert list(whole.curves) == ["oracle", "regression", "flow"] and again.curves == whole.curves
+    for one, other in ((whole.head, again.head), (whole.oracle, again.oracle)):
+        assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("stage", ["regression", "flow"])
+def test_each_stage_learns_who_it_is(tmp_path: Path, stage: str) -> None:
+    learning = LearningRecipe.model_validate(
+        {"epochs": 60, "batch_size": 3, "learning_rate": 0.05, "stages": (stage,), "checkpoint_every": 1000}
+    )
+    losses = [point.loss for point in run(tmp_path, learning).curves[stage]]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_features_are_never_those_of_the_picture_itself() -> None:
+    lessons = toy_lessons()
+    task = InjectionTask(lessons, LearningRecipe().training(3, 0.1), "all", seed=1, device=torch.device("cpu"))
+    for index in range(20):
+        photo = lessons.photos[index % len(lessons.photos)]
+        views = lessons.identities[photo.identity].features
+        others = [view for view in range(len(views)) if view != photo.view]
+        made = task.features([photo], index)[0]
+        means = [views[list(chosen)].mean(0) for chosen in ([others[0]], [others[1]], others)]
+        assert any(torch.allclose(made, mean) for mean in means)
+
+
+def test_nothing_but_the_head_learns() -> None:
+    lessons = toy_lessons()
+    head = LinearHead(5, 1, 6, seed=0)
+    task = FlowTask(TOY, head, lessons, LearningRecipe().training(3, 0.1), "words", seed=1)
+    assert set(task.parameters()) == {"linear.weight", "linear.bias", "scale"}
+    task.loss(0).backward()
+    assert all(
+        parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in task.parameters().values()
+    )
+
+
+def test_a_captions_target_is_no_zero() -> None:
+    photo = toy_lessons().photos[0]
+    for place, rows in (("all", 1), ("words", 1), ("tokens", 4)):
+        target = caption_target(photo, place, rows)  # type: ignore[arg-type]
+        assert target.shape == (rows, 6) and target.abs().sum(1).min() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("plain", "described", "said"),
+    [
+        ("photo of a person, sad", "photo of a person with red hair, sad", "with red hair"),
+        ("a photo of a person", "a photo of a person", ""),
+        ("a photo of a person", "somebody else entirely", "somebody else entirely"),
+    ],
+)
+def test_what_a_description_adds(plain: str, described: str, said: str) -> None:
+    assert difference(plain, described) == said

@@ -1,0 +1,98 @@
+"""The command `inject`: what it writes, and what it says of mistakes."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from deployments.cli import inject as command
+from deployments.injection import run as injection
+from tests.kit.command_line import run
+from tests.kit.injection_world import photo_folder
+from tests.kit.run_here import run_here
+
+
+@pytest.fixture(autouse=True)
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLENWHEEL_WORKSPACE", str(tmp_path / "workspace"))
+    monkeypatch.setenv("FLENWHEEL_GPU", "cpu")
+    for module in (command, injection):
+        monkeypatch.setattr(module, "run_in_child", run_here)
+
+
+def test_folders_leave_a_head_a_grid_and_facts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = photo_folder(tmp_path / "seed_123", 1)
+    models = ("--qwen3-vl-model", "nano", "--qwen-image-model", "nano")
+    small = (
+        "--steps",
+        "1",
+        "--height",
+        "128",
+        "--width",
+        "128",
+        "--alphas",
+        "0.5,1.5",
+        "--gen-seeds",
+        "7",
+        "8",
+        *models,
+    )
+    where = ("--seed-dirs", str(one), "--out-dir", str(tmp_path / "out"))
+    code, out, err = run(capsys, "inject", *where, *small, "--train", "--epochs", "0.5")
+    assert code == 0, err
+    assert "towards zero it would learn nothing" in out
+    head = tmp_path / "out" / "checkpoints" / "linear_head.safetensors"
+    first = head.read_bytes()
+    facts = json.loads((tmp_path / "out" / "generations" / "seed_123_meta.json").read_text())
+    assert facts["alphas"] == [0.0, 0.5, 1.5] and facts["gen_seeds"] == [7, 8] and len(facts["cells"]) == 6
+    assert (tmp_path / "out" / "generations" / "seed_123_alpha_grid.png").read_bytes().startswith(b"\x89PNG")
+
+    code, _, err = run(
+        capsys, "inject", *where, *small
+    )  # the head that stands there: what was drawn is not drawn again
+    assert code == 0, err
+    assert head.read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "Name a character, or folders of photos"),
+        (("mira", "--seed-dirs", "x"), "Name a character, or folders of photos"),
+        (("nobody",), "There is no character"),
+        (("--seed-dirs", "nowhere"), "There is no folder nowhere"),
+        (("--seed-dirs", "here", "--alphas", "strong"), "'strong' is no number"),
+        (("--seed-dirs", "here", "--qwen3-vl-model", "Qwen/Qwen2-VL-7B-Instruct"), "cannot be used to see with"),
+        (("--seed-dirs", "here", "--qwen-image-model", "Qwen/Qwen2.5-7B-Instruct"), "draws nothing"),
+        (("--seed-dirs", "here", "--dtype", "fp16"), "Nothing is computed in fp16"),
+        (("--seed-dirs", "here", "--device", "tpu"), "There is no device"),
+        (("--seed-dirs", "here", "--stages", "zero"), "There is no stage 'zero'"),
+        (("--seed-dirs", "here", "--base-prompt", "a cat"), "does not say 'person'"),
+        (("--seed-dirs", "here", "--out-dir", "empty"), "There is no head in empty"),
+        (("--seed-dirs", "here", "--out-dir", "old"), "is a pickle"),
+    ],
+)
+def test_a_mistake_is_a_sentence(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    photo_folder(tmp_path / "here", 1, 1)
+    (tmp_path / "old" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "old" / "checkpoints" / "linear_head.pt").write_bytes(b"pickle")
+    code, out, err = run(capsys, "inject", *arguments)
+    assert code == 1 and said in err and "Traceback" not in out + err
+
+
+def test_an_output_folder_that_cannot_be_written_to_is_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    one = photo_folder(tmp_path / "seed_1", 1, 1)
+    code, _, err = run(
+        capsys, "inject", "--seed-dirs", str(one), "--out-dir", str(tmp_path / "file" / "out"), "--train"
+    )
+    assert code == 1 and "Nothing can be written" in err
