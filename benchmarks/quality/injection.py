@@ -19,6 +19,7 @@ from flenwheel_core.base.progress import ProgressEvent
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.images import Labels, Sampler
 from flenwheel_core.documents.wording import fill
+from flenwheel_core.images.sheets import Tile, contact_sheet
 from flenwheel_core.injection.measures import best_gain
 from flenwheel_core.nano.world import HELD_OUT_FROM, View, caption, description, make_character, make_view, render
 from flenwheel_core.recipes.injection import HeadRecipe, LearningRecipe, Place
@@ -30,12 +31,13 @@ from flenwheel_core.requests.inject import (
     InjectionPhoto,
     InjectionPrompt,
     InjectRequest,
+    InjectResult,
     InjectTrainRequest,
 )
 from flenwheel_core.runner.launch import run_in_child
 from flenwheel_core.runner.stage import INJECT, INJECT_TRAIN
 from flenwheel_core.store import Store
-from flenwheel_core.store.pictures import encode_png
+from flenwheel_core.store.pictures import encode_png, load_picture
 
 FIRST_KNOWN = HELD_OUT_FROM + 500_000
 FIRST_UNKNOWN = HELD_OUT_FROM + 600_000
@@ -110,7 +112,7 @@ def measure(arguments: argparse.Namespace, work: Path) -> list[Row]:
         made = run_in_child(INJECT_TRAIN, request, settings, say)
         rows.append(
             {
-                "case": "training of the oracle" if chosen.oracle_steps else "training of the head",
+                "case": "training_oracle" if chosen.oracle_steps else f"training_{chosen.stages[-1]}",
                 "identities": len(identities),
                 "photos": made.facts.photos,
                 "steps": sum(curve.losses[-1].step for curve in made.curves if curve.losses),
@@ -145,27 +147,41 @@ def measure(arguments: argparse.Namespace, work: Path) -> list[Row]:
             reader="nano",
         )
         result = run_in_child(INJECT, request, settings, say)
-        after = " and ".join(stages)
+        after = stages[-1]
         print(f"after {after}: {result.verdict}", flush=True)
-        rows += [row(one, after) for one in result.figures if one.method == "injection" or stages[-1] == "flow"]
+        rows += [row(one, after) for one in result.figures if one.method == "injection" or after == "flow"]
         rows += gains(result.figures, after)
-    if arguments.grids is not None:
-        arguments.grids.mkdir(parents=True, exist_ok=True)
-        for grid in (*result.grids[:2], *result.grids[-2:]):
-            (arguments.grids / f"{grid.identity}.png").write_bytes(store.get_blob(grid.picture))
+        rows.append({"case": f"verdict_{after}", "verdict": result.verdict})
+    if arguments.grid is not None:
+        save_grid(store, result, arguments.grid)
     return rows
 
 
+def save_grid(store: Store, result: InjectResult, file: Path) -> None:
+    """Two known characters and two unknown ones: a photo, then alpha 0 and each strength, of one prompt and seed."""
+    names = [grid.identity for grid in (*result.grids[:2], *result.grids[-2:])]
+    tiles = []
+    for name in names:
+        own = [cell for cell in result.cells if (cell.identity, cell.method, cell.prompt) == (name, "injection", 1)]
+        shown = {cell.alpha: cell for cell in own if cell.seed == SEEDS[0]}
+        record = next(one for one in store.get_images(result.images) if one.digest == shown[ALPHAS[0]].image)
+        seen = "known" if name in names[:2] else "unknown"
+        tiles.append(Tile(load_picture(store, record.parents[0]), (f"photo, {seen}",)))
+        tiles += [Tile(load_picture(store, cell.image), (f"alpha {alpha:g}",)) for alpha, cell in sorted(shown.items())]
+    contact_sheet(tiles, columns=2 + len(ALPHAS), tile_px=128).save(file)
+
+
 def row(figures: InjectionFigures, after: str) -> Row:
+    """Such as `flow_unknown_1`: injection after that stage, unknown characters, alpha 1; `shuffled_unknown_1`; `caption_unknown`."""
     group = "known" if figures.known else "unknown"
-    strength = f" at alpha {figures.alpha:g}" if figures.alpha or figures.method == "injection" else ""
-    name = f"injection after {after}" if figures.method == "injection" else figures.method
+    name = after if figures.method == "injection" else figures.method
+    strength = f"_{figures.alpha:g}" if figures.alpha or figures.method == "injection" else ""
     return {
-        "case": f"{name}{strength}, {group}",
+        "case": f"{name}_{group}{strength}",
         "method": figures.method,
-        "after": after,
         "alpha": figures.alpha,
         "group": group,
+        "characters": figures.identities,
         "pictures": figures.pictures,
         "identity": figures.identity,
         "prompt_kept": figures.prompt_kept,
@@ -184,8 +200,7 @@ def gains(figures: Sequence[InjectionFigures], after: str) -> list[Row]:
         if best is not None:
             found.append(
                 {
-                    "case": f"gain after {after}, {'known' if known else 'unknown'}",
-                    "after": after,
+                    "case": f"gain_{after}_{'known' if known else 'unknown'}",
                     "alpha": best.alpha,
                     "identity_over_shuffled": best.gain,
                     "prompt_lost": best.lost,
@@ -215,7 +230,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--gpu", default="cpu")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--work", type=Path, help="a folder that is kept: a killed benchmark goes on from there")
-    parser.add_argument("--grids", type=Path, help="a folder for some of the grids")
+    parser.add_argument("--grid", type=Path, help="a file for a picture of some characters")
     parser.add_argument("--out", type=Path, help="folder for the result file")
     arguments = parser.parse_args(argv)
     if arguments.work is not None:

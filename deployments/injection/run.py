@@ -170,4 +170,5 @@ def _training(
         width=asked.width,
         height=asked.height,
         settings=settings,
+        verifier=asked.verifier,
     )

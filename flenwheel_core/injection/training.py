@@ -21,6 +21,7 @@ from flenwheel_core.recipes.injection import HeadRecipe, LearningRecipe
 from flenwheel_core.recipes.train import TrainingRecipe
 
 ORACLE = "oracle"
+FINISHED = "finished.safetensors"
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,12 @@ def learn(model: PromptModel, lessons: Lessons, job: HeadJob, hooks: TrainHooks)
     if learning.oracle_steps:
         recipe = learning.training(learning.oracle_steps, learning.oracle_rate)
         made = OracleTask(model, lessons, recipe, place, job.head.rows, seed=learning.seed)
-        oracle, curves[ORACLE] = _stage(ORACLE, made, recipe, job, hooks)
+        oracle, curves[ORACLE] = _stage(0, ORACLE, made, recipe, job, hooks)
     head = LinearHead(lessons.identities[0].features.shape[1], job.head.rows, model.width, seed=learning.seed)
     head.centre_on(torch.cat([identity.features for identity in lessons.identities]))
     head.to(model.device)
     recipe = learning.training(learning.steps(len(lessons.photos)), learning.learning_rate)
-    for name in learning.stages:
+    for number, name in enumerate(learning.stages, start=1):
         task: TrainingTask
         if name == "regression":
             task = RegressionTask(
@@ -70,7 +71,7 @@ def learn(model: PromptModel, lessons: Lessons, job: HeadJob, hooks: TrainHooks)
             )
         else:
             task = FlowTask(model, head, lessons, recipe, place, seed=learning.seed)
-        weights, curves[name] = _stage(name, task, recipe, job, hooks)
+        weights, curves[name] = _stage(number, name, task, recipe, job, hooks)
         with torch.no_grad():
             for key, parameter in head.named_parameters():
                 parameter.copy_(weights[key])
@@ -78,11 +79,11 @@ def learn(model: PromptModel, lessons: Lessons, job: HeadJob, hooks: TrainHooks)
 
 
 def _stage(
-    name: str, task: TrainingTask, recipe: TrainingRecipe, job: HeadJob, hooks: TrainHooks
+    number: int, name: str, task: TrainingTask, recipe: TrainingRecipe, job: HeadJob, hooks: TrainHooks
 ) -> tuple[Mapping[str, Tensor], tuple[LossPoint, ...]]:
-    """What a stage leaves, and its curve: as it was left, if it was finished before."""
-    folder, run = job.folder / name, f"{job.run} {name}"
-    done = folder / "finished.safetensors"
+    """What a stage leaves, and its curve: as it was left, if it was finished before. Folders are in the order of the stages."""
+    folder, run = job.folder / f"{number}-{name}", f"{job.run} {name}"
+    done = folder / FINISHED
     kept = _finished(done, run)
     if kept is not None:
         return kept

@@ -129,6 +129,7 @@ def training(
     width: int,
     height: int,
     settings: Settings,
+    verifier: str | None = None,
 ) -> InjectTrainRequest:
     """The request of `inject_train`, its models pinned."""
     return InjectTrainRequest(
@@ -139,6 +140,7 @@ def training(
         learning=learning,
         width=width,
         height=height,
+        verifier=verifier,
     )
 
 

@@ -53,7 +53,9 @@ def _identity(name: str, folder: Path, store: Store, words: str) -> InjectionIde
         said = file.with_suffix(".txt")
         text = said.read_text(errors="replace").strip() if said.is_file() else ""
         described = text if not text or words in text else f"a {words} with {text}"
-        photos.append(InjectionPhoto(image=store.put_blob(_png(picture)), described=described))
+        photos.append(
+            InjectionPhoto(image=store.put_blob(_png(picture)), described=described, name=f"{name}/{file.name}")
+        )
     return split(name, photos)
 
 

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from flenwheel_core.base.document import Document
 from flenwheel_core.base.ids import Digest
-from flenwheel_core.documents.images import Labels, LoraUse, Sampler
+from flenwheel_core.documents.images import Labels, LoraUse, Sampler, is_empty, is_unset
 from flenwheel_core.documents.injections import HeadFacts
 from flenwheel_core.documents.loras import LossPoint
 from flenwheel_core.recipes.injection import HeadRecipe, LearningRecipe
@@ -22,6 +22,11 @@ class InjectionPhoto(Document):
     image: Digest
     caption: str = Field(default="", description="what it shows, with the class word in place of who it is")
     described: str = Field(default="", description="the same with all that words say of who it is")
+    name: str = Field(
+        default="",
+        exclude_if=is_empty,
+        description="of a file that somebody gave: it must show one person; empty for pictures of the workspace",
+    )
 
 
 class InjectionIdentity(Document):
@@ -46,6 +51,9 @@ class InjectTrainRequest(StageRequest):
     learning: LearningRecipe = Field(default_factory=LearningRecipe)
     width: int = Field(ge=64, le=4096)
     height: int = Field(ge=64, le=4096)
+    verifier: str | None = Field(
+        default=None, exclude_if=is_unset, description="sees whether a photo that somebody gave shows one person"
+    )
 
 
 class StageCurve(Document):

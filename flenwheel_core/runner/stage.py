@@ -177,7 +177,11 @@ CRITIC_SCORE = Stage(
     CriticScoreRequest, CriticScoreResult, "flenwheel_core.stages.critic_score:critic_score", uses_gpu=False
 )
 INJECT_TRAIN = Stage(
-    InjectTrainRequest, InjectTrainResult, "flenwheel_core.stages.inject_train:inject_train", uses_gpu=True
+    InjectTrainRequest,
+    InjectTrainResult,
+    "flenwheel_core.stages.inject_train:inject_train",
+    uses_gpu=True,
+    kept=KeptFiles("*/step-*.safetensors", beside=("*/finished.safetensors",)),
 )
 INJECT = Stage(InjectRequest, InjectResult, "flenwheel_core.stages.inject:inject", uses_gpu=True)
 

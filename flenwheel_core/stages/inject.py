@@ -35,6 +35,7 @@ from flenwheel_core.requests.inject import (
 )
 from flenwheel_core.runner.stage import StageContext
 from flenwheel_core.stages.card_looks import chunks
+from flenwheel_core.stages.inject_train import require_single
 from flenwheel_core.stages.picture_making import lora_files, make_pictures
 from flenwheel_core.store.pictures import encode_png, load_picture
 
@@ -64,6 +65,8 @@ class Planned:
 def inject(request: InjectRequest, context: StageContext) -> InjectResult:
     """Draw what is not drawn yet, measure all, and say in one sentence whether it works. Raises InputError for a head of other models."""
     head, facts = _head(request, context)
+    if request.verifier is not None:
+        require_single(request.verifier, request.identities, context)
     residuals = _residuals(request, context, head, facts)
     plan = planned(request, {name.removeprefix("oracle/") for name in residuals if name.startswith("oracle/")})
     turned: dict[float, list[float]] = {}

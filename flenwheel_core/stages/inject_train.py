@@ -1,18 +1,21 @@
 """The stage `inject_train`: photos of identities become a linear head."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from flenwheel_core.base.errors import InputError
 from flenwheel_core.documents.injections import HeadFacts
 from flenwheel_core.engine.tensor_file import tensor_bytes
+from flenwheel_core.identity.verifiers import open_verifier
 from flenwheel_core.images.buckets import fit, place
 from flenwheel_core.injection.heads import head_bytes
 from flenwheel_core.injection.identities import Identity, see
+from flenwheel_core.injection.people import require_one_person
 from flenwheel_core.injection.tasks import Lessons, Photo, difference
 from flenwheel_core.injection.training import HeadJob, learn
 from flenwheel_core.models.prompt_model import PromptModel, Size
 from flenwheel_core.models.registry import open_features, open_prompt_model
-from flenwheel_core.requests.inject import InjectTrainRequest, InjectTrainResult, StageCurve
+from flenwheel_core.requests.inject import InjectionIdentity, InjectTrainRequest, InjectTrainResult, StageCurve
 from flenwheel_core.runner.stage import StageContext
 from flenwheel_core.stages.training_hooks import training_hooks
 from flenwheel_core.store.pictures import load_picture
@@ -34,6 +37,8 @@ def inject_train(request: InjectTrainRequest, context: StageContext) -> InjectTr
             why="the source document trained towards zero here, which teaches a head to do nothing.",
             remedy="Put a .txt with a description beside each photo, name a captioner, or learn from pictures alone: --stages flow.",
         )
+    if request.verifier is not None:
+        require_single(request.verifier, request.identities, context)
     identities, version, model_name = seen_identities(request, context)
     context.progress.loading(request.base)
     with open_prompt_model(request.base, context.settings, context.setup()) as model:
@@ -64,6 +69,14 @@ def inject_train(request: InjectTrainRequest, context: StageContext) -> InjectTr
         oracle=context.store.put_blob(tensor_bytes(oracle)) if oracle else None,
         curves=tuple(StageCurve(stage=name, losses=losses) for name, losses in learned.curves.items()),
     )
+
+
+def require_single(reference: str, identities: Sequence[InjectionIdentity], context: StageContext) -> None:
+    """Raises InputError for a photo that somebody gave and that shows several people, before a model is loaded that is large."""
+    given = [photo for one in identities for photo in one.photos if photo.name]
+    if given:
+        with open_verifier(reference, context.settings) as verifier:
+            require_one_person(verifier, [(photo.name, load_picture(context.store, photo.image)) for photo in given])
 
 
 def seen_identities(request: InjectTrainRequest, context: StageContext) -> tuple[tuple[Identity, ...], str, str]:

@@ -13,6 +13,7 @@ from flenwheel_core.injection.tasks import FlowTask, InjectionTask, caption_targ
 from flenwheel_core.injection.training import HeadJob, Learned, learn
 from flenwheel_core.models.prompt_model import PromptModel
 from flenwheel_core.recipes.injection import HeadRecipe, LearningRecipe
+from flenwheel_core.runner.stage import INJECT_TRAIN
 from tests.kit.injection_world import ToyPrompts, toy_lessons
 
 TOY = cast(PromptModel, ToyPrompts())
@@ -40,7 +41,14 @@ def test_an_interrupted_training_ends_with_the_same_bits(tmp_path: Path, stop_af
     whole = run(tmp_path / "whole", LEARNING)
     with pytest.raises(InterruptedStageError):
         run(tmp_path / "cut", LEARNING, stop_after)
-    again = run(tmp_path / "cut", LEARNING)
+    assert INJECT_TRAIN.kept is not None
+    moved = tmp_path / "another machine"  # it has what travels, and nothing else
+    files = sorted((tmp_path / "cut").glob(INJECT_TRAIN.kept.newest_of))[-1:]
+    for file in [*files, *(one for pattern in INJECT_TRAIN.kept.beside for one in (tmp_path / "cut").glob(pattern))]:
+        place = moved / file.relative_to(tmp_path / "cut")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(file.read_bytes())
+    again = run(moved, LEARNING)
     assert list(whole.curves) == ["oracle", "regression", "flow"] and again.curves == whole.curves
     for one, other in ((whole.head, again.head), (whole.oracle, again.oracle)):
         assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)

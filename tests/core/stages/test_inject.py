@@ -7,7 +7,7 @@ import pytest
 
 from flenwheel_core.base.errors import InputError, InterruptedStageError
 from flenwheel_core.base.settings import Settings
-from flenwheel_core.documents.images import ImageRecord
+from flenwheel_core.documents.images import ImageRecord, Sampler
 from flenwheel_core.recipes.injection import HeadRecipe, LearningRecipe
 from flenwheel_core.requests.inject import InjectRequest, InjectTrainRequest
 from flenwheel_core.stages.inject import inject, planned
@@ -15,6 +15,8 @@ from flenwheel_core.stages.inject_train import inject_train
 from flenwheel_core.store.pictures import load_picture
 from tests.kit.injection_world import FAST, PROMPT, blank_head, drawn_identity
 from tests.kit.stage_world import context
+from tests.kit.tiny_editor import save_tiny_base
+from tests.kit.tiny_vl import save_tiny_vl
 
 HEAD = HeadRecipe(place="tokens", tokens=4)
 
@@ -135,3 +137,35 @@ def test_a_head_of_another_model_is_refused_before_anything_is_drawn(tmp_path: P
     with pytest.raises(InputError, match="other features"):
         inject(request, here)
     assert not list(here.store.stage_items(request, ImageRecord).read())
+
+
+def test_qwen_image_and_qwen3_vl_go_the_same_way(tmp_path: Path) -> None:
+    """Tiny models of the real classes: another base, another vision-language model, prompts of any length, true guidance."""
+    here = context(Settings(workspace=tmp_path, gpu="cpu", threads=1))
+    sees, draws = save_tiny_vl(tmp_path / "vl", "qwen3"), save_tiny_base(tmp_path / "qwen")
+    asked = InjectTrainRequest(
+        identities=(drawn_identity(here.store, 5),),
+        features=str(sees),
+        base=str(draws),
+        head=HeadRecipe(place="tokens", tokens=2, features="hidden"),
+        learning=LearningRecipe(epochs=1, batch_size=2),
+        width=64,
+        height=96,
+    )
+    trained = inject_train(asked, here)
+    request = InjectRequest(
+        identities=asked.identities,
+        features=str(sees),
+        base=str(draws),
+        head=trained.head,
+        prompts=(PROMPT,),
+        negative="blurry",
+        alphas=(1.0,),
+        seeds=(1,),
+        sampler=Sampler(steps=1, guidance=4.5, true_cfg=4.5, width=64, height=96),
+    )
+    made = inject(request, here)
+    without, with_it = (load_picture(here.store, cell.image) for cell in made.cells)
+    assert without.size == (64, 96) and without.tobytes() != with_it.tobytes()
+    turned = [row.turned_degrees for row in made.figures]
+    assert turned[0] is None and turned[1] is not None and 0 < turned[1] < 90
