@@ -59,6 +59,56 @@ VL = Page(
             },
         ),
         Table(
+            "What grows with the batch?",
+            "Peak memory that each further sample of a batch adds, from batches of 1, 2 and 4 (Qwen2.5-VL-7B, NF4, rank 64; 256 tokens of "
+            "picture and 476 of text where nothing else is said). It is not the pictures: with features made anew at every step a sample "
+            "adds no more. It is what layers keep for the way back, where they are not computed again, and the length of the whole sample.",
+            "vl_memory",
+            {"gib_a_sample": "a further sample, GiB"},
+            {
+                "qwen2.5-vl-7b_growth_r64": "as it trains: every layer computed again, features kept, logits of the answer",
+                "qwen2.5-vl-7b_growth_r64_all_logits": "logits of every token",
+                "qwen2.5-vl-7b_growth_r64_eyes": "the eyes at work at each step",
+                "qwen2.5-vl-7b_growth_r64_all_logits_eyes": "both",
+                "qwen2.5-vl-7b_growth_r64_p64": "64 tokens of picture",
+                "qwen2.5-vl-7b_growth_r64_p1024": "1 024 tokens of picture",
+                "qwen2.5-vl-7b_growth_r64_kept50": "half of the layers kept",
+            },
+        ),
+        Table(
+            "What does a step need, over sizes?",
+            "One sample unless a batch is named. An H200; rank 16 and the rest of the grid (`flenwheel vl memory`) are not measured yet.",
+            "vl_memory",
+            {
+                "step_seconds": "s a step",
+                "peak_allocated_gib": "peak allocated, GiB",
+                "peak_reserved_gib": "peak reserved, GiB",
+                "layers_recomputed": "layers computed again",
+            },
+            {
+                "qwen2.5-vl-7b_b1_r64": "as it trains",
+                "qwen2.5-vl-7b_b2_r64": "as it trains, batch 2",
+                "qwen2.5-vl-7b_b4_r64": "as it trains, batch 4",
+                "qwen2.5-vl-7b_b1_r64_all_logits": "logits of every token",
+                "qwen2.5-vl-7b_b2_r64_all_logits": "logits of every token, batch 2",
+                "qwen2.5-vl-7b_b4_r64_all_logits": "logits of every token, batch 4",
+                "qwen2.5-vl-7b_b1_r64_eyes": "the eyes at work at each step",
+                "qwen2.5-vl-7b_b4_r64_eyes": "the eyes at work at each step, batch 4",
+                "qwen2.5-vl-7b_b1_r64_all_logits_eyes": "both",
+                "qwen2.5-vl-7b_b4_r64_all_logits_eyes": "both, batch 4",
+                "qwen2.5-vl-7b_b1_r64_p64": "64 tokens of picture",
+                "qwen2.5-vl-7b_b4_r64_p64": "64 tokens of picture, batch 4",
+                "qwen2.5-vl-7b_b1_r64_p1024": "1 024 tokens of picture",
+                "qwen2.5-vl-7b_b4_r64_p1024": "1 024 tokens of picture, batch 4",
+                "qwen2.5-vl-7b_b1_r64_p2304": "2 304 tokens of picture",
+                "qwen2.5-vl-7b_b1_r64_t128": "128 tokens of text",
+                "qwen2.5-vl-7b_b1_r64_t1024": "1 024 tokens of text",
+                "qwen2.5-vl-7b_b1_r64_kept50": "half of the layers kept",
+                "qwen2.5-vl-7b_b4_r64_kept50": "half of the layers kept, batch 4",
+                "qwen2.5-vl-7b_b1_r64_kept100": "all layers kept",
+            },
+        ),
+        Table(
             "Did only the language learn, and do pictures still reach it?",
             "At full size in NF4, with random weights: a short training, then each proof on the whole network of transformers that wears "
             "the LoRA. That the trainer's loss and gradients are those of transformers is tested in float32 on a CPU; on a card, where the "

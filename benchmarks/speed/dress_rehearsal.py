@@ -146,6 +146,9 @@ def _parsed(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--card", type=float, default=24.0, help="GiB of the card that a stage may take")
     parser.add_argument("--limit", choices=("ballast", "process", "none"), default="ballast", help="what enforces it")
     parser.add_argument("--beside", type=int, default=0, help="rehearsals that run at the same time on this machine")
+    parser.add_argument(
+        "--other-cards", type=int, default=0, help="rehearsals on other cards of this machine meanwhile"
+    )
     parser.add_argument("--recipe", default="flux_character_24gb", help="its models decide which folders are made")
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument("--folders-only", action="store_true", help="make the folders of these stages, run none")
@@ -229,6 +232,7 @@ def _row(
         "recipe": rehearsal.recipe.name,
         "limit": arguments.limit,
         "beside": arguments.beside,
+        "other_cards": arguments.other_cards,
         "storage": seen.plans[-1].partition(": ")[2].split(" ")[0] if seen.plans else None,
         "plan": seen.plans[-1] if seen.plans else None,
         "first_item_seconds": seen.steps[0][0] if seen.steps else None,

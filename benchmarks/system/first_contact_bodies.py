@@ -1,5 +1,6 @@
 """Damaged and odd bodies for the studio's API, for `first_contact`."""
 
+import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,10 +8,26 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.system.first_contact import Answer, Door, Input, Room
+from flenwheel_core.base.ids import digest_bytes
+from flenwheel_core.nano.world import make_character, make_view, render
 
 Random = np.random.Generator
 DIGEST = "0" * 64
+
+
+def source_png() -> bytes:
+    """A source picture, the same bytes at every call."""
+    buffer = io.BytesIO()
+    render(make_character(0), make_view(0)).resize((256, 256)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 CHARACTER = {"name": "rex", "trigger": "ohwx_rex", "class_word": "dog", "kind": "subject", "recipe": "nano"}
+SOURCE = digest_bytes(source_png())
+"""A picture that the character has."""
+ORDER = {"trigger": "ohwx_rex", "class_word": "dog", "recipe": "nano", "images": [SOURCE], "captions": ["a dog"]}
+FRAMING = {"crop": {"left": 0.1, "top": 0.1, "right": 0.9, "bottom": 0.9}, "hidden": []}
+PAIR = {"author": "ana", "pair": "0" * 32, "first": DIGEST, "second": DIGEST, "choice": "first"}
 DECISION = {"id": "request-0001", "author": "ana", "verdict": "good", "note": "a note", "caption": "a caption"}
 REQUESTS: tuple[tuple[str, dict[str, object]], ...] = (
     ("POST /characters", CHARACTER),
@@ -18,6 +35,17 @@ REQUESTS: tuple[tuple[str, dict[str, object]], ...] = (
     ("POST /characters/rex/turns", {"flywheel": "character", "recipe": "nano"}),
     (f"POST /gates/rex-t1-gate-a-r1/pictures/{DIGEST}/decision", DECISION),
     ("POST /gates/rex-t1-gate-a-r1/bulk", {"id": "request-0001", "author": "ana", "rule": "passed", "verdict": "good"}),
+    (
+        "POST /gates/rex-t1-gate-a-r1/bulk/preview",
+        {"id": "request-0001", "author": "ana", "rule": "passed", "verdict": "good"},
+    ),
+    (f"POST /characters/rex/sources/{SOURCE}/framing", {"framing": FRAMING}),
+    (f"POST /characters/rex/sources/{DIGEST}/framing", {"framing": FRAMING}),
+    ("POST /characters/rex/consent", {"whose": "my own", "vouched_by": "ana"}),
+    (f"POST /characters/rex/studies/{DIGEST}/pairs", PAIR),
+    ("POST /turns/rex/1/end", {"author": "ana"}),
+    ("POST /train-lora", ORDER),
+    ("POST /gates/rex-t1-gate-a-r1/resume", {"author": "ana"}),
     ("POST /gates/rex-t1-gate-a-r1/undo", {"id": "request-0001", "author": "ana"}),
     ("POST /gates/rex-t1-gate-a-r1/finish", {"author": "ana", "verdict": "approve", "override_minimum": True}),
 )
@@ -73,6 +101,8 @@ class Api:
 
     def give(self, inputs: Sequence[Input]) -> Sequence[Answer]:
         self.room.studio.post("/api/v1/characters", json=CHARACTER)
+        taken = self.room.studio.post("/api/v1/characters/rex/sources", files={"file": ("rex.png", source_png())})
+        assert taken.json()["digest"] == SOURCE, taken.text
         return [self._one(one) for one in inputs]
 
     def _one(self, one: Input) -> Answer:

@@ -5,8 +5,8 @@ block keeps for its backward pass (all of it, or only its input when it is recom
 Coefficients were fitted to measurements at full size (benchmarks/speed/memory_plan.py); nothing here knows a model.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from flenwheel_core.base.errors import ResourceError
 from flenwheel_core.kernels.frozen_weights import BYTES_PER_WEIGHT, Storage
@@ -33,6 +33,8 @@ class BlockSpec:
     """What a kept block keeps of its weights for the backward pass, in bytes a weight: fp8 transposed, NF4 unpacked."""
     input_bytes: float
     """What a recomputed block keeps: its input."""
+    before_adapters: int = 0
+    """So many of them, from the first, stand before the first adapter: no gradient goes back through them, and they keep nothing."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,9 @@ def predict_gib(
     total += tokens * spec.blocks[0].channels * attention_kept * spec.attention_bytes
     for block, recomputed in zip(spec.blocks, recompute, strict=True):
         total += block.count * block.weights * per_weight
-        kept = block.count - recomputed
-        total += tokens * block.channels * (kept * block.kept_bytes[storage] + recomputed * block.input_bytes)
+        again = max(0, recomputed - block.before_adapters)
+        kept = block.count - block.before_adapters - again
+        total += tokens * block.channels * (kept * block.kept_bytes[storage] + again * block.input_bytes)
         if not doubled:
             total += kept * block.weights * block.kept_weight_bytes[storage]
     if any(recompute):
@@ -172,6 +175,23 @@ def _candidates(spec: ModelSpec, storages: Sequence[Storage]) -> Iterator[tuple[
 
 
 def recompute_steps(spec: ModelSpec) -> list[tuple[int, ...]]:
-    """From nothing recomputed to everything, the same share of each kind, in as many steps as there are blocks."""
-    total = sum(block.count for block in spec.blocks)
-    return [tuple(round(block.count * step / total) for block in spec.blocks) for step in range(total + 1)]
+    """From nothing recomputed to everything, the same share of each kind, in as many steps as blocks could keep something."""
+    learning = [block.count - block.before_adapters for block in spec.blocks]
+    total = sum(learning)
+    steps = [
+        tuple(
+            block.before_adapters + round(own * step / total) for block, own in zip(spec.blocks, learning, strict=True)
+        )
+        for step in range(1, total + 1)
+    ]
+    return [tuple(0 for _ in spec.blocks), *steps]
+
+
+def before_adapters(spec: ModelSpec, adapted: Sequence[Collection[int]]) -> ModelSpec:
+    """The spec for an adapter that sits on these blocks of each kind only; kinds stand in the order in which a call passes them."""
+    blocks, reached = [], False
+    for block, numbers in zip(spec.blocks, adapted, strict=True):
+        first = 0 if reached else min(numbers, default=block.count)
+        reached = reached or bool(numbers)
+        blocks.append(replace(block, before_adapters=first))
+    return replace(spec, blocks=tuple(blocks))

@@ -24,8 +24,8 @@ from flenwheel_core.base.progress import ProgressEvent, Sink, parse_event
 from flenwheel_core.base.settings import NOT_FOR_STAGES, Settings
 from flenwheel_core.base.settings_sources import PREFIX
 from flenwheel_core.requests.base import StageRequest, StageResult
-from flenwheel_core.runner.forked import StageProcess, prepare_stages, start_stage
 from flenwheel_core.runner.stage import Stage
+from flenwheel_core.runner.stage_process import StageProcess, prepare_stage, start_stage
 from flenwheel_core.runner.worker import trains_in_8_bit
 from flenwheel_core.store import Store
 
@@ -83,7 +83,7 @@ def _run_once(
             argv,
             child_environment(settings, flow_run),
             card=settings.gpu != "cpu",
-            fork=settings.fork_stages and not trains_in_8_bit(request),
+            ahead=settings.import_ahead and (settings.gpu != "cpu" or not trains_in_8_bit(request)),
         )
         code, tail = _follow(process, sink)
         if code == EXIT_DONE:
@@ -93,8 +93,8 @@ def _run_once(
 
 def prepare(settings: Settings) -> None:
     """Begins to import what stages need, in a process of its own, for a caller that will soon run one."""
-    if settings.fork_stages:
-        prepare_stages(child_environment(settings, None), card=settings.gpu != "cpu")
+    if settings.import_ahead:
+        prepare_stage(child_environment(settings, None), card=settings.gpu != "cpu")
 
 
 def child_environment(settings: Settings, flow_run: str | None) -> dict[str, str]:

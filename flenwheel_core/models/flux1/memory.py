@@ -12,7 +12,7 @@ from flenwheel_core.kernels.attention import cudnn_attention_works
 from flenwheel_core.kernels.frozen_weights import Storage
 from flenwheel_core.memory.card import GIB, multiplies_fp8
 from flenwheel_core.memory.drawing import DrawingPlan, DrawingSpec, Largest, plan_drawing
-from flenwheel_core.memory.training import BlockSpec, MemoryPlan, ModelSpec, choose_plan
+from flenwheel_core.memory.training import BlockSpec, MemoryPlan, ModelSpec, before_adapters, choose_plan
 from flenwheel_core.models.card_plan import UNPLANNED, CardRoom, StagePlan, planned
 from flenwheel_core.models.flux1.adapter import TARGETS, can_be_fast, linear_shapes_of
 from flenwheel_core.models.flux1.loading import FluxModel
@@ -121,7 +121,7 @@ def _training_memory(
     tighter: int = 0,
 ) -> MemoryPlan:
     return choose_plan(
-        spec,
+        before_adapters(spec, [_numbers(ranks, kind) for kind in ("transformer_blocks", "single_transformer_blocks")]),
         usable_gib=card.usable_gib,
         tokens=tokens,
         adapter_weights=_adapter_weights(config, ranks),
@@ -129,6 +129,11 @@ def _training_memory(
         storages=_storages(recipe, fp8=card.multiplies_fp8),
         tighter=tighter,
     )
+
+
+def _numbers(ranks: Mapping[str, int], kind: str) -> set[int]:
+    """Which blocks of a kind have adapters, from the names of linears."""
+    return {int(name.split(".")[1]) for name in ranks if name.split(".")[0] == kind}
 
 
 def step_tokens(recipe: TrainingRecipe, pictures: int = 1) -> int:

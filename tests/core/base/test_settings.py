@@ -189,7 +189,7 @@ EVERY: dict[str, object] = {
     "edit_budget": 2.5,
     "author": "Zoë",
     "stage_modules": ("toy", "other.toy"),
-    "fork_stages": False,
+    "import_ahead": False,
     "host": "::",
     "token": "a-secret-of-the-team",
     "studio_url": "https://studio.example",

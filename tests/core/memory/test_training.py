@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.speed.flux_world import CONFIGS
 from flenwheel_core.base.errors import ResourceError
-from flenwheel_core.memory.training import MemoryPlan, choose_plan, predict_gib, recompute_steps
+from flenwheel_core.memory.training import MemoryPlan, before_adapters, choose_plan, predict_gib, recompute_steps
 from flenwheel_core.models.flux1.memory import flux_spec
 
 SPEC = flux_spec(CONFIGS["full"])
@@ -45,6 +45,28 @@ def test_the_prediction_is_within_five_percent_of_every_measured_configuration()
             adapter_weights=ADAPTER * row["rank"] // 16,
         )
         assert predicted == pytest.approx(row["measured_gib"], rel=0.05), row["case"]
+
+
+def test_blocks_before_the_first_adapter_keep_nothing() -> None:
+    """A style at rank 8 on the late single blocks, 35 of 57 blocks recomputed, reserved 18.3 GiB on a card of 24 (dress_rehearsal.json)."""
+    late = before_adapters(SPEC, [(), range(19, 38)])
+    assert [block.before_adapters for block in late.blocks] == [19, 19]
+    predicted = predict_gib(
+        late,
+        storage="fp8",
+        modulation="fp8",
+        transposed=False,
+        recompute=(12, 23),
+        tokens=4608,
+        adapter_weights=7_938_048,
+    )
+    assert predicted == pytest.approx(18.27, rel=0.05)
+    steps = recompute_steps(late)
+    assert steps[0] == (0, 0) and steps[1] == (19, 20) and steps[-1] == (19, 38) and len(steps) == 20
+    whole = before_adapters(SPEC, [range(3, 19), range(30, 38)])
+    assert [block.before_adapters for block in whole.blocks] == [3, 0], (
+        "what comes after the first adapter keeps its own"
+    )
 
 
 def test_nf4_keeps_less_where_it_is_multiplied_as_fp8() -> None:

@@ -13,7 +13,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="stages are fork
 
 _SCRIPT = """
 import json, sys, threading
-from flenwheel_core.runner.fork_server import import_libraries, why_unfit
+from flenwheel_core.runner.fork_server import why_unfit
+from flenwheel_core.runner.libraries import import_libraries
 import_libraries(card=False)
 fit = why_unfit()
 before = set(sys.modules)

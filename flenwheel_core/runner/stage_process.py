@@ -1,4 +1,7 @@
-"""Processes of stages: forked from a server that has imported their libraries, or started the usual way where that cannot be."""
+"""Processes of stages: off a card forked from a server that has imported their libraries, on one a process that waited with them imported.
+
+Where neither can be, a process is started the usual way.
+"""
 
 import json
 import os
@@ -9,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
 from typing import IO
@@ -90,10 +94,10 @@ StageProcess = ForkedProcess | subprocess.Popen[str]
 class _Server:
     """A running server and the end of the socket that it listens to."""
 
-    def __init__(self, environment: Mapping[str, str], *, card: bool) -> None:
+    def __init__(self, environment: Mapping[str, str]) -> None:
         self.began = fixed_at_start(environment)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = [sys.executable, "-m", "flenwheel_core.runner.fork_server", "card" if card else "cpu", PADDING]
+        command = [sys.executable, "-m", "flenwheel_core.runner.fork_server", PADDING]
         with theirs:
             self._process = subprocess.Popen(
                 command,
@@ -122,8 +126,7 @@ class _Server:
         """Raises OSError if the server is gone."""
         (output, output_end), (errors, errors_end), (status, status_end) = pipes = [os.pipe() for _ in range(3)]
         try:
-            message = {"argv": argv, "environment": dict(environment), "folder": str(Path.cwd())}
-            socket.send_fds(self._socket, [json.dumps(message).encode()], [output_end, errors_end, status_end])
+            socket.send_fds(self._socket, [_asked(argv, environment).encode()], [output_end, errors_end, status_end])
         except OSError:
             for read, _write in pipes:
                 os.close(read)
@@ -147,16 +150,16 @@ class _Servers:
         self._server: _Server | None = None
         self._owner = os.getpid()
 
-    def prepare(self, environment: Mapping[str, str], *, card: bool) -> None:
+    def prepare(self, environment: Mapping[str, str]) -> None:
         """Starts a server, if none runs that would do, and does not wait for it."""
         with self._lock:
-            self._prepared(environment, card=card)
+            self._prepared(environment)
 
-    def start(self, argv: list[str], environment: Mapping[str, str], *, card: bool) -> ForkedProcess | None:
+    def start(self, argv: list[str], environment: Mapping[str, str]) -> ForkedProcess | None:
         """A forked stage; None where none can be forked."""
         with self._lock:
             for _attempt in range(2):  # a server that had nothing to do for long may end just now
-                server = self._prepared(environment, card=card)
+                server = self._prepared(environment)
                 if not server.fit():
                     return None
                 try:
@@ -165,14 +168,14 @@ class _Servers:
                     self._close()
             return None
 
-    def _prepared(self, environment: Mapping[str, str], *, card: bool) -> _Server:
+    def _prepared(self, environment: Mapping[str, str]) -> _Server:
         if self._owner != os.getpid():  # a fork of the process that had it
             self._server, self._owner = None, os.getpid()
         server = self._server
         if server is not None and server.began == fixed_at_start(environment) and (server.lives() or not server.fit()):
             return server
         self._close()
-        self._server = _Server(environment, card=card)
+        self._server = _Server(environment)
         return self._server
 
     def _close(self) -> None:
@@ -181,23 +184,90 @@ class _Servers:
             self._server = None
 
 
-_servers = _Servers()
+class _Waiting:
+    """The process that waits for the next stage on a card."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[str] | None = None
+        self._began: dict[str, str] = {}
+        self._owner = os.getpid()
+
+    def prepare(self, environment: Mapping[str, str]) -> None:
+        """Starts one, if none waits that would do."""
+        with self._lock:
+            process = self._process if self._owner == os.getpid() else None
+            if process is not None:
+                if process.poll() is None and self._began == fixed_at_start(environment):
+                    return
+                self._end(process)
+            self._owner, self._began = os.getpid(), fixed_at_start(environment)
+            self._process = _begin("waiting", [], environment, stdin=subprocess.PIPE)
+
+    def take(self, argv: list[str], environment: Mapping[str, str]) -> subprocess.Popen[str] | None:
+        """The process that waited, with its stage begun; None if none waits that would do."""
+        with self._lock:
+            process, self._process = self._process, None
+            if process is None or self._owner != os.getpid():
+                return None
+            if self._began != fixed_at_start(environment) or process.poll() is not None:
+                self._end(process)
+                return None
+            assert process.stdin is not None
+            try:
+                process.stdin.write(_asked(argv, environment) + "\n")
+                process.stdin.close()
+            except OSError:
+                self._end(process)
+                return None
+            process.stdin = None  # `communicate` would flush what is closed
+            return process
+
+    @staticmethod
+    def _end(process: subprocess.Popen[str]) -> None:
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                with suppress(OSError):  # what was written to a process that is gone cannot be flushed
+                    stream.close()
 
 
-def prepare_stages(environment: Mapping[str, str], *, card: bool) -> None:
-    """Begins to import what stages need, so that the first one begins sooner. Costs nothing where stages cannot be forked."""
-    if sys.platform == "linux":
-        _servers.prepare(environment, card=card)
+_servers, _waiting = _Servers(), _Waiting()
 
 
-def start_stage(argv: list[str], environment: Mapping[str, str], *, card: bool, fork: bool) -> StageProcess:
-    """A process that runs the worker with these arguments, its output and its errors piped."""
-    if fork and sys.platform == "linux":
-        forked = _servers.start(argv, environment, card=card)
-        if forked is not None:
-            return forked
-    command = [sys.executable, "-m", "flenwheel_core.runner.worker", *argv]
-    return subprocess.Popen(command, env=dict(environment), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def prepare_stage(environment: Mapping[str, str], *, card: bool) -> None:
+    """Begins to import what stages need, so that the next one begins sooner."""
+    if card:
+        _waiting.prepare(environment)
+    elif sys.platform == "linux":
+        _servers.prepare(environment)
+
+
+def start_stage(argv: list[str], environment: Mapping[str, str], *, card: bool, ahead: bool) -> StageProcess:
+    """A process that runs the worker with these arguments, its output and its errors piped; `ahead`: its libraries imported already."""
+    if ahead:
+        process: StageProcess | None = None
+        if card:
+            process = _waiting.take(argv, environment)
+        elif sys.platform == "linux":
+            process = _servers.start(argv, environment)
+        if process is not None:
+            return process
+    return _begin("worker", argv, environment)
+
+
+def _begin(
+    module: str, argv: list[str], environment: Mapping[str, str], stdin: int | None = None
+) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", f"flenwheel_core.runner.{module}", *argv]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, env=dict(environment), stdin=stdin, stdout=pipe, stderr=pipe, text=True)
+
+
+def _asked(argv: list[str], environment: Mapping[str, str]) -> str:
+    """What a waiting process is told: its arguments, its environment and its folder."""
+    return json.dumps({"argv": argv, "environment": dict(environment), "folder": str(Path.cwd())})
 
 
 def fixed_at_start(environment: Mapping[str, str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Stages forked from a process that has imported their libraries: a process each, ended and killed each by itself."""
+"""Stages whose libraries were imported before they began: forked off a card, in a process that waited on one; each a process of its own."""
 
 import os
 import signal
@@ -11,32 +11,33 @@ import pytest
 from flenwheel_core.base.errors import RetryableError
 from flenwheel_core.base.progress import ProgressEvent
 from flenwheel_core.base.settings import Settings
-from flenwheel_core.runner import forked
-from flenwheel_core.runner.forked import ForkedProcess, fixed_at_start, start_stage
+from flenwheel_core.runner import stage_process
 from flenwheel_core.runner.launch import child_environment, prepare, run_in_child
+from flenwheel_core.runner.stage_process import ForkedProcess, fixed_at_start, start_stage
 from flenwheel_core.runner.stage_runs import stage_runs
 from flenwheel_core.store import Store
 from tests.kit.stages import COUNT, CountRequest, CountResult, made_items
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="stages are forked on Linux only")
+only_linux = pytest.mark.skipif(sys.platform != "linux", reason="stages are forked on Linux only")
 
 
 def run(request: CountRequest, settings: Settings) -> CountResult:
     return run_in_child(COUNT, request, settings, lambda _event: None)
 
 
-def begin(request: CountRequest, settings: Settings, folder: Path) -> forked.StageProcess:
+def begin(request: CountRequest, settings: Settings, folder: Path) -> stage_process.StageProcess:
     """A stage that was started and not waited for."""
     folder.mkdir(parents=True)
     (folder / "request.json").write_bytes(request.to_bytes())
     argv = ["count", str(folder / "request.json"), str(folder / "result.json"), "--with-parent"]
-    return start_stage(argv, child_environment(settings, None), card=settings.gpu != "cpu", fork=settings.fork_stages)
+    return start_stage(argv, child_environment(settings, None), card=settings.gpu != "cpu", ahead=settings.import_ahead)
 
 
 def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
+@only_linux
 def test_stages_are_children_of_one_server_and_named_as_what_they_run(settings: Settings, tmp_path: Path) -> None:
     first = begin(CountRequest(number=400, seconds_each=0.05, name="first"), settings, tmp_path / "first")
     second = begin(CountRequest(number=1, name="other"), settings, tmp_path / "second")
@@ -68,6 +69,7 @@ def test_a_killed_stage_takes_no_other_down(settings: Settings) -> None:
     assert run(CountRequest(number=4, kill_at=2), settings).counted == (0, 1, 2, 3)
 
 
+@only_linux
 def test_when_the_server_dies_its_stage_saves_and_the_next_ones_run(settings: Settings) -> None:
     request = CountRequest(number=40, seconds_each=0.1)
     killed: list[int] = []
@@ -85,6 +87,7 @@ def test_when_the_server_dies_its_stage_saves_and_the_next_ones_run(settings: Se
     assert made_items(settings.scratch, request) == list(range(40)), "nothing was made twice"
 
 
+@only_linux
 def test_what_libraries_read_when_they_are_imported_is_the_stages_own(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,6 +104,7 @@ def test_what_libraries_read_when_they_are_imported_is_the_stages_own(
     assert servers[0] != servers[1]
 
 
+@only_linux
 def test_a_server_with_threads_serves_nothing_and_stages_start_anew(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,20 +120,21 @@ def test_a_server_with_threads_serves_nothing_and_stages_start_anew(
 
 
 def test_without_the_setting_stages_start_anew(settings: Settings, tmp_path: Path) -> None:
-    process = begin(CountRequest(), settings.model_copy(update={"fork_stages": False}), tmp_path / "stage")
+    process = begin(CountRequest(), settings.model_copy(update={"import_ahead": False}), tmp_path / "stage")
     assert isinstance(process, subprocess.Popen)
     assert process.communicate(timeout=120) and process.returncode == 0
 
 
+@only_linux
 def test_a_server_ends_with_the_process_that_started_it(settings: Settings) -> None:
     code = """
 import os
 from pathlib import Path
 from flenwheel_core.base.settings import Settings
-from flenwheel_core.runner import forked
+from flenwheel_core.runner import stage_process
 from flenwheel_core.runner.launch import prepare
 prepare(Settings())
-print(forked._servers._server._process.pid, flush=True)
+print(stage_process._servers._server._process.pid, flush=True)
 os._exit(9)
 """
     done = subprocess.run(
@@ -152,16 +157,59 @@ os._exit(9)
         pytest.fail("the server outlived who started it by a minute")
 
 
+@only_linux
 def test_preparing_starts_one_server_that_the_stage_then_uses(settings: Settings, tmp_path: Path) -> None:
     prepare(settings)
-    server = forked._servers._server
+    server = stage_process._servers._server
     assert server is not None
     prepare(settings)
-    assert forked._servers._server is server
+    assert stage_process._servers._server is server
     process = begin(CountRequest(), settings, tmp_path / "stage")
-    assert isinstance(process, ForkedProcess) and forked._servers._server is server
+    assert isinstance(process, ForkedProcess) and stage_process._servers._server is server
     assert process.wait(timeout=60) == 0
     process.close()
+
+
+@pytest.fixture
+def on_card(settings: Settings) -> Settings:
+    """Settings of a machine that may have a card. Where there is none, stages run all the same."""
+    return settings.model_copy(update={"gpu": "auto"})
+
+
+def test_a_stage_on_a_card_runs_in_the_process_that_waited_for_it(on_card: Settings, tmp_path: Path) -> None:
+    prepare(on_card)
+    waiting = stage_process._waiting._process
+    assert waiting is not None and waiting.poll() is None
+    prepare(on_card)
+    assert stage_process._waiting._process is waiting, "one is enough"
+    process = begin(CountRequest(number=2), on_card, tmp_path / "stage")
+    assert process is waiting
+    output, _errors = waiting.communicate(timeout=120)
+    assert waiting.returncode == 0 and '"done":2' in output
+    later = begin(CountRequest(name="later"), on_card, tmp_path / "later")
+    assert isinstance(later, subprocess.Popen) and later is not waiting
+    assert later.communicate(timeout=120) and later.returncode == 0
+
+
+def test_a_process_that_died_while_it_waited_is_no_loss(on_card: Settings, tmp_path: Path) -> None:
+    prepare(on_card)
+    waiting = stage_process._waiting._process
+    assert waiting is not None
+    waiting.kill()
+    waiting.wait()
+    process = begin(CountRequest(), on_card, tmp_path / "stage")
+    assert isinstance(process, subprocess.Popen) and process is not waiting
+    assert process.communicate(timeout=120) and process.returncode == 0
+
+
+def test_a_process_that_waits_ends_with_the_one_that_started_it(on_card: Settings) -> None:
+    prepare(on_card)
+    waiting = stage_process._waiting._process
+    assert waiting is not None and waiting.stdin is not None
+    waiting.stdin.close()
+    waiting.stdin = None
+    waiting.communicate(timeout=120)
+    assert waiting.returncode == 0
 
 
 def test_only_what_counts_at_the_start_tells_servers_apart() -> None:
