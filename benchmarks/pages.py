@@ -2,6 +2,7 @@
 
 from benchmarks.page import Page, Table
 from benchmarks.page_further import FURTHER
+from benchmarks.page_preference import PREFERENCE
 from benchmarks.page_real_card import REAL_CARD
 
 _STEP = {"storage": "weights", "cap_gib": "limit, GiB", "step_seconds": "s a step", "peak_reserved_gib": "peak, GiB"}
@@ -200,6 +201,7 @@ PAGES = (
                     "mean promotion 2": "second promotion",
                 },
             ),
+            PREFERENCE,
             Table(
                 "Which training of the editor?",
                 "Lessons of six characters, judged on other edits.",
