@@ -1,5 +1,6 @@
 """Pages of measurements that have a module of their own, in the order in which they are listed."""
 
+from benchmarks.page_cluster import CLUSTER
 from benchmarks.page_critic import CRITIC
 from benchmarks.page_first_contact import FIRST_CONTACT
 from benchmarks.page_fleet import FLEET
@@ -9,4 +10,4 @@ from benchmarks.page_several import SEVERAL
 from benchmarks.page_style import STYLE
 from benchmarks.page_vl import VL
 
-FURTHER = (VL, CRITIC, FLEET, FIRST_CONTACT, SERVICE, SEVERAL, STYLE, PEOPLE)
+FURTHER = (VL, CRITIC, FLEET, CLUSTER, FIRST_CONTACT, SERVICE, SEVERAL, STYLE, PEOPLE)

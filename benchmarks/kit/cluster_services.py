@@ -121,6 +121,15 @@ class Postgres(Service):
     def url(self) -> str:
         return f"postgresql://flenwheel@127.0.0.1:{self.port}/postgres"
 
+    def start(self) -> None:
+        """After a kill its other processes take a moment to notice; until then it refuses to start."""
+        for _ in range(20):
+            try:
+                return super().start()
+            except AssertionError:
+                time.sleep(0.5)
+        return super().start()
+
     def stop(self) -> None:
         super().stop()
         shutil.rmtree(self.folder, ignore_errors=True)

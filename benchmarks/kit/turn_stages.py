@@ -33,7 +33,8 @@ from flenwheel_core.store.pictures import save_picture
 NOBODY = "0" * 64
 VERSION = "tiny"
 SIDE_PX = 64
-GOES_ON = "training goes on from step"
+WALKED = "walked.jsonl"
+"""In a training's scratch folder: from which step its processes began, and which steps they did, for who measures what was lost."""
 
 
 def pause() -> None:
@@ -152,6 +153,11 @@ def screen(request: ScreenRequest, context: StageContext) -> ScreenResult:
     )
 
 
+def _walked(context: StageContext, step: int, what: str) -> None:
+    with (context.scratch / WALKED).open("a") as file:
+        file.write(json.dumps({"at": time.time(), "step": step, "what": what}) + "\n")
+
+
 def train(request: TrainRequest, context: StageContext) -> TrainResult:
     """A chain of digests, one a step; a checkpoint every few steps. An interrupted chain must end the same."""
     folder = context.scratch / "checkpoints"
@@ -160,12 +166,13 @@ def train(request: TrainRequest, context: StageContext) -> TrainResult:
     saved = max(folder.glob("step-*.json"), default=None)
     if saved is not None:
         state = json.loads(saved.read_text())
-    context.progress.note(f"{GOES_ON} {state['step']}")
+    _walked(context, state["step"], "begins")
     while state["step"] < request.recipe.steps:
         pause()
         step = state["step"] + 1
         value = digest_bytes(f"{state['value']}{derive_seed(request.seed, 'train', step)}".encode())
         state = {"step": step, "value": value}
+        _walked(context, step, "done")
         if step % request.recipe.checkpoint_every == 0 or context.stop.is_set():
             temporary = folder / "new"
             temporary.write_text(json.dumps(state))
