@@ -22,12 +22,12 @@ SAY = awk -v all="$$(wc -l < constraints.txt)" '/^Collecting/ { n++ } \
 # A process a core, each with the tests of whole files.
 TESTS = OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: demo test test-unit test-gpu test-newest lint format types up clean chromium nginx
+.PHONY: demo postgres test test-unit test-gpu test-newest lint format types up clean chromium nginx
 
 demo: $(VENV)/.installed
 	$(BIN)/flenwheel demo
 
-test: $(VENV)/.installed-dev chromium nginx lint types
+test: $(VENV)/.installed-dev chromium nginx postgres lint types
 	$(TESTS) -m "not alone"
 	$(BIN)/pytest -q -m alone
 
@@ -94,6 +94,16 @@ nginx: | $(VENV)/bin/python
 		if [ "$$(id -u)" = 0 ]; then s=; else s=sudo; fi; \
 		rm -rf $(VENV)/nginx && mkdir -p $(VENV)/nginx && cd $(VENV)/nginx && \
 		{ apt-get download -qq nginx 2>/dev/null || { $$s apt-get update -qq && apt-get download -qq nginx; }; } && dpkg -x nginx_*.deb .; }
+
+# The tests of a cluster start Postgres servers of their own, on loopback and in folders of their own; Debian's package would start one, too.
+postgres:
+	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { \
+		echo "installing Postgres for the tests of a cluster"; \
+		if [ "$$(id -u)" = 0 ]; then s=; else s=sudo; fi; \
+		$$s mkdir -p /etc/postgresql-common; \
+		test -e /etc/postgresql-common/createcluster.conf || \
+			echo "create_main_cluster = false" | $$s tee /etc/postgresql-common/createcluster.conf >/dev/null; \
+		$$s apt-get update -qq && $$s apt-get install -y -qq postgresql >/dev/null; }
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -167,7 +167,7 @@ class Cluster:
         """Of a machine of this name."""
         values: dict[str, object] = {
             "workspace": self.folder / name,
-            "machine": name,
+            "machine_name": name,
             "gpu": "cpu",
             "author": name,
             "store": f"s3://{BUCKET}/{self.prefix}",

@@ -36,6 +36,9 @@ EXAMPLES: dict[str, object] = {
     "studio_url": "https://studio.example",
     "prefect_url": "https://prefect.example",
     "publish_url": "s3://bucket/published",
+    "server_url": "http://server:4200",
+    "database_url": "postgresql://flenwheel:PASSWORD@db:5432/flenwheel",
+    "redis_url": "redis://:PASSWORD@cache:6379/0",
 }
 """What the file of `flenwheel init` shows for settings that are unset."""
 

@@ -66,7 +66,7 @@ def card_settings(settings: Settings) -> list[Settings]:
         raise UserError(
             "Several cards cannot share one slot.",
             why=f"FLENWHEEL_SLOT is {settings.slot!r} and FLENWHEEL_CARDS names {len(cards)} cards.",
-            remedy="Leave FLENWHEEL_SLOT out; FLENWHEEL_MACHINE names the machine, and each card gets a slot of its own.",
+            remedy="Leave FLENWHEEL_SLOT out; FLENWHEEL_MACHINE_NAME names the machine, and each card gets a slot of its own.",
         )
     return [settings.model_copy(update={"gpu": card}) for card in cards]
 

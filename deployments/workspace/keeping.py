@@ -36,6 +36,7 @@ class Keeper:
         self._stop = threading.Event()
         self._children: list[tuple[Child, float]] = []
         self._said = ""
+        self._starting = False
         self.duties: list[Duty] = []
 
     def start(self, child: Child, *, stop_seconds: float) -> Child:

@@ -82,7 +82,7 @@ def redis_address(url: str) -> str:
     return url
 
 
-def machine_name(name: str) -> str:
+def plain_name(name: str) -> str:
     """A name that can stand in the name of a file, of a slot and of a queue."""
     if _NAME.fullmatch(name) is None or not name.strip("."):
         raise ValueError("a name holds letters, digits, dots, dashes and underscores")

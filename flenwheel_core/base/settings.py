@@ -129,8 +129,9 @@ class Settings(BaseSettings):
         default=(), description="Proxies whose X-Forwarded-For, -Proto and -Host are believed, such as 127.0.0.1"
     )
     notify: tuple[SecretStr, ...] = Field(default=(), description="Apprise URLs that are told when a gate opens.")
-    machine: str | None = Field(
-        default=None, description="This machine's name among those of a cluster; its host name if unset."
+    machine_name: str = Field(
+        default_factory=socket.gethostname,
+        description="This machine's name among those of a cluster, and of its slots.",
     )
     server_url: str | None = Field(
         default=None,
@@ -257,10 +258,10 @@ class Settings(BaseSettings):
         check = given.database_address if info.field_name == "database_url" else given.redis_address
         return SecretStr(check(text))
 
-    @field_validator("machine", "pool")
+    @field_validator("machine_name", "pool")
     @classmethod
-    def _plain_name(cls, name: str | None) -> str | None:
-        return None if name is None or not name.strip() else given.machine_name(name.strip())
+    def _plain_name(cls, name: str) -> str:
+        return given.plain_name(name.strip())
 
     @field_validator("cards")
     @classmethod
@@ -321,11 +322,6 @@ class Settings(BaseSettings):
     def scratch(self) -> Path:
         """Checkpoints and caches of stages: big, local, safe to delete when nothing runs."""
         return self.root / "scratch"
-
-    @property
-    def machine_name(self) -> str:
-        """What this machine is called among others."""
-        return self.machine or socket.gethostname()
 
     @property
     def checkpoint_seconds(self) -> float | None:

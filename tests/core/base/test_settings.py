@@ -199,7 +199,7 @@ EVERY: dict[str, object] = {
     "publish_url": "s3://bucket/published",
     "publish_options": {"endpoint_url": "http://elsewhere:9000"},
     "service_recipe": "nano",
-    "machine": "rack-2",
+    "machine_name": "rack-2",
     "server_url": "http://server:4200",
     "database_url": "postgresql://name:word@db:5432/flenwheel",
     "redis_url": "redis://:word@cache:6379/0",

@@ -32,7 +32,10 @@ def machine(tmp_path: Path, notes: list[str]) -> Make:
 
     def made(name: str, minutes: float = 60.0) -> StateKeeper:
         settings = Settings(
-            workspace=tmp_path / name, store=(tmp_path / "store").as_uri(), machine=name, checkpoint_minutes=minutes
+            workspace=tmp_path / name,
+            store=(tmp_path / "store").as_uri(),
+            machine_name=name,
+            checkpoint_minutes=minutes,
         )
         progress = Progress("count", lambda event: notes.append(event.text or ""))
         scratch = settings.scratch / "count" / REQUEST.key()

@@ -44,7 +44,7 @@ def test_a_servers_processes_keep_nothing_in_their_memory_and_a_workers_know_no_
         ("database_url", "mysql://flen:hunter2@db/x", "postgresql://NAME:PASSWORD@HOST:PORT/DATABASE"),
         ("redis_url", "http://:hunter2@cache", "redis://:PASSWORD@HOST:PORT/NUMBER"),
         ("server_url", "server:4200", "http:// or https://"),
-        ("machine", "a/b", "letters, digits, dots, dashes"),
+        ("machine_name", "a/b", "letters, digits, dots, dashes"),
         ("cards", "0,all", "all, or the cards by name"),
         ("cards", "one", "a card is its index"),
     ],
@@ -80,7 +80,9 @@ def test_a_studio_and_a_worker_need_a_server(capsys: pytest.CaptureFixture[str])
 
 
 def test_each_card_gets_a_worker_with_a_slot_and_a_name_of_its_own(tmp_path: Path) -> None:
-    settings = Settings.model_validate({"workspace": tmp_path, "machine": "rack-2", "cards": "0,1", "runs_at_once": 3})
+    settings = Settings.model_validate(
+        {"workspace": tmp_path, "machine_name": "rack-2", "cards": "0,1", "runs_at_once": 3}
+    )
     first, second = card_settings(settings)
     assert (first.slot_name, second.slot_name) == ("rack-2:0", "rack-2:1") and first.slot_lock != second.slot_lock
     commands = [environment.joined_worker_command(one) for one in (first, second)]
