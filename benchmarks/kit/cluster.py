@@ -31,6 +31,8 @@ from deployments.prefect.api import PrefectApi
 from flenwheel_core.base.processes import ended_with_parent
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.library.characters import Character, Library
+from flenwheel_core.nano.demo import FIRST_HELD_OUT_SEED, write_sources
+from flenwheel_core.plans.source_files import keep_files, sources_in
 from flenwheel_core.requests.ingest import SourceFile
 from flenwheel_core.store import Store
 
@@ -157,6 +159,7 @@ class Cluster:
     gateways: list[Gateway] = field(default_factory=list)
     ports: list[int] = field(default_factory=list)
     prefix: str = "store"
+    stage_modules: tuple[str, ...] = ("benchmarks.kit.turn_stages",)
 
     def __post_init__(self) -> None:
         self.recipe = write_recipe(self.folder, steps=30)
@@ -173,7 +176,7 @@ class Cluster:
             "store": f"s3://{BUCKET}/{self.prefix}",
             "store_options": self.objects.options,
             "models": self.folder / "models",
-            "stage_modules": ("benchmarks.kit.turn_stages",),
+            "stage_modules": self.stage_modules,
             "lease_seconds": self.lease_seconds,
             "checkpoint_minutes": 0.05,
             "fork_stages": False,  # the stand-ins need none of what stages import
@@ -214,11 +217,21 @@ class Cluster:
         library.create_character(
             Character(name=name, trigger="ohwx_char", class_word="person", kind="person", recipe=str(self.recipe))
         )
-        files = tuple(
-            SourceFile(name=f"{number}.png", digest=self.store.put_blob(f"{name} {number}".encode()), caption="a photo")
-            for number in range(pictures)
-        )
-        library.add_sources(name, files)
+        if self.stage_modules:
+            digests = [self.store.put_blob(f"{name} {number}".encode()) for number in range(pictures)]
+            files = [
+                SourceFile(name=f"{number}.png", digest=one, caption="a photo") for number, one in enumerate(digests)
+            ]
+            library.add_sources(name, tuple(files))
+        else:
+            library.add_sources(name, self._drawn(name))
+
+    def _drawn(self, name: str) -> tuple[SourceFile, ...]:
+        """Pictures of a character of the nano world, another one for each name."""
+        folder = self.folder / "sources" / name
+        seed = FIRST_HELD_OUT_SEED + len(list(folder.parent.glob("*")))
+        write_sources(folder, seed, trigger="ohwx_char", class_word="person")
+        return keep_files(self.store, sources_in(folder)).files
 
     def empty_store(self) -> None:
         """As if nothing had ever been done: nothing of it is in the store, on the machines, or in the studio's memory."""
@@ -230,6 +243,10 @@ class Cluster:
         if self.studio is not None:
             self.studio.stop()
             self.studio.start()
+
+    def use_recipe(self, name: str) -> None:
+        """Characters get a real recipe, and machines that are added later real stages."""
+        self.recipe, self.stage_modules = Path(name), ()
 
     def living_workers(self) -> set[str]:
         """Workers that the server hears from."""

@@ -59,6 +59,12 @@ def up(*, server: bool = False, join: str | None = None, studio: bool = False) -
         run_cluster_machine(settings, lambda line: console.print(line), server=server, join=address, studio=studio)
         console.print("Stopped.")
         return
+    if settings.server_url is not None:
+        raise UserError(
+            "This machine belongs to a cluster.",
+            why=f"FLENWHEEL_SERVER_URL is {settings.server_url}, and a server of its own would be another one.",
+            remedy=f"Say which part it runs: flenwheel up --join {settings.server_url}, --studio, or --server.",
+        )
     console.print(f"Starting FLENwheel in {settings.root} ...")
 
     def ready(services: Services) -> None:

@@ -45,9 +45,10 @@ class ClusterMachine:
 
     def __init__(self, settings: Settings, say: Say, *, server: bool, join: str | None, studio: bool) -> None:
         url = join or settings.server_url
-        self._ports = [Port(settings.host, SERVER_PORT)] if server else []
         if server:
             cluster_parts.require_parts(settings)
+        self._ports = [Port(settings.host, SERVER_PORT)] if server else []
+        if server:
             self._ports += [Port(settings.host, self._ports[-1].number + 1) for _ in range(settings.api_servers - 1)]
             url = url or environment.local_url(settings, self._ports[0].number)
         if url is None:
@@ -56,6 +57,7 @@ class ClusterMachine:
                 why="FLENWHEEL_SERVER_URL is not set.",
                 remedy="Set it to the address of the Prefect server, such as http://MACHINE:4200.",
             )
+        cluster_parts.require_store(settings)
         self.settings = Settings.model_validate({**_given(settings), "server_url": url})
         check_binding(self.settings)
         self.roles = tuple(
@@ -65,9 +67,9 @@ class ClusterMachine:
         self._say = say
         self.keeper = Keeper(say)
         self._workers = card_settings(self.settings) if join is not None else []
-        self.services = self._described(url)
+        self.services = self._described()
 
-    def _described(self, url: str) -> Services:
+    def _described(self) -> Services:
         studio = None
         if self._studio_port is not None:
             studio = self.settings.studio_url or environment.local_url(self.settings, self._studio_port.number)

@@ -53,16 +53,20 @@ def require_parts(settings: Settings) -> None:
             why=f"{names} {'is' if len(missing) == 1 else 'are'} not set.",
             remedy="Set both to their addresses (docs/cluster.md), or run one machine alone with `flenwheel up`.",
         )
+    if importlib.util.find_spec("prefect_redis") is None:
+        raise UserError(
+            "A cluster's server needs the package prefect-redis.",
+            remedy="Install it: pip install 'flenwheel[cluster]'.",
+        )
+
+
+def require_store(settings: Settings) -> None:
+    """Raises UserError on a machine whose pictures would be its own: others would not find what it made."""
     if settings.store is None:
         raise UserError(
             "A cluster's machines need one store.",
             why="FLENWHEEL_STORE is not set, and the workspace's own folder is on this machine alone.",
             remedy="Set FLENWHEEL_STORE to s3://bucket/prefix, or to a folder that all machines share.",
-        )
-    if importlib.util.find_spec("prefect_redis") is None:
-        raise UserError(
-            "A cluster's server needs the package prefect-redis.",
-            remedy="Install it: pip install 'flenwheel[cluster]'.",
         )
 
 

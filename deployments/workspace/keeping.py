@@ -52,9 +52,9 @@ class Keeper:
         self._starting = True
 
     def _on_signal(self, number: int, frame: object) -> None:
-        again, self._starting = not self._starting or self._stop.is_set(), False
+        breaks_off = self._starting and not self._stop.is_set()
         self._stop.set()
-        if not again:
+        if breaks_off:
             raise KeyboardInterrupt
 
     def run(self) -> None:

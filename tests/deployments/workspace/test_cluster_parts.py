@@ -79,6 +79,19 @@ def test_a_studio_and_a_worker_need_a_server(capsys: pytest.CaptureFixture[str])
     assert code == 1 and "'server' is no address of a server" in said and "http://MACHINE:4200" in said
 
 
+def test_a_machine_that_would_keep_pictures_to_itself_does_not_join(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, said = run(capsys, "up", "--join", "http://server:4200")
+    assert code == 1 and "FLENWHEEL_STORE is not set" in said
+
+
+def test_a_machine_of_a_cluster_is_asked_which_part_it_runs(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLENWHEEL_SERVER_URL", "http://server:4200")
+    code, _, said = run(capsys, "up")
+    assert code == 1 and "belongs to a cluster" in said and "--join http://server:4200" in said
+
+
 def test_each_card_gets_a_worker_with_a_slot_and_a_name_of_its_own(tmp_path: Path) -> None:
     settings = Settings.model_validate(
         {"workspace": tmp_path, "machine_name": "rack-2", "cards": "0,1", "runs_at_once": 3}
