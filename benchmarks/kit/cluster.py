@@ -210,7 +210,8 @@ class Cluster:
         return Store(f"s3://{BUCKET}/{self.prefix}", self.objects.options)
 
     def api(self, patience_seconds: float = 20.0) -> PrefectApi:
-        return PrefectApi(f"{self.gateways[0].url}/api", patience_seconds=patience_seconds)
+        gateway = self.gateways[0] if self.gateways else self.gateway()
+        return PrefectApi(f"{gateway.url}/api", patience_seconds=patience_seconds)
 
     def add_character(self, name: str, pictures: int = 10) -> None:
         library = Library(self.store)
