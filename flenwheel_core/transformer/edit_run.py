@@ -42,8 +42,9 @@ def further_pictures(
 
 
 def recorded_shapes(lessons: Sequence[EditLike[Any]], recipe: TrainingRecipe, job: EditTrainJob) -> int:
-    """How many combinations of shapes a run records as CUDA graphs: the anchor and guidance have predictions of their own."""
-    return len(shapes_of(lessons, recipe)) * (1 + (job.anchor > 0) + (job.distilled_guidance != 1.0))
+    """How many combinations of shapes a run records as CUDA graphs: what the bare editor says, and guidance, are predictions too."""
+    asks_bare = job.anchor > 0 or job.has_pairs
+    return len(shapes_of(lessons, recipe)) * (1 + asks_bare + (job.distilled_guidance != 1.0))
 
 
 def finished(

@@ -17,6 +17,7 @@ from flenwheel_core.models.qwen_image.loading import QwenEditModel, find_model
 from flenwheel_core.models.qwen_image.task import EditTask
 from flenwheel_core.models.qwen_image.trainer import encode_lessons, train_editor
 from flenwheel_core.recipes.train import LoraRecipe, SamplingRecipe, TrainingRecipe
+from flenwheel_core.transformer.edit_run import recorded_shapes
 from flenwheel_core.transformer.edit_task import Aim, shapes_of
 from tests.kit.tiny_editor import picture, save_tiny
 
@@ -108,6 +109,12 @@ def test_what_was_rejected_is_read_only_where_it_teaches(
     wrong = compared[0].weights.wrong
     assert wrong is not None and wrong.reshape(6, 6)[0, 0] == 1 and wrong.reshape(6, 6)[5, 5] == 0
     assert len(shapes_of(alone, RECIPE)) == 2 * len({len(example.prompt) for example in alone})
+    dry = RECIPE.model_copy(update={"caption_dropout": 0.0})
+    counts = [
+        recorded_shapes(found[:1], dry, job(tmp_path, pair(), corrections_teach=teach))
+        for teach, found in (("answer", alone), ("comparison", compared))
+    ]
+    assert counts == [1, 2], "a comparison asks the bare editor too"
 
 
 def test_an_equal_pair_compares_nothing(model: QwenEditModel, cache: TensorCache, tmp_path: Path) -> None:
