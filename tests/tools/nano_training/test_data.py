@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flenwheel_core.nano.world import apply_instruction, make_character, parse_caption, parse_instruction, render
+from flenwheel_core.nano.world import View, apply_instruction, make_character, parse_caption, parse_instruction, render
 from tools.nano_training.data import (
     CAPTIONS,
     LABELS,
     PICTURES_PER_CHARACTER,
     SCENE_PICTURES,
+    label_row,
     label_values,
     make_data,
     scenes_of,
@@ -55,3 +56,16 @@ def test_every_edit_has_exactly_its_target(folder: Path) -> None:
     views = [view for seed in range(CHARACTERS) for scene in scenes_of(seed) for view in scene]
     for (source, target), line in zip(edits, lines, strict=True):
         assert apply_instruction(views[source], parse_instruction(line)) == views[target]
+
+
+def test_labels_of_world_2_leave_out_what_cannot_be_seen() -> None:
+    character = make_character(1_000_000, 2)
+    mark = character.extras.marks[0]
+    seen, hidden = ("profile-left", "profile-right") if mark.side == "left" else ("profile-right", "profile-left")
+    assert label_values(character, View(seen))[f"{mark.side}_mark"] == mark.kind
+    assert f"{mark.side}_mark" not in label_values(character, View(hidden))
+    assert label_values(character, View())["pattern"] == character.extras.pattern
+    other = "teal hoodie" if character.clothing != "teal hoodie" else "red hoodie"
+    assert "pattern" not in label_values(character, View(clothing=other))
+    assert len(label_row(character, View())) == len(LABELS)
+    assert label_row(make_character(1_000_000, 1), View())[-4:] == [-1] * 4
