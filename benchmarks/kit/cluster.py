@@ -179,7 +179,7 @@ class Cluster:
             "stage_modules": self.stage_modules,
             "lease_seconds": self.lease_seconds,
             "checkpoint_minutes": 0.05,
-            "fork_stages": False,  # the stand-ins need none of what stages import
+            "import_ahead": False,  # the stand-ins need none of what stages import
         }
         return Settings.model_validate({**values, **more})
 
