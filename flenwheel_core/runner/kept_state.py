@@ -7,7 +7,7 @@ not taken: the one before it is. What the store holds never changes a result; it
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -64,8 +64,8 @@ class StateKeeper:
         for path in reversed(list(self.store.files.list(self._folder))):
             try:
                 state = StoredState.from_bytes(self.store.files.read(path), where=self.store.files.address(path))
-                self._stored = max(self._stored, state.name)
                 if here is not None and self._name(here) >= state.name:
+                    self._stored = state.name
                     return None
                 found = {file: self.store.get_blob(digest) for file, digest in state.files.items()}
             except (FileNotFoundError, NotFoundError, CorruptBlobError, CorruptManifestError):
@@ -73,6 +73,7 @@ class StateKeeper:
             here_too = Files(self.scratch.as_uri())
             for file, data in sorted(found.items(), key=lambda item: item[0] == state.name):
                 here_too.write(file, data)  # the checkpoint last: with it, all of the state is there
+            self._stored = state.name
             self.progress.note(f"goes on from {state.name}, which {state.machine} left in the store")
             return state.name
         return None
@@ -109,8 +110,9 @@ class StateKeeper:
         self._end(thread)
 
     def clear(self) -> None:
-        """Removes all states: the result is there."""
-        self._remove(keep=0)
+        """Removes all states: the result is there. What cannot be removed now is garbage (`store/garbage.py`)."""
+        with suppress(FlenwheelError, OSError):
+            self._remove(keep=0)
 
     def _work(self) -> None:
         # The first state goes there as soon as there is one: until then all of the work would be lost.
@@ -132,17 +134,24 @@ class StateKeeper:
         thread.join()
 
     def _remove(self, *, keep: int) -> None:
+        """All but the newest; another machine may do the same."""
         paths = list(self.store.files.list(self._folder))
-        states = {path: self.store.files.read(path) for path in paths}
-        gone = paths[: len(paths) - keep] if keep else paths
-        needed = b"".join(data for path, data in states.items() if path not in gone)
+        gone = paths[: len(paths) - keep]
+        needed = {self._checkpoint(path) for path in paths if path not in gone}
         for path in gone:
-            self.store.files.delete(path)
-            state = StoredState.from_bytes(states[path], where=path)
-            checkpoint = state.files.get(state.name, "")
             # Samples stay: the result names the same files.
-            if checkpoint and checkpoint.encode() not in needed:
+            checkpoint = self._checkpoint(path)
+            self.store.files.delete(path)
+            if checkpoint is not None and checkpoint not in needed:
                 self.store.delete_blob(checkpoint)
+
+    def _checkpoint(self, path: str) -> str | None:
+        """The blob of a state's checkpoint; None if its line is gone or damaged."""
+        try:
+            state = StoredState.from_bytes(self.store.files.read(path), where=self.store.files.address(path))
+        except (FileNotFoundError, CorruptManifestError):
+            return None
+        return state.files.get(state.name)
 
     @property
     def _folder(self) -> str:

@@ -104,6 +104,10 @@ def test_a_state_that_is_not_whole_is_not_taken(machine: Make, harm: str, tmp_pa
     assert second.fetch() == "checkpoints/step-00000005.bin"
     assert (second.scratch / "checkpoints/step-00000005.bin").read_text() == "state 5"
     assert not (second.scratch / "checkpoints/step-00000010.bin").exists()
+    work(second, 7)
+    assert second.put(), "what was not whole counts for nothing"
+    second.clear()
+    assert states(second.store) == []
 
 
 def test_few_states_stay_and_none_after_the_end_but_what_the_result_names(machine: Make) -> None:

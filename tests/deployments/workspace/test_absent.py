@@ -1,7 +1,6 @@
 """Runs of machines that are gone go on elsewhere, once; those of machines that live, and of nobody knows whom, are let alone."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -127,7 +126,7 @@ def test_all_runs_are_looked_at_however_many(server: PrefectServer, monkeypatch:
     assert runs <= {run.id for run in server.api.every_run(["PENDING"])}
 
 
-def test_the_watch_counts_from_when_it_first_saw_a_state(tmp_path: Path) -> None:
+def test_the_watch_counts_from_when_it_first_saw_a_state() -> None:
     clock = Clock()
     watch = Watch(clock)
     assert watch.unchanged_seconds("w", "a") == 0
