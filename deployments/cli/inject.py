@@ -150,8 +150,36 @@ def inject(
             "Name a character, or folders of photos: one of them.",
             remedy="flenwheel inject NAME, or flenwheel inject --seed-dirs seed_1,seed_2.",
         )
+    folder_options: dict[str, tuple[object, object]] = {
+        "out-dir": (out_dir, OUT_DIR),
+        "steps": (steps, 28),
+        "guidance": (guidance, 4.5),
+        "height": (height, 768),
+        "width": (width, 512),
+        "base-prompt": (base_prompt, BASE_PROMPT),
+        "negative-prompt": (negative_prompt, NEGATIVE_PROMPT),
+        "qwen3-vl-model": (qwen3_vl_model, FEATURES),
+        "qwen-image-model": (qwen_image_model, BASE),
+        "head": (head, None),
+        "words": (words, "person"),
+        "oracle-steps": (oracle_steps, 0),
+        "verifier": (verifier, None),
+        "reader": (reader, None),
+    }
+    if name is not None:
+        _require_unset(
+            folder_options, "is for folders of photos", "a character is drawn and measured as its recipe says"
+        )
     if schedule:
-        _schedule(name, settings, chosen_alphas, seeds, train=train)
+        here: dict[str, tuple[object, object]] = {
+            "batch-size": (batch_size, 2),
+            "lr": (lr, 1e-3),
+            "place": (place, "tokens"),
+            "tokens": (tokens, 16),
+            "stages": (stages, None),
+        }
+        _require_unset(here, "cannot be scheduled", "the form of the deployment inject/preview does not have it")
+        _schedule(name, settings, chosen_alphas, seeds, train=train, epochs=epochs)
         return
     with progress_sink() as sink:
         if name is not None:
@@ -210,8 +238,21 @@ def _of_character(
         console.print(f"{services.studio_url}/characters/{name}")
 
 
+def _require_unset(options: dict[str, tuple[object, object]], what: str, why: str) -> None:
+    """Raises InputError for an option that would change nothing; each has its value and what it is if it is not given."""
+    given = [name for name, (value, usual) in options.items() if value != usual]
+    if given:
+        raise InputError(f"--{given[0]} {what}.", why=f"{why}.", remedy="Leave it out.")
+
+
 def _schedule(
-    name: str | None, settings: Settings, alphas: tuple[float, ...], seeds: tuple[int, ...], *, train: bool
+    name: str | None,
+    settings: Settings,
+    alphas: tuple[float, ...],
+    seeds: tuple[int, ...],
+    *,
+    train: bool,
+    epochs: float,
 ) -> None:
     """As a run of the deployment. Raises InputError for folders: a run knows the characters of its workspace."""
     if name is None:
@@ -221,7 +262,7 @@ def _schedule(
     store = Store(settings.store_url, settings.store_options)
     Library(store).character(name)
     server = PrefectFlowServer(settings)
-    started = server.start_preview(name, alphas, seeds, train=train)
+    started = server.start_preview(name, alphas, seeds, train=train, epochs=epochs)
     console.print(f"Scheduled a preview of {name} ({started.flow_run}).")
     address = server.run_address(started.flow_run)
     if address is not None:

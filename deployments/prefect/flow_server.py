@@ -73,11 +73,14 @@ class PrefectFlowServer:
         parameters: dict[str, Json] = {"character": character, "recipes": list(recipes), "card": card, "seed": seed}
         return self._start(COMPARISON, parameters)
 
-    def start_preview(self, character: str, alphas: Sequence[float], seeds: Sequence[int], *, train: bool) -> RunStatus:
+    def start_preview(
+        self, character: str, alphas: Sequence[float], seeds: Sequence[int], *, train: bool, epochs: float
+    ) -> RunStatus:
         """Schedules the preview of a character and returns its run."""
         parameters: dict[str, Json] = {
             "character": character,
             "train": train,
+            "epochs": epochs,
             "alphas": list(alphas),
             "seeds": list(seeds),
         }
