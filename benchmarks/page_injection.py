@@ -9,7 +9,7 @@ _FIGURES = {
     "copy_paste": "copying",
     "pictures": "pictures",
 }
-_STRENGTHS = ("0", "0.5", "1", "1.5")
+_STRENGTHS = ("0", "1", "2", "3")
 
 
 def _cases(group: str) -> dict[str, str]:
@@ -42,7 +42,7 @@ INJECTION = Page(
         Table(
             "And for those that it learned from?",
             "The same, on some of the characters whose photos the head was trained with. Rows of the picture: two of these, then two "
-            "that it never saw; columns: a photo, no injection, and alpha 0.5, 1, 1.5, with one prompt and seed.",
+            "that it never saw; columns: a photo, no injection, and alpha 1, 2, 3, with one prompt and seed.",
             "injection",
             _FIGURES,
             _cases("known"),

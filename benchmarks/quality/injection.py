@@ -1,7 +1,10 @@
 """Linear injection in the nano world: drawn characters that the head learned from, and others that nothing has seen.
 
-    python -m benchmarks.quality.injection                                             # what two cores carry: about an hour
-    python -m benchmarks.quality.injection --identities 4000 --photos 10 --epochs 20 --batch 64 --evaluated 40 --gpu auto   # on a card
+    python -m benchmarks.quality.injection --threads 1            # what a shared processor of two cores carried: about an hour
+    python -m benchmarks.quality.injection --identities 1500 --epochs 60 --batch 64 --evaluated 24 --gpu auto --work FOLDER
+
+The second line is for a card, and was not run yet: eight thousand steps of 64 pictures in place of 2700 of 4, on five times as many
+characters. With a work folder that stays, a run that was cut off goes on.
 
 Nano FLUX plays the part of Qwen-Image: it is the nano base that draws from text, with prompt embeddings that a residual can be added to.
 The features are those of the nano Qwen2.5-VL. Verifier and reader are the nano ones; no part has seen the characters of this benchmark.
@@ -9,12 +12,11 @@ The features are those of the nano Qwen2.5-VL. Verifier and reader are the nano 
 
 import argparse
 import tempfile
-import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.result_file import Row, write_result
+from benchmarks.result_file import Row, write_part
 from flenwheel_core.base.progress import ProgressEvent
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.images import Labels, Sampler
@@ -22,7 +24,7 @@ from flenwheel_core.documents.wording import fill
 from flenwheel_core.images.sheets import Tile, contact_sheet
 from flenwheel_core.injection.measures import best_gain
 from flenwheel_core.nano.world import HELD_OUT_FROM, View, caption, description, make_character, make_view, render
-from flenwheel_core.recipes.injection import HeadRecipe, LearningRecipe, Place
+from flenwheel_core.recipes.injection import HeadRecipe, LearningRecipe, LearningStage, Place
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.recipes.train import SigmaRecipe
 from flenwheel_core.requests.inject import (
@@ -33,16 +35,20 @@ from flenwheel_core.requests.inject import (
     InjectRequest,
     InjectResult,
     InjectTrainRequest,
+    InjectTrainResult,
+    Method,
 )
 from flenwheel_core.runner.launch import run_in_child
 from flenwheel_core.runner.stage import INJECT, INJECT_TRAIN
+from flenwheel_core.runner.stage_runs import stage_runs
 from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import encode_png, load_picture
 
 FIRST_KNOWN = HELD_OUT_FROM + 500_000
 FIRST_UNKNOWN = HELD_OUT_FROM + 600_000
 MEASURED_VIEWS = 6
-ALPHAS = (0.5, 1.0, 1.5)
+PARTS = ("flow", "regression", "oracle")
+ALPHAS = (1.0, 2.0, 3.0)
 SEEDS = (1234, 5678)
 DRAW = Sampler(steps=12, guidance=3.5, true_cfg=1.0, width=128, height=128)
 EDIT = Sampler(steps=12, guidance=1.0, true_cfg=1.0, width=128, height=128)
@@ -92,68 +98,129 @@ def prompts() -> tuple[InjectionPrompt, ...]:
     )
 
 
-def measure(arguments: argparse.Namespace, work: Path) -> list[Row]:
-    """Trains the head and the oracle of some unknown characters, draws, and measures."""
-    settings = Settings(workspace=work, gpu=arguments.gpu, threads=arguments.threads)
-    store = Store(settings.store_url)
-    head = HeadRecipe(place=arguments.place, tokens=arguments.tokens, cells=2)
-    learning = LearningRecipe(
-        epochs=arguments.epochs, batch_size=arguments.batch, learning_rate=arguments.rate, sigma=NOISY
-    )
-    known = tuple(identity(FIRST_KNOWN + i, arguments.photos, store, known=True) for i in range(arguments.identities))
-    unknown = tuple(identity(FIRST_UNKNOWN + i, arguments.photos, store) for i in range(arguments.evaluated))
-    rows: list[Row] = []
+@dataclass(frozen=True)
+class World:
+    """What the parts of the benchmark share. Each is made once: a killed benchmark goes on from its work folder."""
 
-    def train(identities: tuple[InjectionIdentity, ...], chosen: LearningRecipe) -> tuple[str, str | None]:
+    settings: Settings
+    store: Store
+    head: HeadRecipe
+    learning: LearningRecipe
+    known: tuple[InjectionIdentity, ...]
+    unknown: tuple[InjectionIdentity, ...]
+    evaluated: int
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace, work: Path) -> "World":
+        settings = Settings(workspace=work, gpu=arguments.gpu, threads=arguments.threads)
+        store, photos = Store(settings.store_url), arguments.photos
+        return cls(
+            settings,
+            store,
+            HeadRecipe(place=arguments.place, tokens=arguments.tokens, cells=2),
+            LearningRecipe(
+                epochs=arguments.epochs, batch_size=arguments.batch, learning_rate=arguments.rate, sigma=NOISY
+            ),
+            tuple(identity(FIRST_KNOWN + i, photos, store, known=True) for i in range(arguments.identities)),
+            tuple(identity(FIRST_UNKNOWN + i, photos, store) for i in range(arguments.evaluated)),
+            arguments.evaluated,
+        )
+
+    def train(
+        self, identities: tuple[InjectionIdentity, ...], learning: LearningRecipe
+    ) -> tuple[InjectTrainResult, Row]:
+        """The trained head, and its row."""
         request = InjectTrainRequest(
-            identities=identities, features="nano", base="nano", head=head, learning=chosen, width=128, height=128
-        )
-        began = time.monotonic()
-        made = run_in_child(INJECT_TRAIN, request, settings, say)
-        rows.append(
-            {
-                "case": "training_oracle" if chosen.oracle_steps else f"training_{chosen.stages[-1]}",
-                "identities": len(identities),
-                "photos": made.facts.photos,
-                "steps": sum(curve.losses[-1].step for curve in made.curves if curve.losses),
-                "training_seconds": time.monotonic() - began,
-                **{f"{curve.stage}_loss": curve.losses[-1].loss for curve in made.curves},
-            }
-        )
-        print(rows[-1], flush=True)
-        return made.head, made.oracle
-
-    bounded = unknown[: arguments.oracles]
-    quick = learning.model_copy(
-        update={"stages": ("regression",), "epochs": 1.0, "oracle_steps": arguments.oracle_steps * len(bounded)}
-    )
-    oracle = train(bounded, quick)[1] if bounded else None
-    for stages in (("regression",), ("regression", "flow")):
-        chosen, _ = train(known, learning.model_copy(update={"stages": stages}))
-        request = InjectRequest(
-            identities=(*known[: arguments.evaluated], *unknown),
+            identities=identities,
             features="nano",
             base="nano",
-            head=chosen,
+            head=self.head,
+            learning=learning,
+            width=128,
+            height=128,
+        )
+        made = run_in_child(INJECT_TRAIN, request, self.settings, say)
+        runs = [
+            run for run in stage_runs(self.store).read() if run.request == request.key() and run.event == "finished"
+        ]
+        row: Row = {
+            "case": "training_oracle" if learning.oracle_steps else f"training_{learning.stages[-1]}",
+            "identities": len(identities),
+            "photos": made.facts.photos,
+            "steps": sum(curve.losses[-1].step for curve in made.curves if curve.losses),
+            "training_seconds": runs[-1].seconds if runs else None,
+            **{f"{curve.stage}_loss": curve.losses[-1].loss for curve in made.curves},
+        }
+        print(row, flush=True)
+        return made, row
+
+    def draw(
+        self,
+        identities: tuple[InjectionIdentity, ...],
+        head: str,
+        seeds: tuple[int, ...],
+        controls: tuple[Method, ...],
+        oracle: str | None = None,
+    ) -> InjectResult:
+        request = InjectRequest(
+            identities=identities,
+            features="nano",
+            base="nano",
+            head=head,
             oracle=oracle,
             prompts=prompts(),
             alphas=ALPHAS,
-            seeds=SEEDS,
+            seeds=seeds,
             sampler=DRAW,
-            controls=("shuffled", "caption", "oracle", "editor") if stages[-1] == "flow" else ("shuffled",),
-            editor="nano",
-            edit_sampler=EDIT,
+            controls=controls,
+            editor="nano" if "editor" in controls else None,
+            edit_sampler=EDIT if "editor" in controls else None,
             verifier="nano",
             reader="nano",
         )
-        result = run_in_child(INJECT, request, settings, say)
-        after = stages[-1]
-        print(f"after {after}: {result.verdict}", flush=True)
-        rows += [row(one, after) for one in result.figures if one.method == "injection" or after == "flow"]
-        rows += gains(result.figures, after)
-        rows.append({"case": f"verdict_{after}", "verdict": result.verdict})
-    if arguments.grid is not None:
-        save_grid(store, result, arguments.grid)
+        result = run_in_child(INJECT, request, self.settings, say)
+        print(result.verdict, flush=True)
+        return result
+
+    @property
+    def drawn(self) -> tuple[InjectionIdentity, ...]:
+        return (*self.known[: self.evaluated], *self.unknown)
+
+
+def of_head(world: World, after: LearningStage, grid: Path | None = None) -> list[Row]:
+    """The head after captions alone, or after captions and pictures, with the controls."""
+    stages: tuple[LearningStage, ...] = ("regression",) if after == "regression" else ("regression", "flow")
+    trained, first = world.train(world.known, world.learning.model_copy(update={"stages": stages}))
+    both = after == "flow"
+    controls: tuple[Method, ...] = ("shuffled", "caption", "editor") if both else ("shuffled",)
+    result = world.draw(world.drawn, trained.head, SEEDS if both else SEEDS[:1], controls)
+    rows = [row(one, after) for one in result.figures if one.method == "injection" or both]
+    if grid is not None:
+        save_grid(world.store, result, grid)
+    return [first, *rows, *gains(result.figures, after), {"case": f"verdict_{after}", "verdict": result.verdict}]
+
+
+def of_oracle(world: World, count: int, steps: int) -> list[Row]:
+    """What the residual itself, learned for some unknown characters, would bring: the best that a head could do."""
+    bounded = world.unknown[:count]
+    quick = world.learning.model_copy(
+        update={"stages": ("regression",), "epochs": 1.0, "oracle_steps": steps * count, "oracle_rate": 0.05}
+    )
+    trained, first = world.train(bounded, quick)
+    result = world.draw(bounded, trained.head, SEEDS, ("oracle",), trained.oracle)
+    return [first, *(row(one, "flow") for one in result.figures if one.method == "oracle")]
+
+
+def measure(arguments: argparse.Namespace, work: Path) -> list[Row]:
+    """The parts that the command line names."""
+    world = World.of(arguments, work)
+    rows: list[Row] = []
+    if "flow" in arguments.parts:
+        rows += of_head(world, "flow", arguments.grid)
+    if "regression" in arguments.parts:
+        rows += of_head(world, "regression")
+    if "oracle" in arguments.parts:
+        rows += of_oracle(world, arguments.oracles, arguments.oracle_steps)
     return rows
 
 
@@ -219,14 +286,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--identities", type=int, default=300, help="characters that the head learns from")
     parser.add_argument("--photos", type=int, default=6, help="photos of each")
-    parser.add_argument("--epochs", type=float, default=8)
+    parser.add_argument("--epochs", type=float, default=6)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--place", choices=Place.__args__, default="tokens")  # type: ignore[attr-defined]
     parser.add_argument("--tokens", type=int, default=16)
-    parser.add_argument("--evaluated", type=int, default=8, help="known and unknown characters that are drawn, each")
+    parser.add_argument("--evaluated", type=int, default=6, help="known and unknown characters that are drawn, each")
     parser.add_argument("--oracles", type=int, default=3, help="unknown characters whose residual itself is learned")
-    parser.add_argument("--oracle-steps", type=int, default=200, help="steps for each of them")
+    parser.add_argument("--oracle-steps", type=int, default=250, help="steps for each of them")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--gpu", default="cpu")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--work", type=Path, help="a folder that is kept: a killed benchmark goes on from there")
@@ -241,7 +309,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for one in rows:
         print(one, flush=True)
     options = {} if arguments.out is None else {"folder": arguments.out}
-    write_result("injection", rows, **options)
+    write_part("injection", rows, **options)
 
 
 if __name__ == "__main__":

@@ -91,6 +91,10 @@ class InjectionTask:
         return flow_loss(made, target.to(self.device)).mean()
 
 
+ORACLE_START = 0.3
+"""Of a token's size: from much nearer to the prompt the oracle hardly leaves it."""
+
+
 class OracleTask(InjectionTask):
     """The residual of each identity itself, through the frozen transformer: no head can do better in this place."""
 
@@ -100,7 +104,9 @@ class OracleTask(InjectionTask):
         super().__init__(lessons, recipe, place, seed=seed, device=model.device)
         self._model = model
         self._residuals = {
-            str(number): torch.nn.Parameter(0.05 * normal((rows, model.width), seed, "oracle", number).to(model.device))
+            str(number): torch.nn.Parameter(
+                ORACLE_START * normal((rows, model.width), seed, "oracle", number).to(model.device)
+            )
             for number in range(len(lessons.identities))
         }
 
