@@ -47,7 +47,7 @@ TURN_SECONDS = 1200.0
 STAGE_SECONDS = 0.15
 BEYOND_LEASE_SECONDS = 2.5 * LEASE_SECONDS
 MARKS = {
-    "worker": b"prefect\0worker",
+    "worker": b"worker\0start",
     "run": b"deployments.prefect.engine",
     "api server": b"deployments.prefect.server",
     "services": b"server\0services",

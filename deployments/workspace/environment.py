@@ -104,17 +104,18 @@ def worker_names(settings: Settings) -> set[str]:
 
 
 def worker_command(settings: Settings) -> list[str]:
-    return _worker(settings, POOL)
+    return [sys.executable, "-m", "prefect", *_worker(settings, POOL)]
 
 
 def joined_worker_command(settings: Settings) -> list[str]:
     """A worker that leaves runs to others: it takes no more than it can soon work at."""
-    return [*_worker(settings, settings.pool), "--limit", str(settings.runs_at_once)]
+    command = [sys.executable, "-m", "deployments.prefect.worker", *_worker(settings, settings.pool)]
+    return [*command, "--limit", str(settings.runs_at_once)]
 
 
 def _worker(settings: Settings, pool: str) -> list[str]:
     name = worker_name(settings)
-    return [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process", "--name", name]
+    return ["worker", "start", "--pool", pool, "--type", "process", "--name", name]
 
 
 def studio_command(port: int) -> list[str]:
