@@ -51,9 +51,9 @@ INJECTION = Page(
         Table(
             "What do captions alone teach the head?",
             "The first stage, regression to what a description adds to a caption's embeddings, without the second, flow matching "
-            "through the frozen transformer.",
+            "through the frozen transformer. One seed a prompt.",
             "injection",
-            _FIGURES,
+            {name: said for name, said in _FIGURES.items() if name != "diversity"},
             {
                 f"regression_{group}_{alpha}": f"{group} characters, alpha {alpha}"
                 for group in ("known", "unknown")
