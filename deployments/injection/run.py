@@ -105,7 +105,6 @@ def inject_folders(asked: FolderInjection, settings: Settings, sink: Sink, say: 
         head=head,
         oracle=oracle,
         words=asked.head.words,
-        pixels=asked.head.pixels,
         prompts=(InjectionPrompt(text=asked.base_prompt),),
         negative=asked.negative_prompt,
         alphas=asked.alphas,

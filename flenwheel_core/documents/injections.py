@@ -14,6 +14,7 @@ class HeadFacts(Document):
     place: Literal["all", "words", "tokens"]
     rows: int = Field(ge=1, description="residuals it makes")
     cells: int = Field(ge=1)
+    pixels: int = Field(ge=1, description="of all photos of an identity together")
     features: Literal["eyes", "hidden"]
     inputs: int = Field(ge=1, description="length of an identity's features")
     width: int = Field(ge=1, description="channels of a prompt's embedding")

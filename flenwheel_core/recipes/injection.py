@@ -30,7 +30,7 @@ class HeadRecipe(Document):
         default=1, ge=1, le=8, description="Features are the means of cells x cells parts of the photo, side by side."
     )
     pixels: int = Field(
-        default=448 * 448,
+        default=4 * 448 * 448,
         ge=32 * 32,
         description="Pixels of all photos of an identity together; each has its share, 448 x 448 at most.",
     )

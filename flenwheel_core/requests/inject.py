@@ -92,7 +92,6 @@ class InjectRequest(StageRequest):
     head: Digest
     oracle: Digest | None = Field(default=None, description="residuals by the name of the identity")
     words: str = Field(default="person", description="words of the prompts that the residual belongs to")
-    pixels: int = Field(default=448 * 448, ge=32 * 32)
     prompts: tuple[InjectionPrompt, ...] = Field(min_length=1)
     negative: str | None = None
     alphas: tuple[float, ...] = Field(min_length=1, description="alpha 0 is always drawn besides")

@@ -163,7 +163,7 @@ def _residuals(
         tokens=max(1, facts.rows - 1),
         features=facts.features,
         cells=facts.cells,
-        pixels=request.pixels,
+        pixels=facts.pixels,
     )
     context.progress.loading(request.features)
     with open_features(request.features, context.settings, context.setup(), kind=facts.features) as model:

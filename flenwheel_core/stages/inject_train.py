@@ -49,6 +49,7 @@ def inject_train(request: InjectTrainRequest, context: StageContext) -> InjectTr
             place=request.head.place,
             rows=request.head.rows,
             cells=request.head.cells,
+            pixels=request.head.pixels,
             features=request.head.features,
             inputs=lessons.identities[0].features.shape[1],
             width=model.width,

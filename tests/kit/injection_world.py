@@ -100,6 +100,7 @@ def blank_head(store: Store, settings: Settings, recipe: HeadRecipe) -> str:
             place=recipe.place,
             rows=recipe.rows,
             cells=recipe.cells,
+            pixels=recipe.pixels,
             features=recipe.features,
             inputs=inputs,
             width=base.width,

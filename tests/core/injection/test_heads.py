@@ -13,6 +13,7 @@ FACTS = HeadFacts(
     place="words",
     rows=1,
     cells=1,
+    pixels=448 * 448,
     features="eyes",
     inputs=4,
     width=6,
