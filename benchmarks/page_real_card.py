@@ -62,7 +62,7 @@ REAL_CARD = Page(
             },
         ),
         Table(
-            "Does every stage end on a smaller card, killed once, within its plan?",
+            "Does every stage end on a smaller card, killed once, and how near is its plan?",
             "Each process was refused what a card of that size would refuse, and each was killed once amid its work. Four to six ran at "
             "the same time on one large card, so seconds are no figures here. The driver's count has its own context in it, and in "
             "trainings the recorded steps; it was asked once a second. ingest and screen begin again by nature; what else was killed went "

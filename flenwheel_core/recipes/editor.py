@@ -107,6 +107,17 @@ class EditorRecipe(Document):
     lora_weight: float = Field(default=1.0, ge=0, le=2, description="Weight the editor's LoRA is applied with.")
     seed: int = Field(default=0, ge=0, description="Seed of the training and of the compared edits.")
 
+    @property
+    def compares(self) -> bool:
+        """True if a corrected edit is trained on together with the one it corrects: two pictures a step."""
+        return self.corrections_teach in ("comparison", "both")
+
+    @model_validator(mode="after")
+    def _strength_has_pairs(self) -> Self:
+        if self.comparison_strength is not None and not self.compares:
+            raise ValueError("comparison_strength does nothing without corrections_teach = 'comparison' or 'both'")
+        return self
+
     @field_validator("storage", mode="before")
     @classmethod
     def _chosen_for_the_card(cls, storage: object) -> object:

@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import threading
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -92,9 +93,13 @@ def _run_once(
 
 
 def prepare(settings: Settings) -> None:
-    """Begins to import what stages need, in a process of its own, for a caller that will soon run one."""
+    """Begins to import what stages need, in a process of its own, for a caller that will soon run one.
+
+    Only a gain in time: where no process can be started just now, nothing happens.
+    """
     if settings.import_ahead:
-        prepare_stage(child_environment(settings, None), card=settings.gpu != "cpu")
+        with suppress(OSError):
+            prepare_stage(child_environment(settings, None), card=settings.gpu != "cpu")
 
 
 def child_environment(settings: Settings, flow_run: str | None) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import ctypes
 import importlib
 import sys
+from contextlib import suppress
 from typing import cast
 
 from flenwheel_core.runner.stage import STAGES
@@ -30,7 +31,7 @@ _COMMON = (
     "diffusers.pipelines.qwenimage.pipeline_qwenimage_edit_plus",
     "diffusers.schedulers.scheduling_flow_match_euler_discrete",
 )
-"""What stages import when they open models. One that this version of a library lacks is passed over."""
+"""What stages import when they open models."""
 
 
 def import_libraries(*, card: bool) -> None:
@@ -40,12 +41,15 @@ def import_libraries(*, card: bool) -> None:
     else:
         cast("dict[str, object]", sys.modules).setdefault("bitsandbytes", None)
     for stage in STAGES.values():
-        stage.load_body()
+        _try(stage.body.partition(":")[0])
     for name in _COMMON:
-        try:
-            importlib.import_module(name)
-        except ImportError:
-            continue
+        _try(name)
+
+
+def _try(module: str) -> None:
+    """A library that is broken here may be one that the coming stage needs nothing of; one that needs it says what is wrong."""
+    with suppress(Exception):
+        importlib.import_module(module)
 
 
 def _import_bitsandbytes() -> None:
@@ -55,9 +59,7 @@ def _import_bitsandbytes() -> None:
     ask = torch.cuda.get_device_capability
     torch.cuda.get_device_capability = lambda device=None: _capability()
     try:
-        importlib.import_module("bitsandbytes")
-    except ImportError:
-        return
+        _try("bitsandbytes")
     finally:
         torch.cuda.get_device_capability = ask
 

@@ -165,6 +165,8 @@ class _Servers:
                 try:
                     return server.start(argv, environment)
                 except OSError:
+                    if server.lives():  # it has other stages to look after: this one starts the usual way
+                        return None
                     self._close()
             return None
 

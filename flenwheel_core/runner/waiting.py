@@ -1,8 +1,8 @@
 """Imports what stages need, then waits for its stage and runs it: `python -m flenwheel_core.runner.waiting`.
 
 For stages on a card, which cannot be forked. The request is one line of JSON on standard input, {"argv", "environment", "folder"}; when
-standard input ends before, nobody wants a stage any more, and the process ends. Until then it holds nothing of the card: should importing
-have initialized CUDA, it ends unless its stage is already asked for.
+standard input ends before, nobody wants a stage any more, and the process ends, as it does after `WAIT_SECONDS`. Until then it holds
+nothing of the card: should importing have initialized CUDA, it ends unless its stage is already asked for.
 """
 
 import json
@@ -12,17 +12,21 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from flenwheel_core.base.errors import EXIT_DONE, EXIT_MAY_RETRY
+from flenwheel_core.base.errors import EXIT_DONE
 from flenwheel_core.runner import worker
 from flenwheel_core.runner.libraries import import_libraries
+
+WAIT_SECONDS = 600.0
+"""So long a process keeps its memory for a stage that nobody begins; one that comes later starts anew."""
 
 
 def main() -> int:
     """The stage's exit code, or 0 if none was asked for."""
     import_libraries(card=True)
-    torch = sys.modules["torch"]
-    if torch.cuda.is_initialized() and not select.select([0], [], [], 0)[0]:
-        return EXIT_MAY_RETRY
+    torch = sys.modules.get("torch")
+    patience = 0.0 if torch is not None and torch.cuda.is_initialized() else WAIT_SECONDS
+    if not select.select([0], [], [], patience)[0]:
+        return EXIT_DONE
     line = sys.stdin.readline()
     return run_as_asked(json.loads(line)) if line else EXIT_DONE
 

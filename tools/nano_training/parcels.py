@@ -10,6 +10,7 @@ import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from flenwheel_core.base.errors import InputError
 from flenwheel_core.models.embedded import weights_folder
 
 NAME = "weights.tar.gz"
@@ -47,7 +48,13 @@ def unpack(folder: Path, target: Path) -> None:
     """Joins the parts in `folder` and completes what was left out, into `target`."""
     content = b"".join(part.read_bytes() for part in sorted(folder.glob(f"{NAME}.??")))
     with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
-        archive.extractall(target, filter="data")
+        for member in archive.getmembers():
+            path = target / member.name
+            file = archive.extractfile(member)
+            if file is None or not path.resolve().is_relative_to(target.resolve()):
+                raise InputError(f"{member.name} in {folder} is no file of weights.")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(file.read())
     for name in SHIPPED:
         part, _, vae = name.partition("/")
         if (target / part).is_dir() and not (target / name).exists():

@@ -158,11 +158,14 @@ def card_plans(folder: Path, recipe: Recipe, use: str, card: CardRoom) -> list[S
     sampler = recipe.enrich.sampler if edits else recipe.generate.sampler
     storage = recipe.editor.storage if edits else None
     pictures = 2 if edits else 1
+    lessons = 2 if edits and recipe.editor.compares else 1
     ranks = lora_ranks(linear_shapes_of(config), asked.lora, TARGETS)
 
     def train() -> tuple[str, float]:
         spec = flux_spec(config, multiplies_fp8=card.multiplies_fp8)
-        plan = _training_memory(spec, config, ranks, stored_as(asked, storage), card, step_tokens(asked, pictures))
+        plan = _training_memory(
+            spec, config, ranks, stored_as(asked, storage), card, lessons * step_tokens(asked, pictures)
+        )
         return plan.describe(spec), plan.predicted_gib
 
     def draw() -> tuple[str, float]:

@@ -51,7 +51,7 @@ def card_plans(folder: Path, recipe: Recipe, use: str, card: CardRoom) -> list[S
             config,
             ranks,
             card,
-            tokens=step_tokens(asked, pictures),
+            tokens=(2 if edits and recipe.editor.compares else 1) * step_tokens(asked, pictures),
             optimizer=asked.optimizer,
             wanted=storage_wanted(asked, recipe.editor.storage if edits else None),
         )

@@ -30,6 +30,7 @@ def card_plans(folder: Path, recipe: Recipe, use: str, card: CardRoom) -> list[S
     sizes_gib = {part: bf16_gib(folder / part) for part in ("transformer", "text_encoder")}
     revision, draws = revision_of(folder), use == "base"
     asked = recipe.train if draws else recipe.editor.train
+    lessons = 2 if not draws and recipe.editor.compares else 1
     linears = linear_shapes_of(config)
     ranks = lora_ranks(linears, asked.lora, TARGETS)
     adapter = sum(rank * sum(linears[name]) for name, rank in ranks.items())
@@ -63,7 +64,7 @@ def card_plans(folder: Path, recipe: Recipe, use: str, card: CardRoom) -> list[S
             spec,
             storage=FAST_STORAGE[storage],
             adapter_weights=adapter,
-            tokens=size.target_tokens + size.reference_tokens + size.shown_tokens + PROMPT_TOKENS,
+            tokens=lessons * (size.target_tokens + size.reference_tokens + size.shown_tokens + PROMPT_TOKENS),
             optimizer=asked.optimizer,
             usable_gib=card.usable_gib,
             memory_level=0,

@@ -139,6 +139,18 @@ def test_a_small_card_says_which_stages_do_not_fit_it(recipe: Recipe, settings: 
     assert plans["enrich"].predicted_gib is None and "does not fit" in plans["enrich"].text
 
 
+@pytest.mark.parametrize("name", ["flux_character_24gb", "klein_edit", "kontext_edit"])
+def test_lessons_that_compare_count_two_pictures(name: str, folders: dict[str, str], settings: Settings) -> None:
+    plain = here(name, folders)
+    compares = plain.model_copy(update={"editor": plain.editor.model_copy(update={"corrections_teach": "both"})})
+    one, two = (
+        next(plan for plan in plan_stages(recipe, settings, card_of(settings, 24)) if plan.stage == "edit_train")
+        for recipe in (plain, compares)
+    )
+    assert one.predicted_gib is not None
+    assert two.text != one.text, "twice the tokens ask for another way to stay within the card, or do not fit"
+
+
 @pytest.mark.parametrize(
     "change", [{"storage": "int8"}, {"train": {"batch_size": 2}}, {"train": {"lora": {"dora": True}}}]
 )

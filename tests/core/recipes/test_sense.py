@@ -25,6 +25,7 @@ def changed(old: str, new: str) -> Recipe:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
+        ("anchor = 1.0", "anchor = 1.0\ncomparison_strength = 500.0", "comparison_strength does nothing without"),
         ("steps = 400", "steps = true", r"train\.steps: true is no number"),
         ("min_epochs = 28.0", "min_epochs = true", r"train\.min_epochs: true is no number"),
         ("steps = 12,", "steps = true,", r"enrich\.sampler\.steps: true is no number"),

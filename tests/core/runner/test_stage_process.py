@@ -191,6 +191,27 @@ def test_a_stage_on_a_card_runs_in_the_process_that_waited_for_it(on_card: Setti
     assert later.communicate(timeout=120) and later.returncode == 0
 
 
+def test_a_library_that_is_broken_stops_no_stage_that_needs_nothing_of_it(
+    on_card: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "site" / "diffusers"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise RuntimeError('operator does not exist')\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(broken.parent), os.environ["PYTHONPATH"])))
+    prepare(on_card)
+    process = begin(CountRequest(), on_card, tmp_path / "stage")
+    assert isinstance(process, subprocess.Popen)
+    _output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+
+
+def test_where_no_process_can_be_started_nothing_is_prepared(
+    on_card: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    prepare(on_card)
+
+
 def test_a_process_that_died_while_it_waited_is_no_loss(on_card: Settings, tmp_path: Path) -> None:
     prepare(on_card)
     waiting = stage_process._waiting._process
