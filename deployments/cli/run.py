@@ -16,7 +16,7 @@ from deployments.workspace.joining import run_worker
 from deployments.workspace.up import is_running, run_workspace
 from flenwheel_core.base import given_settings
 from flenwheel_core.base.errors import GateError, NotFoundError, ServerError, UserError
-from flenwheel_core.base.services import Services, load_services
+from flenwheel_core.base.services import Services, gate_address, load_services
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.decisions import GateVerdict, UndecidedPolicy
 from flenwheel_core.gates.flow_server import GOES_ON
@@ -152,10 +152,18 @@ def end(character: str, number: int | None = None) -> None:
 
 
 def end_open_turn(settings: Settings, store: Store, character: str | None, number: int | None) -> str:
-    """Ends a turn of a character or of the editor; without a running server only the record is written."""
-    server = PrefectFlowServer(settings) if is_running(settings) else None
+    """Ends a turn of a character or of the editor; without a running server only the record is written.
+
+    Raises ServerError if a server is there and does not answer: the run would go on after its turn.
+    """
+    server = PrefectFlowServer(settings) if _has_server(settings) else None
     _, said = end_turn(store, character, number, author=settings.author, runs=server)
     return said
+
+
+def _has_server(settings: Settings) -> bool:
+    """True where there is a server: a cluster's, wherever it runs, or this workspace's own while it runs."""
+    return settings.server_url is not None or is_running(settings)
 
 
 def status() -> None:
@@ -164,20 +172,27 @@ def status() -> None:
     store = Store(settings.store_url, settings.store_options)
     services = load_services(settings)
     server = None
-    if is_running(settings) and services is not None:
-        console.print(
-            f"Running (process {services.pid}): Prefect {services.interface_url}, studio {services.studio_url}"
-        )
+    if _has_server(settings) and (settings.server_url or services) is not None:
+        console.print(_where(settings, services))
         if open_api(settings).healthy():
             server = PrefectFlowServer(settings)
         else:
-            console.print("The Prefect server does not answer right now; what is on disk is shown.")
+            console.print("The Prefect server does not answer right now; what is in the store is shown.")
     else:
         console.print(f"Not running. Start it with `flenwheel up` (workspace {settings.root}).")
     _characters(store, server)
-    _gates(Reviews(store), services, server)
+    _gates(settings, Reviews(store), server)
     if server is not None:
         _runs(open_api(settings, patience_seconds=3))
+
+
+def _where(settings: Settings, services: Services | None) -> str:
+    """Where the server answers, and what of it runs here."""
+    here = is_running(settings) and services is not None
+    if services is None or not here:
+        return f"Of the cluster whose server is {settings.server_url}; nothing of it runs in this workspace."
+    studio = f", studio {services.studio_url}" if services.studio_url is not None else ""
+    return f"Running (process {services.pid}): Prefect {services.interface_url}{studio}"
 
 
 def _characters(store: Store, server: PrefectFlowServer | None) -> None:
@@ -209,13 +224,13 @@ def _turns(
     return ", ".join(f"{turn.number} {words[turn.flow_run]}" for turn in turns) or "none"
 
 
-def _gates(reviews: Reviews, services: Services | None, server: PrefectFlowServer | None) -> None:
+def _gates(settings: Settings, reviews: Reviews, server: PrefectFlowServer | None) -> None:
     sessions = [reviews.get(gate) for gate in reviews.gates() if reviews.closed(gate) is None]
     runs = tuple(session.flow_run for session in sessions if session.flow_run is not None)
     known = server.run_statuses(runs) if server is not None else {}
     for session in sessions:
         gate, counts = session.gate, summarise(reviews.gate(session.gate), (), "leave_out")
-        where = (services.gate_address(gate) if services is not None else None) or f"flenwheel approve {gate}"
+        where = gate_address(settings, gate) or f"flenwheel approve {gate}"
         status = known.get(session.flow_run or "")
         waits = server is None or session.flow_run is None or (status is not None and status.state in GOES_ON)
         mark = "waits" if waits else f"open (its run {run_in_words(status)})"

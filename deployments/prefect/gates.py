@@ -22,7 +22,7 @@ NOT_WAITING = "Cannot resume a flow run that is not paused."
 def waiting_runs(api: PrefectApi) -> dict[str, FlowRun]:
     """Runs that are suspended at a gate, by the gate's name."""
     found = {}
-    for run in api.runs(states=["PAUSED"]):
+    for run in api.every_run(["PAUSED"]):
         gate = gate_of(run)
         if gate is not None:
             found[gate] = run

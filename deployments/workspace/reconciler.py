@@ -61,7 +61,7 @@ def mark_crashed(
     done = []
     living = cache(partial(api.living_workers, POOL))
     grace = {"RUNNING": running_grace_seconds, "CANCELLING": running_grace_seconds, "PENDING": pending_grace_seconds}
-    for run in api.runs(states=list(grace)):
+    for run in api.every_run(list(grace)):
         if run.state is None or _age_seconds(run) <= grace[run.state.type]:
             continue
         lost = is_lost(run, settings)
@@ -84,7 +84,7 @@ def mark_crashed(
 def take_up_again(api: PrefectApi, settings: Settings) -> list[str]:
     """Schedules runs again that the last stop, or a power cut, left without a process. Call it before this workspace's worker runs."""
     done = []
-    for run in api.runs(states=["RUNNING", "PENDING"]):
+    for run in api.every_run(["RUNNING", "PENDING"]):
         if is_lost(run, settings):
             status = _schedule_again(api, run, "It was interrupted by a stop of the workspace.")
             done.append(f"{run.name} ({run.id}): was interrupted; goes on where it was ({status})")

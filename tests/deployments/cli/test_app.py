@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from benchmarks.kit.cluster_services import free_port
 from deployments.access.door import check_binding
 from flenwheel_core.base.settings import Settings
+from flenwheel_core.library.characters import Character, Library
+from flenwheel_core.store import Store
 from tests.kit.command_line import run
 from tests.kit.disks import small_disk
 
@@ -79,6 +82,23 @@ def test_a_new_token_is_long_and_always_another(capsys: pytest.CaptureFixture[st
 def test_status_of_a_fresh_workspace(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "status")
     assert code == 0 and "flenwheel up" in out and "No characters yet" in out
+
+
+def test_status_and_end_ask_the_server_of_the_cluster_wherever_it_runs(
+    capsys: pytest.CaptureFixture[str], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing runs on this machine; its settings name a server, which does not answer."""
+    address = f"http://127.0.0.1:{free_port()}"
+    monkeypatch.setenv("FLENWHEEL_SERVER_URL", address)
+    library = Library(Store(settings.store_url))
+    library.create_character(Character(name="mira", trigger="ohwx", class_word="person", kind="person", recipe="nano"))
+    library.open_turn("mira", "run-1", "a" * 64)
+    code, out, _ = run(capsys, "status")
+    said = " ".join(out.split())
+    assert code == 0 and address in said and "does not answer" in said and "flenwheel up" not in said
+    code, _, err = run(capsys, "end", "mira")
+    assert code == 1 and "server" in err
+    assert library.ended_turns("mira") == [], "its run may go on"
 
 
 def test_doctor_names_a_variable_that_does_nothing(
@@ -161,9 +181,6 @@ def test_a_workspace_that_cannot_be_written_to_is_a_clear_error(
 
 
 def test_a_damaged_journal_is_a_clear_error(capsys: pytest.CaptureFixture[str], settings: Settings) -> None:
-    from flenwheel_core.library.characters import Character, Library
-    from flenwheel_core.store import Store
-
     Library(Store(settings.store_url)).create_character(
         Character(name="mira", trigger="ohwx_char", class_word="person", kind="person", recipe="nano")
     )
@@ -189,9 +206,6 @@ def test_the_command_starts_quickly_and_loads_nothing_heavy() -> None:
 def test_more_pictures_of_a_known_character_need_only_its_name(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, settings: Settings
 ) -> None:
-    from flenwheel_core.library.characters import Character, Library
-    from flenwheel_core.store import Store
-
     library = Library(Store(settings.store_url))
     library.create_character(
         Character(name="mira", trigger="mira_x", class_word="robot", kind="subject", recipe="nano")
@@ -207,9 +221,7 @@ def test_more_pictures_of_a_known_character_need_only_its_name(
 def test_what_was_given_wrongly_is_put_right_before_the_first_turn(
     capsys: pytest.CaptureFixture[str], settings: Settings
 ) -> None:
-    from flenwheel_core.library.characters import Character, Library
     from flenwheel_core.requests.ingest import SourceFile
-    from flenwheel_core.store import Store
 
     library = Library(Store(settings.store_url))
     library.create_character(
