@@ -116,9 +116,9 @@ class ClusterMachine:
             told = environment.cluster_environment(self.settings, port.number)
             children.append((self._child(f"api-{number}", command, told), self._api(f"{self._local(port)}")))
         for child, _ in children:
-            self.keeper.start(child, stop_seconds=SERVER_STOP_SECONDS)
+            self.keeper.start(child, stop_seconds=SERVER_STOP_SECONDS, needed=True)
         services = self._child("services", environment.background_command(), variables)
-        self.keeper.start(services, stop_seconds=SERVER_STOP_SECONDS)
+        self.keeper.start(services, stop_seconds=SERVER_STOP_SECONDS, needed=True)
         for child, api in children:
             child.wait_until(api.ready, START_SECONDS)
         ensure_pool(self._api(self._address(), STARTING_PATIENCE_SECONDS), environment.POOL)
@@ -145,8 +145,10 @@ class ClusterMachine:
         api = self._api(self._address(), STARTING_PATIENCE_SECONDS)
         ensure_pool(api, self.settings.pool)
         for one in self._workers:
+            # All before the first starts: what is taken up may be of any worker of this machine, also of one that has just begun.
             for line in prepare_worker(api, one):
                 self._say(line)
+        for one in self._workers:
             child = worker_child(one, f"{self._address()}/api", joined=True)
             self.keeper.start(child, stop_seconds=WORKER_STOP_SECONDS)
         short = self._api(self._address())

@@ -23,9 +23,18 @@ class Duty:
     failed: Callable[[], None] = lambda: None
     """Told when it could not be done, mostly because the server did not answer."""
     done_at: float = field(default=-1e9)
+    said: str = ""
+    """Why it could not be done the last time; empty if it was done. Said once, however often it is tried."""
 
     def is_due(self) -> bool:
         return time.monotonic() - self.done_at >= self.seconds
+
+
+@dataclass(frozen=True)
+class _Kept:
+    child: Child
+    stop_seconds: float
+    needed: bool
 
 
 class Keeper:
@@ -34,14 +43,13 @@ class Keeper:
     def __init__(self, say: Say) -> None:
         self._say = say
         self._stop = threading.Event()
-        self._children: list[tuple[Child, float]] = []
-        self._said = ""
+        self._children: list[_Kept] = []
         self._starting = False
         self.duties: list[Duty] = []
 
-    def start(self, child: Child, *, stop_seconds: float) -> Child:
-        """Starts it, and keeps it until `stop`, which gives it so long to end."""
-        self._children.append((child, stop_seconds))
+    def start(self, child: Child, *, stop_seconds: float, needed: bool = False) -> Child:
+        """Starts it, and keeps it until `stop`, which gives it so long to end; `needed`: by the others, so it is told after them."""
+        self._children.append(_Kept(child, stop_seconds, needed))
         child.start()
         return child
 
@@ -65,7 +73,7 @@ class Keeper:
 
     def tend(self) -> None:
         """One look."""
-        for child, _ in self._children:
+        for child in (one.child for one in self._children):
             if not child.alive():
                 if time.monotonic() - child.started < YOUNG_SECONDS:
                     self._stop.wait(YOUNG_SECONDS)
@@ -79,15 +87,20 @@ class Keeper:
         try:
             for line in duty.act():
                 self._say(line)
-            self._said = ""
+            duty.said = ""
         except FlenwheelError as error:
             duty.failed()
-            if error.message != self._said:
+            if error.message != duty.said:
                 self._say(error.message)
-            self._said = error.message
+            duty.said = error.message
         duty.done_at = time.monotonic()
 
     def stop(self) -> None:
-        """Ends every child, the last started first."""
-        for child, seconds in reversed(self._children):
-            child.stop(seconds)
+        """Ends every child. All are told at once, so that together they take no longer than the slowest; what they need goes last."""
+        for needed in (False, True):
+            group = [one for one in reversed(self._children) if one.needed is needed]
+            for one in group:
+                one.child.ask_to_end()
+            began = time.monotonic()
+            for one in group:
+                one.child.wait_for_end(began + one.stop_seconds - time.monotonic())

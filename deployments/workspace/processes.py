@@ -50,11 +50,20 @@ class Child:
 
     def stop(self, seconds: float) -> None:
         """Asks it to end, and ends it if it does not."""
-        if self._process is None or self._process.poll() is not None:
+        self.ask_to_end()
+        self.wait_for_end(seconds)
+
+    def ask_to_end(self) -> None:
+        """Tells it to end, once, and does not wait."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+
+    def wait_for_end(self, seconds: float) -> None:
+        """Waits for so long, then kills it."""
+        if self._process is None:
             return
-        self._process.terminate()
         try:
-            self._process.wait(seconds)
+            self._process.wait(max(0.0, seconds))
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
