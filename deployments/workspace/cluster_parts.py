@@ -172,7 +172,14 @@ def _answer_of(what: str, setting: str, ask: Callable[[], Awaitable[Answer]]) ->
 
     try:
         return asyncio.run(asked())
-    except (OSError, TimeoutError, ValueError, RedisError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except ValueError:
+        # Whoever could not read the address repeats the part that they stumbled over, which may be one of the password.
+        raise ServerError(
+            f"The {what} was not asked.",
+            why=f"The client cannot read the address in {setting}.",
+            remedy="Correct it; signs other than letters and digits of a password are written as %2F and the like.",
+        ) from None
+    except (OSError, TimeoutError, RedisError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         # Clients name host and port; the address itself, which holds a password, stays out of it.
         raise ServerError(
             f"The {what} does not answer.",

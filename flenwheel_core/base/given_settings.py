@@ -14,8 +14,13 @@ _NAME = re.compile(r"[\w.-]+")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):(//)?(.*)", re.IGNORECASE | re.DOTALL)
 _THIS_MACHINE = "127.0.0.1"
 _SERVER = re.compile(r"(https?://(?:[a-z0-9_.-]+|\[[0-9a-f:]+\])(?::\d{1,5})?)(?:/api)?/?", re.IGNORECASE)
-_DATABASE = re.compile(r"postgres(?:ql)?(?:\+asyncpg)?://(\S+)", re.IGNORECASE)
-_REDIS = re.compile(r"rediss?://\S+", re.IGNORECASE)
+_HOST = r"(?:[a-z0-9_.-]*|\[[0-9a-f:.]+\])(?::\d{1,5})?"
+_DATABASE = re.compile(
+    rf"postgres(?:ql)?(?:\+asyncpg)?://((?:[^\s/?#@]+@)?{_HOST}(?:,{_HOST})*(?:/[^\s/?#@]*)?(?:\?[^\s#@]*)?)",
+    re.IGNORECASE,
+)
+_REDIS = re.compile(rf"rediss?://(?:[^\s/?#@]*@)?{_HOST}(?:/\d*)?(?:\?[^\s#@]*)?", re.IGNORECASE)
+_ENCODED = "signs such as / ? # @ of a password are written as %2F %3F %23 %40"
 ALL_CARDS = "all"
 
 
@@ -71,14 +76,14 @@ def database_address(url: str) -> str:
     """A Postgres address as every client reads it. What is wrong is not repeated: it may hold a password."""
     match = _DATABASE.fullmatch(url)
     if match is None:
-        raise ValueError("a database's address is postgresql://NAME:PASSWORD@HOST:PORT/DATABASE")
+        raise ValueError(f"a database's address is postgresql://NAME:PASSWORD@HOST:PORT/DATABASE; {_ENCODED}")
     return f"postgresql://{match[1]}"
 
 
 def redis_address(url: str) -> str:
     """A Redis address. What is wrong is not repeated."""
     if _REDIS.fullmatch(url) is None:
-        raise ValueError("a Redis address is redis://:PASSWORD@HOST:PORT/NUMBER, or rediss:// with TLS")
+        raise ValueError(f"a Redis address is redis://:PASSWORD@HOST:PORT/NUMBER, or rediss:// with TLS; {_ENCODED}")
     return url
 
 

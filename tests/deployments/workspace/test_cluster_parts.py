@@ -1,16 +1,19 @@
 """What a cluster's machines are told, and what is refused before anything starts."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from benchmarks.kit.cluster_services import start_postgres, start_redis
 from deployments.prefect.api import FlowRun
-from deployments.workspace import cluster_parts, environment
+from deployments.workspace import cluster, cluster_parts, environment
 from deployments.workspace.cluster import ClusterMachine
 from deployments.workspace.cluster_doctor import differing_versions, used_part
 from deployments.workspace.joining import card_settings
 from deployments.workspace.machines import MachineCard
+from deployments.workspace.processes import Child
 from deployments.workspace.reconciler import is_lost
 from flenwheel_core.base.errors import RecipeError, ServerError, UserError
 from flenwheel_core.base.settings import Settings
@@ -43,6 +46,12 @@ def test_a_servers_processes_keep_nothing_in_their_memory_and_a_workers_know_no_
     [
         ("database_url", "mysql://flen:hunter2@db/x", "postgresql://NAME:PASSWORD@HOST:PORT/DATABASE"),
         ("redis_url", "http://:hunter2@cache", "redis://:PASSWORD@HOST:PORT/NUMBER"),
+        ("database_url", "postgresql://flen:x?hunter2@db:5432/x", "%3F"),
+        ("database_url", "postgresql://flen:1/hunter2@db/x", "%2F"),
+        ("database_url", "postgresql://flen:1?hunter2@db/x", "%3F"),
+        ("database_url", "postgresql://flen:x@hunter2@db/x", "%40"),
+        ("redis_url", "redis://:x/hunter2@cache:6379/0", "%2F"),
+        ("redis_url", "redis://:x#hunter2@cache:6379/0", "%23"),
         ("server_url", "server:4200", "http:// or https://"),
         ("machine_name", "a/b", "letters, digits, dots, dashes"),
         ("cards", "0,all", "all, or the cards by name"),
@@ -53,6 +62,37 @@ def test_a_setting_that_cannot_be_used_is_refused_without_its_password(name: str
     with pytest.raises(RecipeError, match=said) as refused:
         Settings.model_validate({name: value})
     assert "hunter2" not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("database_url", "postgresql://db"),
+        ("database_url", "postgresql://a%40b:p%2Fw@db-1.example:5432,[::1]:5433/flen?target_session_attrs=primary"),
+        ("database_url", "postgresql:///flen?host=/var/run/postgresql"),
+        ("redis_url", "rediss://name:p%40w@[::1]:6379/3?ssl_cert_reqs=none"),
+        ("redis_url", "redis://cache"),
+    ],
+)
+def test_every_address_that_clients_read_is_taken(name: str, value: str) -> None:
+    assert getattr(Settings.model_validate({name: value}), name).get_secret_value() == value
+
+
+@pytest.mark.parametrize(
+    ("reach", "name", "value"),
+    [
+        (cluster_parts.reach_database, "database_url", "postgresql://flen:x?hunter2@127.0.0.1/x"),
+        (cluster_parts.reach_redis, "redis_url", "redis://:x/hunter2@127.0.0.1:6379/0"),
+        (cluster_parts.reach_redis, "redis_url", "redis://:hunter2@127.0.0.1:hunter2/0"),
+    ],
+)
+def test_what_a_client_says_of_an_address_that_it_cannot_read_is_not_repeated(
+    tmp_path: Path, reach: Callable[[Settings], object], name: str, value: str
+) -> None:
+    settings = Settings.model_validate({"workspace": tmp_path}).model_copy(update={name: SecretStr(value)})
+    with pytest.raises(ServerError, match=f"FLENWHEEL_{name.upper()}") as refused:
+        reach(settings)
+    assert "hunter2" not in refused.value.message and "%2F" in refused.value.message
 
 
 @pytest.mark.parametrize(
@@ -159,3 +199,15 @@ def test_a_server_that_others_reach_needs_a_token(tmp_path: Path) -> None:
     settings = Settings.model_validate({"workspace": tmp_path, "store": "s3://b/p", "host": "0.0.0.0", **PARTS})
     with pytest.raises(UserError, match="without a token"):
         ClusterMachine(settings, print, server=True, join=None, studio=False)
+
+
+def test_no_worker_starts_before_all_are_prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Preparing takes runs up that have no process, and judges by the names of all workers of the machine."""
+    done: list[str] = []
+    monkeypatch.setattr(cluster, "ensure_pool", lambda api, pool: None)
+    monkeypatch.setattr(cluster, "prepare_worker", lambda api, one: done.append(f"prepare {one.gpu}") or [])
+    monkeypatch.setattr(Child, "start", lambda child: done.append(child.name))
+    monkeypatch.setattr(cluster.machines, "write_card", lambda *_: None)
+    settings = Settings.model_validate({"workspace": tmp_path, "store": str(tmp_path / "store"), "cards": "0,1"})
+    ClusterMachine(settings, print, server=False, join="http://127.0.0.1:9", studio=False).start()
+    assert done == ["prepare 0", "prepare 1", "worker-0", "worker-1"]
