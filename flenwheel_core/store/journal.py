@@ -1,7 +1,7 @@
 """Append-only journals: every line is on disk before `append` returns, and none is ever changed.
 
-On a local disk a journal is one JSONL file, appended under a kernel lock. On an object store, which cannot append, it is one object a line,
-numbered; several machines write at once by conditional writes.
+On a local disk a journal is one JSONL file, appended under a kernel lock. On an object store, which cannot append, what is written in one
+go, mostly a line, is one object, numbered; several machines write at once by conditional writes.
 """
 
 import json
@@ -16,7 +16,7 @@ from flenwheel_core.base.locks import locked
 from flenwheel_core.store.files import Files
 
 SEAL = b"sealed"
-"""Stands in the place of the line after the last one: no line is like it."""
+"""Stands in the place of the object after the last one: no line is like it."""
 Line = TypeVar("Line", bound=Document)
 
 
@@ -36,7 +36,7 @@ class Journal(Generic[Line]):
         self.extend((line,))
 
     def extend(self, lines: "tuple[Line, ...] | list[Line]") -> None:
-        """Writes several lines in one go: after a crash either all or none of them are there (on a local disk)."""
+        """Writes several lines in one go: after a crash, or beside a seal, either all or none of them are there."""
         data = [line.to_bytes() for line in lines]
         if not data:
             return
@@ -46,13 +46,12 @@ class Journal(Generic[Line]):
             except OSError as error:
                 raise self._files.failed("write", f"{self.name}.jsonl", error) from error
             return
-        for item in data:
-            self._append_remote(item)
+        self._append_remote(b"\n".join(data))
 
     def _append_remote(self, item: bytes) -> None:
         """The first free number is taken by a conditional write: of several writers one gets it, the others take the next.
 
-        A write whose answer was lost is sent again by the client, and finds its own line there: that is no other writer's.
+        A write whose answer was lost is sent again by the client, and finds what it wrote there: that is no other writer's.
         """
         if self._next is None:
             self._next = self._free_number()
@@ -88,9 +87,9 @@ class Journal(Generic[Line]):
         return f"{self.name}/{number:09d}.json"
 
     def _lines_of(self, data: list[bytes]) -> list[bytes]:
-        """Without the seal; once it was seen, nothing follows."""
+        """The lines of these objects, without the seal; once it was seen, nothing follows."""
         self._sealed = self._sealed or SEAL in data
-        return [line for line in data if line != SEAL]
+        return [line for written in data if written != SEAL for line in written.split(b"\n")]
 
     def read(self) -> Iterator[Line]:
         """Every whole line. A torn last line (a crash in the middle of a write) is left out; other damage raises."""

@@ -41,6 +41,32 @@ def test_a_decision_that_comes_while_the_other_studio_closes_is_refused_not_lost
     assert [one.image for one in here.journal(session.gate).read()] == [first]
 
 
+def test_a_bulk_decision_amid_which_the_other_studio_closes_stands_as_a_whole_or_not_at_all(
+    place: tuple[str, dict[str, str]], line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = open_gate(Store(*place), 4, side=16)
+    here, there = Reviews(Store(*place)), Reviews(Store(*place))
+    pictures = [record.digest for record in here.images(session)]
+    files = here.gate(session.gate).journal._files
+    create = files.create
+
+    def create_and_be_overtaken(path: str, data: bytes, **more: bool) -> bool:
+        created = create(path, data, **more)
+        monkeypatch.setattr(files, "create", create)
+        there.close(session.gate, "approve", "leave_out", override_minimum=True, reviewer="tom")
+        return created
+
+    monkeypatch.setattr(files, "create", create_and_be_overtaken)
+    taken = True
+    try:
+        here.decide(session.gate, *(line(picture, "good") for picture in pictures))
+    except GateError:
+        taken = False
+    closed = here.closed(session.gate)
+    assert closed is not None
+    assert {one.image for one in here.decisions(closed).decisions} == (set(pictures) if taken else set())
+
+
 def test_a_decision_that_the_closing_studio_has_not_seen_is_taken_along(
     place: tuple[str, dict[str, str]], line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,6 +42,24 @@ def test_writers_on_several_machines_each_get_a_number(s3_endpoint: str, tmp_pat
 
 
 @pytest.mark.slow
+def test_lines_written_in_one_go_are_one_object_and_read_beside_those_of_one_line(
+    s3_endpoint: str, tmp_path: Path
+) -> None:
+    store = _remote(s3_endpoint, tmp_path.name)
+    journal, reader = store.journal("cells", Cell), store.journal("cells", Cell)
+    journal.append(Cell(id="a"))
+    assert [line.id for line in reader.read_after(0)[0]] == ["a"]
+    journal.extend([Cell(id="b"), Cell(id="c")])
+    lines, position = reader.read_after(1)
+    assert [line.id for line in lines] == ["b", "c"] and len(list(store.files.list("journals/cells"))) == 2
+    assert reader.seal(position), "nothing came in between"
+    assert [line.id for line in reader.read()] == ["a", "b", "c"]
+    with pytest.raises(SealedJournalError):
+        journal.extend([Cell(id="d"), Cell(id="e")])
+    assert [line.id for line in store.journal("cells", Cell).read()] == ["a", "b", "c"]
+
+
+@pytest.mark.slow
 def test_a_line_whose_answer_was_lost_is_not_written_twice(
     s3_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
