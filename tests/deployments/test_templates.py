@@ -5,19 +5,23 @@ import os
 import re
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import httpx
 import pytest
 import yaml
 
-from benchmarks.kit.cluster_services import free_port
+from benchmarks.kit.cluster_services import free_port, redis_program
 from benchmarks.kit.prefect_server import serve
 from benchmarks.kit.workspace import PROJECT, wait_for
 from deployments.cli.run import up
 from deployments.prefect.api import basic
+from deployments.workspace import cluster_parts
+from flenwheel_core.base.errors import ServerError
 from flenwheel_core.base.settings import Settings
 
 TEMPLATES = PROJECT / "deployments" / "templates"
@@ -51,6 +55,86 @@ def test_every_part_has_time_to_save(name: str) -> None:
         pod = content["spec"]["template"]["spec"]
         assert pod["terminationGracePeriodSeconds"] == 90
         assert pod["containers"][0]["resources"]["limits"] == {"nvidia.com/gpu": 1}
+
+
+@pytest.mark.parametrize("name", ["compose.yaml", "kubernetes.yaml"])
+def test_a_worker_is_told_where_people_open_gates(name: str) -> None:
+    """It sends the messages about gates, and no studio runs beside it that it could ask."""
+    content = yaml.safe_load((TEMPLATES / name).read_text())
+    if name == "compose.yaml":
+        told = set(content["services"]["worker"]["environment"])
+    else:
+        told = {one["name"] for one in content["spec"]["template"]["spec"]["containers"][0]["env"]}
+    assert "FLENWHEEL_STUDIO_URL" in told
+    assert "FLENWHEEL_NOTIFY" in told or "FLENWHEEL_NOTIFY" in (TEMPLATES / name).read_text()
+
+
+def is_left_out(path: str, patterns: list[str]) -> bool:
+    """Whether Docker's rules leave a file out: the last pattern that meets it, or a folder that it lies in, counts."""
+    parts = path.split("/")
+    prefixes = ["/".join(parts[: count + 1]) for count in range(len(parts))]
+    left_out = False
+    for pattern in patterns:
+        plain = pattern.removeprefix("!")
+        anywhere = plain.startswith("**/")
+        names = parts if anywhere else [prefix for prefix in prefixes if prefix.count("/") == plain.count("/")]
+        if any(fnmatchcase(one, plain.removeprefix("**/")) for one in names):
+            left_out = not pattern.startswith("!")
+    return left_out
+
+
+def test_an_image_gets_the_program_and_no_secret() -> None:
+    """The page says that secrets lie in .env beside compose.yaml, which lies in what is copied."""
+    assert "COPY . ." in (TEMPLATES / "Containerfile").read_text()
+    lines = [line.strip() for line in (PROJECT / ".dockerignore").read_text().splitlines()]
+    patterns = [line for line in lines if line and not line.startswith("#")]
+    for secret in (
+        ".env",
+        "deployments/templates/.env",
+        "deployments/templates/.env.local",
+        "flenwheel.toml",
+        "deployments/flenwheel.toml",
+        ".git/config",
+        ".flenwheel/store/x",
+        "demo-workspace/store/x",
+        ".venv/bin/python",
+    ):
+        assert is_left_out(secret, patterns), secret
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+    packages = [name.removesuffix("*") for name in project["tool"]["setuptools"]["packages"]["find"]["include"]]
+    wanted = [f"{package}/__init__.py" for package in packages]
+    wanted += ["deployments/studio/app.py", "flenwheel_core/nano/weights/x/model.safetensors", "constraints.txt"]
+    wanted += ["pyproject.toml", project["project"]["readme"], *project["project"]["license-files"]]
+    for path in wanted:
+        assert not is_left_out(path, patterns), path
+
+
+def test_the_password_of_redis_stands_in_no_process_list(tmp_path: Path) -> None:
+    """The service's own command, with the server that is installed here in the image's place."""
+    service = yaml.safe_load((TEMPLATES / "compose.yaml").read_text())["services"]["redis"]
+    command = [part.replace("$$", "$") for part in service["command"]]
+    assert service["environment"]["REDIS_PASSWORD"] == "${REDIS_PASSWORD}" and "PASSWORD}" not in "".join(command)
+    port = free_port()
+    program = tmp_path / "docker-entrypoint.sh"
+    program.write_text(f'#!/bin/sh\nshift\nexec {redis_program()} "$@" --port {port} --bind 127.0.0.1\n')
+    program.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "REDIS_PASSWORD": "hunter2"}
+    log = tmp_path / "log"
+    with log.open("wb") as said:
+        process = subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=said, stderr=said)
+    try:
+        settings = Settings.model_validate({"redis_url": f"redis://:hunter2@127.0.0.1:{port}/0"})
+        wait_for(lambda: "Ready to accept" in log.read_text(), 30, log.read_text)
+        assert cluster_parts.reach_redis(settings).version
+        assert (tmp_path / "appendonlydir").exists(), "it writes down what it is told"
+        shown = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        assert str(port).encode() in shown and b"hunter2" not in shown
+        without = Settings.model_validate({"redis_url": f"redis://127.0.0.1:{port}/0"})
+        with pytest.raises(ServerError, match="Authentication"):
+            cluster_parts.reach_redis(without)
+    finally:
+        process.terminate()
+        process.wait(20)
 
 
 @contextmanager
