@@ -178,7 +178,7 @@ def _print_notes(notes: tuple[str, ...]) -> None:
 
 
 def gc(*, yes: Annotated[bool, Parameter(help="remove without asking")] = False) -> None:
-    """Remove what nothing references: orphaned files, unfinished writes, checkpoints of finished training."""
+    """Remove what nothing references: orphaned files, unfinished writes, checkpoints of training that is over or given up."""
     settings = Settings()
     garbage = find_garbage(settings)
     if not garbage.files and not garbage.folders:

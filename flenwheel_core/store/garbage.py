@@ -1,4 +1,5 @@
-"""Removes what nothing references: blobs, tables, unfinished writes and the scratch of finished stages. Never anything else."""
+"""Removes what nothing references: blobs, tables, unfinished writes, the scratch of finished stages and the states of trainings that were
+given up. Never anything else."""
 
 import shutil
 import time
@@ -12,6 +13,9 @@ from flenwheel_core.store.links import digests_in, documents, reachable
 KEEP_SECONDS = 24 * 3600
 """Younger files are left alone: a running stage writes its blobs before the line that refers to them."""
 
+GIVEN_UP_SECONDS = 28 * 24 * 3600
+"""A training that wrote no state for so long is not gone on with from there; one that is tried again begins anew."""
+
 
 @dataclass(frozen=True)
 class Garbage:
@@ -24,13 +28,15 @@ class Garbage:
     size_bytes: int
 
 
-def find_garbage(settings: Settings, *, keep_seconds: float = KEEP_SECONDS) -> Garbage:
+def find_garbage(
+    settings: Settings, *, keep_seconds: float = KEEP_SECONDS, given_up_seconds: float = GIVEN_UP_SECONDS
+) -> Garbage:
     """What nothing references and is old enough. Reads every manifest and journal, so a damaged one stops it with an error."""
     store = Store(settings.store_url, settings.store_options)
     roots: set[str] = set()
-    finished = _finished_states(store)
+    over = _states_of_no_use(store, given_up_seconds)
     for path, data in documents(store):
-        roots |= digests_in(data) if path not in finished else set()
+        roots |= digests_in(data) if path not in over else set()
     kept = reachable(store, roots)
     files = []
     size = 0
@@ -39,7 +45,7 @@ def find_garbage(settings: Settings, *, keep_seconds: float = KEEP_SECONDS) -> G
         if digest not in kept and _old(store, path, keep_seconds):
             files.append(path)
             size += store.files.size(path)
-    for path in finished:
+    for path in over:
         files.append(path)
         size += store.files.size(path)
     folders = _finished_scratch(store, settings)
@@ -65,12 +71,20 @@ def _old(store: Store, path: str, keep_seconds: float) -> bool:
     return time.time() - store.files.modified(path) >= keep_seconds
 
 
-def _finished_states(store: Store) -> list[str]:
-    """States of trainings whose manifest is written; what ended then did not come to removing them."""
+def _states_of_no_use(store: Store, given_up_seconds: float) -> list[str]:
+    """States of trainings whose manifest is written (what ended then did not come to removing them), and of those that were given up."""
     listed = set(store.files.list("stages"))
-    return sorted(
-        path for path in listed if "/states/" in path and f"{path.partition('/states/')[0]}/manifest.json" in listed
-    )
+    states: dict[str, list[str]] = {}
+    for path in sorted(listed):
+        stage, found, _ = path.partition("/states/")
+        if found:
+            states.setdefault(stage, []).append(path)
+    return [
+        path
+        for stage, paths in states.items()
+        if f"{stage}/manifest.json" in listed or all(_old(store, path, given_up_seconds) for path in paths)
+        for path in paths
+    ]
 
 
 def _finished_scratch(store: Store, settings: Settings) -> tuple[Path, ...]:

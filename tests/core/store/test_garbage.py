@@ -1,6 +1,8 @@
 """Garbage collection removes what nothing references, and never anything else."""
 
 import json
+import os
+import time
 
 from PIL import Image
 
@@ -48,6 +50,23 @@ def test_only_what_nothing_references_goes(settings: Settings) -> None:
 def test_young_files_are_left_alone(settings: Settings) -> None:
     picture(Store(settings.store_url), 1)
     assert find_garbage(settings).files == ()
+
+
+def test_the_state_of_a_training_goes_when_nothing_came_after_it_for_weeks(settings: Settings) -> None:
+    store = Store(settings.store_url)
+    assert store.files.local is not None
+    old, newest, other = (store.put_blob(f"checkpoint {number}".encode()) for number in range(3))
+    paths = ["stages/train/abc/states/1.json", "stages/train/abc/states/2.json", "stages/train/def/states/1.json"]
+    for path, blob in zip(paths, (old, newest, other), strict=True):
+        store.files.write(path, json.dumps({"files": {"state": blob}}).encode())
+    long_ago = time.time() - 29 * 24 * 3600
+    for path in store.files.local.rglob("*"):
+        if path.is_file() and not path.match(f"*/{newest}") and not path.match("*/abc/states/2.json"):
+            os.utime(path, (long_ago, long_ago))
+    gone = {paths[2], f"blobs/{other[:2]}/{other}"}
+    assert set(find_garbage(settings).files) == gone, "a training that goes on keeps what it has"
+    remove_garbage(settings, find_garbage(settings))
+    assert find_garbage(settings).files == () and store.get_blob(old) and store.get_blob(newest)
 
 
 def test_scratch_goes_only_when_its_stage_is_done(settings: Settings) -> None:
