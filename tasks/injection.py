@@ -3,7 +3,9 @@
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
+from pydantic import ValidationError
 
+from flenwheel_core.base.errors import InputError
 from flenwheel_core.base.ids import slugify
 from flenwheel_core.base.names import CHARACTER
 from flenwheel_core.base.progress import hearing
@@ -19,12 +21,21 @@ from tasks.progress_artifact import say
 
 @task(name="plan", task_run_name="plan head with {character}", cache_policy=NO_CACHE, persist_result=False)
 def plan_head(character: str, epochs: float) -> InjectTrainRequest:
-    """A head from this character and all others of the workspace; captions of sources describe nobody, so pictures teach it."""
+    """A head from this character and all others of the workspace; captions of sources describe nobody, so pictures teach it.
+
+    Raises InputError for epochs that nothing can be trained in.
+    """
     CHARACTER.check(character)
+    try:
+        learning = LearningRecipe(epochs=epochs, stages=("flow",))
+    except ValidationError as error:
+        raise InputError(
+            f"A head cannot be trained in {epochs:g} epochs.",
+            why=f"{error.errors()[0]['msg']}.",
+            remedy="Choose another number, such as 3.",
+        ) from error
     with hearing(say):
-        return character_training(
-            character, open_store(), Settings(), HeadRecipe(), LearningRecipe(epochs=epochs, stages=("flow",))
-        )
+        return character_training(character, open_store(), Settings(), HeadRecipe(), learning)
 
 
 @task(name="plan", task_run_name="plan preview of {character}", cache_policy=NO_CACHE, persist_result=False)

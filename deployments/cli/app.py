@@ -31,6 +31,7 @@ from deployments.cli import vl as commands_vl
 from deployments.cli import workspace as commands_workspace
 from deployments.cli.terminal import plain_console
 from flenwheel_core.base.disk import disk_error
+from flenwheel_core.base.document import impossible
 from flenwheel_core.base.errors import FlenwheelError, UserError
 from flenwheel_core.images.names import written_name
 
@@ -77,8 +78,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         _say_error(error.message)
         raise SystemExit(1) from None
     except ValidationError as error:
-        problems = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()]
-        _say_error(f"This is not a possible {error.title}.\nWhy: " + "; ".join(problems))
+        _say_error(impossible(error))
         raise SystemExit(1) from None
     except OSError as error:
         problem = disk_error(error, str(error.filename or "a file"))

@@ -1,6 +1,5 @@
 """The command `inject`: who photos show, as a residual on the prompt of a model that draws."""
 
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,6 +15,7 @@ from deployments.injection.run import (
     FolderInjection,
     inject_folders,
     train_head,
+    use_token,
 )
 from deployments.prefect.flow_server import PrefectFlowServer
 from flenwheel_core.base.errors import InputError, RecipeError
@@ -120,11 +120,11 @@ def inject(
     hf_token
         Token for the Hub; HF_TOKEN or HUGGINGFACE_TOKEN of the environment if not given, which no list of processes shows.
     cache_dir
-        Where fetched models are kept; HF_HUB_CACHE of the environment, or the settings' folder.
+        Fetched models are kept in hub/ of this folder; of the settings' folder (FLENWHEEL_MODELS) if not given.
     head
         A trained head; OUT_DIR/checkpoints/linear_head.safetensors if not given.
     place
-        all: one residual on every token; words: on those of --words; tokens: tokens of its own behind the prompt.
+        Of a head that is trained. all: one residual on every token; words: on those of --words; tokens: its own behind the prompt.
     tokens
         How many tokens of its own.
     words
@@ -140,7 +140,7 @@ def inject(
     schedule
         Let the running workspace draw the character (`flenwheel up`): it shows in the Prefect interface.
     """
-    settings = _settings(device, dtype, hf_token, cache_dir)
+    settings = settings_of(device, dtype, hf_token, cache_dir)
     chosen_alphas = plans.strengths(alphas) if alphas else plans.ALPHAS
     seeds = plans.whole_seeds(gen_seeds) if gen_seeds else plans.SEEDS
     recipe = HeadRecipe(place=place, tokens=tokens, words=words)
@@ -179,6 +179,32 @@ def inject(
             "stages": (stages, None),
         }
         _require_unset(here, "cannot be scheduled", "the form of the deployment inject/preview does not have it")
+    if not train:
+        of_training: dict[str, tuple[object, object]] = {
+            "epochs": (epochs, 3),
+            "batch-size": (batch_size, 2),
+            "lr": (lr, 1e-3),
+            "stages": (stages, None),
+            "oracle-steps": (oracle_steps, 0),
+            "place": (place, "tokens"),
+            "tokens": (tokens, 16),
+        }
+        _require_unset(
+            of_training,
+            "changes nothing without --train",
+            "it says how a head is trained",
+            "Add --train, or leave it out.",
+        )
+    elif name is None:
+        _require_unset({"head": (head, None)}, "changes nothing with --train", "the head that is trained is drawn with")
+    if verifier is None:
+        _require_unset(
+            {"oracle-steps": (oracle_steps, 0)},
+            "changes nothing without --verifier",
+            "the oracle is drawn to be measured",
+            "Name a verifier, or leave it out.",
+        )
+    if schedule:
         _schedule(name, settings, chosen_alphas, seeds, train=train, epochs=epochs)
         return
     with progress_sink() as sink:
@@ -238,11 +264,13 @@ def _of_character(
         console.print(f"{services.studio_url}/characters/{name}")
 
 
-def _require_unset(options: dict[str, tuple[object, object]], what: str, why: str) -> None:
+def _require_unset(
+    options: dict[str, tuple[object, object]], what: str, why: str, remedy: str = "Leave it out."
+) -> None:
     """Raises InputError for an option that would change nothing; each has its value and what it is if it is not given."""
     given = [name for name, (value, usual) in options.items() if value != usual]
     if given:
-        raise InputError(f"--{given[0]} {what}.", why=f"{why}.", remedy="Leave it out.")
+        raise InputError(f"--{given[0]} {what}.", why=f"{why}.", remedy=remedy)
 
 
 def _schedule(
@@ -279,7 +307,7 @@ def _stages(given: list[str] | None) -> tuple[LearningStage, ...]:
     return tuple(known[part] for part in dict.fromkeys(found))
 
 
-def _settings(device: str | None, dtype: str | None, token: str | None, cache: Path | None) -> Settings:
+def settings_of(device: str | None, dtype: str | None, token: str | None, cache: Path | None) -> Settings:
     """The settings of this machine with what the command says. Raises RecipeError for numbers that nothing here computes in."""
     if dtype == "fp16":
         raise RecipeError(
@@ -287,15 +315,12 @@ def _settings(device: str | None, dtype: str | None, token: str | None, cache: P
             why="Qwen-Image leaves its range, and pictures turn black.",
             remedy="Use --dtype bf16, or leave it out.",
         )
-    token = token or os.environ.get("HUGGINGFACE_TOKEN")
-    if token:
-        os.environ.setdefault("HF_TOKEN", token)
+    use_token(token)
     changes: dict[str, object] = {}
     if device is not None:
         changes["gpu"] = _card(device)
-    folder = cache or (Path(os.environ["HF_HUB_CACHE"]) if os.environ.get("HF_HUB_CACHE") else None)
-    if folder is not None:
-        changes["models"] = folder
+    if cache is not None:
+        changes["models"] = cache
     settings = Settings().model_copy(update=changes)
     on_cpu = settings.gpu == "cpu"
     if (dtype == "fp32" and not on_cpu) or (dtype == "bf16" and on_cpu):

@@ -7,11 +7,13 @@ to make. Without the package `modal` this module still holds `injection_poc` as 
 """
 
 import importlib.util
-import os
 from pathlib import Path
 from typing import Any
 
-from deployments.injection.run import BASE_PROMPT, NEGATIVE_PROMPT, OUT_DIR, FolderInjection, inject_folders
+from pydantic import ValidationError
+
+from deployments.injection.run import BASE_PROMPT, NEGATIVE_PROMPT, OUT_DIR, FolderInjection, inject_folders, use_token
+from flenwheel_core.base.document import impossible
 from flenwheel_core.base.errors import FlenwheelError
 from flenwheel_core.base.progress import ProgressEvent
 from flenwheel_core.base.settings import Settings
@@ -44,9 +46,7 @@ def injection_poc(
 
     `models` are two references by a comma, what sees and what draws; Qwen3-VL-8B and Qwen-Image if empty.
     """
-    token = os.environ.get("HUGGINGFACE_TOKEN")
-    if token:
-        os.environ.setdefault("HF_TOKEN", token)
+    use_token(None)
     try:
         named = dict(zip(("qwen3_vl_model", "qwen_image_model"), models.split(","), strict=False)) if models else {}
         asked = FolderInjection(
@@ -68,8 +68,11 @@ def injection_poc(
         )
         return inject_folders(asked, Settings(), _say, print).verdict
     except FlenwheelError as error:
-        print(error.message)
-        return error.message
+        message = error.message
+    except ValidationError as error:
+        message = impossible(error)
+    print(message)
+    return message
 
 
 def _say(event: ProgressEvent) -> None:

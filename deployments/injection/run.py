@@ -1,5 +1,6 @@
 """Injection into pictures of the people in folders of photos: what the command and the entry point for Modal both call."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from flenwheel_core.base.errors import InputError
 from flenwheel_core.base.ids import Digest
 from flenwheel_core.base.progress import Sink
 from flenwheel_core.base.settings import Settings
+from flenwheel_core.documents.injections import HeadFacts
+from flenwheel_core.documents.wording import require_mention
 from flenwheel_core.library.injections import Injections
 from flenwheel_core.plans import injection as plans
 from flenwheel_core.plans.injection_photos import folder_identities
@@ -33,6 +36,8 @@ BASE_PROMPT = "a portrait photo of a person, studio lighting, 85mm"
 NEGATIVE_PROMPT = "blurry, low quality, deformed, watermark"
 FEATURES = "Qwen/Qwen3-VL-8B-Instruct@main"
 BASE = "Qwen/Qwen-Image@main"
+
+_WORDS_OR_ALL = "Name words of the prompt with --words, or put it on all tokens with --place all."
 
 Say = Callable[[str], None]
 
@@ -68,31 +73,26 @@ def inject_folders(asked: FolderInjection, settings: Settings, sink: Sink, say: 
     """Trains a head if asked, draws, measures, and writes the output folder. Raises InputError and RecipeError before anything loads."""
     plans.require_vision(asked.qwen3_vl_model)
     plans.require_drawing(asked.qwen_image_model)
-    if asked.head.place != "all" and asked.head.words.lower() not in asked.base_prompt.lower():
-        raise InputError(
-            f"The prompt {asked.base_prompt!r} does not say {asked.head.words!r}.",
-            why="the residual is added where these words stand.",
-            remedy="Name words of the prompt with --words, or put it on all tokens with --place all.",
-        )
+    if asked.train and asked.head.place != "all":
+        require_mention(asked.base_prompt, asked.head.words, remedy=_WORDS_OR_ALL)
     store = Store(settings.store_url, settings.store_options)
     identities = folder_identities(asked.seed_dirs, store, words=asked.head.words)
     oracle: Digest | None = None
     prepare(asked.out_dir)
-    if asked.train:
-        request = _training(asked, identities=identities, settings=settings, say=say)
-        trained = train_head(request, store, settings, sink, say)
-        head, oracle, features, base = trained.head, trained.oracle, request.features, request.base
-        identities = tuple(one.model_copy(update={"known": True}) for one in identities)
-    else:
-        from flenwheel_core.injection.heads import read_head
-
-        file = asked.head_file or standing_head(asked.out_dir)
-        facts = read_head(file)[1]
-        head = Injections(store).bring_head(file.read_bytes(), facts)
-        features, base = plans.pinned_pair(asked.qwen3_vl_model, asked.qwen_image_model, settings)
+    file = None if asked.train else asked.head_file or standing_head(asked.out_dir)
+    if file is not None:
+        facts = require_usable(file, asked)
+    features, base = plans.pinned_pair(asked.qwen3_vl_model, asked.qwen_image_model, settings)
     sampler = plans.sampler_for(
         base, settings, steps=asked.steps, guidance=asked.guidance, width=asked.width, height=asked.height
     )
+    if file is None:
+        request = _training(asked, identities=identities, settings=settings, say=say)
+        trained = train_head(request, store, settings, sink, say)
+        head, oracle, facts = trained.head, trained.oracle, trained.facts
+    else:
+        head = Injections(store).bring_head(file.read_bytes(), facts)
+    identities = plans.known_by(facts, identities, store)
     if sampler.true_cfg > 1:
         say(f"Guidance {asked.guidance:g} is true classifier-free guidance with this model: two calls a step.")
     else:
@@ -121,6 +121,15 @@ def inject_folders(asked: FolderInjection, settings: Settings, sink: Sink, say: 
     return result
 
 
+def use_token(given: str | None) -> None:
+    """The Hub is asked with this token; with HUGGINGFACE_TOKEN of the environment if none is given and there is no HF_TOKEN."""
+    named = os.environ.get("HUGGINGFACE_TOKEN")
+    if given:
+        os.environ["HF_TOKEN"] = given
+    elif named:
+        os.environ.setdefault("HF_TOKEN", named)
+
+
 def train_head(
     request: InjectTrainRequest, store: Store, settings: Settings, sink: Sink, say: Say
 ) -> InjectTrainResult:
@@ -142,6 +151,16 @@ def standing_head(out_dir: Path) -> Path:
         why="without one nothing says what photos mean to a prompt.",
         remedy="Train one: --train; or name a file: --head.",
     )
+
+
+def require_usable(file: Path, asked: FolderInjection) -> HeadFacts:
+    """What is known of a head in a file. Raises InputError for what is none, and for a prompt without the words of its residual."""
+    from flenwheel_core.injection.heads import read_head
+
+    facts = read_head(file)[1]
+    if facts.place != "all":
+        require_mention(asked.base_prompt, asked.head.words)
+    return facts
 
 
 def _training(

@@ -8,6 +8,12 @@ from flenwheel_core.base.errors import CorruptManifestError
 from flenwheel_core.base.ids import canonical_json, digest_json
 
 
+def impossible(error: ValidationError) -> str:
+    """What is wrong with values that people chose, for them."""
+    problems = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()]
+    return f"This is not a possible {error.title}.\nWhy: " + "; ".join(problems)
+
+
 class Document(BaseModel):
     """A frozen document: JSON both ways, unknown keys refused, named by the digest of its canonical JSON."""
 

@@ -1,11 +1,18 @@
 """What is known of a head: which features it reads, and whose prompts its residuals are for."""
 
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import Field
 
 from flenwheel_core.base.document import Document
 from flenwheel_core.base.ids import Digest
+from flenwheel_core.documents.images import is_unset
+
+EARLIER_PIXELS = 448 * 448
+"""What photos were seen with before heads said so."""
+MARK = 16
+"""Digits of a digest that stand for a photo: a head may have learned from thousands."""
 
 
 class HeadFacts(Document):
@@ -14,7 +21,7 @@ class HeadFacts(Document):
     place: Literal["all", "words", "tokens"]
     rows: int = Field(ge=1, description="residuals it makes")
     cells: int = Field(ge=1)
-    pixels: int = Field(ge=1, description="of all photos of an identity together")
+    pixels: int = Field(default=EARLIER_PIXELS, ge=1, description="of all photos of an identity together")
     features: Literal["eyes", "hidden"]
     inputs: int = Field(ge=1, description="length of an identity's features")
     width: int = Field(ge=1, description="channels of a prompt's embedding")
@@ -26,3 +33,19 @@ class HeadFacts(Document):
     photos: int = Field(ge=1)
     stages: tuple[str, ...]
     request: Digest
+    learned_from: tuple[str, ...] | None = Field(
+        default=None,
+        exclude_if=is_unset,
+        description="the first digits of the digest of each photo; None for a head that was made before heads said so",
+    )
+
+    def learned(self, photos: Iterable[Digest]) -> bool | None:
+        """Whether one of these photos taught it; None where it does not say from which photos it learned."""
+        if self.learned_from is None:
+            return None
+        return not marks(photos).isdisjoint(self.learned_from)
+
+
+def marks(photos: Iterable[Digest]) -> set[str]:
+    """The first digits of photos' digests, as heads keep them."""
+    return {digest[:MARK] for digest in photos}

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from flenwheel_core.base.errors import RecipeError
+from flenwheel_core.base.errors import InputError, RecipeError
 from flenwheel_core.documents.characters import CharacterRef
 from flenwheel_core.documents.images import Labels
 
@@ -52,6 +52,30 @@ def fill(template: str, labels: Labels, phrases: Mapping[str, str], character: C
     text = re.sub(r"\{(\w+)\}", replace, template)
     text = re.sub(r"\s*,(\s*,)+", ",", text)
     return re.sub(r"\s+", " ", text).strip(" ,")
+
+
+def mention(text: str, words: str) -> tuple[int, int] | None:
+    """Where a text first says these words, from character to character; None if it does not. Whole words: a woman is no man."""
+    asked = words.strip()
+    if not asked:
+        return None
+    before, after = (r"(?<!\w)" if asked[0].isalnum() else "", r"(?!\w)" if asked[-1].isalnum() else "")
+    found = re.search(before + re.escape(asked) + after, text, re.IGNORECASE)
+    return None if found is None else found.span()
+
+
+def require_mention(
+    text: str, words: str, *, remedy: str = "Name words of the prompt with --words."
+) -> tuple[int, int]:
+    """As `mention`; raises InputError for a prompt that does not say the words that a residual belongs to."""
+    found = mention(text, words)
+    if found is None:
+        raise InputError(
+            f"The prompt {text!r} does not say {words!r}.",
+            why="the residual is added where these words stand.",
+            remedy=remedy,
+        )
+    return found
 
 
 def template_fields(template: str) -> tuple[str, ...]:

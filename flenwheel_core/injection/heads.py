@@ -48,7 +48,8 @@ class LinearHead(torch.nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         made = self.linear((features - self.centre) / self.spread).view(-1, self.rows, self.width)
-        residuals: Tensor = self.scale * made / rms(made).clamp_min(_TINY)
+        # Clamped before the root: where a head has seen one photo only, it begins at nothing, and a root there has no gradient.
+        residuals: Tensor = self.scale * made / made.square().mean(-1, keepdim=True).clamp_min(_TINY**2).sqrt()
         return residuals
 
 

@@ -21,7 +21,7 @@ class Shown:
     """A picture's small copy, for diversity."""
 
     cell: InjectionCell
-    known: bool
+    known: bool | None
     thumbnail: NDArray[np.uint8]
 
 
@@ -36,7 +36,7 @@ def kept_share(asked: Labels, found: Labels) -> float | None:
 
 def figures_of(shown: Sequence[Shown], turned: Mapping[float, float] | None = None) -> tuple[InjectionFigures, ...]:
     """Means of each method and strength, known and unknown identities apart; `turned` are degrees by alpha."""
-    groups: dict[tuple[Method, float, bool], list[Shown]] = {}
+    groups: dict[tuple[Method, float, bool | None], list[Shown]] = {}
     for one in shown:
         groups.setdefault((one.cell.method, one.cell.alpha, one.known), []).append(one)
     return tuple(
@@ -73,7 +73,7 @@ class Gain:
         return self.gain >= GAIN and (self.lost is None or self.lost <= PROMPT_LOSS)
 
 
-def best_gain(figures: Sequence[InjectionFigures], *, known: bool) -> Gain | None:
+def best_gain(figures: Sequence[InjectionFigures], *, known: bool | None) -> Gain | None:
     """At the strength with the largest gain among those that keep prompts, or among all if none does; None where nothing was measured."""
     table = {(row.method, row.alpha): row for row in figures if row.known == known}
     without = table.get(("injection", 0.0))
@@ -94,7 +94,11 @@ def best_gain(figures: Sequence[InjectionFigures], *, known: bool) -> Gain | Non
 
 
 def verdict(figures: Sequence[InjectionFigures]) -> str:
-    """One sentence."""
+    """One sentence. Identities of which the head does not say whether it learned from them stand for themselves."""
+    unsaid = best_gain(figures, known=None)
+    if unsaid is not None:
+        works = "Works" if unsaid.works else "Does not work"
+        return f"{works}, for identities of which the head does not say whether it learned from them: {_said(unsaid)}."
     unknown, known = best_gain(figures, known=False), best_gain(figures, known=True)
     if unknown is None and known is None:
         return (
@@ -116,7 +120,7 @@ def _said(one: Gain) -> str:
     words = f"{one.gain:+.2f} identity over {control} at alpha {one.alpha:g} (at least {GAIN:+.2f} is asked)"
     if one.lost is None:
         return words
-    return f"{words}, prompts followed {100 * -one.lost:+.0f} points against alpha 0"
+    return f"{words}, prompts followed {round(-100 * one.lost):+d} points against alpha 0"
 
 
 def _copied(cell: InjectionCell) -> float | None:

@@ -96,6 +96,7 @@ def _stage(
         trackers=[],
         should_stop=hooks.should_stop,
         on_step=hooks.on_step,
+        save_seconds=hooks.save_seconds,
     )
     weights = {key: value.detach().cpu().clone() for key, value in outcome.weights.items()}
     points = json.dumps([[point.step, point.loss] for point in outcome.losses])

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from flenwheel_core.base.errors import InputError
+from flenwheel_core.documents.wording import require_mention
 
 if TYPE_CHECKING:
     import torch
@@ -109,16 +109,10 @@ class PictureFeatures(Protocol):
 
 
 def words_in(text: str, words: str, offsets: Sequence[tuple[int, int]], *, begins: int = 0) -> tuple[int, ...]:
-    """Tokens that cover the first mention of `words` in `text`; `offsets` are each token's characters, the text itself begins at `begins`.
+    """Tokens that cover the first mention of `words`, as whole words, in `text`, which begins at `begins`.
 
-    Raises InputError if the words are not in it.
+    `offsets` are each token's characters. Raises InputError if the words are not in it.
     """
-    place = f" {text} ".lower().find(f" {words.lower()}")
-    if not words.strip() or place < 0:
-        raise InputError(
-            f"The prompt {text!r} does not say {words!r}.",
-            why="the residual is added where these words stand.",
-            remedy="Name words of the prompt with --words, or put it on all tokens with --place all.",
-        )
-    start, end = begins + place, begins + place + len(words)
+    first_character, end_character = require_mention(text, words)
+    start, end = begins + first_character, begins + end_character
     return tuple(index for index, (first, last) in enumerate(offsets) if first < end and last > start and last > first)

@@ -3,10 +3,11 @@
 import math
 from collections.abc import Sequence
 
-from flenwheel_core.base.errors import InputError, NotFoundError, RecipeError
+from flenwheel_core.base.errors import CorruptManifestError, InputError, NotFoundError, RecipeError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.characters import CharacterRef
 from flenwheel_core.documents.images import Labels, LoraUse, Sampler
+from flenwheel_core.documents.injections import HeadFacts, marks
 from flenwheel_core.documents.wording import fill
 from flenwheel_core.library.characters import Library
 from flenwheel_core.library.injections import HeadMade, Injections
@@ -153,7 +154,7 @@ def preview(
     recipe = usable_recipe(known.recipe, known.kind)
     chosen_alphas, chosen_seeds = checked_strengths(alphas), checked_seeds(seeds)
     made = require_head(store, recipe, settings)
-    identity = character_identity(name, library, store).model_copy(update={"known": _learned_from(store, made, name)})
+    identity = known_by(made.facts, (character_identity(name, library, store),), store)[0]
     champion = library.champion(name)
     lora = None
     if champion is not None and _pinned(recipe, "base", settings) == champion.lora.base_model:
@@ -217,9 +218,23 @@ def character_training(
     )
 
 
-def _learned_from(store: Store, made: HeadMade, name: str) -> bool:
-    request = store.get_request(InjectTrainRequest, made.facts.request)
-    return request is not None and any(one.name == name for one in request.identities)
+def known_by(facts: HeadFacts, identities: Sequence[InjectionIdentity], store: Store) -> tuple[InjectionIdentity, ...]:
+    """Each with whether a head learned from it: from one of its photos, whatever it is called. None where nothing says so.
+
+    A head of an earlier version does not name its photos; its training does, where that was here and can be read.
+    """
+    if facts.learned_from is None:
+        try:
+            request = store.get_request(InjectTrainRequest, facts.request)
+        except CorruptManifestError:
+            request = None
+        if request is not None:
+            taught = marks(photo.image for one in request.identities for photo in one.photos)
+            facts = facts.model_copy(update={"learned_from": tuple(sorted(taught))})
+    return tuple(
+        one.model_copy(update={"known": facts.learned([*(photo.image for photo in one.photos), *one.held_out])})
+        for one in identities
+    )
 
 
 def _prompts(recipe: Recipe, character: CharacterRef) -> tuple[InjectionPrompt, ...]:

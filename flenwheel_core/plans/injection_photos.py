@@ -8,6 +8,7 @@ from PIL import Image
 
 from flenwheel_core.base.errors import InputError, NotFoundError
 from flenwheel_core.base.given_path import given_path
+from flenwheel_core.documents.wording import mention
 from flenwheel_core.engine.job import class_caption
 from flenwheel_core.images.decode import decode
 from flenwheel_core.library.characters import Library
@@ -52,7 +53,7 @@ def _identity(name: str, folder: Path, store: Store, words: str) -> InjectionIde
         picture = decode(file.read_bytes(), file.name).image
         said = file.with_suffix(".txt")
         text = said.read_text(errors="replace").strip() if said.is_file() else ""
-        described = text if not text or words in text else f"a {words} with {text}"
+        described = text if not text or mention(text, words) else f"a {words} with {text}"
         photos.append(
             InjectionPhoto(image=store.put_blob(_png(picture)), described=described, name=f"{name}/{file.name}")
         )

@@ -2,6 +2,8 @@
 
 from flenwheel_core.requests.inject import InjectResult
 
+_GROUPS = {True: "known", False: "unknown", None: "not said"}
+
 
 def injection_page(name: str, result: InjectResult) -> str:
     """Markdown: whether it works, and every method and strength, known and unknown identities apart."""
@@ -11,7 +13,7 @@ def injection_page(name: str, result: InjectResult) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for row in result.figures:
-        group = "known" if row.known else "unknown"
+        group = _GROUPS[row.known]
         lines.append(
             f"| {row.method} | {row.alpha:g} | {group} | {row.pictures} | {_figure(row.identity)} | {_figure(row.prompt_kept)} "
             f"| {row.diversity:.2f} |"
@@ -21,6 +23,7 @@ def injection_page(name: str, result: InjectResult) -> str:
             *lines,
             "",
             "Identity is a cosine to held-out photos; known identities are those that the head learned from.",
+            "Of a head that was made before heads named their photos nobody can say so.",
             "",
         ]
     )

@@ -37,12 +37,15 @@ class InjectionIdentity(Document):
     held_out: tuple[Digest, ...] = Field(
         default=(), description="photos that nothing is made from: pictures are measured by them"
     )
-    known: bool = Field(default=False, description="the head learned from this identity")
+    known: bool | None = Field(
+        default=False, description="the head learned from this identity; None: it does not say from whom it learned"
+    )
     description: str = Field(default="", description="words for who it is, for the control `caption`")
 
 
 class InjectTrainRequest(StageRequest):
     stage = "inject_train"
+    version = 2
 
     identities: tuple[InjectionIdentity, ...] = Field(min_length=1)
     features: str = Field(description="resolved reference of the vision-language model")
@@ -126,7 +129,7 @@ class InjectionFigures(Document):
 
     method: Method
     alpha: float
-    known: bool
+    known: bool | None
     pictures: int
     identities: int
     identity: float | None

@@ -10,6 +10,7 @@ import torch
 
 from flenwheel_core.base.ids import derive_seed
 from flenwheel_core.documents.images import ImageKind, ImageRecord, Labels, LoraUse
+from flenwheel_core.documents.wording import require_mention
 from flenwheel_core.engine.tensor_file import read_tensors, write_atomically
 from flenwheel_core.identity.embedding_math import as_vectors, centroid_of, cosines_to
 from flenwheel_core.identity.readers import open_reader
@@ -215,7 +216,7 @@ def _draw(
     with open_prompt_model(request.base, context.settings, context.setup()) as model:
         require_fitting(facts, facts.feature_version, model.space)
         against = request.negative if request.negative is not None else model.no_prompt
-        texts = {one: _text(request, one) for one in items}
+        texts = {one: text_of(request, one) for one in items}
         prompts = model.encode([*texts.values(), against])
         negative = prompts[against] if request.sampler.true_cfg > 1 else None
         for one in items:
@@ -236,12 +237,14 @@ def _places(model: PromptModel, text: str, words: str, place: str) -> tuple[int,
     return () if place == "all" else model.places(text, words)
 
 
-def _text(request: InjectRequest, one: Planned) -> str:
+def text_of(request: InjectRequest, one: Planned) -> str:
+    """The prompt of a picture: with the description behind the words for the control `caption`."""
     text = request.prompts[one.prompt].text
     if one.method != "caption":
         return text
     description = request.identities[one.identity].description
-    return text.replace(request.words, f"{request.words} with {description}", 1)
+    _, end = require_mention(text, request.words)
+    return f"{text[:end]} with {description}{text[end:]}"
 
 
 def _edit(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from flenwheel_core.base.errors import InputError
-from flenwheel_core.documents.injections import HeadFacts
+from flenwheel_core.documents.injections import HeadFacts, marks
 from flenwheel_core.engine.tensor_file import tensor_bytes
 from flenwheel_core.identity.verifiers import open_verifier
 from flenwheel_core.images.buckets import fit, place
@@ -61,6 +61,7 @@ def inject_train(request: InjectTrainRequest, context: StageContext) -> InjectTr
             photos=len(lessons.photos),
             stages=request.learning.stages,
             request=request.key(),
+            learned_from=tuple(sorted(marks(photo.image for one in request.identities for photo in one.photos))),
         )
     names = {str(number): one.name for number, one in enumerate(request.identities)}
     oracle = {names[number]: residual for number, residual in learned.oracle.items()}

@@ -5,12 +5,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.kit.workspace import Running
-from flenwheel_core.injection.heads import head_bytes, read_head
 from flenwheel_core.library.injections import Injections
-from flenwheel_core.plans.injection import pinned_pair
 from flenwheel_core.recipes.injection import HeadRecipe
 from tests.kit.bases_world import short_recipe
-from tests.kit.injection_world import blank_head, photo_folder
+from tests.kit.injection_world import add_blank_head, drawn_identity, photo_folder
 
 
 @pytest.mark.slow
@@ -21,12 +19,7 @@ def test_a_scheduled_preview_holds_the_card_and_stands_on_the_characters_page(ru
         "ingest", "previewed", str(folder), "--kind", "subject", "--recipe", short_recipe(tmp_path, "quick")
     )
     assert made.returncode == 0 or "previewed" in made.stdout + made.stderr, made.stderr
-    file = tmp_path / "head.safetensors"
-    file.write_bytes(store.get_blob(blank_head(store, settings, HeadRecipe(place="words"))))
-    head, facts = read_head(file)
-    features, base = pinned_pair("nano", "nano", settings)
-    known = facts.model_copy(update={"feature_model": features, "base": base})
-    Injections(store).bring_head(head_bytes(dict(head.state_dict()), known), known)
+    add_blank_head(store, settings, HeadRecipe(place="words"), (drawn_identity(store, 6),))
 
     said = running.cli("inject", "previewed", "--alphas", "1.0", "--gen-seeds", "1", "--schedule")
     assert said.returncode == 0, said.stderr

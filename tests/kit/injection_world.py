@@ -8,14 +8,22 @@ from torch import Tensor
 
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.images import Labels, Sampler
-from flenwheel_core.documents.injections import HeadFacts
+from flenwheel_core.documents.injections import HeadFacts, marks
 from flenwheel_core.injection.heads import LinearHead, head_bytes
 from flenwheel_core.injection.identities import Identity
 from flenwheel_core.injection.tasks import Lessons, Photo
+from flenwheel_core.library.injections import Injections
 from flenwheel_core.models.prompt_model import EncodedPrompt, Size
 from flenwheel_core.nano.world import HELD_OUT_FROM, caption, description, make_character, make_view, render
+from flenwheel_core.plans.injection import pinned_pair
 from flenwheel_core.recipes.injection import HeadRecipe
-from flenwheel_core.requests.inject import InjectionIdentity, InjectionPhoto, InjectionPrompt
+from flenwheel_core.requests.inject import (
+    InjectionIdentity,
+    InjectionPhoto,
+    InjectionPrompt,
+    InjectTrainRequest,
+    InjectTrainResult,
+)
 from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import encode_png
 
@@ -25,6 +33,25 @@ PROMPT = InjectionPrompt(
     labels=Labels(angle="front", expression="smiling"),
     edit="same person, smiling, front view",
 )
+
+FACTS = HeadFacts(
+    place="words",
+    rows=1,
+    cells=1,
+    pixels=448 * 448,
+    features="eyes",
+    inputs=4,
+    width=6,
+    feature_model="eyes@1",
+    feature_version="a" * 64,
+    base="base@1",
+    space="b" * 64,
+    identities=2,
+    photos=4,
+    stages=("flow",),
+    request="c" * 64,
+)
+"""Of a head that was made before heads named their photos."""
 
 
 def drawn_identity(store: Store, seed: int, photos: int = 2, *, known: bool = False) -> InjectionIdentity:
@@ -92,6 +119,25 @@ def toy_lessons(identities: int = 3, views: int = 3) -> Lessons:
 
 def blank_head(store: Store, settings: Settings, recipe: HeadRecipe) -> str:
     """A head for the nano models with random weights."""
+    head, facts = _blank(settings, recipe)
+    return store.put_blob(head_bytes(dict(head.state_dict()), facts))
+
+
+def add_blank_head(
+    store: Store, settings: Settings, recipe: HeadRecipe, identities: tuple[InjectionIdentity, ...]
+) -> str:
+    """The same as if it had been trained here, on these identities."""
+    features, base = pinned_pair("nano", "nano", settings)
+    head, facts = _blank(settings, recipe)
+    photos = marks(photo.image for one in identities for photo in one.photos)
+    facts = facts.model_copy(update={"feature_model": features, "base": base, "learned_from": tuple(sorted(photos))})
+    made = store.put_blob(head_bytes(dict(head.state_dict()), facts))
+    request = InjectTrainRequest(identities=identities, features=features, base=base, width=128, height=128)
+    Injections(store).add_head(request, InjectTrainResult(head=made, facts=facts, curves=()))
+    return made
+
+
+def _blank(settings: Settings, recipe: HeadRecipe) -> tuple[LinearHead, HeadFacts]:
     from flenwheel_core.models.registry import open_features, open_prompt_model
 
     with open_features("nano", settings, kind=recipe.features) as features, open_prompt_model("nano", settings) as base:
@@ -113,5 +159,4 @@ def blank_head(store: Store, settings: Settings, recipe: HeadRecipe) -> str:
             stages=("flow",),
             request="0" * 64,
         )
-        head = LinearHead(inputs, recipe.rows, base.width, seed=3)
-    return store.put_blob(head_bytes(dict(head.state_dict()), facts))
+        return LinearHead(inputs, recipe.rows, base.width, seed=3), facts

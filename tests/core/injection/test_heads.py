@@ -6,26 +6,8 @@ import pytest
 import torch
 
 from flenwheel_core.base.errors import InputError
-from flenwheel_core.documents.injections import HeadFacts
 from flenwheel_core.injection.heads import LinearHead, head_bytes, read_head, require_fitting, rms
-
-FACTS = HeadFacts(
-    place="words",
-    rows=1,
-    cells=1,
-    pixels=448 * 448,
-    features="eyes",
-    inputs=4,
-    width=6,
-    feature_model="eyes@1",
-    feature_version="a" * 64,
-    base="base@1",
-    space="b" * 64,
-    identities=2,
-    photos=4,
-    stages=("flow",),
-    request="c" * 64,
-)
+from tests.kit.injection_world import FACTS
 
 
 def test_residuals_are_as_long_as_its_scale_says() -> None:
@@ -34,6 +16,14 @@ def test_residuals_are_as_long_as_its_scale_says() -> None:
     made = head(torch.randn(2, 4) * 100)
     assert made.shape == (2, 3, 6)
     torch.testing.assert_close(rms(made), head.scale.abs().expand(2, 3, 1))
+
+
+def test_one_photo_alone_can_be_learned_from() -> None:
+    head, seen = LinearHead(4, 2, 6, seed=1), torch.randn(1, 4)
+    head.centre_on(seen)
+    (head(seen) - 1).square().sum().backward()
+    assert all(one.grad is not None and one.grad.isfinite().all() for one in head.parameters())
+    assert head.linear.bias.grad is not None and head.linear.bias.grad.abs().sum() > 0
 
 
 def test_what_all_have_in_common_says_nothing() -> None:

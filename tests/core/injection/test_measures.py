@@ -70,6 +70,22 @@ def test_known_and_unknown_identities_are_apart() -> None:
     assert said.startswith("Works for the identities it learned from only: +0.80") and "does not: +0.10" in said
 
 
+def test_who_the_head_learned_from_may_not_be_known() -> None:
+    groups = shown("injection", 1, 0.9), shown("shuffled", 1, 0.1), WITHOUT
+    unsaid = [Shown(one.cell, None, one.thumbnail) for group in groups for one in group]
+    said = verdict(figures_of(unsaid))
+    assert said.startswith("Works, for identities of which the head does not say") and "+0.80" in said
+    assert "not seen" not in said and "learned from only" not in said
+
+
+def test_a_loss_of_nothing_is_no_negative_number() -> None:
+    said = sentence(
+        shown("injection", 0, 0.0, kept=1.0), shown("injection", 1, 0.9, kept=0.999), shown("shuffled", 1, 0.1)
+    )
+    assert "prompts followed +0 points" in said
+    assert "prompts followed +0 points" in sentence(WITHOUT, shown("injection", 1, 0.9), shown("shuffled", 1, 0.1))
+
+
 def test_nothing_measured_is_said() -> None:
     assert "Nothing was measured" in sentence(shown("injection", 0, None), shown("injection", 1, None))
 

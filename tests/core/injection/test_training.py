@@ -54,6 +54,25 @@ def test_an_interrupted_training_ends_with_the_same_bits(tmp_path: Path, stop_af
         assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_states_are_made_as_often_as_the_store_takes_them(tmp_path: Path) -> None:
+    learning = LEARNING.model_copy(update={"checkpoint_every": 1000, "oracle_steps": 0, "stages": ("regression",)})
+    steps = learning.steps(len(toy_lessons().photos))
+
+    def kept(folder: Path, save_seconds: float | None) -> list[str]:
+        seen: list[str] = []
+
+        def should_stop() -> bool:
+            seen.extend(file.name for file in sorted(folder.glob("*/step-*.safetensors")) if file.name not in seen)
+            return False
+
+        hooks = TrainHooks(should_stop, lambda _step, _loss: None, str, str, save_seconds=save_seconds)
+        learn(TOY, toy_lessons(), HeadJob("run", HeadRecipe(place="tokens", tokens=2), learning, folder), hooks)
+        return seen
+
+    assert not kept(tmp_path / "recipe", None)
+    assert len(kept(tmp_path / "clock", 0.0)) == steps - 1
+
+
 @pytest.mark.parametrize("stage", ["regression", "flow"])
 def test_each_stage_learns_who_it_is(tmp_path: Path, stage: str) -> None:
     learning = LearningRecipe.model_validate(

@@ -6,12 +6,11 @@ import pytest
 
 from flenwheel_core.base.errors import FlenwheelError, InputError, NotFoundError, RecipeError
 from flenwheel_core.base.settings import Settings
-from flenwheel_core.injection.heads import read_head
+from flenwheel_core.documents.injections import marks
 from flenwheel_core.library.characters import Character, Library
-from flenwheel_core.library.injections import Injections
 from flenwheel_core.plans.injection import (
+    known_by,
     numbers,
-    pinned_pair,
     preview,
     require_drawing,
     require_vision,
@@ -22,9 +21,9 @@ from flenwheel_core.plans.injection import (
 from flenwheel_core.plans.injection_photos import folder_identities, split
 from flenwheel_core.recipes.injection import HeadRecipe
 from flenwheel_core.requests.ingest import SourceFile
-from flenwheel_core.requests.inject import InjectionPhoto
+from flenwheel_core.requests.inject import InjectionPhoto, InjectTrainRequest
 from flenwheel_core.store import Store
-from tests.kit.injection_world import blank_head, photo_folder
+from tests.kit.injection_world import FACTS, add_blank_head, drawn_identity, photo_folder
 from tests.kit.tiny_editor import save_tiny_base
 
 
@@ -123,12 +122,7 @@ def test_a_preview_takes_the_newest_head_for_the_characters_models(tmp_path: Pat
         )
     with pytest.raises(NotFoundError, match="no head yet"):
         preview("mira", store, settings)
-    digest = blank_head(store, settings, HeadRecipe(place="words"))
-    file = tmp_path / "head.safetensors"
-    file.write_bytes(store.get_blob(digest))
-    features, base = pinned_pair("nano", "nano", settings)
-    known = read_head(file)[1].model_copy(update={"feature_model": features, "base": base})
-    assert Injections(store).bring_head(file.read_bytes(), known) == digest
+    digest = add_blank_head(store, settings, HeadRecipe(place="words"), (drawn_identity(store, 3),))
     request = preview("mira", store, settings)
     assert request.head == digest and [one.name for one in request.strangers] == ["other"]
     (identity,) = request.identities
@@ -137,3 +131,28 @@ def test_a_preview_takes_the_newest_head_for_the_characters_models(tmp_path: Pat
     assert "half-left view" in request.prompts[1].text and "smiling" in request.prompts[1].text
     with pytest.raises(NotFoundError):
         preview("nobody", store, settings)
+    add_blank_head(store, settings, HeadRecipe(place="words"), (identity.model_copy(update={"name": "another"}),))
+    assert preview("mira", store, settings).identities[0].known, "by its photos, whatever it was called"
+
+
+def test_who_is_known_is_told_by_photos(tmp_path: Path) -> None:
+    store = Store((tmp_path / "store").as_uri())
+    one, other, namesake = drawn_identity(store, 1), drawn_identity(store, 2), drawn_identity(store, 3)
+    namesake = namesake.model_copy(update={"name": one.name})
+    taught = FACTS.model_copy(update={"learned_from": tuple(marks(photo.image for photo in one.photos))})
+    assert [who.known for who in known_by(taught, (one, other, namesake), store)] == [True, False, False]
+    assert [who.known for who in known_by(FACTS, (one, other), store)] == [None, None], "an earlier head says nothing"
+    request = InjectTrainRequest(identities=(other,), features="nano", base="nano", width=128, height=128)
+    store.put_request(request)
+    earlier = FACTS.model_copy(update={"request": request.key()})
+    assert [who.known for who in known_by(earlier, (one, other), store)] == [False, True], "but its training does"
+
+
+def test_a_description_that_has_the_words_inside_others_does_not_say_them(tmp_path: Path) -> None:
+    store = Store((tmp_path / "store").as_uri())
+    folder = photo_folder(tmp_path / "seed_1", 1, 3, described=True)
+    for number, said in enumerate(("a woman in red", "the Man, smiling", "red hair")):
+        (folder / f"photo_view_{number}.txt").write_text(said)
+    (found,) = folder_identities([str(folder)], store, words="man")
+    said = [photo.described for photo in found.photos]
+    assert said == ["a man with a woman in red", "the Man, smiling", "a man with red hair"]

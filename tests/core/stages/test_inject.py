@@ -6,14 +6,16 @@ from pathlib import Path
 import pytest
 
 from flenwheel_core.base.errors import InputError, InterruptedStageError
+from flenwheel_core.base.ids import digest_json
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.images import ImageRecord, Sampler
 from flenwheel_core.recipes.injection import HeadRecipe, LearningRecipe
-from flenwheel_core.requests.inject import InjectRequest, InjectTrainRequest
-from flenwheel_core.stages.inject import inject, planned
+from flenwheel_core.requests.inject import InjectionPrompt, InjectRequest, InjectTrainRequest, InjectTrainResult
+from flenwheel_core.stages.inject import Planned, inject, planned, text_of
 from flenwheel_core.stages.inject_train import inject_train
+from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import load_picture
-from tests.kit.injection_world import FAST, PROMPT, blank_head, drawn_identity
+from tests.kit.injection_world import FACTS, FAST, PROMPT, blank_head, drawn_identity
 from tests.kit.stage_world import context
 from tests.kit.tiny_editor import save_tiny_base
 from tests.kit.tiny_vl import save_tiny_vl
@@ -32,6 +34,8 @@ def test_photos_become_a_head_and_the_head_pictures(tmp_path: Path) -> None:
     assert [curve.stage for curve in trained.curves] == ["oracle", "regression", "flow"]
     assert (trained.facts.identities, trained.facts.photos, trained.facts.rows) == (1, 2, 5)
     assert inject_train(asked, here) == trained
+    assert trained.facts.learned([photo.image for photo in known.photos])
+    assert trained.facts.learned([*(photo.image for photo in unknown.photos), *known.held_out]) is False
 
     request = InjectRequest(
         identities=(known, unknown),
@@ -66,6 +70,34 @@ def test_photos_become_a_head_and_the_head_pictures(tmp_path: Path) -> None:
     assert record.parents == tuple(photo.image for photo in unknown.photos) and record.request == request.key()
     assert [grid.identity for grid in made.grids] == list(names)
     assert inject(request, here) == made
+
+
+def test_a_training_of_the_earlier_version_is_made_anew(tmp_path: Path) -> None:
+    """Its oracle began nearer to the prompt, and its head does not name its photos."""
+    store = Store((tmp_path / "store").as_uri())
+    asked = InjectTrainRequest(
+        identities=(drawn_identity(store, 1),), features="nano", base="nano", width=128, height=128
+    )
+    earlier = digest_json({"stage": "inject_train", "version": 1, "request": asked.model_dump(mode="json")})
+    standing = InjectTrainResult(head="1" * 64, facts=FACTS, curves=())
+    store.files.create(f"stages/inject_train/{earlier}/manifest.json", standing.to_bytes())
+    assert store.get_result(asked, InjectTrainResult) is None
+
+
+def test_words_of_a_description_stand_behind_the_whole_word(tmp_path: Path) -> None:
+    store = Store((tmp_path / "store").as_uri())
+    request = InjectRequest(
+        identities=(drawn_identity(store, 1).model_copy(update={"description": "red hair"}),),
+        features="nano",
+        base="nano",
+        head="1" * 64,
+        words="man",
+        prompts=(InjectionPrompt(text="a woman beside a Man, sad"),),
+        alphas=(1.0,),
+        seeds=(1,),
+        sampler=FAST,
+    )
+    assert text_of(request, Planned(0, "caption", 0.0, 0, 1)) == "a woman beside a Man with red hair, sad"
 
 
 def test_drawing_goes_on_at_the_picture_it_stopped_at(tmp_path: Path) -> None:

@@ -1,12 +1,17 @@
 """The command `inject`: what it writes, and what it says of mistakes."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from deployments.cli import inject as command
 from deployments.injection import run as injection
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.library.injections import Injections
+from flenwheel_core.models.hub import hub_cache
+from flenwheel_core.store import Store
 from tests.kit.command_line import run
 from tests.kit.injection_world import photo_folder
 from tests.kit.run_here import run_here
@@ -43,6 +48,7 @@ def test_folders_leave_a_head_a_grid_and_facts(tmp_path: Path, capsys: pytest.Ca
     assert "towards zero it would learn nothing" in out
     head = tmp_path / "out" / "checkpoints" / "linear_head.safetensors"
     first = head.read_bytes()
+    trained = store_of(tmp_path).heads()
     facts = json.loads((tmp_path / "out" / "generations" / "seed_123_meta.json").read_text())
     assert facts["alphas"] == [0.0, 0.5, 1.5] and facts["gen_seeds"] == [7, 8] and len(facts["cells"]) == 6
     assert (tmp_path / "out" / "generations" / "seed_123_alpha_grid.png").read_bytes().startswith(b"\x89PNG")
@@ -52,6 +58,40 @@ def test_folders_leave_a_head_a_grid_and_facts(tmp_path: Path, capsys: pytest.Ca
     )  # the head that stands there: what was drawn is not drawn again
     assert code == 0, err
     assert head.read_bytes() == first
+    assert store_of(tmp_path).heads() == trained and not trained[0].brought
+
+    # Who the head learned from is told by their photos, also later; and where the residual goes, by the head.
+    two = photo_folder(tmp_path / "seed_9", 9)
+    where = ("--seed-dirs", f"{one},{two}", "--out-dir", str(tmp_path / "out"), "--verifier", "nano")
+    code, _, err = run(capsys, "inject", *where, *small)
+    assert code == 0, err
+    facts = json.loads((tmp_path / "out" / "generations" / "seed_123_meta.json").read_text())
+    assert {row["known"] for row in facts["figures"]} == {True, False}
+    assert {cell["method"] for cell in facts["cells"]} == {"injection", "shuffled"}, "what is measured has a control"
+    code, _, err = run(capsys, "inject", *where, *small, "--base-prompt", "a cat")
+    assert code == 1 and "does not say 'person'" in err
+
+
+def store_of(folder: Path) -> Injections:
+    return Injections(Store(Settings(workspace=folder / "workspace").store_url))
+
+
+def test_the_token_that_is_given_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "standing")
+    monkeypatch.setenv("HUGGINGFACE_TOKEN", "other")
+    command.settings_of(None, None, None, None)
+    assert os.environ["HF_TOKEN"] == "standing"
+    command.settings_of(None, None, "given", None)
+    assert os.environ["HF_TOKEN"] == "given"
+    monkeypatch.delenv("HF_TOKEN")
+    command.settings_of(None, None, None, None)
+    assert os.environ["HF_TOKEN"] == "other"
+
+
+def test_models_lie_where_all_other_commands_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "elsewhere"))
+    assert hub_cache(command.settings_of(None, None, None, None)) == hub_cache(Settings())
+    assert hub_cache(command.settings_of(None, None, None, tmp_path / "named")) == tmp_path / "named" / "hub"
 
 
 @pytest.mark.parametrize(
@@ -69,8 +109,23 @@ def test_folders_leave_a_head_a_grid_and_facts(tmp_path: Path, capsys: pytest.Ca
         (("--seed-dirs", "here", "--qwen-image-model", "Qwen/Qwen2.5-7B-Instruct"), "draws nothing"),
         (("--seed-dirs", "here", "--dtype", "fp16"), "Nothing is computed in fp16"),
         (("--seed-dirs", "here", "--device", "tpu"), "There is no device"),
-        (("--seed-dirs", "here", "--stages", "zero"), "There is no stage 'zero'"),
-        (("--seed-dirs", "here", "--base-prompt", "a cat"), "does not say 'person'"),
+        (("--seed-dirs", "here", "--train", "--stages", "zero"), "There is no stage 'zero'"),
+        (("--seed-dirs", "here", "--train", "--base-prompt", "a cat"), "does not say 'person'"),
+        (
+            ("--seed-dirs", "here", "--train", "--words", "man", "--base-prompt", "a portrait of a woman"),
+            "does not say 'man'",
+        ),
+        (("--seed-dirs", "here", "--epochs", "5"), "--epochs changes nothing without --train"),
+        (("--seed-dirs", "here", "--batch-size", "4"), "--batch-size changes nothing without --train"),
+        (("--seed-dirs", "here", "--stages", "flow"), "--stages changes nothing without --train"),
+        (("--seed-dirs", "here", "--place", "all"), "--place changes nothing without --train"),
+        (("nobody", "--tokens", "4"), "--tokens changes nothing without --train"),
+        (("nobody", "--schedule", "--epochs", "4"), "--epochs changes nothing without --train"),
+        (("--seed-dirs", "here", "--train", "--head", "x"), "--head changes nothing with --train"),
+        (
+            ("--seed-dirs", "here", "--train", "--oracle-steps", "9"),
+            "--oracle-steps changes nothing without --verifier",
+        ),
         (("--seed-dirs", "here", "--out-dir", "empty"), "There is no head in empty"),
         (("--seed-dirs", "here", "--out-dir", "old"), "is a pickle"),
     ],

@@ -34,5 +34,21 @@ def test_the_documents_call_gives_the_documents_files(
     for name in ("seed_1", "seed_2"):
         facts = json.loads((tmp_path / "out" / "generations" / f"{name}_meta.json").read_text())
         assert facts["identity"] == name and len(facts["cells"]) == 2
-    assert "does not" in injection_poc(seed_dirs=folders, base_prompt="a cat", models="nano,nano")
+    said = injection_poc(seed_dirs=folders, base_prompt="a cat", models="nano,nano", out_dir=str(tmp_path / "out"))
+    assert "does not say" in said
     assert "--words" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"epochs": 2_000_000}, {"batch_size": 0}, {"steps": 0}])
+def test_impossible_numbers_are_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], wrong: dict[str, int]
+) -> None:
+    monkeypatch.setenv("FLENWHEEL_WORKSPACE", str(tmp_path / "workspace"))
+    monkeypatch.setenv("FLENWHEEL_GPU", "cpu")
+    monkeypatch.setattr(injection, "run_in_child", run_here)
+    folder = str(photo_folder(tmp_path / "seed_1", 1, 1))
+    asked: dict[str, int | str | bool] = {"models": "nano,nano", "train": True, "out_dir": str(tmp_path / "out")}
+    said = injection_poc(seed_dirs=folder, height=128, width=128, **{"steps": 1, **asked, **wrong})
+    assert said.startswith("This is not a possible") and next(iter(wrong)) in said
+    out = capsys.readouterr().out
+    assert said in out and "inject_train" not in out, "before anything is trained"
