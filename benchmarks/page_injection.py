@@ -23,7 +23,10 @@ def _cases(group: str) -> dict[str, str]:
 INJECTION = Page(
     "injection",
     "Injection: who a photo shows, before any LoRA",
-    "{verdict_flow.verdict} In the nano world, on nano FLUX, with the head trained on a CPU; nothing was tried at full size yet.",
+    "Identity over another's photos, where 0.30 at an unharmed prompt is called working: for characters that the head never saw "
+    "{gain_flow_unknown.identity_over_shuffled:+.2f}; for those that it learned from {gain_regression_known.identity_over_shuffled:+.2f} "
+    "after captions alone, and {gain_flow_known.identity_over_shuffled:+.2f} after pictures as well. In the nano world, on nano FLUX, with "
+    "the head trained on a CPU; nothing was tried at full size yet.",
     "injection",
     (
         Table(
@@ -62,7 +65,11 @@ INJECTION = Page(
         ),
         Table(
             "How much of an identity does it bring?",
-            "Identity over that of another's photos, at the strength that is best among those that keep the prompt within two points.",
+            "Identity over that of another's photos, at the strength that is best among those that keep the prompt within two points: for "
+            "characters that it learned from, pictures after captions cost so much of the prompt at the stronger ones that only alpha "
+            "{gain_flow_known.alpha:g} is left. The strengths were 0.5, 1 and 1.5 at first and were raised; the same characters were drawn "
+            "again, so that the best strength is chosen by the characters that it is told of. "
+            "After captions and pictures: {verdict_flow.verdict} After captions alone: {verdict_regression.verdict}",
             "injection",
             {
                 "alpha": "alpha",
@@ -79,7 +86,8 @@ INJECTION = Page(
         ),
         Table(
             "What was trained, and how long did it take?",
-            "On one thread of a processor that others used too.",
+            "On one thread of a processor that others used too. All rows of this page come from three runs of the command, each with "
+            "one of its `--parts`: the oracle, captions and pictures, captions alone.",
             "injection",
             {"identities": "characters", "photos": "photos", "steps": "steps", "training_seconds": "training, s"},
             {

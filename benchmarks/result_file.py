@@ -51,12 +51,14 @@ def result_text(result: Mapping[str, Any]) -> str:
     return f'{head[:-2]},\n "rows": [\n{rows}\n ]\n}}\n'
 
 
-def write_part(name: str, rows: Sequence[Row], *, folder: Path = RESULTS) -> Path:
+def write_part(name: str, rows: Sequence[Row], *, folder: Path = RESULTS, command: str | None = None) -> Path:
     """As `write_result`, for a benchmark that is run in parts on machines of one kind: rows of other cases stay in the file."""
     path = folder / f"{name}.json"
     earlier: list[Row] = json.loads(path.read_text())["rows"] if path.exists() else []
     new = {row["case"] for row in rows}
-    return write_result(name, [*(row for row in earlier if row["case"] not in new), *rows], folder=folder)
+    return write_result(
+        name, [*(row for row in earlier if row["case"] not in new), *rows], folder=folder, command=command
+    )
 
 
 def command_line(module: str, arguments: Sequence[str]) -> str:

@@ -4,25 +4,27 @@
     python -m benchmarks.quality.injection --identities 1500 --epochs 60 --batch 64 --evaluated 24 --gpu auto --work FOLDER
 
 The second line is for a card, and was not run yet: eight thousand steps of 64 pictures in place of 2700 of 4, on five times as many
-characters. With a work folder that stays, a run that was cut off goes on.
+characters. With a work folder that stays, a run that was cut off goes on; its parts (`--parts`) may be run one after the other.
 
 Nano FLUX plays the part of Qwen-Image: it is the nano base that draws from text, with prompt embeddings that a residual can be added to.
 The features are those of the nano Qwen2.5-VL. Verifier and reader are the nano ones; no part has seen the characters of this benchmark.
 """
 
 import argparse
+import json
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.result_file import Row, write_part
+from benchmarks.result_file import RESULTS, Row, command_line, write_part, write_result
 from flenwheel_core.base.progress import ProgressEvent
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.images import Labels, Sampler
 from flenwheel_core.documents.wording import fill
 from flenwheel_core.images.sheets import Tile, contact_sheet
-from flenwheel_core.injection.measures import best_gain
+from flenwheel_core.injection.measures import Gain, best_gain, verdict_of
 from flenwheel_core.nano.world import HELD_OUT_FROM, View, caption, description, make_character, make_view, render
 from flenwheel_core.recipes.injection import HeadRecipe, LearningRecipe, LearningStage, Place
 from flenwheel_core.recipes.loading import load_recipe
@@ -277,6 +279,41 @@ def gains(figures: Sequence[InjectionFigures], after: str) -> list[Row]:
     return found
 
 
+def said_again(rows: Sequence[Row]) -> list[Row]:
+    """The rows with their sentences made anew from the gains among them: nothing is measured."""
+    gains_of = {
+        str(one["case"]): Gain(
+            float(str(one["alpha"])),
+            float(str(one["identity_over_shuffled"])),
+            None if one["prompt_lost"] is None else float(str(one["prompt_lost"])),
+            "shuffled",
+        )
+        for one in rows
+        if str(one["case"]).startswith("gain_")
+    }
+
+    def again(one: Row) -> Row:
+        kind, _, after = str(one["case"]).partition("_")
+        if kind != "verdict":
+            return one
+        unknown, known = (gains_of.get(f"gain_{after}_{group}") for group in ("unknown", "known"))
+        return {**one, "verdict": verdict_of(unknown, known)}
+
+    return [again(one) for one in rows]
+
+
+def whole_command(arguments: Sequence[str]) -> str:
+    """The command that measures all rows: without the part that ran, its work folder and its picture."""
+    kept: list[str] = []
+    left_out = False
+    for argument in arguments:
+        if argument.startswith("--"):
+            left_out = argument.partition("=")[0] in ("--parts", "--work", "--grid")
+        if not left_out:
+            kept.append(argument)
+    return command_line("benchmarks.quality.injection", kept)
+
+
 def say(event: ProgressEvent) -> None:
     if event.kind == "note" or (event.done or 0) % 100 == 0:
         print(event.line(), flush=True)
@@ -300,7 +337,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--work", type=Path, help="a folder that is kept: a killed benchmark goes on from there")
     parser.add_argument("--grid", type=Path, help="a file for a picture of some characters")
     parser.add_argument("--out", type=Path, help="folder for the result file")
-    arguments = parser.parse_args(argv)
+    parser.add_argument("--again", action="store_true", help="measure nothing: make the sentences of the file anew")
+    given = list(sys.argv[1:] if argv is None else argv)
+    arguments = parser.parse_args(given)
+    folder = arguments.out or RESULTS
+    if arguments.again:
+        found = json.loads((folder / "injection.json").read_text())
+        command = whole_command(found["command"].split()[3:])
+        write_result("injection", said_again(found["rows"]), folder=folder, command=command, measured=found)
+        return
     if arguments.work is not None:
         rows = measure(arguments, arguments.work)
     else:
@@ -308,8 +353,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             rows = measure(arguments, Path(work))
     for one in rows:
         print(one, flush=True)
-    options = {} if arguments.out is None else {"folder": arguments.out}
-    write_part("injection", rows, **options)
+    write_part("injection", rows, folder=folder, command=whole_command(given))
 
 
 if __name__ == "__main__":

@@ -99,7 +99,11 @@ def verdict(figures: Sequence[InjectionFigures]) -> str:
     if unsaid is not None:
         works = "Works" if unsaid.works else "Does not work"
         return f"{works}, for identities of which the head does not say whether it learned from them: {_said(unsaid)}."
-    unknown, known = best_gain(figures, known=False), best_gain(figures, known=True)
+    return verdict_of(best_gain(figures, known=False), best_gain(figures, known=True))
+
+
+def verdict_of(unknown: Gain | None, known: Gain | None) -> str:
+    """The sentence that gains allow, of identities that the head had not seen and of those that it learned from."""
     if unknown is None and known is None:
         return (
             "Nothing was measured: it takes a verifier, photos that are held out, and another identity to compare with."

@@ -1,11 +1,14 @@
 """What the benchmark calls its rows is what the page and the curves look for."""
 
+import json
 from pathlib import Path
 from typing import get_args
 
 from benchmarks.lab.injection_plot import LINES, drawing
 from benchmarks.page_injection import INJECTION
-from benchmarks.quality.injection import ALPHAS, gains, identity, prompts, row
+from benchmarks.quality.injection import ALPHAS, gains, identity, main, prompts, row
+from benchmarks.result_file import write_result
+from flenwheel_core.injection.measures import verdict
 from flenwheel_core.requests.inject import InjectionFigures, Method
 from flenwheel_core.store import Store
 
@@ -41,6 +44,27 @@ def test_every_row_is_on_the_page() -> None:
     assert {str(one["case"]) for one in rows} <= shown
     drawn = drawing([row(one, "flow") for one in made])
     assert drawn.count("<polyline") == 2 * len(LINES)
+
+
+def test_a_file_of_parts_names_the_command_of_all_and_its_sentences_can_be_made_anew(tmp_path: Path) -> None:
+    made = [
+        figures(method, alpha, known=known)
+        for known in (True, False)
+        for method, alpha in (("injection", 0.0), ("injection", 1.0), ("shuffled", 1.0))
+    ]
+    rows = [*gains(made, "flow"), {"case": "verdict_flow", "verdict": "an earlier sentence"}]
+    ran = (
+        "python -m benchmarks.quality.injection --threads 1 --parts flow regression --work w1 --photos 6 --grid a.webp"
+    )
+    file = write_result("injection", rows, folder=tmp_path, command=ran)
+    before = json.loads(file.read_text())
+    main(["--again", "--out", str(tmp_path)])
+    after = json.loads(file.read_text())
+    assert after["command"] == "python -m benchmarks.quality.injection --threads 1 --photos 6"
+    assert after["rows"][:-1] == before["rows"][:-1] and after["rows"][-1]["verdict"] == verdict(made)
+    assert {key: after[key] for key in ("date", "machine", "versions")} == {
+        key: before[key] for key in ("date", "machine", "versions")
+    }
 
 
 def test_prompts_say_what_is_read_and_descriptions_who_it_is(tmp_path: Path) -> None:
