@@ -25,7 +25,8 @@ from flenwheel_core.base.settings import Settings
 from flenwheel_core.library.characters import Library
 from flenwheel_core.library.injections import Injections
 from flenwheel_core.plans import injection as plans
-from flenwheel_core.recipes.injection import HeadRecipe, LearningRecipe, LearningStage, Place
+from flenwheel_core.recipes.injection import HeadRecipe, InjectionRecipe, LearningRecipe, LearningStage, Place
+from flenwheel_core.recipes.injection_file import load_head_recipe
 from flenwheel_core.runner.launch import run_in_child
 from flenwheel_core.runner.stage import INJECT
 from flenwheel_core.store import Store
@@ -63,6 +64,7 @@ def inject(
     hf_token: str | None = None,
     cache_dir: Path | None = None,
     head: Path | None = None,
+    head_recipe: Path | None = None,
     place: Place = "tokens",
     tokens: int = 16,
     words: str = "person",
@@ -123,6 +125,8 @@ def inject(
         Fetched models are kept in hub/ of this folder; of the settings' folder (FLENWHEEL_MODELS) if not given.
     head
         A trained head; OUT_DIR/checkpoints/linear_head.safetensors if not given.
+    head_recipe
+        A TOML file with the other choices of a head that is trained, in the tables [head] and [learning]: docs/injection.md.
     place
         Of a head that is trained. all: one residual on every token; words: on those of --words; tokens: its own behind the prompt.
     tokens
@@ -143,7 +147,8 @@ def inject(
     settings = settings_of(device, dtype, hf_token, cache_dir)
     chosen_alphas = plans.strengths(alphas) if alphas else plans.ALPHAS
     seeds = plans.whole_seeds(gen_seeds) if gen_seeds else plans.SEEDS
-    recipe = HeadRecipe(place=place, tokens=tokens, words=words)
+    more = InjectionRecipe() if head_recipe is None else load_head_recipe(head_recipe)
+    recipe = more.head.changed(place=place, tokens=tokens, words=words)
     folders = tuple(part for text in seed_dirs or () for part in text.replace(",", " ").split())
     if (name is None) == (not folders):
         raise InputError(
@@ -177,6 +182,7 @@ def inject(
             "place": (place, "tokens"),
             "tokens": (tokens, 16),
             "stages": (stages, None),
+            "head-recipe": (head_recipe, None),
         }
         _require_unset(here, "cannot be scheduled", "the form of the deployment inject/preview does not have it")
     if not train:
@@ -188,6 +194,7 @@ def inject(
             "oracle-steps": (oracle_steps, 0),
             "place": (place, "tokens"),
             "tokens": (tokens, 16),
+            "head-recipe": (head_recipe, None),
         }
         _require_unset(
             of_training,
@@ -209,7 +216,7 @@ def inject(
         return
     with progress_sink() as sink:
         if name is not None:
-            learning = LearningRecipe(
+            learning = more.learning.changed(
                 epochs=epochs, batch_size=batch_size, learning_rate=lr, stages=_stages(stages) or ("flow",)
             )
             _of_character(name, settings, sink, recipe, learning if train else None, chosen_alphas, seeds)
@@ -235,6 +242,7 @@ def inject(
             head=recipe,
             stages=_stages(stages),
             oracle_steps=oracle_steps,
+            learning=more.learning,
             verifier=verifier,
             reader=reader,
         )

@@ -65,6 +65,9 @@ class FolderInjection(Document):
     head: HeadRecipe = Field(default_factory=HeadRecipe)
     stages: tuple[LearningStage, ...] = Field(default=(), description="empty: all that the photos allow")
     oracle_steps: int = Field(default=0, ge=0)
+    learning: LearningRecipe = Field(
+        default_factory=LearningRecipe, description="what the fields above do not say of how the head learns"
+    )
     verifier: str | None = None
     reader: str | None = None
 
@@ -172,7 +175,7 @@ def _training(
         say(
             "No photo has a description beside it, so the head learns from pictures alone; towards zero it would learn nothing."
         )
-    learning = LearningRecipe(
+    learning = asked.learning.changed(
         epochs=asked.epochs,
         batch_size=asked.batch_size,
         learning_rate=asked.lr,

@@ -180,11 +180,10 @@ def open_features(
     setup: ModelSetup = PLAIN_SETUP,
     *,
     kind: "FeatureKind" = "eyes",
-    most_pixels: int | None = None,
 ) -> "AbstractContextManager[PictureFeatures]":
-    """A context that holds a vision-language model that says what it sees; pictures of more pixels are shown smaller."""
+    """A context that holds a vision-language model that says what it sees."""
     folder, opener = _find(reference, ModelRole.CAPTIONER, "features", settings)
-    made = opener(folder, reference, settings, setup, kind=kind, most_pixels=most_pixels)
+    made = opener(folder, reference, settings, setup, kind=kind)
     return cast("AbstractContextManager[PictureFeatures]", made)
 
 

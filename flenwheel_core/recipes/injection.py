@@ -35,6 +35,10 @@ class HeadRecipe(Document):
         description="Pixels of all photos of an identity together; each has its share, 448 x 448 at most.",
     )
 
+    def changed(self, **choices: object) -> Self:
+        """With other choices. Raises ValidationError for what cannot be chosen."""
+        return self.model_validate({**self.model_dump(), **choices})
+
     @property
     def rows(self) -> int:
         """How many residuals it makes."""
@@ -75,6 +79,10 @@ class LearningRecipe(Document):
         """Steps of a stage."""
         return max(1, math.ceil(self.epochs * photos / self.batch_size))
 
+    def changed(self, **choices: object) -> Self:
+        """With other choices. Raises ValidationError for what cannot be chosen."""
+        return self.model_validate({**self.model_dump(), **choices})
+
     def training(self, steps: int, rate: float) -> TrainingRecipe:
         """What the common loop is given."""
         return TrainingRecipe(
@@ -90,3 +98,10 @@ class LearningRecipe(Document):
             sampling=SamplingRecipe(every_steps=0),
             checkpoint_every=self.checkpoint_every,
         )
+
+
+class InjectionRecipe(Document):
+    """Both, as a file has them."""
+
+    head: HeadRecipe = Field(default_factory=HeadRecipe)
+    learning: LearningRecipe = Field(default_factory=LearningRecipe)

@@ -85,7 +85,7 @@ def parse_recipe(content: dict[str, Json], where: str) -> Recipe:
     try:
         recipe = Recipe.model_validate(content)
     except ValidationError as error:
-        problems += [_describe(item["loc"], item["type"], item["msg"]) for item in error.errors()]
+        problems += described_problems(error, Recipe)
         raise unusable(where, problems) from error
     problems += nonsense(recipe, content)
     if problems:
@@ -98,16 +98,20 @@ def unusable(where: str, problems: Sequence[str]) -> RecipeError:
     return RecipeError(f"{where} is not a usable recipe.", why="\n  ".join(["", *problems]).strip())
 
 
-def _describe(location: tuple[int | str, ...], kind: str, message: str) -> str:
+def described_problems(error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """A line for each choice that is wrong; an unknown key is told with the nearest one that the model has there."""
+    return [_describe(item["loc"], item["type"], item["msg"], model) for item in error.errors()]
+
+
+def _describe(location: tuple[int | str, ...], kind: str, message: str, model: type[BaseModel]) -> str:
     place = ".".join(str(part) for part in location)
     if kind != "extra_forbidden":
         return f"{place}: {message}"
-    near = difflib.get_close_matches(str(location[-1]), _keys_at(location[:-1]), n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(location[-1]), _keys_at(location[:-1], model), n=1, cutoff=0.5)
     return f"{place}: unknown key" + (f"; did you mean {near[0]}?" if near else "")
 
 
-def _keys_at(location: tuple[int | str, ...]) -> list[str]:
-    model: type[BaseModel] = Recipe
+def _keys_at(location: tuple[int | str, ...], model: type[BaseModel]) -> list[str]:
     for part in location:
         if isinstance(part, int):
             continue

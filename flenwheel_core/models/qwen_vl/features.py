@@ -34,14 +34,11 @@ QUESTION = "Describe the person's face, hair and body."
 class QwenFeatures:
     """Features of one kind; what looks is loaded for the first picture that is not kept yet."""
 
-    def __init__(
-        self, model: VlModel, settings: Settings, setup: ModelSetup, kind: FeatureKind, most_pixels: int | None
-    ) -> None:
+    def __init__(self, model: VlModel, settings: Settings, setup: ModelSetup, kind: FeatureKind) -> None:
         self._model, self._settings, self._setup, self._kind = model, settings, setup, kind
         self._geometry = geometry_of(model.folder)
-        self._most_pixels = most_pixels
         self._cache = TensorCache(settings.scratch / "cache" / "qwen_vl", ahead=setup.make_room)
-        self._processor = open_processor(model.folder, self._geometry, most_pixels)
+        self._processor = open_processor(model.folder, self._geometry)
         self._eyes = Eyes(model.folder, self._geometry, self._processor, model.device, model.dtype, self._cache)
         self._stack = ExitStack()
         self._asked: Any = None
@@ -106,10 +103,9 @@ def open_features(
     setup: ModelSetup = PLAIN_SETUP,
     *,
     kind: FeatureKind = "eyes",
-    most_pixels: int | None = None,
 ) -> Iterator[QwenFeatures]:
     """The model in `folder`; its memory is free again afterwards."""
-    made = QwenFeatures(VlModel.find(folder, reference, settings), settings, setup, kind, most_pixels)
+    made = QwenFeatures(VlModel.find(folder, reference, settings), settings, setup, kind)
     made.opened()
     try:
         yield made

@@ -11,6 +11,7 @@ from deployments.injection import run as injection
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.library.injections import Injections
 from flenwheel_core.models.hub import hub_cache
+from flenwheel_core.requests.inject import InjectTrainRequest
 from flenwheel_core.store import Store
 from tests.kit.command_line import run
 from tests.kit.injection_world import photo_folder
@@ -43,12 +44,19 @@ def test_folders_leave_a_head_a_grid_and_facts(tmp_path: Path, capsys: pytest.Ca
         *models,
     )
     where = ("--seed-dirs", str(one), "--out-dir", str(tmp_path / "out"))
-    code, out, err = run(capsys, "inject", *where, *small, "--train", "--epochs", "0.5")
+    more = tmp_path / "head.toml"
+    more.write_text("[head]\ncells = 2\n[learning]\nseed = 7\n")
+    code, out, err = run(capsys, "inject", *where, *small, "--train", "--epochs", "0.5", "--head-recipe", str(more))
     assert code == 0, err
     assert "towards zero it would learn nothing" in out
     head = tmp_path / "out" / "checkpoints" / "linear_head.safetensors"
     first = head.read_bytes()
     trained = store_of(tmp_path).heads()
+    asked = Store(Settings(workspace=tmp_path / "workspace").store_url).get_request(
+        InjectTrainRequest, trained[0].facts.request
+    )
+    assert trained[0].facts.cells == 2
+    assert asked is not None and (asked.learning.seed, asked.learning.epochs) == (7, 0.5)
     facts = json.loads((tmp_path / "out" / "generations" / "seed_123_meta.json").read_text())
     assert facts["alphas"] == [0.0, 0.5, 1.5] and facts["gen_seeds"] == [7, 8] and len(facts["cells"]) == 6
     assert (tmp_path / "out" / "generations" / "seed_123_alpha_grid.png").read_bytes().startswith(b"\x89PNG")
@@ -121,6 +129,9 @@ def test_models_lie_where_all_other_commands_look(tmp_path: Path, monkeypatch: p
         (("--seed-dirs", "here", "--place", "all"), "--place changes nothing without --train"),
         (("nobody", "--tokens", "4"), "--tokens changes nothing without --train"),
         (("nobody", "--schedule", "--epochs", "4"), "--epochs changes nothing without --train"),
+        (("--seed-dirs", "here", "--head-recipe", "head.toml"), "--head-recipe changes nothing without --train"),
+        (("--seed-dirs", "here", "--train", "--head-recipe", "none.toml"), "There is no file none.toml"),
+        (("nobody", "--schedule", "--train", "--head-recipe", "head.toml"), "--head-recipe cannot be scheduled"),
         (("--seed-dirs", "here", "--train", "--head", "x"), "--head changes nothing with --train"),
         (
             ("--seed-dirs", "here", "--train", "--oracle-steps", "9"),
@@ -139,6 +150,7 @@ def test_a_mistake_is_a_sentence(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     photo_folder(tmp_path / "here", 1, 1)
+    (tmp_path / "head.toml").write_text("[head]\ncells = 2\n")
     (tmp_path / "old" / "checkpoints").mkdir(parents=True)
     (tmp_path / "old" / "checkpoints" / "linear_head.pt").write_bytes(b"pickle")
     code, out, err = run(capsys, "inject", *arguments)
