@@ -9,6 +9,7 @@ from flenwheel_core.documents.characters import CharacterRef
 from flenwheel_core.documents.images import Labels, LoraUse, Sampler
 from flenwheel_core.documents.injections import HeadFacts, marks
 from flenwheel_core.documents.wording import fill
+from flenwheel_core.engine.job import class_caption
 from flenwheel_core.library.characters import Library
 from flenwheel_core.library.injections import HeadMade, Injections
 from flenwheel_core.models.pinning import ROLES, ModelUse, chosen
@@ -238,11 +239,13 @@ def known_by(facts: HeadFacts, identities: Sequence[InjectionIdentity], store: S
 
 
 def _prompts(recipe: Recipe, character: CharacterRef) -> tuple[InjectionPrompt, ...]:
-    """A few views, in the recipe's own phrases, with the class word for who it is."""
+    """A few views, in the recipe's own phrases, with the class word for who it is, also where the template has the trigger alone."""
     return tuple(
         InjectionPrompt(
-            text=fill(recipe.caption_template, labels, recipe.phrases, character).replace(
-                character.words, f"a {character.class_word}", 1
+            text=class_caption(
+                fill(recipe.caption_template, labels, recipe.phrases, character),
+                character.trigger,
+                character.class_word,
             ),
             labels=labels,
         )

@@ -7,6 +7,7 @@ import pytest
 from flenwheel_core.base.errors import FlenwheelError, InputError, NotFoundError, RecipeError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.injections import marks
+from flenwheel_core.documents.wording import mention
 from flenwheel_core.library.characters import Character, Library
 from flenwheel_core.plans.injection import (
     known_by,
@@ -133,6 +134,22 @@ def test_a_preview_takes_the_newest_head_for_the_characters_models(tmp_path: Pat
         preview("nobody", store, settings)
     add_blank_head(store, settings, HeadRecipe(place="words"), (identity.model_copy(update={"name": "another"}),))
     assert preview("mira", store, settings).identities[0].known, "by its photos, whatever it was called"
+
+
+def test_a_previews_prompts_say_the_class_word_whatever_the_template_has(tmp_path: Path) -> None:
+    settings = Settings(workspace=tmp_path, gpu="cpu")
+    store = Store(settings.store_url)
+    file = tmp_path / "bare.toml"
+    file.write_text('extends = "nano"\nname = "bare"\ncaption_template = "{shot} {trigger}, {shown}"\n')
+    library = Library(store)
+    library.create_character(
+        Character(name="mira", trigger="ohwx_char", class_word="person", kind="subject", recipe=str(file))
+    )
+    picture = next(photo_folder(tmp_path / "mira", 1, 1).glob("*.png"))
+    library.add_sources("mira", (SourceFile(name=picture.name, digest=store.put_blob(picture.read_bytes())),))
+    add_blank_head(store, settings, HeadRecipe(place="words"), (drawn_identity(store, 3),))
+    for prompt in preview("mira", store, settings).prompts:
+        assert mention(prompt.text, "person") and "ohwx_char" not in prompt.text
 
 
 def test_who_is_known_is_told_by_photos(tmp_path: Path) -> None:
