@@ -89,7 +89,7 @@ class Demo:
         """A run to its end, its gates answered."""
         told = Told(self.store, self.say)
         while not stop.is_set():
-            workspace.tend()
+            workspace.keeper.tend()
             told.tell()
             run = workspace.api.run(run.id)
             if run.state is not None and run.state.type in FINAL:

@@ -47,10 +47,10 @@ class ClusterMachine:
         url = join or settings.server_url
         if server:
             cluster_parts.require_parts(settings)
-        self._ports = [Port(settings.host, SERVER_PORT)] if server else []
+        self.ports = [Port(settings.host, SERVER_PORT)] if server else []
         if server:
-            self._ports += [Port(settings.host, self._ports[-1].number + 1) for _ in range(settings.api_servers - 1)]
-            url = url or environment.local_url(settings, self._ports[0].number)
+            self.ports += [Port(settings.host, self.ports[-1].number + 1) for _ in range(settings.api_servers - 1)]
+            url = url or environment.local_url(settings, self.ports[0].number)
         if url is None:
             raise UserError(
                 "Which server this machine is to work with is not known.",
@@ -66,7 +66,7 @@ class ClusterMachine:
         self._studio_port = Port(settings.host, STUDIO_PORT) if studio else None
         self._say = say
         self.keeper = Keeper(say)
-        self._workers = card_settings(self.settings) if join is not None else []
+        self.workers = card_settings(self.settings) if join is not None else []
         self.services = self._described()
 
     def _described(self) -> Services:
@@ -85,8 +85,8 @@ class ClusterMachine:
 
     def _address(self) -> str:
         """Where programs of this machine find a server: its own, or what stands before all of them."""
-        if self._ports:
-            return environment.local_url(self.settings, self._ports[0].number)
+        if self.ports:
+            return environment.local_url(self.settings, self.ports[0].number)
         assert self.settings.server_url is not None
         return self.settings.server_url
 
@@ -108,10 +108,10 @@ class ClusterMachine:
 
     def _start_server(self) -> None:
         cluster_parts.reach_redis(self.settings)
-        variables = environment.cluster_environment(self.settings, self._ports[0].number)
+        variables = environment.cluster_environment(self.settings, self.ports[0].number)
         cluster_parts.upgrade_database(self.settings, variables)
         children = []
-        for number, port in enumerate(self._ports):
+        for number, port in enumerate(self.ports):
             command = environment.server_command(self.settings, port.number, services=False)
             told = environment.cluster_environment(self.settings, port.number)
             children.append((self._child(f"api-{number}", command, told), self._api(f"{self._local(port)}")))
@@ -144,11 +144,11 @@ class ClusterMachine:
     def _start_workers(self) -> None:
         api = self._api(self._address(), STARTING_PATIENCE_SECONDS)
         ensure_pool(api, self.settings.pool)
-        for one in self._workers:
+        for one in self.workers:
             # All before the first starts: what is taken up may be of any worker of this machine, also of one that has just begun.
             for line in prepare_worker(api, one):
                 self._say(line)
-        for one in self._workers:
+        for one in self.workers:
             child = worker_child(one, f"{self._address()}/api", joined=True)
             self.keeper.start(child, stop_seconds=WORKER_STOP_SECONDS)
         short = self._api(self._address())
@@ -169,8 +169,8 @@ class ClusterMachine:
         return environment.local_url(self.settings, port.number)
 
     def _write_card(self) -> list[str]:
-        slots = tuple(one.slot_name for one in self._workers)
-        pool = self.settings.pool if self._workers else None
+        slots = tuple(one.slot_name for one in self.workers)
+        pool = self.settings.pool if self.workers else None
         machines.write_card(self.settings, self._api(self._address()), self.roles, slots, pool)
         return []
 
@@ -178,7 +178,7 @@ class ClusterMachine:
         """Ends it all: studio and workers first, so that running stages save; the server last."""
         self.keeper.stop()
         (self.settings.root / "services.json").unlink(missing_ok=True)
-        for port in [*self._ports, *([self._studio_port] if self._studio_port else [])]:
+        for port in [*self.ports, *([self._studio_port] if self._studio_port else [])]:
             port.close()
 
 
@@ -189,6 +189,7 @@ def run_cluster_machine(settings: Settings, say: Say, *, server: bool, join: str
         machine.keeper.listen()
         try:
             machine.start()
+            machine.keeper.started()
             for line in _ready(machine):
                 say(line)
             machine.keeper.run()
@@ -199,13 +200,13 @@ def run_cluster_machine(settings: Settings, say: Say, *, server: bool, join: str
 def _ready(machine: ClusterMachine) -> list[str]:
     lines = [f"  machine   {machine.settings.machine_name}: {', '.join(machine.roles)}"]
     if "server" in machine.roles:
-        ports = ", ".join(str(port.number) for port in machine._ports)
+        ports = ", ".join(str(port.number) for port in machine.ports)
         lines.append(f"  Prefect   {machine.services.interface_url} (API servers on ports {ports})")
     else:
         lines.append(f"  server    {machine.settings.server_url}")
     if machine.services.studio_url is not None:
         lines.append(f"  studio    {machine.services.studio_url}")
-    lines += [f"  GPU slot  {one.slot_name}, pool {one.pool}" for one in machine._workers]
+    lines += [f"  GPU slot  {one.slot_name}, pool {one.pool}" for one in machine.workers]
     return [
         *lines,
         f"  pictures  {machine.settings.store_url}",

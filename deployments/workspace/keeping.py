@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from deployments.workspace.processes import Child
-from flenwheel_core.base.errors import FlenwheelError
+from flenwheel_core.base.errors import FlenwheelError, ServerError
 
 Say = Callable[[str], None]
 LOOK_SECONDS = 0.5
@@ -31,10 +31,19 @@ class Duty:
 
 
 @dataclass(frozen=True)
+class Answers:
+    """How it is known that a process is ready, and how long that may take."""
+
+    ready: Callable[[], bool]
+    seconds: float
+
+
+@dataclass(frozen=True)
 class _Kept:
     child: Child
     stop_seconds: float
     needed: bool
+    answers: Answers | None
 
 
 class Keeper:
@@ -47,9 +56,14 @@ class Keeper:
         self._starting = False
         self.duties: list[Duty] = []
 
-    def start(self, child: Child, *, stop_seconds: float, needed: bool = False) -> Child:
-        """Starts it, and keeps it until `stop`, which gives it so long to end; `needed`: by the others, so it is told after them."""
-        self._children.append(_Kept(child, stop_seconds, needed))
+    def start(
+        self, child: Child, *, stop_seconds: float, needed: bool = False, answers: Answers | None = None
+    ) -> Child:
+        """Starts it, and keeps it until `stop`, which gives it so long to end; `needed`: by the others, so it is told after them.
+
+        Where it is said how it answers, that is waited for whenever it is started again, before anything else is looked at.
+        """
+        self._children.append(_Kept(child, stop_seconds, needed, answers))
         child.start()
         return child
 
@@ -65,23 +79,35 @@ class Keeper:
         if breaks_off:
             raise KeyboardInterrupt
 
+    def started(self) -> None:
+        """From now on a signal breaks nothing off: `run` ends at its next look."""
+        self._starting = False
+
     def run(self) -> None:
         """Until a signal."""
-        self._starting = False
+        self.started()
         while not self._stop.wait(LOOK_SECONDS):
             self.tend()
 
     def tend(self) -> None:
         """One look."""
-        for child in (one.child for one in self._children):
-            if not child.alive():
-                if time.monotonic() - child.started < YOUNG_SECONDS:
-                    self._stop.wait(YOUNG_SECONDS)
-                self._say(f"The {child.name} ended unexpectedly; starting it again (log: {child.log}).")
-                child.start()
+        for one in self._children:
+            if not one.child.alive():
+                self._start_again(one.child, one.answers)
         for duty in self.duties:
             if duty.is_due():
                 self._do(duty)
+
+    def _start_again(self, child: Child, answers: Answers | None) -> None:
+        if time.monotonic() - child.started < YOUNG_SECONDS:
+            self._stop.wait(YOUNG_SECONDS)
+        self._say(f"The {child.name} ended unexpectedly; starting it again (log: {child.log}).")
+        child.start()
+        if answers is not None:
+            try:
+                child.wait_until(lambda: self._stop.is_set() or answers.ready(), answers.seconds)
+            except ServerError as error:
+                self._say(error.message)
 
     def _do(self, duty: Duty) -> None:
         try:

@@ -1,10 +1,7 @@
 """Runs a workspace: server, limits, work pool, deployments, worker and studio, as one thing that starts, heals and stops together."""
 
 import os
-import signal
 import subprocess
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -18,10 +15,11 @@ from deployments.prefect.deploying import AS_IT_WAS, MADE
 from deployments.prefect.orders import ensure_pool
 from deployments.prefect.project import PROJECT
 from deployments.workspace import environment
+from deployments.workspace.keeping import Answers, Duty, Keeper, Say
 from deployments.workspace.ports import Port
 from deployments.workspace.processes import Child
 from deployments.workspace.reconciler import reconcile, take_up_again
-from flenwheel_core.base.errors import FlenwheelError, ServerError, UserError
+from flenwheel_core.base.errors import ServerError, UserError
 from flenwheel_core.base.locks import FileLock, held_by
 from flenwheel_core.base.services import Services, load_services, save_services
 from flenwheel_core.base.settings import Settings
@@ -33,20 +31,15 @@ RECONCILE_SECONDS = 15.0
 STOP_SECONDS = 75.0
 """Longer than a training needs to save its state."""
 
-Say = Callable[[str], None]
-
 
 class Workspace:
     """The processes of one workspace."""
 
-    def __init__(self, settings: Settings, say: Say, *, reconcile_seconds: float = RECONCILE_SECONDS) -> None:
+    def __init__(self, settings: Settings, say: Say) -> None:
         check_binding(settings)
         self.settings = settings
         self._say = say
-        self._reconcile_seconds = reconcile_seconds
-        self._reconciled = 0.0
-        self._started = False
-        self._stop = threading.Event()
+        self.keeper = Keeper(say)
         self._logs = settings.root / "logs"
         self._ports = (Port(settings.host, SERVER_PORT), Port(settings.host, STUDIO_PORT))
         self._port, self._studio_port = (port.number for port in self._ports)
@@ -78,19 +71,19 @@ class Workspace:
         """Starts everything; raises ServerError with the end of a log if something does not come up."""
         self.settings.root.mkdir(parents=True, exist_ok=True)
         self._logs.mkdir(exist_ok=True)
-        self.server.start()
-        self.studio.start()
+        self.keeper.start(self.server, stop_seconds=15, needed=True, answers=Answers(self.api.healthy, START_SECONDS))
+        self.keeper.start(self.studio, stop_seconds=5)
         self.server.wait_until(self.api.healthy, START_SECONDS)
         self._patient_api.ensure_limit(self.settings.slot_limit, 1)
         ensure_pool(self._patient_api, environment.POOL)
         for line in take_up_again(self._patient_api, self.settings):
             self._say(line)
-        self.worker.start()
+        self.keeper.start(self.worker, stop_seconds=STOP_SECONDS)
         self._deploy()
         self.studio.wait_until(self._studio_answers, START_SECONDS)
         save_services(self.settings, self.services)
-        self._reconcile()
-        self._started = True
+        self.keeper.duties.append(Duty(lambda: reconcile(self.api, self.settings), RECONCILE_SECONDS))
+        self.keeper.tend()
 
     def _studio_answers(self) -> bool:
         try:
@@ -102,50 +95,9 @@ class Workspace:
     def _deploy(self) -> None:
         make_deployments(self.settings, environment.service_environment(self.settings, self._port), self._say)
 
-    def run(self) -> None:
-        """Watches until a signal."""
-        while not self._stop.wait(0.5):
-            self.tend()
-
-    def tend(self) -> None:
-        """One look: a service that died is started again, and now and then what a crash left behind is put right."""
-        for child in (self.server, self.worker, self.studio):
-            if not child.alive():
-                self._restart(child)
-        if time.monotonic() - self._reconciled >= self._reconcile_seconds:
-            self._reconcile()
-
-    def _restart(self, child: Child) -> None:
-        if time.monotonic() - child.started < 2:
-            self._stop.wait(2)
-        self._say(f"The {child.name} ended unexpectedly; starting it again (log: {child.log}).")
-        child.start()
-        if child is self.server:
-            try:
-                child.wait_until(lambda: self._stop.is_set() or self.api.healthy(), START_SECONDS)
-            except ServerError as error:
-                self._say(error.message)
-
-    def _reconcile(self) -> None:
-        self._reconciled = time.monotonic()
-        try:
-            for line in reconcile(self.api, self.settings):
-                self._say(line)
-        except FlenwheelError as error:
-            self._say(error.message)
-
-    def on_signal(self, number: int, frame: object) -> None:
-        """Ends `run` at its next look; a start that is under way is broken off."""
-        starting = not self._started and not self._stop.is_set()
-        self._stop.set()
-        if starting:
-            raise KeyboardInterrupt
-
     def stop(self) -> None:
-        """Ends every process: first the worker, so that running stages save; the server last, so that it hears of it."""
-        self.worker.stop(STOP_SECONDS)
-        self.studio.stop(5)
-        self.server.stop(15)
+        """Ends every process: worker and studio first, so that running stages save; the server last, so that it hears of it."""
+        self.keeper.stop()
         (self.settings.root / "services.json").unlink(missing_ok=True)
         for port in self._ports:
             port.close()
@@ -195,12 +147,12 @@ def run_workspace(settings: Settings, say: Say, ready: Callable[[Services], None
     """`flenwheel up`: until Ctrl-C or SIGTERM."""
     with sole_owner(settings):
         workspace = Workspace(settings, say)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, workspace.on_signal)
+        workspace.keeper.listen()
         try:
             workspace.start()
+            workspace.keeper.started()
             ready(workspace.services)
-            workspace.run()
+            workspace.keeper.run()
         finally:
             workspace.stop()
 

@@ -1,10 +1,14 @@
 """What the keeper of a machine's processes tells them, in which order, and what it says of what it could not do."""
 
+import os
+import signal
 import sys
 from pathlib import Path
 
+import pytest
+
 from benchmarks.kit.workspace import wait_for
-from deployments.workspace.keeping import Duty, Keeper
+from deployments.workspace.keeping import Answers, Duty, Keeper
 from deployments.workspace.processes import Child
 from flenwheel_core.base.errors import ServerError
 
@@ -71,3 +75,44 @@ def test_what_cannot_be_done_is_said_once_whatever_else_succeeds() -> None:
     answers = False
     keeper.tend()
     assert len(said) == 2, "it answered in between, so this is news"
+
+
+def test_what_is_started_again_answers_before_anything_is_done(tmp_path: Path) -> None:
+    done: list[str] = []
+    keeper = Keeper(done.append)
+    up = tmp_path / "server.up"
+
+    def answers() -> bool:
+        done.append("asked")
+        return up.exists()
+
+    server = keeper.start(child(tmp_path, "server"), stop_seconds=5, answers=Answers(answers, 30))
+    try:
+        wait_for(up.exists, 30, server.tail)
+        keeper.duties.append(Duty(lambda: ["duty"], 0))
+        keeper.tend()
+        assert done == ["duty"]
+        assert server.pid is not None
+        os.kill(server.pid, signal.SIGKILL)
+        wait_for(lambda: not server.alive(), 10, server.tail)
+        up.unlink()
+        keeper.tend()
+        assert "starting it again" in done[1] and done[-1] == "duty" and set(done[2:-1]) == {"asked"} and up.exists()
+    finally:
+        keeper.stop()
+
+
+def test_a_signal_breaks_a_start_off_and_after_it_nothing() -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        broken_off, goes_on = Keeper(print), Keeper(print)
+        broken_off.listen()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        goes_on.listen()
+        goes_on.started()
+        signal.raise_signal(signal.SIGTERM)
+        goes_on.run()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
