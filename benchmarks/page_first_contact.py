@@ -62,6 +62,14 @@ FIRST_CONTACT = Page(
             {"demo": "first hour"},
         ),
         Table(
+            "How soon does a stage have its first picture, on a processor?",
+            "Nano stages that follow another one, turn about: with the libraries imported ahead, as is the default, and in a process that "
+            "starts anew. Medians; the machine was busy with other work, so only their ratio is a figure.",
+            "stage_start",
+            {"ahead_seconds": "imported ahead, s", "anew_seconds": "anew, s", "times": "times each"},
+            {"generate": "generate", "enrich": "enrich"},
+        ),
+        Table(
             "And the cases of public reports?",
             "Each is shown by tests, which the result file names.",
             "public_cases",
