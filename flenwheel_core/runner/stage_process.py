@@ -71,7 +71,7 @@ class ForkedProcess:
     def wait(self, timeout: float | None = None) -> int:
         """The exit code, negative for a signal; raises subprocess.TimeoutExpired."""
         if self.returncode is None:
-            if not select.select([self._status], [], [], timeout)[0]:
+            if not _readable(self._status, timeout):
                 raise subprocess.TimeoutExpired("the stage", timeout or 0.0)
             told = self._status.readline()
             self.returncode = int(told) if told else -signal.SIGKILL  # the server died, and its stages stop with it
@@ -80,7 +80,7 @@ class ForkedProcess:
 
     def send_signal(self, number: int) -> None:
         """Sends a signal, if the process has not ended."""
-        if self.returncode is None and not select.select([self._status], [], [], 0)[0]:
+        if self.returncode is None and not _readable(self._status, 0):
             os.kill(self.pid, number)
 
     def kill(self) -> None:
@@ -279,6 +279,16 @@ def fixed_at_start(environment: Mapping[str, str]) -> dict[str, str]:
         for name, value in environment.items()
         if name.startswith(_FIXED_AT_START) and name not in _READ_LATER
     }
+
+
+def _readable(stream: IO[str], timeout: float | None) -> bool:
+    """True as soon as there is something to read, or the other end is closed; `timeout` in seconds.
+
+    `select` would know descriptors up to 1023 only.
+    """
+    poll = select.poll()
+    poll.register(stream, select.POLLIN)
+    return bool(poll.poll(None if timeout is None else timeout * 1000))
 
 
 def _text(descriptor: int) -> TextIOWrapper:
