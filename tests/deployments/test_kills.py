@@ -56,8 +56,8 @@ def test_killed_worker_and_run_go_on_from_the_checkpoint(running: Running) -> No
 def _checkpoint(running: Running) -> list[object]:
     """Checkpoints of the long training, once there is one."""
     found: list[object] = []
-    for path in running.settings.scratch.glob("train/*/checkpoint.json"):
-        request = running.store.files.read(f"stages/train/{path.parent.name}/request.json").decode()
+    for path in running.settings.scratch.glob("train/*/checkpoints/step-*.json"):
+        request = running.store.files.read(f"stages/train/{path.parents[1].name}/request.json").decode()
         if f'"steps":{STEPS}' in request:
             found.append(path)
     return found
