@@ -130,6 +130,7 @@ class EnrichedRounds(Rounds):
                 sampler=turn.recipe.enrich.sampler,
                 turn=turn.number,
                 shift=turn.recipe.enrich.shift,
+                storage=turn.recipe.editor.storage,
             )
 
         request = turn.frozen(f"enrich-r{round_}", EnrichRequest, build)

@@ -193,6 +193,7 @@ def enrich(rehearsal: Rehearsal, *, edits: int, sampler: Sampler, few_step: bool
         sampler=sampler,
         turn=turn,
         shift=rehearsal.recipe.enrich.shift if few_step else None,
+        storage=rehearsal.recipe.editor.storage,
     )
 
 

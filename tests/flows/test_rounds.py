@@ -84,6 +84,8 @@ class Answers:
         """The critic's stages that were asked for."""
         self.summaries: list[FinishSummary] = []
         """What the finish of each round promised."""
+        self.storages: list[str | None] = []
+        """How each request for edits wants the editor's weights stored."""
         self.known: list[int] = []
         """How many pictures each screening compared its candidates with."""
 
@@ -92,6 +94,7 @@ class Answers:
 
     def _made(self, request: StageRequest) -> StageResult:
         if isinstance(request, EnrichRequest):
+            self.storages.append(request.storage)
             records = [_edit(request, cell) for cell in self.cells.pop(0)]
             return EnrichResult(images=self.store.put_images(records), count=len(records))
         if isinstance(request, CriticScoreRequest | CriticTrainRequest):
@@ -175,6 +178,14 @@ def test_a_redo_with_nothing_left_to_make_goes_on_with_what_was_good(turn: Turn)
     assert rounds.run(), "no cell is missing after the last redo: there is nothing to ask a person about"
     assert [closed.verdict for closed in rounds.closed] == ["redo"] * ENOUGH_PER_CELL
     assert len(turn.pool()) == 1 + ENOUGH_PER_CELL * len(CARD_CELLS), "the good ones of every round"
+
+
+def test_the_editor_draws_with_the_storage_that_the_recipe_names(turn: Turn) -> None:
+    editor = turn.recipe.editor.model_copy(update={"storage": "nf4"})
+    turn = dataclasses.replace(turn, recipe=turn.recipe.model_copy(update={"editor": editor}))
+    answers = Answers(turn.store, [EVERYTHING], ["approve"])
+    EnrichedRounds(turn, answers).run()
+    assert answers.storages == ["nf4"]
 
 
 def test_a_gate_that_feeds_no_pool_brings_nothing_in_and_promises_nothing(
