@@ -47,6 +47,8 @@ def test_a_whole_gate_by_keyboard_only(reviewer: Reviewer, studio: Studio) -> No
     page.focus("#approve")
     page.keyboard.press("Enter")
     reviewer.see("#banner", "Answered: approve by ana")
+    page.click("a.brand")
+    reviewer.see("#live", "Nothing waits for you now")
     assert [outcome.good for outcome in studio.server.resumed] == [3]
 
 
