@@ -90,7 +90,8 @@ REAL_CARD = Page(
             "What do other families take?",
             "Random weights of the published sizes. Rows that were killed ran beside others on one card, so their seconds are no "
             "figures; the others had the card to themselves. FLUX.2 klein at rank 32; its edits have 25 steps with "
-            "guidance, its pictures too; its plans for drawing were fitted to earlier rows. Z-Image at rank 32, its pictures with 40 steps "
+            "guidance, its pictures too; its plans for drawing were fitted to earlier rows, those of "
+            "Z-Image's training to these rows afterwards. Z-Image at rank 32, its pictures with 40 steps "
             "and guidance. What does not fit was refused, with the reason. A training of Qwen-Image at 24 GiB has no row yet.",
             "dress_rehearsal",
             {

@@ -101,10 +101,7 @@ def _show_command(argv: list[str]) -> None:
     if PADDING not in sys.orig_argv:
         return
     fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
-    start, end = (
-        int(fields[45]),
-        int(fields[46]),
-    )  # arg_start and arg_end are fields 48 and 49, and 2 stand before the bracket
+    start, end = int(fields[45]), int(fields[46])  # arg_start and arg_end: fields 48 and 49, of which two are cut off
     room = end - start
     text = b"\0".join(part.encode() for part in argv)[: room - 1]
     ctypes.memmove(start, text + bytes(room - len(text)), room)

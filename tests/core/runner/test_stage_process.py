@@ -208,8 +208,10 @@ def test_a_library_that_is_broken_stops_no_stage_that_needs_nothing_of_it(
 def test_where_no_process_can_be_started_nothing_is_prepared(
     on_card: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(stage_process, "_waiting", stage_process._Waiting())  # none of an earlier test waits
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     prepare(on_card)
+    assert stage_process._waiting._process is None
 
 
 def test_a_process_that_died_while_it_waited_is_no_loss(on_card: Settings, tmp_path: Path) -> None:
