@@ -1,6 +1,6 @@
 """What the critic spares simulated reviewers, what it loses, whether its bound holds, and whether a change of taste switches it off.
 
-    python -m benchmarks.quality.critic --bank FILE      # FILE from benchmarks.quality.critic_world; some ten minutes
+    python -m benchmarks.quality.critic --bank FILE --pictures 272     # makes FILE first; half an hour with two jobs
 
 Three reviewers with a taste each: of likeness, of what was asked for, of looks. The best quarter of a reviewer's pictures is good, the next
 tenth needs correction. One verdict of good or not in ten is not what the taste says: by wavering (near the limit) or by slips (anywhere).
@@ -9,138 +9,55 @@ A turn is a gate of each of four characters; every figure is of turns that the c
 
 import argparse
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from benchmarks.quality.critic_world import CHARACTERS, make_bank, read_bank
+from benchmarks.quality.critic_reviewers import (
+    GATE,
+    GOOD_SHARE,
+    NOISE,
+    RECORD,
+    TASTES,
+    TURNS,
+    Array,
+    Eyes,
+    Noise,
+    Reviewer,
+    by_character,
+    gates,
+    learn,
+    lessons,
+    reviewer,
+)
+from benchmarks.quality.critic_world import CHARACTERS, KNOWN_CHARACTERS, make_bank, read_bank
 from benchmarks.quality.critic_world import Known as Banked
 from benchmarks.result_file import Row, write_part
 from flenwheel_core.base.statistics import wilson
-from flenwheel_core.critic.audit import AuditedGate, broken_by
-from flenwheel_core.critic.calibration import Wanted, cut_for
-from flenwheel_core.critic.ladder import area_under_curve, log_losses, train_critic
+from flenwheel_core.critic.audit import AuditedGate, audited_gate, broken_by
+from flenwheel_core.critic.calibration import Wanted, cut_for, not_rejected
+from flenwheel_core.critic.ladder import area_under_curve, log_losses
 from flenwheel_core.critic.order import Known, Rules, guard_scores, view_gate
-from flenwheel_core.critic.rungs import LADDER, RUNGS, Rung, ask
+from flenwheel_core.critic.rungs import RUNGS, ask, fit_rung
 from flenwheel_core.documents.critics import Critic, CriticLesson, CriticView
 from flenwheel_core.documents.decisions import Verdict
 
-Array = NDArray[np.float64]
-Noise = Literal["wavering", "slips"]
-
-TASTES: dict[str, dict[str, float]] = {
-    "likeness": {"drift": 4.0, "smeared": 1.0, "expression": 0.3, "angle": 0.3},
-    "as_asked": {"drift": 1.5, "expression": 1.2, "angle": 1.2, "background": 0.8, "smeared": 0.8},
-    "looks": {
-        "drift": 1.5,
-        "night": 1.2,
-        "drawn": 1.0,
-        "other_clothes": 0.6,
-        "blur": 0.5,
-        "exposure": 0.9,
-        "smeared": 1.0,
-    },
-}
-"""What each reviewer holds against a picture."""
-GOOD_SHARE, CORRECT_SHARE, NOISE = 0.25, 0.1, 0.1
-GATE, TURNS = 50, 3
-RECORD = "0" * 64
 FORCED: tuple[str, ...] = ("base_rate", "identity", "screening", "embedding", "stacked")
-
-
-@dataclass(frozen=True)
-class Reviewer:
-    """A taste, with where its verdicts change and how much it wavers."""
-
-    taste: str
-    noise: Noise
-    good_above: float
-    correct_above: float
-    wavers: float
-
-    def likings(self, bank: Sequence[Banked]) -> Array:
-        return likings(self.taste, bank)
-
-    def verdicts(self, liking: Array, random: np.random.Generator) -> list[Verdict]:
-        """What the reviewer says, noise and all."""
-        felt = liking + (random.logistic(0, self.wavers, len(liking)) if self.noise == "wavering" else 0)
-        said = [self._verdict(value) for value in felt.tolist()]
-        if self.noise == "slips":
-            for index in np.flatnonzero(random.random(len(said)) < NOISE):
-                others = [one for one in Verdict if (one is Verdict.GOOD) != (said[index] is Verdict.GOOD)]
-                said[index] = others[int(random.integers(len(others)))]
-        return said
-
-    def chance_of_good(self, liking: Array) -> Array:
-        """How often each picture is called good."""
-        if self.noise == "slips":
-            return np.where(liking > self.good_above, 1 - NOISE, NOISE)
-        return 1 / (1 + np.exp(-(liking - self.good_above) / self.wavers))
-
-    def _verdict(self, liking: float) -> Verdict:
-        if liking > self.good_above:
-            return Verdict.GOOD
-        return Verdict.NEEDS_CORRECTION if liking > self.correct_above else Verdict.REJECT
-
-
-def likings(taste: str, bank: Sequence[Banked]) -> Array:
-    """How a taste finds each picture; a little of it is mood that nothing shows."""
-    weights = TASTES[taste]
-    mood = np.array([int(one.picture.image[:8], 16) / 2**32 for one in bank]) * 0.1
-    return mood - np.array([sum(w * abs(one.truth[name]) for name, w in weights.items()) for one in bank])
-
-
-def reviewer(taste: str, noise: Noise, bank: Sequence[Banked]) -> Reviewer:
-    """A reviewer who finds a quarter of the bank good, and whose noise turns a tenth of the verdicts of good or not."""
-    liking = likings(taste, bank)
-    good, correct = np.quantile(liking, [1 - GOOD_SHARE, 1 - GOOD_SHARE - CORRECT_SHARE])
-    low, high = 1e-3, 5.0
-    for _ in range(50):
-        wavers = (low + high) / 2
-        turned = 1 / (1 + np.exp(np.abs(liking - good) / wavers))
-        low, high = (wavers, high) if turned.mean() < NOISE else (low, wavers)
-    return Reviewer(taste, noise, float(good), float(correct), wavers)
-
-
-def by_character(bank: Sequence[Banked]) -> list[list[int]]:
-    names = sorted({one.picture.character for one in bank})
-    return [[i for i, one in enumerate(bank) if one.picture.character == name] for name in names]
-
-
-def gates(bank: Sequence[Banked], turns: int, size: int, random: np.random.Generator) -> list[list[list[int]]]:
-    """Pictures of each turn and character; no picture twice. One more turn than asked for: it is held out."""
-    drawn = [random.permutation(found).tolist() for found in by_character(bank)]
-    return [[one[turn * size : (turn + 1) * size] for one in drawn] for turn in range(turns + 1)]
-
-
-def lessons(
-    bank: Sequence[Banked], turns: Sequence[Sequence[Sequence[int]]], who: Reviewer, random: np.random.Generator
-) -> list[CriticLesson]:
-    """The verdicts of these turns."""
-    found = []
-    liking = who.likings(bank)
-    for number, turn in enumerate(turns, start=1):
-        places = [place for gate in turn for place in gate]
-        for place, verdict in zip(places, who.verdicts(liking[places], random), strict=True):
-            picture = bank[place].picture
-            gate = f"{picture.character}-t{number}"
-            found.append(CriticLesson(**dict(picture), gate=gate, turn=number, verdict=verdict, fair=True))
-    return found
-
-
-def learn(found: Sequence[CriticLesson], eyes: dict[str, tuple[float, ...]], rung: str | None) -> Critic:
-    """The critic of the whole ladder, or of one rung whatever its worth."""
-    ladder: Sequence[Rung] = LADDER if rung is None else (RUNGS[rung],)  # type: ignore[index]
-    return train_critic(found, eyes, record=RECORD, verifier=("subject", "nano"), ladder=ladder).critic
+STRICT, LOOSE = 0.02, 0.05
+"""Shares of good pictures that may be lost."""
+LOST = 0.01
+"""The share that the ceilings may lose."""
 
 
 def turn_rows(bank: Sequence[Banked], repeats: int) -> Iterator[Row]:
     """A row a reviewer, turn and rung: what it would have spared on the next turn, and lost."""
-    eyes = {one.picture.image: one.embedding for one in bank}
-    for noise in ("wavering", "slips"):
+    eyes = eyes_of(bank)
+    noises: tuple[Noise, ...] = ("wavering", "slips")
+    for noise in noises:
         for taste in TASTES:
             who = reviewer(taste, noise, bank)
             for turns in range(1, TURNS + 1):
@@ -159,7 +76,7 @@ def turn_rows(bank: Sequence[Banked], repeats: int) -> Iterator[Row]:
 
 
 def _next_turn(
-    bank: Sequence[Banked], eyes: dict[str, tuple[float, ...]], who: Reviewer, turns: int, rung: str | None, seed: int
+    bank: Sequence[Banked], eyes: Eyes, who: Reviewer, turns: int, rung: str | None, seed: int
 ) -> dict[str, float | None]:
     random = np.random.default_rng((seed, turns))
     drawn = gates(bank, turns, GATE, random)
@@ -167,58 +84,141 @@ def _next_turn(
     held_out = lessons(bank, drawn[turns:], who, random)
     chances = ask(critic.fitted, held_out, eyes)
     good = np.array([one.verdict is Verdict.GOOD for one in held_out])
-    views = _views(critic, held_out, eyes, rejects=True)
-    aside = np.array([row.set_aside for view in views for row in view.pictures])
-    bounds = [view.cut.bound for view in views if view.cut is not None]
+    loose, strict = (
+        views(critic, held_out, eyes, Rules(rejects=True, wanted=Wanted(lost))) for lost in (LOOSE, STRICT)
+    )
+    aside = np.array([row.set_aside for view in loose for row in view.pictures])
+    bounds = [view.cut.bound for view in loose if view.cut is not None]
     return {
         "log_loss": float(log_losses(chances, held_out).mean()),
         "auc": area_under_curve(chances[:, 2], good),
         "spared_share": float(aside.mean()),
-        "most_to_spare": 0.9 * float(np.mean([one.verdict is Verdict.REJECT for one in held_out])),
         "good_lost_share": float(aside[good].mean()),
         "bound": float(np.mean(bounds)) if bounds else None,
+        "spared_strict_share": float(np.mean([row.set_aside for view in strict for row in view.pictures])),
     }
 
 
-def _views(
-    critic: Critic, pictures: Sequence[CriticLesson], eyes: dict[str, tuple[float, ...]], *, rejects: bool
-) -> list[CriticView]:
+def ceiling_rows(bank: Sequence[Banked], repeats: int) -> Iterator[Row]:
+    """What keeps a critic from sparing more, one after the other: the reviewer's noise, what is seen, the verdicts, the proof."""
+    eyes = eyes_of(bank)
+    noises: tuple[Noise, ...] = ("wavering", "slips")
+    for noise in noises:
+        for taste in TASTES:
+            who = reviewer(taste, noise, bank)
+            found = [_ceilings(bank, eyes, who, seed) for seed in range(repeats)]
+            mean = {name: _mean([one[name] for one in found]) for name in found[0]}
+            yield {
+                "case": f"at most, {taste}, {noise}",
+                "reviewer": taste,
+                "noise": noise,
+                "repetitions": repeats,
+                **mean,
+            }
+
+
+def _ceilings(bank: Sequence[Banked], eyes: Eyes, who: Reviewer, seed: int) -> dict[str, float | None]:
+    random = np.random.default_rng((5, seed))
+    drawn = gates(bank, TURNS, GATE, random)
+    there = [place for gate in drawn[TURNS] for place in gate]
+    pictures = [bank[place].picture for place in there]
+    liking = who.likings(bank)
+    chance = who.chance_of_good(liking[there])
+    others = [[place for place in found if place not in set(there)] for found in by_character(bank)]
+    honest = Reviewer(who.taste, "wavering", who.good_above, who.correct_above, 1e-9)
+    many = lessons(bank, [others], honest, random)
+    known = fit_rung(RUNGS["stacked"], many, eyes, [one.image for one in many])
+    critic = learn(lessons(bank, drawn[:TURNS], who, random), eyes, "stacked")
+    return {
+        "taste_known": spared_at(chance, chance),
+        "all_seen_without_noise": spared_at(not_rejected(ask(known, pictures, eyes)), chance),
+        "learned_best_limit": spared_at(not_rejected(ask(critic.fitted, pictures, eyes)), chance),
+    }
+
+
+def spared_at(scores: Array, chance_of_good: Array, lost: float = LOST) -> float:
+    """The share of pictures that could be set aside by these scores with so few good ones among them, the limit chosen in hindsight."""
+    worst = np.argsort(scores)
+    gone = np.cumsum(chance_of_good[worst]) / chance_of_good.sum()
+    return float((gone <= lost).mean())
+
+
+def eyes_of(bank: Sequence[Banked]) -> Eyes:
+    """The embedding of each picture."""
+    return {one.picture.image: one.embedding for one in bank}
+
+
+def views(critic: Critic, pictures: Sequence[CriticLesson], eyes: Eyes, rules: Rules) -> list[CriticView]:
     """What the critic says of each gate."""
     known = Known(RECORD, critic)
     names = list(dict.fromkeys(one.gate for one in pictures))
     of = [[one for one in pictures if one.gate == name] for name in names]
-    return [
-        view_gate(name, part, eyes, known, known, Rules(rejects=rejects)) for name, part in zip(names, of, strict=True)
-    ]
+    return [view_gate(name, part, eyes, known, known, rules) for name, part in zip(names, of, strict=True)]
 
 
-def coverage_row(bank: Sequence[Banked], rung: str, repeats: int) -> Row:
+@dataclass(frozen=True)
+class Promised:
+    """One repetition: what was promised, and what would be lost of all pictures that were not learned."""
+
+    bound: float
+    lost: float
+    lost_of_new_characters: float
+    spared: float
+
+
+def promised(bank: Sequence[Banked], noise: Noise, rung: str | None, most_lost: float, number: int) -> Promised | None:
+    """A critic of three turns with its limit; None if too few good pictures were seen to promise anything."""
+    who = reviewer(list(TASTES)[number % len(TASTES)], noise, bank)
+    random = np.random.default_rng((7, number))
+    drawn = gates(bank, TURNS, GATE, random)[:TURNS]
+    eyes = eyes_of(bank)
+    critic = learn(lessons(bank, drawn, who, random), eyes, rung)
+    used = {place for turn in drawn for gate in turn for place in gate}
+    rest = [place for found in by_character(bank) for place in found if place not in used]
+    cut = cut_for(critic, bank[rest[0]].picture, Wanted(most_lost))
+    if cut is None:
+        return None
+    fresh = [place for found in by_character(bank, new=True) for place in found]
+    chance = who.chance_of_good(who.likings(bank))
+
+    def lost(places: Sequence[int]) -> tuple[float, float]:
+        below = guard_scores(critic, [bank[place].picture for place in places], eyes) < cut.below
+        return float((chance[places] * below).sum() / chance[places].sum()), float(below.mean())
+
+    known, spared = lost(rest)
+    return Promised(cut.bound, known, lost(fresh)[0], spared)
+
+
+_BANK: list[Banked] = []
+
+
+def _open_bank(path: Path) -> None:
+    """Once a process of the pool."""
+    _BANK.extend(read_bank(path))
+
+
+def _promised(noise: Noise, rung: str | None, most_lost: float, number: int) -> Promised | None:
+    return promised(_BANK, noise, rung, most_lost, number)
+
+
+def coverage_rows(bank: Path, repeats: int, jobs: int) -> Iterator[Row]:
     """How often the loss on all pictures that were not learned stays below the promised bound."""
-    wanted, held, losses, spared = Wanted(0.05), 0, [], []
-    tried = 0
-    for number in range(repeats):
-        who = reviewer(list(TASTES)[number % len(TASTES)], "wavering", bank)
-        random = np.random.default_rng((7, number))
-        drawn = gates(bank, TURNS, 22, random)[:TURNS]
-        critic = learn(lessons(bank, drawn, who, random), {}, rung)
-        used = {place for turn in drawn for gate in turn for place in gate}
-        rest = [index for index in range(len(bank)) if index not in used]
-        cut = cut_for(critic, bank[rest[0]].picture, wanted)
-        if cut is None:
-            continue
-        tried += 1
-        below = guard_scores(critic, [bank[index].picture for index in rest], {}) < cut.below
-        weights = who.chance_of_good(who.likings([bank[index] for index in rest]))
-        loss = float((weights * below).sum() / weights.sum())
-        held += loss <= cut.bound
-        losses.append(loss)
-        spared.append(float(below.mean()))
-    share = wilson(held, tried)
-    return {
-        "case": f"bound, 3 turns, {rung}", "repetitions": tried, "covered_share": share.value, "covered_low": share.low,
-        "covered_high": share.high, "bound": wanted.most_lost, "good_lost_share": float(np.mean(losses)),
-        "spared_share": float(np.mean(spared)),
-    }  # fmt: skip
+    cases: tuple[tuple[Noise, str | None, float], ...] = (
+        ("wavering", "identity", LOOSE), ("wavering", "screening", LOOSE), ("wavering", "screening", STRICT),
+        ("slips", "screening", LOOSE), ("wavering", None, LOOSE),
+    )  # fmt: skip
+    with ProcessPoolExecutor(jobs, get_context("spawn"), _open_bank, (bank,)) as pool:
+        for noise, rung, most_lost in cases:
+            made = pool.map(partial(_promised, noise, rung, most_lost), range(repeats), chunksize=5)
+            found = [one for one in made if one is not None]
+            share = wilson(sum(one.lost <= one.bound for one in found), len(found))
+            yield {
+                "case": f"bound of {100 * most_lost:g} %, {noise}, {rung or 'ladder'}", "repetitions": len(found),
+                "covered_share": share.value, "covered_low": share.low, "bound": most_lost,
+                "covered_new_share": float(np.mean([one.lost_of_new_characters <= one.bound for one in found])),
+                "good_lost_share": float(np.mean([one.lost for one in found])),
+                "spared_share": float(np.mean([one.spared for one in found])),
+            }  # fmt: skip
 
 
 def change_rows(bank: Sequence[Banked], repeats: int, most: int = 12) -> Iterator[Row]:
@@ -231,12 +231,13 @@ def change_rows(bank: Sequence[Banked], repeats: int, most: int = 12) -> Iterato
             who = reviewer(taste, "wavering", bank)
             drawn = gates(bank, TURNS, GATE, random)[:TURNS]
             critic = learn(lessons(bank, drawn, who, random), {}, "screening")
-            off.append(_switched_off(bank, critic, taste, who, random, most, changed=changed))
+            if cut_for(critic, bank[drawn[0][0][0]].picture, Wanted(LOOSE)) is not None:
+                off.append(_switched_off(bank, critic, taste, who, random, most, changed=changed))
         found = [gate for gate in off if gate is not None]
         yield {
-            "case": f"taste {changed}", "repetitions": repeats, "gates": most,
-            "switched_off_share": len(found) / repeats,
-            "switched_off_within_4_share": sum(gate <= 4 for gate in found) / repeats,
+            "case": f"taste {changed}", "repetitions": len(off), "gates": most,
+            "switched_off_share": len(found) / len(off),
+            "switched_off_within_4_share": sum(gate <= 4 for gate in found) / len(off),
             "gates_until_off": float(np.median(found)) if found else None,
         }  # fmt: skip
 
@@ -251,8 +252,7 @@ def _switched_off(
     *,
     changed: str,
 ) -> int | None:
-    """The gate after which the audit switched it off."""
-    turned = changed == "turns round"
+    """The gate after which it was switched off."""
     names = list(TASTES)
     now = (
         reviewer(names[(names.index(taste) + 1) % len(names)], "wavering", bank)
@@ -260,71 +260,72 @@ def _switched_off(
         else who
     )
     liking = now.likings(bank)
-    if turned:
+    if changed == "turns round":
         # Whoever liked the one end likes the other now: as many pictures are good, and they are those that were worst.
         order = np.argsort(np.argsort(-liking))
         liking = np.sort(liking)[order]
     told: list[AuditedGate] = []
     bound = 0.0
     for number in range(1, most + 1):
-        places = random.permutation(by_character(bank)[number % CHARACTERS])[:GATE].tolist()
+        places = random.permutation(by_character(bank)[number % KNOWN_CHARACTERS])[:GATE].tolist()
         verdicts = now.verdicts(liking[places], random)
         shown = [
             CriticLesson(**dict(bank[p].picture), gate=f"g{number}", turn=9, verdict=v, fair=True)
             for p, v in zip(places, verdicts, strict=True)
         ]
-        (view,) = _views(critic, shown, {}, rejects=True)
-        if view.cut is None:
-            return None
-        bound = max(bound, view.cut.bound)
-        good = [one.verdict is Verdict.GOOD for one in shown]
-        said = [row.says_reject for row in view.pictures]
-        audit = [row.says_reject and row.audit for row in view.pictures]
+        (view,) = views(critic, shown, {}, Rules(rejects=True, wanted=Wanted(LOOSE)))
+        aside = {row.image for row in view.pictures if row.set_aside}
         told.append(
-            AuditedGate(
-                gate=f"g{number}", said_reject=sum(said), audited=sum(audit),
-                audited_good=sum(a and g for a, g in zip(audit, good, strict=True)),
-                good=sum(g and not s for s, g in zip(said, good, strict=True)),
-            )
-        )  # fmt: skip
+            audited_gate(f"g{number}", view, {one.image: one.verdict for one in shown if one.image not in aside})
+        )
+        bound = max(bound, view.cut.bound if view.cut is not None else 0.0)
         if broken_by(told, bound):
             return number
     return None
 
 
 def click_rows(bank: Sequence[Banked], repeats: int, wanted: int = 30) -> Iterator[Row]:
-    """Looks until so many good pictures are found at a large gate of one character, after three turns, by the rung screening."""
-    for taste in TASTES:
-        who = reviewer(taste, "wavering", bank)
-        needed: dict[str, list[int]] = {"as_made": [], "useful": [], "likely": []}
-        for seed in range(repeats):
-            random = np.random.default_rng((13, seed))
-            drawn = gates(bank, TURNS, 30, random)[:TURNS]
-            critic = learn(lessons(bank, drawn, who, random), {}, "screening")
-            used = {place for turn in drawn for gate in turn for place in gate}
-            gate = [place for place in by_character(bank)[seed % CHARACTERS] if place not in used]
-            held_out = lessons(bank, [[random.permutation(gate).tolist()]], who, random)
-            (view,) = _views(critic, held_out, {}, rejects=False)
-            good = [one.verdict is Verdict.GOOD for one in held_out]
-            if sum(good) < wanted:
-                continue
-            rows = view.pictures
-            places = {
-                "as_made": list(range(len(good))),
-                "useful": [row.useful_place for row in rows],
-                "likely": [row.good_place for row in rows],
-            }
-            for order, where in places.items():
-                needed[order].append(
-                    1 + sorted(place for place, yes in zip(where, good, strict=True) if yes)[wanted - 1]
-                )
-        before = float(np.mean(needed["as_made"]))
-        for order in ("useful", "likely"):
-            now = float(np.mean(needed[order]))
-            yield {
-                "case": f"clicks, {taste}, {order}", "reviewer": taste, "order": order, "repetitions": len(needed[order]),
-                "good_wanted": wanted, "clicks_as_made": before, "clicks_ordered": now, "clicks_saved_share": 1 - now / before,
-            }  # fmt: skip
+    """Looks until so many good pictures are found at a large gate of one character, after three turns."""
+    eyes = eyes_of(bank)
+    for new in (False, True):
+        for taste in TASTES:
+            needed: dict[str, list[int]] = {"as_made": [], "useful": [], "likely": []}
+            for seed in range(repeats):
+                for order, looks in _looks(bank, eyes, taste, seed, wanted, new=new).items():
+                    needed[order].append(looks)
+            before = float(np.mean(needed["as_made"]))
+            for order in ("useful", "likely"):
+                now = float(np.mean(needed[order]))
+                yield {
+                    "case": f"clicks, {taste}, {order}{', new character' if new else ''}", "reviewer": taste, "order": order,
+                    "repetitions": len(needed[order]), "good_wanted": wanted, "clicks_as_made": before, "clicks_ordered": now,
+                    "clicks_saved_share": 1 - now / before,
+                }  # fmt: skip
+
+
+def _looks(bank: Sequence[Banked], eyes: Eyes, taste: str, seed: int, wanted: int, *, new: bool) -> dict[str, int]:
+    """Looks by each order; empty where the gate has too few good pictures."""
+    who = reviewer(taste, "wavering", bank)
+    random = np.random.default_rng((13, seed))
+    drawn = gates(bank, TURNS, 30, random)[:TURNS]
+    critic = learn(lessons(bank, drawn, who, random), eyes, "stacked")
+    used = {place for turn in drawn for gate in turn for place in gate}
+    mine = by_character(bank, new=new)
+    gate = [place for place in mine[seed % len(mine)] if place not in used]
+    held_out = lessons(bank, [[random.permutation(gate).tolist()]], who, random)
+    (view,) = views(critic, held_out, eyes, Rules())
+    good = [one.verdict is Verdict.GOOD for one in held_out]
+    if sum(good) < wanted:
+        return {}
+    places = {
+        "as_made": list(range(len(good))),
+        "useful": [row.useful_place for row in view.pictures],
+        "likely": [row.good_place for row in view.pictures],
+    }
+    return {
+        order: 1 + sorted(place for place, yes in zip(where, good, strict=True) if yes)[wanted - 1]
+        for order, where in places.items()
+    }
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -337,9 +338,10 @@ def main() -> None:
     parser.add_argument("--bank", type=Path, required=True)
     parser.add_argument("--pictures", type=int, default=0, help="make so many pictures of each character first")
     parser.add_argument("--repetitions", type=int, default=1000)
-    parser.add_argument("--repeats", type=int, default=1, help="of every row of a reviewer, turn and rung")
+    parser.add_argument("--repeats", type=int, default=5, help="of every row of a reviewer, turn and rung")
+    parser.add_argument("--jobs", type=int, default=2, help="processes for the repetitions of the bound")
     parser.add_argument(
-        "--part", action="append", choices=("turns", "clicks", "change", "bound"), help="all if left out"
+        "--part", action="append", choices=("turns", "most", "clicks", "change", "bound"), help="all if left out"
     )
     chosen = parser.parse_args()
     if chosen.pictures:
@@ -355,9 +357,10 @@ def main() -> None:
     }
     parts: dict[str, Callable[[], Iterable[Row]]] = {
         "turns": lambda: (about, *turn_rows(bank, repeats)),
-        "clicks": lambda: click_rows(bank, 4 * repeats),
-        "change": lambda: change_rows(bank, many // 25),
-        "bound": lambda: (coverage_row(bank, "identity", many), coverage_row(bank, "screening", many // 10)),
+        "most": lambda: ceiling_rows(bank, 2 * repeats),
+        "clicks": lambda: click_rows(bank, 8 * repeats),
+        "change": lambda: change_rows(bank, 60 * repeats),
+        "bound": lambda: coverage_rows(chosen.bank, many, chosen.jobs),
     }
     for name in chosen.part or parts:
         write_part("critic", list(parts[name]()))

@@ -28,19 +28,23 @@ from flenwheel_core.identity.screening import (
     judge_identity,
     judge_labels,
     judge_quality,
+    judge_spoiled,
     limits_of,
     outcome_of,
     sorted_reasons,
     subject_sharpness,
 )
+from flenwheel_core.identity.spoiled import SpoilDetector, open_spoil_detector
 from flenwheel_core.identity.verifiers import open_verifier
 from flenwheel_core.images.quality import measure
 from flenwheel_core.nano.world import HELD_OUT_FROM, Character, make_character, make_view, render, spoil
 from flenwheel_core.nano.world.views import BACKGROUNDS
 from flenwheel_core.recipes.screening import ScreeningRecipe
 
-FIRST_CHARACTER = HELD_OUT_FROM + 41_000
-CHARACTERS = 4
+FIRST_CHARACTER = HELD_OUT_FROM + 41_100
+"""What the critic reads was chosen on four other characters, from 41 000."""
+KNOWN_CHARACTERS, CHARACTERS = 4, 8
+"""The first ones are reviewed turn after turn; the others the critic meets for the first time."""
 REFERENCES = 12
 CHUNK = 16
 NAMED = ("hair_colour", "eyes", "brows", "glasses", "beard", "face")
@@ -127,16 +131,25 @@ def _between(first: tuple[int, int, int], second: tuple[int, int, int], amount: 
 
 
 def look(
-    made: list[Made], name: str, start: int, fingerprint: Fingerprint, verifier: Verifier, reader: Reader
+    made: list[Made],
+    name: str,
+    start: int,
+    fingerprint: Fingerprint,
+    verifier: Verifier,
+    reader: Reader,
+    spoils: SpoilDetector,
 ) -> Iterator[Known]:
     """What screening says of candidates, by its own functions, and their embeddings."""
     recipe = ScreeningRecipe()
     space, limits = FingerprintSpace(fingerprint), limits_of(recipe, fingerprint, strict=False)
     images = [one.image for one in made]
-    for index, (one, seen, read) in enumerate(zip(made, verifier.embed(images), reader.read(images), strict=True)):
+    embedded = verifier.embed(images)
+    looks = zip(made, embedded, reader.read(images), spoils.chances(images, embedded), strict=True)
+    for index, (one, seen, read, spoiled) in enumerate(looks):
         measures = measure(one.image)
         identity = space.locate(seen.embedding) if seen.embedding is not None else None
         findings = judge_identity(seen, identity, one.asked, limits) + judge_quality(measures, seen, limits)
+        findings += judge_spoiled(spoiled, limits)
         findings += judge_labels(one.asked, read, person=False, strict=False)
         digest = digest_bytes(f"{name}/{start + index}".encode())
         row = Screening(
@@ -152,6 +165,7 @@ def look(
             sharpness=subject_sharpness(measures, seen),
             brightness=measures.brightness,
             read=read,
+            spoiled=spoiled,
         )
         picture = Judgeable(
             image=digest,
@@ -179,7 +193,12 @@ def make_bank(file: Path, pictures: int) -> None:
     """Draws and screens so many pictures of each character, the characters in turns; what the file holds already stays."""
     done = len(read_bank(file)) // CHUNK
     settings = Settings()
-    with open_verifier("nano", settings) as verifier, open_reader("nano", settings) as reader:
+    with (
+        open_verifier("nano", settings) as verifier,
+        open_reader("nano", settings) as reader,
+        open_spoil_detector("nano", "nano", settings) as spoils,
+    ):
+        assert spoils is not None
         fingerprints: dict[int, Fingerprint] = {}
         for chunk in range(done, CHARACTERS * pictures // CHUNK):
             number, start = chunk % CHARACTERS, chunk // CHARACTERS * CHUNK
@@ -188,7 +207,7 @@ def make_bank(file: Path, pictures: int) -> None:
                 fingerprints[number] = _fingerprint(character, verifier)
             made = [draw(character, start + index) for index in range(CHUNK)]
             with file.open("a") as lines:
-                for known in look(made, f"nano-{number}", start, fingerprints[number], verifier, reader):
+                for known in look(made, f"nano-{number}", start, fingerprints[number], verifier, reader, spoils):
                     row = {"picture": known.picture.model_dump(mode="json"), "embedding": known.embedding}
                     lines.write(json.dumps({**row, "truth": known.truth}) + "\n")
 

@@ -85,6 +85,30 @@ def binomial_tail(successes: int, trials: int, rate: float) -> float:
     return max(0.0, 1.0 - _binomial_up_to(successes - 1, trials, rate))
 
 
+def rank_tail(successes: int, trials: int, rank: int, known: int) -> float:
+    """The probability that so many of `trials` new values, or more, lie below the `rank`-th lowest of `known` ones of the same kind.
+
+    Exact whatever the values look like, as long as they do not repeat (a beta-binomial law; Wilks 1941).
+    """
+    if successes <= 0:
+        return 1.0
+    log = math.lgamma
+    whole = log(known + 1) - log(rank) - log(known - rank + 1) + log(trials + 1) - log(known + trials + 1)
+    return min(
+        1.0,
+        sum(
+            math.exp(
+                whole
+                + log(below + rank)
+                - log(below + 1)
+                + log(trials - below + known - rank + 1)
+                - log(trials - below + 1)
+            )
+            for below in range(successes, trials + 1)
+        ),
+    )
+
+
 def upper_limit(successes: int, trials: int, confidence: float = 0.95) -> float:
     """The one-sided exact upper limit of a rate (Clopper and Pearson 1934); 1 without trials.
 

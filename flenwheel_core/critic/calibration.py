@@ -16,6 +16,8 @@ from flenwheel_core.documents.decisions import Verdict
 
 KEPT_SCORES = 64
 """The lowest scores that a calibration keeps: more good pictures may not be lost at once anyway."""
+LOW_SHARE = 0.25
+"""Of held-out good pictures: so many have a low score. More among new good ones tell of another taste."""
 _LEVELS: tuple[Level, ...] = ("editor", "character", "stage", "all")
 
 
@@ -87,6 +89,7 @@ def cut_for(critic: Critic, picture: Judgeable, wanted: Wanted) -> Cut | None:
         found = by_key.get((level, _key(level, picture)))
         lost = allowed_losses(found.goods, wanted) if found is not None else None
         if found is not None and lost is not None:
+            rank = min(round(found.goods * LOW_SHARE), len(found.lowest))
             return Cut(
                 below=found.lowest[lost],
                 lost=lost,
@@ -94,6 +97,8 @@ def cut_for(critic: Critic, picture: Judgeable, wanted: Wanted) -> Cut | None:
                 bound=upper_limit(lost, found.goods, wanted.confidence),
                 confidence=wanted.confidence,
                 level=level,
+                low_below=found.lowest[rank - 1],
+                low_rank=rank,
             )
     return None
 

@@ -21,9 +21,20 @@ Embeddings = Mapping[Digest, Sequence[float]]
 
 CODES: tuple[ReasonCode, ...] = (
     "borderline_identity", "wrong_identity", "no_face", "face_too_small", "extra_faces", "near_copy", "blurred",
-    "badly_exposed", "duplicate_of", "misaligned",
+    "badly_exposed", "duplicate_of", "misaligned", "spoiled_face", "profile_face",
 )  # fmt: skip
 SHOWN = tuple(Labels.model_fields)
+FIGURES = (
+    "identity",
+    "identity far off",
+    "nearest_reference",
+    "sharpness",
+    "brightness",
+    "far too dark or bright",
+    "spoiled",
+)
+LIKELIEST_SPOILED = 0.999
+MIDDLING_BRIGHTNESS = 0.5
 TASTES = ("background", "lighting", "clothing", "style")
 """What the reader sees of a picture that no screening forbids and a reviewer may dislike."""
 LEAST_OF_A_TASTE = 8
@@ -90,8 +101,11 @@ def screening_figures(picture: Judgeable) -> dict[str, float]:
 
 def _screening_figures(picture: Judgeable) -> dict[str, float]:
     row, asked = picture.screening, picture.asked
-    found = dict.fromkeys(("nearest_reference", "sharpness", "brightness"), float("nan"))
-    found["identity"] = identity_ratio(picture)
+    found = dict.fromkeys(FIGURES, float("nan"))
+    found["identity"] = ratio = identity_ratio(picture)
+    found["identity far off"] = ratio**2
+    # A face that is turned away is farther from the fingerprint, whoever it is.
+    found |= {f"identity, asked {value}": ratio * (value == asked.angle) for value in ANGLES}
     found[f"gate {picture.kind}"] = 1.0
     found |= {f"asked {value}": float(value == asked.angle) for value in ANGLES}
     found |= {f"asked {value}": float(value == asked.expression) for value in EXPRESSIONS}
@@ -103,7 +117,11 @@ def _screening_figures(picture: Judgeable) -> dict[str, float]:
     if row.sharpness is not None:
         found["sharpness"] = float(np.log(max(row.sharpness, 1e-3)))
     if row.brightness is not None:
-        found["brightness"] = row.brightness / 255
+        found["brightness"] = bright = row.brightness / 255
+        found["far too dark or bright"] = (bright - MIDDLING_BRIGHTNESS) ** 2
+    if row.spoiled is not None:
+        chance = min(max(row.spoiled, 1 - LIKELIEST_SPOILED), LIKELIEST_SPOILED)
+        found["spoiled"] = float(np.log(chance / (1 - chance)))
     codes = {reason.code for reason in row.reasons}
     found |= {code.replace("_", " "): float(code in codes) for code in CODES}
     found |= {f"screening {outcome}": float(row.outcome == outcome) for outcome in ("unsure", "fail")}
@@ -137,7 +155,7 @@ def _tastes(pictures: Sequence[Judgeable]) -> tuple[str, ...]:
 
 def _screening_names(pictures: Sequence[Judgeable]) -> tuple[str, ...]:
     plain = (
-        "identity", "nearest_reference", "sharpness", "brightness", *sorted({f"gate {picture.kind}" for picture in pictures}),
+        *FIGURES, *(f"identity, asked {value}" for value in ANGLES), *sorted({f"gate {picture.kind}" for picture in pictures}),
         *(f"asked {value}" for value in (*ANGLES, *EXPRESSIONS, *POSES)),
         *(code.replace("_", " ") for code in CODES), "screening unsure", "screening fail",
         *(f"other {label} than asked" for label in SHOWN),

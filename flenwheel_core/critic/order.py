@@ -66,7 +66,11 @@ def view_gate(
     chances = ask(orders.critic.fitted, pictures, embeddings) if orders is not None and pictures else None
     watching = guard or orders
     cut = _cut(watching, pictures, rules)
-    hopeless = _hopeless(watching, pictures, embeddings, cut)
+    scores = (
+        guard_scores(watching.critic, pictures, embeddings).tolist() if watching is not None and cut is not None else []
+    )
+    hopeless = _below(scores, cut.below if cut is not None else None, len(pictures))
+    low = _below(scores, cut.low_below if cut is not None else None, len(pictures))
     audit = [lot(gate, picture.image) < rules.audit_share for picture in pictures]
     by_lot = [lot(gate, picture.image) < max(rules.random_share, rules.audit_share) for picture in pictures]
     aside = [rules.rejects and hopeless[i] and not audit[i] for i in range(len(pictures))]
@@ -88,6 +92,7 @@ def view_gate(
             why=_why(_good(chances, orders, i), pulled[i], by_lot[i], hopeless=hopeless[i], audit=audit[i]),
             by_lot=by_lot[i],
             says_reject=hopeless[i],
+            low=low[i],
             audit=audit[i],
             set_aside=aside[i],
         )
@@ -149,12 +154,10 @@ def _cut(watching: Known | None, pictures: Sequence[Judgeable], rules: Rules) ->
     return cut_for(watching.critic, picture, rules.wanted)
 
 
-def _hopeless(
-    watching: Known | None, pictures: Sequence[Judgeable], embeddings: Embeddings, cut: Cut | None
-) -> list[bool]:
-    if watching is None or cut is None:
-        return [False] * len(pictures)
-    return [score < cut.below for score in guard_scores(watching.critic, pictures, embeddings).tolist()]
+def _below(scores: Sequence[float], limit: float | None, pictures: int) -> list[bool]:
+    if limit is None:
+        return [False] * pictures
+    return [score < limit for score in scores]
 
 
 def guard_scores(critic: Critic, pictures: Sequence[Judgeable], embeddings: Embeddings) -> Array:

@@ -138,6 +138,11 @@ class Cut(Document):
     bound: float = Field(description="at most this share of good pictures is lost")
     confidence: float
     level: Level
+    low_below: float | None = Field(
+        default=None,
+        description="score that a known share of held-out good pictures lie below; None in records from before",
+    )
+    low_rank: int = Field(default=0, description="its rank among the held-out good pictures, from the lowest")
 
 
 class ScoredPicture(Document):
@@ -153,6 +158,7 @@ class ScoredPicture(Document):
     why: str
     by_lot: bool = Field(description="its place was drawn by lot")
     says_reject: bool = Field(default=False, description="the critic would reject it within the bound")
+    low: bool = Field(default=False, description="its score is below the cut's low_below: few good pictures' are")
     audit: bool = Field(default=False, description="drawn for the audit: shown whatever the critic says")
     set_aside: bool = Field(default=False, description="rejected unless a person decides otherwise")
 

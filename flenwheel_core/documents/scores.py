@@ -75,6 +75,9 @@ class Screening(Document):
     brightness: float | None = None
     duplicate_of: Digest | None = None
     read: Labels = Field(default_factory=Labels, description="what the reader saw: advisory")
+    spoiled: float | None = Field(
+        default=None, exclude_if=is_unset, description="chance that its face is spoiled; None where nobody looked"
+    )
 
 
 class CellScore(Document):

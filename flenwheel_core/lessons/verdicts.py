@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 from flenwheel_core.base.ids import Digest
-from flenwheel_core.critic.audit import AuditedGate, broken_by
+from flenwheel_core.critic.audit import AuditedGate, audited_gate, broken_by
 from flenwheel_core.critic.knowledge import judgeables
 from flenwheel_core.critic.order import lot
-from flenwheel_core.documents.critics import CriticLesson, CriticLessons, CriticView
-from flenwheel_core.documents.decisions import FinalDecision, Verdict
+from flenwheel_core.documents.critics import CriticLesson, CriticLessons
+from flenwheel_core.documents.decisions import FinalDecision
 from flenwheel_core.gates.session import Reviews, ReviewSession, critic_view
 from flenwheel_core.library.characters import Library
 from flenwheel_core.store import Store
@@ -96,19 +96,7 @@ def audited_gates(store: Store, guard: Digest) -> tuple[list[AuditedGate], float
         if view.guard != guard or not view.rejects or view.cut is None:
             continue
         bound = max(bound, view.cut.bound)
-        one = _audited(gate, view, reviews.decisions(closed).decisions)
-        found.append(((session.turn, session.round, gate), one))
+        decisions = reviews.decisions(closed).decisions
+        verdicts = {line.image: line.verdict for line in decisions if not line.by_policy}
+        found.append(((session.turn, session.round, gate), audited_gate(gate, view, verdicts)))
     return [one for _, one in sorted(found, key=lambda item: item[0])], bound
-
-
-def _audited(gate: str, view: CriticView, decisions: tuple[FinalDecision, ...]) -> AuditedGate:
-    verdicts = {line.image: line.verdict for line in decisions if not line.by_policy}
-    said = [row for row in view.pictures if row.says_reject]
-    audited = [row for row in said if row.audit and row.image in verdicts]
-    return AuditedGate(
-        gate=gate,
-        said_reject=len(said),
-        audited=len(audited),
-        audited_good=sum(verdicts[row.image] is Verdict.GOOD for row in audited),
-        good=sum(verdicts.get(row.image) is Verdict.GOOD for row in view.pictures if not row.says_reject),
-    )

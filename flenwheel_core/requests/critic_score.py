@@ -8,6 +8,7 @@ from flenwheel_core.requests.base import StageRequest, StageResult
 
 class CriticScoreRequest(StageRequest):
     stage = "critic_score"
+    version = 2  # since then a view marks the pictures that score low
 
     gate: str
     kind: str

@@ -10,6 +10,7 @@ from flenwheel_core.requests.base import StageRequest, StageResult
 
 class CriticTrainRequest(StageRequest):
     stage = "critic_train"
+    version = 2  # since then it reads more of what screening knows
 
     lessons: Digest = Field(description="blob: CriticLessons")
     verifier: str | None = Field(default=None, description="whose embeddings the critic may read; None: none")

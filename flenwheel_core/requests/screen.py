@@ -11,7 +11,7 @@ from flenwheel_core.requests.base import StageRequest, StageResult
 
 class ScreenRequest(StageRequest):
     stage = "screen"
-    version = 3  # since then the character is the nearest of several people, and spoiled faces are pointed out
+    version = 4  # since then a row keeps the chance that a face is spoiled, which the critic reads
 
     character: CharacterRef
     images: Digest = Field(description="image set of the candidates")

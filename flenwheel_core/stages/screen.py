@@ -232,6 +232,7 @@ def _row(seen: Seen, findings: list[Finding], fingerprint: Fingerprint) -> Scree
         brightness=seen.measures.brightness if seen.measures else None,
         duplicate_of=duplicate,
         read=seen.read,
+        spoiled=seen.spoiled,
     )
 
 

@@ -77,12 +77,13 @@ SCHEMAS: dict[type[Document], pl.Schema] = {
             "brightness": pl.Float64,
             "duplicate_of": pl.String,
             "read": _LABELS,
+            "spoiled": pl.Float64,
         }
     ),
 }
 
 
-_LATER: dict[type[Document], tuple[str, ...]] = {ImageRecord: ("mask", "framing")}
+_LATER: dict[type[Document], tuple[str, ...]] = {ImageRecord: ("mask", "framing"), Screening: ("spoiled",)}
 """Columns that tables of earlier versions lack. They are only written where a row has something in them, so that those versions, on
 other machines of the same store, read the rest."""
 

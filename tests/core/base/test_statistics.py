@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flenwheel_core.base.statistics import bootstrap_interval, mcnemar, sign_flip_test, wilson
+from flenwheel_core.base.statistics import bootstrap_interval, mcnemar, rank_tail, sign_flip_test, wilson
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,12 @@ def test_bootstrap_interval_holds_the_mean_and_narrows() -> None:
     many = bootstrap_interval(400, lambda picked: float(values[picked].mean()))
     assert many.low < 5 < many.high
     assert many.high - many.low < few.high - few.low
+
+
+def test_ranks_of_new_values_follow_their_law() -> None:
+    assert rank_tail(1, 1, 5, 20) == pytest.approx(5 / 21)  # one more value lies in each of 21 gaps alike
+    assert rank_tail(2, 2, 1, 1) == pytest.approx(1 / 3)  # the known one is the highest of three
+    assert rank_tail(0, 7, 3, 9) == 1.0
+    random = np.random.default_rng(4)
+    drawn = [int((random.random(12) < np.sort(random.random(150))[37]).sum()) for _ in range(20_000)]
+    assert rank_tail(6, 12, 38, 150) == pytest.approx(np.mean([low >= 6 for low in drawn]), abs=0.006)

@@ -39,7 +39,8 @@ def test_the_doubtful_come_first_and_the_hopeless_last(known: Known) -> None:
 
 
 def test_the_other_order_finds_good_ones_soonest(known: Known) -> None:
-    rows = [one for one in sorted(view(known).pictures, key=lambda one: one.good_place) if not one.by_lot]
+    rows = sorted(view(known).pictures, key=lambda one: one.good_place)
+    rows = [one for one in rows if not one.by_lot and not one.says_reject]  # what is hopeless stands last in any order
     good = [one.chances[2] for one in rows if one.chances]
     assert good == sorted(good, reverse=True)
 
@@ -109,3 +110,41 @@ def test_a_loss_within_the_bound_seldom_switches_it_off() -> None:
             gates.append(audited(f"g{number}", int(random.binomial(lost, 0.1)), good=16 - lost))
         broken += bool(broken_by(gates, 0.05))
     assert broken <= 24
+
+
+def seen(gate: str, low: int, *, good: int = 12, rank: int = 38, known: int = 150) -> AuditedGate:
+    return AuditedGate(
+        gate=gate, said_reject=10, audited=1, audited_good=0, good=good, seen_good=good, low_good=low, low_rank=rank, low_of=known
+    )  # fmt: skip
+
+
+def test_good_pictures_that_score_low_switch_it_off() -> None:
+    """The audit alone needs months where little is rejected; the good ones that are seen tell at once."""
+    assert broken_by([seen("a", 3)] * 30, 0.05) == ""
+    assert broken_by([seen("a", 3), seen("b", 10)], 0.05).startswith(
+        "of 12 good pictures at b, 10 score as low as 38 of 150"
+    )
+    slow = [seen(f"g{number}", 5) for number in range(12)]
+    assert "gates up to g" in broken_by(slow, 0.05)
+    # Another limit counts anew, and a gate of before, which kept no score, counts nothing.
+    assert broken_by([seen("a", 10, good=30), seen("b", 5, rank=20, known=80)], 0.05) == ""
+    assert broken_by([audited("a", 0), seen("b", 3)], 0.05) == ""
+
+
+def test_the_same_taste_seldom_looks_like_another() -> None:
+    random = np.random.default_rng(6)
+    broken = 0
+    for _ in range(200):
+        limit = np.sort(random.random(150))[37]
+        gates = [seen(f"g{number}", int((random.random(12) < limit).sum())) for number in range(12)]
+        broken += bool(broken_by(gates, 0.05))
+    assert broken <= 12
+
+
+def test_the_view_marks_the_pictures_that_score_low(known: Known) -> None:
+    found = view(known, 200)
+    assert found.cut is not None and found.cut.low_below is not None and found.cut.low_below > found.cut.below
+    low = [one.low for one in found.pictures]
+    assert all(one.low for one in found.pictures if one.says_reject) and sum(low) > sum(
+        one.says_reject for one in found.pictures
+    )

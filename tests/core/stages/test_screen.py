@@ -10,7 +10,7 @@ from flenwheel_core.base.errors import InputError, MissingWeightsError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.images import ImageRecord, Labels
 from flenwheel_core.documents.scores import Screening
-from flenwheel_core.nano.world import View, render
+from flenwheel_core.nano.world import View, render, spoil
 from flenwheel_core.recipes.screening import ScreeningRecipe
 from flenwheel_core.requests.ingest import IngestResult
 from flenwheel_core.requests.screen import ScreenRequest, ScreenResult
@@ -169,3 +169,13 @@ def test_a_missing_or_other_verifier_stops_the_stage(
 def test_no_candidates_is_an_empty_table(stage: StageContext, known: IngestResult, model: str) -> None:
     result = screen(request_for(stage, known, model, []), stage)
     assert (result.passed, result.unsure, result.failed, rows_of(stage, result)) == (0, 0, 0, ())
+
+
+def test_a_row_keeps_how_likely_its_face_is_spoiled(stage: StageContext, known: IngestResult, model: str) -> None:
+    """Below the limit too: what screening lets pass, a critic may still weigh."""
+    whole, bent = render(hero(), new_view(0)), spoil("smeared_face", hero(), new_view(0), 1).image
+    candidates = [candidate(stage, picture, name) for picture, name in ((whole, "whole"), (bent, "bent"))]
+    first, second = rows_of(stage, screen(request_for(stage, known, model, candidates, reader="nano"), stage))
+    assert first.spoiled is not None and second.spoiled is not None and first.spoiled < second.spoiled
+    (unread,) = rows_of(stage, screen(request_for(stage, known, model, candidates[:1]), stage))
+    assert unread.spoiled is None and "spoiled" not in unread.model_dump()
