@@ -38,8 +38,8 @@ REAL_CARD = Page(
             "Alone on the card; another process holds the rest of the card. Twelve sources in seven formats; random weights of "
             "FLUX.1-dev's and Qwen-Image-Edit-2509's size, the few-step LoRA worn, eight steps an edit. Blocks were compiled for the first "
             "time, but not for training without the prior, which followed one with it. Before its first step, training with the prior "
-            "drew two pictures of it. All but the two trainings of FLUX.1 shared the machine, but not the card, with other rehearsals, "
-            "which the seconds to the first item show. One run a row.",
+            "drew two pictures of it. The two trainings of FLUX.1 were alone on the machine; the others shared it, but not the "
+            "card, with other rehearsals, which the seconds to the first item show. One run a row.",
             "dress_rehearsal",
             {
                 "storage": "weights",
@@ -109,6 +109,7 @@ REAL_CARD = Page(
                 "edit_train_24gib_klein": "klein, 24 GiB, edit_train",
                 "benchmark_24gib_klein": "klein, 24 GiB, benchmark",
                 "enrich_24gib_klein_20": "klein, 24 GiB, enrich, 20 steps",
+                "enrich_24gib_klein_fp8_20": "klein in fp8, 24 GiB, enrich, 20 steps",
                 "enrich_16gib_klein": "klein, 16 GiB, enrich",
                 "train_16gib_klein": "klein, 16 GiB, train",
                 "edit_train_16gib_klein": "klein, 16 GiB, edit_train",
@@ -150,6 +151,7 @@ REAL_CARD = Page(
                 "generate_24gib_klein": "klein, 24 GiB, generate, 25 steps with guidance",
                 "enrich_24gib_klein": "klein, 24 GiB, enrich, 25 steps with guidance",
                 "enrich_24gib_klein_20": "klein, 24 GiB, enrich, 20 steps with guidance",
+                "enrich_24gib_klein_fp8_20": "klein in fp8, 24 GiB, enrich, 20 steps with guidance",
             },
         ),
     ),
