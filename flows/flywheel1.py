@@ -10,9 +10,10 @@ from prefect import flow
 from flenwheel_core.documents.loras import LoraRecord
 from flenwheel_core.requests.export import ExportResult
 from flenwheel_core.requests.train import TrainResult
-from flenwheel_core.runner.stage import BENCHMARK, EXPORT, INGEST, STYLE_STUDY, TRAIN
+from flenwheel_core.runner.stage import BENCHMARK, EXPORT, INGEST, STYLE_STUDY
 from flows.rounds import EnrichedRounds, Rounds, SyntheticRounds
 from flows.start import plain_errors, start_turn
+from flows.trainings import of_state, standing, trained
 from flows.turn import Turn
 from flows.turn_runner import PrefectRunner, TurnRunner
 from tasks.turn_plan import publish_plan
@@ -43,30 +44,33 @@ def run_turn(turn: Turn, runner: TurnRunner) -> str:
     if not gate_a.run():
         return stopped(turn, runner, sources.sources, gate_a)
 
-    trained = []
+    made = []
     champion = turn.champion()
     if champion is None:
-        trained.append(runner.stage(TRAIN, turn.train_request("v1"), f"train {turn.name} v1"))
-        champion = trained[0].lora
+        made.append(trained(turn, runner, "v1"))
+        champion = made[0].lora
 
     gate_b = SyntheticRounds(turn, runner, lora=champion)
     if not gate_b.run():
         return stopped(turn, runner, sources.sources, gate_a, gate_b)
 
-    trained.append(runner.stage(TRAIN, turn.train_request("challenger"), f"train {turn.name} challenger"))
-    return finished(turn, runner, sources.sources, champion, trained, gate_a, gate_b)
+    taken = standing(turn, "gate-b", champion)
+    if taken != champion and made:  # at the gate, a person took another state of its training
+        made[0] = of_state(made[0], taken)
+    made.append(trained(turn, runner, "challenger"))
+    return finished(turn, runner, sources.sources, taken, made, gate_a, gate_b)
 
 
 def finished(
-    turn: Turn, runner: TurnRunner, sources: str, champion: LoraRecord, trained: list[TrainResult], *gates: Rounds
+    turn: Turn, runner: TurnRunner, sources: str, champion: LoraRecord, made: list[TrainResult], *gates: Rounds
 ) -> str:
     """Benchmark, promote or keep, export, report."""
-    challenger = trained[-1].lora
+    challenger = made[-1].lora
     score = runner.stage(BENCHMARK, turn.benchmark_request(champion, challenger), f"benchmark {turn.name}")
     promotion = turn.promote(champion, challenger, score)
     exported: ExportResult | None = None
     if promotion is not None:
-        shown = next((result for result in trained if result.lora == promotion.lora), trained[-1])
+        shown = next((result for result in made if result.lora == promotion.lora), made[-1])
         strength = default_strength(turn, runner, promotion.lora)
         request = turn.export_request(promotion, shown, score, strength)
         exported = runner.stage(EXPORT, request, f"export {promotion.lora.name}")
@@ -74,7 +78,7 @@ def finished(
     winner = promotion.lora if promotion is not None else champion
     facts = turn.facts(f"{outcome} {winner.name}", sources, [closed for gate in gates for closed in gate.closed])
     facts = facts.model_copy(
-        update={"trained": tuple(trained), "score": score, "champion": winner.name, "exported": exported}
+        update={"trained": tuple(made), "score": score, "champion": winner.name, "exported": exported}
     )
     turn.end("promoted" if outcome == "promoted" else "kept", score, runner.turn_report(facts))
     return facts.outcome

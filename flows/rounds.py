@@ -19,6 +19,7 @@ from flenwheel_core.requests.enrich import EnrichRequest
 from flenwheel_core.requests.generate import GenerateRequest
 from flenwheel_core.runner.stage import ENRICH, GENERATE, SCREEN
 from flows.critic_steps import Candidates, learn_from, put_in_order
+from flows.trainings import evidence, standing
 from flows.turn import Turn, uses
 from flows.turn_runner import TurnRunner
 
@@ -41,6 +42,11 @@ class Rounds(ABC):
     @abstractmethod
     def make(self, round_: int, repeats: tuple[EditItem, ...]) -> str | None:
         """The image set of a round's candidates; None if there is nothing to make."""
+
+    @property
+    def shown_lora(self) -> LoraRecord | None:
+        """The LoRA of whose training the gate tells; None: of none."""
+        return self.turn.champion()
 
     @property
     @abstractmethod
@@ -90,6 +96,7 @@ class Rounds(ABC):
             minimum=minimum,
             flow_run=turn.flow_run,
             critic=put_in_order(turn, self.runner, step, Candidates(gate, self.kind, images, screened.screenings)),
+            evidence=evidence(turn, self.shown_lora),
         )
         return self.runner.gate(turn.reviews, session)
 
@@ -148,13 +155,17 @@ class SyntheticRounds(Rounds):
     kind = SYNTHETIC
 
     @property
+    def shown_lora(self) -> LoraRecord | None:
+        return self.lora
+
+    @property
     def minimum(self) -> int:
         return self.turn.recipe.gates.minimum_pristine
 
     def make(self, round_: int, repeats: tuple[EditItem, ...]) -> str | None:
         turn, recipe = self.turn, self.turn.recipe
         assert self.lora is not None
-        lora = self.lora
+        lora = standing(turn, f"generate-r{round_}", self.lora)
 
         def build() -> GenerateRequest:
             character, pool = turn.character.ref(), [*turn.pool(), *self.kept]

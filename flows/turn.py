@@ -30,8 +30,11 @@ from flenwheel_core.library.characters import (
     Promotion,
     TurnEnded,
 )
+from flenwheel_core.library.choices import Choices
+from flenwheel_core.library.doubts import trained_on
 from flenwheel_core.library.editors import EditorLibrary
 from flenwheel_core.library.studies import Studies
+from flenwheel_core.plans.choice import choice_items, states_of
 from flenwheel_core.plans.ingest_request import ingest_request
 from flenwheel_core.plans.pictures import Weights
 from flenwheel_core.plans.subjects import SubjectPlan, plan_of
@@ -40,6 +43,7 @@ from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.records.prompt_history import template_success
 from flenwheel_core.reports.turn_report import TurnFacts
 from flenwheel_core.requests.benchmark import BenchmarkRequest, BenchmarkResult
+from flenwheel_core.requests.choose import ChooseRequest
 from flenwheel_core.requests.export import ExportRequest
 from flenwheel_core.requests.ingest import IngestRequest, IngestResult
 from flenwheel_core.requests.screen import ScreenRequest
@@ -87,7 +91,11 @@ class Turn:
         return frozen_document(self.store, f"{self.folder}/{step}", kind, build)
 
     def pool(self) -> list[PoolEntry]:
-        """The training pool as it is now. What depends on it belongs into `frozen`."""
+        """The training pool as it is now, without what a person left out of it. What depends on it belongs into `frozen`."""
+        return trained_on(self.store, self.character.name)
+
+    def whole_pool(self) -> list[PoolEntry]:
+        """The training pool with what a person left out of it."""
         return self.library.pool(self.character.name)
 
     def fingerprint(self) -> Fingerprint:
@@ -219,18 +227,21 @@ class Turn:
                     why="pictures enter it in a turn.",
                     remedy=f"Start one: flenwheel run {self.character.name}.",
                 )
-            items = training_items(self.pool(), recipe.pool.real_share)
+            items = training_items(self.pool(), recipe.pool.real_share, bodies_from=recipe.train.bodies_from)
+            train = recipe.train.for_pictures(len(items))
             return TrainRequest(
                 character=character,
                 name=f"{self.name}-{step}",
                 items=items,
                 base=recipe.models.base,
-                recipe=recipe.train.for_pictures(len(items)),
+                recipe=train,
                 seed=derive_seed(recipe.generate.seed, "train", self.number) % 2**31,
                 sample_prompts=self.plan.samples(character, recipe, recipe.train.sampling.prompts),
                 sampler=recipe.generate.sampler,
                 fingerprint=self.fingerprint(),
                 verifier=recipe.models.verifier,
+                keep_at=recipe.choice.kept_steps(train.steps),
+                look_at=recipe.doubts.steps(train.steps),
             )
 
         return self.frozen(f"train-{step}", TrainRequest, build)
@@ -261,6 +272,34 @@ class Turn:
             )
 
         return self.frozen("benchmark", BenchmarkRequest, build)
+
+    def choose_request(self, step: str, trained: TrainResult) -> ChooseRequest | None:
+        """How the states of a training are tried; None where there is nothing to choose from."""
+        recipe, character = self.recipe, self.character.ref()
+        states = states_of(trained, recipe) if self.character.kind != "style" else ()
+        if len(states) < 2:
+            return None
+
+        def build() -> ChooseRequest:
+            return ChooseRequest(
+                character=character,
+                base=recipe.models.base,
+                lora=trained.lora,
+                states=states,
+                pick_items=choice_items(character, recipe, "pick", recipe.choice.pick_pictures),
+                confirm_items=choice_items(character, recipe, "confirm", recipe.choice.confirm_pictures),
+                lora_weight=recipe.generate.lora_weight,
+                fingerprint=self.fingerprint(),
+                held_out=self._facts().held_out,
+                verifier=recipe.models.verifier,
+                reader=recipe.models.reader,
+                screening=recipe.screening,
+                recipe=recipe.benchmark,
+                significance=recipe.choice.significance,
+                sampler=recipe.generate.sampler,
+            )
+
+        return self.frozen(f"choose-{step}", ChooseRequest, build)
 
     def _first_scorecard(self) -> Scorecard | None:
         champions = self.library.champions(self.character.name)
@@ -317,6 +356,7 @@ class Turn:
                 turn=self.number,
                 sampler=self.recipe.generate.sampler,
                 strength=strength,
+                choice=Choices(self.store, self.character.name).of(promotion.lora),
                 consent=self.library.consent(self.character.name),
             )
 

@@ -8,6 +8,7 @@ from prefect.logging import get_run_logger
 from flenwheel_core.base.services import gate_address
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.gates.session import ReviewSession
+from flenwheel_core.reports.evidence import session_evidence
 from flenwheel_core.reports.gate_page import gate_page, gate_text
 from flenwheel_core.reports.notify import notify
 from flenwheel_core.store import Store
@@ -20,7 +21,8 @@ def announce_gate(session: ReviewSession, refusal: str) -> str:
     text = gate_text(session, gate_address(settings, session.gate), refusal)
     logger = get_run_logger()
     try:
-        page = gate_page(Store(settings.store_url, settings.store_options), session, text)
+        store = Store(settings.store_url, settings.store_options)
+        page = "\n".join([gate_page(store, session, text), "", *session_evidence(store, session)])
         create_markdown_artifact(page, key=session.gate, description="Pictures that wait for a verdict")
     except Exception as error:
         logger.warning(f"The gate's page could not be published: {error}")

@@ -6,6 +6,7 @@ from flenwheel_core.requests.base import StageRequest, StageResult
 from flenwheel_core.runner.stage import (
     BENCHMARK,
     CAPTION_COMPARE,
+    CHOOSE,
     CRITIC_SCORE,
     CRITIC_TRAIN,
     EDIT_COMPARE,
@@ -32,6 +33,7 @@ _SAID: tuple[tuple[Stage[Any, Any], str], ...] = (
     (TRAIN, "Trains a LoRA; goes on from its checkpoint after a crash."),
     (GENERATE, "Draws synthetic pictures with a LoRA."),
     (BENCHMARK, "Fills the model card, or a style's card, with champion and challenger, and compares."),
+    (CHOOSE, "Tries states of a training at several strengths, and takes the one that beats the last."),
     (STYLE_STUDY, "Draws a style's scenes in several ways and strengths, and finds the LoRA's default strength."),
     (EXPORT, "Writes the LoRA with its model card, grid and provenance."),
     (PUBLISH, "Brings an exported LoRA to the Hub, an object store or a folder."),

@@ -27,6 +27,7 @@ from deployments.cli import records as commands_records
 from deployments.cli import run as commands_run
 from deployments.cli import screen as commands_screen
 from deployments.cli import search as commands_search
+from deployments.cli import training_choices as commands_training_choices
 from deployments.cli import vl as commands_vl
 from deployments.cli import workspace as commands_workspace
 from deployments.cli.terminal import plain_console
@@ -54,6 +55,7 @@ for part in (
     commands_plan,
     commands_screen,
     commands_search,
+    commands_training_choices,
     commands_compare_bases,
     commands_compare_styles,
     commands_inject,

@@ -9,6 +9,7 @@ from fastapi import APIRouter, FastAPI
 from deployments.access.door import check_binding
 from deployments.studio import (
     critic_api,
+    evidence_api,
     folder_api,
     framing_api,
     gate_api,
@@ -105,6 +106,7 @@ def create_app(settings: Settings, prefect: FlowServer | None) -> FastAPI:
         session_router,
         gate_api.router,
         critic_api.router,
+        evidence_api.router,
         picture_api.router,
         library_api.router,
         folder_api.router,

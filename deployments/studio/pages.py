@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from deployments.access.door import Caller
+from deployments.studio.evidence_api import evidence_view
 from deployments.studio.framing_api import framing_notes
 from deployments.studio.gate_api import gate_view, kind_of, list_gates
 from deployments.studio.gate_models import GateName, ImageDigest
@@ -100,7 +101,10 @@ def gate(studio: TheStudio, gate: GateName) -> Response:
     view = gate_view(studio, gate, ask_server=False)
     likeness = "style" if kind_of(studio, view.character) == "style" else "identity"
     kind = KINDS[view.kind]
-    return render(studio, "gate.html", section="Gates", kind=kind, gate=view, reasons=REASONS, likeness=likeness)
+    told = evidence_view(studio, gate)
+    return render(
+        studio, "gate.html", section="Gates", kind=kind, gate=view, reasons=REASONS, likeness=likeness, evidence=told
+    )
 
 
 @router.get("/characters")

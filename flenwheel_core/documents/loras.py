@@ -6,6 +6,7 @@ from pydantic import Field
 
 from flenwheel_core.base.document import Document
 from flenwheel_core.base.ids import Digest
+from flenwheel_core.documents.images import is_one
 
 
 class LoraRecord(Document):
@@ -23,6 +24,18 @@ class LoraRecord(Document):
     images: int = Field(description="pictures it was trained on")
     dataset: Digest = Field(description="digest of the training set")
     request: Digest = Field(description="digest of the training request")
+    strength: float = Field(
+        default=1.0,
+        exclude_if=is_one,
+        description="already in the file's numbers: it is drawn at 1 as it was tried at this",
+    )
+
+
+class KeptLora(Document):
+    """A LoRA as it was on the way of its training."""
+
+    step: int
+    lora: Digest
 
 
 class LossPoint(Document):
@@ -30,6 +43,25 @@ class LossPoint(Document):
 
     step: int
     loss: float
+
+
+class PictureLook(Document):
+    """How far one picture was learned up to a step. All pictures are measured at the same noise, without a weight or a mask."""
+
+    step: int
+    image: Digest
+    base_loss: float = Field(description="of the base model, without the LoRA")
+    loss: float = Field(description="with the LoRA as it is after the step")
+
+    @property
+    def learned(self) -> float:
+        """By how much the loss has fallen."""
+        return self.base_loss - self.loss
+
+    @property
+    def gain(self) -> float:
+        """The same as a share of the base's loss."""
+        return self.learned / self.base_loss if self.base_loss else 0.0
 
 
 class SampleImage(Document):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flenwheel_core.base.errors import InputError, RecipeError
 from flenwheel_core.documents.images import Sampler
-from flenwheel_core.documents.loras import LossPoint
+from flenwheel_core.documents.loras import LossPoint, PictureLook
 from flenwheel_core.recipes.train import TrainingRecipe
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ class TrainPicture:
     load: "Callable[[], Image]"
     load_mask: "Callable[[], Image] | None" = None
     weight: float = 1.0
+    begins: float = 0.0
+    """Share of the training after which it is trained on."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,10 @@ class TrainJob:
     folder: Path
     """Checkpoints, loss.jsonl and samples: survives a crash."""
     memory_level: int = 0
+    keep_at: tuple[int, ...] = ()
+    """Steps after which the LoRA, as it is then, is kept beside the last one."""
+    look_at: tuple[int, ...] = ()
+    """Steps after which it is measured how far each picture is learned."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,10 @@ class Trained:
     lora: bytes
     losses: tuple[LossPoint, ...]
     samples: tuple[SampleFile, ...]
+    kept: tuple[tuple[int, bytes], ...] = ()
+    """(step, LoRA file) of the states that were to be kept."""
+    looks: tuple[PictureLook, ...] = ()
+    """What was measured of each picture at each of the job's looks."""
 
 
 def check_job(job: TrainJob) -> None:

@@ -50,6 +50,15 @@ class TrainingTask(Protocol):
 
 
 @dataclass(frozen=True)
+class Marks:
+    """Steps after which something is done with the weights as they are then. It must not change the training."""
+
+    steps: frozenset[int]
+    reached: Callable[[int, Mapping[str, torch.Tensor]], None]
+    """(steps done, the weights that would be saved). Called again for the same step where a run went on from before it."""
+
+
+@dataclass(frozen=True)
 class LoopOutcome:
     """What a finished run leaves: the weights to save and the curve."""
 
@@ -68,6 +77,7 @@ def run_loop(
     on_step: Callable[[int, float], None],
     team: Team | None = None,
     save_seconds: float | None = None,
+    marks: Marks | None = None,
 ) -> LoopOutcome:
     """Train from the newest checkpoint, or from the start, to the end; checkpoints are at most `save_seconds` apart.
 
@@ -120,6 +130,10 @@ def run_loop(
                 for tracker in writers:
                     tracker.log(done, {"loss": points[-1].loss})
                 on_step(done, points[-1].loss)
+            if (
+                first and marks is not None and done in marks.steps
+            ):  # before the checkpoint: who goes on from it has passed the mark
+                marks.reached(done, average.average if average is not None else parameters)
             regular = done % recipe.checkpoint_every == 0
             # In a team only the first one writes, so that only its clock counts.
             late = first and save_seconds is not None and time.monotonic() - saved_at >= save_seconds

@@ -53,6 +53,11 @@ class ReviewSession(Document):
     critic: Digest | None = Field(
         default=None, exclude_if=is_unset, description="blob: the CriticView, what the critic says of the candidates"
     )
+    evidence: Digest | None = Field(
+        default=None,
+        exclude_if=is_unset,
+        description="blob: the GateEvidence, how the LoRA was chosen and which pictures of the pool are doubtful",
+    )
     note: str = Field(default="", exclude_if=is_empty, description="what a person should know before they answer")
 
     @property

@@ -383,10 +383,10 @@ class Library:
         journal = self.store.journal(f"characters/{character}/pool", PoolEntry)
         return list({entry.image.digest: entry for entry in journal.read()}.values())
 
-    def promote(self, character: str, promotion: Promotion) -> None:
-        """Makes a LoRA the champion; a second record of the same flow run changes nothing."""
+    def promote(self, character: str, promotion: Promotion, *, again: bool = False) -> None:
+        """Makes a LoRA the champion; a second record of the same flow run changes nothing, unless it is to be champion `again`."""
         journal = self.store.journal(f"characters/{character}/champions", Promotion)
-        if all(line.flow_run != promotion.flow_run or line.lora != promotion.lora for line in journal.read()):
+        if again or all(line.flow_run != promotion.flow_run or line.lora != promotion.lora for line in journal.read()):
             journal.append(promotion)
 
     def champion(self, character: str, before_turn: int | None = None) -> Promotion | None:

@@ -58,6 +58,27 @@ def forecast_turn(recipe: Recipe, settings: Settings, *, first_turn: bool) -> Tu
         )
         for step in loras
     ]
+    choices = [
+        Work(
+            step=step.replace("train", "choose"),
+            count=recipe.choice.pictures(recipe.train.steps),
+            unit="pictures",
+            kind=drawn,
+        )
+        for step in loras
+        if recipe.choice.on and not style
+    ]
+    looks = len(recipe.doubts.steps(recipe.train.steps)) * (0 if style else 1)
+    again = [
+        Work(
+            step=f"{step} without doubtful pictures",
+            count=max(recipe.doubts.steps(recipe.train.steps)),
+            unit="steps",
+            kind=trainings[0].kind,
+        )
+        for step in loras
+        if looks and recipe.doubts.leave_out
+    ]
     synthetic = Work(step="generate", count=recipe.generate.target_images, unit="pictures", kind=drawn)
     # A champion of an earlier turn has drawn its card already.
     cells = (len(style.card) if style else len(CARD_CELLS)) * recipe.benchmark.seeds_per_cell
@@ -65,10 +86,20 @@ def forecast_turn(recipe: Recipe, settings: Settings, *, first_turn: bool) -> Tu
     card = Work(step="benchmark", count=cells, unit="pictures", kind=drawn)
     needs = [need.remaining_bytes for need in model_needs(recipe, settings, ask=False)]
     return TurnForecast(
-        works=(*((edits,) if edits.count else ()), *trainings[:-1], synthetic, trainings[-1], card),
+        works=(
+            *((edits,) if edits.count else ()),
+            *trainings[:-1],
+            *again[: len(loras) - 1],
+            *choices[:-1],
+            synthetic,
+            trainings[-1],
+            *again[len(loras) - 1 :],
+            *choices[-1:],
+            card,
+        ),
         fetch_bytes=None if None in needs else sum(bytes_ or 0 for bytes_ in needs),
         picture_bytes=edits.count * _bytes(recipe.enrich.sampler)
-        + (synthetic.count + card.count) * _bytes(recipe.generate.sampler),
+        + (synthetic.count + card.count + sum(work.count for work in choices)) * _bytes(recipe.generate.sampler),
     )
 
 

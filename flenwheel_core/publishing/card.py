@@ -12,6 +12,7 @@ from flenwheel_core.documents.images import ImageKind, ImageRecord
 from flenwheel_core.documents.loras import SampleImage
 from flenwheel_core.documents.scores import CellScore, Scorecard, StyleScore
 from flenwheel_core.evaluation.report import style_rows
+from flenwheel_core.evaluation.state_curve import curve_words
 from flenwheel_core.models.licences import licence_of
 from flenwheel_core.models.references import hub_reference
 from flenwheel_core.requests.export import ExportRequest
@@ -19,6 +20,8 @@ from flenwheel_core.requests.export import ExportRequest
 if TYPE_CHECKING:
     from huggingface_hub import ModelCard
 
+STATES = "states.svg"
+"""The curve of a training's states, in an export."""
 _SAID = {
     ImageKind.SOURCE: "given by a person",
     ImageKind.ENRICHED: "edits of those, chosen by a person",
@@ -116,6 +119,9 @@ def model_card(
         lines += ["", f"## {'Style' if style else 'Model'} card benchmark", "", *_measures(request.scorecard)]
     if request.comparison is not None:
         lines += ["", "Against the champion before it: " + " ".join(request.comparison.reasons)]
+    if request.choice is not None:
+        lines += ["", "## How its training was ended", "", f"![states of the training]({STATES})", ""]
+        lines += [" ".join(curve_words(request.choice)), *_taken(request)]
     if request.strength is not None:
         lines += [
             "",
@@ -138,6 +144,15 @@ def model_card(
         f"Made on {base} ({licence.name or 'licence not known'}); its terms go with this file.",
     ]
     return ModelCard("\n".join(lines) + "\n", ignore_metadata_errors=True)
+
+
+def _taken(request: ExportRequest) -> list[str]:
+    """What is not as the choice had it: a person may have taken another state."""
+    assert request.choice is not None
+    lora, state = request.lora, request.choice.tried[request.choice.taken].state
+    if (lora.steps, lora.strength) == (state.step, state.strength):
+        return []
+    return ["", f"A person took the state after step {lora.steps}, at strength {lora.strength:g}."]
 
 
 def _whose(consent: Consent | None) -> str:

@@ -22,6 +22,7 @@ IDLE_KEYS: dict[str, str] = {
     "editor.train.prior": "editor.anchor keeps what the bare editor did right",
     "editor.train.aspect_buckets": _ONE_SHAPE,
     "editor.train.bucket_step": _ONE_SHAPE,
+    "editor.train.bodies_from": "lessons are learned in any order; leave it out",
     "editor.train.min_images": "editor.minimum_triplets is the limit",
     "editor.train.options": "only [train] has options of a family; leave it out",
     "editor.train.sampling": "the editor is compared on held-out edits and draws no samples while it trains; leave it out",

@@ -6,9 +6,13 @@ from flenwheel_core.base.document import Document
 from flenwheel_core.documents.images import Sampler, is_empty, is_one, is_unset
 from flenwheel_core.documents.prompts import PromptTemplate
 from flenwheel_core.recipes import captioner as captioner_recipe
+from flenwheel_core.recipes import choice as choice_recipe
+from flenwheel_core.recipes import doubts as doubts_recipe
 from flenwheel_core.recipes.benchmark import BenchmarkRecipe
 from flenwheel_core.recipes.captioner import CaptionerRecipe
+from flenwheel_core.recipes.choice import ChoiceRecipe
 from flenwheel_core.recipes.critic import CriticRecipe, is_default
+from flenwheel_core.recipes.doubts import DoubtsRecipe
 from flenwheel_core.recipes.editor import EditorRecipe
 from flenwheel_core.recipes.screening import IngestRecipe, ScreeningRecipe
 from flenwheel_core.recipes.style import StyleRecipe
@@ -138,6 +142,16 @@ class Recipe(Document):
     critic: CriticRecipe = Field(default_factory=CriticRecipe, exclude_if=is_default)
     style: StyleRecipe | None = Field(
         default=None, exclude_if=is_unset, description="What styles are drawn and measured with; a style needs it."
+    )
+    choice: ChoiceRecipe = Field(
+        default_factory=ChoiceRecipe,
+        exclude_if=choice_recipe.is_default,
+        description="Which state of a training becomes the LoRA, and at which strength.",
+    )
+    doubts: DoubtsRecipe = Field(
+        default_factory=DoubtsRecipe,
+        exclude_if=doubts_recipe.is_default,
+        description="Pictures of the pool that a training finds doubtful, and that come back to the next gate.",
     )
     captioner: CaptionerRecipe = Field(default_factory=CaptionerRecipe, exclude_if=captioner_recipe.is_default)
     caption_template: str = Field(

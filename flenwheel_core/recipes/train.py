@@ -129,6 +129,14 @@ class TrainingRecipe(Document):
     mask_floor: float = Field(
         default=0.1, ge=0, le=1, description="Loss weight outside of a picture's mask, where a mask is given."
     )
+    bodies_from: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        exclude_if=is_empty,
+        description="Share of the steps after which pictures of whole bodies join: heads and expressions are learned first; "
+        "0: all are there from the start.",
+    )
     min_images: int = Field(default=5, ge=1, description="Refuse to train on fewer pictures.")
     checkpoint_every: int = Field(default=250, ge=1, description="Save the whole state every so many steps.")
     keep_checkpoints: int = Field(default=2, ge=1, le=100, description="Older checkpoints beyond this are removed.")

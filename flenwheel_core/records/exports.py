@@ -60,6 +60,28 @@ def find_export(store: Store, lora: Digest) -> tuple[ExportRequest, ExportResult
     )
 
 
+def export_again(store: Store, character: str) -> ExportRequest | None:
+    """The export of a champion that a person took in place of another state of its training; None if that was never exported.
+
+    Grid and comparison are the other state's and are left out, as are samples of later steps; the card says what was tried.
+    """
+    champions = Library(store).champions(character)
+    now = champions[-1]
+    for line in reversed(champions[:-1]):
+        if line.lora.request == now.lora.request and line.lora != now.lora:
+            request, _ = find_export(store, line.lora.digest)
+            return request.model_copy(
+                update={
+                    "lora": now.lora,
+                    "scorecard": now.scorecard,
+                    "comparison": None,
+                    "grid": None,
+                    "samples": tuple(one for one in request.samples if one.step <= now.lora.steps),
+                }
+            )
+    return None
+
+
 def check_choice(store: Store, settings: Settings, export: ExportRequest, choice: PublishChoice) -> PublishChoice:
     """The choice with its place filled in. Raises InputError for what could not work, before anything is made or sent."""
     if choice.to == "hub":

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flenwheel_core.base.errors import InputError, NotFoundError
-from flenwheel_core.base.ids import short
+from flenwheel_core.base.ids import digest_bytes, short
 from flenwheel_core.base.progress import Sink
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.images import ImageRecord
@@ -15,6 +15,7 @@ from flenwheel_core.gates.session import Reviews
 from flenwheel_core.library.characters import Library
 from flenwheel_core.library.editors import EditorLibrary
 from flenwheel_core.requests.base import StageRequest, StageResult
+from flenwheel_core.requests.choose import ChooseResult
 from flenwheel_core.requests.edit_train import EditTrainResult
 from flenwheel_core.requests.train import TrainResult
 from flenwheel_core.requests.vl_train import VlTrainResult
@@ -25,10 +26,11 @@ from flenwheel_core.store import Store
 from flenwheel_core.store.links import digests_in, reachable
 from flenwheel_core.store.pictures import load_picture
 
-_TRAINED: dict[str, type[TrainResult] | type[EditTrainResult] | type[VlTrainResult]] = {
+_TRAINED: dict[str, type[TrainResult] | type[EditTrainResult] | type[VlTrainResult] | type[ChooseResult]] = {
     "train": TrainResult,
     "edit_train": EditTrainResult,
     "vl_train": VlTrainResult,
+    "choose": ChooseResult,
 }
 _STAGE_OF = {"generator": "train", "editor": "edit_train", "captioner": "vl_train"}
 """Which stage makes a LoRA for what."""
@@ -83,7 +85,11 @@ class Provenance:
                 for path in self.store.files.list(f"stages/{stage}"):
                     if path.endswith("/manifest.json"):
                         lora = kind.from_bytes(self.store.files.read(path), where=path).lora
-                        self._loras[lora.digest] = lora
+                        self._loras.setdefault(lora.digest, lora)
+            library = Library(self.store)  # a state that a person took is no stage's own result
+            for name in library.characters():
+                for promotion in library.champions(name):
+                    self._loras.setdefault(promotion.lora.digest, promotion.lora)
         return self._loras
 
     def find(self, id_: str) -> ImageRecord | LoraRecord:
@@ -260,11 +266,21 @@ def _compare(record: ImageRecord | LoraRecord, result: StageResult, old: Store, 
 
     if isinstance(record, LoraRecord):
         assert isinstance(result, TrainResult | EditTrainResult | VlTrainResult)
-        same = result.lora.digest == record.digest
-        return Reproduction(same, f"{short(result.lora.digest)} is {'the same file' if same else 'another file'}")
+        made_again = _state(record, result, new) if isinstance(result, TrainResult) else result.lora.digest
+        same = made_again == record.digest
+        return Reproduction(same, f"{short(made_again)} is {'the same file' if same else 'another file'}")
     made = [row for row in new.get_images(str(getattr(result, "images", ""))) if row.item == record.item]
     if not made:
         return Reproduction(False, f"the stage made no {record.item}")
     difference = ImageChops.difference(load_picture(old, record.digest), load_picture(new, made[0].digest))
     largest = int(np.asarray(difference).max())
     return Reproduction(largest == 0, "the same pixels" if largest == 0 else f"pixels differ by up to {largest} of 255")
+
+
+def _state(record: LoraRecord, result: TrainResult, new: Store) -> str:
+    """The digest of the state of a training that a LoRA is, at its strength."""
+    from flenwheel_core.adapters.strength import at_strength
+
+    states = {**{one.step: one.lora for one in result.kept}, result.lora.steps: result.lora.digest}
+    found = states.get(record.steps, result.lora.digest)
+    return found if record.strength == 1 else digest_bytes(at_strength(new.get_blob(found), record.strength))

@@ -13,6 +13,8 @@ from flenwheel_core.evaluation.report import benchmark_markdown
 from flenwheel_core.gates.session import Reviews
 from flenwheel_core.images.sheets import Tile, contact_sheet
 from flenwheel_core.library.characters import Library
+from flenwheel_core.library.choices import Choices
+from flenwheel_core.reports.evidence import choice_markdown
 from flenwheel_core.reports.gate_page import picture_tag
 from flenwheel_core.requests.benchmark import BenchmarkResult
 from flenwheel_core.requests.export import ExportResult
@@ -52,6 +54,8 @@ def turn_report(store: Store, facts: TurnFacts) -> str:
         parts += _gate(store, gate)
     for trained in facts.trained:
         parts += _training(store, trained)
+        choice = Choices(store, facts.character).of(trained.lora)
+        parts += choice_markdown(choice) if choice is not None else []
     if facts.score is not None:
         parts += [benchmark_report(store, facts.score), "", *_history(store, facts)]
     if facts.exported is not None:

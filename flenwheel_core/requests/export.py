@@ -5,6 +5,7 @@ from pydantic import Field
 from flenwheel_core.base.document import Document
 from flenwheel_core.base.ids import Digest
 from flenwheel_core.documents.characters import CharacterRef, Consent
+from flenwheel_core.documents.choices import StateChoice
 from flenwheel_core.documents.images import Sampler, is_unset
 from flenwheel_core.documents.loras import LoraRecord, SampleImage
 from flenwheel_core.documents.scores import Comparison, Scorecard
@@ -33,6 +34,11 @@ class ExportRequest(StageRequest):
         default=None, exclude_if=is_unset, description="how the sample pictures were drawn; None: nobody said"
     )
     strength: float | None = Field(default=None, exclude_if=is_unset, description="the strength to use it at; None: 1")
+    choice: StateChoice | None = Field(
+        default=None,
+        exclude_if=is_unset,
+        description="how the state of its training was chosen; None: the last was taken",
+    )
     consent: Consent | None = Field(
         default=None, exclude_if=is_unset, description="whose face it is and who vouches for its use; None: nobody said"
     )

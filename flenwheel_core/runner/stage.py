@@ -14,6 +14,7 @@ from flenwheel_core.models.shelf import Shelf
 from flenwheel_core.requests.base import StageRequest, StageResult
 from flenwheel_core.requests.benchmark import BenchmarkRequest, BenchmarkResult
 from flenwheel_core.requests.caption_compare import CaptionCompareRequest, CaptionCompareResult
+from flenwheel_core.requests.choose import ChooseRequest, ChooseResult
 from flenwheel_core.requests.critic_score import CriticScoreRequest, CriticScoreResult
 from flenwheel_core.requests.critic_train import CriticTrainRequest, CriticTrainResult
 from flenwheel_core.requests.edit_compare import EditCompareRequest, EditCompareResult
@@ -137,10 +138,11 @@ TRAIN = Stage(
     TrainResult,
     "flenwheel_core.stages.train:train",
     uses_gpu=True,
-    kept=KeptFiles(CHECKPOINTS, beside=("samples/*.png",)),
+    kept=KeptFiles(CHECKPOINTS, beside=("samples/*.png", "kept/*.safetensors", "looks/*.jsonl")),
 )
 GENERATE = Stage(GenerateRequest, GenerateResult, "flenwheel_core.stages.generate:generate", uses_gpu=True)
 BENCHMARK = Stage(BenchmarkRequest, BenchmarkResult, "flenwheel_core.stages.benchmark:benchmark", uses_gpu=True)
+CHOOSE = Stage(ChooseRequest, ChooseResult, "flenwheel_core.stages.choose:choose", uses_gpu=True)
 STYLE_STUDY = Stage(StyleStudyRequest, StyleStudyResult, "flenwheel_core.stages.style_study:style_study", uses_gpu=True)
 EXPORT = Stage(ExportRequest, ExportResult, "flenwheel_core.stages.export:export", uses_gpu=False)
 PUBLISH = Stage(PublishRequest, PublishResult, "flenwheel_core.stages.publish:publish", uses_gpu=False)
@@ -194,6 +196,7 @@ STAGES: dict[str, Stage[StageRequest, StageResult]] = {
         TRAIN,
         GENERATE,
         BENCHMARK,
+        CHOOSE,
         STYLE_STUDY,
         EXPORT,
         PUBLISH,

@@ -8,10 +8,11 @@ from flenwheel_core.adapters.lora_header import file_metadata
 from flenwheel_core.base.errors import InputError
 from flenwheel_core.base.ids import canonical_json
 from flenwheel_core.documents.images import Sampler
+from flenwheel_core.evaluation.state_curve import state_curve
 from flenwheel_core.models.family import Family
 from flenwheel_core.models.licences import licence_of
 from flenwheel_core.models.registry import family_of_architecture, load_entry
-from flenwheel_core.publishing.card import last_samples, learned_from, model_card, sample_name
+from flenwheel_core.publishing.card import STATES, last_samples, learned_from, model_card, sample_name
 from flenwheel_core.requests.export import ExportedFile, ExportRequest, ExportResult
 from flenwheel_core.runner.stage import StageContext
 from flenwheel_core.store.pictures import load_picture
@@ -47,6 +48,8 @@ def export(request: ExportRequest, context: StageContext) -> ExportResult:
         further.append(
             f"`{stem}.comfyui.json` is a ComfyUI graph that draws the first sample picture with its seed: drop it on the window."
         )
+    if request.choice is not None:
+        files[STATES] = state_curve(request.choice).encode()
     tag = "" if family is None else family.card_tag
     learned = learned_from(store.get_images(request.pool))
     files["README.md"] = str(model_card(request, learned, tag=tag, further=further)).encode()

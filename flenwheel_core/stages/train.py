@@ -9,7 +9,7 @@ import numpy as np
 from flenwheel_core.base.errors import RecipeError
 from flenwheel_core.base.ids import digest_json
 from flenwheel_core.base.settings import Settings
-from flenwheel_core.documents.loras import LoraRecord, SampleImage
+from flenwheel_core.documents.loras import KeptLora, LoraRecord, SampleImage
 from flenwheel_core.engine.job import TrainJob, TrainPicture
 from flenwheel_core.identity.embedding_math import as_vectors, cosines_to
 from flenwheel_core.identity.people import character_in
@@ -54,6 +54,8 @@ def train_here(request: TrainRequest, context: StageContext, team: "Team | None"
         sample_prompts=request.sample_prompts,
         folder=context.scratch,
         memory_level=context.memory_level,
+        keep_at=request.keep_at,
+        look_at=request.look_at,
     )
     hooks = training_hooks(context, steps, team=team, score=identity_of(request, context))
     require_options(request.base, request.recipe, context.settings)
@@ -85,6 +87,8 @@ def train_here(request: TrainRequest, context: StageContext, team: "Team | None"
             )
             for sample in trained.samples
         ),
+        kept=tuple(KeptLora(step=step, lora=context.store.put_blob(data)) for step, data in trained.kept),
+        looks=trained.looks,
     )
 
 
@@ -140,4 +144,5 @@ def _picture(item: TrainItem, context: StageContext) -> TrainPicture:
         load=partial(load_picture, context.store, item.image),
         load_mask=None if item.mask is None else partial(load_picture, context.store, item.mask),
         weight=item.weight,
+        begins=item.begins,
     )

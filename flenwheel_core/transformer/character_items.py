@@ -40,7 +40,9 @@ class CharacterItems(Generic[Caption]):
             if given.load_mask is not None:
                 floor = self.job.recipe.mask_floor
                 mask = mask_tokens(given.load_mask(), place, floor=floor, pixels_per_token=pixels_per_token)
-            items.append(CharacterItem(place.bucket, latents, self.captions[given.caption], mask, given.weight))
+            caption = self.captions[given.caption]
+            own = CharacterItem(place.bucket, latents, caption, mask, given.weight, given.begins, given.digest)
+            items.append(own)
         return items
 
     def prior(

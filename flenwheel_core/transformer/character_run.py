@@ -16,6 +16,7 @@ from flenwheel_core.engine.job import SampleFile, Trained, TrainHooks, TrainJob,
 from flenwheel_core.engine.loop import LoopOutcome
 from flenwheel_core.engine.optimizers import require_optimizer
 from flenwheel_core.engine.placed_pictures import PlacedPicture
+from flenwheel_core.engine.run_job import all_looks, kept_weights
 from flenwheel_core.engine.team import Team
 from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.engine.tensor_file import write_atomically
@@ -73,12 +74,17 @@ def samples_of(
 def finished(
     job: TrainJob, adapted: AdaptedTransformer, outcome: LoopOutcome, names: UiNames, reference: str
 ) -> Trained:
-    """The file of a run that ended, its curve and its samples."""
-    facts = character_facts(names, job, reference)
+    """The file of a run that ended, those of its states that were to be kept, its curve and its samples."""
+    facts, dtype = character_facts(names, job, reference), file_dtype(job.recipe.lora)
     return Trained(
-        lora_bytes(outcome.weights, adapted, facts, dtype=file_dtype(job.recipe.lora)),
+        lora_bytes(outcome.weights, adapted, facts, dtype=dtype),
         outcome.losses,
         all_sample_files(job),
+        tuple(
+            (step, lora_bytes(kept_weights(job, step), adapted, facts | {"ss_steps": str(step)}, dtype=dtype))
+            for step in job.keep_at
+        ),
+        all_looks(job),
     )
 
 

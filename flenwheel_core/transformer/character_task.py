@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 import torch
 
 from flenwheel_core.adapters.peft_adapter import AdaptedTransformer
+from flenwheel_core.documents.loras import PictureLook
 from flenwheel_core.engine.cores import Parts, parts_of
 from flenwheel_core.engine.flow_matching import flow_loss, noisy_input, sigma_of_uniform, velocity_target
 from flenwheel_core.engine.graphs import Recorder
-from flenwheel_core.engine.order import Order
+from flenwheel_core.engine.order import order_of
 from flenwheel_core.engine.randomness import normal, uniform
 from flenwheel_core.recipes.train import TrainingRecipe
 
 if TYPE_CHECKING:
     from diffusers import FlowMatchEulerDiscreteScheduler
 
+NOISES = 4
+"""Noise levels that pictures are looked at with, spread over the density that is trained."""
 Caption = TypeVar("Caption")
 """An encoded caption, as the family has it."""
 
@@ -34,6 +37,9 @@ class CharacterItem(Generic[Caption]):
     mask: torch.Tensor | None = None
     """(tokens, 1) loss weights."""
     weight: float = 1.0
+    begins: float = 0.0
+    """Share of the training after which it is trained on."""
+    digest: str = ""
 
 
 class CharacterTask(ABC, Generic[Caption]):
@@ -74,13 +80,19 @@ class CharacterTask(ABC, Generic[Caption]):
         self._rank, self._world = rank, world
         self._recorder = recorder
         self._scheduler: Any = scheduler
-        self._order = Order(
-            tuple(item.bucket for item in items), tuple(item.weight for item in items), recipe.batch_size * world, seed
+        self._order = order_of(
+            [item.bucket for item in items],
+            [item.weight for item in items],
+            [item.begins for item in items],
+            batch_size=recipe.batch_size * world,
+            seed=seed,
+            batches=recipe.steps * recipe.gradient_accumulation,
         )
         self._device = next(iter(adapted.parameters.values())).device
         self._dtype = cast(torch.dtype, adapted.transformer.dtype)
         self._known_places: dict[tuple[str, int], dict[str, torch.Tensor]] = {}
         self._prepared = False
+        self._base_losses: list[float] = []
         self._parts = Parts(parts_of(len(range(rank, recipe.batch_size * world, world)), cores))
 
     def parameters(self) -> Mapping[str, torch.nn.Parameter]:
@@ -90,6 +102,42 @@ class CharacterTask(ABC, Generic[Caption]):
         if self._recorder is not None:
             self._recorder.forget()  # drawing needs the memory that the graphs hold
         return self._sample(step)
+
+    def look(self, step: int) -> tuple[PictureLook, ...]:
+        """How far each own picture is learned now; the training goes on as if nobody had looked."""
+        if self._recorder is not None:
+            self._recorder.forget()
+        self._transformer.eval()  # no dropout, and none of the random numbers that it would take from the training
+        if not self._base_losses:
+            with self._adapted.without_adapter():
+                self._base_losses = [self._looked(item) for item in self._items]
+        found = tuple(
+            PictureLook(step=step, image=item.digest, base_loss=round(base, 6), loss=round(self._looked(item), 6))
+            for item, base in zip(self._items, self._base_losses, strict=True)
+        )
+        self._transformer.train()
+        return found
+
+    @torch.no_grad()
+    def _looked(self, item: CharacterItem[Caption]) -> float:
+        """The loss of an own picture at the noise that all are measured at: pictures then differ by what they show, not by chance."""
+        size = self._recipe.batch_size
+        parts = [range(start, min(start + size, NOISES)) for start in range(0, NOISES, size)]
+        return sum(float(self._loss_of(**self._looked_at(item, part))) * len(part) for part in parts) / NOISES
+
+    def _looked_at(self, item: CharacterItem[Caption], numbers: Sequence[int]) -> dict[str, torch.Tensor]:
+        """What `_loss_of` is given for one picture at these of the noises."""
+        levels = torch.tensor([(number + 0.5) / NOISES for number in numbers])
+        sigma = sigma_of_uniform(levels, self._recipe.sigma, shift=self._shift(len(item.latents))).to(self._device)
+        noise = self.stacked([normal(tuple(item.latents.shape), self._seed, "look", number) for number in numbers])
+        clean = self.stacked([item.latents] * len(numbers))
+        return {
+            "noisy": noisy_input(clean, noise, sigma),
+            "sigma": sigma,
+            **self.texts([item.caption] * len(numbers)),
+            **self._places(item.bucket, self.text_tokens(item.caption)),
+            "target": velocity_target(clean, noise),
+        }
 
     def loss(self, index: int) -> torch.Tensor:
         chosen, own = self._choose(index, self._order.batch(index))
@@ -214,8 +262,7 @@ class CharacterTask(ABC, Generic[Caption]):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Noise levels (batch,) and noise (batch, tokens, channels), float32, derived from (seed, index, place)."""
         tokens = batch[0].latents.shape[0]
-        shift = self._recipe.sigma.shift
-        factor = self.shift(tokens) if shift == "resolution" else 1.0 if isinstance(shift, str) else float(shift)
+        factor = self._shift(tokens)
         numbers = torch.tensor([uniform(self._seed, "sigma", index, position) for position in own])
         sigma = sigma_of_uniform(numbers, self._recipe.sigma, shift=factor)
         noise = [
@@ -223,6 +270,10 @@ class CharacterTask(ABC, Generic[Caption]):
             for position, item in zip(own, batch, strict=True)
         ]
         return sigma.to(self._device, non_blocking=True), self.stacked(noise)
+
+    def _shift(self, tokens: int) -> float:
+        shift = self._recipe.sigma.shift
+        return self.shift(tokens) if shift == "resolution" else 1.0 if isinstance(shift, str) else float(shift)
 
     def _caption(self, index: int, position: int, item: CharacterItem[Caption]) -> Caption:
         dropped = uniform(self._seed, "caption", index, position) < self._recipe.caption_dropout
