@@ -1,6 +1,6 @@
 """Are pictures that do not belong found by how they are learned? Planted ones among good ones, held-out nano characters.
 
-The plan, fixed before the run; measure and looks were chosen on four other characters. To each character's pool (its sources and the
+The plan, fixed before the run; measure, looks and kinds were chosen on five other characters. To each character's pool (its sources and the
 edits that were taken) are added, as if a person had let them in by mistake: `--planted` pictures of other characters under its name, and
 as many of the pool's own edits turned round (left is right, and so is the caption), in place of the right ones. It is trained as the
 recipe has it up to the last look; looks are taken after 5 % and 25 % of the steps. `find_doubts` then brings back at most 6 pictures at
@@ -58,6 +58,8 @@ OTHER_SIDE = {
     "profile-left": "profile-right",
     "profile-right": "profile-left",
 }
+FIRST = 20
+"""The first character: measure and looks were chosen on others."""
 STEP = 90_000
 """How far the seeds of the strangers lie: other ones than the sources of world 2 hold."""
 
@@ -198,7 +200,8 @@ def main() -> None:
     rows: list[Row] = []
     with ProcessPoolExecutor(options.workers, get_context("spawn")) as processes:
         subjects = [
-            Subject(options.work, index, recipe, options.edits, 3, options.gpu) for index in range(options.characters)
+            Subject(options.work, FIRST + index, recipe, options.edits, 3, options.gpu)
+            for index in range(options.characters)
         ]
         for future in as_completed([processes.submit(one_character, one, options.planted) for one in subjects]):
             rows += future.result()

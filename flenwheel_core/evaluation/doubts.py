@@ -17,8 +17,8 @@ from flenwheel_core.recipes.doubts import DoubtsRecipe
 
 LEAST = 8
 """Fewer pictures tell nothing of what is usual."""
-LEAST_ALIKE = 4
-"""Fewer pictures of one kind do not make a kind of their own."""
+LEAST_ALIKE = {"pose": 2, "angle": 4}
+"""Fewer pictures of one kind do not make a kind of their own. A single body among heads is like nothing, and is not doubted."""
 LEAST_SPREAD = 0.002
 """Falls of the loss that differ by less differ by chance."""
 TO_DEVIATION = 1.4826
@@ -41,7 +41,7 @@ def find_doubts(
     # The fall of the loss, not its share, tells them apart: dark pictures have little loss to begin with.
     learned = [look.learned for look in looks if look.step == steps[0]]
     off = np.asarray(learned) - usual_gains(learned, kinds)
-    below = -off / _spread(off)
+    below = np.where(_alone(kinds), -np.inf, -off / _spread(off))
     found: list[Doubt] = []
     for place in np.argsort(-below, kind="stable").tolist():
         if below[place] < recipe.limit or len(found) == recipe.most:
@@ -105,7 +105,7 @@ def usual_gains(gains: Sequence[float], kinds: Sequence[Labels]) -> NDArray[np.f
         left = values - usual
         for key in set(keys):
             own = np.asarray([one == key for one in keys])
-            if own.sum() >= LEAST_ALIKE:
+            if own.sum() >= LEAST_ALIKE[name]:
                 usual[own] += float(np.median(left[own]))
     return usual
 
@@ -119,6 +119,12 @@ def _kind(labels: Labels, name: str) -> str:
     if name == "pose":
         return "body" if labels.pose not in (None, "portrait") else "head"
     return (labels.angle or "").partition("-")[0]
+
+
+def _alone(kinds: Sequence[Labels]) -> NDArray[np.bool_]:
+    """Which pictures are the only ones of their pose."""
+    poses = [_kind(labels, "pose") for labels in kinds]
+    return np.asarray([poses.count(pose) < LEAST_ALIKE["pose"] for pose in poses])
 
 
 def _spread(off: NDArray[np.float64]) -> float:

@@ -1,6 +1,6 @@
 from collections import Counter
 
-from flenwheel_core.engine.order import Order
+from flenwheel_core.engine.order import Curriculum, Order, order_of
 from flenwheel_core.engine.randomness import normal, permutation, uniform
 
 
@@ -47,3 +47,24 @@ def test_randomness_depends_on_its_name_only() -> None:
 def test_a_weight_beyond_all_others_leaves_the_epoch_short() -> None:
     run = Order(("a",) * 3, (1e6, 1.0, 1.0), 1, 0)
     assert {run.batch(index)[0] for index in range(50)} == {0}
+
+
+def test_items_that_begin_later_join_the_others_then() -> None:
+    run = order_of(["a"] * 6, [1.0] * 6, [0.0, 0.0, 0.0, 0.5, 0.5, 0.8], batch_size=2, seed=3, batches=100)
+    assert isinstance(run, Curriculum)
+    seen = [set(run.batch(index)) for index in range(100)]
+    assert set().union(*seen[:50]) == {0, 1, 2}
+    assert set().union(*seen[50:80]) == {0, 1, 2, 3, 4}
+    assert set().union(*seen[80:]) == {0, 1, 2, 3, 4, 5}
+    counts = Counter(item for batch in range(50, 80) for item in run.batch(batch))
+    assert min(counts.values()) >= 8, "who joins late is seen as often as the others from then on"
+
+
+def test_without_a_later_beginning_the_order_is_what_it_was() -> None:
+    buckets, weights = ["a"] * 5, [1.0, 2.0, 1.0, 1.0, 1.0]
+    same = order_of(buckets, weights, [0.0] * 5, batch_size=2, seed=4, batches=20)
+    assert [same.batch(index) for index in range(20)] == [
+        Order(tuple(buckets), tuple(weights), 2, 4).batch(index) for index in range(20)
+    ]
+    later = order_of(buckets, weights, [0.25] * 5, batch_size=2, seed=4, batches=20)
+    assert later.batch(0) == same.batch(0), "where all begin late, all are there from the start"

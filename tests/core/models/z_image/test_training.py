@@ -13,6 +13,7 @@ from flenwheel_core.adapters.lora_header import file_metadata
 from flenwheel_core.base.errors import InterruptedStageError, NoTighterPlanError, RecipeError, ResourceError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.images import Sampler
+from flenwheel_core.engine.job import TrainJob
 from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.models.card_plan import CardRoom
 from flenwheel_core.models.family_options import option_problems
@@ -127,3 +128,33 @@ def test_quantised_weights_train_here_too_and_are_told(
     assert any("fp8 weights" in line for line in told)
     for one, other in zip(made.losses, exact.losses, strict=True):
         assert one.loss == pytest.approx(other.loss, rel=0.2) and one.loss != other.loss
+
+
+def test_states_are_kept_and_pictures_looked_at_without_changing_the_training(
+    model: ZImageModel, tmp_path: Path
+) -> None:
+    cache = TensorCache(tmp_path / "cache")
+
+    def job(folder: str, **marks: tuple[int, ...]) -> TrainJob:
+        plain = character_job(tmp_path / folder, SAMPLER, PROMPT, "ohwx")
+        first, second = plain.pictures
+        return replace(plain, pictures=(first, replace(second, begins=0.5)), **marks)
+
+    plain = train_lora(model, job("plain"), hooks(), cache)
+    whole = train_lora(model, job("whole", keep_at=(2,), look_at=(1, 3)), hooks(), cache)
+    assert whole.lora == plain.lora and whole.losses == plain.losses and not plain.kept and not plain.looks
+    with pytest.raises(InterruptedStageError):
+        train_lora(model, job("stopped", keep_at=(2,), look_at=(1, 3)), hooks(stop_after=2), cache)
+    resumed = train_lora(model, job("stopped", keep_at=(2,), look_at=(1, 3)), hooks(), cache)
+    assert (resumed.lora, resumed.kept, resumed.looks) == (whole.lora, whole.kept, whole.looks)
+
+    [(step, kept)] = whole.kept
+    facts = file_metadata(kept)
+    assert step == 2 and facts["ss_steps"] == "2" and kept != whole.lora
+    assert facts["modelspec.hash_sha256"] != file_metadata(whole.lora)["modelspec.hash_sha256"]
+    assert [(look.step, look.image[0]) for look in whole.looks] == [(1, "0"), (1, "1"), (3, "0"), (3, "1")]
+    assert len({look.base_loss for look in whole.looks}) == 2, "the base's loss is the picture's, whatever the step"
+    assert all(look.loss != look.base_loss for look in whole.looks)
+
+    other = train_lora(model, character_job(tmp_path / "together", SAMPLER, PROMPT, "ohwx"), hooks(), cache)
+    assert other.lora != plain.lora, "when a picture begins matters"
