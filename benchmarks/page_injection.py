@@ -3,30 +3,39 @@
 from benchmarks.page import Page, Table
 
 _FIGURES = {
+    "alpha": "alpha",
     "identity": "identity",
     "prompt_kept": "prompt there",
     "diversity": "diversity",
     "copy_paste": "copying",
     "pictures": "pictures",
 }
-_STRENGTHS = ("0", "1", "2", "3")
+_STRENGTHS = ("0.7", "1", "1.5", "2", "3")
 
 
 def _cases(group: str) -> dict[str, str]:
-    found = {f"flow_{group}_{alpha}": f"injection at alpha {alpha}" for alpha in _STRENGTHS}
-    found[f"flow_{group}_0"] = "alpha 0: no injection"
-    found |= {f"shuffled_{group}_{alpha}": f"another's photos at alpha {alpha}" for alpha in _STRENGTHS[1:]}
-    found |= {f"oracle_{group}_{alpha}": f"oracle at alpha {alpha}" for alpha in _STRENGTHS[1:]}
-    return found | {f"caption_{group}": "described in words", f"editor_{group}": "the editor, given a photo"}
+    return {
+        f"none_flow_{group}": "no injection",
+        f"flow_{group}": "injection",
+        f"shuffled_flow_{group}": "another's photos",
+        f"regression_{group}": "injection, the head from captions alone",
+        f"shuffled_regression_{group}": "another's photos, the head from captions alone",
+    }
+
+
+_ORACLES = {f"oracle_{alpha}": "oracle" for alpha in ("1", "1.5", "2")}
+
+
+def _others(group: str) -> dict[str, str]:
+    return {f"caption_{group}": "described in words", f"editor_{group}": "the editor, given a photo"}
 
 
 INJECTION = Page(
     "injection",
     "Injection: who a photo shows, before any LoRA",
     "Identity over another's photos, where 0.30 at an unharmed prompt is called working: for characters that the head never saw "
-    "{gain_flow_unknown.identity_over_shuffled:+.2f}; for those that it learned from {gain_regression_known.identity_over_shuffled:+.2f} "
-    "after captions alone, and {gain_flow_known.identity_over_shuffled:+.2f} after pictures as well. In the nano world, on nano FLUX, with "
-    "the head trained on a CPU; nothing was tried at full size yet.",
+    "{gain_flow_unknown.identity_over_shuffled:+.2f}; for those that it learned from {gain_flow_known.identity_over_shuffled:+.2f}. In the "
+    "nano world, on nano FLUX.",
     "injection",
     (
         Table(
@@ -34,46 +43,49 @@ INJECTION = Page(
             "Means over pictures: identity is the cosine to photos that nothing was made from; what of the prompt is there (pose, angle, "
             "expression, background, lighting) is read by the nano reader; diversity is the share of really different pictures among "
             "those of one prompt; copying is the likeness to the nearest photo seen, minus identity. "
+            "The strength was chosen on other characters (below), and nothing was chosen on these. "
             "The oracle is the residual itself, learned for some of these characters: the best that a head could do in this place. "
             "A LoRA of twelve pictures reaches 0.93 ([nano_learning](nano.md)), after a minute and a half of training for each "
             "character.",
             "injection",
             _FIGURES,
-            _cases("unknown"),
-            "injection.svg",
+            _cases("unknown") | _ORACLES | _others("unknown"),
         ),
         Table(
             "And for those that it learned from?",
-            "The same, on some of the characters whose photos the head was trained with. Rows of the picture: two of these, then two "
-            "that it never saw; columns: a photo, no injection, and alpha 1, 2, 3, with one prompt and seed.",
+            "The same, on some of the characters whose photos the head was trained with, at the strength chosen for unknown ones. Rows "
+            "of the picture: two of these, then two that it never saw; columns: a photo, no injection, injection, another's photos, with "
+            "one prompt and seed.",
             "injection",
             _FIGURES,
-            _cases("known"),
+            _cases("known") | _others("known"),
             "injection_grid.webp",
         ),
         Table(
-            "What do captions alone teach the head?",
-            "The first stage, regression to what a description adds to a caption's embeddings, without the second, flow matching "
-            "through the frozen transformer. One seed a prompt.",
+            "At which strength?",
+            "Chosen on unknown characters that are not among those above: the strength with the largest identity over another's photos "
+            "among those that lose at most two points of the prompt. One seed a prompt.",
             "injection",
             {name: said for name, said in _FIGURES.items() if name != "diversity"},
-            {
-                f"regression_{group}_{alpha}": f"{group} characters, alpha {alpha}"
-                for group in ("known", "unknown")
+            {f"choice_flow_{alpha}": "injection" for alpha in ("0", *_STRENGTHS)}
+            | {f"shuffled_choice_flow_{alpha}": "another's photos" for alpha in _STRENGTHS}
+            | {f"choice_regression_{alpha}": "injection, the head from captions alone" for alpha in ("0", *_STRENGTHS)}
+            | {
+                f"shuffled_choice_regression_{alpha}": "another's photos, the head from captions alone"
                 for alpha in _STRENGTHS
             },
+            "injection.svg",
         ),
         Table(
             "How much of an identity does it bring?",
-            "Identity over that of another's photos, at the strength that is best among those that keep the prompt within two points: for "
-            "characters that it learned from, pictures after captions cost so much of the prompt at the stronger ones that only alpha "
-            "{gain_flow_known.alpha:g} is left. The strengths were 0.5, 1 and 1.5 at first and were raised; the same characters were drawn "
-            "again, so that the best strength is chosen by the characters that it is told of. "
+            "Identity over that of another's photos, picture by picture, at the chosen strength, with 95 % intervals over characters. "
             "After captions and pictures: {verdict_flow.verdict} After captions alone: {verdict_regression.verdict}",
             "injection",
             {
                 "alpha": "alpha",
                 "identity_over_shuffled": "identity over another's photos",
+                "low": "from",
+                "high": "to",
                 "prompt_lost": "prompt lost",
                 "works": "0.30 or more",
             },
@@ -86,8 +98,7 @@ INJECTION = Page(
         ),
         Table(
             "What was trained, and how long did it take?",
-            "On one thread of a processor that others used too. All rows of this page come from three runs of the command, each with "
-            "one of its `--parts`: the oracle, captions and pictures, captions alone.",
+            "On one thread of a processor that others used too.",
             "injection",
             {"identities": "characters", "photos": "photos", "steps": "steps", "training_seconds": "training, s"},
             {

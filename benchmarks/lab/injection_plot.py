@@ -9,11 +9,10 @@ from benchmarks.result_file import RESULTS
 OUT = Path(__file__).resolve().parents[2] / "docs" / "images" / "injection.svg"
 PANELS = (("identity", "identity, cosine to held-out photos"), ("prompt_kept", "share of the prompt that is there"))
 LINES = (
-    ("flow_known", "injection, known", "#1b6ca8", ""),
-    ("flow_unknown", "injection, unknown", "#c0392b", ""),
-    ("shuffled_known", "shuffled, known", "#1b6ca8", "4 3"),
-    ("shuffled_unknown", "shuffled, unknown", "#c0392b", "4 3"),
-    ("oracle_unknown", "oracle, unknown", "#2e8b57", ""),
+    ("choice_flow", "injection", "#c0392b", ""),
+    ("shuffled_choice_flow", "another's photos", "#c0392b", "4 3"),
+    ("choice_regression", "captions alone", "#1b6ca8", ""),
+    ("shuffled_choice_regression", "another's, captions alone", "#1b6ca8", "4 3"),
 )
 WIDTH, HEIGHT, LEFT, TOP, GAP = 300, 190, 46, 56, 60
 
@@ -26,7 +25,7 @@ def main() -> None:
 
 
 def drawing(rows: Sequence[Row]) -> str:
-    """A panel a figure; every line begins at alpha 0, which is the same for all methods of a group."""
+    """A panel a figure, of unknown characters; every line begins at alpha 0, which is the same for a head and its control."""
     table = {str(row["case"]): row for row in rows}
     alphas = sorted({float(str(row["alpha"])) for row in rows if row.get("method") == "injection"})
     width = len(PANELS) * (WIDTH + GAP) + LEFT
@@ -49,7 +48,7 @@ def drawing(rows: Sequence[Row]) -> str:
 def _panel(table: Mapping[str, Row], alphas: Sequence[float], figure: str, title: str, left: int) -> list[str]:
     found: dict[str, list[tuple[float, float]]] = {}
     for case, *_ in LINES:
-        start = "flow_known_0" if case.endswith("_known") else "flow_unknown_0"
+        start = "choice_flow_0" if case.endswith("flow") else "choice_regression_0"
         points = [(alpha, table.get(f"{case}_{alpha:g}" if alpha else start, {}).get(figure)) for alpha in alphas]
         found[case] = [(alpha, float(value)) for alpha, value in points if isinstance(value, int | float)]
     values = [value for points in found.values() for _, value in points]

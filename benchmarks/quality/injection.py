@@ -1,252 +1,121 @@
 """Linear injection in the nano world: drawn characters that the head learned from, and others that nothing has seen.
 
-    python -m benchmarks.quality.injection --threads 1            # what a shared processor of two cores carried: about an hour
-    python -m benchmarks.quality.injection --identities 1500 --epochs 60 --batch 64 --evaluated 24 --gpu auto --work FOLDER
+    python -m benchmarks.quality.injection --threads 1            # what a shared processor of two cores carries: about an hour
+    python -m benchmarks.quality.injection --parts head --identities 1000 --epochs 20 --batch 64 --gpu auto --work FOLDER --kept KEPT
+    python -m benchmarks.quality.injection --parts flow oracle --identities 1000 --epochs 20 --batch 64 --work OTHER --kept KEPT
 
-The second line is for a card, and was not run yet: eight thousand steps of 64 pictures in place of 2700 of 4, on five times as many
-characters. With a work folder that stays, a run that was cut off goes on; its parts (`--parts`) may be run one after the other.
+The second line trains the head on a card and leaves it in KEPT, a file of under 10 MB; the third draws with it, on any machine. With a
+work folder that stays, a run that was cut off goes on, and rows are written after each part.
 
-Nano FLUX plays the part of Qwen-Image: it is the nano base that draws from text, with prompt embeddings that a residual can be added to.
-The features are those of the nano Qwen2.5-VL. Verifier and reader are the nano ones; no part has seen the characters of this benchmark.
+The strength is chosen on some characters that the head never saw, and what is reported is drawn with others, at that strength, with an
+interval over characters. Strengths are compared by identity over another's photos among those that lose at most two points of the prompt.
 """
 
 import argparse
-import json
 import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.result_file import RESULTS, Row, command_line, write_part, write_result
-from flenwheel_core.base.progress import ProgressEvent
-from flenwheel_core.base.settings import Settings
-from flenwheel_core.documents.images import Labels, Sampler
-from flenwheel_core.documents.wording import fill
+from benchmarks.quality.injection_world import World
+from benchmarks.result_file import RESULTS, Row, command_line, write_part
 from flenwheel_core.images.sheets import Tile, contact_sheet
+from flenwheel_core.injection.gains import paired_gain
 from flenwheel_core.injection.measures import Gain, best_gain, verdict_of
-from flenwheel_core.nano.world import HELD_OUT_FROM, View, caption, description, make_character, make_view, render
-from flenwheel_core.recipes.injection import HeadRecipe, LearningRecipe, LearningStage, Place
-from flenwheel_core.recipes.loading import load_recipe
-from flenwheel_core.recipes.train import SigmaRecipe
-from flenwheel_core.requests.inject import (
-    InjectionFigures,
-    InjectionIdentity,
-    InjectionPhoto,
-    InjectionPrompt,
-    InjectRequest,
-    InjectResult,
-    InjectTrainRequest,
-    InjectTrainResult,
-    Method,
-)
-from flenwheel_core.runner.launch import run_in_child
-from flenwheel_core.runner.stage import INJECT, INJECT_TRAIN
-from flenwheel_core.runner.stage_runs import stage_runs
+from flenwheel_core.recipes.injection import LearningStage, Place
+from flenwheel_core.requests.inject import InjectionCell, InjectionFigures, InjectionIdentity, InjectResult, Method
 from flenwheel_core.store import Store
-from flenwheel_core.store.pictures import encode_png, load_picture
+from flenwheel_core.store.pictures import load_picture
 
-FIRST_KNOWN = HELD_OUT_FROM + 500_000
-FIRST_UNKNOWN = HELD_OUT_FROM + 600_000
-MEASURED_VIEWS = 6
-PARTS = ("flow", "regression", "oracle")
-ALPHAS = (1.0, 2.0, 3.0)
+PARTS = ("head", "flow", "regression", "oracle")
+ALPHAS = (0.7, 1.0, 1.5, 2.0, 3.0)
 SEEDS = (1234, 5678)
-DRAW = Sampler(steps=12, guidance=3.5, true_cfg=1.0, width=128, height=128)
-EDIT = Sampler(steps=12, guidance=1.0, true_cfg=1.0, width=128, height=128)
-SHOWN = (
-    Labels(pose="portrait", angle="front", expression="neutral", background="studio", lighting="day"),
-    Labels(pose="portrait", angle="half-left", expression="smiling", background="forest", lighting="sunset"),
-    Labels(pose="portrait", angle="half-right", expression="angry", background="beach", lighting="day"),
-)
-NOISY = SigmaRecipe(logit_mean=0.7)
-"""Who somebody is, is decided at high noise."""
+
+Keep = Callable[[Sequence[Row]], None]
 
 
-def identity(seed: int, photos: int, store: Store, *, known: bool = False) -> InjectionIdentity:
-    """A drawn character: portraits in its own clothes, with captions, and others that only measure."""
-    character = make_character(seed)
-    views = [
-        replace(make_view(seed * 100 + i, portrait_share=1.0), clothing=None, style="photo")
-        for i in range(photos + MEASURED_VIEWS)
-    ]
-    images = [store.put_blob(encode_png(render(character, view), {})) for view in views]
-    words = " and ".join(description(character))
-    found = []
-    for view, image in zip(views[:photos], images, strict=False):
-        text = plain(seed, view)
-        found.append(
-            InjectionPhoto(image=image, caption=text, described=text.replace("a person", f"a person with {words}"))
-        )
-    return InjectionIdentity(
-        name=f"character{seed}", photos=tuple(found), held_out=tuple(images[photos:]), known=known, description=words
-    )
-
-
-def plain(seed: int, view: View) -> str:
-    """A view's caption, with `a person` for who it is."""
-    return caption(make_character(seed), view, name="person").replace("photo of person", "photo of a person")
-
-
-def prompts() -> tuple[InjectionPrompt, ...]:
-    recipe = load_recipe("nano")
-    return tuple(
-        InjectionPrompt(
-            text=fill("{shot} a person, {shown}", labels, recipe.phrases),
-            labels=labels,
-            edit=fill("same person, {shown}", labels, recipe.phrases),
-        )
-        for labels in SHOWN
-    )
-
-
-@dataclass(frozen=True)
-class World:
-    """What the parts of the benchmark share. Each is made once: a killed benchmark goes on from its work folder."""
-
-    settings: Settings
-    store: Store
-    head: HeadRecipe
-    learning: LearningRecipe
-    known: tuple[InjectionIdentity, ...]
-    unknown: tuple[InjectionIdentity, ...]
-    evaluated: int
-
-    @classmethod
-    def of(cls, arguments: argparse.Namespace, work: Path) -> "World":
-        settings = Settings(workspace=work, gpu=arguments.gpu, threads=arguments.threads)
-        store, photos = Store(settings.store_url), arguments.photos
-        return cls(
-            settings,
-            store,
-            HeadRecipe(place=arguments.place, tokens=arguments.tokens, cells=2),
-            LearningRecipe(
-                epochs=arguments.epochs, batch_size=arguments.batch, learning_rate=arguments.rate, sigma=NOISY
-            ),
-            tuple(identity(FIRST_KNOWN + i, photos, store, known=True) for i in range(arguments.identities)),
-            tuple(identity(FIRST_UNKNOWN + i, photos, store) for i in range(arguments.evaluated)),
-            arguments.evaluated,
-        )
-
-    def train(
-        self, identities: tuple[InjectionIdentity, ...], learning: LearningRecipe
-    ) -> tuple[InjectTrainResult, Row]:
-        """The trained head, and its row."""
-        request = InjectTrainRequest(
-            identities=identities,
-            features="nano",
-            base="nano",
-            head=self.head,
-            learning=learning,
-            width=128,
-            height=128,
-        )
-        made = run_in_child(INJECT_TRAIN, request, self.settings, say)
-        runs = [
-            run for run in stage_runs(self.store).read() if run.request == request.key() and run.event == "finished"
-        ]
-        row: Row = {
-            "case": "training_oracle" if learning.oracle_steps else f"training_{learning.stages[-1]}",
-            "identities": len(identities),
-            "photos": made.facts.photos,
-            "steps": sum(curve.losses[-1].step for curve in made.curves if curve.losses),
-            "training_seconds": runs[-1].seconds if runs else None,
-            **{f"{curve.stage}_loss": curve.losses[-1].loss for curve in made.curves},
-        }
-        print(row, flush=True)
-        return made, row
-
-    def draw(
-        self,
-        identities: tuple[InjectionIdentity, ...],
-        head: str,
-        seeds: tuple[int, ...],
-        controls: tuple[Method, ...],
-        oracle: str | None = None,
-    ) -> InjectResult:
-        request = InjectRequest(
-            identities=identities,
-            features="nano",
-            base="nano",
-            head=head,
-            oracle=oracle,
-            prompts=prompts(),
-            alphas=ALPHAS,
-            seeds=seeds,
-            sampler=DRAW,
-            controls=controls,
-            editor="nano" if "editor" in controls else None,
-            edit_sampler=EDIT if "editor" in controls else None,
-            verifier="nano",
-            reader="nano",
-        )
-        result = run_in_child(INJECT, request, self.settings, say)
-        print(result.verdict, flush=True)
-        return result
-
-    @property
-    def drawn(self) -> tuple[InjectionIdentity, ...]:
-        return (*self.known[: self.evaluated], *self.unknown)
-
-
-def of_head(world: World, after: LearningStage, grid: Path | None = None) -> list[Row]:
-    """The head after captions alone, or after captions and pictures, with the controls."""
-    stages: tuple[LearningStage, ...] = ("regression",) if after == "regression" else ("regression", "flow")
-    trained, first = world.train(world.known, world.learning.model_copy(update={"stages": stages}))
-    both = after == "flow"
-    controls: tuple[Method, ...] = ("shuffled", "caption", "editor") if both else ("shuffled",)
-    result = world.draw(world.drawn, trained.head, SEEDS if both else SEEDS[:1], controls)
-    rows = [row(one, after) for one in result.figures if one.method == "injection" or both]
+def of_head(world: World, after: LearningStage, keep: Keep, grid: Path | None = None) -> None:
+    """The head after captions alone, or after captions and pictures: its strength chosen on some unknown characters, reported on others."""
+    head, trained = world.head_after(after)
+    keep([trained])
+    tried = world.draw(world.choosing, head, SEEDS[:1], ("shuffled",), alphas=ALPHAS)
+    best = best_gain(tried.figures, known=False)
+    assert best is not None  # verifier and shuffled pictures are there
+    keep([row(one, f"choice_{after}", strength=True) for one in tried.figures])
+    controls: tuple[Method, ...] = ("shuffled", "caption", "editor") if after == "flow" else ("shuffled",)
+    drawn = (*world.known[: world.evaluated], *world.unknown)
+    result = world.draw(drawn, head, SEEDS, controls, alphas=(best.alpha,))
+    keep([*(row(one, after) for one in result.figures), *gains(result.cells, drawn, after, best.alpha)])
     if grid is not None:
-        save_grid(world.store, result, grid)
-    return [first, *rows, *gains(result.figures, after), {"case": f"verdict_{after}", "verdict": result.verdict}]
+        save_grid(world.store, result, grid, best.alpha)
 
 
-def of_oracle(world: World, count: int, steps: int) -> list[Row]:
+def of_oracle(world: World, count: int, steps: int, keep: Keep) -> None:
     """What the residual itself, learned for some unknown characters, would bring: the best that a head could do."""
     bounded = world.unknown[:count]
     quick = world.learning.model_copy(
-        update={"stages": ("regression",), "epochs": 1.0, "oracle_steps": steps * count, "oracle_rate": 0.05}
+        update={
+            "stages": ("regression",),
+            "epochs": 0.1,
+            "batch_size": 4,
+            "oracle_steps": steps * count,
+            "oracle_rate": 0.05,
+        }
     )
     trained, first = world.train(bounded, quick)
-    result = world.draw(bounded, trained.head, SEEDS, ("oracle",), trained.oracle)
-    return [first, *(row(one, "flow") for one in result.figures if one.method == "oracle")]
+    keep([first])
+    result = world.draw(bounded, trained.head, SEEDS, ("oracle",), alphas=(1.0, 1.5, 2.0), oracle=trained.oracle)
+    keep([row(one, "oracle", strength=True) for one in result.figures if one.method == "oracle"])
 
 
-def measure(arguments: argparse.Namespace, work: Path) -> list[Row]:
-    """The parts that the command line names."""
+def measure(arguments: argparse.Namespace, work: Path, keep: Keep) -> None:
+    """The parts that the command line names; `keep` is given rows as soon as there are some."""
     world = World.of(arguments, work)
-    rows: list[Row] = []
+    if "head" in arguments.parts and "flow" not in arguments.parts:
+        keep([world.head_after("flow")[1]])
     if "flow" in arguments.parts:
-        rows += of_head(world, "flow", arguments.grid)
+        of_head(world, "flow", keep, arguments.grid)
     if "regression" in arguments.parts:
-        rows += of_head(world, "regression")
+        of_head(world, "regression", keep)
     if "oracle" in arguments.parts:
-        rows += of_oracle(world, arguments.oracles, arguments.oracle_steps)
-    return rows
+        of_oracle(world, arguments.oracles, arguments.oracle_steps, keep)
 
 
-def save_grid(store: Store, result: InjectResult, file: Path) -> None:
-    """Two known characters and two unknown ones: a photo, then alpha 0 and each strength, of one prompt and seed."""
+def save_grid(store: Store, result: InjectResult, file: Path, alpha: float) -> None:
+    """Two known characters and two unknown ones: a photo, no injection, the injection, another's photos; one prompt and seed."""
     names = [grid.identity for grid in (*result.grids[:2], *result.grids[-2:])]
     tiles = []
     for name in names:
-        own = [cell for cell in result.cells if (cell.identity, cell.method, cell.prompt) == (name, "injection", 1)]
-        shown = {cell.alpha: cell for cell in own if cell.seed == SEEDS[0]}
-        record = next(one for one in store.get_images(result.images) if one.digest == shown[ALPHAS[0]].image)
+        shown = {
+            (cell.method, cell.alpha): cell.image
+            for cell in result.cells
+            if (cell.identity, cell.prompt, cell.seed) == (name, 1, SEEDS[0])
+        }
+        record = next(one for one in store.get_images(result.images) if one.digest == shown["injection", alpha])
         seen = "known" if name in names[:2] else "unknown"
         tiles.append(Tile(load_picture(store, record.parents[0]), (f"photo, {seen}",)))
-        tiles += [Tile(load_picture(store, cell.image), (f"alpha {alpha:g}",)) for alpha, cell in sorted(shown.items())]
-    contact_sheet(tiles, columns=2 + len(ALPHAS), tile_px=128).save(file)
+        for way, said in (
+            (("injection", 0.0), "no injection"),
+            (("injection", alpha), f"alpha {alpha:g}"),
+            (("shuffled", alpha), "another's photos"),
+        ):
+            tiles.append(Tile(load_picture(store, shown[way]), (said,)))
+    contact_sheet(tiles, columns=4, tile_px=128).save(file)
 
 
-def row(figures: InjectionFigures, after: str) -> Row:
-    """Such as `flow_unknown_1`: injection after that stage, unknown characters, alpha 1; `shuffled_unknown_1`; `caption_unknown`."""
+def row(figures: InjectionFigures, after: str, *, strength: bool = False) -> Row:
+    """Such as `flow_unknown`, `shuffled_flow_unknown`, `none_flow_unknown` (alpha 0), `caption_unknown`; `strength`: with its alpha."""
     group = "known" if figures.known else "unknown"
-    name = after if figures.method == "injection" else figures.method
-    strength = f"_{figures.alpha:g}" if figures.alpha or figures.method == "injection" else ""
+    said: list[str] = [after]
+    if figures.method in ("caption", "editor"):
+        said = [figures.method]
+    elif figures.method == "shuffled":
+        said = ["shuffled", after]
+    elif not figures.alpha and not strength:
+        said = ["none", after]
+    said.append(f"{figures.alpha:g}" if strength else group)
     return {
-        "case": f"{name}_{group}{strength}",
+        "case": "_".join(said),
         "method": figures.method,
         "alpha": figures.alpha,
         "group": group,
@@ -261,45 +130,32 @@ def row(figures: InjectionFigures, after: str) -> Row:
     }
 
 
-def gains(figures: Sequence[InjectionFigures], after: str) -> list[Row]:
-    """What is claimed: identity over that of shuffled photos, at the best strength."""
+def gains(cells: Sequence[InjectionCell], drawn: Sequence[InjectionIdentity], after: str, alpha: float) -> list[Row]:
+    """What is claimed: identity over that of shuffled photos at this strength, over characters, and the sentence."""
+    known_by = {one.name: one.known for one in drawn}
     found: list[Row] = []
+    told: dict[bool, Gain] = {}
     for known in (True, False):
-        best = best_gain(figures, known=known)
-        if best is not None:
-            found.append(
-                {
-                    "case": f"gain_{after}_{'known' if known else 'unknown'}",
-                    "alpha": best.alpha,
-                    "identity_over_shuffled": best.gain,
-                    "prompt_lost": best.lost,
-                    "works": best.works,
-                }
-            )
-    return found
-
-
-def said_again(rows: Sequence[Row]) -> list[Row]:
-    """The rows with their sentences made anew from the gains among them: nothing is measured."""
-    gains_of = {
-        str(one["case"]): Gain(
-            float(str(one["alpha"])),
-            float(str(one["identity_over_shuffled"])),
-            None if one["prompt_lost"] is None else float(str(one["prompt_lost"])),
-            "shuffled",
+        own = [cell for cell in cells if known_by.get(cell.identity) is known]
+        paired = paired_gain(own, alpha, over="identity")
+        if paired is None:
+            continue
+        lost = None if paired.lost is None else paired.lost.value
+        told[known] = Gain(alpha, paired.identity.value, lost, paired.control)
+        found.append(
+            {
+                "case": f"gain_{after}_{'known' if known else 'unknown'}",
+                "alpha": alpha,
+                "identity_over_shuffled": paired.identity.value,
+                "low": paired.identity.low,
+                "high": paired.identity.high,
+                "prompt_lost": lost,
+                "prompt_lost_high": None if paired.lost is None else paired.lost.high,
+                "characters": len({cell.identity for cell in own}),
+                "works": told[known].works,
+            }
         )
-        for one in rows
-        if str(one["case"]).startswith("gain_")
-    }
-
-    def again(one: Row) -> Row:
-        kind, _, after = str(one["case"]).partition("_")
-        if kind != "verdict":
-            return one
-        unknown, known = (gains_of.get(f"gain_{after}_{group}") for group in ("unknown", "known"))
-        return {**one, "verdict": verdict_of(unknown, known)}
-
-    return [again(one) for one in rows]
+    return [*found, {"case": f"verdict_{after}", "verdict": verdict_of(told.get(False), told.get(True))}]
 
 
 def whole_command(arguments: Sequence[str]) -> str:
@@ -308,15 +164,10 @@ def whole_command(arguments: Sequence[str]) -> str:
     left_out = False
     for argument in arguments:
         if argument.startswith("--"):
-            left_out = argument.partition("=")[0] in ("--parts", "--work", "--grid")
+            left_out = argument.partition("=")[0] in ("--parts", "--work", "--grid", "--kept")
         if not left_out:
             kept.append(argument)
     return command_line("benchmarks.quality.injection", kept)
-
-
-def say(event: ProgressEvent) -> None:
-    if event.kind == "note" or (event.done or 0) % 100 == 0:
-        print(event.line(), flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -326,34 +177,36 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--epochs", type=float, default=6)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--flow-rate", type=float, help="learning rate when pictures teach; as --rate if not given")
     parser.add_argument("--place", choices=Place.__args__, default="tokens")  # type: ignore[attr-defined]
     parser.add_argument("--tokens", type=int, default=16)
-    parser.add_argument("--evaluated", type=int, default=6, help="known and unknown characters that are drawn, each")
+    parser.add_argument("--cells", type=int, default=2)
+    parser.add_argument("--choosing", type=int, default=12, help="unknown characters that the strength is chosen on")
+    parser.add_argument(
+        "--evaluated", type=int, default=24, help="known and unknown characters that are reported, each"
+    )
     parser.add_argument("--oracles", type=int, default=3, help="unknown characters whose residual itself is learned")
     parser.add_argument("--oracle-steps", type=int, default=250, help="steps for each of them")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--gpu", default="cpu")
     parser.add_argument("--threads", type=int)
-    parser.add_argument("--work", type=Path, help="a folder that is kept: a killed benchmark goes on from there")
+    parser.add_argument("--work", type=Path, help="a folder that stays: a killed benchmark goes on from there")
+    parser.add_argument("--kept", type=Path, help="a folder for trained heads, and to take them from")
     parser.add_argument("--grid", type=Path, help="a file for a picture of some characters")
     parser.add_argument("--out", type=Path, help="folder for the result file")
-    parser.add_argument("--again", action="store_true", help="measure nothing: make the sentences of the file anew")
     given = list(sys.argv[1:] if argv is None else argv)
     arguments = parser.parse_args(given)
-    folder = arguments.out or RESULTS
-    if arguments.again:
-        found = json.loads((folder / "injection.json").read_text())
-        command = whole_command(found["command"].split()[3:])
-        write_result("injection", said_again(found["rows"]), folder=folder, command=command, measured=found)
-        return
+
+    def keep(rows: Sequence[Row]) -> None:
+        for one in rows:
+            print(one, flush=True)
+        write_part("injection", rows, folder=arguments.out or RESULTS, command=whole_command(given))
+
     if arguments.work is not None:
-        rows = measure(arguments, arguments.work)
+        measure(arguments, arguments.work, keep)
     else:
         with tempfile.TemporaryDirectory() as work:
-            rows = measure(arguments, Path(work))
-    for one in rows:
-        print(one, flush=True)
-    write_part("injection", rows, folder=folder, command=whole_command(given))
+            measure(arguments, Path(work), keep)
 
 
 if __name__ == "__main__":

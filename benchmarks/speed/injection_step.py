@@ -2,22 +2,23 @@
 
 The stages themselves run, in processes of their own, on weights on disk, with the card limited from outside. The weights are random in
 the real shapes: neither speed nor memory depends on their values. The head learns at 512 x 768 with batch 1; the grid has 3 strengths, 3
-seeds and a row without injection, 28 steps, true classifier-free guidance.
+seeds and a row without injection, 28 steps, true classifier-free guidance. Each row is written as soon as it is measured, and the same
+command goes on from there after it was cut off; remove the folder `injection-*` among the models to measure anew.
 
     python -m benchmarks.speed.injection_step --work /dev/shm/rehearsal --card 24      # about 75 GB of folders, made once
     python -m benchmarks.speed.injection_step --size nano --out /tmp/results           # try the code on a CPU; no figures of full size
 """
 
 import argparse
-import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import TypeVar
 
 from benchmarks.result_file import RESULTS, Row, write_part
-from benchmarks.speed.card_limit import limited_card
+from benchmarks.speed.card_limit import LimitLog, limited_card
 from benchmarks.speed.dress_rehearsal import Seen
 from benchmarks.speed.rehearsal_bases import qwen_image_folder
 from benchmarks.speed.rehearsal_folders import captioner_folder, edit_folder
@@ -27,6 +28,7 @@ from flenwheel_core.documents.images import Sampler
 from flenwheel_core.models.embedded import weights_folder
 from flenwheel_core.nano.world import HELD_OUT_FROM, make_character, make_view, render
 from flenwheel_core.recipes.injection import HeadRecipe, LearningRecipe
+from flenwheel_core.requests.base import StageRequest, StageResult
 from flenwheel_core.requests.inject import (
     InjectionIdentity,
     InjectionPhoto,
@@ -35,7 +37,7 @@ from flenwheel_core.requests.inject import (
     InjectTrainRequest,
 )
 from flenwheel_core.runner.launch import run_in_child
-from flenwheel_core.runner.stage import INJECT, INJECT_TRAIN
+from flenwheel_core.runner.stage import INJECT, INJECT_TRAIN, Stage
 from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import encode_png
 
@@ -43,6 +45,9 @@ FULL = Sampler(steps=28, guidance=4.5, true_cfg=4.5, width=512, height=768)
 NANO = Sampler(steps=2, guidance=4.5, true_cfg=4.5, width=128, height=192)
 PROMPT = "a portrait photo of a person, studio lighting, 85mm"
 PHOTOS = 2
+
+Asked = TypeVar("Asked", bound=StageRequest)
+Made = TypeVar("Made", bound=StageResult)
 
 
 def folders(work: Path, size: str, features: str) -> tuple[Path, Path]:
@@ -73,21 +78,16 @@ def people(store: Store, count: int, side: int) -> tuple[InjectionIdentity, ...]
     return tuple(found)
 
 
-def measure(arguments: argparse.Namespace) -> list[Row]:
+def measure(arguments: argparse.Namespace, keep: Callable[[Row], None]) -> None:
+    """Measures what is not measured yet; `keep` is given each row as soon as there is one."""
     sees, draws = folders(arguments.work, arguments.size, arguments.features)
-    os.environ["FLENWHEEL_WORKSPACE"] = str(Path(tempfile.mkdtemp(prefix="injection-", dir=arguments.work)))
     full = arguments.size == "full"
-    settings = Settings(gpu="auto" if full else "cpu")
+    features = arguments.features if full else "nano"
+    settings = Settings(workspace=arguments.work / f"injection-{features}", gpu="auto" if full else "cpu")
     store = Store(settings.store_url)
     sampler = FULL if full else NANO
     known = people(store, arguments.steps // PHOTOS, 768 if full else 128)
-    facts: Row = {
-        "case": "",
-        "size": arguments.size,
-        "features": arguments.features if full else "nano",
-        "card_gib": arguments.card,
-    }
-    rows: list[Row] = []
+    facts: Row = {"case": "", "size": arguments.size, "features": features, "card_gib": arguments.card}
     limited = limited_card(arguments.card) if full else nullcontext(None)
     with limited as log:
         train = InjectTrainRequest(
@@ -99,19 +99,11 @@ def measure(arguments: argparse.Namespace) -> list[Row]:
             width=sampler.width,
             height=sampler.height,
         )
-        seen, began = Seen(), time.monotonic()
-        trained = run_in_child(INJECT_TRAIN, train, settings, seen.take)
-        counted = [] if log is None else log.counts()
-        rows.append(
-            {
-                **facts,
-                "case": "training",
-                "step_seconds": seen.item_seconds(),
-                "steps": arguments.steps,
-                "whole_seconds": time.monotonic() - began,
-                "peak_gib": max((one.peak_gib for one in counted), default=None),
-            }
-        )
+        trained, row = timed(INJECT_TRAIN, train, settings, log)
+        if row is not None:
+            keep(
+                {**facts, "case": "training", "step_seconds": row.pop("item_seconds"), "steps": arguments.steps, **row}
+            )
         asked = InjectRequest(
             identities=known[:1],
             features=str(sees),
@@ -122,20 +114,37 @@ def measure(arguments: argparse.Namespace) -> list[Row]:
             seeds=(1234, 5678, 9999),
             sampler=sampler,
         )
-        seen, began = Seen(), time.monotonic()
-        drawn = run_in_child(INJECT, asked, settings, seen.take)
-        after = [] if log is None else log.counts()[len(counted) :]
-        rows.append(
-            {
-                **facts,
-                "case": "first grid",
-                "picture_seconds": seen.item_seconds(),
-                "pictures": len(drawn.cells),
-                "whole_seconds": time.monotonic() - began,
-                "peak_gib": max((one.peak_gib for one in after), default=None),
-            }
-        )
-    return rows
+        drawn, row = timed(INJECT, asked, settings, log)
+        if row is not None:
+            keep(
+                {
+                    **facts,
+                    "case": "first grid",
+                    "picture_seconds": row.pop("item_seconds"),
+                    "pictures": len(drawn.cells),
+                    **row,
+                }
+            )
+
+
+def timed(
+    stage: Stage[Asked, Made], request: Asked, settings: Settings, log: LimitLog | None
+) -> tuple[Made, dict[str, float | None] | None]:
+    """What a stage makes, and what it took; None if it was there before."""
+    standing = Store(settings.store_url).get_result(request, stage.result)
+    if standing is not None:
+        print(f"{stage.name} was measured before: remove {settings.root} to measure it anew", flush=True)
+        return standing, None
+    before = 0 if log is None else len(log.counts())
+    seen, began = Seen(), time.monotonic()
+    made = run_in_child(stage, request, settings, seen.take)
+    counted = [] if log is None else log.counts()[before:]
+    return made, {
+        "item_seconds": seen.item_seconds(),
+        "first_item_seconds": seen.steps[0][0] if seen.steps else None,
+        "whole_seconds": time.monotonic() - began,
+        "peak_gib": max((one.peak_gib for one in counted), default=None),
+    }
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -149,10 +158,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     if arguments.size == "nano" and arguments.out is None:
         parser.error("figures of nano models do not go among the results: name another folder with --out")
-    rows = measure(arguments)
-    for row in rows:
+
+    def keep(row: Row) -> None:
         print(row, flush=True)
-    write_part("injection_step", rows, folder=arguments.out or RESULTS)
+        write_part("injection_step", [row], folder=arguments.out or RESULTS)
+
+    measure(arguments, keep)
 
 
 if __name__ == "__main__":

@@ -15,15 +15,18 @@ from flenwheel_core.engine.tensor_file import read_tensors, tensor_bytes
 
 FACTS = "flenwheel.head"
 START_SCALE = 0.5
+LEAST_SCALE = 0.05
+"""A row that words leave as it is begins short, not at nothing: pictures may find a use for it."""
 _TINY = 1e-6
 
 
 class LinearHead(torch.nn.Module):
     """Features of an identity (batch, inputs) to residuals (batch, rows, width), in multiples of a token's own size.
 
-    One linear layer gives a direction, of root mean square 1; one learned number says how long it is. A norm stands before a transformer's
-    projection of text, so that a residual that knows nothing of its token's size would drown or vanish. Features are centred on those of
-    the identities that it learned from: what all people have in common says nothing of one.
+    One linear layer gives a direction, of root mean square 1; one learned number for each row says how long it is: the token of the word
+    itself is to be turned by much less than tokens that stand for a whole description. A norm stands before a transformer's projection of
+    text, so that a residual that knows nothing of its token's size would drown or vanish. Features are centred on those of the identities
+    that it learned from: what all people have in common says nothing of one.
     """
 
     centre: Tensor
@@ -33,7 +36,7 @@ class LinearHead(torch.nn.Module):
         super().__init__()
         self.rows, self.width = rows, width
         self.linear = torch.nn.Linear(inputs, rows * width)
-        self.scale = torch.nn.Parameter(torch.tensor(START_SCALE))
+        self.scale = torch.nn.Parameter(torch.full((rows, 1), START_SCALE))
         self.register_buffer("centre", torch.zeros(inputs))
         self.register_buffer("spread", torch.ones(inputs))
         with torch.no_grad():
@@ -45,6 +48,28 @@ class LinearHead(torch.nn.Module):
         self.centre.copy_(features.mean(0))
         if len(features) > 1:
             self.spread.copy_(features.std(0).clamp_min(_TINY))
+
+    @torch.no_grad()
+    def solve(self, features: Tensor, targets: Tensor, pull: float) -> None:
+        """The linear layer that comes nearest to targets (count, rows, width) for features (count, inputs), and each row's mean length.
+
+        Least squares with a pull towards saying the same of everybody, as a share of the features' own spread: what a few photos do not
+        tell stays unsaid, where gradients from a random start would leave noise.
+        """
+        given = ((features - self.centre) / self.spread).double()
+        wanted = targets.double().flatten(1)
+        middle, mean = given.mean(0), wanted.mean(0)
+        given, wanted = given - middle, wanted - mean
+        inputs = given.shape[1]
+        squares = given.T @ given / len(given) + pull * torch.eye(inputs, dtype=given.dtype, device=given.device)
+        weight = torch.linalg.solve(squares, given.T @ wanted / len(given)).T
+        self.linear.weight.copy_(weight)
+        self.linear.bias.copy_(mean - weight @ middle)
+        unscaled = self.linear(((features - self.centre) / self.spread).to(targets.dtype)).view(
+            -1, self.rows, self.width
+        )
+        directions = unscaled / rms(unscaled).clamp_min(_TINY)
+        self.scale.copy_((directions * targets).mean((0, 2)).clamp_min(LEAST_SCALE)[:, None])
 
     def forward(self, features: Tensor) -> Tensor:
         made = self.linear((features - self.centre) / self.spread).view(-1, self.rows, self.width)
@@ -75,6 +100,8 @@ def read_head(path: Path) -> tuple[LinearHead, HeadFacts]:
         tensors, metadata = read_tensors(path)
         facts = HeadFacts.model_validate_json(metadata[FACTS])
         head = LinearHead(facts.inputs, facts.rows, facts.width, seed=0)
+        if tensors["scale"].ndim == 0:  # of a head that was made when all rows were of one length
+            tensors["scale"] = tensors["scale"].expand(facts.rows, 1)
         head.load_state_dict(tensors)
     except (OSError, SafetensorError, KeyError, ValidationError, RuntimeError) as error:
         raise InputError(

@@ -12,9 +12,9 @@ from flenwheel_core.engine.order import Order
 from flenwheel_core.engine.randomness import normal, permutation, uniform
 from flenwheel_core.injection.heads import LinearHead, rms
 from flenwheel_core.injection.identities import Identity
-from flenwheel_core.injection.residual import inject
+from flenwheel_core.injection.residual import inject_all
 from flenwheel_core.models.prompt_model import EncodedPrompt, PromptModel, Size
-from flenwheel_core.recipes.injection import Place
+from flenwheel_core.recipes.injection import OWN_TOKENS, Place
 from flenwheel_core.recipes.train import TrainingRecipe
 
 
@@ -67,7 +67,7 @@ class InjectionTask:
         found = []
         for place, photo in enumerate(photos):
             identity = self.lessons.identities[photo.identity]
-            others = [view for view in range(len(identity.features)) if view != photo.view] or [photo.view]
+            others = other_views(identity, photo.view)
             order = permutation(len(others), self.seed, "views", index, place)
             count = 1 + int(uniform(self.seed, "number of views", index, place) * len(others))
             found.append(identity.mean([others[view] for view in order[:count]]))
@@ -83,12 +83,15 @@ class InjectionTask:
         sigma = sigma_of_uniform(numbers, self.recipe.sigma, shift=model.shift(self.lessons.size))
         clean = torch.stack([photo.latents for photo in photos])
         noisy, target = noisy_input(clean, noise, sigma), velocity_target(clean, noise)
-        prompts = [
-            inject(photo.prompt, residual, 1.0, self.place, photo.words)
-            for photo, residual in zip(photos, residuals, strict=True)
-        ]
+        words = [photo.words for photo in photos]
+        prompts = inject_all([photo.prompt for photo in photos], residuals, 1.0, self.place, words)
         made = model.velocity(prompts, noisy.to(self.device), sigma.to(self.device), self.lessons.size)
         return flow_loss(made, target.to(self.device)).mean()
+
+
+def other_views(identity: Identity, view: int) -> list[int]:
+    """All views but this one; it alone where there is no other."""
+    return [other for other in range(len(identity.features)) if other != view] or [view]
 
 
 ORACLE_START = 0.3
@@ -139,7 +142,10 @@ class HeadTask(InjectionTask):
 
 
 class RegressionTask(HeadTask):
-    """The head's residual is to be what a description adds to the prompt: all that words say, and no more."""
+    """The head's residual is to be what a description adds to the prompt: all that words say, and no more.
+
+    It begins where least squares ends; steps then learn directions, which count alone behind a norm, from any number of views.
+    """
 
     def __init__(
         self,
@@ -151,10 +157,17 @@ class RegressionTask(HeadTask):
         seed: int,
         device: torch.device,
         cosine: float,
+        pull: float,
     ) -> None:
         super().__init__(head, lessons, recipe, place, seed=seed, device=device)
         self._cosine = cosine
         self._targets = [caption_target(photo, place, head.rows).to(device) for photo in lessons.photos]
+        # The mean of all other views, whose parts `features` draws while it learns.
+        seen = [
+            lessons.identities[photo.identity].mean(other_views(lessons.identities[photo.identity], photo.view))
+            for photo in lessons.photos
+        ]
+        head.solve(torch.stack(seen).to(device), torch.stack(self._targets), pull)
 
     def loss(self, index: int) -> Tensor:
         chosen = self._order.batch(index)
@@ -186,14 +199,16 @@ def caption_target(photo: Photo, place: Place, rows: int) -> Tensor:
     tokens it is the difference of the means.
     """
     plain, described = photo.prompt.tokens, photo.described.tokens
+    everywhere = ((described.mean(0) - plain.mean(0)) / rms(plain).mean())[None]
     if place == "all":
-        return ((described.mean(0) - plain.mean(0)) / rms(plain).mean())[None]
+        return everywhere
     anchor = plain[list(photo.words)].mean(0, keepdim=True)
     found = described[list(photo.described_words or photo.words)].mean(0, keepdim=True)
-    if place == "tokens":
+    if place in OWN_TOKENS:
         said = described[list(photo.description)] if photo.description else described
         found = torch.cat([found, torch.nn.functional.adaptive_avg_pool1d(said.T[None], rows - 1)[0].T])
-    return (found - anchor) / rms(anchor)
+    target = (found - anchor) / rms(anchor)
+    return torch.cat([everywhere, target[1:]]) if place == "both" else target
 
 
 def difference(plain: str, described: str) -> str:

@@ -62,12 +62,21 @@ def learn(model: PromptModel, lessons: Lessons, job: HeadJob, hooks: TrainHooks)
     head = LinearHead(lessons.identities[0].features.shape[1], job.head.rows, model.width, seed=learning.seed)
     head.centre_on(torch.cat([identity.features for identity in lessons.identities]))
     head.to(model.device)
-    recipe = learning.training(learning.steps(len(lessons.photos)), learning.learning_rate)
+    steps = learning.steps(len(lessons.photos))
     for number, name in enumerate(learning.stages, start=1):
         task: TrainingTask
+        flow_rate = learning.flow_rate or learning.learning_rate
+        recipe = learning.training(steps, learning.learning_rate if name == "regression" else flow_rate)
         if name == "regression":
             task = RegressionTask(
-                head, lessons, recipe, place, seed=learning.seed, device=model.device, cosine=learning.cosine
+                head,
+                lessons,
+                recipe,
+                place,
+                seed=learning.seed,
+                device=model.device,
+                cosine=learning.cosine,
+                pull=learning.pull,
             )
         else:
             task = FlowTask(model, head, lessons, recipe, place, seed=learning.seed)

@@ -8,7 +8,11 @@ from pydantic import Field, model_validator
 from flenwheel_core.base.document import Document
 from flenwheel_core.recipes.train import PriorRecipe, SamplingRecipe, Schedule, SigmaRecipe, TrainingRecipe
 
-Place = Literal["all", "words", "tokens"]
+Place = Literal["all", "words", "tokens", "both"]
+OWN_TOKENS: tuple[Place, ...] = ("tokens", "both")
+"""Places with tokens of their own behind the prompt."""
+EVERY_TOKEN: tuple[Place, ...] = ("all", "both")
+"""Places whose first residual is on every token of the prompt, whatever its words."""
 LearningStage = Literal["regression", "flow"]
 
 
@@ -18,9 +22,11 @@ class HeadRecipe(Document):
     place: Place = Field(
         default="tokens",
         description="`all`: one residual on every token of the prompt; `words`: on the tokens of the class word; `tokens`: there, "
-        "and on tokens of its own behind the prompt.",
+        "and on tokens of its own behind the prompt; `both`: one on every token of the prompt, and tokens of its own.",
     )
-    tokens: int = Field(default=16, ge=1, le=64, description="How many tokens of its own, with place `tokens`.")
+    tokens: int = Field(
+        default=16, ge=1, le=64, description="How many tokens of its own, with place `tokens` or `both`."
+    )
     words: str = Field(default="person", description="Words of the prompt that the residual belongs to.")
     features: Literal["eyes", "hidden"] = Field(
         default="eyes",
@@ -42,7 +48,7 @@ class HeadRecipe(Document):
     @property
     def rows(self) -> int:
         """How many residuals it makes."""
-        return 1 + self.tokens if self.place == "tokens" else 1
+        return 1 + self.tokens if self.place in OWN_TOKENS else 1
 
 
 class LearningRecipe(Document):
@@ -51,12 +57,22 @@ class LearningRecipe(Document):
     epochs: float = Field(default=3, gt=0, le=100_000, description="Epochs of each stage.")
     batch_size: int = Field(default=2, ge=1, le=256, description="Photos a step.")
     learning_rate: float = Field(default=1e-3, gt=0, le=0.1, description="Peak learning rate.")
+    flow_rate: float | None = Field(
+        default=None, gt=0, le=0.1, description="Peak learning rate of `flow`; the same as before it if not said."
+    )
     schedule: Schedule = Field(default="cosine", description="Course of the learning rate.")
     stages: tuple[LearningStage, ...] = Field(
         default=("regression", "flow"), min_length=1, description="In this order: captions' embeddings, then pictures."
     )
     cosine: float = Field(
         default=1.0, ge=0, le=100, description="Weight of 1 - cosine beside the squared error, in `regression`."
+    )
+    pull: float = Field(
+        default=0.05,
+        gt=0,
+        le=100,
+        description="How strongly least squares, where `regression` begins, is pulled towards saying the same of everybody, as a share of "
+        "the features' spread.",
     )
     sigma: SigmaRecipe = Field(default_factory=SigmaRecipe, description="Noise levels of `flow` and of the oracle.")
     oracle_steps: int = Field(

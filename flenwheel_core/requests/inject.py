@@ -45,7 +45,7 @@ class InjectionIdentity(Document):
 
 class InjectTrainRequest(StageRequest):
     stage = "inject_train"
-    version = 2
+    version = 3
 
     identities: tuple[InjectionIdentity, ...] = Field(min_length=1)
     features: str = Field(description="resolved reference of the vision-language model")
