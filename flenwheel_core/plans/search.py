@@ -4,7 +4,6 @@ Optuna proposes (TPE, Bergstra et al. 2011); trainings and scores are ordinary s
 scored before, in this search or another, costs nothing, and a search that was interrupted goes on where it was.
 """
 
-import importlib.util
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from flenwheel_core.base.document import Document
-from flenwheel_core.base.errors import MissingWeightsError
+from flenwheel_core.plans.trials import on_log_scale, run_trials
 from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.requests.train import TrainRequest, TrainResult
 
@@ -57,25 +56,19 @@ def search(
     The first trial is the request's own recipe, so that the best is never worse than what there was. Raises
     MissingWeightsError if optuna is not installed.
     """
-    if importlib.util.find_spec("optuna") is None:
-        raise MissingWeightsError("The search needs the package optuna.", remedy="pip install 'flenwheel[search]'")
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
     finished: list[Trial] = []
 
-    def run(recipe: TrainingRecipe, strength: float) -> float:
+    def run(choice: tuple[TrainingRecipe, float]) -> float:
+        recipe, strength = choice
         trained = train(request.model_copy(update={"recipe": recipe}))
         trial = Trial(recipe, strength, score(trained, strength), trained)
         finished.append(trial)
         on_trial(trial)
         return trial.score
 
-    run(request.recipe, 1.0)
-    for _ in range(trials - 1):
-        asked = study.ask()
-        study.tell(asked, run(*_propose(asked, request.recipe, space)))
+    run_trials(
+        (request.recipe, 1.0), lambda trial: _propose(trial, request.recipe, space), run, trials=trials, seed=seed
+    )
     return best_first(finished)
 
 
@@ -114,8 +107,7 @@ def smallest_near_best(trials: Sequence[Trial], size: Callable[[Trial], int], *,
 
 def _propose(trial: "optuna.Trial", recipe: TrainingRecipe, space: SearchSpace) -> tuple[TrainingRecipe, float]:
     rank = trial.suggest_categorical("rank", space.ranks)
-    # Two digits: a rate that differs in the twelfth would train the same LoRA again.
-    rate = float(f"{trial.suggest_float('learning_rate', *space.learning_rates, log=True):.2g}")
+    rate = on_log_scale(trial, "learning_rate", *space.learning_rates)
     steps = trial.suggest_categorical("steps", space.steps)
     changed = recipe.model_dump(mode="json") | {"learning_rate": rate, "steps": steps}
     changed["lora"] = changed["lora"] | {"rank": rank}
