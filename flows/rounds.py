@@ -19,6 +19,7 @@ from flenwheel_core.requests.enrich import EnrichRequest
 from flenwheel_core.requests.generate import GenerateRequest
 from flenwheel_core.runner.stage import ENRICH, GENERATE, SCREEN
 from flows.critic_steps import Candidates, learn_from, put_in_order
+from flows.injected_cells import injected_pictures
 from flows.trainings import evidence, standing
 from flows.turn import Turn, uses
 from flows.turn_runner import TurnRunner
@@ -143,7 +144,9 @@ class EnrichedRounds(Rounds):
         request = turn.frozen(f"enrich-r{round_}", EnrichRequest, build)
         if not request.items:
             return None
-        return self.runner.stage(ENRICH, request, f"enrich {turn.name} r{round_}").images
+        edits = self.runner.stage(ENRICH, request, f"enrich {turn.name} r{round_}").images
+        injected = injected_pictures(turn, self.runner) if round_ == 1 else ()
+        return turn.store.put_images([*turn.store.get_images(edits), *injected]) if injected else edits
 
 
 @dataclass

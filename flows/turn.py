@@ -14,6 +14,7 @@ from flenwheel_core.base.errors import InputError
 from flenwheel_core.base.ids import derive_seed
 from flenwheel_core.documents.decisions import ClosedGate
 from flenwheel_core.documents.images import ImageRecord, LoraUse
+from flenwheel_core.documents.injections import InjectionOfTurn
 from flenwheel_core.documents.loras import LoraRecord
 from flenwheel_core.documents.prompts import EditItem, GenerateItem
 from flenwheel_core.documents.scores import Fingerprint, Scorecard
@@ -364,6 +365,7 @@ class Turn:
 
     def facts(self, outcome: str, sources: str, gates: Sequence[ClosedGate]) -> TurnFacts:
         """What the turn's report is made from."""
+        injection = self.store.get_document(f"{self.folder}/injection", InjectionOfTurn)
         return TurnFacts(
             name=self.name,
             character=self.character.name,
@@ -373,6 +375,7 @@ class Turn:
             sources=sources,
             gates=tuple(gates),
             target_pass_rate=self.recipe.benchmark.target_pass_rate,
+            injection="" if injection is None else injection.said,
         )
 
     def end(self, outcome: Literal["promoted", "kept", "stopped"], score: BenchmarkResult | None, report: str) -> None:

@@ -25,6 +25,7 @@ class ImageKind(StrEnum):
     ENRICHED = "enriched"
     CORRECTED = "corrected"
     SYNTHETIC = "synthetic"
+    INJECTED = "injected"
 
 
 class Labels(Document):

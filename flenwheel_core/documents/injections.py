@@ -46,6 +46,13 @@ class HeadFacts(Document):
         return not marks(photos).isdisjoint(self.learned_from)
 
 
+class InjectionOfTurn(Document):
+    """What injection brings to a character's first turn."""
+
+    alpha: float | None = Field(description="the strength that cells are drawn with; None: none are drawn")
+    said: str = Field(description="why, with what was measured")
+
+
 def marks(photos: Iterable[Digest]) -> set[str]:
     """The first digits of photos' digests, as heads keep them."""
     return {digest[:MARK] for digest in photos}

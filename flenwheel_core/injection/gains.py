@@ -25,6 +25,16 @@ class PairedGain:
     """What of the prompt is lost against alpha 0, as a share; None where nobody reads it."""
     pairs: int
 
+    def text(self) -> str:
+        """Such as `+0.41 identity (+0.20 to +0.63) over another identity's photos at alpha 1, in 6 pairs of pictures`."""
+        control = "another identity's photos" if self.control == "shuffled" else "photos of nobody in particular"
+        found = self.identity
+        words = f"{found.value:+.2f} identity ({found.low:+.2f} to {found.high:+.2f}) over {control} at alpha {self.alpha:g}"
+        lost = (
+            "" if self.lost is None else f", prompts followed {round(-100 * self.lost.value):+d} points against alpha 0"
+        )
+        return f"{words}{lost}, in {self.pairs} pairs of pictures"
+
     @property
     def beats(self) -> bool:
         """True if the whole interval lies above the control, and prompts are followed as without injection."""
@@ -55,6 +65,21 @@ def paired_gain(cells: Sequence[InjectionCell], alpha: float, *, over: Unit) -> 
         if gained:
             return PairedGain(alpha, control, _interval(gained), _interval(lost) if lost else None, pairs)
     return None
+
+
+def tried_gain(cells: Sequence[InjectionCell], seeds: Sequence[int]) -> PairedGain | None:
+    """Of one identity: its strength is chosen on the first seed, and what it brings is measured on the others; None without a measure.
+
+    Strengths that lose more of the prompt than is allowed are only chosen where all do.
+    """
+    looked = [cell for cell in cells if cell.seed == seeds[0]]
+    alphas = dict.fromkeys(cell.alpha for cell in cells if cell.method == "injection" and cell.alpha > 0)
+    found = [one for alpha in alphas if (one := paired_gain(looked, alpha, over="picture")) is not None]
+    keeping = [one for one in found if one.lost is None or one.lost.value <= PROMPT_LOSS]
+    best = max(keeping or found, key=lambda one: one.identity.value, default=None)
+    if best is None:
+        return None
+    return paired_gain([cell for cell in cells if cell.seed != seeds[0]], best.alpha, over="picture")
 
 
 def _interval(units: dict[object, list[float]]) -> Interval:

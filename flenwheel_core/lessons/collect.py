@@ -68,6 +68,8 @@ def lesson_of(triplet: Triplet) -> tuple[Digest, str, Digest]:
 
 def _triplet(decision: FinalDecision, record: ImageRecord, *, gate: str, character: str) -> Triplet | None:
     target = decision.usable
+    if record.kind is ImageKind.INJECTED:  # no edit of the photos that it was drawn from
+        return None
     if target is None or not record.parents or record.prompt is None:
         return None
     return Triplet(

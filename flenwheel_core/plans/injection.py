@@ -10,7 +10,7 @@ from flenwheel_core.documents.images import Labels, LoraUse, Sampler
 from flenwheel_core.documents.injections import HeadFacts, marks
 from flenwheel_core.documents.wording import fill
 from flenwheel_core.engine.job import class_caption
-from flenwheel_core.library.characters import Library
+from flenwheel_core.library.characters import Character, Library
 from flenwheel_core.library.injections import HeadMade, Injections
 from flenwheel_core.models.pinning import ROLES, ModelUse, chosen
 from flenwheel_core.models.references import ModelRole, pin_model, resolve_model
@@ -153,6 +153,20 @@ def preview(
     library = Library(store)
     known = library.character(name)
     recipe = usable_recipe(known.recipe, known.kind)
+    return preview_with(recipe, known, store, settings, alphas=alphas, seeds=seeds)
+
+
+def preview_with(
+    recipe: Recipe,
+    known: Character,
+    store: Store,
+    settings: Settings,
+    *,
+    alphas: Sequence[float] = ALPHAS,
+    seeds: Sequence[int] = SEEDS,
+) -> InjectRequest:
+    """As `preview`, with another recipe than the character's own, such as that of a turn."""
+    library, name = Library(store), known.name
     chosen_alphas, chosen_seeds = checked_strengths(alphas), checked_seeds(seeds)
     made = require_head(store, recipe, settings)
     identity = known_by(made.facts, (character_identity(name, library, store),), store)[0]

@@ -27,6 +27,7 @@ _SAID = {
     ImageKind.ENRICHED: "edits of those, chosen by a person",
     ImageKind.CORRECTED: "edits that a person corrected",
     ImageKind.SYNTHETIC: "drawn with an earlier LoRA, chosen by a person",
+    ImageKind.INJECTED: "drawn with what the given photos show, before there was a LoRA, chosen by a person",
 }
 
 

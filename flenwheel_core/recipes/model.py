@@ -74,6 +74,14 @@ class EnrichRecipe(Document):
         exclude_if=is_one,
         description="Pictures an edit is given: its source, and further sources that show what it lacks. Editors take 1 to 4.",
     )
+    injected: int = Field(
+        default=0,
+        ge=0,
+        le=200,
+        exclude_if=is_empty,
+        description="Pictures of missing cells that injection draws in the first turn, if a trial with the character's own photos shows "
+        "that it brings who they show: 0, none. They are screened and reviewed like the edits.",
+    )
     loras: tuple[EditorLora, ...] = Field(
         default=(), description="LoRAs the editor wears besides its own, in this order; own or community ones."
     )

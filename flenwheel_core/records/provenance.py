@@ -9,7 +9,7 @@ from flenwheel_core.base.errors import InputError, NotFoundError
 from flenwheel_core.base.ids import digest_bytes, short
 from flenwheel_core.base.progress import Sink
 from flenwheel_core.base.settings import Settings
-from flenwheel_core.documents.images import ImageRecord
+from flenwheel_core.documents.images import ImageKind, ImageRecord
 from flenwheel_core.documents.loras import LoraRecord
 from flenwheel_core.gates.session import Reviews
 from flenwheel_core.library.characters import Library
@@ -17,6 +17,7 @@ from flenwheel_core.library.editors import EditorLibrary
 from flenwheel_core.requests.base import StageRequest, StageResult
 from flenwheel_core.requests.choose import ChooseResult
 from flenwheel_core.requests.edit_train import EditTrainResult
+from flenwheel_core.requests.inject import InjectRequest
 from flenwheel_core.requests.train import TrainResult
 from flenwheel_core.requests.vl_train import VlTrainResult
 from flenwheel_core.runner.launch import run_in_child
@@ -143,6 +144,12 @@ class Provenance:
         for key, value in record.model_dump(mode="json").items():
             if key not in ("digest", "parents", "kind", "labels", "framing") and value not in (None, [], ""):
                 facts.append((key, str(value)))
+        if record.kind is ImageKind.INJECTED:
+            drawn = self.store.get_request(InjectRequest, record.request)
+            if drawn is not None:
+                facts.append(
+                    ("injected with", f"head {short(drawn.head)} at alpha {drawn.alphas[0]:g}, by {drawn.features}")
+                )
         if record.framing is not None:
             facts.append(("framing", record.framing.text()))
         facts.append(("labels", ", ".join(str(value) for value in record.labels.model_dump().values() if value)))

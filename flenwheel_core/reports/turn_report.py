@@ -4,10 +4,12 @@ import io
 from collections import Counter
 
 from PIL import Image
+from pydantic import Field
 
 from flenwheel_core.base.document import Document
 from flenwheel_core.base.ids import Digest, short
 from flenwheel_core.documents.decisions import REASONS, ClosedGate, DecisionSet, Verdict
+from flenwheel_core.documents.images import is_empty
 from flenwheel_core.evaluation.plots import plot_turns
 from flenwheel_core.evaluation.report import benchmark_markdown
 from flenwheel_core.gates.session import Reviews
@@ -42,6 +44,9 @@ class TurnFacts(Document):
     target_pass_rate: float = 0.8
     champion: str | None = None
     exported: ExportResult | None = None
+    injection: str = Field(
+        default="", exclude_if=is_empty, description="whether cells were filled by injection, and why"
+    )
 
 
 def turn_report(store: Store, facts: TurnFacts) -> str:
@@ -50,6 +55,8 @@ def turn_report(store: Store, facts: TurnFacts) -> str:
     if facts.sources is not None:
         images = [record.digest for record in store.get_images(facts.sources)]
         parts += [f"## {len(images)} sources", "", _sheet(store, images, "sources"), ""]
+    if facts.injection:
+        parts += [facts.injection, ""]
     for gate in facts.gates:
         parts += _gate(store, gate)
     for trained in facts.trained:

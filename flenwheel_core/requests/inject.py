@@ -83,6 +83,9 @@ class InjectionPrompt(Document):
     text: str
     labels: Labels = Field(default_factory=Labels)
     edit: str = Field(default="", description="the same for the editor, with the photo; empty: the editor is left out")
+    cell: str | None = Field(
+        default=None, exclude_if=is_unset, description="the cell of the model card that it is to fill"
+    )
 
 
 class InjectRequest(StageRequest):
@@ -107,6 +110,11 @@ class InjectRequest(StageRequest):
     lora_words: str = Field(default="", description="trigger and class word, in place of the words")
     verifier: str | None = Field(default=None, description="tells who is in pictures; None: nothing is measured")
     reader: str | None = None
+    turn: int | None = Field(
+        default=None,
+        exclude_if=is_unset,
+        description="the turn whose gate the pictures are for: nothing is drawn to compare with; None: a preview",
+    )
 
 
 class InjectionCell(Document):

@@ -116,7 +116,9 @@ def planned(request: InjectRequest, oracles: Collection[str] = ()) -> tuple[Plan
     alphas = [alpha for alpha in dict.fromkeys(request.alphas) if alpha != 0]
     controls = set(request.controls)
     several = len(request.identities) > 1 or request.strangers
-    made: list[tuple[Method, float]] = [("injection", 0.0), *(("injection", alpha) for alpha in alphas)]
+    made: list[tuple[Method, float]] = [("injection", alpha) for alpha in alphas]
+    if request.turn is None:
+        made.insert(0, ("injection", 0.0))
     if "shuffled" in controls:
         made += [("shuffled" if several else "average", alpha) for alpha in alphas]
     found = []
@@ -297,7 +299,7 @@ def _record(
         digest="0" * 64,
         width=size[0],
         height=size[1],
-        kind=ImageKind.SYNTHETIC,
+        kind=ImageKind.SYNTHETIC if request.turn is None else ImageKind.INJECTED,
         parents=tuple(photo.image for photo in identity.photos) if shows else (),
         prompt=prompt,
         seed=one.seed,
@@ -307,6 +309,8 @@ def _record(
         stage=request.stage,
         request=request.key(),
         item=one.key,
+        turn=request.turn,
+        cell=request.prompts[one.prompt].cell,
         labels=request.prompts[one.prompt].labels,
     )
 
