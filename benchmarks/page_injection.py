@@ -53,13 +53,10 @@ INJECTION = Page(
         ),
         Table(
             "And for those that it learned from?",
-            "The same, on some of the characters whose photos the head was trained with, at the strength chosen for unknown ones. Rows "
-            "of the picture: two of these, then two that it never saw; columns: a photo, no injection, injection, another's photos, with "
-            "one prompt and seed.",
+            "The same, on some of the characters whose photos the head was trained with, at the strength chosen for unknown ones.",
             "injection",
             _FIGURES,
             _cases("known") | _others("known"),
-            "injection_grid.webp",
         ),
         Table(
             "At which strength?",
