@@ -11,13 +11,15 @@ from flenwheel_core.base.errors import InputError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.orders import OrderedFile, OrderEnded, TrainOrder
 from flenwheel_core.library.characters import Library
+from flenwheel_core.library.choices import Choices
 from flenwheel_core.library.orders import Orders
 from flenwheel_core.records.exports import PublishChoice, check_choice, find_export, publish_request
 from flenwheel_core.requests.export import ExportRequest, ExportResult
 from flenwheel_core.requests.train import TrainResult
-from flenwheel_core.runner.stage import EXPORT, INGEST, PUBLISH, TRAIN
+from flenwheel_core.runner.stage import EXPORT, INGEST, PUBLISH
 from flows.flywheel1 import run_turn
 from flows.start import NothingToDo, plain_errors
+from flows.trainings import trained
 from flows.turn import Turn
 from flows.turn_runner import PrefectRunner, TurnRunner
 from tasks.open_order import OrderOpened, open_order
@@ -60,21 +62,22 @@ def straight(turn: Turn, runner: TurnRunner) -> tuple[ExportRequest, ExportResul
     """Trains on the pictures as they were given; nobody looks, and nothing is promoted."""
     asked = turn.ingest_request()
     turn.take_in(asked, runner.stage(INGEST, asked, f"ingest {turn.name}"))
-    trained = runner.stage(TRAIN, turn.train_request("order"), f"train {turn.name}")
-    export = turn.frozen("export", ExportRequest, lambda: plain_export(turn, trained))
+    made = trained(turn, runner, "order")
+    export = turn.frozen("export", ExportRequest, lambda: plain_export(turn, made))
     return export, runner.stage(EXPORT, export, f"export {turn.name}")
 
 
-def plain_export(turn: Turn, trained: TrainResult) -> ExportRequest:
+def plain_export(turn: Turn, made: TrainResult) -> ExportRequest:
     """A LoRA that was not benchmarked, with what is known of it."""
     return ExportRequest(
         character=turn.character.ref(),
-        lora=trained.lora,
-        samples=trained.samples,
+        lora=made.lora,
+        samples=made.samples,
         sources=turn.sources(),
         pool=turn.store.put_images([entry.image for entry in turn.pool()]),
         turn=turn.number,
         sampler=turn.recipe.generate.sampler,
+        choice=Choices(turn.store, turn.character.name).of(made.lora),
         consent=turn.library.consent(turn.character.name),
     )
 

@@ -11,10 +11,11 @@ from flenwheel_core.documents.loras import LoraRecord
 from flenwheel_core.models.pinning import BENCHMARK_MODELS, TRAINING_MODELS
 from flenwheel_core.plans.base_comparison import BaseComparison
 from flenwheel_core.records.provenance import Provenance
-from flenwheel_core.runner.stage import BENCHMARK, TRAIN
+from flenwheel_core.runner.stage import BENCHMARK
 from flows.comparison import compare_trials
 from flows.frozen import frozen_document
 from flows.start import plain_errors, start_alone
+from flows.trainings import trained
 from flows.turn import Turn
 from flows.turn_runner import PrefectRunner
 from tasks.bases import plan_bases, publish_bases
@@ -54,7 +55,7 @@ def train_alone(character: str, recipe: str | None = None) -> str:
         recipe: Recipe of the training; the character's own if left empty.
     """
     turn = start_alone(character, recipe, TRAINING_MODELS)
-    return PrefectRunner().stage(TRAIN, turn.train_request("alone"), f"train {turn.name}").summary()
+    return trained(turn, PrefectRunner(), "alone").summary()
 
 
 @flow(name="compare-bases", flow_run_name="{character} bases", persist_result=False)

@@ -156,10 +156,10 @@ def _curve(rows: Sequence[Row], length: float) -> list[Row]:
     return found
 
 
-def tried_recipe(steps: int | None, pick: int, confirm: int) -> Recipe:
+def tried_recipe(steps: int | None, pick: int, confirm: int, gpu: str) -> Recipe:
     """The nano recipe with the plan's choice."""
     choice = ChoiceRecipe(states=STATES, strengths=STRENGTHS, pick_pictures=pick, confirm_pictures=confirm)
-    return one_recipe(steps).model_copy(update={"choice": choice})
+    return one_recipe(steps, gpu).model_copy(update={"choice": choice})
 
 
 def main() -> None:
@@ -179,7 +179,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes of one thread")
     parser.add_argument("--gpu", default="cpu", help="auto trains on the card")
     options = parser.parse_args()
-    recipe = tried_recipe(options.steps, options.pick, options.confirm)
+    recipe = tried_recipe(options.steps, options.pick, options.confirm, options.gpu)
     rows: list[Row] = []
     with ProcessPoolExecutor(options.workers, get_context("spawn")) as processes:
         waiting = [

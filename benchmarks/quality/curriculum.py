@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes of one thread")
     parser.add_argument("--gpu", default="cpu", help="auto trains on the card")
     options = parser.parse_args()
-    recipe = tried_recipe(options.steps, 12, 24)
+    recipe = tried_recipe(options.steps, 12, 24, options.gpu)
     rows: list[Row] = []
     with ProcessPoolExecutor(options.workers, get_context("spawn")) as processes:
         waiting = [

@@ -107,10 +107,12 @@ class Prepared:
         return training_items(pool, recipe.pool.real_share, bodies_from=recipe.train.bodies_from)
 
 
-def one_recipe(steps: int | None) -> Recipe:
+def one_recipe(steps: int | None, gpu: str) -> Recipe:
     """The nano recipe, its models pinned, without sample pictures; with so many steps, if not its own."""
     recipe = load_recipe("nano")
     changes: dict[str, object] = {"sampling": recipe.train.sampling.model_copy(update={"every_steps": 0})}
+    if gpu != "cpu":  # models this small are over before a compiler is done with them
+        changes |= {"weight_format": "bf16", "compile": False, "cuda_graphs": True}
     if steps is not None:
         changes |= {"steps": steps, "min_epochs": None}
     return pin_recipe(recipe.model_copy(update={"train": recipe.train.model_copy(update=changes)}), Settings())

@@ -160,6 +160,17 @@ class StylePlan:
                 why=f"a style is measured by the verifier `{STYLE}`, and it names {recipe.models.verifier}.",
                 remedy=f'Set verifier = "{STYLE}" under [models].',
             )
+        idle = {
+            "[choice]": recipe.choice.on,
+            "[doubts]": bool(recipe.doubts.look),
+            "train.bodies_from": recipe.train.bodies_from > 0,
+        }
+        if asked := [name for name, on in idle.items() if on]:
+            raise InputError(
+                f"A style has no use for {', '.join(asked)} of the recipe {recipe.name}.",
+                why="they are about who is shown; a style's strength is chosen by style.strengths.",
+                remedy="Leave them out.",
+            )
 
     def edits(
         self,

@@ -71,7 +71,7 @@ def forecast_turn(recipe: Recipe, settings: Settings, *, first_turn: bool) -> Tu
     looks = len(recipe.doubts.steps(recipe.train.steps)) * (0 if style else 1)
     again = [
         Work(
-            step=f"{step} without doubtful pictures",
+            step=f"{step} without doubtful pictures, if any",
             count=max(recipe.doubts.steps(recipe.train.steps)),
             unit="steps",
             kind=trainings[0].kind,

@@ -24,7 +24,15 @@ def nonsense(recipe: Recipe, content: Mapping[str, Json]) -> list[str]:
         *_numbers(recipe),
         *_templates(recipe),
         *_phrases(recipe),
+        *_choices(recipe),
     ]
+
+
+def _choices(recipe: Recipe) -> Iterator[str]:
+    if recipe.train.lora.dora and any(strength != 1 for strength in recipe.choice.strengths):
+        yield "choice.strengths: a DoRA cannot be kept at another strength than 1"
+    if recipe.doubts.leave_out and not recipe.doubts.look:
+        yield "doubts.leave_out: nothing is left out where nothing is looked for; set doubts.look"
 
 
 def _booleans(given: Json, read: Json, place: str = "") -> Iterator[str]:

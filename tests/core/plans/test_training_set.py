@@ -2,7 +2,7 @@
 
 import pytest
 
-from flenwheel_core.documents.images import ImageKind, ImageRecord
+from flenwheel_core.documents.images import ImageKind, ImageRecord, Labels
 from flenwheel_core.library.characters import PoolEntry
 from flenwheel_core.plans.training_set import training_items
 
@@ -32,3 +32,15 @@ def test_real_pictures_keep_their_share(real: int, made: int, share: float) -> N
     assert len(items) == real + made
     if real:
         assert got >= share - 1e-9
+
+
+def test_bodies_begin_later_where_the_recipe_says_so_and_there_are_heads() -> None:
+    def shown(number: int, pose: str | None) -> PoolEntry:
+        one = entry(number, real=True)
+        return one.model_copy(update={"image": one.image.model_copy(update={"labels": Labels(pose=pose)})})  # type: ignore[arg-type]
+
+    pool = [shown(0, "portrait"), shown(1, "standing"), shown(2, None)]
+    assert [item.begins for item in training_items(pool, 0.4, bodies_from=0.4)] == [0.0, 0.4, 0.0]
+    assert [item.begins for item in training_items(pool, 0.4)] == [0.0, 0.0, 0.0]
+    assert [item.begins for item in training_items([shown(1, "t-pose")], 0.4, bodies_from=0.4)] == [0.0]
+    assert "begins" not in training_items(pool, 0.4)[1].model_dump(mode="json"), "requests of before keep their digest"

@@ -7,6 +7,7 @@ from flenwheel_core.documents.characters import CharacterRef
 from flenwheel_core.documents.images import Sampler
 from flenwheel_core.plans.speeds import drawing, kind_of_work, known_speeds, remember_speed, training
 from flenwheel_core.plans.turn_forecast import forecast_lines, forecast_turn
+from flenwheel_core.recipes.choice import ChoiceRecipe
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.requests.generate import GenerateRequest
 from flenwheel_core.store import Store
@@ -63,3 +64,17 @@ def test_the_newest_speed_of_a_kind_counts_whatever_the_revision(tmp_path: Path)
     for seconds in (3.0, 2.0):
         remember_speed(store, work, seconds)
     assert known_speeds(store) == {work: 2.0}
+
+
+def test_what_choosing_inside_a_training_draws_is_said_before(tmp_path: Path) -> None:
+    recipe = load_recipe("flux_character_24gb")
+    choosing = recipe.model_copy(update={"choice": ChoiceRecipe(states=(0.5, 0.75), strengths=(0.8, 1.0))})
+    first = forecast_turn(choosing, settings_in(tmp_path), first_turn=True)
+    drawn = {work.step: work.count for work in first.works if work.step.startswith("choose")}
+    assert drawn == {"choose v1": 120, "choose challenger": 120}, "three states at two strengths, 12 each, and 2 x 24"
+    assert "choose challenger: 120 pictures, 4.4 s each, 9 min" in forecast_lines(
+        first, {drawing(recipe.models.base, recipe.generate.sampler): 4.4}, settings_in(tmp_path)
+    )
+    assert not [
+        work for work in forecast_turn(recipe, settings_in(tmp_path), first_turn=True).works if "choose" in work.step
+    ]
