@@ -309,7 +309,7 @@ def _record(
         stage=request.stage,
         request=request.key(),
         item=one.key,
-        turn=request.turn,
+        turn=request.turn or 0,
         cell=request.prompts[one.prompt].cell,
         labels=request.prompts[one.prompt].labels,
     )
