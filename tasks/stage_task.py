@@ -12,11 +12,10 @@ from prefect.states import Completed, Failed
 
 from flenwheel_core.base.errors import FlenwheelError, RetryableError
 from flenwheel_core.base.ids import short
-from flenwheel_core.base.progress import ProgressEvent, Sink
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.plans.speeds import kind_of_work
 from flenwheel_core.requests.base import StageRequest, StageResult
-from flenwheel_core.runner.launch import prepare, run_in_child
+from flenwheel_core.runner.launch import preparing_next, run_in_child
 from flenwheel_core.runner.stage import Stage
 from flenwheel_core.store import Store
 from tasks.progress_artifact import reporting
@@ -76,7 +75,7 @@ class StageTask(Generic[Request, Result]):
                 needs_card = self.stage.needs_card(request)
                 slot = gpu_slot(settings, self.stage.name, reporter) if needs_card else nullcontext()
                 with slot:
-                    sink = _preparing_next(reporter, settings)
+                    sink = preparing_next(reporter, settings)
                     call.result = run_in_child(self.stage, request, settings, sink, flow_run=flow_run.id)
         except FlenwheelError as error:
             call.error = error
@@ -91,20 +90,6 @@ class _Call(Generic[Request, Result]):
         self.request = request
         self.result: Result | None = None
         self.error: FlenwheelError | None = None
-
-
-def _preparing_next(sink: Sink, settings: Settings) -> Sink:
-    """Once a stage is at work, the libraries of the one after it are imported: most stages are followed by another."""
-    prepared = False
-
-    def hear(event: ProgressEvent) -> None:
-        nonlocal prepared
-        if event.kind == "step" and event.done and not prepared:
-            prepared = True
-            prepare(settings)
-        sink(event)
-
-    return hear
 
 
 def worth_a_retry(_task: "Task[..., object]", _run: TaskRun, state: "State[object]") -> bool:

@@ -44,7 +44,7 @@ from flenwheel_core.requests.edit_train import EditTrainResult
 from flenwheel_core.requests.enrich import EnrichResult
 from flenwheel_core.requests.ingest import IngestResult
 from flenwheel_core.requests.train import TrainResult
-from flenwheel_core.runner.launch import run_in_child
+from flenwheel_core.runner.launch import prepare, preparing_next, run_in_child
 from flenwheel_core.runner.stage import INGEST, find_stage
 from flenwheel_core.runner.stage_runs import StageRun, stage_runs
 from flenwheel_core.store import Store
@@ -127,6 +127,7 @@ def main(argv: list[str] | None = None) -> None:
     rehearsal = Rehearsal.begin(Store(settings.store_url), recipe, models, settings.root)
     rows: list[Row] = []
     with _limited(arguments) as limit:
+        prepare(settings)  # as a turn does when it begins or goes on
         for name in arguments.stages:
             if time.monotonic() - began > arguments.seconds:
                 print(f"no time left for {name}", flush=True)
@@ -340,7 +341,7 @@ def _run(
             print(f"killed: {error.what}", flush=True)
         seen = Seen()
     try:
-        kept(run_in_child(stage, request, settings, seen.take))
+        kept(run_in_child(stage, request, settings, preparing_next(seen.take, settings)))
     except FlenwheelError as error:
         return False, False, seen, error.message
     if not kill or loads is not None:

@@ -102,6 +102,20 @@ def prepare(settings: Settings) -> None:
             prepare_stage(child_environment(settings, None), card=settings.gpu != "cpu")
 
 
+def preparing_next(sink: Sink, settings: Settings) -> Sink:
+    """Once a stage is at work, the libraries of the one after it are imported: most stages are followed by another."""
+    prepared = False
+
+    def hear(event: ProgressEvent) -> None:
+        nonlocal prepared
+        if event.kind == "step" and event.done and not prepared:
+            prepared = True
+            prepare(settings)
+        sink(event)
+
+    return hear
+
+
 def child_environment(settings: Settings, flow_run: str | None) -> dict[str, str]:
     """The environment of a stage's process: this process's settings, whatever they came from."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
