@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks.speed.families import FAMILIES_OF_RECIPES, joined
+from benchmarks.speed.families import FAMILIES_OF_RECIPES, joined, turn_of_klein
 from benchmarks.speed.family_usual import CASES, UsualCase, klein, seconds_of, usual_step, z_image
 from benchmarks.speed.rehearsal_bases import ZImageSizes
 from benchmarks.speed.rehearsal_klein import KleinSizes, Qwen3Sizes
@@ -54,3 +54,26 @@ def test_seconds_count_only_where_nothing_ran_beside() -> None:
     (beside,) = joined([{**row, "beside": 3}], usual)
     assert beside["step_seconds"] is None and beside["peak_reserved_gib"] == 20.0
     assert joined([{**row, "stage": "screen"}, {**row, "ended": False}], usual) == []
+
+
+def test_a_turn_is_the_sum_of_its_stages() -> None:
+    def row(stage: str, first: float, each: float | None) -> dict[str, str | float | None]:
+        return {
+            "case": f"{stage}_24gib_klein",
+            "stage": stage,
+            "first_item_seconds": first,
+            "item_seconds": each,
+        }
+
+    rows = [
+        row("ingest", 10, 1),
+        row("enrich", 10, 1),
+        row("screen", 5, None),
+        row("train", 100, 0.1),
+        row("generate", 10, 1),
+        row("benchmark", 10, 1),
+    ]
+    (turn,) = turn_of_klein(rows)
+    expected = (10 + 11) + (10 + 49) + 2 * 5 + 2 * (100 + 149.9) + 2 * (10 + 91)
+    assert turn["turn_minutes"] == pytest.approx(expected / 60)
+    assert turn_of_klein(rows[1:]) == []
