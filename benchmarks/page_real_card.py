@@ -135,9 +135,9 @@ REAL_CARD = Page(
         Table(
             "How long do FLUX.2 klein and Z-Image take, alone on a card?",
             "The same rows as a program reads them: families.json has one for every family, task and card. The usual way (diffusers with "
-            "PEFT) was not measured beside them yet. Added up, a whole turn with klein on 24 GiB (12 photos described, 50 edits, two LoRAs of "
-            "1 500 steps, 92 pictures drawn, 92 of the benchmark) takes {turn_24gib_klein.turn_minutes:.0f} minutes of the card; no turn was "
-            "run in one piece.",
+            "PEFT) was not measured beside them yet. Added up, a whole turn with klein on 24 GiB (12 photos described, 50 edits, two "
+            "LoRAs of 1 500 steps, 92 pictures drawn, 92 of the benchmark) takes {turn_24gib_klein.turn_minutes:.0f} minutes of the "
+            "card; no turn was run in one piece.",
             "families",
             {
                 "step_seconds": "s a training step",
