@@ -68,6 +68,8 @@ def learn(block: Block, pictures: Sequence[Judgeable], embeddings: Embeddings) -
 
 def apply(block: Block, transform: Transform, pictures: Sequence[Judgeable], embeddings: Embeddings) -> Array:
     """The columns of a block. What is not known of a picture counts as the mean."""
+    if block == "embedding" and not transform.axes:  # it was learned where nothing was embedded
+        return np.zeros((len(pictures), 0))
     figures = _figures(block, pictures, transform.names, embeddings)
     columns = (figures - np.asarray(transform.mean)) / np.asarray(transform.scale)
     columns = np.where(np.isnan(columns), 0.0, columns)

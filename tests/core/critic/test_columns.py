@@ -15,6 +15,8 @@ def test_pictures_that_nobody_embedded_have_no_columns_of_that_block() -> None:
     assert apply("embedding", learn("embedding", some, {}), some, {}).shape == (24, 0)
     known = eyes(some)
     assert apply("embedding", learn("embedding", some, known), some, known).shape == (24, 3)
+    assert apply("embedding", learn("embedding", some, {}), some, known).shape == (24, 0)
+    assert apply("embedding", learn("embedding", [], known), some, known).shape == (24, 0)
 
 
 def test_a_spoiled_face_and_a_brightness_far_from_middling_are_figures() -> None:
