@@ -43,8 +43,8 @@ def of_head(world: World, after: LearningStage, keep: Keep, grid: Path | None = 
     assert best is not None  # verifier and shuffled pictures are there
     keep([row(one, f"choice_{after}", strength=True) for one in tried.figures])
     controls: tuple[Method, ...] = ("shuffled", "caption", "editor") if after == "flow" else ("shuffled",)
-    drawn = (*world.known[: world.evaluated], *world.unknown)
-    result = world.draw(drawn, head, SEEDS, controls, alphas=(best.alpha,))
+    drawn = (*world.known[: world.shown], *world.unknown)
+    result = world.draw(drawn, head, SEEDS[: world.seeds], controls, alphas=(best.alpha,))
     keep([*(row(one, after) for one in result.figures), *gains(result.cells, drawn, after, best.alpha)])
     if grid is not None:
         save_grid(world.store, result, grid, best.alpha)
@@ -64,7 +64,9 @@ def of_oracle(world: World, count: int, steps: int, keep: Keep) -> None:
     )
     trained, first = world.train(bounded, quick)
     keep([first])
-    result = world.draw(bounded, trained.head, SEEDS, ("oracle",), alphas=(1.0, 1.5, 2.0), oracle=trained.oracle)
+    result = world.draw(
+        bounded, trained.head, SEEDS[: world.seeds], ("oracle",), alphas=(1.0, 1.5, 2.0), oracle=trained.oracle
+    )
     keep([row(one, "oracle", strength=True) for one in result.figures if one.method == "oracle"])
 
 
@@ -182,9 +184,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--tokens", type=int, default=16)
     parser.add_argument("--cells", type=int, default=2)
     parser.add_argument("--choosing", type=int, default=12, help="unknown characters that the strength is chosen on")
-    parser.add_argument(
-        "--evaluated", type=int, default=24, help="known and unknown characters that are reported, each"
-    )
+    parser.add_argument("--evaluated", type=int, default=24, help="unknown characters that are reported")
+    parser.add_argument("--shown", type=int, default=12, help="known characters that are reported")
+    parser.add_argument("--seeds", type=int, default=2, choices=(1, 2), help="pictures of each prompt")
     parser.add_argument("--oracles", type=int, default=3, help="unknown characters whose residual itself is learned")
     parser.add_argument("--oracle-steps", type=int, default=250, help="steps for each of them")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))

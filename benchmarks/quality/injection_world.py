@@ -102,13 +102,14 @@ class World:
     known: tuple[InjectionIdentity, ...]
     choosing: tuple[InjectionIdentity, ...]
     unknown: tuple[InjectionIdentity, ...]
-    evaluated: int
+    shown: int
+    seeds: int
     kept: Path | None = None
 
     @classmethod
     def of(cls, arguments: argparse.Namespace, work: Path) -> "World":
         settings = Settings(workspace=work, gpu=arguments.gpu, threads=arguments.threads)
-        store, photos, drawn = Store(settings.store_url), arguments.photos, arguments.evaluated
+        store, photos, shown = Store(settings.store_url), arguments.photos, arguments.shown
         return cls(
             settings,
             store,
@@ -121,12 +122,13 @@ class World:
                 sigma=NOISY,
             ),
             tuple(
-                identity(FIRST_KNOWN + i, photos, store, known=True, measured=MEASURED_VIEWS if i < drawn else 0)
+                identity(FIRST_KNOWN + i, photos, store, known=True, measured=MEASURED_VIEWS if i < shown else 0)
                 for i in range(arguments.identities)
             ),
             tuple(identity(FIRST_CHOOSING + i, photos, store) for i in range(arguments.choosing)),
-            tuple(identity(FIRST_UNKNOWN + i, photos, store) for i in range(drawn)),
-            drawn,
+            tuple(identity(FIRST_UNKNOWN + i, photos, store) for i in range(arguments.evaluated)),
+            shown,
+            arguments.seeds,
             arguments.kept,
         )
 

@@ -18,7 +18,7 @@ from deployments.injection.run import (
     use_token,
 )
 from deployments.prefect.flow_server import PrefectFlowServer
-from flenwheel_core.base.errors import InputError, RecipeError
+from flenwheel_core.base.errors import InputError, NotFoundError, RecipeError
 from flenwheel_core.base.progress import Sink
 from flenwheel_core.base.services import load_services
 from flenwheel_core.base.settings import Settings
@@ -27,6 +27,7 @@ from flenwheel_core.library.injections import Injections
 from flenwheel_core.plans import injection as plans
 from flenwheel_core.recipes.injection import HeadRecipe, InjectionRecipe, LearningRecipe, LearningStage, Place
 from flenwheel_core.recipes.injection_file import load_head_recipe
+from flenwheel_core.requests.inject import InjectRequest
 from flenwheel_core.runner.launch import run_in_child
 from flenwheel_core.runner.stage import INJECT
 from flenwheel_core.store import Store
@@ -128,7 +129,8 @@ def inject(
     head_recipe
         A TOML file with the other choices of a head that is trained, in the tables [head] and [learning]: docs/injection.md.
     place
-        Of a head that is trained. all: one residual on every token; words: on those of --words; tokens: its own behind the prompt.
+        Of a head that is trained. all: one residual on every token; words: on those of --words; tokens: there, and on its own behind the
+        prompt; both: on every token, and on its own.
     tokens
         How many tokens of its own.
     words
@@ -263,13 +265,32 @@ def _of_character(
     if learning is not None:
         request = plans.character_training(name, store, settings, head, learning)
         train_head(request, store, settings, sink, console.print)
-    drawing = plans.preview(name, store, settings, alphas=alphas, seeds=seeds)
+    drawing = _preview(name, store, settings, sink, alphas, seeds)
     result = run_in_child(INJECT, drawing, settings, sink)
     Injections(store).add_preview(name, drawing)
     console.print(result.summary())
     services = load_services(settings)
     if services is not None and services.studio_url:
         console.print(f"{services.studio_url}/characters/{name}")
+
+
+def _preview(
+    name: str, store: Store, settings: Settings, sink: Sink, alphas: tuple[float, ...], seeds: tuple[int, ...]
+) -> InjectRequest:
+    """What is drawn; where there is no head yet for the nano models, after one was trained on drawn characters."""
+    try:
+        return plans.preview(name, store, settings, alphas=alphas, seeds=seeds)
+    except NotFoundError:
+        from flenwheel_core.nano.injection_lessons import nano_head
+
+        request = nano_head(name, store, settings)
+        if request is None:
+            raise
+        console.print(
+            f"There is no head yet for the nano models: one is trained first, on {len(request.identities)} drawn characters."
+        )
+        train_head(request, store, settings, sink, console.print)
+        return plans.preview(name, store, settings, alphas=alphas, seeds=seeds)
 
 
 def _require_unset(

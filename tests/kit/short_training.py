@@ -84,11 +84,13 @@ def finished(folder: Path, data: bytes) -> TrainResult:
     return TrainResult.from_bytes((folder / "train.result").read_bytes(), where="result")
 
 
-def interrupt(folder: Path, data: bytes, how: signal.Signals, after_step: int) -> int:
-    """Run until a checkpoint at or after that step is there, then send the signal."""
-    process = start(folder, "train", data)
+def interrupt(
+    folder: Path, data: bytes, how: signal.Signals, after_step: int, stage: str = "train", states: str = "checkpoints"
+) -> int:
+    """Run until a checkpoint at or after that step is there, in a folder of the name `states`, then send the signal."""
+    process = start(folder, stage, data)
     while process.poll() is None:
-        found = [int(path.stem.split("-")[1]) for path in folder.rglob("checkpoints/step-*.safetensors")]
+        found = [int(path.stem.split("-")[1]) for path in folder.rglob(f"{states}/step-*.safetensors")]
         if max(found, default=0) >= after_step:
             process.send_signal(how)
             break

@@ -9,8 +9,12 @@ import pytest
 from deployments.cli import inject as command
 from deployments.injection import run as injection
 from flenwheel_core.base.settings import Settings
+from flenwheel_core.images.folder import find_sources
+from flenwheel_core.library.characters import Character, Library
 from flenwheel_core.library.injections import Injections
 from flenwheel_core.models.hub import hub_cache
+from flenwheel_core.nano import injection_lessons
+from flenwheel_core.plans.source_files import keep_files
 from flenwheel_core.requests.inject import InjectTrainRequest
 from flenwheel_core.store import Store
 from tests.kit.command_line import run
@@ -102,6 +106,9 @@ def test_models_lie_where_all_other_commands_look(tmp_path: Path, monkeypatch: p
     assert hub_cache(command.settings_of(None, None, None, tmp_path / "named")) == tmp_path / "named" / "hub"
 
 
+NANO = ("--qwen3-vl-model", "nano", "--qwen-image-model", "nano", "--out-dir", "made")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -139,6 +146,29 @@ def test_models_lie_where_all_other_commands_look(tmp_path: Path, monkeypatch: p
         ),
         (("--seed-dirs", "here", "--out-dir", "empty"), "There is no head in empty"),
         (("--seed-dirs", "here", "--out-dir", "old"), "is a pickle"),
+        (("--seed-dirs", "bare"), "bare holds no photo_view_*.png"),
+        (("--seed-dirs", "head.toml"), "There is no folder head.toml"),
+        (("--seed-dirs", "spoiled", "--train"), "photo_view_0.png"),
+        (("--seed-dirs", "empty-file", "--train"), "photo_view_0.png"),
+        (("--seed-dirs", "here,here"), "Two folders are called here"),
+        (("--seed-dirs", ","), "Name a character, or folders of photos"),
+        (("--seed-dirs", "here", "--alphas", "1,nan"), "is no number that can be drawn with"),
+        (("--seed-dirs", "here", "--alphas=-1"), "between 0 and 10"),
+        (("--seed-dirs", "here", "--alphas", ","), "names nothing"),
+        (("--seed-dirs", "here", "--gen-seeds", "1.5"), "whole number"),
+        (("--seed-dirs", "here", "--gen-seeds", "many"), "'many' is no number"),
+        (("--seed-dirs", "here", "--train", "--epochs", "0"), "epochs"),
+        (("--seed-dirs", "here", "--train", "--epochs", "nan"), "epochs"),
+        (("--seed-dirs", "here", "--train", "--batch-size", "0"), "batch"),
+        (("--seed-dirs", "here", "--train", "--lr", "0"), "lr"),
+        (("--seed-dirs", "here", "--train", "--tokens", "0"), "tokens"),
+        (("--seed-dirs", "here", "--train", "--steps", "0", *NANO), "steps"),
+        (("--seed-dirs", "here", "--train", "--guidance", "nan", *NANO), "guidance"),
+        (("--seed-dirs", "here", "--train", "--width", "10", *NANO), "width"),
+        (("--seed-dirs", "here", "--train", "--height", "1000000", *NANO), "height"),
+        (("--seed-dirs", "here", "--head", "here"), "here is no head"),
+        (("--seed-dirs", "here", "--head", "head.toml"), "head.toml is no head"),
+        (("--seed-dirs", "here", "--verifier", "nobody", "--train", *NANO), "nobody"),
     ],
 )
 def test_a_mistake_is_a_sentence(
@@ -151,6 +181,10 @@ def test_a_mistake_is_a_sentence(
     monkeypatch.chdir(tmp_path)
     photo_folder(tmp_path / "here", 1, 1)
     (tmp_path / "head.toml").write_text("[head]\ncells = 2\n")
+    (tmp_path / "bare").mkdir()
+    for name, content in (("spoiled", b"no picture"), ("empty-file", b"")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "photo_view_0.png").write_bytes(content)
     (tmp_path / "old" / "checkpoints").mkdir(parents=True)
     (tmp_path / "old" / "checkpoints" / "linear_head.pt").write_bytes(b"pickle")
     code, out, err = run(capsys, "inject", *arguments)
@@ -166,3 +200,27 @@ def test_an_output_folder_that_cannot_be_written_to_is_a_sentence(
         capsys, "inject", "--seed-dirs", str(one), "--out-dir", str(tmp_path / "file" / "out"), "--train"
     )
     assert code == 1 and "Nothing can be written" in err
+
+
+def test_a_character_of_the_nano_world_needs_no_training_of_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for constant, small in (("CHARACTERS", 2), ("PHOTOS", 2), ("EPOCHS", 1.0)):
+        monkeypatch.setattr(injection_lessons, constant, small)
+    store = Store(Settings(workspace=tmp_path / "workspace").store_url)
+    library = Library(store)
+    for name, recipe in (("mira", "nano"), ("ada", "flux_character_24gb")):
+        made = Character(name=name, trigger="ohwx_char", class_word="person", kind="subject", recipe=recipe)
+        library.create_character(made)
+        library.add_sources(name, keep_files(store, find_sources(photo_folder(tmp_path / name, 3, 4))).files)
+    code, out, err = run(capsys, "inject", "mira", "--alphas", "1", "--gen-seeds", "7")
+    assert code == 0, err
+    assert "one is trained first, on 2 drawn characters" in out and "pictures. " in out
+    assert Injections(store).preview("mira") is not None
+    (head,) = Injections(store).heads()
+    assert head.facts.place == "both" and head.facts.stages == ("regression", "flow")
+    code, out, _ = run(capsys, "inject", "mira", "--alphas", "1", "--gen-seeds", "7")
+    assert code == 0 and "trained first" not in out
+    assert injection_lessons.nano_head("ada", store, Settings()) is None, (
+        "models of full size are trained when somebody says so"
+    )

@@ -1,0 +1,36 @@
+"""The training of a head in a process of its own: killed where it stands, it ends with the same head."""
+
+import signal
+from pathlib import Path
+
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.recipes.injection import HeadRecipe, LearningRecipe
+from flenwheel_core.requests.inject import InjectTrainRequest, InjectTrainResult
+from flenwheel_core.store import Store
+from tests.kit.injection_world import drawn_identity
+from tests.kit.short_training import interrupt, start
+
+
+def test_killed_in_each_stage_it_ends_with_the_same_head_bit_for_bit(tmp_path: Path) -> None:
+    learning = LearningRecipe(epochs=6, batch_size=2, oracle_steps=6, checkpoint_every=2)
+    folders = tmp_path / "whole", tmp_path / "killed"
+    for folder in folders:
+        identity = drawn_identity(Store(Settings(workspace=folder).store_url), 1, photos=3)
+    request = InjectTrainRequest(
+        identities=(identity,),
+        features="nano",
+        base="nano",
+        head=HeadRecipe(place="both", tokens=4),
+        learning=learning,
+        width=128,
+        height=128,
+    )
+    data = request.to_bytes()
+    for states in ("0-oracle", "1-regression", "2-flow"):
+        ended = interrupt(folders[1], data, signal.SIGKILL, 4, "inject_train", states)
+        assert ended == -signal.SIGKILL, "it was at work when it was killed"
+    made = []
+    for folder in folders:
+        assert start(folder, "inject_train", data).wait() == 0
+        made.append(InjectTrainResult.from_bytes((folder / "inject_train.result").read_bytes(), where="result"))
+    assert made[0] == made[1] and made[0].oracle is not None
