@@ -71,7 +71,6 @@ INJECTION = Page(
                 f"shuffled_choice_regression_{alpha}": "another's photos, the head from captions alone"
                 for alpha in _STRENGTHS
             },
-            "injection.svg",
         ),
         Table(
             "How much of an identity does it bring?",
