@@ -23,7 +23,11 @@ def _cases(group: str) -> dict[str, str]:
     }
 
 
-_ORACLES = {f"oracle_{alpha}": "oracle" for alpha in ("1", "1.5", "2")}
+_ORACLES = {
+    f"oracle_{place}_{alpha}": said
+    for place, said in (("both", "oracle"), ("tokens", "oracle, on the word and on tokens of its own only"))
+    for alpha in ("1", "1.5")
+}
 
 
 def _others(group: str) -> dict[str, str]:
@@ -98,7 +102,8 @@ INJECTION = Page(
             "injection",
             {"identities": "characters", "photos": "photos", "steps": "steps", "training_seconds": "training, s"},
             {
-                "training_oracle": "the oracle",
+                "training_oracle_both": "the oracle",
+                "training_oracle_tokens": "the oracle, on the word and on tokens of its own only",
                 "training_regression": "the head, captions alone",
                 "training_flow": "the head, captions and pictures",
             },

@@ -1,6 +1,7 @@
 """The part of a first enrichment that injection draws, where the recipe wants it and a trial shows that it brings the character."""
 
 from flenwheel_core.base.document import Document
+from flenwheel_core.base.errors import UserError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.images import ImageRecord
 from flenwheel_core.documents.injections import InjectionOfTurn
@@ -52,7 +53,10 @@ def injected_pictures(turn: Turn, runner: StageRunner) -> tuple[ImageRecord, ...
 def _outcome(turn: Turn, runner: StageRunner, planned: _Planned) -> InjectionOfTurn:
     if planned.request is None:
         return InjectionOfTurn(alpha=None, said=f"No cells are filled by injection: {planned.why_not}")
-    tried = runner.stage(INJECT, planned.request, f"try injection {turn.name}")
+    try:
+        tried = runner.stage(INJECT, planned.request, f"try injection {turn.name}")
+    except UserError as error:  # such as a card that is too small for it: a turn has its edits without
+        return InjectionOfTurn(alpha=None, said=f"No cells are filled by injection: {error.what}")
     Injections(turn.store).add_preview(turn.character.name, planned.request)
     gain = tried_gain(tried.cells, planned.request.seeds)
     if gain is None or not gain.beats:

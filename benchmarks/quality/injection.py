@@ -29,6 +29,7 @@ from flenwheel_core.store.pictures import load_picture
 
 PARTS = ("head", "flow", "regression", "oracle")
 ALPHAS = (0.7, 1.0, 1.5, 2.0, 3.0)
+ORACLE_ALPHAS = (1.0, 1.5)
 SEEDS = (1234, 5678)
 
 Keep = Callable[[Sequence[Row]], None]
@@ -65,9 +66,10 @@ def of_oracle(world: World, count: int, steps: int, keep: Keep) -> None:
     trained, first = world.train(bounded, quick)
     keep([first])
     result = world.draw(
-        bounded, trained.head, SEEDS[: world.seeds], ("oracle",), alphas=(1.0, 1.5, 2.0), oracle=trained.oracle
+        bounded, trained.head, SEEDS[: world.seeds], ("oracle",), alphas=ORACLE_ALPHAS, oracle=trained.oracle
     )
-    keep([row(one, "oracle", strength=True) for one in result.figures if one.method == "oracle"])
+    place = world.head.place
+    keep([row(one, f"oracle_{place}", strength=True) for one in result.figures if one.method == "oracle"])
 
 
 def measure(arguments: argparse.Namespace, work: Path, keep: Keep) -> None:
@@ -180,7 +182,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--flow-rate", type=float, help="learning rate when pictures teach; as --rate if not given")
-    parser.add_argument("--place", choices=Place.__args__, default="tokens")  # type: ignore[attr-defined]
+    parser.add_argument("--place", choices=Place.__args__, default="both")  # type: ignore[attr-defined]
     parser.add_argument("--tokens", type=int, default=16)
     parser.add_argument("--cells", type=int, default=2)
     parser.add_argument("--choosing", type=int, default=12, help="unknown characters that the strength is chosen on")

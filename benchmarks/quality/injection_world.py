@@ -167,7 +167,9 @@ class World:
             run for run in stage_runs(self.store).read() if run.request == request.key() and run.event == "finished"
         ]
         row: Row = {
-            "case": "training_oracle" if learning.oracle_steps else f"training_{learning.stages[-1]}",
+            "case": f"training_oracle_{self.head.place}"
+            if learning.oracle_steps
+            else f"training_{learning.stages[-1]}",
             "identities": len(identities),
             "photos": made.facts.photos,
             "steps": sum(curve.losses[-1].step for curve in made.curves if curve.losses),

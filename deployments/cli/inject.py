@@ -66,7 +66,7 @@ def inject(
     cache_dir: Path | None = None,
     head: Path | None = None,
     head_recipe: Path | None = None,
-    place: Place = "tokens",
+    place: Place = "both",
     tokens: int = 16,
     words: str = "person",
     stages: Words = None,
@@ -181,7 +181,7 @@ def inject(
         here: dict[str, tuple[object, object]] = {
             "batch-size": (batch_size, 2),
             "lr": (lr, 1e-3),
-            "place": (place, "tokens"),
+            "place": (place, "both"),
             "tokens": (tokens, 16),
             "stages": (stages, None),
             "head-recipe": (head_recipe, None),
@@ -194,7 +194,7 @@ def inject(
             "lr": (lr, 1e-3),
             "stages": (stages, None),
             "oracle-steps": (oracle_steps, 0),
-            "place": (place, "tokens"),
+            "place": (place, "both"),
             "tokens": (tokens, 16),
             "head-recipe": (head_recipe, None),
         }

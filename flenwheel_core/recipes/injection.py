@@ -20,7 +20,7 @@ class HeadRecipe(Document):
     """The head: linear, from features of photos to residuals in multiples of a token's own size."""
 
     place: Place = Field(
-        default="tokens",
+        default="both",
         description="`all`: one residual on every token of the prompt; `words`: on the tokens of the class word; `tokens`: there, "
         "and on tokens of its own behind the prompt; `both`: one on every token of the prompt, and tokens of its own.",
     )

@@ -9,6 +9,7 @@ from typing import cast
 
 import pytest
 
+from flenwheel_core.base.errors import ResourceError, UserError
 from flenwheel_core.base.progress import Progress
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.decisions import ClosedGate, Decision, Verdict
@@ -50,13 +51,17 @@ class Runner:
     test may.
     """
 
-    def __init__(self, turn: Turn, settings: Settings, brings: float | None = None) -> None:
-        self.turn, self.settings, self.brings = turn, settings, brings
+    def __init__(
+        self, turn: Turn, settings: Settings, brings: float | None = None, refused: UserError | None = None
+    ) -> None:
+        self.turn, self.settings, self.brings, self.refused = turn, settings, brings, refused
         self.asked: list[tuple[str, StageRequest]] = []
         self.made: dict[str, StageResult] = {}
 
     def stage(self, stage: Stage[Request, Result], request: Request, label: str) -> Result:
         self.asked.append((label, request))
+        if self.refused is not None and isinstance(request, InjectRequest):
+            raise self.refused
         any_stage = cast("Stage[StageRequest, StageResult]", stage)
         progress = Progress(stage.name, lambda event: None)
         result = run_stage(any_stage, request, self.settings, progress, memory_level=0, stop=threading.Event())
@@ -181,9 +186,16 @@ def test_what_injection_draws_is_screened_reviewed_and_said(tmp_path: Path, monk
     assert again.make(1, ()) is not None and len(runner.asked) == before + 2, "a replay asks for what was planned"
 
 
-@pytest.mark.parametrize(("head", "said"), [(False, "There is no head yet"), (True, "does not bring this character")])
+@pytest.mark.parametrize(
+    ("head", "refused", "said"),
+    [
+        (False, None, "There is no head yet"),
+        (True, None, "does not bring this character"),
+        (True, ResourceError("Injection needs 34 GiB of card memory."), "Injection needs 34 GiB"),
+    ],
+)
 def test_where_it_does_not_bring_the_character_nothing_is_drawn_with_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: bool, said: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: bool, refused: UserError | None, said: str
 ) -> None:
     settings = Settings(workspace=tmp_path / "workspace", gpu="cpu", threads=1)
     monkeypatch.setenv("FLENWHEEL_WORKSPACE", str(settings.root))
@@ -191,7 +203,7 @@ def test_where_it_does_not_bring_the_character_nothing_is_drawn_with_it(
     store = Store(settings.store_url)
     mira, _ = (add(store, tmp_path, name, seed) for name, seed in (("mira", 41), ("nora", 42)))
     turn = begin(store, settings, mira, injected=3)
-    runner = Runner(turn, settings)
+    runner = Runner(turn, settings, refused=refused)
     if head:
         add_blank_head(store, settings, HeadRecipe(), (drawn_identity(store, 7),))
     request = turn.ingest_request()

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.lab.injection_plot import LINES, drawing
 from benchmarks.page_injection import INJECTION
-from benchmarks.quality.injection import ALPHAS, SEEDS, gains, row, whole_command
+from benchmarks.quality.injection import ALPHAS, ORACLE_ALPHAS, SEEDS, gains, row, whole_command
 from benchmarks.quality.injection_world import identity, prompts
 from flenwheel_core.requests.inject import InjectionCell, InjectionFigures, Method
 from flenwheel_core.store import Store
@@ -64,8 +64,8 @@ def test_every_row_is_on_the_page(tmp_path: Path) -> None:
     ]  # type: ignore[arg-type]
     tried = [figures("injection", alpha, known=False) for alpha in (0.0, *ALPHAS)]
     tried += [figures("shuffled", alpha, known=False) for alpha in ALPHAS]
-    rows = [figures("oracle", alpha, known=False) for alpha in (1.0, 1.5, 2.0)]
-    made = [row(one, "oracle", strength=True) for one in rows]
+    rows = [figures("oracle", alpha, known=False) for alpha in ORACLE_ALPHAS]
+    made = [row(one, f"oracle_{place}", strength=True) for one in rows for place in ("both", "tokens")]
     for after in ("flow", "regression"):
         made += [row(one, after) for one in reported] + [row(one, f"choice_{after}", strength=True) for one in tried]
         made += gains(cells, drawn, after, 1.0)
