@@ -9,6 +9,7 @@ from benchmarks.page_people import PEOPLE
 from benchmarks.page_service import SERVICE
 from benchmarks.page_several import SEVERAL
 from benchmarks.page_style import STYLE
+from benchmarks.page_trainings import TRAININGS
 from benchmarks.page_vl import VL
 
-FURTHER = (VL, CRITIC, FLEET, CLUSTER, FIRST_CONTACT, SERVICE, SEVERAL, STYLE, PEOPLE, INJECTION)
+FURTHER = (VL, CRITIC, FLEET, CLUSTER, FIRST_CONTACT, SERVICE, SEVERAL, STYLE, PEOPLE, INJECTION, TRAININGS)
