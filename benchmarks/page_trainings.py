@@ -56,8 +56,8 @@ _DOUBTS = Table(
 )
 _LESSONS = Table(
     "How many lessons does the editor need?",
-    "Corrections of 100 edits after so many lessons, the corrected picture alone or with the comparison. {world.lessons} lessons were there; "
-    "what was not trained yet is not shown.",
+    "Corrections of 100 edits after so many lessons, the corrected picture alone or with the comparison. {world.lessons} lessons were "
+    "there; what was not trained yet is not shown.",
     "lessons_needed",
     {
         "lessons": "lessons",

@@ -47,7 +47,7 @@ def write_result(
 def result_text(result: Mapping[str, Any]) -> str:
     """A result file as text: a row a line, so that a change of one figure is a change of one line, and files stay small."""
     head = json.dumps({key: value for key, value in result.items() if key != "rows"}, indent=1)
-    rows = ",\n".join(f"  {json.dumps(row)}" for row in result["rows"])
+    rows = ",\n".join(json.dumps(row, separators=(",", ":")) for row in result["rows"])
     return f'{head[:-2]},\n "rows": [\n{rows}\n ]\n}}\n'
 
 
