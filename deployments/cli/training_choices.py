@@ -83,7 +83,7 @@ def choose(
     )
     champion = Library(store).champion(character)
     if champion is None or champion.lora != taken.lora:
-        console.print("The turn that made it goes on with it from its next step.")
+        console.print("If the turn that made it is still open, it goes on with it from its next step.")
         return
     again = export_again(store, character)
     if again is not None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from flenwheel_core.base.errors import InputError
 from flenwheel_core.documents.scores import Fingerprint
 from flenwheel_core.library.characters import Character, Library, PoolEntry
+from flenwheel_core.library.doubts import trained_on
 
 
 @dataclass(frozen=True)
@@ -17,8 +18,11 @@ class TrainingPool:
 
 
 def training_pool(library: Library, name: str) -> TrainingPool:
-    """The pool of that character. Raises NotFoundError, and InputError if no turn has filled it yet."""
-    character, entries, facts = library.character(name), library.pool(name), library.facts(name)
+    """The pool of that character, without what a person left out of the training.
+
+    Raises NotFoundError, and InputError if no turn has filled it yet.
+    """
+    character, entries, facts = library.character(name), trained_on(library.store, name), library.facts(name)
     if not entries or facts is None or facts.fingerprint is None:
         raise InputError(
             f"{name} has no training pool yet.",

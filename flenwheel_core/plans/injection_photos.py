@@ -12,6 +12,7 @@ from flenwheel_core.documents.wording import mention
 from flenwheel_core.engine.job import class_caption
 from flenwheel_core.images.decode import decode
 from flenwheel_core.library.characters import Library
+from flenwheel_core.library.doubts import trained_on
 from flenwheel_core.requests.inject import InjectionIdentity, InjectionPhoto
 from flenwheel_core.store import Store
 
@@ -65,7 +66,7 @@ def character_identity(name: str, library: Library, store: Store) -> InjectionId
     known = library.character(name)
     if known.kind == "style":
         raise InputError(f"{name} is a style: nobody is to be seen in it.", remedy="Name a character.")
-    real = [entry.image for entry in library.pool(name) if entry.real]
+    real = [entry.image for entry in trained_on(store, name) if entry.real]
     photos = [(image.digest, image.caption or "") for image in real]
     for source in () if real else library.sources(name):
         picture = decode(store.get_blob(source.digest), source.name).image
