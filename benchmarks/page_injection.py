@@ -37,9 +37,10 @@ def _others(group: str) -> dict[str, str]:
 INJECTION = Page(
     "injection",
     "Injection: who a photo shows, before any LoRA",
-    "Identity over another's photos, where 0.30 at an unharmed prompt is called working: for characters that the head never saw "
-    "{gain_flow_unknown.identity_over_shuffled:+.2f}; for those that it learned from {gain_flow_known.identity_over_shuffled:+.2f}. In the "
-    "nano world, on nano FLUX.",
+    "Identity over another's photos, where 0.30 at an unharmed prompt is called working, with 95 % intervals over characters: for those "
+    "that the head never saw {gain_flow_unknown.identity_over_shuffled:+.2f} ({gain_flow_unknown.low:+.2f} to "
+    "{gain_flow_unknown.high:+.2f}); for those that it learned from {gain_flow_known.identity_over_shuffled:+.2f} "
+    "({gain_flow_known.low:+.2f} to {gain_flow_known.high:+.2f}). In the nano world, on nano FLUX, after minutes of training.",
     "injection",
     (
         Table(
@@ -79,7 +80,7 @@ INJECTION = Page(
         Table(
             "How much of an identity does it bring?",
             "Identity over that of another's photos, picture by picture, at the chosen strength, with 95 % intervals over characters. "
-            "After captions and pictures: {verdict_flow.verdict} After captions alone: {verdict_regression.verdict}",
+            "{verdict_flow.verdict}",
             "injection",
             {
                 "alpha": "alpha",
@@ -95,6 +96,24 @@ INJECTION = Page(
                 "gain_flow_known": "captions and pictures, known",
                 "gain_flow_unknown": "captions and pictures, unknown",
             },
+        ),
+        Table(
+            "How should a head learn?",
+            "A search over rates, weights and noise, each trial a short training on the same 60 characters, scored on 10 others, two "
+            "prompts, one seed, at alpha 1. The first trial is the default. Trial {best_against_default.trial} has the largest identity "
+            "over another's photos, {best_against_default.identity_over_default:+.2f} over the default's "
+            "(p = {best_against_default.p:.2f} over characters). So short a training tells little, and so few trials less: the search is "
+            "there, and waits for a machine that has time for it.",
+            "injection_search",
+            {
+                "learning_rate": "rate, captions",
+                "flow_rate": "rate, pictures",
+                "cosine": "direction",
+                "pull": "pull",
+                "logit_mean": "noise",
+                "identity_over_shuffled": "identity over another's photos",
+            },
+            {f"trial_{number}": f"trial {number}" for number in range(1, 4)},
         ),
         Table(
             "What was trained, and how long did it take?",

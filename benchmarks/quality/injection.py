@@ -19,13 +19,10 @@ from pathlib import Path
 
 from benchmarks.quality.injection_world import World
 from benchmarks.result_file import RESULTS, Row, command_line, write_part
-from flenwheel_core.images.sheets import Tile, contact_sheet
 from flenwheel_core.injection.gains import paired_gain
 from flenwheel_core.injection.measures import Gain, best_gain, verdict_of
 from flenwheel_core.recipes.injection import LearningStage, Place
-from flenwheel_core.requests.inject import InjectionCell, InjectionFigures, InjectionIdentity, InjectResult, Method
-from flenwheel_core.store import Store
-from flenwheel_core.store.pictures import load_picture
+from flenwheel_core.requests.inject import InjectionCell, InjectionFigures, InjectionIdentity, Method
 
 PARTS = ("head", "flow", "regression", "oracle")
 ALPHAS = (0.7, 1.0, 1.5, 2.0, 3.0)
@@ -35,7 +32,7 @@ SEEDS = (1234, 5678)
 Keep = Callable[[Sequence[Row]], None]
 
 
-def of_head(world: World, after: LearningStage, keep: Keep, grid: Path | None = None) -> None:
+def of_head(world: World, after: LearningStage, keep: Keep) -> None:
     """The head after captions alone, or after captions and pictures: its strength chosen on some unknown characters, reported on others."""
     head, trained = world.head_after(after)
     keep([trained])
@@ -47,8 +44,6 @@ def of_head(world: World, after: LearningStage, keep: Keep, grid: Path | None = 
     drawn = (*world.known[: world.shown], *world.unknown)
     result = world.draw(drawn, head, SEEDS[: world.seeds], controls, alphas=(best.alpha,))
     keep([*(row(one, after) for one in result.figures), *gains(result.cells, drawn, after, best.alpha)])
-    if grid is not None:
-        save_grid(world.store, result, grid, best.alpha)
 
 
 def of_oracle(world: World, count: int, steps: int, keep: Keep) -> None:
@@ -78,33 +73,11 @@ def measure(arguments: argparse.Namespace, work: Path, keep: Keep) -> None:
     if "head" in arguments.parts and "flow" not in arguments.parts:
         keep([world.head_after("flow")[1]])
     if "flow" in arguments.parts:
-        of_head(world, "flow", keep, arguments.grid)
+        of_head(world, "flow", keep)
     if "regression" in arguments.parts:
         of_head(world, "regression", keep)
     if "oracle" in arguments.parts:
         of_oracle(world, arguments.oracles, arguments.oracle_steps, keep)
-
-
-def save_grid(store: Store, result: InjectResult, file: Path, alpha: float) -> None:
-    """Two known characters and two unknown ones: a photo, no injection, the injection, another's photos; one prompt and seed."""
-    names = [grid.identity for grid in (*result.grids[:2], *result.grids[-2:])]
-    tiles = []
-    for name in names:
-        shown = {
-            (cell.method, cell.alpha): cell.image
-            for cell in result.cells
-            if (cell.identity, cell.prompt, cell.seed) == (name, 1, SEEDS[0])
-        }
-        record = next(one for one in store.get_images(result.images) if one.digest == shown["injection", alpha])
-        seen = "known" if name in names[:2] else "unknown"
-        tiles.append(Tile(load_picture(store, record.parents[0]), (f"photo, {seen}",)))
-        for way, said in (
-            (("injection", 0.0), "no injection"),
-            (("injection", alpha), f"alpha {alpha:g}"),
-            (("shuffled", alpha), "another's photos"),
-        ):
-            tiles.append(Tile(load_picture(store, shown[way]), (said,)))
-    contact_sheet(tiles, columns=4, tile_px=128).save(file)
 
 
 def row(figures: InjectionFigures, after: str, *, strength: bool = False) -> Row:
@@ -120,16 +93,13 @@ def row(figures: InjectionFigures, after: str, *, strength: bool = False) -> Row
     said.append(f"{figures.alpha:g}" if strength else group)
     return {
         "case": "_".join(said),
-        "method": figures.method,
         "alpha": figures.alpha,
-        "group": group,
         "characters": figures.identities,
         "pictures": figures.pictures,
         "identity": figures.identity,
         "prompt_kept": figures.prompt_kept,
         "diversity": figures.diversity,
         "copy_paste": figures.copy_paste,
-        "sharpness": figures.sharpness,
         "turned_degrees": figures.turned_degrees,
     }
 
@@ -163,12 +133,12 @@ def gains(cells: Sequence[InjectionCell], drawn: Sequence[InjectionIdentity], af
 
 
 def whole_command(arguments: Sequence[str]) -> str:
-    """The command that measures all rows: without the part that ran, its work folder and its picture."""
+    """The command that measures all rows: without the part that ran and its folders."""
     kept: list[str] = []
     left_out = False
     for argument in arguments:
         if argument.startswith("--"):
-            left_out = argument.partition("=")[0] in ("--parts", "--work", "--grid", "--kept")
+            left_out = argument.partition("=")[0] in ("--parts", "--work", "--kept")
         if not left_out:
             kept.append(argument)
     return command_line("benchmarks.quality.injection", kept)
@@ -196,7 +166,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--work", type=Path, help="a folder that stays: a killed benchmark goes on from there")
     parser.add_argument("--kept", type=Path, help="a folder for trained heads, and to take them from")
-    parser.add_argument("--grid", type=Path, help="a file for a picture of some characters")
     parser.add_argument("--out", type=Path, help="folder for the result file")
     given = list(sys.argv[1:] if argv is None else argv)
     arguments = parser.parse_args(given)

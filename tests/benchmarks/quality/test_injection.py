@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.lab.injection_plot import LINES, drawing
 from benchmarks.page_injection import INJECTION
 from benchmarks.quality.injection import ALPHAS, ORACLE_ALPHAS, SEEDS, gains, row, whole_command
+from benchmarks.quality.injection_search import gained
 from benchmarks.quality.injection_world import identity, prompts
-from flenwheel_core.requests.inject import InjectionCell, InjectionFigures, Method
+from flenwheel_core.requests.inject import InjectionCell, InjectionFigures, InjectResult, Method
 from flenwheel_core.store import Store
 
 
@@ -73,7 +73,6 @@ def test_every_row_is_on_the_page(tmp_path: Path) -> None:
     names = {str(one["case"]) for one in made if not str(one["case"]).startswith("verdict")}
     # With the head from captions alone the page leaves alpha 0 out, which is the same picture.
     assert names - shown == {"none_regression_known", "none_regression_unknown"}
-    assert drawing(made).count("<polyline") == 2 * len(LINES)
 
 
 def test_a_gain_is_of_characters_and_says_for_whom(tmp_path: Path) -> None:
@@ -104,8 +103,6 @@ def test_a_file_of_parts_names_the_command_of_all() -> None:
         "w1",
         "--photos",
         "6",
-        "--grid",
-        "a.webp",
         "--kept",
         "k",
     ]
@@ -119,3 +116,15 @@ def test_prompts_say_what_is_read_and_descriptions_who_it_is(tmp_path: Path) -> 
     assert len(someone.photos) == 2 and len(someone.held_out) == 6
     assert all(f"a person with {someone.description}" in photo.described for photo in someone.photos)
     assert all(someone.description not in photo.caption for photo in someone.photos)
+
+
+def test_a_search_compares_character_by_character() -> None:
+    cells = (
+        cell("one", "injection", 0.0, 1, 0.9),
+        cell("one", "injection", 1.0, 1, 0.5),
+        cell("one", "shuffled", 1.0, 1, 0.2),
+        cell("two", "injection", 1.0, 1, 0.1),
+        cell("two", "shuffled", 1.0, 1, 0.3),
+    )
+    made = gained(InjectResult(images="0" * 64, cells=cells, figures=(), grids=(), verdict=""))
+    assert [round(one, 6) for one in made] == [0.3, -0.2]
