@@ -54,6 +54,7 @@ class CaptionerTurn(SharedTurn):
                 recipe=chosen.train.for_pictures(len(learned)),
                 most_pixels=chosen.most_pixels,
                 seed=chosen.seed,
+                backend=chosen.backend,
             )
 
         return self.frozen(f"train-{step}", VlTrainRequest, build)

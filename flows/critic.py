@@ -7,7 +7,9 @@ follows the newest critic, which learns after every gate.
 from prefect import flow
 
 from flenwheel_core.critic.ladder import can_learn
-from flenwheel_core.runner.stage import CRITIC_TRAIN
+from flenwheel_core.documents.critics import CriticLessons
+from flenwheel_core.requests.critic_train import CriticTrainResult
+from flenwheel_core.runner.stage import CRITIC_LOOK_TRAIN, CRITIC_TRAIN
 from flows.critic_turn import CriticTurn
 from flows.start import NothingToDo, plain_errors
 from flows.turn_runner import PrefectRunner, StepRunner
@@ -56,16 +58,21 @@ def run_critic_turn(turn: CriticTurn, runner: StepRunner) -> str:
     if not can_learn(lessons.lessons):
         turn.end("too few", lessons)
         return "nothing can be held out yet: the verdicts are all alike, or of one source"
-    trained = runner.stage(CRITIC_TRAIN, turn.train_request("all", lessons), f"train {turn.name}")
+    trained = _learn(turn, runner, "all", lessons, f"train {turn.name}")
     closed = runner.gate(turn.reviews, turn.gate_d(lessons, trained))
     if closed.verdict != "approve":
         turn.end("stopped", lessons)
         return "stopped at gate D"
     kept = turn.left_over(lessons, closed)
     if kept != lessons:
-        trained = runner.stage(
-            CRITIC_TRAIN, turn.train_request("kept", kept), f"train {turn.name} without what was left out"
-        )
+        trained = _learn(turn, runner, "kept", kept, f"train {turn.name} without what was left out")
     turn.promote(trained, closed)
     turn.end("promoted", kept)
     return f"promoted: {trained.summary()}"
+
+
+def _learn(turn: CriticTurn, runner: StepRunner, step: str, lessons: CriticLessons, label: str) -> CriticTrainResult:
+    """The critic of these verdicts. A vision-language model learns them first, where the recipe wants it."""
+    look = turn.look_request(step, lessons)
+    looked = None if look is None else runner.stage(CRITIC_LOOK_TRAIN, look, f"{label}: look")
+    return runner.stage(CRITIC_TRAIN, turn.train_request(step, lessons, looked), label)

@@ -10,16 +10,17 @@ from prefect.exceptions import PrefectException
 
 from flenwheel_core.base.errors import InterruptedStageError
 from flenwheel_core.base.ids import Digest
-from flenwheel_core.critic.asking import ask_critics, knows_nothing
+from flenwheel_core.critic.asking import ask_critics, knows_nothing, read_critic
 from flenwheel_core.critic.ladder import can_learn
 from flenwheel_core.documents.critics import CriticLessons
 from flenwheel_core.documents.decisions import ClosedGate
 from flenwheel_core.gates.kinds import KindOfGate
 from flenwheel_core.lessons.verdicts import collect_verdicts, why_switched_off
 from flenwheel_core.library.critics import CriticLearned, CriticLibrary
+from flenwheel_core.requests.critic_look import CriticLookRequest
 from flenwheel_core.requests.critic_score import CriticScoreRequest
 from flenwheel_core.requests.critic_train import CriticTrainRequest
-from flenwheel_core.runner.stage import CRITIC_SCORE, CRITIC_TRAIN
+from flenwheel_core.runner.stage import CRITIC_LOOK, CRITIC_SCORE, CRITIC_TRAIN
 from flows.turn import Turn
 from flows.turn_runner import StepRunner
 from tasks.progress_artifact import say
@@ -55,6 +56,11 @@ def put_in_order(turn: Turn, runner: StepRunner, step: str, candidates: Candidat
         request = turn.frozen(f"critic-{step}", CriticScoreRequest, lambda: _score_request(turn, candidates))
         if knows_nothing(turn.store, request):
             return turn.store.put_blob(ask_critics(turn.store, request).to_bytes())
+        looker = read_critic(turn.store, request.guard).looker if request.guard is not None else None
+        if looker is not None:
+            asked = CriticLookRequest(looker=looker, images=candidates.images, screenings=candidates.screenings)
+            looked = runner.stage(CRITIC_LOOK, asked, f"look at {candidates.gate}")
+            request = request.model_copy(update={"looks": looked.looks})
         return runner.stage(CRITIC_SCORE, request, f"order {candidates.gate}").view
 
     return _tried(order, f"The critic could not put the pictures of {candidates.gate} in order: they stand as made")

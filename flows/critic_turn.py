@@ -12,6 +12,7 @@ from flenwheel_core.gates.session import ReviewSession
 from flenwheel_core.lessons.verdicts import collect_verdicts
 from flenwheel_core.library.critics import CriticLibrary, CriticOutcome, CriticPromotion
 from flenwheel_core.reports.critic_report import critic_note
+from flenwheel_core.requests.critic_look import CriticLookTrainRequest, CriticLookTrainResult
 from flenwheel_core.requests.critic_train import CriticTrainRequest, CriticTrainResult
 from flows.frozen import SharedTurn
 
@@ -30,8 +31,27 @@ class CriticTurn(SharedTurn):
         """All verdicts as the turn began."""
         return self.frozen("lessons", CriticLessons, lambda: collect_verdicts(self.store, self.character))
 
-    def train_request(self, step: str, lessons: CriticLessons) -> CriticTrainRequest:
-        """The critic of these verdicts, beside the promoted one."""
+    def look_request(self, step: str, lessons: CriticLessons) -> CriticLookTrainRequest | None:
+        """The vision-language model that learns these verdicts; None where the recipe wants none."""
+        vision, captioner = self.recipe.critic.vision, self.recipe.models.captioner
+        if not vision.learns or captioner is None:
+            return None
+
+        def build() -> CriticLookTrainRequest:
+            return CriticLookTrainRequest(
+                lessons=self.store.put_blob(lessons.to_bytes()),
+                model=captioner,
+                recipe=vision.train.for_pictures(len(lessons.lessons)),
+                most_pixels=vision.most_pixels,
+                seed=vision.seed,
+            )
+
+        return self.frozen(f"look-{step}", CriticLookTrainRequest, build)
+
+    def train_request(
+        self, step: str, lessons: CriticLessons, looked: CriticLookTrainResult | None = None
+    ) -> CriticTrainRequest:
+        """The critic of these verdicts, beside the promoted one; `looked` is what a vision-language model made of them."""
 
         def build() -> CriticTrainRequest:
             champion = self.library.champion()
@@ -39,6 +59,8 @@ class CriticTurn(SharedTurn):
                 lessons=self.store.put_blob(lessons.to_bytes()),
                 verifier=self.recipe.critic_verifier,
                 champion=champion.critic if champion is not None else None,
+                looks=looked.looks if looked is not None else None,
+                looker=looked.looker if looked is not None else None,
             )
 
         return self.frozen(f"train-{step}", CriticTrainRequest, build)

@@ -32,4 +32,4 @@ def open_captioner_turn(asked: SharedTurnAsked) -> TurnOpened | NotBegun:
             return ""
         return f"Not enough new captions yet: {fresh} of the {wanted} that captioner.train_after asks for."
 
-    return open_shared_turn(asked, "captioner", library, {"captioner"}, nothing_new)
+    return open_shared_turn(asked, "captioner", library, lambda _: {"captioner"}, nothing_new)

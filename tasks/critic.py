@@ -6,6 +6,7 @@ from prefect.cache_policies import NO_CACHE
 from flenwheel_core.lessons.verdicts import collect_verdicts
 from flenwheel_core.library.critics import CriticLibrary
 from flenwheel_core.library.turn_numbers import TurnOpened
+from flenwheel_core.models.pinning import ModelUse
 from flenwheel_core.recipes.model import Recipe
 from tasks.open_turn import NotBegun, open_store
 from tasks.shared_turn import SharedTurnAsked, open_shared_turn
@@ -28,4 +29,8 @@ def open_critic_turn(asked: SharedTurnAsked) -> TurnOpened | NotBegun:
             f"Not enough new verdicts yet: {fresh} of the {recipe.critic.train_after} that critic.train_after asks for."
         )
 
-    return open_shared_turn(asked, "critic", library, {"verifier"}, nothing_new)
+    return open_shared_turn(asked, "critic", library, _uses, nothing_new)
+
+
+def _uses(recipe: Recipe) -> set[ModelUse]:
+    return {"verifier", "captioner"} if recipe.critic.vision.learns else {"verifier"}

@@ -53,10 +53,10 @@ def open_shared_turn(
     asked: SharedTurnAsked,
     learner: str,
     library: SharedLibrary,
-    uses: Collection[ModelUse],
+    uses: Callable[[Recipe], Collection[ModelUse]],
     nothing_new: Callable[[Recipe], str],
 ) -> TurnOpened | NotBegun:
-    """The learner's turn of this flow run, the models that it uses pinned; a replay gets the one it began with.
+    """The learner's turn of this flow run, the models that it uses by its recipe pinned; a replay gets the one it began with.
 
     Without a name its recipe is that of the character, or of the first one there is. `nothing_new` says why no turn is worth beginning.
     """
@@ -75,7 +75,7 @@ def open_shared_turn(
         reason = nothing_new(recipe)
         if reason:
             return NotBegun(reason=reason)
-        return library.open_turn(flow_run.id, library.store.put_blob(pinned(recipe, uses).to_bytes()), look)
+        return library.open_turn(flow_run.id, library.store.put_blob(pinned(recipe, uses(recipe)).to_bytes()), look)
     except TurnError as error:
         return NotBegun(reason=error.message)
 

@@ -123,3 +123,8 @@ def learn(found: Sequence[CriticLesson], eyes: Eyes, rung: str | None) -> Critic
     """The critic of the whole ladder, or of one rung whatever its worth."""
     ladder: Sequence[Rung] = LADDER if rung is None else (RUNGS[rung],)  # type: ignore[index]
     return train_critic(found, eyes, record=RECORD, verifier=("subject", "nano"), ladder=ladder).critic
+
+
+def eyes_of(bank: Sequence[Banked]) -> Eyes:
+    """The embedding of each picture."""
+    return {one.picture.image: one.embedding for one in bank}

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from PIL import Image, ImageEnhance, ImageFilter
 
-from flenwheel_core.base.ids import derive_seed, digest_bytes
+from flenwheel_core.base.ids import Digest, derive_seed, digest_bytes
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.critics import Judgeable
 from flenwheel_core.documents.images import ANGLES, EXPRESSIONS, Labels
@@ -204,7 +204,7 @@ def make_bank(file: Path, pictures: int) -> None:
             number, start = chunk % CHARACTERS, chunk // CHARACTERS * CHUNK
             character = make_character(FIRST_CHARACTER + number)
             if number not in fingerprints:
-                fingerprints[number] = _fingerprint(character, verifier)
+                fingerprints[number] = _fingerprint(number, verifier)
             made = [draw(character, start + index) for index in range(CHUNK)]
             with file.open("a") as lines:
                 for known in look(made, f"nano-{number}", start, fingerprints[number], verifier, reader, spoils):
@@ -212,11 +212,30 @@ def make_bank(file: Path, pictures: int) -> None:
                     lines.write(json.dumps({**row, "truth": known.truth}) + "\n")
 
 
-def _fingerprint(character: Character, verifier: Verifier) -> Fingerprint:
-    images = [render(character, make_view(1000 + index, portrait_share=0.9)) for index in range(REFERENCES)]
+def candidate(place: int) -> tuple[int, Image.Image]:
+    """The number of the character at a place of the bank, and the picture there, drawn anew."""
+    chunk, index = divmod(place, CHUNK)
+    number, start = chunk % CHARACTERS, chunk // CHARACTERS * CHUNK
+    return number, draw(make_character(FIRST_CHARACTER + number), start + index).image
+
+
+def references(number: int) -> list[Image.Image]:
+    """The real sources of a character."""
+    character = make_character(FIRST_CHARACTER + number)
+    return [render(character, make_view(1000 + index, portrait_share=0.9)) for index in range(REFERENCES)]
+
+
+def reference_names(number: int) -> list[Digest]:
+    """What the bank calls them."""
+    seed = make_character(FIRST_CHARACTER + number).seed
+    return [digest_bytes(f"{seed}/{index}".encode()) for index in range(REFERENCES)]
+
+
+def _fingerprint(number: int, verifier: Verifier) -> Fingerprint:
+    images = references(number)
     embedded = verifier.embed(images)
     return make_fingerprint(
-        [digest_bytes(f"{character.seed}/{index}".encode()) for index in range(REFERENCES)],
+        reference_names(number),
         [one.embedding or () for one in embedded],
         verifier.threshold_rule,
         verifier=verifier.name,

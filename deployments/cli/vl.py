@@ -15,6 +15,7 @@ from flenwheel_core.base.errors import ResourceError
 from flenwheel_core.base.locks import FileLock
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.models.references import ModelRole, resolve_model
+from flenwheel_core.recipes.captioner import VlBackend
 
 if TYPE_CHECKING:
     from flenwheel_core.models.qwen_vl.trainer import VlModel
@@ -32,7 +33,13 @@ def add_to(app: App) -> None:
 
 
 @vl.command
-def prove(model: str, *, weights: Literal["nf4", "int8", "bf16"] = "nf4", out: Path | None = None) -> int:
+def prove(
+    model: str,
+    *,
+    weights: Literal["nf4", "int8", "bf16"] = "nf4",
+    backend: VlBackend = "own",
+    out: Path | None = None,
+) -> int:
     """Train a small LoRA on a Qwen-VL, and try one proof after the other: that its eyes did not learn, and that pictures still reach it.
 
     Exits with 1 if one does not hold.
@@ -43,11 +50,14 @@ def prove(model: str, *, weights: Literal["nf4", "int8", "bf16"] = "nf4", out: P
         `nano`, a model's folder, or hub-id@revision.
     weights
         How the language layers are stored on a card; on a CPU everything is float32.
+    backend
+        What trains: this package, or Unsloth in the interpreter that FLENWHEEL_UNSLOTH_PYTHON names.
     out
         A file for the report, JSON.
     """
     from flenwheel_core.engine.job import TrainHooks
     from flenwheel_core.models.qwen_vl.proofs import prove as proofs_of
+    from flenwheel_core.models.registry import find_vl_trainer
 
     report: list[dict[str, str | bool]] = []
     with _model_alone(model) as opened, tempfile.TemporaryDirectory() as work:
@@ -57,7 +67,8 @@ def prove(model: str, *, weights: Literal["nf4", "int8", "bf16"] = "nf4", out: P
             console.print,
             lambda part: console.print(f"loading {part}"),
         )
-        for proof in proofs_of(opened, Path(work), weights, hooks):
+        train = None if backend == "own" else find_vl_trainer(model, Settings(), backend)
+        for proof in proofs_of(opened, Path(work), weights, hooks, train=train):
             console.print(f"{'holds' if proof.holds else 'DOES NOT HOLD'}  {proof.name}: {proof.said}")
             report.append({"proof": proof.name, "holds": proof.holds, "said": proof.said})
             if out is not None:

@@ -75,15 +75,22 @@ def lora_bytes(
 ) -> bytes:
     """The safetensors file of a LoRA, in diffusers/PEFT names; the same weights and facts give the same bytes."""
     tensors = diffusers_tensors(weights, adapted.scales, dtype=dtype, prefix=prefix)
-    rank = Counter(adapted.ranks.values()).most_common(1)[0][0]
-    other = {f"^{re.escape(name)}": r for name, r in sorted(adapted.ranks.items()) if r != rank}
+    return lora_file_bytes(tensors, adapted.ranks, facts, prefix=prefix)
+
+
+def lora_file_bytes(
+    tensors: Mapping[str, torch.Tensor], ranks: Mapping[str, int], facts: Mapping[str, str], *, prefix: str = PREFIX
+) -> bytes:
+    """The file of matrices by the names that readers look for, the scale in B already; `ranks` by module, without the prefix."""
+    rank = Counter(ranks.values()).most_common(1)[0][0]
+    other = {f"^{re.escape(name)}": r for name, r in sorted(ranks.items()) if r != rank}
     described = {
         "r": rank,
         "lora_alpha": rank,
-        "target_modules": sorted(adapted.ranks),
+        "target_modules": sorted(ranks),
         "rank_pattern": other,
         "alpha_pattern": other,
-        "use_dora": any("lora_magnitude_vector" in name for name in weights),
+        "use_dora": any("lora_magnitude_vector" in name for name in tensors),
     }
     metadata = {
         "format": "pt",

@@ -88,6 +88,10 @@ class Settings(BaseSettings):
     slot: str | None = Field(default=None, description="Name of the GPU slot; host:index of the card if unset.")
     vram_gib: float | None = Field(default=None, description="Video memory to stay within; all of the card if unset.")
     threads: int | None = Field(default=None, description="CPU threads of a stage; torch's choice if unset.")
+    unsloth_python: Path | None = Field(
+        default=None,
+        description="Python interpreter of an environment with Unsloth, for recipes that ask for it; see docs/captioner.md.",
+    )
     import_ahead: bool = Field(
         default=True,
         description="Import the libraries of the next stage before it begins; false saves about 1 GB of memory meanwhile.",

@@ -6,6 +6,7 @@ A further source of knowledge, such as a vision model that learns, is a further 
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,7 @@ TASTES = ("background", "lighting", "clothing", "style")
 """What the reader sees of a picture that no screening forbids and a reviewer may dislike."""
 LEAST_OF_A_TASTE = 8
 KEPT_FIGURES = 20_000
-_FIGURES: OrderedDict[tuple[object, ...], tuple[dict[str, float], object]] = OrderedDict()
+_FIGURES: OrderedDict[tuple[object, ...], tuple["Figures", object]] = OrderedDict()
 MOST_TASTES = 24
 MOST_AXES = 24
 PICTURES_AN_AXIS = 8
@@ -89,7 +90,14 @@ def has(block: Block, pictures: Sequence[Judgeable], embeddings: Embeddings) -> 
     return True
 
 
-def screening_figures(picture: Judgeable) -> dict[str, float]:
+class Figures(dict[str, float]):
+    """Figures by name. A taste that was not seen is absent: 0; a figure that was not measured is there, and nan."""
+
+    def __missing__(self, name: str) -> float:
+        return 0.0
+
+
+def screening_figures(picture: Judgeable) -> Figures:
     """What screening knows of one picture, by name; nan where it knows nothing. Worked out once as long as the picture is in use."""
     key = (id(picture.screening), id(picture.asked), picture.kind, picture.threshold)
     kept = _FIGURES.get(key)
@@ -97,7 +105,7 @@ def screening_figures(picture: Judgeable) -> dict[str, float]:
         while len(_FIGURES) >= KEPT_FIGURES:
             _FIGURES.popitem(last=False)
         # What the ids stand for is kept beside the figures, so that no id is given twice.
-        kept = _FIGURES[key] = (_screening_figures(picture), (picture.screening, picture.asked))
+        kept = _FIGURES[key] = (Figures(_screening_figures(picture)), (picture.screening, picture.asked))
     return kept[0]
 
 
@@ -185,17 +193,19 @@ def _figures(block: Block, pictures: Sequence[Judgeable], names: Sequence[str], 
     elif block == "identity":
         rows = [[identity_ratio(picture)] for picture in pictures]
     elif block == "vision":
-        rows = [list(picture.vision) or [nothing, nothing] for picture in pictures]
+        rows = [_mean_look(picture.vision) if picture.vision else [nothing, nothing] for picture in pictures]
     elif block == "embedding":
         width = max((len(vector) for vector in embeddings.values()), default=0)
         rows = [list(_unit(embeddings[p.image])) if p.image in embeddings else [nothing] * width for p in pictures]
     else:
-        rows = []
-        for picture in pictures:
-            known = screening_figures(picture)
-            # A taste that was not seen is absent; a figure that was not measured is not known.
-            rows.append([known.get(name, 0.0) for name in names])
+        chosen = itemgetter(*names)
+        rows = [chosen(screening_figures(picture)) for picture in pictures]
     return np.asarray(rows, dtype=np.float64).reshape(len(pictures), len(rows[0]) if rows else len(names))
+
+
+def _mean_look(pairs: Sequence[float]) -> list[float]:
+    """Of a new picture every LoRA of the looker said something."""
+    return [sum(pairs[column::2]) / (len(pairs) // 2) for column in (0, 1)]
 
 
 def _unit(vector: Sequence[float]) -> Array:

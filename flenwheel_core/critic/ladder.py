@@ -17,6 +17,7 @@ from flenwheel_core.documents.critics import (
     Critic,
     CriticLesson,
     Fitted,
+    Looker,
     ReasonWeights,
     RungName,
     RungScore,
@@ -61,10 +62,12 @@ def train_critic(
     verifier: tuple[str, str] | None = None,
     step: Callable[[int, int], None] = lambda done, of: None,
     ladder: Sequence[Rung] = LADDER,
+    looker: Looker | None = None,
 ) -> Learned:
-    """The critic that these verdicts make. `record` is the digest of the lessons, `verifier` the name and version behind the embeddings."""
+    """The critic that these verdicts make. `record` is the digest of the lessons, `verifier` the name and version behind the embeddings,
+    `looker` what said the log-odds that lessons carry in `vision`."""
     held_out, groups = _groups(lessons)
-    folds = split(groups, min(MOST_FOLDS, len(set(groups)))) if held_out != "nothing" else None
+    folds = folds_of(lessons)
     units = units_of(lessons)
     scores: list[RungScore] = []
     standing: Tried | None = None
@@ -90,12 +93,19 @@ def train_critic(
         calibrations=calibrations(lessons, standing.chances) if standing is not None and held_out == "turns" else (),
         verifier=verifier[0] if verifier is not None and reads else None,
         verifier_version=verifier[1] if verifier is not None and reads else None,
+        looker=looker if "vision" in _blocks(fitted) else None,
         lessons=record,
         count=len(lessons),
         turns=len({_turn(lesson) for lesson in lessons}),
     )
     nothing = np.zeros(0, dtype=np.intp)
     return Learned(critic, standing.chances if standing is not None else None, nothing if folds is None else folds)
+
+
+def folds_of(lessons: Sequence[CriticLesson]) -> NDArray[np.intp] | None:
+    """The fold that each lesson is held out with: whole turns, or sources while there is one turn; None if nothing can be."""
+    held_out, groups = _groups(lessons)
+    return None if held_out == "nothing" else split(groups, min(MOST_FOLDS, len(set(groups))))
 
 
 def can_learn(lessons: Sequence[CriticLesson]) -> bool:

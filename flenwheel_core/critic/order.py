@@ -161,10 +161,22 @@ def _below(scores: Sequence[float], limit: float | None, pictures: int) -> list[
 
 
 def guard_scores(critic: Critic, pictures: Sequence[Judgeable], embeddings: Embeddings) -> Array:
-    """The highest score that any fold model gives: what only some of them would reject is not rejected."""
-    each = [not_rejected(ask(fold, pictures, embeddings)) for fold in critic.folds]
+    """The highest score that any fold model gives: what only some of them would reject is not rejected.
+
+    Each reads what its own LoRA of the looker says, which has not seen the turns of that fold either.
+    """
+    each = [
+        not_rejected(ask(fold, [_seen_by(picture, number) for picture in pictures], embeddings))
+        for number, fold in enumerate(critic.folds)
+    ]
     found: Array = np.max(each, axis=0)
     return found
+
+
+def _seen_by(picture: Judgeable, fold: int) -> Judgeable:
+    if len(picture.vision) <= 2:
+        return picture
+    return picture.model_copy(update={"vision": picture.vision[2 * fold : 2 * fold + 2]})
 
 
 def _doubt(chances: Array, hopeless: Sequence[bool]) -> list[float]:

@@ -31,7 +31,8 @@ class Judgeable(Document):
     threshold: float | None = Field(default=None, description="identity threshold of the character")
     vision: tuple[float, ...] = Field(
         default=(),
-        description="log-odds of reject and needs_correction against good, from a vision model that did not learn it",
+        description="log-odds of reject and needs_correction against good, from a vision model that did not learn it; "
+        "of a new picture a pair from each LoRA of the looker",
     )
 
 
@@ -110,6 +111,33 @@ class Calibration(Document):
     pictures: int = Field(description="held-out pictures of any verdict")
 
 
+class Looker(Document):
+    """A vision-language model that learned verdicts: one LoRA a fold of the ladder, each without that fold's turns."""
+
+    model: str = Field(description="resolved reference")
+    loras: tuple[Digest, ...] = Field(description="blobs, in the order of folds")
+    most_pixels: int | None = Field(default=None, description="larger pictures are shown smaller")
+
+
+class LookedAt(Document):
+    """What a looker said of one picture."""
+
+    image: Digest
+    log_odds: tuple[float, ...] = Field(
+        description="reject and needs_correction against good: a pair a LoRA that was asked"
+    )
+
+
+class Looks(Document):
+    """What a looker said of pictures."""
+
+    pictures: tuple[LookedAt, ...]
+
+    def by_image(self) -> dict[Digest, tuple[float, ...]]:
+        """The log-odds of each picture."""
+        return {one.image: one.log_odds for one in self.pictures}
+
+
 class Critic(Document):
     """A critic that has learned: the rung in use, and what it did on held-out turns."""
 
@@ -124,6 +152,7 @@ class Critic(Document):
     calibrations: tuple[Calibration, ...] = ()
     verifier: str | None = Field(default=None, description="whose embeddings it reads, if it reads any")
     verifier_version: str | None = None
+    looker: Looker | None = Field(default=None, description="what looks at pictures for it, if its rung reads that")
     lessons: Digest = Field(description="blob: the CriticLessons")
     count: int
     turns: int = Field(description="different turns among its lessons")

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 from flenwheel_core.documents.images import Sampler
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from PIL.Image import Image
 
     from flenwheel_core.adapters.lora_file import LoraFiles
@@ -125,6 +127,21 @@ class Captioner(Protocol):
 
     def caption(self, images: "Sequence[Image]") -> list[str]:
         """One caption a picture."""
+        ...
+
+
+class VerdictModel(Protocol):
+    """Answers one question about pictures, as log-odds of its answers."""
+
+    @property
+    def model(self) -> str: ...
+
+    def wear(self, lora: "Path") -> None:
+        """Answers with this LoRA from now on, in place of another of the same shape."""
+        ...
+
+    def log_odds(self, pictures: "Sequence[Image]") -> tuple[float, ...]:
+        """Of every answer but the last against the last, about these pictures together."""
         ...
 
 

@@ -7,7 +7,7 @@ folders beside this file; their code is imported when it is first asked for, so 
 import importlib
 import json
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from flenwheel_core.engine.job import Trained, TrainHooks, TrainJob
     from flenwheel_core.engine.vl_job import VlTrained, VlTrainJob
     from flenwheel_core.models.prompt_model import FeatureKind, PictureFeatures, PromptModel
-    from flenwheel_core.models.protocols import Captioner, ImageEditor, ImageGenerator, Judge
+    from flenwheel_core.models.protocols import Captioner, ImageEditor, ImageGenerator, Judge, VerdictModel
+    from flenwheel_core.recipes.captioner import VlBackend
 
 _families: list[Family] = []
 _USES = {
@@ -35,7 +36,9 @@ _USES = {
     "edit_trainer": "an editor to train a LoRA on",
     "captioner": "a captioner",
     "judge": "a judge",
+    "verdicts": "a model that learns verdicts",
     "vl_trainer": "a captioner to train a LoRA on",
+    "vl_unsloth": "a captioner that Unsloth trains a LoRA on",
     "prompts": "a base that injection draws with",
     "features": "a model that injection sees with",
 }
@@ -160,9 +163,27 @@ def open_judge(
     return cast("AbstractContextManager[Judge]", opener(folder, reference, settings, setup))
 
 
-def find_vl_trainer(reference: str, settings: "Settings") -> "Callable[[VlTrainJob, TrainHooks], VlTrained]":
-    """What trains a LoRA on this vision-language model."""
-    folder, opener = _find(reference, ModelRole.CAPTIONER, "vl_trainer", settings)
+def open_verdicts(
+    reference: str,
+    settings: "Settings",
+    setup: ModelSetup = PLAIN_SETUP,
+    *,
+    question: str,
+    answers: Sequence[str],
+    most_pixels: int | None = None,
+) -> "AbstractContextManager[VerdictModel]":
+    """A context that holds a vision-language model that answers `question` with one of `answers`, as log-odds."""
+    folder, opener = _find(reference, ModelRole.CAPTIONER, "verdicts", settings)
+    made = opener(folder, reference, settings, setup, question=question, answers=answers, most_pixels=most_pixels)
+    return cast("AbstractContextManager[VerdictModel]", made)
+
+
+def find_vl_trainer(
+    reference: str, settings: "Settings", backend: "VlBackend" = "own"
+) -> "Callable[[VlTrainJob, TrainHooks], VlTrained]":
+    """What trains a LoRA on this vision-language model. Raises InputError where the backend is not set up on this machine."""
+    use = "vl_trainer" if backend == "own" else "vl_unsloth"
+    folder, opener = _find(reference, ModelRole.CAPTIONER, use, settings)
     return cast("Callable[[VlTrainJob, TrainHooks], VlTrained]", opener(folder, reference, settings))
 
 

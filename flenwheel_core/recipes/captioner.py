@@ -1,12 +1,22 @@
 """The choices of the captioner's learning."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from flenwheel_core.base.document import Document
 from flenwheel_core.recipes.train import LoraRecipe, PriorRecipe, SamplingRecipe, TrainingRecipe
 
+VlBackend = Literal["own", "unsloth"]
 
-def _training() -> TrainingRecipe:
+
+def is_own(value: object) -> bool:
+    """For `exclude_if`: what says nothing of a backend keeps the digest it had before there was a choice."""
+    return value == "own"
+
+
+def captioner_training() -> TrainingRecipe:
+    """Training of a vision-language model's LoRA as it is if a recipe says nothing."""
     return TrainingRecipe(
         steps=300,
         min_epochs=4,
@@ -25,10 +35,16 @@ class CaptionerRecipe(Document):
     """The captioner learns from captions that people wrote, and is promoted if it comes nearer to them."""
 
     train: TrainingRecipe = Field(
-        default_factory=_training, description="Training of the captioner's LoRA, on its language layers alone."
+        default_factory=captioner_training,
+        description="Training of the captioner's LoRA, on its language layers alone.",
     )
     most_pixels: int | None = Field(
         default=512 * 512, ge=28 * 28, description="Larger pictures are shown to it smaller; as they are if unset."
+    )
+    backend: VlBackend = Field(
+        default="own",
+        exclude_if=is_own,
+        description="What trains the captioner: this package, or Unsloth in an interpreter of its own (setting unsloth_python).",
     )
     minimum_captions: int = Field(default=20, ge=2, description="A turn asks for so many captions that people wrote.")
     train_after: int = Field(default=20, ge=1, description="The automatic turn waits for so many new ones.")

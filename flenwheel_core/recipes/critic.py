@@ -3,6 +3,30 @@
 from pydantic import Field, model_validator
 
 from flenwheel_core.base.document import Document
+from flenwheel_core.recipes.captioner import captioner_training
+from flenwheel_core.recipes.train import TrainingRecipe
+
+
+class VisionCriticRecipe(Document):
+    """A vision-language model that learns verdicts: the rung `vision` of the critic's ladder."""
+
+    learns: bool = Field(
+        default=False,
+        description="In a turn of the critic the model that captions learns the verdicts, too, once for each part of the turns that is "
+        "held out. What it says is used if it beats the rungs below on held-out turns.",
+    )
+    train: TrainingRecipe = Field(
+        default_factory=captioner_training, description="Training of its LoRAs, on its language layers alone."
+    )
+    most_pixels: int | None = Field(
+        default=512 * 512, ge=28 * 28, description="Larger pictures are shown to it smaller; as they are if unset."
+    )
+    seed: int = Field(default=0, ge=0, description="Seed of the training.")
+
+
+def sees_nothing(value: object) -> bool:
+    """For `exclude_if`: a recipe that says nothing of this keeps the digest it had before."""
+    return value == VisionCriticRecipe()
 
 
 class CriticRecipe(Document):
@@ -41,6 +65,11 @@ class CriticRecipe(Document):
     minimum_verdicts: int = Field(default=40, ge=1, description="A turn of the critic asks for so many verdicts.")
     train_after: int = Field(
         default=50, ge=1, description="The automatic turn of the critic waits for so many new verdicts."
+    )
+    vision: VisionCriticRecipe = Field(
+        default_factory=VisionCriticRecipe,
+        exclude_if=sees_nothing,
+        description="A vision-language model that learns verdicts.",
     )
 
     @model_validator(mode="after")

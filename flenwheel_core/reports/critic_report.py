@@ -15,7 +15,7 @@ def critic_note(store: Store, trained: CriticTrainResult, recipe: CriticRecipe) 
     if trained.comparison is not None:
         lines.append(trained.comparison.said)
     else:
-        lines.append("There is no turn yet that neither this critic nor the promoted one has learned.")
+        lines.append("There is nothing yet that this critic and the promoted one could both be tried on.")
     lines.append(promise_text(critic, Wanted(recipe.most_lost, recipe.confidence)))
     lines.append("Below are the verdicts that surprised it most. Reject one to leave it out of the lessons.")
     return " ".join(lines)

@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from flenwheel_core.base.ids import Digest
+from flenwheel_core.documents.images import is_unset
 from flenwheel_core.requests.base import StageRequest, StageResult
 
 
@@ -19,6 +20,11 @@ class CriticScoreRequest(StageRequest):
     verifier: str | None = Field(default=None, description="whose embeddings a critic may read")
     critic: Digest | None = Field(default=None, description="blob: the newest critic; it orders")
     guard: Digest | None = Field(default=None, description="blob: the promoted critic; it may reject")
+    looks: Digest | None = Field(
+        default=None,
+        exclude_if=is_unset,
+        description="blob: Looks, what the promoted critic's looker said of the pictures",
+    )
     random_share: float
     audit_share: float
     most_lost: float

@@ -4,7 +4,8 @@ from pydantic import Field
 
 from flenwheel_core.base.document import Document
 from flenwheel_core.base.ids import Digest
-from flenwheel_core.documents.critics import RungName, RungScore
+from flenwheel_core.documents.critics import Looker, RungName, RungScore
+from flenwheel_core.documents.images import is_unset
 from flenwheel_core.requests.base import StageRequest, StageResult
 
 
@@ -15,6 +16,12 @@ class CriticTrainRequest(StageRequest):
     lessons: Digest = Field(description="blob: CriticLessons")
     verifier: str | None = Field(default=None, description="whose embeddings the critic may read; None: none")
     champion: Digest | None = Field(default=None, description="blob: the promoted critic, to compare with")
+    looks: Digest | None = Field(
+        default=None,
+        exclude_if=is_unset,
+        description="blob: Looks, what a vision model said of lessons it had not learned",
+    )
+    looker: Looker | None = Field(default=None, exclude_if=is_unset, description="that model")
 
 
 class CriticComparison(Document):

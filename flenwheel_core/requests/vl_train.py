@@ -7,6 +7,7 @@ from pydantic import Field
 from flenwheel_core.base.document import Document
 from flenwheel_core.base.ids import Digest
 from flenwheel_core.documents.loras import LoraRecord, LossPoint
+from flenwheel_core.recipes.captioner import VlBackend, is_own
 from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.requests.base import StageRequest, StageResult
 
@@ -30,6 +31,11 @@ class VlTrainRequest(StageRequest):
     recipe: TrainingRecipe
     most_pixels: int | None = Field(default=None, ge=1, description="larger pictures are shown smaller")
     seed: int
+    backend: VlBackend = Field(
+        default="own",
+        exclude_if=is_own,
+        description="what trains: this package, or Unsloth in an interpreter of its own",
+    )
 
 
 class VlTrainResult(StageResult):

@@ -15,6 +15,12 @@ from flenwheel_core.requests.base import StageRequest, StageResult
 from flenwheel_core.requests.benchmark import BenchmarkRequest, BenchmarkResult
 from flenwheel_core.requests.caption_compare import CaptionCompareRequest, CaptionCompareResult
 from flenwheel_core.requests.choose import ChooseRequest, ChooseResult
+from flenwheel_core.requests.critic_look import (
+    CriticLookRequest,
+    CriticLookResult,
+    CriticLookTrainRequest,
+    CriticLookTrainResult,
+)
 from flenwheel_core.requests.critic_score import CriticScoreRequest, CriticScoreResult
 from flenwheel_core.requests.critic_train import CriticTrainRequest, CriticTrainResult
 from flenwheel_core.requests.edit_compare import EditCompareRequest, EditCompareResult
@@ -172,6 +178,14 @@ CAPTION_COMPARE = Stage(
     "flenwheel_core.stages.caption_compare:caption_compare",
     uses_gpu=True,
 )
+CRITIC_LOOK_TRAIN = Stage(
+    CriticLookTrainRequest,
+    CriticLookTrainResult,
+    "flenwheel_core.stages.critic_look:critic_look_train",
+    uses_gpu=True,
+    kept=KeptFiles(f"fold-*/{CHECKPOINTS}", beside=("fold-*/lora.safetensors",)),
+)
+CRITIC_LOOK = Stage(CriticLookRequest, CriticLookResult, "flenwheel_core.stages.critic_look:critic_look", uses_gpu=True)
 CRITIC_TRAIN = Stage(
     CriticTrainRequest, CriticTrainResult, "flenwheel_core.stages.critic_train:critic_train", uses_gpu=False
 )
@@ -204,6 +218,8 @@ STAGES: dict[str, Stage[StageRequest, StageResult]] = {
         EDIT_COMPARE,
         VL_TRAIN,
         CAPTION_COMPARE,
+        CRITIC_LOOK_TRAIN,
+        CRITIC_LOOK,
         CRITIC_TRAIN,
         CRITIC_SCORE,
         INJECT_TRAIN,

@@ -10,7 +10,7 @@ from flenwheel_core.critic.columns import Embeddings
 from flenwheel_core.critic.ladder import SIGNIFICANCE, Learned, log_losses, means_by_unit, train_critic, units_of
 from flenwheel_core.critic.logistic import Array
 from flenwheel_core.critic.rungs import RUNGS, ask, fit_rung
-from flenwheel_core.documents.critics import Critic, CriticLesson, CriticLessons
+from flenwheel_core.documents.critics import Critic, CriticLesson, CriticLessons, Looks
 from flenwheel_core.requests.critic_train import CriticComparison, CriticTrainRequest, CriticTrainResult
 from flenwheel_core.runner.stage import StageContext
 from flenwheel_core.stages.critic_embeddings import embeddings_of
@@ -28,11 +28,15 @@ def critic_train(request: CriticTrainRequest, context: StageContext) -> CriticTr
     verifier = None
     if request.verifier is not None:
         embeddings, verifier = embeddings_of([lesson.image for lesson in lessons], request.verifier, context)
+    if request.looks is not None:
+        said = Looks.from_bytes(context.store.get_blob(request.looks), where="what the looker said").by_image()
+        lessons = tuple(lesson.model_copy(update={"vision": said.get(lesson.image, ())}) for lesson in lessons)
     learned = train_critic(
         lessons,
         embeddings,
         record=request.lessons,
         verifier=verifier,
+        looker=request.looker,
         step=lambda done, of: context.progress.step(done, of, "rungs"),
     )
     critic = learned.critic
@@ -69,6 +73,7 @@ def _compared(
     seen = {(lesson.character, lesson.turn) for lesson in read_lessons(store, champion.lessons)}
     fresh = [index for index, one in enumerate(lessons) if (one.character, one.turn) not in seen]
     readable = champion.verifier_version in (None, verifier[1] if verifier is not None else None)
+    readable = readable and champion.looker is None  # its model has not looked at the new lessons
     if len(fresh) < LEAST_COMPARED or not readable or learned.critic.held_out != "turns":
         return None
     known = [lessons[index] for index in fresh]

@@ -33,7 +33,9 @@ def vl_train(request: VlTrainRequest, context: StageContext) -> VlTrainResult:
         most_pixels=request.most_pixels,
         memory_level=context.memory_level,
     )
-    trained = find_vl_trainer(request.model, context.settings)(job, training_hooks(context, recipe.steps))
+    trained = find_vl_trainer(request.model, context.settings, request.backend)(
+        job, training_hooks(context, recipe.steps)
+    )
     return VlTrainResult(
         lora=LoraRecord(
             digest=context.store.put_blob(trained.lora),

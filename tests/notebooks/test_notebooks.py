@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.kit.unsloth_stand_in import write_interpreter
+
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 NOTEBOOKS = sorted(path.name for path in FOLDER.glob("*.ipynb"))
 SAID = {
@@ -16,6 +18,7 @@ SAID = {
         "after:  smiling, studio background",
         "after:  sad, beach background",
     ),
+    "qlora_qwen_vl_7B_unsloth_smoke_test.ipynb": ("trained by unsloth:", "All 15 hold.", "batch 2: "),
     "qwen_vl_qlora_batchsize_memory_test.ipynb": ("step_seconds", "b1_r64"),
 }
 
@@ -28,6 +31,8 @@ def test_every_cell_runs(name: str, tmp_path: Path) -> None:
     program = tmp_path / "cells.py"
     program.write_text("\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"))
     given = {"FLENWHEEL_GPU": "cpu", "FLENWHEEL_NOTEBOOK_MODEL": "nano", "FLENWHEEL_NOTEBOOK_SECONDS": "1"}
+    # Unsloth trains vision models on a card only: a stand-in by transformers and PEFT runs every cell all the same.
+    given["FLENWHEEL_UNSLOTH_PYTHON"] = str(write_interpreter(tmp_path / "unsloth_python"))
     folders = {"TMPDIR": str(tmp_path), "FLENWHEEL_WORKSPACE": str(tmp_path / "workspace")}
     done = subprocess.run(
         [sys.executable, str(program)],

@@ -8,7 +8,9 @@ FAMILY = Family(
     classes=("Qwen2_5_VLForConditionalGeneration", "Qwen3VLForConditionalGeneration"),
     captioner=f"{_HERE}.captioner:open_captioner",
     judge=f"{_HERE}.judge:open_judge",
+    verdicts=f"{_HERE}.verdicts:open_verdicts",
     features=f"{_HERE}.features:open_features",
     vl_trainer=f"{_HERE}.trainer:open_trainer",
+    vl_unsloth=f"{_HERE}.unsloth_backend:open_trainer",
     architectures=("qwen2.5-vl/lora", "qwen3-vl/lora"),
 )

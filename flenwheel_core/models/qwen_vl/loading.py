@@ -76,11 +76,17 @@ def load_network(folder: Path, storage: TextFormat | None) -> Any:
 
 @contextmanager
 def open_model(
-    folder: Path, reference: str, settings: Settings, setup: ModelSetup = PLAIN_SETUP, *, pictures: int = 1
+    folder: Path,
+    reference: str,
+    settings: Settings,
+    setup: ModelSetup = PLAIN_SETUP,
+    *,
+    pictures: int = 1,
+    most_pixels: int | None = None,
 ) -> Iterator[VisionLanguageModel]:
     """The model in `folder` on the card of the settings: bfloat16, or NF4 where that does not fit; float32 on a CPU.
 
-    `pictures` is how many a question is about.
+    `pictures` is how many a question is about; those of more than `most_pixels`, or than fit, are shown smaller.
 
     Raises ResourceError if it can't fit, before it is loaded.
     """
@@ -94,7 +100,8 @@ def open_model(
     network = load_network(folder, storage)
     for lora in setup.loras:
         wear(network, lora.path, weight=lora.weight)
-    processor = open_processor(folder, geometry_of(folder), None if plan is None else plan.most_pixels)
+    limits = [limit for limit in (most_pixels, None if plan is None else plan.most_pixels) if limit is not None]
+    processor = open_processor(folder, geometry_of(folder), min(limits, default=None))
     try:
         yield VisionLanguageModel(reference, network, processor)
     finally:

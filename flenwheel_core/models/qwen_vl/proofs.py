@@ -5,7 +5,7 @@ would be compared, it does not hold.
 """
 
 import gc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,9 +62,17 @@ class Proof:
 
 
 def prove(
-    model: VlModel, work: Path, storage: TextFormat, hooks: TrainHooks, *, recipe: TrainingRecipe = RECIPE
+    model: VlModel,
+    work: Path,
+    storage: TextFormat,
+    hooks: TrainHooks,
+    *,
+    recipe: TrainingRecipe = RECIPE,
+    train: "Callable[[VlTrainJob, TrainHooks], VlTrained] | None" = None,
 ) -> Iterator[Proof]:
     """Each proof as soon as it is tried; `work` is an empty folder for the LoRA and what the trainer keeps.
+
+    `train` is what trains, such as Unsloth's backend; this package's trainer if None.
 
     On a CPU everything is float32. Raises what the trainer raises.
     """
@@ -78,7 +86,8 @@ def prove(
         VlLesson((picture.copy,), QUESTION, answer) for picture, answer in zip(pictures, ANSWERS, strict=True)
     )
     job = VlTrainJob("proof", "proof", lessons, recipe, 0, work, most_pixels=SIDE**2)
-    trained = train_lora(model, job, hooks, TensorCache(work / "cache"))
+    cache = TensorCache(work / "cache")
+    trained = train_lora(model, job, hooks, cache) if train is None else train(job, hooks)
     file = work / "lora.safetensors"
     file.write_bytes(trained.lora)
     _let_go()

@@ -45,6 +45,18 @@ def wear(network: Any, path: Path, *, weight: float = 1.0) -> dict[str, torch.nn
     return worn
 
 
+def change(worn: dict[str, torch.nn.Parameter], path: Path) -> None:
+    """Another LoRA in place of the one that is worn. Raises InputError if its matrices are others."""
+    read_header(path)
+    tensors = {name.removeprefix(PEFT_PREFIX): tensor for name, tensor in read_tensors(path)[0].items()}
+    wanted = {name.replace(f".{ADAPTER}.", "."): parameter for name, parameter in worn.items()}
+    if {name: tensor.shape for name, tensor in tensors.items()} != {name: p.shape for name, p in wanted.items()}:
+        raise refused(path.name, "its matrices are not those of the one that it replaces.")
+    with torch.no_grad():
+        for name, parameter in wanted.items():
+            parameter.copy_(tensors[name])
+
+
 def write_peft_folder(lora: bytes, folder: Path, *, base: str) -> None:
     """The folder that `PeftModel.from_pretrained` opens, from a LoRA file of ours: the scale is in B, so that alpha is the rank."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flenwheel_core.critic.asking import OTHER_VERIFIER, ask_critics, knows_nothing
+from flenwheel_core.critic.asking import OTHER_EYES, ask_critics, knows_nothing
 from flenwheel_core.critic.ladder import train_critic
 from flenwheel_core.documents.critics import Critic, CriticView
 from flenwheel_core.documents.images import ImageKind, ImageRecord
@@ -58,7 +58,7 @@ def test_the_newest_critic_does_not_stand_in_for_a_promoted_one_that_cannot_be_r
     other = learned.model_copy(update={"verifier": "subject", "verifier_version": "of another year"})
     view = ask_critics(store, asked(store, learned, other), lambda images, verifier: ({}, "of this year"))
     assert not view.rejects and set_aside(view) == 0
-    assert any(row.says_reject for row in view.pictures) and OTHER_VERIFIER in view.said
+    assert any(row.says_reject for row in view.pictures) and OTHER_EYES in view.said
 
 
 def test_what_knows_nothing_needs_no_process(store: Store, learned: Critic) -> None:

@@ -9,10 +9,9 @@ import torch
 from flenwheel_core.adapters.lora_file import LoraFile
 from flenwheel_core.base.errors import InputError, InterruptedStageError, RecipeError
 from flenwheel_core.base.settings import Settings
-from flenwheel_core.engine.job import TrainHooks
 from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.engine.tensor_file import read_tensors, tensor_bytes
-from flenwheel_core.engine.vl_job import VlLesson, VlTrainJob
+from flenwheel_core.engine.vl_job import VlLesson
 from flenwheel_core.models.protocols import ModelSetup
 from flenwheel_core.models.qwen_vl import proofs
 from flenwheel_core.models.qwen_vl.captioner import QUESTION, open_captioner
@@ -22,35 +21,15 @@ from flenwheel_core.models.qwen_vl.loading import load_network
 from flenwheel_core.models.qwen_vl.proof_pictures import patchwork
 from flenwheel_core.models.qwen_vl.trainer import VlModel, ranks_of, train_lora
 from flenwheel_core.models.qwen_vl.wearing import wear
-from flenwheel_core.recipes.train import LoraRecipe, TrainingRecipe
+from flenwheel_core.recipes.train import LoraRecipe
 from tests.kit.tiny_vl import KINDS, save_tiny_vl
-
-RECIPE = TrainingRecipe(
-    steps=6, batch_size=2, learning_rate=1e-2, warmup_steps=0, min_images=1, log_every=1, lora=LoraRecipe(rank=4)
-)
+from tests.kit.vl_lessons import RECIPE, hooks, job
 
 
 @pytest.fixture(scope="module", params=KINDS)
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> VlModel:
     folder = save_tiny_vl(tmp_path_factory.mktemp(request.param), request.param, tied=request.param == "qwen3")
     return VlModel(folder, str(folder), torch.device("cpu"), torch.float32)
-
-
-def hooks(stop_after: int = 99) -> TrainHooks:
-    done: list[int] = []
-    return TrainHooks(
-        lambda: len(done) >= stop_after, lambda step, _: done.append(step), lambda _: None, lambda _: None
-    )
-
-
-def job(folder: Path, recipe: TrainingRecipe = RECIPE) -> VlTrainJob:
-    pictures = [patchwork(seed, 112) for seed in range(3)]
-    answers = ("a red cat on a sofa", "yes", "no: the hair is another")
-    lessons = tuple(
-        VlLesson((picture.copy,), f"What of picture {index}?", answer)
-        for index, (picture, answer) in enumerate(zip(pictures, answers, strict=True))
-    )
-    return VlTrainJob("run", "lesson", lessons, recipe, 3, folder)
 
 
 def test_every_proof_holds(model: VlModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
