@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from flenwheel_core.nano.world.version import shipped_world
+
 RESULTS = Path(__file__).parent / "results"
 _VERSIONED = ("torch", "diffusers", "transformers", "peft", "bitsandbytes", "accelerate", "prefect", "polars", "pillow")
 
@@ -88,14 +90,14 @@ def machine() -> dict[str, str | int | float]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of the libraries that matter, as far as installed."""
-    found = {}
+    """Versions of the libraries that matter, as far as installed, and the world that the shipped nano models live in."""
+    found: dict[str, str] = {}
     for name in _VERSIONED:
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return {**found, "nano_world": str(shipped_world())}
 
 
 def _processor() -> str:
