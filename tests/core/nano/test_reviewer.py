@@ -19,7 +19,7 @@ HERO, STRANGER = HELD_OUT_FROM + 31, HELD_OUT_FROM + 32
 SOURCE = View(angle="front", expression="neutral", background="studio", lighting="day", seed=5)
 PROMPT = "same person, smiling, front view, beach background"
 ASKED = Labels(expression="smiling", angle="front", background="beach")
-SMALL_FACED = HELD_OUT_FROM + 35
+SMALL_FACED = HELD_OUT_FROM + 55
 """Seated and from the side, this face is so small that the reader sees a smile whatever it shows."""
 
 

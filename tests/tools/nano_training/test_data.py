@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from flenwheel_core.nano.world import View, apply_instruction, make_character, parse_caption, parse_instruction, render
+from flenwheel_core.nano.world.version import shipped_world
 from tools.nano_training.data import (
     CAPTIONS,
     LABELS,
@@ -23,7 +24,7 @@ CHARACTERS = 3
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("data")
-    make_data(out, characters=CHARACTERS, workers=2)
+    make_data(out, characters=CHARACTERS, workers=2, world=shipped_world())
     return out
 
 

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import numpy as np
 
-from flenwheel_core.base.ids import derive_seed
-from flenwheel_core.nano.world import make_character, make_view, parse_caption, rare_name, render
-from tools.nano_training.data import CAPTIONS, PORTRAIT_SHARE
+from flenwheel_core.nano.world import make_character, parse_caption, rare_name, render
+from flenwheel_core.nano.world.version import shipped_world
+from tools.nano_training.data import CAPTIONS
 from tools.nano_training.names import make_names, named_captions, named_view
 
 PICTURES = 6
 
 
 def test_every_picture_is_of_the_character_that_its_captions_name(tmp_path: Path) -> None:
-    make_names(tmp_path / "names", characters=2, workers=1, pictures=PICTURES)
+    make_names(tmp_path / "names", characters=2, workers=1, pictures=PICTURES, world=shipped_world())
     pictures = np.load(tmp_path / "names" / "pictures.npy")
     lines = (tmp_path / "names" / "captions.txt").read_text().splitlines()
     assert len(lines) == len(pictures) * CAPTIONS == 2 * PICTURES * CAPTIONS
@@ -22,7 +22,7 @@ def test_every_picture_is_of_the_character_that_its_captions_name(tmp_path: Path
         character = make_character(seed)
         for number in range(PICTURES):
             row = seed * PICTURES + number
-            view = make_view(derive_seed(seed, "named view", number), portrait_share=PORTRAIT_SHARE)
+            view = named_view(seed, number, shipped_world())
             assert np.array_equal(pictures[row], np.asarray(render(character, view)))
             for line in lines[row * CAPTIONS : (row + 1) * CAPTIONS]:
                 read = parse_caption(line)

@@ -210,10 +210,13 @@ def test_the_nano_editor_says_how_it_was_trained_and_every_other_counts_in_three
     tmp_path: Path, settings: Settings
 ) -> None:
     nano = weights_folder("editor")
-    assert find_parts(nano, "nano", settings).positions is Positions.ONE_D
+    assert find_parts(nano, "nano", settings).positions is Positions.THREE_D
     (tmp_path / "text_encoder").mkdir()
     shutil.copy(nano / "model_index.json", tmp_path)
     config = json.loads((nano / "text_encoder" / "config.json").read_text())
-    del config["flenwheel_positions"]
-    (tmp_path / "text_encoder" / "config.json").write_text(json.dumps(config))
-    assert find_parts(tmp_path, "other", settings).positions is Positions.THREE_D
+    for written, meant in (("1d", Positions.ONE_D), (None, Positions.THREE_D)):
+        config["flenwheel_positions"] = written
+        if written is None:
+            del config["flenwheel_positions"]
+        (tmp_path / "text_encoder" / "config.json").write_text(json.dumps(config))
+        assert find_parts(tmp_path, "other", settings).positions is meant

@@ -19,7 +19,7 @@ def test_the_same_painting_everywhere_and_another_of_another_painter() -> None:
 
 
 def test_black_becomes_a_coloured_shadow() -> None:
-    picture = render(*scene(3))
+    picture = render(*scene(1))
     before, after = lab(picture), lab(paint(picture, make_painter(5), 0))
     assert (before[..., 0] < 20).mean() > 0.02 > (after[..., 0] < 15).mean()
     shade = before[..., 0] < 20
