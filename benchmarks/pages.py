@@ -1,6 +1,7 @@
 """What the pages of measurements ask, and which few columns answer it. Figures in sentences are `{case.figure}` of the result file."""
 
 from benchmarks.page import Page, Table
+from benchmarks.page_first_turn import FIRST_TURN
 from benchmarks.page_further import FURTHER
 from benchmarks.page_preference import PREFERENCE
 from benchmarks.page_real_card import REAL_CARD
@@ -131,8 +132,8 @@ PAGES = (
     Page(
         "flywheels",
         "Both flywheels in the nano world",
-        "Ten held-out characters, three turns: {summary both_flywheels.challenger_better_in_turn_1} challengers of turn 1 are better than "
-        "the first LoRA; its pass rate is {summary both_flywheels.champion_pass_rate_first_turn:.1%}.",
+        "In world 1, ten held-out characters, three turns: {summary both_flywheels.challenger_better_in_turn_1} challengers of turn 1 are "
+        "better than the first LoRA; its pass rate is {summary both_flywheels.champion_pass_rate_first_turn:.1%}.",
         "nano_flywheels",
         (
             Table(
@@ -198,6 +199,7 @@ PAGES = (
                 },
             ),
             PREFERENCE,
+            FIRST_TURN,
             Table(
                 "Which training of the editor?",
                 "Lessons of six characters, judged on other edits.",
