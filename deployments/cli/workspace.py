@@ -33,6 +33,7 @@ EXAMPLES: dict[str, object] = {
     "slot": "myhost:0",
     "vram_gib": 16.0,
     "threads": 4,
+    "unsloth_python": "/opt/unsloth/bin/python",
     "studio_url": "https://studio.example",
     "prefect_url": "https://prefect.example",
     "publish_url": "s3://bucket/published",

@@ -189,6 +189,7 @@ EVERY: dict[str, object] = {
     "edit_budget": 2.5,
     "author": "Zoë",
     "stage_modules": ("toy", "other.toy"),
+    "unsloth_python": "/opt/unsloth/bin/python",
     "import_ahead": False,
     "host": "::",
     "token": "a-secret-of-the-team",
