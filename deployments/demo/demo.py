@@ -58,9 +58,10 @@ class Demo:
 
         truth = write_sources(self.folder / "sources", self.seed, trigger=TRIGGER, class_word=CLASS_WORD)
         save_truth(self.folder / "truth.json", truth)
-        self.say(
-            f"Drew {len(truth.source_views)} pictures of a character the models have never seen: {self.folder / 'sources'}"
-        )
+        drawn = len(list((self.folder / "sources").glob("*.png")))
+        strangers = drawn - len(truth.source_views)
+        odd = f" ({strangers} of somebody else, as it happens to people)" if strangers else ""
+        self.say(f"Drew {drawn} pictures of a character the models have never seen{odd}: {self.folder / 'sources'}")
         self._add_character()
         with sole_owner(self.settings):
             workspace = Workspace(self.settings, self.say)
