@@ -33,6 +33,8 @@ def _choices(recipe: Recipe) -> Iterator[str]:
         yield "choice.strengths: a DoRA cannot be kept at another strength than 1"
     if recipe.doubts.leave_out and not recipe.doubts.look:
         yield "doubts.leave_out: nothing is left out where nothing is looked for; set doubts.look"
+    if recipe.critic.vision.learns and recipe.models.captioner is None:
+        yield "critic.vision.learns: the model that captions learns the verdicts, and there is none; set models.captioner"
 
 
 def _booleans(given: Json, read: Json, place: str = "") -> Iterator[str]:

@@ -48,6 +48,15 @@ def test_what_cannot_be_carried_out_is_named(old: str, new: str, said: str) -> N
         changed(old, new)
 
 
+def test_a_critic_that_looks_needs_a_model_that_looks() -> None:
+    content = tomllib.loads(NANO)
+    content.setdefault("critic", {})["vision"] = {"learns": True}
+    assert parse_recipe(content, "mine.toml").critic.vision.learns
+    del content["models"]["captioner"]
+    with pytest.raises(RecipeError, match=r"critic\.vision\.learns: .* set models\.captioner"):
+        parse_recipe(content, "mine.toml")
+
+
 def test_a_plan_without_an_aim_is_refused() -> None:
     content = tomllib.loads(NANO)
     content["enrich"]["templates"] = [{"id": "a", "kind": "edit", "attribute": "style", "text": "{background}"}]
