@@ -29,6 +29,7 @@ Done = TypeVar("Done")
 
 OFF_IN_RECIPE = "critic.reject is off in the recipe"
 NONE_PROMOTED = "no critic was let through at gate D"
+NOT_LOOKED = "the vision-language model that the promoted critic asks could not look at the pictures"
 
 
 @dataclass(frozen=True)
@@ -56,14 +57,31 @@ def put_in_order(turn: Turn, runner: StepRunner, step: str, candidates: Candidat
         request = turn.frozen(f"critic-{step}", CriticScoreRequest, lambda: _score_request(turn, candidates))
         if knows_nothing(turn.store, request):
             return turn.store.put_blob(ask_critics(turn.store, request).to_bytes())
-        looker = read_critic(turn.store, request.guard).looker if request.guard is not None else None
-        if looker is not None:
-            asked = CriticLookRequest(looker=looker, images=candidates.images, screenings=candidates.screenings)
-            looked = runner.stage(CRITIC_LOOK, asked, f"look at {candidates.gate}")
-            request = request.model_copy(update={"looks": looked.looks})
-        return runner.stage(CRITIC_SCORE, request, f"order {candidates.gate}").view
+        return runner.stage(
+            CRITIC_SCORE, _looked_at(turn, runner, candidates, request), f"order {candidates.gate}"
+        ).view
 
     return _tried(order, f"The critic could not put the pictures of {candidates.gate} in order: they stand as made")
+
+
+def _looked_at(
+    turn: Turn, runner: StepRunner, candidates: Candidates, request: CriticScoreRequest
+) -> CriticScoreRequest:
+    """The request with what the promoted critic's looker says, where that may set pictures aside; if it fails, none are.
+
+    Where nothing is set aside anyway, the critic that orders says what it would do: it needs no looker.
+    """
+    looker = read_critic(turn.store, request.guard).looker if request.guard is not None and request.rejects else None
+    if looker is None:
+        return request
+    asked = CriticLookRequest(looker=looker, images=candidates.images, screenings=candidates.screenings)
+    looked = _tried(
+        lambda: runner.stage(CRITIC_LOOK, asked, f"look at {candidates.gate}"),
+        f"The pictures of {candidates.gate} could not be looked at for the critic: none is set aside",
+    )
+    if looked is None:
+        return request.model_copy(update={"rejects": False, "not_because": NOT_LOOKED})
+    return request.model_copy(update={"looks": looked.looks})
 
 
 def learn_from(turn: Turn, runner: StepRunner, step: str, closed: ClosedGate) -> None:

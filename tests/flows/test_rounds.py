@@ -8,12 +8,12 @@ from typing import cast
 
 import pytest
 
-from flenwheel_core.base.errors import InterruptedStageError
+from flenwheel_core.base.errors import InterruptedStageError, ResourceError
 from flenwheel_core.base.ids import digest_bytes
 from flenwheel_core.base.progress import Progress
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.critic.ladder import train_critic
-from flenwheel_core.documents.critics import CriticView
+from flenwheel_core.documents.critics import CriticView, Looker, Looks
 from flenwheel_core.documents.decisions import ClosedGate, Decision, FinalDecision, GateVerdict, Verdict
 from flenwheel_core.documents.images import ImageKind, ImageRecord
 from flenwheel_core.documents.prompts import CARD_CELLS
@@ -28,6 +28,7 @@ from flenwheel_core.recipes.critic import CriticRecipe
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.reports.turn_report import TurnFacts
 from flenwheel_core.requests.base import StageRequest, StageResult
+from flenwheel_core.requests.critic_look import CriticLookRequest, CriticLookResult
 from flenwheel_core.requests.critic_score import CriticScoreRequest
 from flenwheel_core.requests.critic_train import CriticTrainRequest
 from flenwheel_core.requests.enrich import EnrichRequest, EnrichResult
@@ -36,6 +37,7 @@ from flenwheel_core.runner.stage import Stage, StageContext
 from flenwheel_core.stages.critic_score import critic_score
 from flenwheel_core.stages.critic_train import critic_train
 from flenwheel_core.store import Store
+from flows.critic_steps import NOT_LOOKED
 from flows.rounds import EnrichedRounds, _again
 from flows.turn import Turn
 from flows.turn_runner import Request, Result
@@ -77,9 +79,10 @@ class Answers:
         rejected: Sequence[int] = (),
         *,
         stopped: bool = False,
+        blind: bool = False,
     ) -> None:
         self.store, self.cells, self.verdicts = store, list(cells), list(verdicts)
-        self.rejected, self.stopped = rejected, stopped
+        self.rejected, self.stopped, self.blind = rejected, stopped, blind
         self.asked: list[str] = []
         """The critic's stages that were asked for."""
         self.summaries: list[FinishSummary] = []
@@ -108,6 +111,11 @@ class Answers:
                 if isinstance(request, CriticScoreRequest)
                 else critic_train(request, context)
             )
+        if isinstance(request, CriticLookRequest):
+            self.asked.append(request.stage)
+            if self.blind:
+                raise ResourceError("The model needs 16 GB of video memory.")
+            return CriticLookResult(looks=self.store.put_blob(Looks(pictures=()).to_bytes()), pictures=0)
         assert isinstance(request, ScreenRequest) and request.pool is not None
         self.known.append(len(self.store.get_images(request.pool)))
         return ScreenResult(screenings=self.store.put_screenings([]), passed=0, unsure=0, failed=0)
@@ -280,6 +288,35 @@ def test_a_critic_that_fails_ends_no_turn(turn: Turn, tmp_path: Path, caplog: py
     assert views(turn, 2) == [None, None] and answers.asked == ["critic_train"] * 2
     assert "could not put the pictures of mira-t1-gate-a-r1 in order" in caplog.text
     assert "could not learn from mira-t1-gate-a-r2" in caplog.text and "nowhere" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("rejects", "blind", "asked"),
+    [
+        (True, False, ["critic_look", "critic_score"]),
+        (True, True, ["critic_look", "critic_score"]),
+        (False, True, ["critic_score"]),
+    ],
+)
+def test_a_look_that_fails_takes_no_order_away_and_none_is_made_where_nothing_is_set_aside(
+    turn: Turn, caplog: pytest.LogCaptureFixture, rejects: bool, blind: bool, asked: list[str]
+) -> None:
+    learned = train_critic(lessons(160), {}, record="0" * 64).critic
+    looks = learned.model_copy(update={"looker": Looker(model="nano", loras=("f" * 64,))})
+    same = {"at": datetime(2026, 1, 1, tzinfo=UTC), "rung": learned.rung, "verdicts": 160, "gate": "rex-t1-gate-a-r1"}
+    newest, guard = (turn.store.put_blob(one.to_bytes()) for one in (learned, looks))
+    CriticLibrary(turn.store).learned(CriticLearned(critic=newest, verifier=None, **same))  # type: ignore[arg-type]
+    CriticLibrary(turn.store).promote(CriticPromotion(critic=guard, flow_run="run-0", reviewer="ana", **same))  # type: ignore[arg-type]
+    wanted = CriticRecipe(embeddings=False, reject=rejects, most_lost=0.1)
+    recipe = turn.recipe.model_copy(update={"critic": wanted})
+    answers = Answers(turn.store, [[3, 4]], ["approve"], blind=blind)
+    assert EnrichedRounds(dataclasses.replace(turn, recipe=recipe), answers).run()
+    (view,) = views(turn, 1)
+    assert answers.asked == asked and view is not None and view.critic == newest
+    looked = rejects and not blind
+    assert (view.rejects, view.guard) == (looked, guard if looked else newest)
+    assert (NOT_LOOKED in view.said) == (rejects and blind)
+    assert ("16 GB of video memory" in caplog.text) == (rejects and blind)
 
 
 def test_a_stop_while_the_critic_learns_stops_the_turn(turn: Turn) -> None:
