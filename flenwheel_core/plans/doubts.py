@@ -1,5 +1,6 @@
 """A training without some of its pictures, which shows what the others alone teach of them."""
 
+import math
 from collections.abc import Sequence
 
 from flenwheel_core.documents.doubts import Doubt
@@ -18,7 +19,15 @@ def without(request: TrainRequest, doubts: Sequence[Doubt]) -> TrainRequest:
             "sampling": request.recipe.sampling.model_copy(update={"every_steps": 0}),
         }
     )
-    items = tuple(item.model_copy(update={"weight": 0.0}) if item.image in doubtful else item for item in request.items)
+    items = tuple(
+        item.model_copy(
+            update={
+                "weight": 0.0 if item.image in doubtful else item.weight,
+                "begins": _as_before(item.begins, request, last),
+            }
+        )
+        for item in request.items
+    )
     return request.model_copy(
         update={
             "name": f"{request.name}-without",
@@ -29,3 +38,12 @@ def without(request: TrainRequest, doubts: Sequence[Doubt]) -> TrainRequest:
             "sample_prompts": (),
         }
     )
+
+
+def _as_before(begins: float, request: TrainRequest, last: int) -> float:
+    """The share of `last` steps after which a picture joins at the batch at which it joined before; never, if that came later."""
+    if not begins:
+        return begins
+    accumulated = request.recipe.gradient_accumulation
+    batch, batches = math.ceil(begins * request.recipe.steps * accumulated), last * accumulated
+    return (min(batch, batches) - 0.5) / batches  # half a batch earlier is rounded up to it, whatever the division lost
