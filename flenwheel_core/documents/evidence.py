@@ -14,5 +14,5 @@ class GateEvidence(Document):
         description="inside the training of the LoRA that draws here, or of the champion"
     )
     doubts: tuple[Doubt, ...] = Field(
-        description="pictures of the pool that nobody has decided about since they were found"
+        description="pictures of the pool that nobody has ever decided about: what was kept once is not asked about again"
     )
