@@ -7,6 +7,7 @@ from flenwheel_core.base.errors import InputError, NotFoundError
 from flenwheel_core.base.ids import Digest
 from flenwheel_core.documents.doubts import Doubt, DoubtDecided
 from flenwheel_core.library.characters import Library, PoolEntry
+from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.store import Journal, Store
 
 
@@ -41,18 +42,36 @@ class Doubts:
     def decide(self, image: Digest, *, keep: bool, by: str, gate: str = "") -> DoubtDecided:
         """Keeps a decision; a later one counts. Counts from the next training on.
 
-        Raises NotFoundError for a picture that nothing was found about, and InputError where too little would be left.
+        Raises NotFoundError for a picture that nothing was found about, and InputError where fewer would be left than its last turn's
+        recipe trains on.
         """
         if all(one.image != image for one in self.raised()):
             raise NotFoundError(
                 f"Nothing was found about a picture {image[:12]} of {self._character}.",
                 remedy=f"See: flenwheel doubts {self._character}.",
             )
-        if not keep and len(trained_on(self._store, self._character)) <= 1:
-            raise InputError(f"{image[:12]} is the last picture that {self._character} would be trained on.")
+        if not keep:
+            self._require_enough_without(image)
         line = DoubtDecided(at=datetime.now(UTC), by=by, image=image, keep=keep, gate=gate)
         self._decisions().append(line)
         return line
+
+    def _require_enough_without(self, image: Digest) -> None:
+        trained = {entry.image.digest for entry in trained_on(self._store, self._character)}
+        least, left = self._least(), len(trained - {image})
+        if image in trained and left < least:
+            raise InputError(
+                f"{image[:12]} cannot be left out: {self._character} would be trained on {left} pictures only.",
+                why=f"a training asks for {least} (train.min_images in the recipe of its last turn).",
+                remedy="Add pictures first, or keep another that was left out.",
+            )
+
+    def _least(self) -> int:
+        turns = Library(self._store).turns(self._character)
+        if not turns:
+            return 1
+        data = self._store.get_blob(turns[-1].recipe)
+        return Recipe.from_bytes(data, where=f"the recipe of turn {turns[-1].number}").train.min_images
 
     def _findings(self) -> Journal[Doubt]:
         return self._store.journal(f"characters/{self._character}/doubts", Doubt)

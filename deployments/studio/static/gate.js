@@ -164,6 +164,10 @@ function banner() {
   const over = view?.run && !GOES_ON.includes(view.run.state);
   box.hidden = !closed && view?.server !== "down" && !over;
   finishing.disabled = Boolean(closed);
+  if (closed && $("evidence")) {
+    for (const one of $("evidence").querySelectorAll("button, select")) one.disabled = true;
+    $("evidence-closed").hidden = false;
+  }
   if (closed) {
     const waits = view?.run?.state === "PAUSED";
     box.textContent = `Answered: ${closed.verdict} by ${closed.reviewer || "somebody"}; ${closed.good} good, ${closed.needs_correction} to correct, ${closed.reject} rejected. `;

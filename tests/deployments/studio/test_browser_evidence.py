@@ -31,4 +31,7 @@ def test_a_person_decides_on_the_page(studio: Studio, reviewer: Reviewer) -> Non
     until(lambda: "taken by ana" in page.inner_text("#state-said"), "the page says so")
     reviewer.press("g")
     reviewer.saved()
+    reviews.close(GATE, "stop", "leave_out", override_minimum=True, reviewer="ana")
+    until(lambda: page.is_disabled("#take-state"), "an answered gate offers nothing, also where its page is open")
+    assert page.is_disabled('#evidence [data-keep="yes"]') and page.is_visible("#evidence-closed")
     assert not reviewer.complaints

@@ -1,5 +1,7 @@
 """A gate tells how its LoRA was chosen and which pictures of the pool are doubtful; what a person says there is kept."""
 
+import re
+
 import pytest
 from fastapi.testclient import TestClient
 
@@ -7,6 +9,7 @@ from flenwheel_core.gates.session import Reviews, ReviewSession
 from flenwheel_core.library.characters import Library
 from flenwheel_core.library.choices import Choices
 from flenwheel_core.library.doubts import Doubts, trained_on
+from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.store import Store
 from tests.kit.training_findings import evidence
 
@@ -65,6 +68,31 @@ def test_an_answered_gate_takes_neither(client: TestClient, place: str, doubtful
     for path, body in (("state", {"step": 400}), (f"doubts/{doubtful}", {"keep": False})):
         refused = client.post(f"{place}/{path}", json={**body, "author": "ana"})
         assert refused.status_code >= 400 and "is closed" in refused.json()["what"]
+
+
+def test_the_page_of_an_answered_gate_offers_neither(client: TestClient, place: str, reviews: Reviews) -> None:
+    def offered() -> tuple[int, int, bool]:
+        page = client.get("/gates/mira-t1-gate-b-r9").text
+        told = page[page.index('<details id="evidence"') : page.index("</details>")]
+        controls = re.findall(r"<(?:button|select)[^>]*>", told)
+        return len(controls), sum("disabled" in one for one in controls), 'id="evidence-closed" hidden' in told
+
+    assert offered() == (4, 0, True)
+    reviews.close("mira-t1-gate-b-r9", "stop", "leave_out", override_minimum=True, reviewer="ana")
+    assert offered() == (4, 4, False)
+
+
+def test_no_picture_is_left_out_that_the_training_needs(
+    client: TestClient, place: str, doubtful: str, store: Store
+) -> None:
+    pool = len(trained_on(store, "mira"))
+    nano = load_recipe("nano")
+    recipe = nano.model_copy(update={"train": nano.train.model_copy(update={"min_images": pool})})
+    Library(store).open_turn("mira", "run-1", store.put_blob(recipe.to_bytes()))
+    refused = client.post(f"{place}/doubts/{doubtful}", json={"keep": False, "author": "ana"})
+    assert refused.status_code >= 400 and f"would be trained on {pool - 1} pictures only" in refused.json()["what"]
+    assert "train.min_images" in refused.json()["why"] and len(trained_on(store, "mira")) == pool
+    assert client.post(f"{place}/doubts/{doubtful}", json={"keep": True, "author": "ana"}).status_code == 200
 
 
 def test_a_gate_without_either_says_so(client: TestClient, session: ReviewSession) -> None:
