@@ -90,7 +90,15 @@ def train_lora(model: VlModel, job: VlTrainJob, hooks: TrainHooks, python: Path)
 
 def _check_recipe(recipe: TrainingRecipe) -> None:
     """Raises RecipeError for choices that this backend would not follow."""
+    lora = recipe.lora
     asked = {
+        "weight_format": recipe.weight_format not in ("auto", "nf4", "bf16"),
+        "lora.targets": not lora.include and set(lora.targets) != {"attention", "mlp"},
+        "lora.include": bool(lora.include),
+        "lora.exclude": bool(lora.exclude),
+        "lora.blocks": bool(lora.blocks),
+        "lora.block_ranks": bool(lora.block_ranks),
+        "lora.rslora": lora.rslora,
         "gradient_accumulation": recipe.gradient_accumulation > 1,
         "optimizer": recipe.optimizer != "adamw",
         "schedule": recipe.schedule not in ("constant", "cosine"),

@@ -75,6 +75,33 @@ def test_what_it_would_not_follow_is_refused(model: VlModel, python: Path, tmp_p
         train_lora(model, job(tmp_path, recipe), hooks(), python)
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"targets": ("attention",)},
+        {"include": ("*.q_proj",)},
+        {"exclude": ("*.mlp.*",)},
+        {"blocks": ("layer:0",)},
+        {"block_ranks": {"layer:0": 2}},
+        {"rslora": True},
+    ],
+)
+def test_adapters_that_it_would_make_otherwise_are_refused(
+    model: VlModel, python: Path, tmp_path: Path, asked: dict[str, object]
+) -> None:
+    recipe = RECIPE.model_copy(update={"lora": LoraRecipe.model_validate({"rank": 4, **asked})})
+    with pytest.raises(RecipeError, match=f"does not know lora.{next(iter(asked))} of"):
+        train_lora(model, job(tmp_path, recipe), hooks(), python)
+
+
+@pytest.mark.parametrize("format_", ["fp8", "float32"])
+def test_weights_that_it_would_keep_otherwise_are_refused(
+    model: VlModel, python: Path, tmp_path: Path, format_: str
+) -> None:
+    with pytest.raises(RecipeError, match="weight_format"):
+        train_lora(model, job(tmp_path, RECIPE.model_copy(update={"weight_format": format_})), hooks(), python)
+
+
 def test_a_stop_ends_it_and_its_last_words_are_told(model: VlModel, python: Path, tmp_path: Path) -> None:
     with pytest.raises(InterruptedStageError):
         train_lora(model, job(tmp_path), hooks(stop_after=0), python)
