@@ -10,7 +10,7 @@ from flenwheel_core.evaluation.state_curve import curve_words
 from flenwheel_core.library.characters import Library
 from flenwheel_core.library.choices import Choices
 from flenwheel_core.library.doubts import Doubts
-from flenwheel_core.records.exports import export_again
+from flenwheel_core.records.exports import export_again, has_export
 from flenwheel_core.runner.launch import run_in_child
 from flenwheel_core.runner.stage import EXPORT
 from flenwheel_core.store import Store
@@ -89,7 +89,10 @@ def choose(
     if again is not None:
         with progress_sink() as sink:
             run_in_child(EXPORT, again, settings, sink)
+    if again is not None or has_export(store, taken.lora.digest):
         console.print(f"It is the champion now, and exported: flenwheel export {character} FOLDER.")
+    else:
+        console.print("It is the champion now. The turn that made it has not exported it yet, and does so as it ends.")
 
 
 def doubts(

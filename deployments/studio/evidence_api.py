@@ -12,7 +12,10 @@ from flenwheel_core.documents.doubts import Doubt, DoubtDecided
 from flenwheel_core.evaluation.state_curve import curve_words, state_curve
 from flenwheel_core.library.choices import Choices, StateTaken
 from flenwheel_core.library.doubts import Doubts
+from flenwheel_core.records.exports import export_again
 from flenwheel_core.reports.evidence import gate_evidence
+from flenwheel_core.runner.launch import run_in_child
+from flenwheel_core.runner.stage import EXPORT
 
 router = APIRouter(tags=["gates"])
 
@@ -66,12 +69,17 @@ def get_evidence(studio: TheStudio, gate: GateName) -> EvidenceView:
 
 @router.post("/gates/{gate}/state")
 def take_state(studio: TheStudio, gate: GateName, request: TakeState) -> EvidenceView:
-    """Takes another state of the training: the turn goes on with it."""
+    """Takes another state of the training: the turn goes on with it. In place of the champion it becomes the champion and is exported."""
     view = _open_evidence(studio, gate)
     if view.choice is None:
         raise NotFoundError(f"No states were tried for the gate {gate}.")
-    choices = Choices(studio.store, studio.reviews.get(gate).character)
-    choices.overrule(view.choice.name, request.step, request.strength, by=request.author, why=request.why)
+    character = studio.reviews.get(gate).character
+    choices = Choices(studio.store, character)
+    taken = choices.overrule(view.choice.name, request.step, request.strength, by=request.author, why=request.why)
+    champion = studio.library.champion(character)
+    again = export_again(studio.store, character) if champion is not None and champion.lora == taken.lora else None
+    if again is not None:
+        run_in_child(EXPORT, again, studio.settings, lambda event: None)
     return _open_evidence(studio, gate)
 
 

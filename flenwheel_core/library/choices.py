@@ -111,15 +111,33 @@ class Choices:
             why=why,
         )
         self._taken().append(line)
+        self.follow()
+        return line
+
+    def follow(self) -> None:
+        """Makes the state that a person took of the champion's training the champion, where it is not already."""
         library = Library(self._store)
         champion = library.champion(self._character)
-        if champion is not None and champion.lora.request == lora.request and champion.lora != lora:
-            before = f"{champion.lora.steps} steps at strength {champion.lora.strength:g}"
-            said = f"{by or 'Somebody'} took {tried.state.name} in place of {before}."
-            reasons = (said, why) if why else (said,)
-            changed = {"at": line.at, "lora": lora, "scorecard": tried.card, "reasons": reasons}
-            library.promote(self._character, champion.model_copy(update=changed), again=True)
-        return line
+        choice = None if champion is None else self.of(champion.lora)
+        line = None if champion is None else self.taken(champion.lora)
+        if champion is None or choice is None or line is None or line.lora == champion.lora:
+            return
+        tried = choice.find(line.step, line.strength)
+        assert tried is not None  # only what was tried is ever taken
+        before = f"{champion.lora.steps} steps at strength {champion.lora.strength:g}"
+        said = f"{line.by or 'Somebody'} took {tried.state.name} in place of {before}."
+        reasons = (said, line.why) if line.why else (said,)
+        changed = {
+            "at": max(line.at, champion.at),
+            "lora": line.lora,
+            "scorecard": tried.card,
+            "reasons": reasons,
+        }
+        library.promote(self._character, champion.model_copy(update=changed), again=True)
+
+    def all_taken(self) -> list[StateTaken]:
+        """Everything that people took, oldest first."""
+        return list(self._taken().read())
 
     def _made(self) -> Journal[ChoiceMade]:
         return self._store.journal(f"characters/{self._character}/choices", ChoiceMade)

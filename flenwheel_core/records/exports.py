@@ -60,20 +60,32 @@ def find_export(store: Store, lora: Digest) -> tuple[ExportRequest, ExportResult
     )
 
 
-def export_again(store: Store, character: str) -> ExportRequest | None:
-    """The export of a champion that a person took in place of another state of its training; None if that was never exported.
+def has_export(store: Store, lora: Digest) -> bool:
+    """Whether a LoRA was exported."""
+    try:
+        find_export(store, lora)
+    except NotFoundError:
+        return False
+    return True
 
-    Grid and comparison are the other state's and are left out, as are samples of later steps; the card says what was tried.
+
+def export_again(store: Store, character: str) -> ExportRequest | None:
+    """The export that a champion lacks which a person took in place of another state of its training.
+
+    None if it has one, or if no other state of its training that was champion was ever exported. Grid, comparison and benchmark are the
+    other state's and are left out, as are samples of later steps; the card says what was tried.
     """
     champions = Library(store).champions(character)
+    if not champions or has_export(store, champions[-1].lora.digest):
+        return None
     now = champions[-1]
     for line in reversed(champions[:-1]):
-        if line.lora.request == now.lora.request and line.lora != now.lora:
+        if line.lora.request == now.lora.request and has_export(store, line.lora.digest):
             request, _ = find_export(store, line.lora.digest)
             return request.model_copy(
                 update={
                     "lora": now.lora,
-                    "scorecard": now.scorecard,
+                    "scorecard": None,
                     "comparison": None,
                     "grid": None,
                     "samples": tuple(one for one in request.samples if one.step <= now.lora.steps),

@@ -13,6 +13,7 @@ from flenwheel_core.documents.images import ImageKind, ImageRecord
 from flenwheel_core.documents.loras import LoraRecord
 from flenwheel_core.gates.session import Reviews
 from flenwheel_core.library.characters import Library
+from flenwheel_core.library.choices import Choices
 from flenwheel_core.library.editors import EditorLibrary
 from flenwheel_core.requests.base import StageRequest, StageResult
 from flenwheel_core.requests.choose import ChooseResult
@@ -91,6 +92,8 @@ class Provenance:
             for name in library.characters():
                 for promotion in library.champions(name):
                     self._loras.setdefault(promotion.lora.digest, promotion.lora)
+                for taken in Choices(self.store, name).all_taken():
+                    self._loras.setdefault(taken.lora.digest, taken.lora)
         return self._loras
 
     def find(self, id_: str) -> ImageRecord | LoraRecord:

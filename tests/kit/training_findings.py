@@ -1,6 +1,7 @@
 """A gate that tells of a choice inside a training and of a doubtful picture, written down as the stages write it."""
 
 from flenwheel_core.base.ids import digest_bytes
+from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.choices import State, StateChoice, TriedState
 from flenwheel_core.documents.doubts import CoursePoint, Doubt
 from flenwheel_core.documents.evidence import GateEvidence
@@ -9,13 +10,17 @@ from flenwheel_core.documents.loras import LoraRecord
 from flenwheel_core.documents.prompts import GenerateItem
 from flenwheel_core.engine.tensor_file import tensor_bytes
 from flenwheel_core.evaluation.promotion.states import beats
+from flenwheel_core.library.characters import Library, Promotion
 from flenwheel_core.library.choices import Choices
 from flenwheel_core.library.doubts import Doubts
 from flenwheel_core.recipes.benchmark import BenchmarkRecipe
 from flenwheel_core.recipes.screening import ScreeningRecipe
 from flenwheel_core.requests.choose import ChooseRequest, ChooseResult
+from flenwheel_core.runner.stage import EXPORT
 from flenwheel_core.store import Store
-from tests.kit.gate_world import CHARACTER
+from tests.kit.exported import export_request
+from tests.kit.gate_world import CHARACTER, NOW
+from tests.kit.run_here import run_here
 from tests.kit.scorecards import card
 from tests.kit.turn_world import FINGERPRINT
 
@@ -60,6 +65,17 @@ def choice_made(store: Store) -> StateChoice:
     store.put_result(request, ChooseResult(lora=taken, choice=choice))
     Choices(store, "mira").add(request)
     return choice
+
+
+def champion_of_states(store: Store, settings: Settings) -> LoraRecord:
+    """The chosen state of `choice_made` was promoted by its turn, and exported with its benchmark."""
+    choice_made(store)
+    _, chosen = Choices(store, "mira").find()
+    promotion = Promotion(at=NOW, lora=chosen.lora, scorecard=card(), turn=1, flow_run="run-1")
+    Library(store).promote("mira", promotion)
+    request = export_request(store).model_copy(update={"lora": chosen.lora, "choice": chosen.choice})
+    run_here(EXPORT, request, settings, lambda event: None)
+    return chosen.lora
 
 
 def doubt_raised(store: Store, image: str) -> Doubt:

@@ -5,13 +5,15 @@ import re
 import pytest
 from fastapi.testclient import TestClient
 
+from flenwheel_core.base.settings import Settings
 from flenwheel_core.gates.session import Reviews, ReviewSession
 from flenwheel_core.library.characters import Library
 from flenwheel_core.library.choices import Choices
 from flenwheel_core.library.doubts import Doubts, trained_on
 from flenwheel_core.recipes.loading import load_recipe
+from flenwheel_core.records.exports import champion_export
 from flenwheel_core.store import Store
-from tests.kit.training_findings import evidence
+from tests.kit.training_findings import champion_of_states, evidence
 
 
 @pytest.fixture
@@ -61,6 +63,19 @@ def test_another_state_is_taken_and_one_that_was_not_tried_is_refused(
         refused.status_code >= 400
         and "tried were: step 200, step 400 at strength 0.8, step 400" in refused.json()["why"]
     )
+
+
+def test_a_state_taken_in_place_of_the_champion_is_exported(
+    client: TestClient, reviews: Reviews, session: ReviewSession, doubtful: str, store: Store, settings: Settings
+) -> None:
+    champion_of_states(store, settings)
+    told = session.model_copy(update={"gate": "mira-t2-gate-a-r1", "evidence": evidence(store, doubtful)})
+    reviews.open(told)
+    body = {"step": 400, "strength": 0.8, "author": "ana"}
+    assert client.post("/api/v1/gates/mira-t2-gate-a-r1/state", json=body).status_code == 200
+    champion = Library(store).champion("mira")
+    assert champion is not None and champion.lora.strength == 0.8
+    assert champion_export(store, "mira")[0].lora == champion.lora
 
 
 def test_an_answered_gate_takes_neither(client: TestClient, place: str, doubtful: str, reviews: Reviews) -> None:
