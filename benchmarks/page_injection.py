@@ -49,12 +49,18 @@ INJECTION = Page(
             "expression, background, lighting) is read by the nano reader; diversity is the share of really different pictures among "
             "those of one prompt; copying is the likeness to the nearest photo seen, minus identity. "
             "The strength was chosen on other characters (below), and nothing was chosen on these. "
-            "The oracle is the residual itself, learned for some of these characters: the best that a head could do in this place. "
-            "A LoRA of twelve pictures reaches 0.93 ([nano_learning](nano.md)), after a minute and a half of training for each "
-            "character.",
+            "A LoRA of twelve pictures reaches 0.94 in the harder nano world 2 ([nano_learning](nano.md)), after little more than a "
+            "minute of training for each character.",
             "injection",
             _FIGURES,
-            _cases("unknown") | _ORACLES | _others("unknown"),
+            _cases("unknown") | _others("unknown"),
+        ),
+        Table(  # a table of its own: it is there only where an oracle was learned
+            "What is the best that a head could do in this place?",
+            "The oracle: the residual itself, learned for some of these characters.",
+            "injection",
+            _FIGURES,
+            _ORACLES,
         ),
         Table(
             "And for those that it learned from?",
