@@ -12,6 +12,7 @@ from flenwheel_core.requests.base import StageRequest
 from flenwheel_core.requests.benchmark import BenchmarkRequest
 from flenwheel_core.requests.enrich import EnrichRequest
 from flenwheel_core.requests.generate import GenerateRequest
+from flenwheel_core.requests.inject import InjectRequest
 from flenwheel_core.requests.train import TrainRequest
 from flenwheel_core.store import Journal, Store
 
@@ -32,6 +33,11 @@ def drawing(model: str, sampler: Sampler) -> str:
     return f"{_bare(model)} {sampler.width}x{sampler.height}, {sampler.steps * called} calls"
 
 
+def injecting(model: str, sampler: Sampler) -> str:
+    """Pictures that one model draws with what photos show; its weights may be kept otherwise then, so it has a speed of its own."""
+    return f"{drawing(model, sampler)}, injected"
+
+
 def training(model: str, recipe: TrainingRecipe) -> str:
     """Steps of training one model in the same way."""
     batch = recipe.batch_size * recipe.gradient_accumulation
@@ -46,6 +52,8 @@ def kind_of_work(request: StageRequest) -> str | None:
         return drawing(request.base, request.sampler)
     if isinstance(request, TrainRequest):
         return training(request.base, request.recipe)
+    if isinstance(request, InjectRequest) and not {"editor", "lora"} & set(request.controls):
+        return injecting(request.base, request.sampler)
     return None
 
 

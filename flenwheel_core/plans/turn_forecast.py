@@ -7,8 +7,10 @@ from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.images import Sampler
 from flenwheel_core.documents.prompts import CARD_CELLS
 from flenwheel_core.models.hub import free_disk_bytes
+from flenwheel_core.plans.injected_cells import TRIAL_SEEDS
+from flenwheel_core.plans.injection import ALPHAS, PREVIEW_LABELS
 from flenwheel_core.plans.model_needs import model_needs
-from flenwheel_core.plans.speeds import drawing, training
+from flenwheel_core.plans.speeds import drawing, injecting, training
 from flenwheel_core.recipes.model import Recipe
 
 GIGABYTE = 1e9
@@ -35,6 +37,8 @@ class TurnForecast(Document):
     """None: the Hub must be asked."""
     picture_bytes: int
     """At most."""
+    look_passes: int = 0
+    """Of the model forward, for each picture of a training, at most: how many pictures there are is not known before the gates."""
 
 
 def forecast_turn(recipe: Recipe, settings: Settings, *, first_turn: bool) -> TurnForecast:
@@ -46,6 +50,7 @@ def forecast_turn(recipe: Recipe, settings: Settings, *, first_turn: bool) -> Tu
         unit="edits",
         kind=drawing(recipe.models.editor, recipe.enrich.sampler),
     )
+    injections = _injections(recipe) if first_turn and not style else ()
     drawn = drawing(recipe.models.base, recipe.generate.sampler)
     loras = ("train v1", "train challenger") if first_turn else ("train challenger",)
     trainings = [
@@ -88,6 +93,7 @@ def forecast_turn(recipe: Recipe, settings: Settings, *, first_turn: bool) -> Tu
     return TurnForecast(
         works=(
             *((edits,) if edits.count else ()),
+            *injections,
             *trainings[:-1],
             *again[: len(loras) - 1],
             *choices[:-1],
@@ -99,7 +105,22 @@ def forecast_turn(recipe: Recipe, settings: Settings, *, first_turn: bool) -> Tu
         ),
         fetch_bytes=None if None in needs else sum(bytes_ or 0 for bytes_ in needs),
         picture_bytes=edits.count * _bytes(recipe.enrich.sampler)
-        + (synthetic.count + card.count + sum(work.count for work in choices)) * _bytes(recipe.generate.sampler),
+        + (synthetic.count + card.count + sum(work.count for work in (*choices, *injections)))
+        * _bytes(recipe.generate.sampler),
+        look_passes=0 if style else recipe.doubts.passes(recipe.train.steps, recipe.train.batch_size),
+    )
+
+
+def _injections(recipe: Recipe) -> tuple[Work, ...]:
+    """The trial of injection and the cells that it may fill, where the recipe asks for them."""
+    if not recipe.enrich.injected:
+        return ()
+    kind = injecting(recipe.models.base, recipe.generate.sampler)
+    ways = 1 + 2 * len(ALPHAS)  # without, with each strength, and with another's photos at each
+    trial = len(PREVIEW_LABELS) * len(TRIAL_SEEDS) * ways
+    return (
+        Work(step="try injection", count=trial, unit="pictures", kind=kind),
+        Work(step="inject, if the trial holds", count=recipe.enrich.injected, unit="pictures at most", kind=kind),
     )
 
 
@@ -120,6 +141,10 @@ def forecast_lines(forecast: TurnForecast, speeds: Mapping[str, float], settings
     else:
         begun = f"{_duration(known)} and " if known else ""
         lines.append(f"in all: {begun}what is not measured yet ({', '.join(unknown)}); the first minutes of each tell")
+    if forecast.look_passes:
+        lines.append(
+            f"looks: {forecast.look_passes} passes of the model forward for each picture of a training, at most; not in the time above"
+        )
     fetch = "not known without asking the Hub" if forecast.fetch_bytes is None else _gigabytes(forecast.fetch_bytes)
     lines.append(f"to fetch: {'nothing' if forecast.fetch_bytes == 0 else fetch}")
     free = _gigabytes(free_disk_bytes(settings))

@@ -1,10 +1,14 @@
 """The choices about doubtful pictures: whether a training looks for them, and when one comes back to a person."""
 
+import math
 from typing import Annotated
 
 from pydantic import Field
 
 from flenwheel_core.base.document import Document
+
+NOISES = 4
+"""Noise levels that each picture is looked at with, spread over the density that is trained."""
 
 
 class DoubtsRecipe(Document):
@@ -33,6 +37,13 @@ class DoubtsRecipe(Document):
     def steps(self, steps: int) -> tuple[int, ...]:
         """The steps after which a training of `steps` looks."""
         return tuple(sorted({max(1, round(share * steps)) for share in self.look}))
+
+    def passes(self, steps: int, batch_size: int) -> int:
+        """Passes of the model forward that a training takes for each picture, at most: the first look also measures the base, and so does
+        that of the training without doubtful pictures.
+        """
+        looks, once = len(self.steps(steps)), math.ceil(NOISES / batch_size)
+        return once * (looks + 1 + (2 if self.leave_out else 0)) if looks else 0
 
 
 def is_default(value: object) -> bool:

@@ -15,13 +15,12 @@ from flenwheel_core.engine.flow_matching import flow_loss, noisy_input, sigma_of
 from flenwheel_core.engine.graphs import Recorder
 from flenwheel_core.engine.order import order_of
 from flenwheel_core.engine.randomness import normal, uniform
+from flenwheel_core.recipes.doubts import NOISES
 from flenwheel_core.recipes.train import TrainingRecipe
 
 if TYPE_CHECKING:
     from diffusers import FlowMatchEulerDiscreteScheduler
 
-NOISES = 4
-"""Noise levels that pictures are looked at with, spread over the density that is trained."""
 Caption = TypeVar("Caption")
 """An encoded caption, as the family has it."""
 

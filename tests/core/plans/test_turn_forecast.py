@@ -5,11 +5,17 @@ from pathlib import Path
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.characters import CharacterRef
 from flenwheel_core.documents.images import Sampler
-from flenwheel_core.plans.speeds import drawing, kind_of_work, known_speeds, remember_speed, training
+from flenwheel_core.plans.injected_cells import TRIAL_SEEDS
+from flenwheel_core.plans.injection import ALPHAS, PREVIEW_LABELS
+from flenwheel_core.plans.speeds import drawing, injecting, kind_of_work, known_speeds, remember_speed, training
 from flenwheel_core.plans.turn_forecast import forecast_lines, forecast_turn
 from flenwheel_core.recipes.choice import ChoiceRecipe
+from flenwheel_core.recipes.doubts import DoubtsRecipe
 from flenwheel_core.recipes.loading import load_recipe
+from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.requests.generate import GenerateRequest
+from flenwheel_core.requests.inject import InjectionIdentity, InjectionPhoto, InjectionPrompt, InjectRequest
+from flenwheel_core.stages.inject import planned
 from flenwheel_core.store import Store
 
 
@@ -78,3 +84,58 @@ def test_what_choosing_inside_a_training_draws_is_said_before(tmp_path: Path) ->
     assert not [
         work for work in forecast_turn(recipe, settings_in(tmp_path), first_turn=True).works if "choose" in work.step
     ]
+
+
+def test_what_injection_tries_and_draws_in_a_first_turn_is_counted(tmp_path: Path) -> None:
+    plain, settings = load_recipe("flux_character_24gb"), settings_in(tmp_path)
+    recipe = plain.model_copy(update={"enrich": plain.enrich.model_copy(update={"injected": 12})})
+    first, without = (forecast_turn(one, settings, first_turn=True) for one in (recipe, plain))
+    assert [(work.step, work.count) for work in first.works if work not in without.works] == [
+        ("try injection", 56),
+        ("inject, if the trial holds", 12),
+    ]
+    assert first.picture_bytes - without.picture_bytes == (56 + 12) * 1024 * 1024 * 3
+    later = forecast_turn(recipe, settings, first_turn=False)
+    assert later == forecast_turn(plain, settings, first_turn=False), "a later turn injects nothing"
+    injected = injecting(recipe.models.base, recipe.generate.sampler)
+    assert "try injection: 56 pictures, 3.0 s each, 3 min" in forecast_lines(first, {injected: 3.0}, settings)
+
+
+def test_the_trial_is_planned_with_as_many_pictures_as_are_foretold(tmp_path: Path) -> None:
+    recipe = load_recipe("nano")
+    recipe = recipe.model_copy(update={"enrich": recipe.enrich.model_copy(update={"injected": 3})})
+    foretold = next(
+        work
+        for work in forecast_turn(recipe, settings_in(tmp_path), first_turn=True).works
+        if work.step == "try injection"
+    )
+    person = InjectionIdentity(name="mira", photos=(InjectionPhoto(image="0" * 64),))
+    asked = InjectRequest(
+        identities=(person,),
+        strangers=(person,),
+        features="nano",
+        base=recipe.models.base,
+        head="0" * 64,
+        prompts=tuple(InjectionPrompt(text="a person", labels=labels) for labels in PREVIEW_LABELS),
+        alphas=ALPHAS,
+        seeds=TRIAL_SEEDS,
+        sampler=recipe.generate.sampler,
+        controls=("shuffled",),
+    )
+    assert len(planned(asked)) == foretold.count
+    assert kind_of_work(asked) == foretold.kind
+    assert kind_of_work(asked.model_copy(update={"controls": ("shuffled", "lora")})) is None, "of several kinds"
+
+
+def test_the_passes_of_the_looks_are_told(tmp_path: Path) -> None:
+    plain, settings = load_recipe("flux_character_24gb"), settings_in(tmp_path)
+    assert not any(line.startswith("looks") for line in _lines(plain, settings))
+    looking = plain.model_copy(update={"doubts": DoubtsRecipe(look=(0.05, 0.25))})
+    said = "looks: 12 passes of the model forward for each picture of a training, at most; not in the time above"
+    assert said in _lines(looking, settings), "eight at the first look, four at the later one"
+    again = plain.model_copy(update={"doubts": DoubtsRecipe(look=(0.05, 0.25), leave_out=True)})
+    assert said.replace("12", "20") in _lines(again, settings), "and eight in the training without doubtful pictures"
+
+
+def _lines(recipe: Recipe, settings: Settings) -> list[str]:
+    return forecast_lines(forecast_turn(recipe, settings, first_turn=True), {}, settings)

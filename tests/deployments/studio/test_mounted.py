@@ -26,8 +26,8 @@ from tests.kit.turn_world import fill_turn
 
 TOKEN = "a-secret-of-the-team"
 ADDRESSES = """
-[...document.querySelectorAll("[href], [src], [action], [hx-get]")].flatMap((node) =>
-  ["href", "src", "action", "hx-get"].map((name) => node.getAttribute(name)).filter(Boolean))
+[...document.querySelectorAll("[href], [src], [action]")].flatMap((node) =>
+  ["href", "src", "action"].map((name) => node.getAttribute(name)).filter(Boolean))
 """
 
 
