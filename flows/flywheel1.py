@@ -13,7 +13,7 @@ from flenwheel_core.requests.train import TrainResult
 from flenwheel_core.runner.stage import BENCHMARK, EXPORT, INGEST, STYLE_STUDY
 from flows.rounds import EnrichedRounds, Rounds, SyntheticRounds
 from flows.start import plain_errors, start_turn
-from flows.trainings import of_state, standing, trained
+from flows.trainings import of_state, standing, taken_export, trained
 from flows.turn import Turn
 from flows.turn_runner import PrefectRunner, TurnRunner
 from tasks.turn_plan import publish_plan
@@ -64,8 +64,11 @@ def run_turn(turn: Turn, runner: TurnRunner) -> str:
 def finished(
     turn: Turn, runner: TurnRunner, sources: str, champion: LoraRecord, made: list[TrainResult], *gates: Rounds
 ) -> str:
-    """Benchmark, promote or keep, export, report."""
-    challenger = made[-1].lora
+    """Benchmark, promote or keep, export, report. Until each step, a person may take another state of either training."""
+    champion = standing(turn, "benchmark-champion", champion)
+    challenger = standing(turn, "benchmark-challenger", made[-1].lora)
+    now = {lora.request: lora for lora in (champion, challenger)}
+    made = [of_state(one, now[one.lora.request]) if one.lora.request in now else one for one in made]
     score = runner.stage(BENCHMARK, turn.benchmark_request(champion, challenger), f"benchmark {turn.name}")
     promotion = turn.promote(champion, challenger, score)
     exported: ExportResult | None = None
@@ -74,6 +77,7 @@ def finished(
         strength = default_strength(turn, runner, promotion.lora)
         request = turn.export_request(promotion, shown, score, strength)
         exported = runner.stage(EXPORT, request, f"export {promotion.lora.name}")
+    exported = taken_export(turn, runner) or exported
     outcome = "promoted" if promotion is not None and promotion.lora == challenger else "kept"
     winner = promotion.lora if promotion is not None else champion
     facts = turn.facts(f"{outcome} {winner.name}", sources, [closed for gate in gates for closed in gate.closed])

@@ -8,8 +8,10 @@ from flenwheel_core.evaluation.doubts import find_doubts, with_left_out
 from flenwheel_core.library.choices import Choices
 from flenwheel_core.library.doubts import Doubts
 from flenwheel_core.plans.doubts import without
+from flenwheel_core.records.exports import export_again
+from flenwheel_core.requests.export import ExportRequest, ExportResult
 from flenwheel_core.requests.train import TrainRequest, TrainResult
-from flenwheel_core.runner.stage import CHOOSE, TRAIN
+from flenwheel_core.runner.stage import CHOOSE, EXPORT, TRAIN
 from flows.turn import Turn
 from flows.turn_runner import StageRunner
 
@@ -36,6 +38,20 @@ def of_state(result: TrainResult, lora: LoraRecord) -> TrainResult:
 def standing(turn: Turn, step: str, lora: LoraRecord) -> LoraRecord:
     """What a person took in place of a LoRA by now; frozen for `step`."""
     return turn.frozen(f"standing-{step}", LoraRecord, lambda: Choices(turn.store, turn.character.name).standing(lora))
+
+
+def taken_export(turn: Turn, runner: StageRunner) -> ExportResult | None:
+    """What a person took of the champion's training after it went to its benchmark becomes the champion and is exported.
+
+    None where the champion stays as it is and has its export.
+    """
+    character = turn.character.name
+    Choices(turn.store, character).follow()
+    asked = turn.store.get_document(f"{turn.folder}/export-taken", ExportRequest) or export_again(turn.store, character)
+    if asked is None:
+        return None
+    request = turn.frozen("export-taken", ExportRequest, lambda: asked)
+    return runner.stage(EXPORT, request, f"export {request.lora.name} as taken")
 
 
 def look_for_doubts(turn: Turn, runner: StageRunner, step: str, request: TrainRequest, result: TrainResult) -> None:
