@@ -24,8 +24,8 @@ def recipe_of(running: Running, folder: Path) -> Path:
     lines = []
     for line in running.recipe.read_text().splitlines():
         lines.append('captioner = "nano"' if line.startswith("captioner = ") else line)
-    text = "\n".join(lines).replace("steps = 600\nmin_epochs = 24.0", "steps = 40")
-    assert "steps = 40" in text
+    text = "\n".join(lines).replace("steps = 600\nmin_epochs = 24.0", "steps = 240")
+    assert "steps = 240" in text
     path = folder / "captions.toml"
     path.write_text(text + "\n")
     return path

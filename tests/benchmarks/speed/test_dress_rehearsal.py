@@ -10,7 +10,7 @@ from benchmarks.speed.dress_rehearsal import main
 
 def rehearse(folder: Path, *stages: str, name: str = "lane") -> dict[str, dict[str, object]]:
     command = ["--work", str(folder), "--out", str(folder), "--name", name, "--recipe", "nano", "--limit", "process"]
-    main([*command, "--card", "12", "--beside", "2", "--edits", "4", "--kill", "--stages", *stages])
+    main([*command, "--card", "12", "--beside", "2", "--edits", "10", "--kill", "--stages", *stages])
     path = folder / f"{name}.json"
     return {row["stage"]: row for row in json.loads(path.read_text())["rows"]} if path.exists() else {}
 
