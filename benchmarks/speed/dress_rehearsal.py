@@ -127,7 +127,8 @@ def main(argv: list[str] | None = None) -> None:
     rehearsal = Rehearsal.begin(Store(settings.store_url), recipe, models, settings.root)
     rows: list[Row] = []
     with _limited(arguments) as limit:
-        prepare(settings)  # as a turn does when it begins or goes on
+        if settings.gpu != "cpu":
+            prepare(settings)  # as a turn does when it begins or goes on
         for name in arguments.stages:
             if time.monotonic() - began > arguments.seconds:
                 print(f"no time left for {name}", flush=True)
@@ -341,7 +342,9 @@ def _run(
             print(f"killed: {error.what}", flush=True)
         seen = Seen()
     try:
-        kept(run_in_child(stage, request, settings, preparing_next(seen.take, settings)))
+        # Off a card the next stage would be forked, out of the reach of the limit that this rehearsal sets for its own processes.
+        sink = seen.take if settings.gpu == "cpu" else preparing_next(seen.take, settings)
+        kept(run_in_child(stage, request, settings, sink))
     except FlenwheelError as error:
         return False, False, seen, error.message
     if not kill or loads is not None:
