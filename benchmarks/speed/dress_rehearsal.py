@@ -342,7 +342,7 @@ def _run(
             print(f"killed: {error.what}", flush=True)
         seen = Seen()
     try:
-        # Off a card the next stage would be forked, out of the reach of the limit that this rehearsal sets for its own processes.
+        # How soon a stage begins is measured on a card only.
         sink = seen.take if settings.gpu == "cpu" else preparing_next(seen.take, settings)
         kept(run_in_child(stage, request, settings, sink))
     except FlenwheelError as error:
