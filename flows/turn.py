@@ -35,7 +35,7 @@ from flenwheel_core.library.choices import Choices
 from flenwheel_core.library.doubts import trained_on
 from flenwheel_core.library.editors import EditorLibrary
 from flenwheel_core.library.studies import Studies
-from flenwheel_core.plans.choice import choice_items, states_of
+from flenwheel_core.plans.choice import choose_request, states_of
 from flenwheel_core.plans.ingest_request import ingest_request
 from flenwheel_core.plans.pictures import Weights
 from flenwheel_core.plans.subjects import SubjectPlan, plan_of
@@ -276,29 +276,12 @@ class Turn:
 
     def choose_request(self, step: str, trained: TrainResult) -> ChooseRequest | None:
         """How the states of a training are tried; None where there is nothing to choose from."""
-        recipe, character = self.recipe, self.character.ref()
-        states = states_of(trained, recipe) if self.character.kind != "style" else ()
-        if len(states) < 2:
+        if self.character.kind == "style" or len(states_of(trained, self.recipe)) < 2:
             return None
 
         def build() -> ChooseRequest:
-            return ChooseRequest(
-                character=character,
-                base=recipe.models.base,
-                lora=trained.lora,
-                states=states,
-                pick_items=choice_items(character, recipe, "pick", recipe.choice.pick_pictures),
-                confirm_items=choice_items(character, recipe, "confirm", recipe.choice.confirm_pictures),
-                lora_weight=recipe.generate.lora_weight,
-                fingerprint=self.fingerprint(),
-                held_out=self._facts().held_out,
-                verifier=recipe.models.verifier,
-                reader=recipe.models.reader,
-                screening=recipe.screening,
-                recipe=recipe.benchmark,
-                significance=recipe.choice.significance,
-                sampler=recipe.generate.sampler,
-            )
+            held_out = self._facts().held_out
+            return choose_request(self.character.ref(), self.recipe, trained, self.fingerprint(), held_out)
 
         return self.frozen(f"choose-{step}", ChooseRequest, build)
 

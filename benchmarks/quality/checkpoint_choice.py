@@ -13,23 +13,19 @@ trains so many times as long, which over-trains: there the choice should pay.
     python -m benchmarks.quality.checkpoint_choice --work /tmp/o --characters 1 --edits 0 --steps 40 --pick 4 --confirm 6 --workers 1
 """
 
-import argparse
-import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
-from pathlib import Path
 
-from benchmarks.quality.one_training import Subject, one_recipe, prepare, train, train_request, true_card
-from benchmarks.result_file import RESULTS, Row, write_result
+from benchmarks.quality.one_training import Subject, one_recipe, parser_of, prepare, train, train_request, true_card
+from benchmarks.result_file import Row, write_result
 from flenwheel_core.adapters.strength import lora_at
 from flenwheel_core.base.statistics import sign_flip_test
 from flenwheel_core.nano.world.version import shipped_world
-from flenwheel_core.plans.choice import choice_items, states_of
+from flenwheel_core.plans.choice import choose_request
 from flenwheel_core.recipes.choice import ChoiceRecipe
 from flenwheel_core.recipes.model import Recipe
-from flenwheel_core.requests.choose import ChooseRequest
 from flenwheel_core.runner.stage import CHOOSE
 
 NAME = "checkpoint_choice"
@@ -50,23 +46,7 @@ def one_character(subject: Subject, length: float) -> list[Row]:
     asked = train_request(subject, prepared, items, "first", keep_at=recipe.choice.kept_steps(steps))
     trained = train(subject, asked)
     trained_seconds = time.monotonic() - began
-    request = ChooseRequest(
-        character=subject.ref,
-        base=recipe.models.base,
-        lora=trained.lora,
-        states=states_of(trained, recipe),
-        pick_items=choice_items(subject.ref, recipe, "pick", recipe.choice.pick_pictures),
-        confirm_items=choice_items(subject.ref, recipe, "confirm", recipe.choice.confirm_pictures),
-        lora_weight=recipe.generate.lora_weight,
-        fingerprint=prepared.fingerprint,
-        held_out=prepared.held_out,
-        verifier=recipe.models.verifier,
-        reader=recipe.models.reader,
-        screening=recipe.screening,
-        recipe=recipe.benchmark,
-        significance=recipe.choice.significance,
-        sampler=recipe.generate.sampler,
-    )
+    request = choose_request(subject.ref, recipe, trained, prepared.fingerprint, prepared.held_out)
     chosen = subject.stage(CHOOSE, request)
     choice = chosen.choice
     luckiest = lora_at(trained.lora, choice.tried[choice.best].state, subject.store)
@@ -164,20 +144,11 @@ def tried_recipe(steps: int | None, pick: int, confirm: int, gpu: str) -> Recipe
 
 def main() -> None:
     """Writes the result file after every character."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument(
-        "--work", type=Path, required=True, help="folder for the workspaces; a second run goes on there"
-    )
-    parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--characters", type=int, default=10)
-    parser.add_argument("--edits", type=int, default=30, help="edits made for each character")
+    parser = parser_of(__doc__)
     parser.add_argument("--held", type=int, default=3, help="sources held back")
     parser.add_argument("--length", type=float, nargs="+", default=[1.0], help="trainings so many times as long")
-    parser.add_argument("--steps", type=int, help="of a training of length 1, if not the recipe's")
     parser.add_argument("--pick", type=int, default=12, help="pictures to pick by")
     parser.add_argument("--confirm", type=int, default=24, help="pictures to win on")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes of one thread")
-    parser.add_argument("--gpu", default="cpu", help="auto trains on the card")
     options = parser.parse_args()
     recipe = tried_recipe(options.steps, options.pick, options.confirm, options.gpu)
     rows: list[Row] = []

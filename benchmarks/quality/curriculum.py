@@ -10,18 +10,15 @@ besides.
     python -m benchmarks.quality.curriculum --work /tmp/o --characters 1 --edits 0 --steps 40 --workers 1
 """
 
-import argparse
-import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from multiprocessing import get_context
-from pathlib import Path
 
 from benchmarks.quality.checkpoint_choice import longer, tried_recipe
-from benchmarks.quality.one_training import Subject, prepare, train, train_request, true_card
-from benchmarks.result_file import RESULTS, Row, write_result
+from benchmarks.quality.one_training import Subject, parser_of, prepare, train, train_request, true_card
+from benchmarks.result_file import Row, write_result
 from flenwheel_core.base.statistics import sign_flip_test
 from flenwheel_core.documents.prompts import CARD_CELLS, Cell
 from flenwheel_core.nano.world.version import shipped_world
@@ -80,18 +77,9 @@ def summary(rows: Sequence[Row]) -> Row:
 
 def main() -> None:
     """Writes the result file after every character."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument(
-        "--work", type=Path, required=True, help="folder for the workspaces; a second run goes on there"
-    )
-    parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--characters", type=int, default=10)
-    parser.add_argument("--edits", type=int, default=30, help="edits made for each character")
+    parser = parser_of(__doc__)
     parser.add_argument("--held", type=int, default=3, help="sources held back")
     parser.add_argument("--from", dest="begins", type=float, default=0.4, help="share of the steps")
-    parser.add_argument("--steps", type=int, help="of a training, if not the recipe's")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes of one thread")
-    parser.add_argument("--gpu", default="cpu", help="auto trains on the card")
     options = parser.parse_args()
     recipe = tried_recipe(options.steps, 12, 24, options.gpu)
     rows: list[Row] = []

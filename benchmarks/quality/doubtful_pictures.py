@@ -13,14 +13,11 @@ maker's folder brought: counted as `stranger_source`.
     python -m benchmarks.quality.doubtful_pictures --work /tmp/o --characters 1 --edits 6 --steps 40 --workers 1
 """
 
-import argparse
-import os
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from multiprocessing import get_context
-from pathlib import Path
 
 from PIL import Image, ImageOps
 
@@ -31,11 +28,12 @@ from benchmarks.quality.one_training import (
     Subject,
     made_entry,
     one_recipe,
+    parser_of,
     prepare,
     train,
     train_request,
 )
-from benchmarks.result_file import RESULTS, Row, write_result
+from benchmarks.result_file import Row, write_result
 from flenwheel_core.base.statistics import wilson
 from flenwheel_core.documents.doubts import Doubt
 from flenwheel_core.documents.images import ImageKind, ImageRecord, Labels
@@ -184,17 +182,8 @@ def summary(rows: Sequence[Row]) -> list[Row]:
 
 def main() -> None:
     """Writes the result file after every character."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument(
-        "--work", type=Path, required=True, help="folder for the workspaces; a second run goes on there"
-    )
-    parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--characters", type=int, default=10)
-    parser.add_argument("--edits", type=int, default=30, help="edits made for each character")
+    parser = parser_of(__doc__)
     parser.add_argument("--planted", type=int, default=2, help="strangers, and as many turned pictures")
-    parser.add_argument("--steps", type=int, help="of a training, if not the recipe's")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes of one thread")
-    parser.add_argument("--gpu", default="cpu", help="auto trains on the card")
     options = parser.parse_args()
     recipe = one_recipe(options.steps, options.gpu)
     rows: list[Row] = []

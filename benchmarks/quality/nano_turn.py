@@ -1,6 +1,5 @@
 """A turn of Flywheel 1 in the nano world, without a server: the flow itself, carried out in this process; a simulated reviewer decides."""
 
-import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -9,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar, cast
 
-from flenwheel_core.base.progress import Progress
+from benchmarks.kit.stage_here import stage_here
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.decisions import ClosedGate, UndecidedPolicy, Verdict
 from flenwheel_core.documents.prompts import EditItem
@@ -33,7 +32,6 @@ from flenwheel_core.requests.generate import GenerateResult
 from flenwheel_core.requests.screen import ScreenRequest, ScreenResult
 from flenwheel_core.requests.train import TrainRequest
 from flenwheel_core.runner.stage import BENCHMARK, EDIT_TRAIN, ENRICH, GENERATE, TRAIN, Stage
-from flenwheel_core.runner.worker import run_stage
 from flenwheel_core.store import Store
 from flows.flywheel1 import run_turn as run_flywheel1
 from flows.turn import Turn
@@ -116,17 +114,9 @@ class World:
 
     def stage(self, stage: Stage[Request, Result], request: Request) -> Result:
         """The result of a stage, made in this process."""
-        progress = Progress(stage.name, lambda event: None)
         trains = stage.name in (TRAIN.name, EDIT_TRAIN.name)
-        result = run_stage(
-            cast("Stage[StageRequest, StageResult]", stage),
-            request,
-            self.settings.model_copy(update={"gpu": self.training_gpu if trains else "cpu"}),
-            progress,
-            memory_level=0,
-            stop=threading.Event(),
-        )
-        return cast("Result", result)
+        settings = self.settings.model_copy(update={"gpu": self.training_gpu if trains else "cpu"})
+        return stage_here(stage, request, settings)
 
     def truth(self) -> Truth:
         return load_truth(self.settings.root / f"{self.name}-truth.json")

@@ -5,14 +5,16 @@ bare editor; trainings and cards through the stages. Nothing here needs a server
 that ask for the same training share it.
 """
 
-import threading
+import argparse
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TypeVar
 
+from benchmarks.kit.stage_here import stage_here
+from benchmarks.result_file import RESULTS
 from flenwheel_core.base.ids import Digest, derive_seed
-from flenwheel_core.base.progress import Progress
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.characters import CharacterRef
 from flenwheel_core.documents.decisions import Verdict
@@ -38,7 +40,6 @@ from flenwheel_core.requests.enrich import EnrichRequest
 from flenwheel_core.requests.generate import GenerateRequest
 from flenwheel_core.requests.train import TrainItem, TrainRequest, TrainResult
 from flenwheel_core.runner.stage import ENRICH, GENERATE, INGEST, TRAIN, Stage
-from flenwheel_core.runner.worker import run_stage
 from flenwheel_core.store import Store
 
 FIRST_SEED = FIRST_HELD_OUT_SEED + 6500
@@ -81,15 +82,7 @@ class Subject:
     def stage(self, stage: Stage[Request, Result], request: Request) -> Result:
         """The result of a stage, made in this process."""
         settings = self.settings.model_copy(update={"gpu": self.gpu if stage.name == TRAIN.name else "cpu"})
-        made = run_stage(
-            cast("Stage[StageRequest, StageResult]", stage),
-            request,
-            settings,
-            Progress(stage.name, lambda event: None),
-            memory_level=0,
-            stop=threading.Event(),
-        )
-        return cast("Result", made)
+        return stage_here(stage, request, settings)
 
 
 @dataclass(frozen=True)
@@ -105,6 +98,21 @@ class Prepared:
         """The training set as a turn makes it."""
         pool, recipe = [*self.pool, *more], subject.recipe
         return training_items(pool, recipe.pool.real_share, bodies_from=recipe.train.bodies_from)
+
+
+def parser_of(about: str | None) -> argparse.ArgumentParser:
+    """The options that all benchmarks of single trainings have; `about` is the module's docstring."""
+    parser = argparse.ArgumentParser(description=(about or "").split("\n")[0])
+    parser.add_argument(
+        "--work", type=Path, required=True, help="folder for the workspaces; a second run goes on there"
+    )
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--characters", type=int, default=10)
+    parser.add_argument("--edits", type=int, default=30, help="edits made for each character")
+    parser.add_argument("--steps", type=int, help="of a training as long as the recipe's, if not its own")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes of one thread")
+    parser.add_argument("--gpu", default="cpu", help="auto trains on the card")
+    return parser
 
 
 def one_recipe(steps: int | None, gpu: str) -> Recipe:
