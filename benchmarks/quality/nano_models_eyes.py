@@ -22,13 +22,17 @@ from flenwheel_core.nano.measure import (
 )
 from flenwheel_core.nano.models.flux import TEXT_TOKENS
 from flenwheel_core.nano.models.vlm import CAPTION_QUESTIONS, PICTURE_PX, SAME_QUESTIONS, chat
+from flenwheel_core.nano.threshold import SAME_CHARACTER
 from flenwheel_core.nano.world import HELD_OUT_FROM, Character, View, make_character, make_view, parse_caption, render
+from flenwheel_core.nano.world.characters import SIBLING_EVERY
 from tools.nano_training.data import label_values
 from tools.nano_training.vlm_data import plain_caption
 
 FIRST_CHARACTER = HELD_OUT_FROM + 200_000
 FIRST_VIEW = 10**9
 CHARACTERS, VIEWS = 60, 8
+SIBLINGS = 30
+"""Characters who have one."""
 CAPTIONED = 200
 JUDGED = 100
 GENERATED_CHARACTERS, GENERATED_VIEWS = 10, 4
@@ -73,10 +77,38 @@ def embedder(device: str) -> list[Row]:
             }
         )
     rows += [
+        embedder_siblings(eyes),
         embedder_generated("embedder_decoded", None, device),
         embedder_generated("embedder_redrawn", REDRAWN_STRENGTH, device),
     ]
     return rows
+
+
+def embedder_siblings(eyes: NanoEmbedder) -> Row:
+    """Portraits of characters and of their siblings in world 2, against the mean of other portraits of the character.
+
+    `siblings_taken` is the share of a sibling's portraits that the simulated reviewer would take for the character.
+    """
+    own, theirs = [], []
+    for number in range(SIBLINGS):
+        seed = FIRST_CHARACTER + SIBLING_EVERY * number + SIBLING_EVERY - 1
+        views = [make_view(FIRST_VIEW + number * 16 + index, portrait_share=1.0) for index in range(16)]
+        shown_as = [seed - 1] * 12 + [seed] * 4
+        vectors = eyes.embed([render(make_character(one, 2), view) for one, view in zip(shown_as, views, strict=True)])
+        centre = vectors[:8].mean(axis=0)
+        similarity = vectors[8:] @ (centre / np.linalg.norm(centre))
+        own.append(similarity[:4])
+        theirs.append(similarity[4:])
+    found = verification(np.concatenate(own), np.concatenate(theirs))
+    return {
+        "case": "embedder_siblings",
+        "eer": found.eer,
+        "threshold": found.threshold,
+        "cosine_same": found.same_mean,
+        "cosine_different": found.different_mean,
+        "siblings_taken": float((np.concatenate(theirs) >= SAME_CHARACTER).mean()),
+        "pictures": 8 * SIBLINGS,
+    }
 
 
 def embedder_generated(case: str, strength: float | None, device: str) -> Row:
