@@ -103,6 +103,8 @@ def _check_recipe(recipe: TrainingRecipe) -> None:
         "optimizer": recipe.optimizer != "adamw",
         "schedule": recipe.schedule not in ("constant", "cosine"),
         "ema_decay": recipe.ema_decay is not None,
+        "deterministic": recipe.deterministic,
+        "trackers": bool(recipe.trackers),
     }
     wrong = [name for name, yes in asked.items() if yes]
     if wrong:
@@ -134,6 +136,7 @@ def _job_of(model: VlModel, job: VlTrainJob, folder: Path) -> dict[str, Any]:
         "alpha": recipe.lora.rank if recipe.lora.alpha is None else recipe.lora.alpha,
         "seed": job.seed,
         "learning_rate": recipe.learning_rate,
+        "betas": recipe.betas,
         "weight_decay": recipe.weight_decay,
         "max_grad_norm": recipe.max_grad_norm,
         "steps": recipe.steps,

@@ -85,7 +85,9 @@ def train(model: Any, processor: Any, job: dict[str, Any]) -> tuple[list[tuple[i
     import torch
 
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(learned, lr=job["learning_rate"], weight_decay=job["weight_decay"])
+    optimizer = torch.optim.AdamW(
+        learned, lr=job["learning_rate"], betas=tuple(job["betas"]), weight_decay=job["weight_decay"]
+    )
     chance = torch.Generator().manual_seed(job["seed"])
     weights = torch.tensor([lesson["weight"] for lesson in job["lessons"]])
     losses: list[tuple[int, float]] = []

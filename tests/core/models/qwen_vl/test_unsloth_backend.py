@@ -73,6 +73,9 @@ def test_what_it_would_not_follow_is_refused(model: VlModel, python: Path, tmp_p
     recipe = RECIPE.model_copy(update={"gradient_accumulation": 2, "optimizer": "prodigy"})
     with pytest.raises(RecipeError, match="gradient_accumulation, optimizer"):
         train_lora(model, job(tmp_path, recipe), hooks(), python)
+    recipe = RECIPE.model_copy(update={"deterministic": True, "trackers": ("tensorboard",)})
+    with pytest.raises(RecipeError, match="deterministic, trackers"):
+        train_lora(model, job(tmp_path, recipe), hooks(), python)
 
 
 @pytest.mark.parametrize(
