@@ -1,149 +1,111 @@
-"""Data-parallel training of FLUX.1-dev's LoRA at full size: speed-up, and the same loss as on one card.
+"""The stage `train` on several cards at full size: speed-up over one card, and the same loss.
 
-Every run sees the same global batch; each process takes its part, and gradients are averaged. The processes are started
-here, one a card, as the stage `train` starts them.
+Both trainings see the same global batch: one card takes all of it, several take a part each. The stage runs as in a turn, in a process of
+its own, from weights on disk, with `train.gpus` of its recipe; nothing is drawn, and all pictures have one shape.
 
-    python -m benchmarks.speed.multi_gpu --cards 2 --global-batch 2
+    python -m benchmarks.speed.dress_rehearsal --work /dev/shm/rehearsal --stages train --folders-only
+    python -m benchmarks.speed.multi_gpu --work /dev/shm/rehearsal --cards 2
+    python -m benchmarks.speed.multi_gpu --work /tmp/team --recipe nano --cpu --out /tmp/team    # tries it out
 """
 
 import argparse
-import json
-import os
-import socket
-import statistics
-import subprocess
-import sys
-import time
+import shutil
 from pathlib import Path
 
-import torch
-
 from benchmarks.result_file import Row, write_result
-from benchmarks.speed.flux_step import clip_and_step
-from benchmarks.speed.flux_world import CONFIGS, RANK, FluxBatch, adapter_plan, make_batch, random_source
-from flenwheel_core.engine.flow_matching import flow_loss
-from flenwheel_core.engine.graphs import Recorder
-from flenwheel_core.engine.team import Processes
-from flenwheel_core.kernels.attention import cudnn_attention_works
-from flenwheel_core.models.flux1.fast import FastFlux
-from flenwheel_core.transformer.plan import FastPlan
+from benchmarks.speed import rehearsal_requests as ask
+from benchmarks.speed.dress_rehearsal import Seen
+from benchmarks.speed.rehearsal_models import Places, make_folders
+from benchmarks.speed.rehearsal_requests import Rehearsal
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.recipes.loading import load_recipe
+from flenwheel_core.recipes.train import TrainingRecipe
+from flenwheel_core.requests.train import TrainRequest, TrainResult
+from flenwheel_core.runner.launch import run_in_child
+from flenwheel_core.runner.stage import TRAIN
+from flenwheel_core.store import Store
 
-STEPS = 12
-SHARED = ("img_ids", "txt_ids")
-
-
-def own_part(batch: FluxBatch, team: Processes) -> FluxBatch:
-    """This process' rows of the global batch."""
-    rows = slice(team.rank, None, team.size)
-    inputs = {name: tensor if name in SHARED else tensor[rows] for name, tensor in batch.inputs.items()}
-    return FluxBatch(inputs, batch.target[rows])
+LOG_EVERY = 5
+SIDE = 1024
 
 
-def member(arguments: argparse.Namespace) -> None:
-    """One process of the team; the first one prints its row."""
-    team = Processes(cpu=not torch.cuda.is_available())
-    cuda = team.device.type == "cuda"
-    config = CONFIGS[arguments.size]
-    plan = FastPlan(
-        storage="fp8",
-        modulation="fp8",
-        keep_transposed=True,
-        compile=cuda,
-        cudnn=cudnn_attention_works(team.device, 128),
-    )
-    source = random_source(config, team.device, torch.bfloat16 if cuda else torch.float32)
-    model = FastFlux(config, source, plan, adapter_plan(config, RANK))
-    generator = torch.Generator(team.device).manual_seed(1)
-    parameters = [model.lora[name] for name in sorted(model.lora)]
-    with torch.no_grad():
-        for parameter in parameters:
-            parameter.normal_(generator=generator, std=0.02)
-    batch = own_part(
-        make_batch(config, arguments.pixels, team.device, model.dtype, arguments.global_batch, varied=True), team
-    )
-    optimizer = torch.optim.AdamW(parameters, lr=1e-4, fused=True)
-    recorder = Recorder(parameters, print) if cuda else None
-    inputs = {**batch.inputs, "target": batch.target}
-
-    def loss_of(target: torch.Tensor, **given: torch.Tensor) -> torch.Tensor:
-        return flow_loss(model(**given)[0], target).mean()
-
-    losses, seconds = [], []
-    for _ in range(STEPS):
-        began = time.monotonic()
-        loss = loss_of(**inputs) if recorder is None else recorder.loss("loss", loss_of, inputs)
-        loss.backward()
-        team.mean_gradients(parameters)
-        clip_and_step(parameters, optimizer)
-        losses.append(float(team.mean(loss)))
-        seconds.append(time.monotonic() - began)
-    if team.rank == 0:
-        row = {
-            "case": f"processes{team.size}_batch{arguments.global_batch}_{arguments.pixels}",
-            "processes": team.size,
-            "global_batch": arguments.global_batch,
-            "pixels": arguments.pixels,
-            "step_seconds": statistics.median(seconds[3:]),
-            "first_loss": losses[0],
-            "last_loss": losses[-1],
-        }
-        print("row " + json.dumps(row), flush=True)
-    team.leave()
+def training(rehearsal: Rehearsal, *, cards: int, global_batch: int, steps: int) -> TrainRequest:
+    """Square pictures alone, so that every step has one shape; no pictures of the class, no samples, no checkpoint on the way."""
+    whole = ask.train(rehearsal, steps=steps, prior=False, name=f"mira-{cards}-cards")
+    square = {record.digest for record in rehearsal.source_records() if (record.width, record.height) == (SIDE, SIDE)}
+    changes = {
+        "gpus": cards,
+        "batch_size": global_batch // cards,
+        "log_every": LOG_EVERY,
+        "checkpoint_every": steps,
+        "min_images": 1,
+        "sampling": {"every_steps": 0},
+    }
+    recipe = TrainingRecipe.model_validate(whole.recipe.model_dump() | changes)
+    items = tuple(item for item in whole.items if item.image in square)
+    return whole.model_copy(update={"recipe": recipe, "items": items, "sample_prompts": ()})
 
 
-def run(processes: int, arguments: argparse.Namespace) -> Row:
-    """The row of a team of so many processes."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    cards = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    named = cards.split(",") if cards else [str(index) for index in range(processes)]
-    command = [sys.executable, "-m", "benchmarks.speed.multi_gpu", "--member", "--size", arguments.size]
-    command += ["--global-batch", str(arguments.global_batch), "--pixels", str(arguments.pixels)]
-    common = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "LOCAL_RANK": "0"}
-    if not torch.cuda.is_available():
-        common["GLOO_SOCKET_IFNAME"] = "lo"
-    started = [
-        subprocess.Popen(
-            command,
-            env=os.environ | common | {"RANK": str(rank), "CUDA_VISIBLE_DEVICES": named[rank]},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(processes)
-    ]
-    outputs = [process.communicate()[0] for process in started]
-    if any(process.returncode for process in started):
-        return {"case": f"processes{processes}", "error": f"exit codes {[p.returncode for p in started]}"}
-    found: Row = json.loads(next(line for line in outputs[0].splitlines() if line.startswith("row "))[4:])
-    return found
+def trained(request: TrainRequest, settings: Settings) -> tuple[Row, TrainResult]:
+    """The row of a training, and its result."""
+    recipe, seen = request.recipe, Seen()
+    result = run_in_child(TRAIN, request, settings, seen.take)
+    losses = [point.loss for point in result.losses]
+    row: Row = {
+        "case": f"processes{recipe.gpus}_batch{recipe.gpus * recipe.batch_size}_{recipe.resolution}",
+        "processes": recipe.gpus,
+        "global_batch": recipe.gpus * recipe.batch_size,
+        "pixels": recipe.resolution,
+        "steps": recipe.steps,
+        "first_step_seconds": seen.steps[0][0],
+        "step_seconds": seen.item_seconds(),
+        "first_loss": losses[0],
+        "last_loss": losses[-1],
+        "plan": seen.plans[-1] if seen.plans else None,
+    }
+    return row, result
+
+
+def compared(one: tuple[Row, TrainResult], several: tuple[Row, TrainResult]) -> Row:
+    """How many times as fast, and how far the curves lie apart where they do most."""
+    apart = [abs(left.loss / right.loss - 1) for left, right in zip(one[1].losses, several[1].losses, strict=True)]
+    speed_up = float(one[0]["step_seconds"] or 0) / float(several[0]["step_seconds"] or 1)
+    return {
+        "case": "comparison",
+        "speed_up": speed_up,
+        "loss_difference": apart[-1],
+        "most_loss_difference": max(apart),
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--work", type=Path, required=True, help="folder of weights, as of the dress rehearsal")
+    parser.add_argument("--recipe", default="flux_character_24gb")
     parser.add_argument("--cards", type=int, default=2)
     parser.add_argument("--global-batch", type=int, default=2)
-    parser.add_argument("--pixels", type=int, default=1024)
-    parser.add_argument("--size", default="full", choices=sorted(CONFIGS))
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--cpu", action="store_true", help="processes on the CPU instead of cards")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
-    parser.add_argument("--member", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.member:
-        member(arguments)
-        return
-    rows: list[Row] = []
-    for processes in (1, arguments.cards):
-        rows.append(run(processes, arguments))
-        print(rows[-1], flush=True)
-        write_result("multi_gpu", rows, folder=arguments.out)
-    if all("step_seconds" in row for row in rows):
-        one, several = rows
-        summary: Row = {
-            "case": "comparison",
-            "speed_up": float(one["step_seconds"] or 0) / float(several["step_seconds"] or 1),
-            "loss_difference": abs(float(one["last_loss"] or 0) / float(several["last_loss"] or 1) - 1),
-        }
-        write_result("multi_gpu", [*rows, summary], folder=arguments.out)
+    recipe = load_recipe(arguments.recipe)
+    models = make_folders(recipe, ["train"], Places(arguments.work, arguments.work))
+    made: list[tuple[Row, TrainResult]] = []
+    for cards in (1, arguments.cards):
+        named = "cpu" if arguments.cpu else ",".join(map(str, range(cards)))
+        # A fresh workspace each: neither finds what the other encoded, or a result.
+        place = Path(arguments.work) / f"workspace-{cards}-cards"
+        settings = Settings(workspace=place, models=arguments.work / "models", gpu=named)
+        shutil.rmtree(place, ignore_errors=True)
+        settings.root.mkdir(parents=True)
+        rehearsal = Rehearsal.begin(Store(settings.store_url), recipe, models, settings.root)
+        request = training(rehearsal, cards=cards, global_batch=arguments.global_batch, steps=arguments.steps)
+        made.append(trained(request, settings))
+        print(made[-1][0], flush=True)
+        write_result("multi_gpu", [row for row, _ in made], folder=arguments.out)
+    rows = [*(row for row, _ in made), compared(*made)]
+    print(rows[-1], flush=True)
+    write_result("multi_gpu", rows, folder=arguments.out)
 
 
 if __name__ == "__main__":
