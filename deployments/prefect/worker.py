@@ -1,32 +1,118 @@
-"""Prefect's worker with a limit that holds: `python -m deployments.prefect.worker worker start ... --limit N`.
+"""Prefect's worker with a limit that holds, and fair: `python -m deployments.prefect.worker worker start ... --limit N`.
 
 A run whose gate was answered at once, or that was given back, is offered again while its last process still ends. Prefect 3.8.8's worker
 then asks its limiter for a second place for the same run, which is an error there: the worker ends, and all of its runs crash. Here it
-leaves such a run until its process has ended.
+leaves such a run until its process has ended. Of the others it takes those first whose turn it is (`fairness.py`).
 """
 
 import runpy
+from collections import Counter
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import Any
 
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.workers.base import BaseWorker
 
+from deployments.prefect.api import PAGE
+from deployments.prefect.fairness import Served, Waiting, in_fair_order, owner_of
 
-def leave_runs_that_still_end(worker: type[Any] = BaseWorker) -> None:
-    """From now on, workers of this process take no run that holds one of their places."""
-    worker._submit_scheduled_flow_runs = _without_held(worker._submit_scheduled_flow_runs)
+MOST_PAGES = 5
+"""So many pages of waiting runs are looked at, at most: the first 1 000 of a pool that wait."""
+WORKING = FlowRunFilter(
+    state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING]))
+)
 
 
-def _without_held(submit: Callable[..., Any]) -> Callable[..., Any]:
+def limited_and_fair(worker: type[Any] = BaseWorker) -> None:
+    """From now on, workers of this process take no run that holds one of their places, and share them among characters."""
+    worker._submit_scheduled_flow_runs = _fairly(worker._submit_scheduled_flow_runs)
+
+
+def _fairly(submit: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(submit)
-    async def submit_others(self: Any, flow_run_response: list[Any]) -> Any:
+    async def submit_fairly(self: Any, flow_run_response: list[Any]) -> Any:
         held = self._limiter.statistics().borrowers if self._limiter else ()
-        return await submit(self, [entry for entry in flow_run_response if entry.flow_run.id not in held])
+        waiting = [entry for entry in flow_run_response if entry.flow_run.id not in held]
+        if not waiting or (self._limiter and self._limiter.available_tokens < 1):
+            return []
+        if len(flow_run_response) >= PAGE:
+            waiting += [entry for entry in await _further(self, flow_run_response) if entry.flow_run.id not in held]
+        ordered = await _ordered(self, waiting)
+        taken = await submit(self, ordered)
+        for run in taken:
+            _served(self).note(_owner(run))
+        return taken
 
-    return submit_others
+    return submit_fairly
+
+
+async def _ordered(worker: Any, waiting: list[Any]) -> list[Any]:
+    """The server is asked who works only if several wait for their turn."""
+    lines = [Waiting(entry, str(entry.work_queue_id), _owner(entry.flow_run)) for entry in waiting]
+    if len({line.owner for line in lines}) < 2:
+        return waiting
+    return [line.run for line in in_fair_order(lines, await _working(worker), _served(worker))]
+
+
+async def _working(worker: Any) -> Counter[str]:
+    """How many runs of each owner work in this worker's pool, on any machine."""
+    pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[worker._work_pool_name]))
+    found: Counter[str] = Counter()
+    while True:
+        runs = await worker.client.read_flow_runs(
+            flow_run_filter=WORKING, work_pool_filter=pool, limit=PAGE, offset=found.total()
+        )
+        found.update(_owner(run) for run in runs)
+        if len(runs) < PAGE:
+            return found
+
+
+async def _further(worker: Any, page: list[Any]) -> list[Any]:
+    """The pages after a full one: one owner's runs alone may fill it. Pages overlap where runs were scheduled at the same moment."""
+    known = {entry.flow_run.id for entry in page}
+    found: list[Any] = []
+    for _ in range(MOST_PAGES - 1):
+        # Of the queue that filled the page: those after it come later anyway.
+        body = {
+            "scheduled_after": page[-1].flow_run.next_scheduled_start_time.isoformat(),
+            "scheduled_before": (datetime.now(UTC) + timedelta(seconds=int(worker._prefetch_seconds))).isoformat(),
+        }
+        answer = await worker.client.request(
+            "POST",
+            "/work_pools/{name}/get_scheduled_flow_runs",
+            path_params={"name": worker._work_pool_name},
+            json=body,
+        )
+        page = WorkerFlowRunResponse.model_validate_list(answer.json())
+        fresh = [entry for entry in page if entry.flow_run.id not in known]
+        known |= {entry.flow_run.id for entry in fresh}
+        found += fresh
+        if len(page) < PAGE or not fresh:
+            break
+    return found
+
+
+def _served(worker: Any) -> Served:
+    if not hasattr(worker, "_served_owners"):
+        worker._served_owners = Served()
+    found: Served = worker._served_owners
+    return found
+
+
+def _owner(run: FlowRun) -> str:
+    return owner_of(run.parameters, run.deployment_id)
 
 
 if __name__ == "__main__":
-    leave_runs_that_still_end()
+    limited_and_fair()
     runpy.run_module("prefect", run_name="__main__", alter_sys=True)

@@ -12,6 +12,8 @@ from flenwheel_core.base.settings import CLUSTER_SECRETS, Settings
 
 POOL = "flenwheel"
 QUERY_SECONDS = 1
+RUNS_AT_ONCE = 2
+"""Of a worker of a cluster that is told nothing else: one run holds the card while the other reads its pictures."""
 
 
 def local_url(settings: Settings, port: int) -> str:
@@ -104,13 +106,20 @@ def worker_names(settings: Settings) -> set[str]:
 
 
 def worker_command(settings: Settings) -> list[str]:
+    """The worker of a machine alone: it takes all runs at once, and they wait for the card in no order, unless a limit is set."""
+    if settings.runs_at_once is not None:
+        return _limited_worker(settings, POOL, settings.runs_at_once)
     return [sys.executable, "-m", "prefect", *_worker(settings, POOL)]
 
 
 def joined_worker_command(settings: Settings) -> list[str]:
     """A worker that leaves runs to others: it takes no more than it can soon work at."""
-    command = [sys.executable, "-m", "deployments.prefect.worker", *_worker(settings, settings.pool)]
-    return [*command, "--limit", str(settings.runs_at_once)]
+    return _limited_worker(settings, settings.pool, settings.runs_at_once or RUNS_AT_ONCE)
+
+
+def _limited_worker(settings: Settings, pool: str, limit: int) -> list[str]:
+    command = [sys.executable, "-m", "deployments.prefect.worker", *_worker(settings, pool)]
+    return [*command, "--limit", str(limit)]
 
 
 def _worker(settings: Settings, pool: str) -> list[str]:

@@ -161,8 +161,10 @@ class Settings(BaseSettings):
     pool: str = Field(
         default="flenwheel", description="Work pool of this machine's workers: a class of card, such as gpu-24."
     )
-    runs_at_once: int = Field(
-        default=2, ge=1, description="Runs that a worker of a cluster takes at once; one of them holds the card."
+    runs_at_once: int | None = Field(
+        default=None,
+        ge=1,
+        description="Runs that a worker takes at once, fairly among characters; if unset, 2 in a cluster, all on a machine alone.",
     )
     lease_seconds: float = Field(
         default=120.0,

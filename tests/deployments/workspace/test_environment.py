@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from deployments.prefect import server as prefect_server
-from deployments.workspace.environment import local_url, prefect_environment
+from deployments.workspace.environment import joined_worker_command, local_url, prefect_environment, worker_command
 from flenwheel_core.base.errors import UserError
 from flenwheel_core.base.settings import Settings
 
@@ -41,3 +41,12 @@ def test_the_server_alone_does_not_listen_to_the_world_without_a_token(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="without a token"):
         prefect_server.main("0.0.0.0", 4200)
+
+
+def test_a_machine_alone_takes_all_runs_and_one_of_a_cluster_few_unless_a_limit_is_set(tmp_path: Path) -> None:
+    settings = Settings(workspace=tmp_path)
+    assert "--limit" not in worker_command(settings)
+    assert joined_worker_command(settings)[-2:] == ["--limit", "2"]
+    limited = settings.model_copy(update={"runs_at_once": 3})
+    assert worker_command(limited) == joined_worker_command(limited)
+    assert worker_command(limited)[1:3] == ["-m", "deployments.prefect.worker"]

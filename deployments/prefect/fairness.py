@@ -1,0 +1,68 @@
+"""Whose run a worker takes next: within a queue, characters share the workers, however many runs of one of them wait.
+
+Prefect gives runs of a queue in the order in which they were scheduled: fifty trainings of one character would all go before a turn of
+another. Here the character goes first of which the fewest runs work at present, on any machine; of several, the one that this worker served
+longest ago; of one character, the oldest run. Queues keep their order. Every worker decides by itself from what the server knows, so
+nothing is shared between them; two that look at the same moment may take two runs of one character, and the next looks right that.
+"""
+
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+Run = TypeVar("Run")
+NEVER = -1
+
+
+@dataclass(frozen=True)
+class Waiting(Generic[Run]):
+    """A run that waits."""
+
+    run: Run
+    queue: str
+    owner: str
+    """Who shares: its character; of work for all characters, the deployment."""
+
+
+@dataclass
+class Served:
+    """Whom a worker served, in which order."""
+
+    _turns: dict[str, int] = field(default_factory=dict)
+    _count: int = 0
+
+    def note(self, owner: str) -> None:
+        self._count += 1
+        self._turns[owner] = self._count
+
+    def last(self, owner: str) -> int:
+        return self._turns.get(owner, NEVER)
+
+
+def owner_of(parameters: Mapping[str, object], deployment: object) -> str:
+    """Whom a run is for."""
+    character = parameters.get("character")
+    return character if isinstance(character, str) and character else f"deployment {deployment}"
+
+
+def in_fair_order(waiting: Sequence[Waiting[Run]], working: Mapping[str, int], served: Served) -> list[Waiting[Run]]:
+    """The same runs, the one to take first at the front. `waiting` comes queue by queue, in each the oldest first.
+
+    `working` counts the runs of each owner that work at present. A run that is put into the list counts as working for those after it.
+    """
+    found: list[Waiting[Run]] = []
+    busy = Counter(working)
+    for queue in dict.fromkeys(one.queue for one in waiting):
+        lines: dict[str, deque[Waiting[Run]]] = {}
+        for one in waiting:
+            if one.queue == queue:
+                lines.setdefault(one.owner, deque()).append(one)
+        while lines:
+            # Of owners that are equal in all, the one whose oldest run came first: lines are in that order.
+            owner = min(lines, key=lambda name: (busy[name], served.last(name)))
+            found.append(lines[owner].popleft())
+            busy[owner] += 1
+            if not lines[owner]:
+                del lines[owner]
+    return found

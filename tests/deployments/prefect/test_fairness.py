@@ -1,0 +1,40 @@
+"""Characters share a queue: the one with the fewest runs at work goes first, then the one that was served longest ago."""
+
+from deployments.prefect.fairness import Served, Waiting, in_fair_order, owner_of
+
+
+def line(*runs: str, queue: str = "default") -> list[Waiting[str]]:
+    """Runs such as "mira 3", the oldest first."""
+    return [Waiting(run, queue, run.split()[0]) for run in runs]
+
+
+def order(waiting: list[Waiting[str]], served: Served | None = None, **working: int) -> list[str]:
+    return [one.run for one in in_fair_order(waiting, working, served or Served())]
+
+
+def test_many_runs_of_one_do_not_hold_up_another() -> None:
+    waiting = line(*(f"mira {number}" for number in range(50)), "nora 0", "nora 1", "zoe 0")
+    assert order(waiting)[:6] == ["mira 0", "nora 0", "zoe 0", "mira 1", "nora 1", "mira 2"]
+    assert sorted(order(waiting)) == sorted(one.run for one in waiting), "nobody is left out"
+
+
+def test_who_works_already_waits() -> None:
+    assert order(line("mira 0", "mira 1", "nora 0"), mira=2) == ["nora 0", "mira 0", "mira 1"]
+    assert order(line("mira 0", "nora 0"), mira=1, nora=1) == ["mira 0", "nora 0"]
+
+
+def test_of_equals_the_one_served_longest_ago_goes_first() -> None:
+    served = Served()
+    for name in ("nora", "mira", "nora"):
+        served.note(name)
+    assert order(line("nora 0", "mira 0", "zoe 0"), served) == ["zoe 0", "mira 0", "nora 0"]
+
+
+def test_queues_keep_their_order() -> None:
+    waiting = [*line("mira 0", "mira 1", queue="interactive"), *line("nora 0", "mira 2", queue="default")]
+    assert order(waiting) == ["mira 0", "mira 1", "nora 0", "mira 2"]
+
+
+def test_work_for_all_characters_shares_as_its_deployment() -> None:
+    assert owner_of({"character": "mira"}, "d1") == "mira"
+    assert owner_of({"character": None}, "d1") == owner_of({"order": "o"}, "d1") != owner_of({}, "d2")
