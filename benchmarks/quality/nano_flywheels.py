@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.quality.nano_editor_turn import EditorOutcome, editor_turn, lend_editor
+from benchmarks.quality.nano_flywheels_summary import summary
 from benchmarks.quality.nano_turn import (
     ARMS,
     Arm,
@@ -38,7 +39,6 @@ from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.requests.edit_compare import EditCompareResult
 
 FIRST_SEED = FIRST_HELD_OUT_SEED + 500
-TARGET_PASS_RATE = 0.8
 MAIN_ARM = "both_flywheels"
 """The arm with all characters; the ablations may have fewer."""
 
@@ -274,45 +274,6 @@ def told_apart(score: EditCompareResult) -> Row:
         figures[f"distance_of_{name}_edits"] = statistics.fmean(edit.target_error or 0 for edit in own) if own else None
         figures[f"nearness_of_{name}_edits"] = statistics.fmean(edit.nearness or 0 for edit in own) if own else None
     return dict(figures)
-
-
-def summary(rows: list[Row]) -> list[Row]:
-    """The aims, for each arm: challengers that beat the first LoRA, pass rate, corrections in the first and the last turn."""
-    found: list[Row] = []
-    for arm in dict.fromkeys(str(row["arm"]) for row in rows):
-        own = [row for row in rows if row["arm"] == arm]
-        turns = sorted({int(row["turn"] or 0) for row in own})
-        first, last = ([row for row in own if row["turn"] == turn] for turn in (turns[0], turns[-1]))
-        found.append(
-            {
-                "case": f"summary {arm}",
-                "arm": arm,
-                "turns": len(turns),
-                "characters": len(first),
-                "challenger_better_in_turn_1": sum(_better(row) for row in first),
-                "champion_pass_rate_first_turn": _mean(first, "champion_pass_rate"),
-                "same_steps_pass_rate_first_turn": _mean(first, "same_steps_pass_rate"),
-                "pass_rate_first_turn": _mean(first, "pass_rate"),
-                "pass_rate_last_turn": _mean(last, "pass_rate"),
-                "characters_at_target": sum(float(row["pass_rate"] or 0) >= TARGET_PASS_RATE for row in last),
-                "identity_last_turn": _mean(last, "identity"),
-                "diversity_first_turn": _mean(first, "diversity"),
-                "diversity_last_turn": _mean(last, "diversity"),
-                "corrections_per_100_first_turn": _mean(first, "corrections_per_100"),
-                "corrections_per_100_last_turn": _mean(last, "corrections_per_100"),
-                "corrections_per_100_bare_last_turn": _mean(last, "corrections_per_100_bare"),
-            }
-        )
-    return found
-
-
-def _better(row: Row) -> bool:
-    return float(row["pass_rate"] or 0) > float(row["champion_pass_rate"] or 0)
-
-
-def _mean(rows: list[Row], figure: str) -> float | None:
-    known = [float(row[figure]) for row in rows if row[figure] is not None]  # type: ignore[arg-type]
-    return statistics.fmean(known) if known else None
 
 
 if __name__ == "__main__":

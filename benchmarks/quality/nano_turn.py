@@ -11,7 +11,7 @@ from typing import TypeVar, cast
 from benchmarks.kit.stage_here import stage_here
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.decisions import ClosedGate, UndecidedPolicy, Verdict
-from flenwheel_core.documents.prompts import EditItem
+from flenwheel_core.documents.prompts import EditItem, GenerateItem
 from flenwheel_core.gates.kinds import ENRICHED, SYNTHETIC
 from flenwheel_core.gates.session import Reviews, ReviewSession
 from flenwheel_core.images.folder import find_sources
@@ -53,14 +53,24 @@ class Arm:
     """False: each new LoRA takes the place of the one before, whatever the benchmark says."""
     flywheel_1: bool = True
     """False: edits and reviews only, no LoRA of the character."""
+    enrichment: bool = True
+    """False: nothing is edited, the first LoRA learns from the sources alone."""
+    synthetic: bool = True
+    """False: no LoRA draws pictures for the next one."""
+    reviewer_errors: float = 0.0
+    """So many of the reviewer's verdicts are the wrong way round."""
 
 
 ARMS = {
     arm.name: arm
     for arm in (
         Arm("both_flywheels"),
-        Arm("no_screening", screening=False),
+        Arm("sources_only", enrichment=False, synthetic=False, flywheel_2=False),
+        Arm("no_enrichment", enrichment=False, flywheel_2=False),
         Arm("no_review", review=False, flywheel_2=False),
+        Arm("nobody_looks", screening=False, review=False, flywheel_2=False),
+        Arm("erring_reviewer", reviewer_errors=0.1),
+        Arm("no_screening", screening=False),
         Arm("no_real_data", real_floor=False),
         Arm("no_flywheel_2", flywheel_2=False),
         Arm("own_output_only", real_floor=False, flywheel_2=False, benchmark_decides=False),
@@ -85,6 +95,8 @@ class TurnOutcome:
     champion_pass_rate: float | None = None
     same_steps_pass_rate: float | None = None
     """Of a challenger that was trained for no more steps than the first LoRA: what the longer training alone gives."""
+    longer_first_pass_rate: float | None = None
+    """Of the first LoRA's pool trained for as many steps as the challenger: what a turn without a second gate would give."""
     identity: float | None = None
     diversity: float | None = None
     promoted: bool = False
@@ -163,9 +175,16 @@ def add_character(world: World, seed: int) -> None:
 class ComparableTurn(Turn):
     """Every turn edits towards the cells that the sources leave open, not only those still missing: so turns can be compared."""
 
+    arm: Arm = ARMS["both_flywheels"]
+
     def planned_edits(self, pool: Sequence[PoolEntry], round_: int) -> tuple[EditItem, ...]:
+        if not self.arm.enrichment:
+            return ()
         real = [entry for entry in pool if entry.real]
         return plan_edits([entry.image for entry in real], real, self.recipe, turn=self.number, round_=round_)
+
+    def planned_pictures(self, pool: Sequence[PoolEntry], round_: int) -> tuple[GenerateItem, ...]:
+        return super().planned_pictures(pool, round_) if self.arm.synthetic else ()
 
 
 class EditsAreEnough(Exception):  # noqa: N818 - no error: an arm without Flywheel 1 ends here
@@ -202,7 +221,8 @@ class NanoRunner:
         screenings = session.screenings if arm.screening else None
         session = reviews.open(session.model_copy(update={"screenings": screenings, "minimum": 0}))
         if arm.review:
-            review_gate(store, self.world.settings, session.gate, self.world.truth())
+            errors = arm.reviewer_errors
+            review_gate(store, self.world.settings, session.gate, self.world.truth(), errors=errors)
         undecided: UndecidedPolicy = "leave_out" if arm.review else "take_passed"
         closed = reviews.close(session.gate, "approve", undecided, override_minimum=True, reviewer="simulated reviewer")
         self.closed[session.kind] = closed
@@ -236,43 +256,44 @@ def run_turn(world: World, number: int) -> TurnOutcome:
     runner = NanoRunner(world, turn)
     with suppress(EditsAreEnough):
         run_flywheel1(turn, runner)
-    edits = runner.asked[ENRICH.name]
-    assert isinstance(edits, EnrichRequest)
-    decided = turn.reviews.decisions(runner.closed[ENRICHED.name]).decisions
-    counts = Counter(decision.verdict for decision in decided)
+    edits = runner.asked.get(ENRICH.name)
+    assert edits is None or isinstance(edits, EnrichRequest)
+    closed = runner.closed.get(ENRICHED.name)
+    counts = Counter(decision.verdict for decision in turn.reviews.decisions(closed).decisions) if closed else Counter()
     outcome = TurnOutcome(
         turn=number,
-        edits=len(edits.items),
-        corrections_per_100_bare=_bare_corrections(world, edits),
+        edits=len(edits.items) if edits else 0,
+        corrections_per_100_bare=_bare_corrections(world, edits) if edits else None,
         good=counts[Verdict.GOOD],
         corrected=counts[Verdict.NEEDS_CORRECTION],
         rejected=counts[Verdict.REJECT],
         judged=world.arm.review,
         seconds=0,
     )
-    score = runner.made.get(BENCHMARK.name)
+    score, whole = runner.made.get(BENCHMARK.name), world.arm == ARMS["both_flywheels"]
     if isinstance(score, BenchmarkResult):
         outcome = replace(
             outcome,
             pass_rate=score.challenger.pass_rate,
             champion_pass_rate=score.champion.pass_rate if score.champion is not None else None,
-            same_steps_pass_rate=_same_steps(world, turn) if world.arm == ARMS["both_flywheels"] else None,
+            same_steps_pass_rate=_retrained(world, turn, "challenger", "v1") if whole else None,
+            longer_first_pass_rate=_retrained(world, turn, "v1", "challenger") if whole else None,
             identity=score.challenger.identity,
             diversity=score.challenger.diversity,
-            promoted=bool(score.comparison and score.comparison.promote),
+            promoted=not world.arm.benchmark_decides or bool(score.comparison and score.comparison.promote),
         )
     return replace(outcome, seconds=time.monotonic() - began)
 
 
-def _same_steps(world: World, turn: Turn) -> float | None:
-    """Pass rate of a first turn's challenger on the same pool with the first LoRA's steps; None if it had no more, or in later turns."""
+def _retrained(world: World, turn: Turn, pool_of: str, steps_of: str) -> float | None:
+    """Pass rate of the pool of one LoRA of a first turn, trained for the steps of the other; None if as many, or in later turns."""
     if turn.champion() is not None:
         return None
-    request, steps = turn.train_request("challenger"), turn.train_request("v1").recipe.steps
+    request, steps = turn.train_request(pool_of), turn.train_request(steps_of).recipe.steps
     if request.recipe.steps == steps:
         return None
-    shorter = request.recipe.model_copy(update={"steps": steps})
-    lora = world.stage(TRAIN, request.model_copy(update={"recipe": shorter, "name": f"{request.name}-short"})).lora
+    changed = request.recipe.model_copy(update={"steps": steps})
+    lora = world.stage(TRAIN, request.model_copy(update={"recipe": changed, "name": f"{request.name}-{steps}"})).lora
     card = turn.benchmark_request(None, lora).model_copy(update={"challenger": lora.digest, "champion": None})
     return world.stage(BENCHMARK, card).challenger.pass_rate
 
@@ -290,6 +311,7 @@ def open_turn(world: World, number: int) -> Turn:
         flow_run=flow_run,
         name=f"{world.name}-t{opened.number}",
         folder=f"turns/{world.name}/{opened.number:04d}",
+        arm=world.arm,
     )
 
 
@@ -315,6 +337,7 @@ def outcome_row(arm: Arm, character: str, outcome: TurnOutcome) -> dict[str, str
         "pass_rate": outcome.pass_rate,
         "champion_pass_rate": outcome.champion_pass_rate,
         "same_steps_pass_rate": outcome.same_steps_pass_rate,
+        "longer_first_pass_rate": outcome.longer_first_pass_rate,
         "identity": outcome.identity,
         "diversity": outcome.diversity,
         "promoted": outcome.promoted,

@@ -55,13 +55,19 @@ class Judged:
     correction: str | None = None
 
 
-def review_gate(store: Store, settings: Settings, gate: str, truth: Truth, *, reference: str = "nano") -> list[Judged]:
-    """Decides about every picture of an open gate and writes the decisions into its journal. Repeating it changes nothing."""
+def review_gate(
+    store: Store, settings: Settings, gate: str, truth: Truth, *, reference: str = "nano", errors: float = 0.0
+) -> list[Judged]:
+    """Decides about every picture of an open gate and writes the decisions into its journal. Repeating it changes nothing.
+
+    With `errors`, about so large a share of the verdicts is the wrong way round, the same ones each time.
+    """
     reviews = Reviews(store)
     session = reviews.get(gate)
     records = reviews.images(session)
     done = reviews.current(gate)
     judged = judge(store, settings, records, truth, reference=reference)
+    judged = [_turned(item) if _errs(gate, item.image, errors) else item for item in judged]
     for item in judged:
         if item.image in done:
             continue
@@ -79,6 +85,16 @@ def review_gate(store: Store, settings: Settings, gate: str, truth: Truth, *, re
             ),
         )
     return judged
+
+
+def _errs(gate: str, image: str, share: float) -> bool:
+    return derive_seed(0, "reviewer errs", gate, image) % 10_000 < share * 10_000
+
+
+def _turned(item: Judged) -> Judged:
+    """The verdict of somebody who looked at the picture wrongly."""
+    wrong = Verdict.REJECT if item.verdict is Verdict.GOOD else Verdict.GOOD
+    return replace(item, verdict=wrong, reasons=("looked wrongly",) if wrong is Verdict.REJECT else (), correction=None)
 
 
 def judge(

@@ -18,8 +18,9 @@ from benchmarks.quality.nano_turn import (
     open_world,
     run_turn,
 )
-from flenwheel_core.gates.kinds import SYNTHETIC
+from flenwheel_core.gates.kinds import ENRICHED, SYNTHETIC
 from flenwheel_core.library.characters import Library
+from flenwheel_core.nano.reviewer import review_gate
 from flenwheel_core.requests.train import TrainRequest
 from flows.flywheel1 import run_turn as run_flywheel1
 
@@ -77,3 +78,27 @@ def test_an_arm_without_flywheel_1_ends_after_gate_a_and_edits_alike_every_turn(
     first, second = run_turn(here, 1), run_turn(here, 2)
     assert first.edits == second.edits == 6 and first.pass_rate is None
     assert Library(here.store).champion("nora") is None
+
+
+def test_an_arm_of_sources_alone_learns_from_nothing_else(tmp_path: Path) -> None:
+    here = world(tmp_path, "sources_only")
+    turn = open_turn(here, 1)
+    runner = NanoRunner(here, turn)
+    run_flywheel1(turn, runner)
+    trained = runner.asked["train"]
+    assert isinstance(trained, TrainRequest) and "enrich" not in runner.asked and "generate" not in runner.asked
+    assert {item.image for item in trained.items} <= {entry.image.digest for entry in turn.pool() if entry.real}
+
+
+def test_a_reviewer_who_errs_turns_a_tenth_of_the_verdicts_round(tmp_path: Path) -> None:
+    right, wrong = (world(tmp_path / name, name) for name in ("both_flywheels", "erring_reviewer"))
+    judged = []
+    for here, errors in ((right, 0.0), (wrong, 0.5)):
+        turn = open_turn(here, 1)
+        runner = NanoRunner(here, turn)
+        run_flywheel1(turn, runner)
+        gate = runner.closed[ENRICHED.name].gate
+        again = review_gate(here.store, here.settings, gate, here.truth(), errors=errors)
+        judged.append({one.image: one.verdict for one in again})
+    assert judged[0].keys() == judged[1].keys(), "the same edits"
+    assert 0 < sum(judged[0][image] is not judged[1][image] for image in judged[0]) < len(judged[0])

@@ -1,0 +1,98 @@
+"""What the turns of `nano_flywheels` say together: each arm for itself, and beside the whole flywheel on the same characters."""
+
+import statistics
+from collections.abc import Sequence
+
+from benchmarks.result_file import Row
+from flenwheel_core.base.statistics import sign_flip_test
+
+TARGET_PASS_RATE = 0.8
+WHOLE = "both_flywheels"
+
+
+def summary(rows: Sequence[Row]) -> list[Row]:
+    """A row an arm: challengers that beat the first LoRA, what was kept, corrections in the first and the last turn, and the paired
+    difference from the whole flywheel after the first turn. The tests flip signs over characters, two-sided."""
+    found: list[Row] = []
+    first_of = {arm: _turn(rows, arm, 1) for arm in dict.fromkeys(str(row["arm"]) for row in rows)}
+    for arm, first in first_of.items():
+        turns = sorted({int(row["turn"] or 0) for row in rows if row["arm"] == arm})
+        last = _turn(rows, arm, turns[-1])
+        gains = _gains(first)
+        found.append(
+            {
+                "case": f"summary {arm}",
+                "arm": arm,
+                "turns": len(turns),
+                "characters": len(first),
+                "challenger_better_in_turn_1": sum(gain > 0 for gain in gains),
+                "challenger_worse_in_turn_1": sum(gain < 0 for gain in gains),
+                "p_value": sign_flip_test(gains),
+                "champion_pass_rate_first_turn": _mean(first, "champion_pass_rate"),
+                "same_steps_pass_rate_first_turn": _mean(first, "same_steps_pass_rate"),
+                "longer_first_pass_rate_first_turn": _mean(first, "longer_first_pass_rate"),
+                "pass_rate_first_turn": _mean(first, "pass_rate"),
+                "pass_rate_last_turn": _mean(last, "pass_rate"),
+                "kept_pass_rate_first_turn": _average([_kept(row) for row in first]),
+                "kept_pass_rate_last_turn": _average([_kept(row) for row in last]),
+                "lowest_kept_last_turn": min((kept for row in last if (kept := _kept(row)) is not None), default=None),
+                "characters_at_target": sum((_kept(row) or 0) >= TARGET_PASS_RATE for row in last),
+                "identity_first_turn": _mean(first, "identity"),
+                "identity_last_turn": _mean(last, "identity"),
+                "diversity_first_turn": _mean(first, "diversity"),
+                "diversity_last_turn": _mean(last, "diversity"),
+                "corrections_per_100_first_turn": _mean(first, "corrections_per_100"),
+                "corrections_per_100_last_turn": _mean(last, "corrections_per_100"),
+                "corrections_per_100_bare_last_turn": _mean(last, "corrections_per_100_bare"),
+                "corrections_p_value": _corrections_fell(first, last),
+                **beside_the_whole(first_of.get(WHOLE, []), first if arm != WHOLE else []),
+            }
+        )
+    return found
+
+
+def beside_the_whole(whole: Sequence[Row], arm: Sequence[Row]) -> Row:
+    """How much lower the pass rate of what an arm keeps is than the whole flywheel's, on the characters that both have."""
+    pairs = [(_kept(mine), _kept(own)) for mine, own in _paired(whole, arm)]
+    lost = [mine - own for mine, own in pairs if mine is not None and own is not None]
+    return {
+        "compared": len(lost),
+        "lost_points": 100 * statistics.fmean(lost) if lost else None,
+        "worse": sum(points > 0 for points in lost),
+        "lost_p_value": sign_flip_test(lost) if lost else None,
+    }
+
+
+def _turn(rows: Sequence[Row], arm: str, turn: int) -> list[Row]:
+    return [row for row in rows if row["arm"] == arm and row["turn"] == turn]
+
+
+def _paired(first: Sequence[Row], second: Sequence[Row]) -> list[tuple[Row, Row]]:
+    known = {row["character"]: row for row in first}
+    return [(known[row["character"]], row) for row in second if row["character"] in known]
+
+
+def _gains(rows: Sequence[Row]) -> list[float]:
+    known = [(row["pass_rate"], row["champion_pass_rate"]) for row in rows]
+    return [float(after) - float(before) for after, before in known if after is not None and before is not None]
+
+
+def _kept(row: Row) -> float | None:
+    """Pass rate of the LoRA that a person has after the turn."""
+    rate = row["pass_rate"] if row["promoted"] or row["champion_pass_rate"] is None else row["champion_pass_rate"]
+    return None if rate is None else float(rate)
+
+
+def _corrections_fell(first: Sequence[Row], last: Sequence[Row]) -> float | None:
+    pairs = [(a["corrections_per_100"], b["corrections_per_100"]) for a, b in _paired(first, last)]
+    fell = [float(a) - float(b) for a, b in pairs if a is not None and b is not None]
+    return sign_flip_test(fell) if fell and first is not last and first != last else None
+
+
+def _mean(rows: Sequence[Row], figure: str) -> float | None:
+    return _average([None if row.get(figure) is None else float(row[figure]) for row in rows])  # type: ignore[arg-type]
+
+
+def _average(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known else None
