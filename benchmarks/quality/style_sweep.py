@@ -15,24 +15,22 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.quality.style import (
-    DRAWN,
-    FIRST_PAINTER,
-    FIRST_REFERENCE,
-    REFERENCE,
+from benchmarks.quality.style import FIRST_PAINTER
+from benchmarks.quality.style_world import (
+    CLASS_WORD,
     SAMPLER,
-    TRAINED,
     TRIGGER,
-    Measured,
+    Seen,
     World,
+    lost_points,
+    style_of,
+    trained_paintings,
 )
 from benchmarks.result_file import RESULTS, Row, write_result
 from flenwheel_core.base.progress import Progress
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.characters import CharacterRef
-from flenwheel_core.evaluation.style_distance import Style
-from flenwheel_core.images.style_features import features_of
-from flenwheel_core.nano.paintings import content, painting
+from flenwheel_core.nano.paintings import content
 from flenwheel_core.plans.search import Trial, smallest_near_best, sweep
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.requests.train import TrainItem, TrainRequest, TrainResult
@@ -55,11 +53,9 @@ class Sweep:
         self.settings = Settings(workspace=folder, gpu="cpu", threads=torch.get_num_threads())
         self.store = Store(self.settings.store_url)
         self.world = World(folder)
-        self.paintings = [painting(painter, seed) for seed in range(TRAINED)]
-        kept = [painting(painter, FIRST_REFERENCE + seed) for seed in range(REFERENCE)]
-        self.style = Style(features_of(kept))
-        self.base = self.world.measured(self.world.draw(""), self.paintings)
-        self.measured: dict[str, Measured] = {}
+        self.paintings, self.style = trained_paintings(painter), style_of(painter)
+        self.base = self.world.seen(self.world.draw(""), self.paintings)
+        self.measured: dict[str, Seen] = {}
         self.steps = steps
 
     def request(self) -> TrainRequest:
@@ -72,14 +68,15 @@ class Sweep:
                 "sampling": recipe.sampling.model_copy(update={"every_steps": 0}),
             }
         )
-        trigger, _, word = TRIGGER.partition(" ")
         items = tuple(
             TrainItem(
-                image=self.store.put_blob(encode_png(image, {})), caption=f"{content(index)}, {TRIGGER}", real=True
+                image=self.store.put_blob(encode_png(image, {})),
+                caption=f"{content(index)}, {TRIGGER} {CLASS_WORD}",
+                real=True,
             )
             for index, image in enumerate(self.paintings)
         )
-        who = CharacterRef(name="painter", trigger=trigger, class_word=word, kind="style")
+        who = CharacterRef(name="painter", trigger=TRIGGER, class_word=CLASS_WORD, kind="style")
         return TrainRequest(
             character=who, name="sweep", items=items, base="nano", recipe=recipe, seed=1, sampler=SAMPLER
         )
@@ -95,9 +92,9 @@ class Sweep:
         """As `flenwheel search` scores a style."""
         path = self.settings.root / f"{trained.lora.digest}.safetensors"
         path.write_bytes(self.store.get_blob(trained.lora.digest))
-        found = self.world.measured(self.world.draw(f", {TRIGGER}", path, strength), self.paintings)
+        found = self.world.seen(self.world.draw(f", {TRIGGER} {CLASS_WORD}", path, strength), self.paintings)
         self.measured[trained.lora.digest] = found
-        return found.content - self.style.distance(found.features).total
+        return float(found.content.mean()) - self.style.distance(found.features).total
 
     def row(self, trial: Trial) -> Row:
         found, lora = self.measured[trial.trained.lora.digest], trial.recipe.lora
@@ -109,8 +106,8 @@ class Sweep:
             "distance_low": distance.low,
             "distance_high": distance.high,
             "share_of_base": distance.total / self.style.distance(self.base.features).total,
-            "content": found.content,
-            "content_lost_points": 100 * (self.base.content - found.content),
+            "content": float(found.content.mean()),
+            "content_lost_points": lost_points(found, self.base)[0],
             "copied": found.copied,
             "file_bytes": self.size(trial),
         }
@@ -141,13 +138,16 @@ def main() -> None:
         small = smallest_near_best(found, tried.size, within=NEAR)
         best = min(float(str(row["distance"])) for row in rows)
         chosen = tried.row(small)["case"]
-        for row in rows:
-            row |= {
+        rows = [
+            {
+                **row,
                 "share_of_best": float(str(row["distance"])) / best,
                 "is_default": row["case"] == chosen,
                 "steps": arguments.steps,
-                "drawn": DRAWN,
+                "drawn": tried.world.drawn,
             }
+            for row in rows
+        ]
         write_result(NAME, rows, folder=arguments.out)
 
 

@@ -123,6 +123,20 @@ def knee(
     return float(strengths[best])
 
 
+def default_strength(
+    strengths: Sequence[float], style: Sequence[float], content: Sequence[float], *, base: float | None, margin: float
+) -> float:
+    """The strength that a LoRA is used at if nobody names another: the nearest to the style of those that keep the content.
+
+    Content is kept where it is at most `margin` below that of the bare base's pictures (`base`). Where no strength keeps it, or nobody
+    knows what the base shows, it is the knee.
+    """
+    kept = [place for place, one in enumerate(content) if base is not None and one >= base - margin - 1e-9]
+    if not kept:
+        return knee(strengths, style, content)
+    return float(strengths[min(kept, key=lambda place: (style[place], strengths[place]))])
+
+
 def _quantiles(values: Floats) -> Floats:
     """The inverse distribution of each column, (_QUANTILES, columns): their mean distance is the Wasserstein distance."""
     ordered = np.sort(values, axis=0)

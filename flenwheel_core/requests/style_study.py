@@ -27,6 +27,7 @@ class Way(Document):
 
 class StyleStudyRequest(StageRequest):
     stage = "style_study"
+    version = 2  # since then the default strength keeps the content within the margin
 
     character: CharacterRef
     ways: tuple[Way, ...] = Field(min_length=1)
@@ -73,7 +74,9 @@ class StudiedWay(Document):
 class StyleStudyResult(StageResult):
     ways: tuple[StudiedWay, ...]
     named: str | None = Field(description="the nearest way without a LoRA that names the style; None if none does")
-    strength: float | None = Field(description="the knee of the chosen LoRA: its default strength")
+    strength: float | None = Field(
+        description="default strength of the chosen LoRA: the most style among those that keep the content"
+    )
 
     def summary(self) -> str:
         best = min(self.ways, key=lambda one: one.style.distance)

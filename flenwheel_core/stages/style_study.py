@@ -9,7 +9,7 @@ from flenwheel_core.documents.scores import Scorecard, StyleScore
 from flenwheel_core.evaluation.kernel_distance import kernel_distance
 from flenwheel_core.evaluation.scorecard import Look
 from flenwheel_core.evaluation.style_card import Reference, score_style
-from flenwheel_core.evaluation.style_distance import knee
+from flenwheel_core.evaluation.style_distance import default_strength
 from flenwheel_core.identity.screening import limits_of
 from flenwheel_core.identity.subject_rules import rules_of
 from flenwheel_core.identity.verifiers import open_verifier, require_same_version
@@ -34,7 +34,7 @@ class _Seen:
 
 
 def style_study(request: StyleStudyRequest, context: StageContext) -> StyleStudyResult:
-    """Every way's measures, gains over naming the style, nearest paintings, and the knee of the chosen LoRA."""
+    """Every way's measures, gains over naming the style, nearest paintings, and the default strength of the chosen LoRA."""
     with open_verifier(request.verifier, context.settings) as verifier:
         require_same_version(verifier, request.fingerprint)
     if request.against.content is not None:
@@ -61,17 +61,31 @@ def style_study(request: StyleStudyRequest, context: StageContext) -> StyleStudy
         for one, kid in zip(seen, kids, strict=True)
     )
     return StyleStudyResult(
-        ways=ways, named=None if named is None else named.way.name, strength=default_strength(ways, request.chosen_lora)
+        ways=ways,
+        named=None if named is None else named.way.name,
+        strength=strength_of(ways, request.chosen_lora, request.against.content_margin),
     )
 
 
-def default_strength(ways: Sequence[StudiedWay], lora: str | None) -> float | None:
-    """The knee of a LoRA over the strengths that it was drawn at; None for fewer than two, or for none."""
+def strength_of(ways: Sequence[StudiedWay], lora: str | None, margin: float) -> float | None:
+    """The default strength of a LoRA among those that it was drawn at; None for fewer than two, or for none.
+
+    What it may cost of the content is told against its bare base.
+    """
     own = sorted((one for one in ways if lora is not None and one.way.lora == lora), key=lambda one: one.way.strength)
     if len(own) < 2:
         return None
-    content = [1.0 if one.style.content is None else one.style.content for one in own]
-    return knee([one.way.strength for one in own], [one.style.distance for one in own], content)
+    bare = next(
+        (one for one in ways if one.way.lora is None and not one.way.words and one.way.base == own[0].way.base), None
+    )
+    known = bare is not None and all(one.style.content is not None for one in own)
+    return default_strength(
+        [one.way.strength for one in own],
+        [one.style.distance for one in own],
+        [1.0 if one.style.content is None else one.style.content for one in own],
+        base=bare.style.content if known and bare is not None else None,
+        margin=margin,
+    )
 
 
 def _see(request: StyleStudyRequest, way: Way, reference: Reference, context: StageContext) -> _Seen:

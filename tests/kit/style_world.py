@@ -19,7 +19,7 @@ from flenwheel_core.nano.paintings import painting, scene
 from flenwheel_core.nano.world.render import render
 from flenwheel_core.requests.benchmark import StyleMeasure
 from flenwheel_core.requests.style_study import NearestPainting, StudiedWay, StyleStudyRequest, StyleStudyResult, Way
-from flenwheel_core.stages.style_study import default_strength
+from flenwheel_core.stages.style_study import strength_of
 from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import save_picture
 
@@ -95,7 +95,7 @@ def studied_style(store: Store) -> StyleStudyRequest:
     )
     store.put_request(request)
     store.put_result(
-        request, StyleStudyResult(ways=found, named="“watercolor”", strength=default_strength(found, LORA))
+        request, StyleStudyResult(ways=found, named="“watercolor”", strength=strength_of(found, LORA, margin=0.02))
     )
     Studies(store).add("monet", "monet-t1", request)
     return request

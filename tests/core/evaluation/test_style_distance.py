@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from flenwheel_core.evaluation.style_distance import PALETTE, Style, knee
+from flenwheel_core.evaluation.style_distance import PALETTE, Style, default_strength, knee
 from flenwheel_core.images.style_features import NAMES, PALETTE_PIXELS, StyleFeatures, features_of
 from flenwheel_core.nano.paintings import painting, scene
 from flenwheel_core.nano.world.render import render
@@ -70,3 +70,19 @@ def test_a_painter_is_nearer_to_himself_than_to_another_and_photos_are_far() -> 
 )
 def test_the_knee_is_where_style_begins_to_cost_more_than_it_gives(content: tuple[float, ...], at: float) -> None:
     assert knee((0.0, 0.3, 0.6, 0.9, 1.2), (3.0, 2.6, 1.5, 0.6, 0.5), content) == at
+
+
+STRENGTHS, NEAR = (0.4, 0.7, 1.0, 1.2), (3.0, 2.4, 1.8, 1.9)
+
+
+@pytest.mark.parametrize(
+    ("content", "base", "at"),
+    [
+        ((1.0, 0.98, 0.91, 0.75), 1.0, 0.7),  # the strongest that stays within the margin
+        ((1.0, 0.99, 0.99, 0.98), 1.0, 1.0),  # all do: the nearest to the style, though 1.2 is stronger
+        ((0.90, 0.90, 0.90, 0.20), 1.0, 1.0),  # none does: the knee
+        ((1.0, 0.98, 0.98, 0.20), None, 1.0),  # what the base shows is not known: the knee
+    ],
+)
+def test_the_default_strength_keeps_the_content(content: tuple[float, ...], base: float | None, at: float) -> None:
+    assert default_strength(STRENGTHS, NEAR, content, base=base, margin=0.02) == at
