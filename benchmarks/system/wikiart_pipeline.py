@@ -3,7 +3,7 @@
 The rows are nano paintings; the pictures that labels let through are 1024 pixels a side, as JPEG. Labels are timed on all rows, pictures
 on those that are let through. Each run is a process of its own, so that its peak of memory is its own; decoders are processes besides.
 
-    python -m benchmarks.system.wikiart_pipeline
+    taskset -c 0,1 python -m benchmarks.system.wikiart_pipeline
 """
 
 import argparse
@@ -107,7 +107,9 @@ def main() -> None:
         write_rows(folder, arguments.rows, arguments.decoded)
         for case, step in (("labels", "labels"), ("pictures_half", f"pictures:{FILES // 2}"), ("pictures", "pictures")):
             load = os.getloadavg()[0]
-            rows.append({"case": case, **in_child(folder, step), "load_before": load})
+            rows.append(
+                {"case": case, **in_child(folder, step), "load_before": load, "cores": len(os.sched_getaffinity(0))}
+            )
             print(json.dumps(rows[-1]), flush=True)
     write_result(NAME, rows, folder=arguments.out)
 

@@ -19,12 +19,11 @@ from flenwheel_core.datasets.filters import (
 )
 from flenwheel_core.datasets.looks import Look, look
 from flenwheel_core.datasets.paintings import UNKNOWN, PaintingSource
+from flenwheel_core.images.decoders import shared_decoders
 
 Part = Literal["train", "held_out_painting", "held_out_artist"]
-_AT_ONCE = 2
-"""Pictures that are decoded at the same time."""
-_AHEAD = 6
-"""Files that wait for it: all that is held of them in memory."""
+_AHEAD = 3
+"""Files that wait for each picture that is being looked at: all that is held of them in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +137,11 @@ def _looked_at(painting: Sorted, digest: str, seen: Look | str, reason: Reason |
 def _looks(source: PaintingSource, keys: Sequence[str]) -> Iterator[tuple[str, str, Look | str]]:
     """Key, digest of the file, and look of each picture in the source's order; a few are decoded ahead."""
     ahead: deque[tuple[str, Future[tuple[str, Look | str]]]] = deque()
-    with ThreadPoolExecutor(_AT_ONCE) as threads:
+    at_once = shared_decoders().count  # each thread waits for its decoder, or looks at what it gave
+    with ThreadPoolExecutor(at_once) as threads:
         for key, data in source.pictures(keys):
             ahead.append((key, threads.submit(_look, data, key)))
-            if len(ahead) > _AHEAD:
+            if len(ahead) > _AHEAD * at_once:
                 yield _taken(ahead)
         while ahead:
             yield _taken(ahead)

@@ -141,6 +141,21 @@ def test_large_pictures_are_scaled_to_the_stated_side() -> None:
     assert "Scaled down from 300x200 to 150x100." in result.notes
 
 
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_jpeg_that_is_read_quickly_is_the_same_picture_and_its_size_is_that_of_the_file(orientation: int) -> None:
+    rows, columns = np.mgrid[0:677, 0:1013]
+    pixels = np.stack([columns / 4, rows / 3, (columns + rows) / 8], axis=-1).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = saved(Image.fromarray(pixels), "JPEG", exif=exif, quality=95)
+    careful = decode(data, "a.jpg", Limits(maximum_side_px=300))
+    quick = decode(data, "a.jpg", Limits(maximum_side_px=300, quick=True))
+    assert (quick.size, quick.image.size, quick.notes) == (careful.size, careful.image.size, careful.notes)
+    assert quick.size == ((1013, 677) if orientation == 1 else (677, 1013))
+    apart = np.abs(np.asarray(quick.image).astype(int) - np.asarray(careful.image).astype(int))
+    assert apart.max() < 6
+
+
 @pytest.mark.parametrize(
     ("name", "shown"),
     [
