@@ -16,6 +16,7 @@ from benchmarks.speed.family_usual import CASES, forget, seconds_of, usual_step
 
 FAMILIES_OF_RECIPES = {
     "klein_character": ("FLUX.2", "FLUX.2"),
+    "klein_rank16": ("FLUX.2", "FLUX.2"),
     "klein_edit": ("FLUX.1", "FLUX.2"),
     "kontext_edit": ("FLUX.1", "FLUX.1"),
     "qwen_image_character": ("Qwen-Image", "Qwen-Image"),

@@ -63,7 +63,7 @@ class ModelSetup:
     loras: "LoraFiles" = ()
     """What it wears while it draws or edits."""
     storage: "EditorStorage | None" = None
-    """How its weights are stored, where somebody chose; None: the most exact way that fits."""
+    """How its weights are stored, where somebody chose; None: what the family takes on the card."""
     memory_level: int = 0
     """How often the card ran out of memory before: each time a tighter plan is taken."""
     note: Callable[[str], None] = _say_nothing

@@ -32,7 +32,7 @@ class EditorRecipe(Document):
     )
     storage: EditorStorage | None = Field(
         default=None,
-        description="Storage of the editor's weights; unset or 'auto': the most exact one that fits the card.",
+        description="Storage of the editor's weights; unset or 'auto': what its family takes on the card.",
     )
     minimum_triplets: int = Field(default=10, ge=2, description="Gate C asks for so many good triplets.")
     train_after: int = Field(default=20, ge=1, description="The automatic run waits for so many new triplets.")

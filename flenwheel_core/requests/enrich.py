@@ -21,7 +21,7 @@ class EnrichRequest(StageRequest):
     loras: tuple[LoraUse, ...] = ()
     sampler: Sampler
     turn: int
-    storage: EditorStorage | None = Field(default=None, description="None: the most exact one that fits the card")
+    storage: EditorStorage | None = Field(default=None, description="None: what the family takes on the card")
     shift: float | None = Field(
         default=None, gt=0, exclude_if=is_unset, description="fixed shift, for few-step LoRAs; None: the model's own"
     )

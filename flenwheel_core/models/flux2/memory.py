@@ -80,9 +80,13 @@ def drawing_memory(
     wanted: "EditorStorage | None" = None,
     memory_level: int = 0,
 ) -> DrawingPlan:
-    """The best way to draw within the card. Raises ResourceError if none fits, RecipeError for a storage that this family has not."""
+    """The best way to draw within the card. Raises ResourceError if none fits, RecipeError for a storage that this family has not.
+
+    A card that multiplies fp8 draws in it even where bf16 fits: an edit takes 0.7 of the time, and the publisher offers these weights in
+    fp8, too.
+    """
     vae_gib = sum(path.stat().st_size for path in (folder / "vae").glob("*.safetensors")) / GIB
-    automatic: tuple[Storage, ...] = ("dense", "fp8", "nf4") if card.multiplies_fp8 else ("dense", "nf4")
+    automatic: tuple[Storage, ...] = ("fp8", "dense", "nf4") if card.multiplies_fp8 else ("dense", "nf4")
     return plan_drawing(
         drawing_spec(config, vae_gib=vae_gib),
         largest,
