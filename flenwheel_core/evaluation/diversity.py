@@ -11,8 +11,12 @@ from numpy.typing import NDArray
 
 from flenwheel_core.images.quality import THUMBNAIL_PX
 
-KERNEL_WIDTH = 0.12
-"""Pictures whose small copies differ by this much (root mean square, 0 to 1) count as about half different."""
+KERNEL_WIDTH = 0.03
+"""Pictures whose small copies differ by this much (root mean square, 0 to 1) count as about half different.
+
+Copies differ by less than 0.02, pictures of one character, one prompt and other seeds by 0.05 and more. A wider kernel counts themes, not
+pictures: it calls a LoRA poorer that has learned which clothes are the character's, and hardly sees pictures that are drawn twice.
+"""
 
 
 def vendi_score(kernel: NDArray[np.float64]) -> float:

@@ -26,6 +26,7 @@ class StyleMeasure(Document):
 
 class BenchmarkRequest(StageRequest):
     stage = "benchmark"
+    version = 2  # since then diversity counts pictures that are not nearly copies of each other
 
     character: CharacterRef
     base: str

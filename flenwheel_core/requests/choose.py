@@ -16,6 +16,7 @@ from flenwheel_core.requests.base import StageRequest, StageResult
 
 class ChooseRequest(StageRequest):
     stage = "choose"
+    version = 2  # since then diversity counts pictures that are not nearly copies of each other
 
     character: CharacterRef
     base: str

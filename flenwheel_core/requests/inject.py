@@ -90,6 +90,7 @@ class InjectionPrompt(Document):
 
 class InjectRequest(StageRequest):
     stage = "inject"
+    version = 2  # since then diversity counts pictures that are not nearly copies of each other
 
     identities: tuple[InjectionIdentity, ...] = Field(min_length=1)
     strangers: tuple[InjectionIdentity, ...] = Field(default=(), description="others, for the control `shuffled`")

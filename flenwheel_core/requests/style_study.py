@@ -27,7 +27,7 @@ class Way(Document):
 
 class StyleStudyRequest(StageRequest):
     stage = "style_study"
-    version = 2  # since then the default strength keeps the content within the margin
+    version = 3  # since then diversity counts pictures that are not nearly copies of each other
 
     character: CharacterRef
     ways: tuple[Way, ...] = Field(min_length=1)

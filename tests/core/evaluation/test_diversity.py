@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
+from flenwheel_core.documents.images import ANGLES, EXPRESSIONS
 from flenwheel_core.evaluation.diversity import diversity, vendi_score
+from flenwheel_core.images.quality import measure
+from flenwheel_core.nano.world import HELD_OUT_FROM, View, make_character, render
 
 
 def noise(seed: int) -> np.ndarray:  # type: ignore[type-arg]
@@ -31,10 +34,33 @@ def test_pictures_drawn_together_are_less_diverse() -> None:
     mean = np.mean(pictures, axis=0)
     scores = [
         diversity([(mean + (picture - mean) * share).astype(np.uint8) for picture in pictures])
-        for share in (1.0, 0.5, 0.2, 0.0)
+        for share in (1.0, 0.1, 0.05, 0.0)
     ]
     assert scores == sorted(scores, reverse=True)
     assert scores[-1] == pytest.approx(1, abs=1e-6)
+
+
+def portraits(seed: int, top: str) -> list[np.ndarray]:  # type: ignore[type-arg]
+    character, rng = make_character(seed), np.random.default_rng(seed)
+    views = [
+        View(angle=angle, expression=expression, background="studio", clothing=top, seed=int(rng.integers(1 << 30)))
+        for angle in ANGLES
+        for expression in EXPRESSIONS
+    ]
+    return [measure(render(character, view)).thumbnail for view in views]
+
+
+def test_a_character_in_its_own_clothes_is_not_poor() -> None:
+    own, changing = portraits(HELD_OUT_FROM, "blue shirt"), portraits(HELD_OUT_FROM, "blue shirt")
+    changing[::3] = portraits(HELD_OUT_FROM, "red shirt")[::3]
+    assert diversity(own) > 0.9 * diversity(changing), "the same portraits: which clothes they show is another question"
+
+
+def test_pictures_drawn_nearly_alike_are_copies() -> None:
+    pictures, rng = portraits(HELD_OUT_FROM, "blue shirt"), np.random.default_rng(0)
+    half = [pictures[number % 10].astype(float) + rng.normal(0, 3, size=(32, 32, 3)) for number in range(20)]
+    poor = [np.clip(picture, 0, 255).astype(np.uint8) for picture in half]
+    assert diversity(poor) < 0.7 * diversity(pictures)
 
 
 def test_no_pictures_have_no_diversity() -> None:
