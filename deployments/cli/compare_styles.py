@@ -7,6 +7,7 @@ from flenwheel_core.base.errors import InputError
 from flenwheel_core.base.services import load_services
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.loras import LoraRecord
+from flenwheel_core.evaluation.style_ranks import KNOWN_FROM
 from flenwheel_core.library.characters import Library
 from flenwheel_core.library.studies import Studies
 from flenwheel_core.library.training_pool import training_pool
@@ -74,8 +75,15 @@ def _print(result: StyleStudyResult, request: StyleStudyRequest, style: str, set
             if one.gain is None
             else f", {one.gain[0]:+.2f} on the named style ({one.gain[1]:+.2f} to {one.gain[2]:+.2f})"
         )
+        rank = "" if one.csd is None else f", CSD rank {one.csd:.2f}"
         copies = f", {one.style.copied} repeat a painting" if one.style.copied else ""
-        console.print(f"{one.way.name}: style distance {one.style.distance:.2f}{content}{gain}{copies}", markup=False)
+        console.print(
+            f"{one.way.name}: style distance {one.style.distance:.2f}{content}{gain}{rank}{copies}", markup=False
+        )
+    if result.csd_own is not None and result.csd_own < KNOWN_FROM:
+        console.print(
+            f"CSD does not know this style (own paintings {result.csd_own:.2f}): its ranks mean nothing here."
+        )
     if result.strength is not None:
         console.print(f"Default strength: {result.strength:g}.")
     services = load_services(settings)

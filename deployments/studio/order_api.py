@@ -153,12 +153,12 @@ def _accept(studio: Studio, body: OrderBody, pictures: list[bytes] | None, key: 
     if studio.flows is None:
         raise GateError("This studio runs without a flow server.", remedy="Start the workspace with `flenwheel up`.")
     choices, kept = body.choices(), _keep_pictures(studio, body, pictures)
-    usual = studio.settings.service_recipe if body.kind != "style" else plan_of(body.kind).new.recipe
-    recipe = body.recipe or usual
+    new = plan_of(body.kind).new
+    recipe = body.recipe or (studio.settings.service_recipe if body.kind != "style" else new.recipe)
     content = {
         "user_id": str(body.user_id),
-        "trigger": body.trigger,
-        "class_word": body.class_word,
+        "trigger": body.trigger or new.trigger,
+        "class_word": body.class_word or new.class_word,
         "kind": body.kind,
         "recipe": recipe,
         "pictures": [picture.model_dump() for picture in kept],

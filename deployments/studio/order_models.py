@@ -53,8 +53,8 @@ class OrderBody(TrainingParams):
         default="", description="a label of yours; kept as it is"
     )
     training_params: TrainingParams | None = None
-    trigger: Trigger = "ohwx_char"
-    class_word: ClassWord = "person"
+    trigger: Trigger | None = Field(default=None, description="ohwx_char if left out; of a style ohwx_style")
+    class_word: ClassWord | None = Field(default=None, description="person if left out; of a style style")
     kind: SubjectKind = "person"
     recipe: str | None = Field(
         default=None, max_length=80, pattern=r"^[a-z0-9][a-z0-9_-]*$", description="one that comes with the project"

@@ -7,6 +7,7 @@ from deployments.studio.library_api import CharacterName
 from deployments.studio.pages import render
 from deployments.studio.studio import TheStudio
 from deployments.studio.style_api import StudyKey, study_view
+from flenwheel_core.evaluation.style_ranks import KNOWN_FROM
 from flenwheel_core.library.studies import Studies
 from flenwheel_core.requests.style_study import StudiedWay
 
@@ -40,6 +41,7 @@ def study(studio: TheStudio, name: CharacterName, study: StudyKey) -> Response:
         columns=found.ways,
         grid=grid,
         strengths=_strengths(found.ways),
+        csd_known_from=KNOWN_FROM,
     )
 
 

@@ -76,7 +76,8 @@ class SubjectVerifier:
             import transformers
 
             self._tokenizer = transformers.AutoTokenizer.from_pretrained(self._folder, local_files_only=True)
-        inputs = self._tokenizer(list(prompts), padding=True, truncation=True, return_tensors="pt")
+        most = self._model.config.text_config.max_position_embeddings  # which not every tokenizer knows of its model
+        inputs = self._tokenizer(list(prompts), padding=True, truncation=True, max_length=most, return_tensors="pt")
         with self._torch.inference_mode():
             output = self._model.text_model(**inputs)
             texts = self._model.text_projection(output.pooler_output).float().numpy().astype(np.float64)

@@ -11,7 +11,7 @@ from flenwheel_core.models.recipe_family import require_family
 from flenwheel_core.models.references import ModelRole, hub_reference, is_commit, pin_model
 from flenwheel_core.recipes.model import Recipe
 
-ModelUse = Literal["base", "editor", "captioner", "verifier", "reader", "content"]
+ModelUse = Literal["base", "editor", "captioner", "verifier", "reader", "content", "csd"]
 """A key of the recipe's [models] table."""
 
 ROLES: dict[ModelUse, ModelRole] = {
@@ -21,9 +21,10 @@ ROLES: dict[ModelUse, ModelRole] = {
     "verifier": ModelRole.VERIFIER,
     "reader": ModelRole.READER,
     "content": ModelRole.VERIFIER,
+    "csd": ModelRole.VERIFIER,
 }
 TRAINING_MODELS: tuple[ModelUse, ...] = ("base",)
-BENCHMARK_MODELS: tuple[ModelUse, ...] = ("base", "verifier", "reader", "content")
+BENCHMARK_MODELS: tuple[ModelUse, ...] = ("base", "verifier", "reader", "content", "csd")
 EDITOR_TURN_MODELS: tuple[ModelUse, ...] = ("editor", "verifier", "reader")
 
 

@@ -213,6 +213,7 @@ class StylePlan:
             paintings=store.put_images([entry.image for entry in library.pool(name) if entry.real]),
             content_margin=style_choices(recipe).content_margin,
             content=recipe.models.content,
+            csd=recipe.models.csd,
         )
 
     def study(

@@ -126,7 +126,7 @@ def model_card(
     if request.strength is not None:
         lines += [
             "",
-            f"Use it at a strength of **{request.strength:g}**: there more style begins to cost more content than it is worth.",
+            f"Use it at a strength of **{request.strength:g}**: of those that were tried, as near to the style as the content allows.",
         ]
     if request.character.kind == "person":
         lines += ["", "## Whose face it is", "", _whose(request.consent)]
@@ -136,7 +136,7 @@ def model_card(
         "## Use",
         "",
         "```python",
-        f'pipeline.load_lora_weights(".", weight_name="{lora.name}.safetensors")',
+        *_loading(hub, lora.name, request.strength),
         f'pipeline("{example}").images[0]',
         "```",
         "",
@@ -145,6 +145,21 @@ def model_card(
         f"Made on {base} ({licence.name or 'licence not known'}); its terms go with this file.",
     ]
     return ModelCard("\n".join(lines) + "\n", ignore_metadata_errors=True)
+
+
+def _loading(hub: tuple[str, str] | None, name: str, strength: float | None) -> list[str]:
+    """Lines that load base and LoRA with diffusers, run in the folder of the card's files."""
+    start = [
+        "import torch",
+        "from diffusers import DiffusionPipeline",
+        "",
+        f'pipeline = DiffusionPipeline.from_pretrained("{hub[0] if hub else ""}", torch_dtype=torch.bfloat16).to("cuda")',
+    ]
+    return [
+        *(start if hub is not None else ["# pipeline: the base, loaded with diffusers"]),
+        f'pipeline.load_lora_weights(".", weight_name="{name}.safetensors", adapter_name="lora")',
+        *([f'pipeline.set_adapters(["lora"], [{strength:g}])'] if strength is not None else []),
+    ]
 
 
 def _taken(request: ExportRequest) -> list[str]:

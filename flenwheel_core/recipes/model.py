@@ -39,7 +39,13 @@ class ModelChoices(Document):
         description="A CLIP that tells of a style's pictures how well they fit their prompts (CLIP-T); none: the reader tells.",
     )
 
-    @field_validator("captioner", "reader", "content", mode="before")
+    csd: str | None = Field(
+        default=None,
+        exclude_if=is_unset,
+        description="A folder with the weights of CSD (style descriptors), which rank a style's pictures; none: they are not ranked.",
+    )
+
+    @field_validator("captioner", "reader", "content", "csd", mode="before")
     @classmethod
     def _none(cls, given: object) -> object:
         """An empty name takes away what the recipe below names."""

@@ -32,5 +32,5 @@ class StyleRecipe(Document):
     strengths: tuple[Annotated[float, Field(gt=0, le=2)], ...] = Field(
         default=(0.4, 0.7, 1.0, 1.2),
         min_length=2,
-        description="Strengths of the finished LoRA that are tried; the best of style gained against content lost is its default.",
+        description="Strengths of the finished LoRA that are tried; the nearest to the style that keeps the content is its default.",
     )

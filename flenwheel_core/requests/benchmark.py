@@ -22,6 +22,9 @@ class StyleMeasure(Document):
     content: str | None = Field(
         default=None, exclude_if=is_unset, description="a CLIP that tells how well pictures fit their prompts"
     )
+    csd: str | None = Field(
+        default=None, exclude_if=is_unset, description="a CSD model that ranks pictures by how they are painted"
+    )
 
 
 class BenchmarkRequest(StageRequest):

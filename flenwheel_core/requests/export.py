@@ -19,7 +19,7 @@ class ExportedFile(Document):
 
 class ExportRequest(StageRequest):
     stage = "export"
-    version = 4  # since then the card says by source what was learned, and shows sample pictures
+    version = 5  # since then the card loads base and LoRA in lines that run
 
     character: CharacterRef
     lora: LoraRecord

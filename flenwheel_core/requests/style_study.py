@@ -64,6 +64,11 @@ class StudiedWay(Document):
     kid: float | None = Field(
         default=None, exclude_if=is_unset, description="KID to the held-out paintings in the space of the CLIP"
     )
+    csd: float | None = Field(
+        default=None,
+        exclude_if=is_unset,
+        description="chance that CSD finds a held-out painting nearer than a picture of the bare base; 0.5: no difference",
+    )
     clip_t: float | None = Field(default=None, exclude_if=is_unset, description="mean CLIP-T of pictures and scenes")
     gain: tuple[float, float, float] | None = Field(
         default=None, description="by how much it is nearer than the best naming of the style, with its 95 % interval"
@@ -74,6 +79,11 @@ class StudiedWay(Document):
 class StyleStudyResult(StageResult):
     ways: tuple[StudiedWay, ...]
     named: str | None = Field(description="the nearest way without a LoRA that names the style; None if none does")
+    csd_own: float | None = Field(
+        default=None,
+        exclude_if=is_unset,
+        description="the same chance for the paintings that were trained on: what CSD knows of this style",
+    )
     strength: float | None = Field(
         description="default strength of the chosen LoRA: the most style among those that keep the content"
     )

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from flenwheel_core.documents.images import ImageRecord, LoraUse
 from flenwheel_core.documents.prompts import GenerateItem
 from flenwheel_core.documents.scores import Scorecard, StyleScore
@@ -10,10 +12,13 @@ from flenwheel_core.evaluation.kernel_distance import kernel_distance
 from flenwheel_core.evaluation.scorecard import Look
 from flenwheel_core.evaluation.style_card import Reference, score_style
 from flenwheel_core.evaluation.style_distance import default_strength
+from flenwheel_core.evaluation.style_ranks import style_rank
 from flenwheel_core.identity.screening import limits_of
+from flenwheel_core.identity.style_descriptors import StyleDescriptors, Vectors
 from flenwheel_core.identity.subject_rules import rules_of
 from flenwheel_core.identity.verifiers import open_verifier, require_same_version
 from flenwheel_core.images.style_features import StyleFeatures
+from flenwheel_core.models.references import ModelRole, resolve_model
 from flenwheel_core.requests.generate import GenerateRequest
 from flenwheel_core.requests.style_study import NearestPainting, StudiedWay, StyleStudyRequest, StyleStudyResult, Way
 from flenwheel_core.runner.stage import StageContext
@@ -39,7 +44,8 @@ def style_study(request: StyleStudyRequest, context: StageContext) -> StyleStudy
         require_same_version(verifier, request.fingerprint)
     if request.against.content is not None:
         with open_verifier(request.against.content, context.settings):
-            pass  # a CLIP that is missing is found out before anything is drawn
+            pass  # what is missing is found out before anything is drawn
+    descriptors = _descriptors(request, context)
     reference = style_reference(request.against, context)
     seen = []
     for number, way in enumerate(request.ways):
@@ -47,6 +53,7 @@ def style_study(request: StyleStudyRequest, context: StageContext) -> StyleStudy
         seen.append(_see(request, way, reference, context))
     named = min((one for one in seen if one.way.lora is None and one.way.words), key=_distance, default=None)
     kids = _kids(request, seen, context)
+    ranks, own = _ranks(request, seen, descriptors, context)
     ways = tuple(
         StudiedWay(
             way=one.way,
@@ -54,15 +61,17 @@ def style_study(request: StyleStudyRequest, context: StageContext) -> StyleStudy
             style=_style(one.card),
             pass_rate=one.card.pass_rate,
             kid=kid,
+            csd=rank,
             clip_t=one.card.prompt_fidelity,
             gain=None if named is None or one is named else _gain(one, named, reference),
             nearest=_nearest(one, reference),
         )
-        for one, kid in zip(seen, kids, strict=True)
+        for one, kid, rank in zip(seen, kids, ranks, strict=True)
     )
     return StyleStudyResult(
         ways=ways,
         named=None if named is None else named.way.name,
+        csd_own=own,
         strength=strength_of(ways, request.chosen_lora, request.against.content_margin),
     )
 
@@ -150,3 +159,37 @@ def _kids(request: StyleStudyRequest, seen: Sequence[_Seen], context: StageConte
         paintings = vectors(context.store.get_images(request.against.held_out))
         found = [kernel_distance(vectors(one.records), paintings) for one in seen]
     return [None if value is None else round(value, 6) for value in found]
+
+
+def _descriptors(request: StyleStudyRequest, context: StageContext) -> StyleDescriptors | None:
+    if request.against.csd is None:
+        return None
+    return StyleDescriptors(resolve_model(request.against.csd, ModelRole.VERIFIER, context.settings))
+
+
+def _ranks(
+    request: StyleStudyRequest, seen: Sequence[_Seen], model: StyleDescriptors | None, context: StageContext
+) -> tuple[list[float | None], float | None]:
+    """CSD's rank of each way against the bare base's pictures, and that of the paintings trained on; None for all without CSD.
+
+    The bare base is not ranked: it is what the others are ranked against.
+    """
+    bare = next((one for one in seen if one.way.lora is None and not one.way.words), None)
+    if model is None or bare is None:
+        return [None] * len(seen), None
+
+    def vectors(records: Sequence[ImageRecord]) -> Vectors:
+        return np.concatenate([model.embed(images) for images in chunks(records, context)])
+
+    context.progress.loading("CSD")
+    held_out, trained = (
+        vectors(context.store.get_images(which)) for which in (request.against.held_out, request.against.paintings)
+    )
+    pictures = [vectors(one.records) for one in seen]
+    others = pictures[seen.index(bare)]
+    asked = [*pictures, trained]
+    ranks = [
+        None if one is bare else round(style_rank(own, held_out, others, asked), 4)
+        for one, own in zip(seen, pictures, strict=True)
+    ]
+    return ranks, round(style_rank(trained, held_out, others, asked), 4)

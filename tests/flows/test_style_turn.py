@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+import torch
 
 from flenwheel_core.base.errors import InputError
 from flenwheel_core.base.progress import Progress
@@ -33,6 +34,7 @@ from flenwheel_core.store import Store
 from flows.flywheel1 import run_turn
 from flows.turn import Turn
 from flows.turn_runner import Request, Result
+from tests.kit.tiny_eyes import WIDTH, tiny_clip, tiny_csd, tower
 
 
 class Runner:
@@ -95,7 +97,11 @@ def test_a_style_goes_through_the_flywheel_of_characters(tmp_path: Path) -> None
     monet = Character(name="monet", trigger="ohwx_style", class_word="style", kind="style", recipe="nano_style")
     library.create_character(monet)
     library.add_sources("monet", keep_files(store, find_sources(folder)).files)
-    recipe = small(pin_recipe(usable_recipe("nano_style", "style"), settings, plan_of("style").models))
+    chosen = usable_recipe("nano_style", "style")
+    csd = tiny_csd(tmp_path / "csd", tower(), torch.randn(WIDTH, 16))
+    eyes = {"content": str(tiny_clip(tmp_path / "clip")), "csd": str(csd)}
+    chosen = chosen.model_copy(update={"models": chosen.models.model_copy(update=eyes)})
+    recipe = small(pin_recipe(chosen, settings, plan_of("style").models))
     opened = library.open_turn("monet", "run-1", store.put_blob(recipe.to_bytes()))
     turn = Turn(store, monet, recipe, opened.number, "run-1", "monet-t1", "turns/monet/0001")
 
@@ -130,6 +136,11 @@ def test_a_style_goes_through_the_flywheel_of_characters(tmp_path: Path) -> None
     names = [one.way.name for one in study.ways]
     assert names[0] == "base" and names[-1].endswith(" at 1") and study.named in names[1:3]
     assert all({near.painting for near in one.nearest} <= trained for one in study.ways)
+    assert study.csd_own is not None and study.ways[0].csd is None, (
+        "the bare base is what the others are ranked against"
+    )
+    assert all(one.csd is not None and 0 <= one.csd <= 1 for one in study.ways[1:])
+    assert all(one.kid is not None and one.clip_t is not None for one in study.ways)
     exported = runner.made["export"]
     assert isinstance(exported, ExportResult)
     files = {file.name: file.digest for file in exported.files}

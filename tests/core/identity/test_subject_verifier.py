@@ -7,9 +7,6 @@ import pytest
 import torch
 from PIL import Image
 from transformers import (
-    BitImageProcessor,
-    CLIPConfig,
-    CLIPModel,
     CLIPVisionConfig,
     CLIPVisionModelWithProjection,
     Dinov2Config,
@@ -22,30 +19,7 @@ from flenwheel_core.base.errors import MissingWeightsError
 from flenwheel_core.identity.subject_verifier import GENERAL_RULE, IDENTITY_RULE, SubjectVerifier
 from flenwheel_core.nano.world import make_character, make_view, render
 from tests.kit.stage_world import tiny_vision_model
-
-SMALL = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
-VISION = {**SMALL, "image_size": 64, "patch_size": 16}
-
-
-def saved(model: torch.nn.Module, folder: Path) -> Path:
-    model.save_pretrained(folder)
-    size = {"height": 64, "width": 64}
-    BitImageProcessor(size={"shortest_edge": 64}, crop_size=size).save_pretrained(folder)
-    return folder
-
-
-def clip_tokenizer(folder: Path) -> None:
-    """Letters as words: enough for a text side."""
-    from transformers import CLIPTokenizer
-
-    letters = "abcdefghijklmnopqrstuvwxyz"
-    vocab = {
-        token: index
-        for index, token in enumerate(
-            [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
-        )
-    }
-    CLIPTokenizer(vocab=vocab, merges=[]).save_pretrained(folder)
+from tests.kit.tiny_eyes import VISION, saved, tiny_clip
 
 
 @pytest.fixture(scope="module")
@@ -73,12 +47,7 @@ def test_every_kind_gives_unit_vectors_that_repeat(kind: str, tmp_path: Path, pi
 
 
 def test_clip_also_says_how_well_a_picture_fits_its_prompt(tmp_path: Path, pictures: list[Image.Image]) -> None:
-    torch.manual_seed(1)
-    text = {**SMALL, "vocab_size": 54, "max_position_embeddings": 16, "eos_token_id": 53, "bos_token_id": 52}
-    config = CLIPConfig(text_config={**text, "pad_token_id": 53}, vision_config=VISION, projection_dim=16)
-    folder = saved(CLIPModel(config), tmp_path / "clip")
-    clip_tokenizer(folder)
-    verifier = SubjectVerifier(folder)
+    verifier = SubjectVerifier(tiny_clip(tmp_path / "clip"))
     embedded = verifier.embed(pictures[:2])
     found = verifier.prompt_fidelity(embedded, ["ab", "zy"])
     assert all(value is not None and -1 <= value <= 1 for value in found)

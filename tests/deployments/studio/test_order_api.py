@@ -71,6 +71,17 @@ def test_digests_data_urls_and_training_params_are_taken_too(client: TestClient,
     assert (order.steps, order.rank) == (5, 4) and store.get_blob(order.pictures[11].image) == png(77)
 
 
+def test_what_an_order_leaves_out_follows_its_kind(client: TestClient, store: Store) -> None:
+    asked = body(24, kind="style", recipe="nano_style")
+    order = Orders(store).get(client.post(PLACE, json=asked).json()["id"]).order
+    assert (order.trigger, order.class_word) == ("ohwx_style", "style"), "nobody orders the style of a person's face"
+    plain = Orders(store).get(client.post(PLACE, json=body()).json()["id"]).order
+    assert (plain.trigger, plain.class_word) == ("ohwx_char", "person")
+    own = body(24, kind="style", recipe="nano_style", trigger="monet", class_word="painting")
+    order = Orders(store).get(client.post(PLACE, json=own).json()["id"]).order
+    assert (order.trigger, order.class_word) == ("monet", "painting")
+
+
 def test_files_are_taken_as_a_form(client: TestClient, store: Store) -> None:
     files = [("images", (f"{number}.png", png(number), "image/png")) for number in range(12)]
     said = json.dumps({"user_id": "ana", "steps": 3, "recipe": "nano", "descriptions": ["first", "second"]})
