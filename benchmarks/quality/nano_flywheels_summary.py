@@ -1,9 +1,15 @@
-"""What the turns of `nano_flywheels` say together: each arm for itself, and beside the whole flywheel on the same characters."""
+"""What the turns of `nano_flywheels` say together: each arm for itself, and beside the whole flywheel on the same characters.
 
+python -m benchmarks.quality.nano_flywheels_summary WHOLE.json ARMS.json     # one result file of runs that went side by side
+"""
+
+import argparse
+import json
 import statistics
 from collections.abc import Sequence
+from pathlib import Path
 
-from benchmarks.result_file import Row
+from benchmarks.result_file import RESULTS, Row, write_result
 from flenwheel_core.base.statistics import sign_flip_test
 
 TARGET_PASS_RATE = 0.8
@@ -96,3 +102,21 @@ def _mean(rows: Sequence[Row], figure: str) -> float | None:
 def _average(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return statistics.fmean(known) if known else None
+
+
+def main() -> None:
+    """Joins runs of one machine; its date and versions are the first file's."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("files", type=Path, nargs="+")
+    parser.add_argument("--name", default="nano_flywheels", help="of the result file")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    found = [json.loads(file.read_text()) for file in options.files]
+    rows: list[Row] = [row for one in found for row in one["rows"] if not str(row["case"]).startswith("summary ")]
+    turns = [row for row in rows if "character" in row]
+    commands = "; ".join(str(one["command"]) for one in found)
+    write_result(options.name, [*rows, *summary(turns)], folder=options.out, command=commands, measured=found[0])
+
+
+if __name__ == "__main__":
+    main()
