@@ -89,6 +89,21 @@ def _models_of_this_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         yield
 
 
+@pytest.fixture(scope="session")
+def siblings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[bool]:
+    """Nano klein and nano Z-Image are here: those that were trained (True), or random ones in their place, within this process."""
+    from flenwheel_core.models import embedded
+
+    if embedded.is_shipped_here("klein"):
+        yield True
+        return
+    from tests.kit.siblings import shipped_with_siblings
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(embedded, "SHIPPED", shipped_with_siblings(tmp_path_factory.mktemp("siblings")))
+        yield False
+
+
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings of a fresh workspace without a card; nothing from the machine's own environment."""

@@ -52,6 +52,7 @@ def add_to(app: App) -> None:
     app.command(gc)
     nano = App(name="nano", help="The nano world: drawn characters with known truth.")
     nano.command(sheet)
+    nano.command(weights)
     app.command(nano)
 
 
@@ -210,3 +211,14 @@ def sheet(seed: int = 1_000_003, *, out: Path | None = None) -> None:
     path = out or Path(f"nano-{seed}.png")
     character_sheet(seed).save(path)
     console.print(str(path))
+
+
+def weights() -> None:
+    """Print the folders of the shipped models, in the form that diffusers and transformers open; packed ones are unpacked first."""
+    from typing import get_args
+
+    from flenwheel_core.models.embedded import NanoPart, is_shipped_here, weights_folder
+
+    for part in get_args(NanoPart):
+        if is_shipped_here(part):
+            console.print(f"{part}: {weights_folder(part)}", markup=False, soft_wrap=True)

@@ -3,10 +3,13 @@
 from pathlib import Path
 from typing import Literal
 
-NanoPart = Literal["flux", "editor", "vlm", "embedder", "reader"]
+from flenwheel_core.base.errors import MissingWeightsError
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.models.unpacking import is_packed, unpacked
 
+NanoPart = Literal["flux", "editor", "vlm", "embedder", "reader", "klein", "zimage"]
 
-_WEIGHTS = Path(__file__).parents[1] / "nano" / "weights"
+SHIPPED = Path(__file__).parents[1] / "nano" / "weights"
 
 
 _FOLDERS: dict[NanoPart, str] = {
@@ -16,9 +19,29 @@ _FOLDERS: dict[NanoPart, str] = {
     "vlm": "editor/text_encoder",
     "embedder": "embedder",
     "reader": "reader",
+    "klein": "klein",
+    "zimage": "zimage",
 }
 
 
+def is_shipped_here(part: NanoPart) -> bool:
+    """True if the weights of a nano model came with this copy of the program."""
+    return (SHIPPED / _FOLDERS[part]).is_dir()
+
+
 def weights_folder(part: NanoPart) -> Path:
-    """The folder of a shipped nano model, in diffusers or transformers format."""
-    return _WEIGHTS / _FOLDERS[part]
+    """The folder of a shipped nano model, in diffusers or transformers format.
+
+    Packed ones are unpacked once, into the settings' folder of weights. Raises MissingWeightsError for a model that this copy of the
+    program came without, ResourceError if the folder cannot be written.
+    """
+    if not is_shipped_here(part):
+        raise MissingWeightsError(
+            f"This copy of FLENwheel holds no weights of the nano model {part}.",
+            why=f"there is no folder {SHIPPED / _FOLDERS[part]}.",
+            remedy="Use the recipe nano, or train them: docs/nano.md, Training the siblings.",
+        )
+    pipeline, _, inside = _FOLDERS[part].partition("/")
+    if not is_packed(SHIPPED / pipeline):
+        return SHIPPED / _FOLDERS[part]
+    return unpacked(SHIPPED, pipeline, Settings().models) / inside

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from flenwheel_core.models.known_models import KNOWN_MODELS, SHIPPED_LICENCE
-from flenwheel_core.models.references import hub_reference
+from flenwheel_core.models.references import hub_reference, is_shipped
 
 _FREE = {"apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "cc0", "cc0-1.0", "cc-by-4.0"}
 """Licences that allow commercial use of what is derived from the model."""
@@ -60,7 +60,7 @@ def named_licence(name: str) -> ModelLicence:
 
 def licence_of(reference: str) -> ModelLicence:
     """The licence of a model reference, as records of pictures and LoRAs hold it. Nothing is asked for and nothing is opened."""
-    if reference.partition("@")[0] == "nano":
+    if is_shipped(reference):
         return named_licence(SHIPPED_LICENCE)
     hub = hub_reference(reference)
     known = None if hub is None else KNOWN_MODELS.get(hub[0])

@@ -1,5 +1,6 @@
-"""Model references: `nano`, a local folder, or `hub-id@revision`; and their pinned forms, which name the very bytes.
+"""Model references: a shipped model, a local folder, or `hub-id@revision`; and their pinned forms, which name the very bytes.
 
+Shipped are `nano`, which is another model in each role, `nano_klein` (base and editor) and `nano_zimage` (base).
 A pinned reference is `nano@DIGEST`, `/folder@DIGEST` or `hub-id@COMMIT`. Requests hold pinned references only, so that a model that
 changes gives another request, never a silent mixture.
 """
@@ -18,6 +19,7 @@ from flenwheel_core.models.model_files import require_loadable
 
 if TYPE_CHECKING:
     from flenwheel_core.base.settings import Settings
+    from flenwheel_core.models.embedded import NanoPart
 
 _log = logging.getLogger(__name__)
 
@@ -32,11 +34,18 @@ class ModelRole(StrEnum):
     READER = "reader"
 
 
+_SIBLINGS: dict[str, tuple["NanoPart", frozenset[ModelRole]]] = {
+    "nano_klein": ("klein", frozenset({ModelRole.GENERATOR, ModelRole.EDITOR})),
+    "nano_zimage": ("zimage", frozenset({ModelRole.GENERATOR})),
+}
+"""Shipped models besides `nano`, and what each can be."""
+
+
 def pin_model(reference: str, role: ModelRole, settings: "Settings") -> str:
     """The pinned form of a reference. Fetches a hub model if it is not here yet."""
     name, _, revision = _split(reference)
     folder = resolve_model(reference, role, settings)
-    if name == "nano" or not is_hub_id(name):
+    if not is_hub_id(name):
         return f"{name}@{revision or pin_of(folder_digest(folder, digest_memory(settings)))}"
     return f"{name}@{folder.name}" if is_commit(folder.name) else reference
 
@@ -47,10 +56,10 @@ def resolve_model(reference: str, role: ModelRole, settings: "Settings") -> Path
     Raises RecipeError for a hub id without a revision, MissingWeightsError if the files are not to be had or are not the pinned ones.
     """
     name, _, revision = _split(reference)
-    if name == "nano":
+    if is_shipped(reference):
         from flenwheel_core.models.embedded import weights_folder
 
-        return _checked(weights_folder(role.value), revision, reference, settings)
+        return _checked(weights_folder(_part(name, role)), revision, reference, settings)
     folder = given_path(name)
     if name and is_folder(folder):
         return _checked(folder, revision, reference, settings)
@@ -68,16 +77,35 @@ def resolve_model(reference: str, role: ModelRole, settings: "Settings") -> Path
 
 
 def own_folder(reference: str) -> Path | None:
-    """The folder that a reference names, whatever it holds; None for models of the Hub and `nano`."""
+    """The folder that a reference names, whatever it holds; None for models of the Hub and shipped ones."""
     name, _, _ = _split(reference)
     folder = given_path(name)
-    return folder if name and name != "nano" and is_folder(folder) else None
+    return folder if name and not is_shipped(reference) and is_folder(folder) else None
 
 
 def hub_reference(reference: str) -> tuple[str, str] | None:
-    """Hub id and revision of a reference to the Hub; None for folders, `nano`, and ids without a revision."""
+    """Hub id and revision of a reference to the Hub; None for folders, shipped models, and ids without a revision."""
     name, _, revision = _split(reference)
-    return (name, revision) if revision and name != "nano" and is_hub_id(name) else None
+    return (name, revision) if revision and is_hub_id(name) else None
+
+
+def is_shipped(reference: str) -> bool:
+    """True for the models that come with the program, pinned or not."""
+    name = reference.partition("@")[0]
+    return name == "nano" or name in _SIBLINGS
+
+
+def _part(name: str, role: ModelRole) -> "NanoPart":
+    if name == "nano":
+        return role.value
+    part, roles = _SIBLINGS[name]
+    if role not in roles:
+        raise RecipeError(
+            f"{name} cannot be used as {role.name.lower()}.",
+            why=f"it is made to be {' and '.join(sorted(one.name.lower() for one in roles))}.",
+            remedy="Name `nano` there.",
+        )
+    return part
 
 
 def is_commit(revision: str) -> bool:

@@ -11,7 +11,7 @@ from flenwheel_core.models.hub_file import HubFile, ask_file, file_here, hub_fil
 from flenwheel_core.models.known_models import FACE_LICENCE, KNOWN_FILES, KNOWN_MODELS, SHIPPED_LICENCE
 from flenwheel_core.models.model_files import folder_files
 from flenwheel_core.models.pinning import ROLES, ModelUse, chosen
-from flenwheel_core.models.references import hub_reference, is_commit, resolve_model
+from flenwheel_core.models.references import hub_reference, is_commit, is_shipped, resolve_model
 from flenwheel_core.recipes.model import Recipe
 
 
@@ -59,7 +59,7 @@ def _need(recipe: Recipe, reference: str, uses: tuple[ModelUse, ...], settings: 
     hub = hub_reference(reference)
     if hub is not None:
         return _on_the_hub(reference, uses, hub, settings, ask)
-    shipped = reference.partition("@")[0] == "nano"
+    shipped = is_shipped(reference)
     licence = SHIPPED_LICENCE if shipped else "your own folder"
     try:
         folders = {resolve_model(reference, ROLES[use], settings) for use in uses}

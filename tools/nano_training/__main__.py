@@ -43,6 +43,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of rendered pictures and captions")
     parser.add_argument("--work", type=Path, required=True, help="folder for models, latents, checkpoints")
     parser.add_argument("--seconds", type=float, default=540, help="the process ends after about this time")
+    parser.add_argument(
+        "--whole-seconds",
+        type=float,
+        help="of siblings: seconds of learning in all, where they take several calls of --seconds each",
+    )
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--batch", type=int)
     parser.add_argument("--max-steps", type=int, help="stop after this many steps, whatever the time")
@@ -101,6 +106,7 @@ def main() -> None:
         init=given.init,
         named=given.named,
         named_pictures=given.named_pictures,
+        whole_seconds=given.whole_seconds,
         world=given.world,
     )
     importlib.import_module(PARTS[given.part]).run(run)

@@ -74,6 +74,7 @@ class Training:
         self._graph: torch.cuda.CUDAGraph | None = None
         self._last_loss = torch.zeros((), device=self.device)
         self._already_trained = 0.0
+        self.is_complete = False
 
     def _step(self) -> None:
         loss = self.loss()
@@ -113,7 +114,7 @@ class Training:
 
     def resume(self) -> bool:
         """Goes on from the checkpoint, if there is one."""
-        if self.checkpoint is None or not self.checkpoint.exists():
+        if self.checkpoint is None or not self.was_begun:
             return False
         saved = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
         with torch.no_grad():
@@ -127,12 +128,19 @@ class Training:
                         state[key].copy_(value)
                     else:
                         state[key] = value
+        if "chance" in saved:  # the stream of batches and noise goes on, too
+            self._set_chance(saved["chance"].cpu())
         self.progress = Progress(
             saved["steps"], saved["train_seconds"], [(int(s), float(x)) for s, x in saved["losses"]]
         )
         self._already_trained = self.progress.train_seconds
         self.say(f"resumed at step {self.progress.steps}")
         return True
+
+    @property
+    def was_begun(self) -> bool:
+        """True if an earlier process trained this part."""
+        return self.checkpoint is not None and self.checkpoint.exists()
 
     def save(self) -> None:
         """Writes the checkpoint by rename, so that a kill leaves the old one."""
@@ -143,6 +151,7 @@ class Training:
             {
                 "params": [p.detach() for p in self.params],
                 "ema": self.ema,
+                "chance": self._chance(),
                 "moments": [dict(self.optimizer.state[p]) for p in self.params],
                 "steps": self.progress.steps,
                 "train_seconds": self.progress.train_seconds,
@@ -152,10 +161,17 @@ class Training:
         )
         part.replace(self.checkpoint)
 
-    def run(self, seconds: float, on_save: Callable[[], None] | None = None) -> Progress:
-        """Trains until the time or the steps are used up, and leaves the averaged weights in the modules."""
+    def run(
+        self, seconds: float, on_save: Callable[[], None] | None = None, *, whole_seconds: float | None = None
+    ) -> Progress:
+        """Trains until the time or the steps are used up, and leaves the averaged weights in the modules.
+
+        `whole_seconds` is how long it learns in all, if that is more than one process has: this one ends after `seconds`, the learning rate
+        stays on its way, and `is_complete` says whether another one is to go on.
+        """
         begin = time.monotonic()
-        total = max(1e-6, self._already_trained + seconds)
+        total = max(1e-6, self._already_trained + seconds if whole_seconds is None else whole_seconds)
+        self.is_complete = True
         saved = begin
         first = self.progress.steps
         while True:
@@ -165,6 +181,9 @@ class Training:
             if self.plan.max_steps is not None:
                 fraction = max(fraction, self.progress.steps / self.plan.max_steps)
             if fraction >= 1.0:
+                break
+            if whole_seconds is not None and now - begin >= seconds:
+                self.is_complete = False
                 break
             self._set_rate(self.progress.steps, fraction)
             if self._graph is not None:
@@ -192,10 +211,28 @@ class Training:
                 saved = now
         self.progress.train_seconds = self._already_trained + time.monotonic() - begin
         self.save()
-        with torch.no_grad():
-            for param, average in zip(self.params, self.ema, strict=True):
-                param.copy_(average)
+        self._take_average()
         return self.progress
+
+    def finish(self) -> Progress:
+        """Leaves the averaged weights in the modules, without learning any more."""
+        self.is_complete = True
+        self._take_average()
+        return self.progress
+
+    @torch.no_grad()
+    def _take_average(self) -> None:
+        for param, average in zip(self.params, self.ema, strict=True):
+            param.copy_(average)
+
+    def _chance(self) -> Tensor:
+        return torch.cuda.get_rng_state(self.device) if self.cuda else torch.get_rng_state()
+
+    def _set_chance(self, state: Tensor) -> None:
+        if self.cuda:
+            torch.cuda.set_rng_state(state, self.device)
+        else:
+            torch.set_rng_state(state)
 
     @torch.no_grad()
     def restart_average(self) -> None:

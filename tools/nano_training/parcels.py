@@ -1,10 +1,12 @@
 """Trained weights as a few files of limited size, carried from the machine that trained them without what is there already.
 
-`python -m tools.nano_training.parcels FOLDER TARGET` unpacks what `together` left in FOLDER, in the layout of the shipped weights.
+`python -m tools.nano_training.parcels --pack WORK OUT` packs what trainings left in WORK; `together` does it by itself.
+`python -m tools.nano_training.parcels OUT TARGET` unpacks it, in the layout of the shipped weights, for `ship`.
 """
 
 import argparse
 import io
+import json
 import shutil
 import tarfile
 from collections.abc import Sequence
@@ -12,6 +14,7 @@ from pathlib import Path
 
 from flenwheel_core.base.errors import InputError
 from flenwheel_core.models.embedded import weights_folder
+from flenwheel_core.nano.world.version import WORLDS, shipped_world
 
 NAME = "weights.tar.gz"
 PART_BYTES = 15 * 2**20
@@ -19,6 +22,36 @@ SHIPPED = ("flux/vae", "editor/vae")
 """Parts that training from finished weights leaves as they are."""
 TWICE = ("siblings/z_image/vae", "siblings/z_image/text_encoder")
 """Parts of Z-Image that are FLUX's and klein's: written anew when they are unpacked."""
+FOLDERS = ("flux", "editor", "embedder", "reader", "siblings")
+RECORDS = ("flux", "vlm", "editor", "embedder", "reader", "siblings", "siblings_check")
+
+
+def collect(work: Path, out: Path, world: int) -> list[str]:
+    """Copies what is finished so far into `out`, in the layout of the shipped weights; returns the folders."""
+    found = []
+    for name in FOLDERS:
+        source, target = work / name, out / name
+        if name == "siblings" and not source.is_dir():  # guidance comes last, and not in short runs
+            source = work / "siblings_base"
+        if not source.is_dir():
+            continue
+        part = target.with_suffix(".part")
+        shutil.rmtree(part, ignore_errors=True)
+        try:
+            shutil.copytree(source, part)
+        except (OSError, shutil.Error):  # it is being written; the next round finds it whole
+            shutil.rmtree(part, ignore_errors=True)
+            continue
+        shutil.rmtree(target, ignore_errors=True)
+        part.rename(target)
+        found.append(name)
+    records = {
+        name: json.loads((work / f"{name}.json").read_text()) for name in RECORDS if (work / f"{name}.json").exists()
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "training.json").write_text(json.dumps(records, indent=1) + "\n")
+    (out / "world.json").write_text(json.dumps({"world": world}) + "\n")
+    return found
 
 
 def pack(folder: Path, out: Path, *, fresh: bool, part_bytes: int = PART_BYTES) -> list[Path]:
@@ -71,17 +104,26 @@ def _write_encoder(klein: Path, z_image: Path) -> None:
     import torch
     from transformers import Qwen3ForCausalLM
 
-    encoder = Qwen3ForCausalLM.from_pretrained(klein, dtype=torch.float16, use_safetensors=True)
+    encoder = Qwen3ForCausalLM.from_pretrained(klein, dtype=torch.bfloat16, use_safetensors=True)
     encoder.model.save_pretrained(z_image)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Unpacks."""
+    """Packs or unpacks."""
     parser = argparse.ArgumentParser(prog="python -m tools.nano_training.parcels", description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("target", type=Path)
+    parser.add_argument("--pack", action="store_true", help="pack what trainings left in FOLDER, into TARGET")
+    parser.add_argument(
+        "--world", type=int, choices=WORLDS, default=shipped_world(), help="of --pack: the world learned"
+    )
     given = parser.parse_args(arguments)
-    unpack(given.folder, given.target)
+    if not given.pack:
+        unpack(given.folder, given.target)
+        return
+    made = collect(given.folder, given.folder / "kept", given.world)
+    parts = pack(given.folder / "kept", given.target, fresh=False)
+    print(f"packed {', '.join(made)} into {len(parts)} files")  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -5,9 +5,7 @@ of 15 MB with the ends of the logs; both are written again every minute, so a ma
 """
 
 import argparse
-import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -16,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flenwheel_core.models.embedded import weights_folder
-from tools.nano_training.parcels import pack
+from tools.nano_training.parcels import collect, pack
 
 COLLECT_SECONDS = 60.0
 LAST_SECONDS = 20.0
@@ -24,8 +22,6 @@ LATE_SECONDS = 60.0
 LOG_CHARACTERS = 12_000
 VLM_SHARE = 0.46
 """Of the time: the editor needs the finished vision-language model."""
-FOLDERS = ("flux", "editor", "embedder", "reader", "siblings")
-RECORDS = ("flux", "vlm", "editor", "embedder", "reader", "siblings", "siblings_check")
 
 
 @dataclass(frozen=True)
@@ -54,34 +50,6 @@ def parts_of(seconds: float, cards: int, *, fresh: bool) -> tuple[Part, ...]:
     )
     codecs = (Part("vae", 2, seconds * 0.4), Part("qwen-vae", 3, seconds * 0.4)) if fresh else ()
     return tuple(Part(part.name, part.card % cards, part.seconds, part.init) for part in (*codecs, *layout))
-
-
-def collect(work: Path, out: Path, world: int) -> list[str]:
-    """Copies what is finished so far into `out`, in the layout of the shipped weights; returns the folders."""
-    found = []
-    for name in FOLDERS:
-        source, target = work / name, out / name
-        if name == "siblings" and not source.is_dir():  # guidance comes last, and not in short runs
-            source = work / "siblings_base"
-        if not source.is_dir():
-            continue
-        part = target.with_suffix(".part")
-        shutil.rmtree(part, ignore_errors=True)
-        try:
-            shutil.copytree(source, part)
-        except (OSError, shutil.Error):  # it is being written; the next round finds it whole
-            shutil.rmtree(part, ignore_errors=True)
-            continue
-        shutil.rmtree(target, ignore_errors=True)
-        part.rename(target)
-        found.append(name)
-    records = {
-        name: json.loads((work / f"{name}.json").read_text()) for name in RECORDS if (work / f"{name}.json").exists()
-    }
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "training.json").write_text(json.dumps(records, indent=1) + "\n")
-    (out / "world.json").write_text(json.dumps({"world": world}) + "\n")
-    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

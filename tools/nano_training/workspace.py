@@ -37,6 +37,8 @@ class Run:
     """How many characters have names in the data."""
     named_pictures: int = 120
     """Pictures of each of them."""
+    whole_seconds: float | None = None
+    """How long a training that several processes share, one after the other, is to learn in all."""
     world: int = 1
     """Which nano world's characters, words and pictures are learned."""
 
@@ -84,5 +86,5 @@ def fill(
     """Copies the beginning of a memory-mapped array into a tensor that is already on the device."""
     for start in range(0, len(target), chunk):
         stop = min(start + chunk, len(target))
-        part = torch.from_numpy(np.ascontiguousarray(source[start:stop])).to(target.device)
+        part = torch.from_numpy(np.array(source[start:stop])).to(target.device)
         target[start:stop].copy_(part if convert is None else convert(part))

@@ -23,8 +23,10 @@ def encode_prompts(
 ) -> dict[str, torch.Tensor]:
     """(tokens, channels) of every distinct prompt, as the pipeline makes them: Qwen3 reads the text alone, in its chat template.
 
-    Three of its layers stand side by side in the channels. The encoder is loaded only if something is not in the cache.
+    Three of its layers stand side by side in the channels. Prompts are padded to `tokens`, or to what the encoder has places for.
+    The encoder is loaded only if something is not in the cache.
     """
+    tokens = min(tokens, model.text_places)
     revision: Json = [model.revision(part) for part in ("text_encoder", "tokenizer")]
     kept_as = storage if model.device.type == "cuda" else "float32"
 

@@ -25,6 +25,12 @@ class Flux2Model(ModelFolder):
         index = json.loads((self.folder / "model_index.json").read_text())
         return bool(index.get("is_distilled", False))
 
+    @property
+    def text_places(self) -> int:
+        """How many tokens the text encoder has places for: far more than prompts have, but in small models."""
+        config = json.loads((self.folder / "text_encoder" / "config.json").read_text())
+        return int(config["max_position_embeddings"])
+
     def text_encoder(self, storage: TextFormat = "bf16") -> "AbstractContextManager[Flux2KleinPipeline]":
         """A pipeline that can only encode prompts; the encoder leaves the card afterwards."""
         from diffusers import Flux2KleinPipeline

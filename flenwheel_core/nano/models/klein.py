@@ -66,11 +66,11 @@ def save_pipeline(
     encoder: Qwen3ForCausalLM,
     tokenizer: PreTrainedTokenizerBase,
 ) -> None:
-    """Writes an ordinary Flux2KleinPipeline folder in fp16."""
+    """Writes an ordinary Flux2KleinPipeline folder: transformer and text encoder in bf16, autoencoder in fp16."""
     Flux2KleinPipeline(
         scheduler=build_scheduler(),
         vae=vae.to("cpu", torch.float16),
-        text_encoder=encoder.to("cpu", torch.float16),
+        text_encoder=encoder.to("cpu", torch.bfloat16),
         tokenizer=tokenizer,
-        transformer=transformer.to("cpu", torch.float16),
+        transformer=transformer.to("cpu", torch.bfloat16),
     ).save_pretrained(folder)

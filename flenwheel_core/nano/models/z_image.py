@@ -46,11 +46,11 @@ def save_pipeline(
     encoder: Qwen3ForCausalLM,
     tokenizer: PreTrainedTokenizerBase,
 ) -> None:
-    """Writes an ordinary ZImagePipeline folder in fp16."""
+    """Writes an ordinary ZImagePipeline folder: transformer and text encoder in bf16, autoencoder in fp16."""
     ZImagePipeline(
         scheduler=build_scheduler(),
         vae=vae.to("cpu", torch.float16),
-        text_encoder=encoder.model.to("cpu", torch.float16),
+        text_encoder=encoder.model.to("cpu", torch.bfloat16),
         tokenizer=tokenizer,
-        transformer=transformer.to("cpu", torch.float16),
+        transformer=transformer.to("cpu", torch.bfloat16),
     ).save_pretrained(folder)

@@ -100,7 +100,8 @@ def test_one_file_and_an_index_together_are_read_as_the_libraries_do(stem: str, 
     assert [name for name in of(files) if name.endswith(".safetensors")] == [taken]
 
 
-@pytest.mark.parametrize("part", ["flux", "editor", "vlm", "embedder", "reader"])
+@pytest.mark.usefixtures("siblings")
+@pytest.mark.parametrize("part", ["flux", "editor", "vlm", "embedder", "reader", "klein", "zimage"])
 def test_nano_models_are_whole(part: NanoPart) -> None:
     require_loadable(weights_folder(part), "nano")
     names = folder_files(weights_folder(part)).names

@@ -8,8 +8,8 @@ from flenwheel_core.base.errors import RecipeError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.models.known_models import KNOWN_MODELS
 from flenwheel_core.models.pinning import pin_recipe
-from flenwheel_core.models.recipe_family import require_family
-from flenwheel_core.models.references import hub_reference
+from flenwheel_core.models.recipe_family import known_family, require_family
+from flenwheel_core.models.references import ModelRole, hub_reference
 from flenwheel_core.models.registry import families
 from flenwheel_core.plans.recipe_check import recipe_problems
 from flenwheel_core.recipes.loading import list_recipes, load_recipe
@@ -67,6 +67,9 @@ def test_a_base_that_is_not_there_is_named_once(settings: Settings) -> None:
     assert "There is no model folder /nowhere" in problem
 
 
+SIBLINGS = {"nano_klein": "FLUX.2", "nano_zimage": "Z-Image"}
+
+
 def test_known_models_and_shipped_recipes_name_real_families() -> None:
     names = {family.name for family in families()}
     said = {known.family for known in KNOWN_MODELS.values()}
@@ -74,4 +77,12 @@ def test_known_models_and_shipped_recipes_name_real_families() -> None:
     for name in list_recipes():
         shipped = load_recipe(name)
         hub = hub_reference(shipped.models.base)
-        assert shipped.family == (None if hub is None else KNOWN_MODELS[hub[0]].family), name
+        of_siblings = SIBLINGS.get(shipped.models.base)
+        assert shipped.family == (of_siblings if hub is None else KNOWN_MODELS[hub[0]].family), name
+
+
+@pytest.mark.usefixtures("siblings")
+@pytest.mark.parametrize("name", ["nano_klein", "nano_zimage"])
+def test_siblings_are_of_the_family_that_their_recipes_name(name: str, settings: Settings) -> None:
+    require_family(load_recipe(name), settings)
+    assert known_family(name, ModelRole.GENERATOR, settings) == SIBLINGS[name]

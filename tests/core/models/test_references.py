@@ -31,6 +31,28 @@ def test_nano_is_pinned_by_its_files(settings: Settings) -> None:
     assert (resolve_model(pinned, ModelRole.GENERATOR, settings) / "model_index.json").is_file()
 
 
+@pytest.mark.usefixtures("siblings")
+def test_siblings_are_pinned_by_what_they_are_unpacked_to(settings: Settings) -> None:
+    base, editor = (pin_model("nano_klein", role, settings) for role in (ModelRole.GENERATOR, ModelRole.EDITOR))
+    assert base == editor and base.startswith("nano_klein@")
+    assert (resolve_model(base, ModelRole.EDITOR, settings) / "model_index.json").is_file()
+    other = pin_model("nano_zimage", ModelRole.GENERATOR, settings)
+    with pytest.raises(MissingWeightsError, match="is not the one in"):
+        resolve_model(other.replace("nano_zimage", "nano_klein"), ModelRole.GENERATOR, settings)
+
+
+@pytest.mark.parametrize(
+    ("reference", "role", "said"),
+    [
+        ("nano_klein", ModelRole.CAPTIONER, "nano_klein cannot be used as captioner"),
+        ("nano_zimage", ModelRole.EDITOR, "nano_zimage cannot be used as editor"),
+    ],
+)
+def test_a_sibling_is_only_what_it_was_made_for(settings: Settings, reference: str, role: ModelRole, said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        pin_model(reference, role, settings)
+
+
 def test_a_changed_folder_is_not_the_pinned_one(settings: Settings, tmp_path: Path) -> None:
     folder = model_folder(tmp_path)
     pinned = pin_model(str(folder), ModelRole.GENERATOR, settings)

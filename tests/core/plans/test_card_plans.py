@@ -101,7 +101,7 @@ def recipe(folders: dict[str, str]) -> Recipe:
 
 
 def test_every_shipped_recipe_says_its_card() -> None:
-    assert {path.stem for path in RECIPES.glob("*.toml")} == {*CARDS, "nano", "nano_style"}
+    assert {path.stem for path in RECIPES.glob("*.toml")} == {*CARDS, "nano", "nano_klein", "nano_style", "nano_zimage"}
 
 
 @pytest.mark.parametrize(("name", "gib"), CARDS.items())

@@ -7,6 +7,7 @@ import torch
 
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.engine.tensor_file import tensor_bytes
+from flenwheel_core.models import embedded
 from flenwheel_core.models.embedded import weights_folder
 from flenwheel_core.plans.recipe_check import recipe_notes, recipe_problems, require_edit_choices
 from flenwheel_core.recipes.loading import list_recipes, load_recipe
@@ -19,9 +20,18 @@ def recipe(**models: str) -> Recipe:
     return known.model_copy(update={"models": known.models.model_copy(update=models)})
 
 
+@pytest.mark.usefixtures("siblings")
 @pytest.mark.parametrize("name", sorted(list_recipes()))
 def test_shipped_recipes_are_usable(settings: Settings, name: str) -> None:
     assert recipe_problems(load_recipe(name), settings) == []
+
+
+def test_a_recipe_whose_models_did_not_come_along_is_told_so(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "SHIPPED", tmp_path)
+    problems = recipe_problems(load_recipe("nano_klein"), settings)
+    assert any("holds no weights of the nano model klein" in problem for problem in problems)
 
 
 def test_what_will_be_pinned_and_how_large_the_file_is_are_said(settings: Settings) -> None:

@@ -1,5 +1,6 @@
 """Weights travel in small files, and come out as they were."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from transformers import Qwen3ForCausalLM, Qwen3Model
 
 from flenwheel_core.models.embedded import weights_folder
 from flenwheel_core.nano.models import qwen3
-from tools.nano_training.parcels import pack, unpack
+from tools.nano_training.parcels import collect, main, pack, unpack
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
@@ -18,7 +19,7 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
 def test_what_is_packed_comes_out_whole(tmp_path: Path) -> None:
     made = tmp_path / "made"
     shutil.copytree(weights_folder("flux"), made / "flux")
-    encoder = qwen3.build_encoder(qwen3.load_tokenizer(weights_folder("editor") / "tokenizer")).half()
+    encoder = qwen3.build_encoder(qwen3.load_tokenizer(weights_folder("editor") / "tokenizer")).bfloat16()
     encoder.save_pretrained(made / "siblings" / "klein" / "text_encoder")
     encoder.model.save_pretrained(made / "siblings" / "z_image" / "text_encoder")
     shutil.copytree(weights_folder("flux") / "vae", made / "siblings" / "z_image" / "vae")
@@ -39,3 +40,25 @@ def test_what_is_packed_comes_out_whole(tmp_path: Path) -> None:
     for name, weight in one.state_dict().items():
         assert torch.equal(weight, other.state_dict()[name])
     assert Qwen3ForCausalLM.from_pretrained(made / "siblings" / "klein" / "text_encoder") is not None
+
+
+def test_what_is_finished_is_kept_in_the_layout_of_the_weights(tmp_path: Path) -> None:
+    work, out = tmp_path / "work", tmp_path / "out"
+    for name in ("flux", "siblings_base"):
+        (work / name).mkdir(parents=True)
+        (work / name / "model.txt").write_text(name)
+    (work / "flux.json").write_text('{"steps": 3}')
+    assert collect(work, out, 2) == ["flux", "siblings"]
+    assert (out / "siblings" / "model.txt").read_text() == "siblings_base"
+    assert json.loads((out / "world.json").read_text()) == {"world": 2}
+    assert json.loads((out / "training.json").read_text()) == {"flux": {"steps": 3}}
+
+
+def test_what_trainings_left_is_packed_by_one_command_and_unpacked_by_the_other(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    (work / "reader").mkdir(parents=True)
+    (work / "reader" / "config.json").write_text("{}")
+    (work / "reader.json").write_text('{"steps": 3}')
+    main(["--pack", str(work), str(tmp_path / "out")])
+    main([str(tmp_path / "out"), str(tmp_path / "again")])
+    assert bytes_of(tmp_path / "again").keys() == {"reader/config.json", "training.json", "world.json"}

@@ -4,7 +4,7 @@ from functools import cache
 from itertools import pairwise
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from flenwheel_core.models.embedded import weights_folder
@@ -12,10 +12,11 @@ from flenwheel_core.models.flux2.geometry import picture_places, text_places
 from flenwheel_core.models.z_image import geometry as z_geometry
 from flenwheel_core.nano.models import klein, qwen3, z_image
 from flenwheel_core.nano.models.flux import unpack
+from tests.kit.siblings import shaken
 from tools.nano_training.data import PICTURES_PER_CHARACTER, SCENE_PICTURES
 from tools.nano_training.sibling_models import TOKENS, KleinModel, ZImageModel, encoder_taps
+from tools.nano_training.sibling_words import prompt_ids
 from tools.nano_training.siblings import Z_TEXT_TOKENS, other_scene
-from tools.nano_training.siblings_run import prompt_ids
 
 CPU = torch.device("cpu")
 TEXTS = [
@@ -29,14 +30,6 @@ TEXTS = [
 @cache
 def tokenizer() -> PreTrainedTokenizerBase:
     return qwen3.load_tokenizer(weights_folder("editor") / "tokenizer")
-
-
-def shaken(module: nn.Module) -> nn.Module:
-    """Blocks begin as the identity, which would hide what they do."""
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.add_(torch.randn_like(parameter), alpha=0.02)
-    return module.eval()
 
 
 def read() -> tuple[list[Tensor], Tensor, tuple[Tensor, ...]]:

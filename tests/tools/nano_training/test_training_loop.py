@@ -1,7 +1,9 @@
 """The loop that trains the nano models: it learns, stops, resumes, and leaves averaged weights."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -52,3 +54,51 @@ def test_averaged_weights_are_only_borrowed() -> None:
     with training.averaged():
         assert torch.equal(model.weight, training.ema[0])
     assert torch.equal(model.weight, trained)
+
+
+def test_a_stopped_training_learns_from_the_same_batches_as_a_whole_one(tmp_path: Path) -> None:
+    """The rate hangs on steps where these are fewer than the time allows, so both are the same to the last bit."""
+    plan = replace(PLAN, max_steps=40)
+    whole, training = line(None, plan)
+    training.run(seconds=1e9)
+    _, first = line(tmp_path / "line.pt", plan)
+    steps = iter(range(17))
+    drawn = first.loss
+
+    def stopped() -> Tensor:
+        if next(steps, None) is None:
+            first.save()
+            raise KeyboardInterrupt
+        return drawn()
+
+    first.loss = stopped
+    with pytest.raises(KeyboardInterrupt):
+        first.run(seconds=1e9)
+    torch.manual_seed(99)
+    again, second = line(tmp_path / "line.pt", plan)
+    second.resume()
+    assert second.progress.steps == 17
+    second.run(seconds=1e9)
+    assert torch.equal(again.weight, whole.weight) and torch.equal(again.bias, whole.bias)
+
+
+def test_several_processes_share_one_schedule(tmp_path: Path) -> None:
+    plan = Plan(learning_rate=0.01, warmup_steps=1)
+    _, first = line(tmp_path / "line.pt", plan)
+    steps = first.run(seconds=0.1, whole_seconds=0.3).steps
+    assert not first.is_complete
+    assert first.optimizer.param_groups[0]["lr"] > 0.5 * plan.learning_rate  # a third of the way down
+    _, second = line(tmp_path / "line.pt", plan)
+    assert second.was_begun and second.resume()
+    assert second.run(seconds=60, whole_seconds=0.3).steps > steps
+    assert second.is_complete and second.progress.train_seconds < 1
+    assert second.optimizer.param_groups[0]["lr"] < 0.1 * plan.learning_rate
+
+
+def test_a_finished_training_gives_its_average_again(tmp_path: Path) -> None:
+    model, first = line(tmp_path / "line.pt", replace(PLAN, max_steps=20))
+    first.run(seconds=60)
+    again, second = line(tmp_path / "line.pt")
+    second.resume()
+    second.finish()
+    assert second.is_complete and torch.equal(again.weight, model.weight)
