@@ -104,10 +104,10 @@ def export(
         path.write_bytes(data)
         console.print(str(path))
     forms: list[Form] = [*(["folder"] if merged else []), *([single_file] if single_file else [])]  # type: ignore[list-item]
+    lora, strength = request.lora, request.strength or 1.0
     for form in forms:
-        console.print(
-            str(write_merged(request.lora, store.get_blob(request.lora.digest), form, folder, settings, console.print))
-        )
+        data = store.get_blob(lora.digest)
+        console.print(str(write_merged(lora, data, form, folder, settings, console.print, strength=strength)))
 
 
 def _digest_of(id_: str) -> str:

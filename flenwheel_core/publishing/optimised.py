@@ -18,7 +18,14 @@ Form = Literal["folder", "bf16", "fp8"]
 
 
 def write_merged(
-    record: LoraRecord, data: bytes, form: Form, out: Path, settings: "Settings", say: Callable[[str], None]
+    record: LoraRecord,
+    data: bytes,
+    form: Form,
+    out: Path,
+    settings: "Settings",
+    say: Callable[[str], None],
+    *,
+    strength: float = 1.0,
 ) -> Path:
     """Writes `out/NAME-merged/`, `out/NAME.bf16.safetensors` or `out/NAME.fp8.safetensors`, and returns it.
 
@@ -38,7 +45,7 @@ def write_merged(
     path = out / (f"{record.name}-merged" if form == "folder" else f"{record.name}.{form}.safetensors")
     if path.exists():
         raise InputError(f"{path} is there already.", remedy="Choose another folder.")
-    worn = _worn(record, data, folder)
+    worn = _worn(record, data, folder, strength)
     _require_room(folder / "transformer", out, form)
     if form == "folder":
         write_merged_folder(folder, worn, path, say)
@@ -50,8 +57,8 @@ def write_merged(
     return path
 
 
-def _worn(record: LoraRecord, data: bytes, folder: Path) -> "WornLora":
-    """The LoRA by the linears of the transformer, at full strength."""
+def _worn(record: LoraRecord, data: bytes, folder: Path, strength: float) -> "WornLora":
+    """The LoRA by the linears of the transformer, at this strength."""
     from flenwheel_core.adapters.lora_file import LoraFile
     from flenwheel_core.adapters.lora_reading import LoraHost, WornLora, read_loras
     from flenwheel_core.adapters.merging import WEIGHT, Weights
@@ -66,7 +73,7 @@ def _worn(record: LoraRecord, data: bytes, folder: Path) -> "WornLora":
         file.write(data)
         file.flush()
         host = LoraHost(family_of(folder).name, linears, {})
-        (worn,) = read_loras([LoraFile(Path(file.name), 1.0)], host)
+        (worn,) = read_loras([LoraFile(Path(file.name), strength)], host)
     return WornLora(record.name, worn.modules, worn.weight)
 
 

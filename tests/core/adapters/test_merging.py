@@ -66,6 +66,23 @@ def test_the_merged_folder_is_a_model_that_draws_the_same(settings: Settings, tm
         write_merged(record, data, "folder", tmp_path / "out", settings, said)
 
 
+def test_a_lora_is_merged_at_its_default_strength(settings: Settings, tmp_path: Path) -> None:
+    base = base_folder(tmp_path / "base")
+    record, data, _ = a_lora(False, base)
+    weights = {
+        strength: FluxTransformer2DModel.from_pretrained(
+            write_merged(record, data, "folder", tmp_path / f"{strength}", settings, said, strength=strength)
+            / "transformer"
+        ).state_dict()
+        for strength in (0.5, 1.0)
+    }
+    plain = tiny_transformer().state_dict()
+    changed = [name for name in plain if not torch.equal(plain[name], weights[1.0][name])]
+    assert changed
+    for name in changed:
+        torch.testing.assert_close(weights[0.5][name], (plain[name] + weights[1.0][name]) / 2, rtol=1e-4, atol=1e-5)
+
+
 def test_the_single_file_is_read_by_diffusers_own_reader_of_that_layout(settings: Settings, tmp_path: Path) -> None:
     base = base_folder(tmp_path / "base")
     record, data, given = a_lora(False, base)
