@@ -40,6 +40,7 @@ EXAMPLES: dict[str, object] = {
     "server_url": "http://server:4200",
     "database_url": "postgresql://flenwheel:PASSWORD@db:5432/flenwheel",
     "redis_url": "redis://:PASSWORD@cache:6379/0",
+    "runs_at_once": 2,
 }
 """What the file of `flenwheel init` shows for settings that are unset."""
 
