@@ -5,6 +5,7 @@ from benchmarks.page_first_turn import FIRST_TURN
 from benchmarks.page_further import FURTHER
 from benchmarks.page_preference import PREFERENCE
 from benchmarks.page_real_card import REAL_CARD
+from benchmarks.page_siblings import SIBLINGS
 
 _STEP = {"storage": "weights", "cap_gib": "limit, GiB", "step_seconds": "s a step", "peak_reserved_gib": "peak, GiB"}
 _EDIT = {
@@ -241,6 +242,7 @@ PAGES = (
                     "expression_accuracy": "expression",
                 },
             ),
+            *SIBLINGS,
         ),
     ),
     Page(

@@ -59,6 +59,7 @@ def weights_of(folder: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")  # autocast on a CPU: slower, and right
 def test_training_is_stopped_goes_on_and_is_measured(data: Path, tmp_path: Path) -> None:
     run(asked(data, tmp_path, seconds=1, steps=2, whole=400))
     record = json.loads((tmp_path / "siblings.json").read_text())
