@@ -3,7 +3,7 @@
 import logging
 import os
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -23,7 +23,11 @@ class Files:
 
     def __init__(self, url: str, options: dict[str, str] | None = None) -> None:
         self.url = url.rstrip("/")
+        self.watchers: list[Callable[[str, bool], None]] = []
+        """Told of every file that was written (True) or deleted through this object."""
         parsed = urlparse(url)
+        # In one request. In several, s3fs asks for the size first, and answers that from what it listed before others wrote.
+        self._whole = {"max_concurrency": 1} if parsed.scheme == "s3" else {}
         self.local: Path | None = None
         if parsed.scheme == "file":
             self.local = Path(unquote(parsed.path))
@@ -36,7 +40,7 @@ class Files:
     def read(self, path: str) -> bytes:
         """The bytes of a file; raises FileNotFoundError."""
         with self._in_words("read", path):
-            return bytes(self._fs.cat_file(self._full(path)))
+            return bytes(self._fs.cat_file(self._full(path), **self._whole))
 
     def read_many(self, paths: Sequence[str]) -> list[bytes]:
         """The bytes of several files, in their order; an object store is asked for many at once. Raises FileNotFoundError."""
@@ -44,7 +48,7 @@ class Files:
             return [self.read(path) for path in paths]
         full = [self._full(path) for path in paths]
         with self._in_words("read", f"{paths[0]} and {len(paths) - 1} more"):
-            found = self._fs.cat(full)
+            found = self._fs.cat(full, **self._whole)
         return [bytes(found[name]) for name in full]
 
     def write(self, path: str, data: bytes) -> None:
@@ -55,6 +59,7 @@ class Files:
                 self._fs.pipe_file(full, data)
             else:
                 _write_local(Path(full), data)
+        self._tell(path, there=True)
 
     def create(self, path: str, data: bytes, *, look_first: bool = True) -> bool:
         """Like write, but leaves a file that is already there alone and says False.
@@ -68,10 +73,12 @@ class Files:
                     if look_first and self._fs.exists(full):
                         return False
                     self._fs.pipe_file(full, data, mode="create")
-                    return True
-                return _create_local(Path(full), data)
+                elif not _create_local(Path(full), data):
+                    return False
         except FileExistsError:
             return False
+        self._tell(path, there=True)
+        return True
 
     def exists(self, path: str) -> bool:
         """True if there is such a file."""
@@ -86,6 +93,11 @@ class Files:
                 self._fs.rm_file(self._full(path))
         except FileNotFoundError:
             return
+        self._tell(path, there=False)
+
+    def _tell(self, path: str, *, there: bool) -> None:
+        for told in self.watchers:
+            told(path, there)
 
     def list(self, folder: str) -> Iterator[str]:
         """Every file below a folder, as a path relative to the root, sorted. Unfinished writes are not shown."""
@@ -100,6 +112,19 @@ class Files:
             relative = str(name)[len(self._root) :].lstrip("/")
             if not Path(relative).name.startswith(".tmp-"):
                 yield relative
+
+    def stamps(self, folder: str) -> dict[str, str]:
+        """Every file below a folder, with what changes when its content does: the object store's own tag."""
+        try:
+            with self._in_words("read", folder):
+                self._refresh()
+                found = self._fs.find(self._full(folder), detail=True)
+        except FileNotFoundError:
+            return {}
+        return {
+            str(name)[len(self._root) :].lstrip("/"): str(facts.get("ETag") or (facts.get("mtime"), facts.get("size")))
+            for name, facts in found.items()
+        }
 
     def size(self, path: str) -> int:
         """Bytes of a file; raises FileNotFoundError."""
@@ -174,8 +199,9 @@ class Files:
 
 
 def _remote(scheme: str, options: dict[str, str]) -> "fsspec.AbstractFileSystem":
+    kept = {"use_listings_cache": False} if scheme == "s3" else {}  # others write at the same time
     try:
-        return fsspec.filesystem(scheme, **_nested(options))
+        return fsspec.filesystem(scheme, **_nested(options), **kept)
     except (ImportError, ValueError) as error:
         raise StoreError(
             f"The store cannot use {scheme}:// addresses.",

@@ -6,6 +6,7 @@ go, mostly a line, is one object, numbered; several machines write at once by co
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -15,6 +16,10 @@ from flenwheel_core.base.errors import CorruptManifestError, SealedJournalError
 from flenwheel_core.base.locks import locked
 from flenwheel_core.store.files import Files
 
+PROBES = 8
+"""So many objects after the last known one are asked for by their numbers, before the whole journal is listed."""
+MOST_TRIES = 100
+WAIT_SECONDS = 0.05
 SEAL = b"sealed"
 """Stands in the place of the object after the last one: no line is like it."""
 Line = TypeVar("Line", bound=Document)
@@ -48,6 +53,11 @@ class Journal(Generic[Line]):
             return
         self._append_remote(b"\n".join(data))
 
+    @property
+    def written(self) -> int | None:
+        """On an object store: the position after what this one wrote last, if it is known."""
+        return self._next
+
     def _append_remote(self, item: bytes) -> None:
         """The first free number is taken by a conditional write: of several writers one gets it, the others take the next.
 
@@ -55,8 +65,17 @@ class Journal(Generic[Line]):
         """
         if self._next is None:
             self._next = self._free_number()
+        tries = 0
         while not self._sealed and not self._files.create(path := self._numbered(self._next), item, look_first=False):
-            standing = self._files.read(path)
+            try:
+                standing = self._files.read(path)
+            except FileNotFoundError:
+                # Another writer is at it right now: a store may refuse a second one before the first is done.
+                tries += 1
+                if tries > MOST_TRIES:
+                    raise self._files.failed("write", path, OSError("it is neither there nor can it be made")) from None
+                time.sleep(WAIT_SECONDS)
+                continue
             if standing == item:
                 break
             self._sealed = standing == SEAL
@@ -102,8 +121,8 @@ class Journal(Generic[Line]):
         Raises CorruptManifestError for a journal that became shorter (a failed write was taken back): read it anew from 0.
         """
         if self._files.local is None:
-            paths = list(self._files.list(self.name))
-            data, end = self._lines_of(self._files.read_many(paths[position:])), len(paths)
+            objects = self._objects_after(position)
+            data, end = self._lines_of(objects), position + len(objects)
             self._next = max(self._next or 0, end)
         else:
             data, end = _tail_local(self._files.local / f"{self.name}.jsonl", position)
@@ -111,6 +130,19 @@ class Journal(Generic[Line]):
             raise CorruptManifestError(f"The journal {self.name} became shorter.", remedy="Read it from its beginning.")
         where = f"A line after position {position} of the journal {self.name}"
         return [self._kind.from_bytes(line, where=where) for line in data], end
+
+    def _objects_after(self, position: int) -> list[bytes]:
+        """The objects from this number on. A long journal is listed only if many are new: whoever follows it asks for the next ones."""
+        found: list[bytes] = []
+        for number in range(position, position + PROBES) if position else ():
+            try:
+                found.append(self._files.read(self._numbered(number)))
+            except FileNotFoundError:
+                return found
+        paths = list(self._files.list(self.name))
+        if len(paths) < position:
+            raise CorruptManifestError(f"The journal {self.name} became shorter.", remedy="Read it from its beginning.")
+        return found + self._files.read_many(paths[position + len(found) :])
 
     def _raw(self) -> Iterator[bytes]:
         if self._files.local is None:

@@ -8,6 +8,7 @@ import pytest
 from flenwheel_core.base.errors import CorruptManifestError, SealedJournalError
 from flenwheel_core.documents.prompts import Cell
 from flenwheel_core.store import Store
+from flenwheel_core.store.journal import PROBES
 
 
 def test_lines_come_back_in_order(store: Store) -> None:
@@ -131,3 +132,38 @@ def test_two_processes_never_mix_their_lines(local_store: Store) -> None:
     ids = [line.id for line in local_store.journal("cells", Cell).read()]
     assert sorted(ids) == sorted(f"{name}{number}" for name in "xy" for number in range(40))
     assert [name for name in ids if name.startswith("x")] == [f"x{number}" for number in range(40)]
+
+
+@pytest.mark.slow
+def test_what_another_machine_wrote_since_a_listing_is_read(s3_endpoint: str, tmp_path: Path) -> None:
+    """The client of the object store remembers what it listed; a read that asked that memory first found nothing there."""
+    import boto3
+
+    store = _remote(s3_endpoint, tmp_path.name)
+    journal = store.journal("cells", Cell)
+    journal.append(Cell(id="own"))
+    assert len(list(journal.read())) == 1, "it is listed"
+    client = boto3.client(
+        "s3", endpoint_url=s3_endpoint, aws_access_key_id="test", aws_secret_access_key="test", region_name="us-east-1"
+    )
+    theirs = Cell(id="theirs").to_bytes()
+    client.put_object(Bucket="flenwheel", Key=f"{tmp_path.name}/journals/cells/000000001.json", Body=theirs)
+    assert store.files.read("journals/cells/000000001.json") == theirs
+    lines, position = journal.read_after(1)
+    assert ([line.id for line in lines], position) == (["theirs"], 2)
+    journal.append(Cell(id="third"))
+    assert [line.id for line in journal.read()] == ["own", "theirs", "third"]
+
+
+@pytest.mark.slow
+def test_many_new_lines_are_read_too(s3_endpoint: str, tmp_path: Path) -> None:
+    store = _remote(s3_endpoint, tmp_path.name)
+    reader, writer = (store.journal("cells", Cell) for _ in range(2))
+    assert reader.read_after(0) == ([], 0)
+    position = 0
+    for count in (1, PROBES - 1, PROBES, PROBES + 5, 0):
+        for number in range(count):
+            writer.append(Cell(id=f"{count}-{number}"))
+        lines, position = reader.read_after(position)
+        assert [line.id for line in lines] == [f"{count}-{number}" for number in range(count)]
+    assert position == 3 * PROBES + 5
