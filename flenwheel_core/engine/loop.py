@@ -24,6 +24,7 @@ from flenwheel_core.engine.checkpoint import (
 )
 from flenwheel_core.engine.ema import WeightAverage
 from flenwheel_core.engine.optimizers import make_optimizer
+from flenwheel_core.engine.saver import BackgroundSaver
 from flenwheel_core.engine.schedules import learning_rate_factor
 from flenwheel_core.engine.team import Alone, Team
 from flenwheel_core.engine.trackers import LossFile, Tracker
@@ -94,6 +95,7 @@ def run_loop(
     pending: list[torch.Tensor] = []
     start = 0
     saved_at = time.monotonic()
+    saver = BackgroundSaver(checkpoints) if first else None
     saved = checkpoints.latest()
     if saved is not None:
         start, points, pending = _restore(saved, parameters, optimizer, average)
@@ -107,7 +109,9 @@ def run_loop(
     try:
         for step in range(start, recipe.steps):
             if _told_to_stop(team, should_stop, step, recipe):
-                _save(checkpoints, _snapshot(step, parameters, optimizer, average, points, pending), write=first)
+                _save(saver, _snapshot(step, parameters, optimizer, average, points, pending))
+                if saver is not None:
+                    saver.finish()
                 raise InterruptedStageError(
                     f"Training stopped after step {step} and saved its state.", remedy="Start it again to go on."
                 )
@@ -138,10 +142,12 @@ def run_loop(
             # In a team only the first one writes, so that only its clock counts.
             late = first and save_seconds is not None and time.monotonic() - saved_at >= save_seconds
             if (regular or late) and done < recipe.steps:
-                _save(checkpoints, _snapshot(done, parameters, optimizer, average, points, pending), write=first)
+                _save(saver, _snapshot(done, parameters, optimizer, average, points, pending))
                 saved_at = time.monotonic()
         if first and recipe.sampling.every_steps:
             sample(recipe.steps)
+        if saver is not None:
+            saver.finish()
     except torch.cuda.OutOfMemoryError as error:
         raise OutOfMemoryError(
             "The card ran out of memory while training.",
@@ -149,6 +155,8 @@ def run_loop(
             remedy="It goes on from the last checkpoint with a tighter memory plan; or lower resolution or batch_size.",
         ) from error
     finally:
+        if saver is not None:
+            saver.wait()  # also when something failed: what was handed over is not lost
         for tracker in writers:
             tracker.close()
     final = average.average if average is not None else parameters
@@ -201,12 +209,12 @@ def _log_point(step: int, pending: list[torch.Tensor]) -> LossPoint:
     return LossPoint(step=step, loss=loss)
 
 
-def _save(checkpoints: CheckpointFolder, snapshot: Checkpoint, *, write: bool) -> None:
+def _save(saver: BackgroundSaver | None, snapshot: Checkpoint) -> None:
     """Never keeps what nothing can go on from; every process of a team finds the same, the first one writes."""
     if not snapshot.is_finite():
         raise _diverged("weights are no numbers any more", snapshot.step)
-    if write:
-        checkpoints.save(snapshot)
+    if saver is not None:
+        saver.save(snapshot)
 
 
 def _diverged(what: str, step: int) -> UserError:
