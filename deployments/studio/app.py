@@ -26,12 +26,14 @@ from deployments.studio.mounted import Mounted
 from deployments.studio.problems import Problem, add_problem_handlers
 from deployments.studio.security import Guard, csrf_token
 from deployments.studio.static_files import static_router
-from deployments.studio.studio import TheStudio, open_studio
+from deployments.studio.studio import Studio, TheStudio, open_studio
 from flenwheel_core.base.document import Document
 from flenwheel_core.base.errors import FlenwheelError, UserError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.gates.flow_server import FlowServer
 
+AHEAD = 4
+"""Open gates whose pictures are read while the studio starts."""
 PROBLEMS: dict[int | str, dict[str, object]] = {
     400: {"model": Problem, "description": "the body cannot be read"},
     404: {"model": Problem, "description": "no such thing"},
@@ -68,8 +70,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """While the server comes up, open gates are read ahead in the background; damage shows when somebody opens the gate."""
 
     def warm() -> None:
+        studio: Studio = app.state.studio
         with suppress(FlenwheelError):
-            app.state.studio.reviews.warm()
+            studio.overview.warm()
+            newest = studio.overview.gates(limit=AHEAD).shown
+            studio.reviews.warm([line.session.gate for line in newest if line.closed is None])
 
     threading.Thread(target=warm, name="warm", daemon=True).start()
     yield

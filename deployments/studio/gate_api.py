@@ -41,18 +41,23 @@ from flenwheel_core.gates.settle import check_decision
 from flenwheel_core.gates.summary import FinishSummary, check_answer, picture_cell, summarise
 from flenwheel_core.images.decode import decode
 from flenwheel_core.records.open_turns import end_turn, open_turns
+from flenwheel_core.records.overview import GateLine
 from flenwheel_core.records.subject_place import SubjectBox, find_subject
 
 router = APIRouter(tags=["gates"])
+Offset = Annotated[int, Query(ge=0, le=10**7)]
 Revision = Annotated[int, Query(ge=0, le=2**53, description="the revision the client has")]
 
 
 @router.get("/gates")
-def list_gates(studio: TheStudio, character: Annotated[str | None, Query(max_length=63)] = None) -> list[GateSummary]:
+def list_gates(
+    studio: TheStudio,
+    character: Annotated[str | None, Query(max_length=63)] = None,
+    offset: Offset = 0,
+    limit: Annotated[int | None, Query(ge=1, le=10**6, description="so many at most; all if left out")] = None,
+) -> list[GateSummary]:
     """Every gate, open ones first, the newest turn first."""
-    summaries = [gate_summary(studio, name) for name in studio.reviews.gates()]
-    wanted = _with_runs(studio, [gate for gate in summaries if character is None or gate.character == character])
-    return sorted(wanted, key=lambda gate: (gate.closed is not None, -gate.turn, gate.gate))
+    return gate_summaries(studio, studio.overview.gates(character, offset=offset, limit=limit).shown)
 
 
 @router.get("/gates/{gate}")
@@ -108,7 +113,7 @@ def decide(
             f"No correction {short(request.correction)} was uploaded at this gate.", remedy="Upload the picture first."
         )
     studio.reviews.decide(gate, decision)
-    return changes_after(opened, after, None)
+    return changes_after(opened, after, None, written=True)
 
 
 @router.post("/gates/{gate}/undo")
@@ -116,7 +121,7 @@ def undo(studio: TheStudio, gate: GateName, request: UndoRequest, after: Revisio
     """Takes back the author's last decision or bulk decision, also one from before a restart."""
     opened = studio.reviews.gate(gate)
     taken = studio.reviews.undo(gate, request.author, request.id)
-    changes = changes_after(opened, after, None)
+    changes = changes_after(opened, after, None, written=True)
     image = taken.image if taken is not None else None
     return Undone(**dict(changes), undone=image, pictures=len(changes.states) if taken is not None else 0)
 
@@ -184,12 +189,26 @@ def resume(studio: TheStudio, gate: GateName) -> Finished:
     return Finished(closed=closed, first=False, resumed=_resume(studio, opened))
 
 
-def gate_summary(studio: Studio, gate: str) -> GateSummary:
-    """A gate in one line. The pictures of answered gates are not read for it."""
-    session, closed = studio.reviews.get(gate), studio.reviews.closed(gate)
+def gate_summaries(studio: Studio, lines: list[GateLine]) -> list[GateSummary]:
+    """Gates in a line each; the open ones with the state of the run that opened each, if the server answers: nobody may wait any more."""
+    summaries = [_summary(line) for line in lines]
+    opened = {line.session.gate: line.session.flow_run for line in lines if line.closed is None}
+    runs = tuple(run for run in opened.values() if run is not None)
+    if studio.flows is None or not runs:
+        return summaries
+    try:
+        known = studio.flows.run_statuses(runs)
+    except ServerError:
+        return summaries
+    states = {gate: known.get(run) or deleted_run(run) for gate, run in opened.items() if run is not None}
+    return [gate.model_copy(update={"run": states.get(gate.gate)}) for gate in summaries]
+
+
+def _summary(line: GateLine) -> GateSummary:
+    """The pictures are not read for it."""
+    session, closed = line.session, line.closed
     if closed is None:
-        opened = studio.reviews.gate(gate)
-        found = counts(opened, opened.state())
+        found = Counts.model_validate({"total": line.total, **line.state.counts(line.total)})
     else:
         total = closed.good + closed.needs_correction + closed.reject + closed.undecided
         found = Counts(
@@ -336,20 +355,6 @@ def _end_without_run(studio: Studio, opened: OpenedGate, request: FinishRequest)
 def _run_status(studio: Studio, flow_run: str) -> RunStatus:
     assert studio.flows is not None
     return studio.flows.run_statuses((flow_run,)).get(flow_run) or deleted_run(flow_run)
-
-
-def _with_runs(studio: Studio, gates: list[GateSummary]) -> list[GateSummary]:
-    """The open gates with the state of the run that opened each, if the server answers: nobody may wait at one any more."""
-    opened = {gate.gate: studio.reviews.get(gate.gate).flow_run for gate in gates if gate.closed is None}
-    runs = tuple(run for run in opened.values() if run is not None)
-    if studio.flows is None or not runs:
-        return gates
-    try:
-        known = studio.flows.run_statuses(runs)
-    except ServerError:
-        return gates
-    states = {gate: known.get(run) or deleted_run(run) for gate, run in opened.items() if run is not None}
-    return [gate.model_copy(update={"run": states.get(gate.gate)}) for gate in gates]
 
 
 def _resume(studio: Studio, opened: OpenedGate) -> ResumeResult:

@@ -240,10 +240,10 @@ def counts(opened: OpenedGate, state: GateState) -> Counts:
     return Counts.model_validate({"total": len(opened.images), **state.counts(len(opened.images))})
 
 
-def changes_after(opened: OpenedGate, revision: int, closed: ClosedGate | None) -> Changes:
-    """What changed after a revision; everything if the revision is not one of this gate's."""
+def changes_after(opened: OpenedGate, revision: int, closed: ClosedGate | None, *, written: bool = False) -> Changes:
+    """What changed after a revision; everything if the revision is not one of this gate's. `written`: the gate was read a moment ago."""
     with opened.lock:
-        state = opened.state()
+        state = opened.known() if written else opened.state()
         since = revision if 0 <= revision <= len(state.changes) else 0
         touched = dict.fromkeys(state.changes[since:])
         states = tuple(view(state.picture(image)) for image in touched)

@@ -58,6 +58,18 @@ class CharacterView(Document):
     consent: Consent | None = Field(default=None, description="whose face it is and who vouches for its use")
 
 
+class CharacterLine(Document):
+    """A character in a list."""
+
+    character: Character
+    sources: tuple[Digest, ...]
+    pool: int
+    pool_real: int
+    turns: int
+    champion: str | None
+    champion_pass_rate: float | None
+
+
 class SourceTaken(Document):
     """A picture that was added."""
 
@@ -230,7 +242,7 @@ def end_open_turn(studio: TheStudio, name: CharacterName, number: TurnNumber, re
 @router.get("/turns")
 def list_turns(studio: TheStudio) -> list[TurnWithRun]:
     """All turns, the newest first, with the state of their runs if the server answers."""
-    turns = studio.turns.all()
+    turns = studio.overview.turns().shown
     runs, _ = run_statuses(studio, tuple(turn.flow_run for turn in turns))
     return [TurnWithRun(turn=turn, run=runs.get(turn.flow_run), run_address=_address(studio, turn)) for turn in turns]
 
@@ -274,6 +286,25 @@ def character_view(studio: Studio, name: str) -> CharacterView:
         ingest=studio.drop_in.report(name),
         consent=studio.library.consent(name),
     )
+
+
+def character_line(studio: Studio, name: str) -> CharacterLine:
+    """A character in a list, as of a moment ago."""
+    library = studio.overview.library
+
+    def build() -> CharacterLine:
+        pool, champion = library.pool(name), library.champion(name)
+        return CharacterLine(
+            character=library.character(name),
+            sources=tuple(dict.fromkeys(file.digest for file in library.sources(name))),
+            pool=len(pool),
+            pool_real=sum(entry.real for entry in pool),
+            turns=len(library.turns(name)),
+            champion=None if champion is None else champion.lora.name,
+            champion_pass_rate=None if champion is None else champion.scorecard.pass_rate,
+        )
+
+    return studio.overview.of_character(name, "line", build)
 
 
 def _address(studio: Studio, turn: TurnView) -> str | None:

@@ -11,16 +11,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from deployments.access.door import Caller
 from deployments.studio.evidence_api import evidence_view
 from deployments.studio.framing_api import framing_notes
-from deployments.studio.gate_api import gate_view, kind_of, list_gates
+from deployments.studio.gate_api import Offset, gate_summaries, gate_view, kind_of
 from deployments.studio.gate_models import GateName, ImageDigest
 from deployments.studio.library_api import (
     CharacterName,
     TurnNumber,
     TurnWithRun,
+    character_line,
     character_view,
     get_recipes,
     get_turn,
-    list_characters,
     run_statuses,
 )
 from deployments.studio.record_api import lineage_view
@@ -44,6 +44,8 @@ from flenwheel_core.records.gallery import LoraView
 router = APIRouter()
 
 GALLERY_PAGE = 60
+LIST_PAGE = 24
+"""Gates, characters or turns on a page."""
 OWN_PATH = r"^/([A-Za-z0-9_-][A-Za-z0-9_/-]*)?$"
 """Where a login leads back to: a page of the studio, never another site."""
 BackTo = Annotated[str, Query(max_length=300, pattern=OWN_PATH)]
@@ -90,9 +92,20 @@ def problem_page(request: Request, status: int, what: str, why: str, remedy: str
 
 
 @router.get("/")
-def home(studio: TheStudio) -> Response:
+def home(studio: TheStudio, offset: Offset = 0) -> Response:
     """Open gates first: they are what waits for a person."""
-    return render(studio, "home.html", section="Gates", gates=list_gates(studio), kinds=KINDS, goes_on=GOES_ON)
+    page = studio.overview.gates(offset=offset, limit=LIST_PAGE)
+    return render(
+        studio,
+        "home.html",
+        section="Gates",
+        page=page,
+        limit=LIST_PAGE,
+        waiting=studio.overview.open_gates(),
+        gates=gate_summaries(studio, page.shown),
+        kinds=KINDS,
+        goes_on=GOES_ON,
+    )
 
 
 @router.get("/gates/{gate}")
@@ -108,14 +121,16 @@ def gate(studio: TheStudio, gate: GateName) -> Response:
 
 
 @router.get("/characters")
-def characters(studio: TheStudio) -> Response:
-    """All characters, and the drop-in start."""
-    views = list_characters(studio)
+def characters(studio: TheStudio, offset: Offset = 0) -> Response:
+    """Characters, and the drop-in start."""
+    page = studio.overview.characters(offset=offset, limit=LIST_PAGE)
     return render(
         studio,
         "characters.html",
         section="Characters",
-        characters=views,
+        page=page,
+        limit=LIST_PAGE,
+        characters=[character_line(studio, name) for name in page.shown],
         recipes=get_recipes(studio),
         default_recipe=DEFAULT_RECIPE,
         new={kind: plan_of(kind).new for kind in get_args(SubjectKind)},
@@ -140,9 +155,10 @@ def character(studio: TheStudio, name: CharacterName) -> Response:
 
 
 @router.get("/turns")
-def turns(studio: TheStudio) -> Response:
-    """All turns, live."""
-    found = studio.turns.all()
+def turns(studio: TheStudio, offset: Offset = 0) -> Response:
+    """Turns, live."""
+    page = studio.overview.turns(offset=offset, limit=LIST_PAGE)
+    found = page.shown
     runs, message = run_statuses(studio, tuple(turn.flow_run for turn in found))
     rows = [
         TurnWithRun(
@@ -152,7 +168,7 @@ def turns(studio: TheStudio) -> Response:
         )
         for turn in found
     ]
-    return render(studio, "turns.html", section="Turns", turns=rows, server_message=message)
+    return render(studio, "turns.html", section="Turns", page=page, limit=LIST_PAGE, turns=rows, server_message=message)
 
 
 @router.get("/turns/{name}/{number}")
@@ -167,7 +183,7 @@ def gallery(
     character: Text = "",
     kind: Text = "",
     cell: Text = "",
-    offset: Annotated[int, Query(ge=0, le=10**7)] = 0,
+    offset: Offset = 0,
 ) -> Response:
     """Pictures by character, kind and cell."""
     known = kind if kind in set(ImageKind) else ""

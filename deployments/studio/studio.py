@@ -16,6 +16,7 @@ from flenwheel_core.gates.flow_server import FlowServer
 from flenwheel_core.gates.session import Reviews
 from flenwheel_core.library.characters import Library
 from flenwheel_core.records.gallery import Records
+from flenwheel_core.records.overview import Overview
 from flenwheel_core.records.thumbnails import Thumbnails
 from flenwheel_core.records.turns import Turns
 from flenwheel_core.store import Store
@@ -31,6 +32,7 @@ class Studio:
     library: Library
     thumbnails: Thumbnails
     records: Records
+    overview: Overview
     turns: Turns
     drop_in: DropIn
     flows: FlowServer | None
@@ -42,6 +44,7 @@ def open_studio(settings: Settings, flows: FlowServer | None) -> Studio:
     """The studio of a workspace. `flows` is None where no flow server runs: decisions are kept, nothing is resumed."""
     store = Store(settings.store_url, settings.store_options)
     reviews = Reviews(store)
+    overview = Overview(store, settings)
     secret = _secret(settings.root / "studio-secret")
     return Studio(
         settings=settings,
@@ -50,7 +53,8 @@ def open_studio(settings: Settings, flows: FlowServer | None) -> Studio:
         library=Library(store),
         thumbnails=Thumbnails(store, settings.root / "cache" / "thumbnails"),
         records=Records(store, reviews),
-        turns=Turns(store, settings, reviews),
+        overview=overview,
+        turns=Turns(store, settings, overview.reviews),
         drop_in=DropIn(store, settings),
         flows=flows,
         secret=secret,

@@ -15,11 +15,11 @@ from deployments.prefect.orders import ensure_pool, keep_orders
 from deployments.prefect.project import PROJECT
 from deployments.workspace import cluster_parts, environment, machines
 from deployments.workspace.absent import Watch, take_back
+from deployments.workspace.courier import Courier
 from deployments.workspace.joining import WORKER_STOP_SECONDS, card_settings, prepare_worker, put_right, worker_child
 from deployments.workspace.keeping import Duty, Keeper, Say
 from deployments.workspace.ports import Port
 from deployments.workspace.processes import Child
-from deployments.workspace.reconciler import hand_over_answers
 from deployments.workspace.up import (
     RECONCILE_SECONDS,
     SERVER_PORT,
@@ -124,21 +124,23 @@ class ClusterMachine:
         ensure_pool(self._api(self._address(), STARTING_PATIENCE_SECONDS), environment.POOL)
         make_deployments(self.settings, variables, self._say)
         watch, api = Watch(), self._api(self._address())
+        store = Store(self.settings.store_url, self.settings.store_options)
+        courier, orders = Courier(store), Orders(store)
         seconds = min(RECONCILE_SECONDS, self.settings.lease_seconds / 4)
-        self.keeper.duties.append(Duty(lambda: self._watch(api, watch, seconds), seconds, failed=watch.forget))
+        duty = Duty(lambda: self._watch(api, watch, courier, orders, seconds), seconds, failed=watch.forget)
+        self.keeper.duties.append(duty)
 
-    def _watch(self, api: PrefectApi, watch: Watch, seconds: float) -> list[str]:
+    def _watch(self, api: PrefectApi, watch: Watch, courier: Courier, orders: Orders, seconds: float) -> list[str]:
         """What one of all servers does at a time. Every server looks, so that another may go on at once."""
         heard = api.heartbeats()
         for name, beat in heard.items():
             watch.unchanged_seconds(name, beat)
         if not cluster_parts.is_our_turn(self.settings, seconds * 0.8):
             return []
-        store = Store(self.settings.store_url, self.settings.store_options)
         return [
             *take_back(api, watch, self.settings.lease_seconds),
-            *hand_over_answers(api, store),
-            *keep_orders(api, Orders(store)),
+            *courier.hand_over(api),
+            *keep_orders(api, orders),
         ]
 
     def _start_workers(self) -> None:

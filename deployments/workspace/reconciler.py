@@ -13,13 +13,11 @@ from functools import cache, partial
 from pathlib import Path
 
 from deployments.prefect.api import FlowRun, PrefectApi
-from deployments.prefect.gates import resume_gate, waiting_runs
 from deployments.prefect.leases import held_leases, release
 from deployments.prefect.orders import keep_orders
+from deployments.workspace.courier import Courier
 from deployments.workspace.environment import POOL, worker_names
-from flenwheel_core.base.errors import NotFoundError
 from flenwheel_core.base.settings import Settings
-from flenwheel_core.gates.session import Reviews
 from flenwheel_core.library.orders import Orders
 from flenwheel_core.runner.flow_run import lives, run_note
 from flenwheel_core.store import Store
@@ -33,16 +31,18 @@ PENDING_GRACE_SECONDS = 180.0
 def reconcile(
     api: PrefectApi,
     settings: Settings,
+    courier: Courier | None = None,
     *,
     running_grace_seconds: float = RUNNING_GRACE_SECONDS,
     pending_grace_seconds: float = PENDING_GRACE_SECONDS,
 ) -> list[str]:
     """Does all of it; returns a line for each thing it did. Raises ServerError if the server does not answer."""
+    store = Store(settings.store_url, settings.store_options)
     return [
         *mark_crashed(api, settings, running_grace_seconds, pending_grace_seconds),
         *release_lost_leases(api, settings),
-        *hand_over_answers(api, Store(settings.store_url, settings.store_options)),
-        *keep_orders(api, Orders(Store(settings.store_url, settings.store_options))),
+        *(courier or Courier(store)).hand_over(api),
+        *keep_orders(api, Orders(store)),
     ]
 
 
@@ -158,20 +158,6 @@ def release_lost_leases(api: PrefectApi, settings: Settings) -> list[str]:
         if holder is not None and is_lost(holder, settings):
             release(api, lease)
             done.append(f"{lease.limit}: its holder {holder.name} ({holder.id}) is gone; the slot is free again")
-    return done
-
-
-def hand_over_answers(api: PrefectApi, store: Store) -> list[str]:
-    """Resumes runs that wait at a gate which was answered while the server was away."""
-    done, reviews = [], Reviews(store)
-    for gate, run in waiting_runs(api).items():
-        try:
-            session, closed = reviews.get(gate), reviews.closed(gate)
-        except NotFoundError:
-            continue
-        if closed is not None and session.flow_run == run.id:
-            result = resume_gate(api, run.id, closed)
-            done.append(f"{gate}: its answer reached the run" if result.accepted else f"{gate}: {result.reason}")
     return done
 
 

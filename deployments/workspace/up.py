@@ -15,6 +15,7 @@ from deployments.prefect.deploying import AS_IT_WAS, MADE
 from deployments.prefect.orders import ensure_pool
 from deployments.prefect.project import PROJECT
 from deployments.workspace import environment
+from deployments.workspace.courier import Courier
 from deployments.workspace.keeping import Answers, Duty, Keeper, Say
 from deployments.workspace.ports import Port
 from deployments.workspace.processes import Child
@@ -23,6 +24,7 @@ from flenwheel_core.base.errors import ServerError, UserError
 from flenwheel_core.base.locks import FileLock, held_by
 from flenwheel_core.base.services import Services, load_services, save_services
 from flenwheel_core.base.settings import Settings
+from flenwheel_core.store import Store
 
 SERVER_PORT = 4200
 STUDIO_PORT = 4300
@@ -82,7 +84,8 @@ class Workspace:
         self._deploy()
         self.studio.wait_until(self._studio_answers, START_SECONDS)
         save_services(self.settings, self.services)
-        self.keeper.duties.append(Duty(lambda: reconcile(self.api, self.settings), RECONCILE_SECONDS))
+        courier = Courier(Store(self.settings.store_url, self.settings.store_options))
+        self.keeper.duties.append(Duty(lambda: reconcile(self.api, self.settings, courier), RECONCILE_SECONDS))
         self.keeper.tend()
 
     def _studio_answers(self) -> bool:

@@ -6,7 +6,7 @@ may append at the same time. On an object store, which has no locks, a decision 
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 
@@ -33,7 +33,7 @@ from flenwheel_core.gates.kinds import KINDS, GateKind, KindOfGate
 from flenwheel_core.gates.settle import check_decision, enough, settle, usable_pictures
 from flenwheel_core.store import Journal, Store
 
-KEPT_GATES = 4
+KEPT_GATES = 12
 """Gates whose picture lists stay in memory; the least recently used one goes first."""
 
 
@@ -49,6 +49,7 @@ class ReviewSession(Document):
     screenings: Digest | None = Field(default=None, description="screening table of the same images")
     references: Digest | None = Field(default=None, description="image set of the real sources")
     minimum: int = Field(description="good pictures the gate asks for")
+    pictures: int | None = Field(default=None, exclude_if=is_unset, description="how many candidates there are")
     flow_run: str | None = Field(default=None, description="the suspended flow run that waits for it")
     critic: Digest | None = Field(
         default=None, exclude_if=is_unset, description="blob: the CriticView, what the critic says of the candidates"
@@ -114,6 +115,21 @@ class OpenedGate:
             self._position = position
             return self._state
 
+    def known(self) -> GateState:
+        """The state as far as it was read: with what this process wrote, and what others had written before it."""
+        return self._state
+
+    def write(self, lines: list[Decision]) -> None:
+        """Appends decisions, and takes them into the state; an object store is not asked for what was just written there."""
+        with self.lock:
+            self.journal.extend(lines)
+            if lines and self.journal.written == self._position + 1:
+                for line in lines:
+                    self._state.add(line)
+                self._position += 1
+            else:
+                self.state()
+
     def freeze(self) -> GateState:
         """The state that stays: from now on no machine's decision is taken."""
         with self.lock:
@@ -136,7 +152,9 @@ class Reviews:
 
         Raises GateError for a gate that another run opened: its decisions and its answer are that run's.
         """
-        self.store.put_document(f"reviews/{session.gate}/session", session)
+        if self.find(session.gate) is None:
+            counted = session.model_copy(update={"pictures": len(self.store.get_images(session.images))})
+            self.store.put_document(f"reviews/{session.gate}/session", counted)
         standing = self.get(session.gate)
         if standing.flow_run != session.flow_run:
             raise GateError(
@@ -188,11 +206,10 @@ class Reviews:
                 found += [picture for _, picture in usable_pictures(decisions, records, self.corrections(gate), gate)]
         return tuple(found)
 
-    def warm(self) -> None:
-        """Reads the open gates' pictures ahead, the newest turn first, so that the first page is quick."""
-        open_gates = [self.get(name) for name in self.gates() if self.closed(name) is None]
-        for session in sorted(open_gates, key=lambda session: session.turn)[-KEPT_GATES:]:
-            self.gate(session.gate).state()
+    def warm(self, gates: Sequence[str]) -> None:
+        """Reads the pictures of gates ahead, so that their first page is quick."""
+        for gate in gates[:KEPT_GATES]:
+            self.gate(gate).state()
 
     def images(self, session: ReviewSession) -> tuple[ImageRecord, ...]:
         return self.gate(session.gate).images
@@ -228,7 +245,7 @@ class Reviews:
             state = opened.state()
             fresh = [decision for decision in decisions if not state.knows(decision.id)]
             self._write(opened, fresh)
-            return opened.state()
+            return opened.known()
 
     def undo(self, gate: str, author: str, id_: str) -> Decision | None:
         """Takes back the author's last decision, or last bulk decision, and returns it; None if nothing is left to take back."""
@@ -248,7 +265,6 @@ class Reviews:
                 undo_of=last.batch or last.id,
             )
             self._write(opened, [line])
-            opened.state()
             return last
 
     def current(self, gate: str) -> dict[Digest, Decision]:
@@ -316,7 +332,7 @@ class Reviews:
         """Raises GateError if another machine closes the gate at this moment."""
         gate = opened.session.gate
         try:
-            opened.journal.extend(lines)
+            opened.write(lines)
         except SealedJournalError as error:
             self._refuse_closed(gate)
             raise GateError(

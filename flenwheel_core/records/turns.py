@@ -13,7 +13,7 @@ from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.decisions import ClosedGate
 from flenwheel_core.documents.loras import LossPoint
 from flenwheel_core.documents.scores import Comparison
-from flenwheel_core.gates.session import Reviews, ReviewSession
+from flenwheel_core.gates.session import Reviews
 from flenwheel_core.library.characters import Library, TurnEnded
 from flenwheel_core.library.turn_numbers import TurnOpened
 from flenwheel_core.requests.base import StageRequest
@@ -93,15 +93,32 @@ class Turns:
 
     def all(self, character: str | None = None) -> list[TurnView]:
         """Turns of one or all characters, the newest first."""
+        return self.newest(character)[0]
+
+    def newest(
+        self, character: str | None = None, *, offset: int = 0, limit: int | None = None
+    ) -> tuple[list[TurnView], int]:
+        """Some of these turns, and how many there are: of all others nothing but their beginning is read."""
         names = [character] if character is not None else self._library.characters()
-        gates = [self._reviews.get(name) for name in self._reviews.gates()]
-        found = []
-        for name in names:
-            ended = {line.number: line for line in self._library.ended_turns(name)}
-            for turn in self._library.turns(name):
-                own = [gate.gate for gate in gates if _belongs(gate, name, turn)]
-                found.append(self._view(name, turn, ended.get(turn.number), own))
-        return sorted(found, key=lambda view: view.opened, reverse=True)
+        turns = [(turn, name) for name in names for turn in self._library.turns(name)]
+        turns.sort(key=lambda one: one[0].at, reverse=True)
+        shown = turns[offset:] if limit is None else turns[offset : offset + limit]
+        gates = self._gates_of_turns()
+        ended = {name: {line.number: line for line in self._library.ended_turns(name)} for _, name in shown}
+        views = [
+            self._view(name, turn, ended[name].get(turn.number), gates.get((name, turn.number), []))
+            for turn, name in shown
+        ]
+        return views, len(turns)
+
+    def _gates_of_turns(self) -> dict[tuple[str, int], list[str]]:
+        """The gates by character and turn. Gate C shows characters, too, but its turn is the editor's."""
+        found: dict[tuple[str, int], list[str]] = {}
+        for name in self._reviews.gates():
+            gate = self._reviews.get(name)
+            if gate.of_kind.judges_new:
+                found.setdefault((gate.character, gate.turn), []).append(name)
+        return found
 
     def get(self, character: str, number: int) -> TurnDetail:
         """One turn; raises NotFoundError."""
@@ -206,11 +223,6 @@ class Turns:
                 if result is not None and result.comparison is not None:
                     return result.comparison
         return None
-
-
-def _belongs(gate: ReviewSession, character: str, turn: TurnOpened) -> bool:
-    """Gate C shows characters, too, but its turn is the editor's."""
-    return gate.of_kind.judges_new and gate.character == character and gate.turn == turn.number
 
 
 def _loss_point(line: str) -> LossPoint | None:

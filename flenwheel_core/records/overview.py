@@ -1,0 +1,149 @@
+"""What pages show that list many things: gates, characters, turns, a page at a time.
+
+On an object store they are as they were a moment ago (`store/recent.py`); in a folder they are as they are. Whatever is decided or written
+goes by the store itself.
+"""
+
+import threading
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from flenwheel_core.base.errors import CorruptManifestError
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.documents.decisions import ClosedGate
+from flenwheel_core.gates.fold import GateState
+from flenwheel_core.gates.session import Reviews, ReviewSession
+from flenwheel_core.library.characters import Library
+from flenwheel_core.records.turns import Turns, TurnView
+from flenwheel_core.store import Store
+from flenwheel_core.store.recent import FOLDERS, RecentStore
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Part(Generic[Found]):
+    """Some of many."""
+
+    shown: list[Found]
+    offset: int
+    total: int
+
+
+@dataclass(frozen=True)
+class GateLine:
+    """A gate in a list."""
+
+    session: ReviewSession
+    closed: ClosedGate | None
+    total: int
+    state: GateState
+    """How its decisions stand; empty for a gate that was answered."""
+
+
+class Overview:
+    """The lists of a workspace."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        recent = None if store.files.local is not None else RecentStore(store)
+        self._store = recent or store
+        self._recent = recent
+        self.reviews = Reviews(self._store)
+        self.library = Library(self._store)
+        self._turns = Turns(self._store, settings, self.reviews)
+        self._totals: dict[str, int] = {}
+        self._states: dict[str, tuple[int, GateState]] = {}
+        self._kept: dict[Hashable, tuple[Hashable, object]] = {}
+        self._lock = threading.Lock()
+
+    def warm(self) -> None:
+        """Reads ahead what all lists need."""
+        self.gates(limit=1)
+        self.turns(limit=1)
+
+    def gates(self, character: str | None = None, *, offset: int = 0, limit: int | None = None) -> Part[GateLine]:
+        """Gates, open ones first, the newest turn first."""
+        names = self._kept_while(("gates", character), ("documents/reviews",), lambda: self._names(character))
+        shown = names[offset:] if limit is None else names[offset : offset + limit]
+        return Part([self._line(name) for name in shown], offset, len(names))
+
+    def open_gates(self) -> int:
+        """How many gates wait."""
+        return self._kept_while(
+            "open gates",
+            ("documents/reviews",),
+            lambda: sum(self.reviews.closed(name) is None for name in self.reviews.gates()),
+        )
+
+    def characters(self, *, offset: int = 0, limit: int | None = None) -> Part[str]:
+        """Names of characters."""
+        folders = ("documents/characters", "journals/characters")
+        names = self._kept_while("characters", folders, self.library.characters)
+        return Part(names[offset:] if limit is None else names[offset : offset + limit], offset, len(names))
+
+    def of_character(self, name: str, what: str, build: Callable[[], Found]) -> Found:
+        """What was built of a character's own files, until one of them changes."""
+        if self._recent is None:
+            return build()
+        files = self._recent.recent
+        folders = (f"documents/characters/{name}", f"journals/characters/{name}")
+        return self._kept_for((what, name), tuple(files.stamped(folder) for folder in folders), build)
+
+    def turns(self, *, offset: int = 0, limit: int | None = None) -> Part[TurnView]:
+        """Turns of all characters, the newest first."""
+        folders = tuple(folder for folder in FOLDERS if folder != "journals/reviews")
+        views, total = self._kept_while(
+            ("turns", offset, limit), folders, lambda: self._turns.newest(offset=offset, limit=limit)
+        )
+        return Part(views, offset, total)
+
+    def _names(self, character: str | None) -> list[str]:
+        names = self.reviews.gates()
+        if self._recent is not None:  # many at once, where they were not read yet
+            self._recent.files.read_many([f"documents/reviews/{name}/session.json" for name in names])
+        sessions = [self.reviews.get(name) for name in names]
+        wanted = [gate for gate in sessions if character is None or gate.character == character]
+        wanted.sort(key=lambda gate: (self.reviews.closed(gate.gate) is not None, -gate.turn, gate.gate))
+        return [gate.gate for gate in wanted]
+
+    def _line(self, name: str) -> GateLine:
+        session, closed = self.reviews.get(name), self.reviews.closed(name)
+        return GateLine(session, closed, self._total(session), GateState() if closed is not None else self._state(name))
+
+    def _total(self, session: ReviewSession) -> int:
+        if session.pictures is not None:
+            return session.pictures
+        if session.images not in self._totals:  # of an earlier version, which did not write it down
+            self._totals[session.images] = len(self._store.get_images(session.images))
+        return self._totals[session.images]
+
+    def _state(self, name: str) -> GateState:
+        """The fold of a gate's journal, as far as it was not folded before."""
+        with self._lock:
+            position, state = self._states.get(name, (0, GateState()))
+            try:
+                lines, now = self.reviews.journal(name).read_after(position)
+            except CorruptManifestError:  # a write that failed was taken back
+                state = GateState()
+                lines, now = self.reviews.journal(name).read_after(0)
+            for line in lines:
+                state.add(line)
+            if now:
+                self._states[name] = (now, state)
+            return state
+
+    def _kept_while(self, key: Hashable, folders: tuple[str, ...], build: Callable[[], Found]) -> Found:
+        """What was built before, if nothing in these folders has changed since. In a folder of this machine everything is built anew."""
+        if self._recent is None:
+            return build()
+        files = self._recent.recent
+        return self._kept_for(key, tuple(files.version(folder) for folder in folders), build)
+
+    def _kept_for(self, key: Hashable, as_of: Hashable, build: Callable[[], Found]) -> Found:
+        known = self._kept.get(key)
+        if known is not None and known[0] == as_of:
+            return known[1]  # type: ignore[return-value] # what `build` gave for this key
+        made = build()
+        self._kept[key] = (as_of, made)
+        return made

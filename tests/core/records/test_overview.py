@@ -1,0 +1,78 @@
+"""Lists a page at a time: the same in a folder and on an object store, whoever wrote."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from flenwheel_core.documents.decisions import Decision, Verdict
+from flenwheel_core.gates.session import Reviews, ReviewSession
+from flenwheel_core.library.characters import Library
+from flenwheel_core.records.overview import Overview
+from flenwheel_core.store import Store
+from tests.kit.gate_world import CHARACTER, open_gate, settings_in
+
+
+@pytest.fixture(params=["file", pytest.param("s3", marks=pytest.mark.slow)])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    if request.param == "file":
+        return Store((tmp_path / "store").as_uri())
+    endpoint = request.getfixturevalue("s3_endpoint")
+    options = {"endpoint_url": endpoint, "key": "test", "secret": "test", "region_name": "us-east-1"}
+    return Store(f"s3://flenwheel/{tmp_path.name}", options)
+
+
+def further(store: Store, first: ReviewSession, turn: int) -> str:
+    gate = f"mira-t{turn}-gate-a-r1"
+    Library(store).open_turn("mira", f"run-{turn}", "0" * 64)
+    return Reviews(store).open(first.model_copy(update={"gate": gate, "turn": turn, "flow_run": f"run-{turn}"})).gate
+
+
+def good(gate: str, image: str) -> Decision:
+    return Decision(id=f"{gate}-1", at=datetime.now(UTC), author="ana", image=image, verdict=Verdict.GOOD)
+
+
+def test_gates_stand_in_order_with_their_counts_and_pages_cut_them(store: Store, tmp_path: Path) -> None:
+    overview = Overview(store, settings_in(tmp_path))
+    first = open_gate(store, 3, side=16)
+    gates = [first.gate, *(further(store, first, turn) for turn in (2, 3))]
+    assert first.pictures == 3, "written down when the gate opens"
+    overview.warm()
+    reviews = Reviews(store)
+    image = store.get_images(first.images)[0].digest
+    reviews.decide(gates[1], good(gates[1], image))
+    reviews.close(gates[2], "approve", "leave_out", override_minimum=True, reviewer="ana")
+    page = overview.gates(limit=2)
+    assert [line.session.gate for line in page.shown] == [gates[1], gates[0]] and page.total == 3
+    assert [line.state.counts(line.total)["undecided"] for line in page.shown] == [2, 3]
+    (last,) = overview.gates(offset=2, limit=2).shown
+    assert last.session.gate == gates[2] and last.closed is not None and overview.open_gates() == 2
+    assert overview.gates("nobody").total == 0 and overview.gates("mira").total == 3
+
+
+def test_a_gate_of_an_earlier_version_is_counted_too(store: Store, tmp_path: Path) -> None:
+    first = open_gate(store, 3, side=16)
+    old = first.model_copy(update={"gate": "mira-t9-gate-a-r1", "turn": 9, "pictures": None})
+    store.put_document(f"reviews/{old.gate}/session", old)
+    line = Overview(store, settings_in(tmp_path)).gates(limit=1).shown[0]
+    assert line.session.pictures is None and line.total == 3
+
+
+def test_turns_and_characters_come_a_page_at_a_time(store: Store, tmp_path: Path) -> None:
+    first = open_gate(store, 2, side=16)
+    overview = Overview(store, settings_in(tmp_path))
+    gates = [further(store, first, turn) for turn in (2, 3)]
+    page = overview.turns(offset=1, limit=1)
+    assert (page.total, page.shown[0].flow_run) == (2, "run-2"), "the newest first"
+    newest = overview.turns(limit=1).shown[0]
+    assert newest.flow_run == "run-3" and [gate.gate for gate in newest.gates] == [gates[0]], (
+        "by its number, which is 2"
+    )
+    assert overview.characters(limit=1).shown == ["mira"]
+    other = CHARACTER.model_copy(update={"name": "nora"})
+    Library(store).create_character(other)
+    assert overview.characters(offset=1, limit=1).shown == ["nora"]
+    built = [overview.of_character("nora", "times", lambda: datetime.now(UTC)) for _ in range(2)]
+    assert (built[0] == built[1]) is (store.files.local is None)
+    Library(store).change_character(other.model_copy(update={"class_word": "cat"}))
+    assert overview.of_character("nora", "times", lambda: datetime.now(UTC)) != built[1]

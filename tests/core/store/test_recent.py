@@ -1,0 +1,99 @@
+"""What a store held a moment ago: few questions, nothing of one's own missed, and never another content under a known name."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from benchmarks.kit.workspace import wait_for
+from flenwheel_core.documents.prompts import Cell
+from flenwheel_core.store import Store
+from flenwheel_core.store import recent as module
+from flenwheel_core.store.recent import RecentStore
+
+pytestmark = pytest.mark.slow
+Open = Callable[[], Store]
+
+
+@pytest.fixture
+def open_store(s3_endpoint: str, tmp_path: Path) -> Open:
+    """The store as each of several machines opens it."""
+    options = {"endpoint_url": s3_endpoint, "key": "test", "secret": "test", "region_name": "us-east-1"}
+    return lambda: Store(f"s3://flenwheel/{tmp_path.name}", options)
+
+
+def names(store: Store) -> list[str]:
+    return list(store.list_documents("reviews"))
+
+
+def test_what_this_machine_writes_is_seen_at_once(open_store: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FRESH_SECONDS", 1000.0)
+    exact = open_store()
+    recent = RecentStore(exact)
+    assert names(recent) == [] and recent.get_document("reviews/a/session", Cell) is None
+    exact.put_document("reviews/a/session", Cell(id="a"))
+    before = recent.recent.version("documents/reviews")
+    exact.put_document("reviews/b/session", Cell(id="b"))
+    assert recent.recent.version("documents/reviews") != before
+    assert names(recent) == ["reviews/a/session", "reviews/b/session"]
+    found = recent.get_document("reviews/b/session", Cell)
+    assert found == Cell(id="b") and recent.get_document("reviews/b/session", Cell) is found, "it is not read again"
+    exact.delete_document("reviews/a/session")
+    assert names(recent) == ["reviews/b/session"] and recent.get_document("reviews/a/session", Cell) is None
+    journal = exact.journal("reviews/b/decisions", Cell)
+    for id_ in ("one", "two"):
+        journal.append(Cell(id=id_))
+    assert [line.id for line in recent.journal("reviews/b/decisions", Cell).read()] == ["one", "two"]
+
+
+def test_what_others_write_is_seen_soon_and_in_the_background(
+    open_store: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FRESH_SECONDS", 0.3)
+    recent, other = RecentStore(open_store()), open_store()
+    other.put_document("reviews/a/session", Cell(id="first"))
+    assert names(recent) == ["reviews/a/session"]
+    assert recent.get_document("reviews/a/session", Cell) == Cell(id="first")
+    other.put_document("reviews/b/session", Cell(id="b"))
+    assert names(recent) == ["reviews/a/session"], "it was listed a moment ago"
+    wait_for(lambda: len(names(recent)) == 2, 30, lambda: "")
+    other.delete_document("reviews/a/session")
+    other.put_document("reviews/a/session", Cell(id="second"))
+    wait_for(lambda: recent.get_document("reviews/a/session", Cell) == Cell(id="second"), 30, lambda: "")
+
+
+def test_a_store_that_is_away_leaves_what_was_known(open_store: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FRESH_SECONDS", 0.0)
+    exact = open_store()
+    exact.put_document("reviews/a/session", Cell(id="a"))
+    recent = RecentStore(exact)
+    assert names(recent) == ["reviews/a/session"]
+
+    def away(folder: str) -> dict[str, str]:
+        raise OSError("no route")
+
+    monkeypatch.setattr(exact.files, "stamps", away)
+    for _ in range(3):
+        assert names(recent) == ["reviews/a/session"]
+        time.sleep(0.05)
+
+
+def test_folders_that_are_not_listed_are_asked_for(open_store: Open) -> None:
+    exact = open_store()
+    recent = RecentStore(exact)
+    digest = exact.put_blob(b"picture")
+    assert recent.get_blob(digest) == b"picture" and recent.has_blob(digest)
+    assert recent.files.read_many([f"blobs/{digest[:2]}/{digest}"]) == [b"picture"]
+
+
+def test_contents_that_were_used_longest_ago_make_room(open_store: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = open_store()
+    recent = RecentStore(exact)
+    for name in "abc":
+        exact.put_document(f"reviews/{name}/session", Cell(id=name))
+    size = len(Cell(id="a").to_bytes())
+    monkeypatch.setattr(module, "MOST_BYTES", 2 * size)
+    for name in "abc":
+        assert recent.get_document(f"reviews/{name}/session", Cell) == Cell(id=name)
+    assert sorted(recent.recent._contents) == [f"documents/reviews/{name}/session.json" for name in "bc"]
