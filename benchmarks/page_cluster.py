@@ -64,5 +64,78 @@ CLUSTER = Page(
                 "lease_seconds": "lease, s",
             },
         ),
+        Table(
+            "What does keeping a training's state cost?",
+            "The real loop with a LoRA of this size and its moments, on the processor; steps wait as long as a card would work. The state "
+            "goes to an object store (moto) on the same machine. Lost is what a state costs the training, against the same steps without "
+            "any; the share is that of the time between two states. Written on the thread: what it would wait for if it wrote by itself.",
+            "saving",
+            {
+                "state_mb": "state, MB",
+                "handed_over_seconds": "handed over, s",
+                "written_on_the_thread_seconds": "written on the thread, s",
+                "sent_seconds": "sent in the background, s",
+                "lost_seconds": "lost, s",
+                "share_of_time": "share of the time",
+            },
+        ),
+        Table(
+            "Do five people at one gate lose anything?",
+            "On an object store (moto), at one studio or two, each with an order of their own and about a second a picture; one answers "
+            "the gate while the others go on. What a studio accepted stands in what was frozen, and what came later was refused.",
+            "reviewers",
+            {
+                "decisions": "decisions",
+                "lost": "lost",
+                "frozen_otherwise": "frozen otherwise",
+                "refused_after_the_answer": "refused after the answer",
+                "p50_ms": "a decision, ms",
+                "p95_ms": "p95, ms",
+            },
+        ),
+        Table(
+            "How long do pages take while 10 000 gates wait?",
+            "1 000 characters with ten open gates each, on Postgres, Redis and an object store (moto); the runs are copies of one "
+            "suspended run's rows. Pages are asked for one after the other at random places. Lists are as the store was a moment ago; "
+            "a gate and its decisions are exact.",
+            "cluster_gates",
+            {"count": "pages", "p50_ms": "ms", "p95_ms": "p95, ms"},
+            cases=(
+                "gates_first",
+                "gates_anywhere",
+                "gate",
+                "gate_with_its_pictures",
+                "decision",
+                "characters_anywhere",
+                "character",
+                "turns_anywhere",
+                "turn",
+            ),
+        ),
+        Table(
+            "How soon does a run begin beside them?",
+            "From asking for a turn to the moment when a worker with nothing to do has taken it, and to that when its process works.",
+            "cluster_gates",
+            {
+                "taken_seconds": "taken, s",
+                "most_taken_seconds": "at most, s",
+                "begun_seconds": "begun, s",
+                "most_begun_seconds": "at most, s",
+            },
+            cases=("scheduling",),
+        ),
+        Table(
+            "Do two machines do twice as much?",
+            "Turns an hour of two machines against one, with all services on the same computer, and how soon a fresh machine is at its "
+            "first stage.",
+            "cluster_speed",
+            {
+                "turns": "turns",
+                "turns_an_hour_one": "an hour, one",
+                "turns_an_hour_two": "an hour, two",
+                "two_against_one": "two against one",
+                "first_stage_seconds": "first stage, s",
+            },
+        ),
     ),
 )

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
+from deployments.prefect.project import PROJECT
 from flenwheel_core.base.processes import ended_with_parent
 
 START_SECONDS = 60.0
@@ -197,8 +198,9 @@ def start_object_store(folder: Path) -> ObjectStore:
 
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    server = ObjectStore("object store", command, port, folder / "objects.log")
+    command = [sys.executable, "-m", "benchmarks.kit.object_store", str(port)]
+    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
+    server = ObjectStore("object store", command, port, folder / "objects.log", environment=environment)
     server.start()
     client = boto3.client(
         "s3",

@@ -208,5 +208,5 @@ def test_measurements_can_be_read_by_a_person() -> None:
     from benchmarks.pages import PAGES
     from benchmarks.tables import shown
 
-    assert {path.stem for path in (ROOT / "benchmarks" / "results").glob("*.json")} == shown()
+    assert {path.stem for path in (ROOT / "benchmarks" / "results").glob("*.json")} <= shown()
     assert all(len(table.columns) <= 7 for page in PAGES for table in page.tables)
