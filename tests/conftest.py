@@ -90,18 +90,21 @@ def _models_of_this_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
 
 
 @pytest.fixture(scope="session")
-def siblings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[bool]:
+def _shipped_with_siblings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tests.kit.siblings import shipped_with_siblings
+
+    return shipped_with_siblings(tmp_path_factory.mktemp("siblings"))
+
+
+@pytest.fixture
+def siblings(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Nano klein and nano Z-Image are here: those that were trained (True), or random ones in their place, within this process."""
     from flenwheel_core.models import embedded
 
-    if embedded.is_shipped_here("klein"):
-        yield True
-        return
-    from tests.kit.siblings import shipped_with_siblings
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(embedded, "SHIPPED", shipped_with_siblings(tmp_path_factory.mktemp("siblings")))
-        yield False
+    trained = embedded.is_shipped_here("klein")
+    if not trained:
+        monkeypatch.setattr(embedded, "SHIPPED", request.getfixturevalue("_shipped_with_siblings"))
+    return trained
 
 
 @pytest.fixture
