@@ -44,8 +44,8 @@ FIRST_PAINTER = 500
 STRENGTHS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2)
 MARGIN = float(StyleRecipe.model_fields["content_margin"].default)
 METHODS: Mapping[str, Changes] = {
-    "lora_all": {"lora": {"rank": 16, "blocks": ()}},
-    "lora_single_late": {"lora": {"rank": 12}},
+    "lora_all": {"lora": {"rank": 16, "blocks": ()}, "learning_rate": 2e-3},
+    "lora_single_late": {"lora": {"rank": 12, "blocks": ("single_late",)}, "learning_rate": 2e-3},
 }
 
 
@@ -102,6 +102,7 @@ class Painter:
     def rows(self, name: str, loras: Sequence[Learned]) -> list[Row]:
         """Anchors first, then each LoRA at its default strength and at all of them."""
         rows = [self.row(f"{name}_{way}", seen) for way, seen in self.found.items()]
+        rows.append(self.row(f"{name}_named", self.found[self.named]))
         for one in loras:
             case, chosen = f"{name}_{one.method}", self.best(one)
             rows.append(self.row(case, one.tried[chosen], file_bytes=one.file_bytes, strength=chosen))
