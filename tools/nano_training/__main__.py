@@ -48,6 +48,7 @@ def main() -> None:
         type=float,
         help="of siblings: seconds of learning in all, where they take several calls of --seconds each",
     )
+    parser.add_argument("--unguided", action="store_true", help="of siblings: leave guidance to those who draw")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--batch", type=int)
     parser.add_argument("--max-steps", type=int, help="stop after this many steps, whatever the time")
@@ -107,6 +108,7 @@ def main() -> None:
         named=given.named,
         named_pictures=given.named_pictures,
         whole_seconds=given.whole_seconds,
+        guides=not given.unguided,
         world=given.world,
     )
     importlib.import_module(PARTS[given.part]).run(run)

@@ -93,7 +93,7 @@ class _Time:
 def run(run: Run) -> None:
     """Writes `siblings/klein`, `siblings/z_image` (in `siblings_base/` before guidance) and `siblings.json` into the work folder.
 
-    A short run ends before guidance. One that was stopped goes on where it was, in the part that it was in.
+    A short run ends before guidance, and so does one that is asked to. One that was stopped goes on where it was.
     """
     torch.manual_seed(run.seed)
     run.work.mkdir(parents=True, exist_ok=True)
@@ -113,7 +113,7 @@ def run(run: Run) -> None:
     base = Training(models.modules(), BaseLoss(siblings, data, sizes), plan, run.work / "siblings_base.pt")
     base.prepare()
     guided = None
-    if not short:
+    if run.guides and not short:
         guided_plan = replace(GUIDED_PLAN, max_steps=run.max_steps)
         guided_loss = GuidedLoss(siblings, Siblings(frozen, data.pad, run.device), data, sizes)
         guided = Training(models.modules(), guided_loss, guided_plan, run.work / "siblings_guided.pt")

@@ -39,6 +39,8 @@ class Run:
     """Pictures of each of them."""
     whole_seconds: float | None = None
     """How long a training that several processes share, one after the other, is to learn in all."""
+    guides: bool = True
+    """Whether the siblings get guidance into their weights at the end."""
     world: int = 1
     """Which nano world's characters, words and pictures are learned."""
 

@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,15 @@ def test_training_is_stopped_goes_on_and_is_measured(data: Path, tmp_path: Path)
     run(asked(data, tmp_path, seconds=400, steps=2, whole=400))  # nothing is left to learn
     assert (tmp_path / "siblings_check.json").exists()
     assert all(torch.equal(tensor, guided[name]) for name, tensor in weights_of(tmp_path / "siblings").items())
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")
+def test_guidance_may_be_left_to_those_who_draw(data: Path, tmp_path: Path) -> None:
+    run(replace(asked(data, tmp_path, seconds=400, steps=1), guides=False))
+    assert (tmp_path / "siblings_base" / "klein").is_dir() and not (tmp_path / "siblings").exists()
+    record = json.loads((tmp_path / "siblings.json").read_text())
+    assert record["steps"] == 1 and "guided_steps" not in record
 
 
 @pytest.mark.slow
