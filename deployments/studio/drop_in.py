@@ -30,6 +30,8 @@ SOURCE_LIMITS = Limits(maximum_megapixels=120, maximum_bytes=64 * 2**20)
 MOST_MASK_BYTES = 8 * 2**20
 """Black and white compress well; one upload holds the largest picture and this."""
 MOST_FILES = 500
+TURNS_LOOKED_AT = 3
+"""The newest turns, of which each begins with reading the pictures."""
 
 
 class IngestAsked(Document):
@@ -53,9 +55,12 @@ class IngestReport(Document):
 class DropIn:
     """Creates characters and reads their pictures, one character at a time each, in a child process."""
 
-    def __init__(self, store: Store, settings: Settings) -> None:
+    def __init__(self, store: Store, settings: Settings, seen: Store) -> None:
         self._store = store
         self._library = Library(store)
+        self._seen = seen
+        """The store as pages show it, which may be as of a moment ago: reports are read there."""
+        self._seen_library = Library(seen)
         self._settings = settings
         self._lock = threading.Lock()
         self._running: dict[str, str] = {}
@@ -129,14 +134,14 @@ class DropIn:
 
     def report(self, character: str) -> IngestReport:
         """How it stands, also after a restart of the studio."""
-        files = len(self._library.sources(character))
+        files = len(self._seen_library.sources(character))
         if character in self._running:
             return IngestReport(state="running", progress=self._running[character], files=files)
         if character in self._failed:
             return IngestReport(state="failed", error=self._failed[character], files=files)
         result = None
-        removed = self._library.removed_at(character)
-        for line in self._journal(character).read():
+        removed = self._seen_library.removed_at(character)
+        for line in self._journal(character, self._seen).read():
             if removed is not None and line.at < removed:
                 continue
             path = f"stages/ingest/{line.request}/manifest.json"
@@ -149,7 +154,7 @@ class DropIn:
 
     def _cuts(self, character: str, result: IngestResult) -> tuple[str, ...]:
         try:
-            recipe = load_recipe(self._library.character(character).recipe)
+            recipe = load_recipe(self._seen_library.character(character).recipe)
             return cut_notes(self._store.get_images(result.sources), recipe.train)
         except UserError:
             # The recipe is a file that is gone, or the pictures are: what was read is shown all the same.
@@ -157,7 +162,7 @@ class DropIn:
 
     def _read_by_a_turn(self, character: str) -> IngestResult | None:
         """What the newest turn found out about pictures that nobody had read here before."""
-        for turn in reversed(self._library.turns(character)):
+        for turn in self._seen_library.turns(character)[: -1 - TURNS_LOOKED_AT : -1]:
             request = self._store.get_document(f"turns/{character}/{turn.number:04d}/ingest", IngestRequest)
             if request is not None:
                 return self._store.get_result(request, IngestResult)
@@ -183,8 +188,8 @@ class DropIn:
         files = self._library.sources(character.name)
         return pinned_ingest_request(character, files, load_recipe(character.recipe), self._settings)
 
-    def _journal(self, character: str) -> Journal[IngestAsked]:
-        return self._store.journal(f"characters/{character}/ingests", IngestAsked)
+    def _journal(self, character: str, store: Store | None = None) -> Journal[IngestAsked]:
+        return (store or self._store).journal(f"characters/{character}/ingests", IngestAsked)
 
 
 def _kept_name(name: str) -> str:

@@ -96,7 +96,7 @@ def decide_doubt(studio: TheStudio, gate: GateName, image: ImageDigest, request:
 
 def evidence_view(studio: Studio, gate: str) -> EvidenceView | None:
     """What a gate tells; None where there is nothing."""
-    session = studio.reviews.get(gate)
+    session = studio.reviews.gate(gate).session
     if session.evidence is None:
         return None
     found = gate_evidence(studio.store, session.evidence)

@@ -5,6 +5,7 @@ from typing import Literal
 from fastapi import APIRouter
 from pydantic import Field
 
+from deployments.studio.drop_in import IngestReport
 from deployments.studio.gate_models import ImageDigest
 from deployments.studio.library_api import CharacterName
 from deployments.studio.studio import Studio, TheStudio
@@ -38,7 +39,7 @@ def get_framing(studio: TheStudio, name: CharacterName, image: ImageDigest) -> F
     file = next((one for one in studio.library.sources(name) if one.digest == image), None)
     if file is None:
         raise NotFoundError(f"{name} has no source {short(image)}.")
-    found = _found(studio, name).get(image)
+    found = _found(studio.drop_in.report(name)).get(image)
     faces = found.faces if found is not None else ()
     if file.framing is not None:
         return FramingView(file=file.name, framing=file.framing, by="person", faces=faces)
@@ -55,11 +56,11 @@ def say_framing(studio: TheStudio, name: CharacterName, image: ImageDigest, said
     return get_framing(studio, name, image)
 
 
-def framing_notes(studio: Studio, name: str) -> dict[Digest, str]:
+def framing_notes(studio: Studio, name: str, report: IngestReport) -> dict[Digest, str]:
     """A few words about every source picture that is not simply learned whole."""
-    found = _found(studio, name)
+    found = _found(report)
     notes = {digest: _words(one.framing, len(one.faces), one.by) for digest, one in found.items()}
-    for file in studio.library.sources(name):
+    for file in studio.overview.library.sources(name):
         read = found.get(file.digest)
         if file.framing is not None and (read is None or read.framing != file.framing or read.by != "person"):
             notes[file.digest] = "framed by you; read the pictures again"
@@ -68,8 +69,8 @@ def framing_notes(studio: Studio, name: str) -> dict[Digest, str]:
     return {digest: text for digest, text in notes.items() if text}
 
 
-def _found(studio: Studio, name: str) -> dict[Digest, SourceFraming]:
-    result = studio.drop_in.report(name).result
+def _found(report: IngestReport) -> dict[Digest, SourceFraming]:
+    result = report.result
     return {one.given: one for one in result.framings} if result is not None else {}
 
 

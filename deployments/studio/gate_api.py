@@ -226,7 +226,7 @@ def _summary(line: GateLine) -> GateSummary:
 def gate_view(studio: Studio, gate: str, *, ask_server: bool) -> GateView:
     """A gate as it stands; the server is asked only if wanted, and may be down."""
     opened = studio.reviews.gate(gate)
-    session = opened.session
+    session, closed = opened.session, studio.reviews.closed(gate)
     run, address, server, message = None, None, "none", ""
     if studio.flows is not None and session.flow_run is not None and ask_server:
         try:
@@ -243,8 +243,8 @@ def gate_view(studio: Studio, gate: str, *, ask_server: bool) -> GateView:
             "note": session.note,
             "person": is_person(studio, session.character),
             "counts": counts(opened, opened.state()).model_dump(),
-            "closed": studio.reviews.closed(gate),
-            "late_answers": studio.reviews.late_answers(gate),
+            "closed": closed,
+            "late_answers": () if closed is None else studio.reviews.late_answers(gate),
             "run": run,
             "run_address": address,
             "server": server,
@@ -268,7 +268,7 @@ def is_person(studio: Studio, character: str) -> bool:
 def kind_of(studio: Studio, character: str) -> SubjectKind | None:
     """The kind of a subject; None of one that is not there."""
     try:
-        return studio.library.character(character).kind
+        return studio.overview.library.character(character).kind
     except NotFoundError:
         return None
 

@@ -269,22 +269,23 @@ def run_statuses(studio: Studio, flow_runs: tuple[str, ...]) -> tuple[dict[str, 
 
 def character_view(studio: Studio, name: str) -> CharacterView:
     """A character and what it has so far; raises NotFoundError."""
-    character = studio.library.character(name)
-    pool = studio.library.pool(name)
-    champion = studio.library.champion(name)
-    facts = studio.library.facts(name)
+    library = studio.overview.library
+    character = library.character(name)
+    pool = library.pool(name)
+    champion = library.champion(name)
+    facts = library.facts(name)
     return CharacterView(
         character=character,
-        sources=tuple(dict.fromkeys(file.digest for file in studio.library.sources(name))),
+        sources=tuple(dict.fromkeys(file.digest for file in library.sources(name))),
         pool=len(pool),
         pool_real=sum(entry.real for entry in pool),
         held_out=0 if facts is None or facts.held_out is None else len(studio.store.get_images(facts.held_out)),
         coverage=coverage_of(pool, ()),
-        turns=len(studio.library.turns(name)),
+        turns=len(library.turns(name)),
         champion=None if champion is None else champion.lora.name,
         champion_pass_rate=None if champion is None else champion.scorecard.pass_rate,
         ingest=studio.drop_in.report(name),
-        consent=studio.library.consent(name),
+        consent=library.consent(name),
     )
 
 

@@ -140,17 +140,18 @@ def characters(studio: TheStudio, offset: Offset = 0) -> Response:
 @router.get("/characters/{name}")
 def character(studio: TheStudio, name: CharacterName) -> Response:
     """One character: ingest report, coverage, turns."""
+    view, store = character_view(studio, name), studio.overview.store
     return render(
         studio,
         "character.html",
         section="Characters",
-        view=character_view(studio, name),
+        view=view,
         turns=studio.turns.all(name),
-        studies=Studies(studio.store).of(name),
-        preview=Injections(studio.store).preview(name),
+        studies=Studies(store).of(name),
+        preview=Injections(store).preview(name),
         recipes=get_recipes(studio),
         flow_server=studio.flows is not None,
-        framing_notes=framing_notes(studio, name),
+        framing_notes=framing_notes(studio, name, view.ingest),
     )
 
 

@@ -47,11 +47,11 @@ class Overview:
 
     def __init__(self, store: Store, settings: Settings) -> None:
         recent = None if store.files.local is not None else RecentStore(store)
-        self._store = recent or store
+        self.store = recent or store
         self._recent = recent
-        self.reviews = Reviews(self._store)
-        self.library = Library(self._store)
-        self._turns = Turns(self._store, settings, self.reviews)
+        self.reviews = Reviews(self.store)
+        self.library = Library(self.store)
+        self.each_turn = Turns(self.store, settings, self.reviews)
         self._totals: dict[str, int] = {}
         self._states: dict[str, tuple[int, GateState]] = {}
         self._kept: dict[Hashable, tuple[Hashable, object]] = {}
@@ -94,15 +94,12 @@ class Overview:
         """Turns of all characters, the newest first."""
         folders = tuple(folder for folder in FOLDERS if folder != "journals/reviews")
         views, total = self._kept_while(
-            ("turns", offset, limit), folders, lambda: self._turns.newest(offset=offset, limit=limit)
+            ("turns", offset, limit), folders, lambda: self.each_turn.newest(offset=offset, limit=limit)
         )
         return Part(views, offset, total)
 
     def _names(self, character: str | None) -> list[str]:
-        names = self.reviews.gates()
-        if self._recent is not None:  # many at once, where they were not read yet
-            self._recent.files.read_many([f"documents/reviews/{name}/session.json" for name in names])
-        sessions = [self.reviews.get(name) for name in names]
+        sessions = [self.reviews.get(name) for name in self.reviews.gates()]
         wanted = [gate for gate in sessions if character is None or gate.character == character]
         wanted.sort(key=lambda gate: (self.reviews.closed(gate.gate) is not None, -gate.turn, gate.gate))
         return [gate.gate for gate in wanted]
@@ -115,7 +112,7 @@ class Overview:
         if session.pictures is not None:
             return session.pictures
         if session.images not in self._totals:  # of an earlier version, which did not write it down
-            self._totals[session.images] = len(self._store.get_images(session.images))
+            self._totals[session.images] = len(self.store.get_images(session.images))
         return self._totals[session.images]
 
     def _state(self, name: str) -> GateState:
@@ -138,7 +135,14 @@ class Overview:
         if self._recent is None:
             return build()
         files = self._recent.recent
-        return self._kept_for(key, tuple(files.version(folder) for folder in folders), build)
+
+        def read_and_build() -> Found:
+            for folder in folders:
+                if folder.startswith("documents/"):
+                    files.read_ahead(folder)
+            return build()
+
+        return self._kept_for(key, tuple(files.version(folder) for folder in folders), read_and_build)
 
     def _kept_for(self, key: Hashable, as_of: Hashable, build: Callable[[], Found]) -> Found:
         known = self._kept.get(key)

@@ -103,7 +103,7 @@ class Turns:
         turns = [(turn, name) for name in names for turn in self._library.turns(name)]
         turns.sort(key=lambda one: one[0].at, reverse=True)
         shown = turns[offset:] if limit is None else turns[offset : offset + limit]
-        gates = self._gates_of_turns()
+        gates = self._gates_of_turns(character)
         ended = {name: {line.number: line for line in self._library.ended_turns(name)} for _, name in shown}
         views = [
             self._view(name, turn, ended[name].get(turn.number), gates.get((name, turn.number), []))
@@ -111,10 +111,11 @@ class Turns:
         ]
         return views, len(turns)
 
-    def _gates_of_turns(self) -> dict[tuple[str, int], list[str]]:
-        """The gates by character and turn. Gate C shows characters, too, but its turn is the editor's."""
+    def _gates_of_turns(self, character: str | None) -> dict[tuple[str, int], list[str]]:
+        """The gates by character and turn. Gate C shows characters, too, but its turn is the editor's, and names it."""
         found: dict[tuple[str, int], list[str]] = {}
-        for name in self._reviews.gates():
+        begin = "" if character is None else f"{character}-"
+        for name in (name for name in self._reviews.gates() if name.startswith(begin)):
             gate = self._reviews.get(name)
             if gate.of_kind.judges_new:
                 found.setdefault((gate.character, gate.turn), []).append(name)

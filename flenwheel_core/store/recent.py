@@ -10,6 +10,7 @@ import time
 from bisect import bisect_left, insort
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -23,6 +24,7 @@ FRESH_SECONDS = 2.0
 """A listing is as old as this before the next one begins."""
 SHARE_OF_TIME = 0.1
 """Listings take at most this part of the time: the longer one takes, the more seldom it is made."""
+AT_ONCE = 500
 MOST_BYTES = 256 * 2**20
 """Of contents that are remembered; those that were used longest ago go first."""
 
@@ -103,6 +105,13 @@ class RecentFiles(Files):
     def list(self, folder: str) -> Iterator[str]:
         listing = self._listing(folder)
         yield from self._exact.list(folder) if listing is None else listing.below(folder)
+
+    def read_ahead(self, folder: str) -> None:
+        """Reads what is in a folder and was not read yet, many files at once: one after the other would take as long as each answer."""
+        waiting = [path for path in self.list(folder) if self._known(path) is None]
+        for start in range(0, len(waiting), AT_ONCE):
+            with suppress(FileNotFoundError):  # deleted since: whoever reads the others asks for each
+                self.read_many(waiting[start : start + AT_ONCE])
 
     def version(self, folder: str) -> int:
         """A number that changes when anything in one of the folders does."""

@@ -17,7 +17,7 @@ def test_pictures_that_a_turn_read_count_as_read(store: Store, settings: Setting
     file = SourceFile(name="a.png", digest=store.put_blob(b"picture"))
     library.add_sources("mira", (file,))
     library.open_turn("mira", "00000000-0000-4000-8000-000000000001", store.put_blob(b"recipe"))
-    pictures = DropIn(store, settings)
+    pictures = DropIn(store, settings, store)
     assert pictures.report("mira").state == "never"
 
     request = IngestRequest(character=CHARACTER.ref(), files=(file,), recipe=IngestRecipe(), verifier="nano")
