@@ -81,9 +81,8 @@ STYLE = Page(
         ),
         Table(
             "How fast do paintings go through the filters?",
-            "Rows in the schema of `huggan/wikiart`; pictures of 1024 px a side are decoded. The machine had two cores and was shared "
-            "by many processes (last column): seconds of a core tell what the work takes. Half of the files against all says "
-            "whether memory grows.",
+            "Rows in the schema of `huggan/wikiart`; pictures of 1024 px a side are decoded. All of it was kept to two cores of a "
+            "machine that others used, too (load). Half of the files against all says whether memory grows.",
             "wikiart_pipeline",
             {
                 "pictures": "pictures",
