@@ -103,13 +103,17 @@ REAL_CARD = Page(
                 "resumed": "killed and resumed",
             },
             {
-                "enrich_24gib_klein": "klein, 24 GiB, enrich",
+                "enrich_24gib_klein_rank16": "klein, rank 16, 24 GiB, enrich, 20 steps",
+                "train_24gib_klein_rank16": "klein, rank 16, 24 GiB, train",
+                "generate_24gib_klein_rank16": "klein, rank 16, 24 GiB, generate",
+                "edit_train_24gib_klein_rank16": "klein, rank 16, 24 GiB, edit_train",
+                "benchmark_24gib_klein_rank16": "klein, rank 16, 24 GiB, benchmark",
+                "enrich_24gib_klein": "klein, 24 GiB, enrich, in bf16",
                 "train_24gib_klein": "klein, 24 GiB, train",
-                "generate_24gib_klein": "klein, 24 GiB, generate",
+                "generate_24gib_klein": "klein, 24 GiB, generate, in bf16",
                 "edit_train_24gib_klein": "klein, 24 GiB, edit_train",
-                "benchmark_24gib_klein": "klein, 24 GiB, benchmark",
-                "enrich_24gib_klein_20": "klein, 24 GiB, enrich, 20 steps",
-                "enrich_24gib_klein_fp8_20": "klein in fp8, 24 GiB, enrich, 20 steps",
+                "benchmark_24gib_klein": "klein, 24 GiB, benchmark, in bf16",
+                "enrich_24gib_klein_20": "klein, 24 GiB, enrich, 20 steps, in bf16",
                 "enrich_16gib_klein": "klein, 16 GiB, enrich",
                 "train_16gib_klein": "klein, 16 GiB, train",
                 "edit_train_16gib_klein": "klein, 16 GiB, edit_train",
@@ -135,9 +139,9 @@ REAL_CARD = Page(
         Table(
             "How long do FLUX.2 klein and Z-Image take, alone on a card?",
             "The same rows as a program reads them: families.json has one for every family, task and card. The usual way (diffusers with "
-            "PEFT) was not measured beside them yet. Added up, a whole turn with klein on 24 GiB (12 photos described, 50 edits, two "
-            "LoRAs of 1 500 steps, 92 pictures drawn, 92 of the benchmark) takes {turn_24gib_klein.turn_minutes:.0f} minutes of the "
-            "card; no turn was run in one piece.",
+            "PEFT) was not measured beside them yet. klein draws in fp8 now; rows of before say bf16. Added up, a whole turn with klein on "
+            "24 GiB (12 photos described, 50 edits, two LoRAs of 1 500 steps, 92 pictures drawn, 92 of the benchmark) takes "
+            "{turn_24gib_klein.turn_minutes:.0f} minutes of the card; no turn was run in one piece.",
             "families",
             {
                 "step_seconds": "s a training step",
@@ -145,15 +149,18 @@ REAL_CARD = Page(
                 "peak_reserved_gib": "peak, GiB",
             },
             {
-                "train_24gib_klein": "klein, 24 GiB, train at 1024",
+                "train_24gib_klein_rank16": "klein, rank 16, 24 GiB, train at 1024",
+                "train_24gib_klein": "klein, rank 32, 24 GiB, train at 1024",
                 "train_12gib_klein": "klein, 12 GiB, train at 1024",
-                "edit_train_24gib_klein": "klein, 24 GiB, edit_train, one reference of 1 MP",
+                "edit_train_24gib_klein_rank16": "klein, rank 16, 24 GiB, edit_train, one reference of 1 MP",
+                "edit_train_24gib_klein": "klein, rank 32, 24 GiB, edit_train, one reference of 1 MP",
                 "train_24gib_zimage_character": "Z-Image, 24 GiB, train at 1024",
                 "generate_24gib_zimage_character": "Z-Image, 24 GiB, generate, 40 steps with guidance",
-                "generate_24gib_klein": "klein, 24 GiB, generate, 25 steps with guidance",
-                "enrich_24gib_klein": "klein, 24 GiB, enrich, 25 steps with guidance",
-                "enrich_24gib_klein_20": "klein, 24 GiB, enrich, 20 steps with guidance",
-                "enrich_24gib_klein_fp8_20": "klein in fp8, 24 GiB, enrich, 20 steps with guidance",
+                "generate_24gib_klein_rank16": "klein, 24 GiB, generate, 25 steps with guidance",
+                "generate_24gib_klein": "the same in bf16",
+                "enrich_24gib_klein_rank16": "klein, 24 GiB, enrich, 20 steps with guidance",
+                "enrich_24gib_klein_20": "the same in bf16",
+                "enrich_24gib_klein": "klein, 24 GiB, enrich, 25 steps with guidance, in bf16",
             },
         ),
     ),

@@ -1,4 +1,4 @@
-"""Draws `docs/images/nano_flywheels.svg` from the result files: `python -m benchmarks.lab.nano_flywheels_plot`."""
+"""Draws `docs/images/nano_flywheels.svg`, three turns in the easier world: `python -m benchmarks.lab.nano_flywheels_plot`."""
 
 import json
 import statistics
@@ -19,7 +19,7 @@ Points = dict[int, float]
 
 
 def main() -> None:
-    files = sorted(RESULTS.glob("nano_flywheels*.json"))
+    files = [RESULTS / f"nano_flywheels_{part}.json" for part in ("world1", "editor")]
     rows: list[Row] = [row for file in files for row in json.loads(file.read_text())["rows"]]
     OUT.write_text(drawing([row for row in rows if "character" in row]))
     print(OUT)

@@ -25,6 +25,7 @@ from transformers import Dinov2ForImageClassification
 from benchmarks.lab.nano_models_many import Bank, Many, Run, train
 from benchmarks.quality.nano_cells import CELLS
 from flenwheel_core.documents.images import ANGLES, EXPRESSIONS
+from flenwheel_core.kernels.attention import learn_through_other_modules
 from flenwheel_core.models.embedded import weights_folder
 from flenwheel_core.nano.models.flux import TEXT_TOKENS, pack, unpack
 from flenwheel_core.nano.world import (
@@ -284,7 +285,7 @@ def main() -> None:
     if given.device == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
-        torch.backends.cuda.enable_cudnn_sdp(False)
+        learn_through_other_modules()
     module, _, function = given.plan.partition(":")
     groups: list[Group] = getattr(importlib.import_module(module), function)()
     studio = Studio(given.device, given.flux, given.drawn)

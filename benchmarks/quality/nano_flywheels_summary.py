@@ -32,6 +32,7 @@ def summary(rows: Sequence[Row]) -> list[Row]:
                 "turns": len(turns),
                 "characters": len(first),
                 "challenger_better_in_turn_1": sum(gain > 0 for gain in gains),
+                "better_of_10": sum(gain > 0 for gain in gains) if len(first) == 10 else None,
                 "challenger_worse_in_turn_1": sum(gain < 0 for gain in gains),
                 "p_value": sign_flip_test(gains),
                 "champion_pass_rate_first_turn": _mean(first, "champion_pass_rate"),

@@ -85,16 +85,22 @@ def joined(rehearsals: Sequence[Row], usual: Sequence[Row]) -> list[Row]:
 def turn_of_klein(rehearsals: Sequence[Row]) -> list[Row]:
     """A whole turn with klein on 24 GiB, added up from the seconds that its stages took alone; none if one was not rehearsed.
 
-    Of ingesting and screening only rows beside other rehearsals are there, so they count for more than they are.
+    LoRAs are of rank 16 and edits have 20 steps (`klein_rank16.toml`). Ingesting and screening, which do not depend on either, were
+    rehearsed with klein_character beside other rehearsals alone, so they count for more than they are.
     """
-    rows = {row["stage"]: row for row in rehearsals if row["case"] == f"{row['stage']}_24gib_klein"}
+    rows = {
+        row["stage"]: row
+        for ending in ("klein", "klein_rank16")
+        for row in rehearsals
+        if row["case"] == f"{row['stage']}_24gib_{ending}"
+    }
     if not {stage for stage, _items in _TURN} <= rows.keys():
         return []
     seconds = 0.0
     for stage, items in _TURN:
         first, each = rows[stage]["first_item_seconds"], rows[stage]["item_seconds"] or 0.0
         seconds += float(first or 0.0) + max(0, items - 1) * float(each)
-    case = {"case": "turn_24gib_klein", "family": "FLUX.2", "task": "turn", "recipe": "klein_character"}
+    case = {"case": "turn_24gib_klein", "family": "FLUX.2", "task": "turn", "recipe": "klein_rank16"}
     return [{**case, "card_gib": 24.0, "turn_minutes": seconds / 60}]
 
 

@@ -70,6 +70,15 @@ def causal_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch
     return _WholeGradient.apply(y.transpose(1, 2)) if y.is_cuda else y.transpose(1, 2)
 
 
+def learn_through_other_modules() -> None:
+    """Call it before a gradient goes through modules that are not this program's, such as diffusers' own.
+
+    They let PyTorch choose the kernel, which may be cuDNN's; its gradients are wrong, or no numbers at all, where what comes behind is a
+    slice, as in FLUX's single blocks. From now on this process leaves that kernel out of PyTorch's choice.
+    """
+    torch.backends.cuda.enable_cudnn_sdp(False)
+
+
 def cudnn_attention_works(device: torch.device, channels: int) -> bool:
     """True if cuDNN's kernel is used here for heads of so many channels: it runs, forward and backward, and is right."""
     return _cudnn(channels).works(device)

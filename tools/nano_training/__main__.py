@@ -86,6 +86,7 @@ def main() -> None:
 
     import torch
 
+    from flenwheel_core.kernels.attention import learn_through_other_modules
     from tools.nano_training.workspace import Run
 
     if given.device == "cuda":
@@ -93,7 +94,7 @@ def main() -> None:
         torch.backends.cudnn.allow_tf32 = True
         torch.backends.cudnn.benchmark = True
         # Its backward pass writes out of bounds when the gradient is a strided slice, as in FLUX's single blocks.
-        torch.backends.cuda.enable_cudnn_sdp(False)
+        learn_through_other_modules()
     run = Run(
         data=given.data,
         work=given.work,

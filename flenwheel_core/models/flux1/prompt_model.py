@@ -17,6 +17,7 @@ from flenwheel_core.engine.flow_matching import shift_factor_for_tokens
 from flenwheel_core.engine.placed_pictures import PlacedPicture, picture_digest
 from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.images.buckets import place
+from flenwheel_core.kernels.attention import learn_through_other_modules
 from flenwheel_core.memory.card import free_memory
 from flenwheel_core.models.flux1.drawing import OwnPipelines, draw, drawing_pipeline
 from flenwheel_core.models.flux1.encoding import Caption, encode_captions, encode_pictures
@@ -127,6 +128,7 @@ class FluxPrompts:
             self._setup.make_room()
             self._transformer = self._model.load_transformer()
             if self._model.device.type == "cuda":
+                learn_through_other_modules()
                 self._transformer.enable_gradient_checkpointing()
                 self._transformer.train()  # checkpoints are only taken while training; there is no dropout
         return self._transformer

@@ -5,8 +5,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import torch
-
 from flenwheel_core.adapters.peft_adapter import AdaptedTransformer
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.engine.cores import cores_for
@@ -15,6 +13,7 @@ from flenwheel_core.engine.job import Trained, TrainHooks, TrainJob
 from flenwheel_core.engine.run_job import run_job
 from flenwheel_core.engine.team import Alone, Team
 from flenwheel_core.engine.tensor_cache import TensorCache
+from flenwheel_core.kernels.attention import learn_through_other_modules
 from flenwheel_core.models.flux1.adapter import UI_NAMES, put_on, start_fast
 from flenwheel_core.models.flux1.drawing import OwnPipelines, drawing_pipeline
 from flenwheel_core.models.flux1.drawing import draw as draw_picture
@@ -101,9 +100,7 @@ def adapt(
     if model.device.type == "cuda":
         note(OTHER_MODULES)
         note("this adapter trains through diffusers' own modules: slower, and every block is recomputed")
-        torch.backends.cuda.enable_cudnn_sdp(
-            False
-        )  # it computes wrong gradients from slices, as FLUX's blocks have them
+        learn_through_other_modules()
         cast(Any, adapted.transformer).enable_gradient_checkpointing()
     return adapted
 

@@ -14,7 +14,7 @@ from flenwheel_core.adapters.targets import lora_ranks
 from flenwheel_core.base.errors import RecipeError
 from flenwheel_core.documents.storages import WeightFormat
 from flenwheel_core.engine.graphs import Recorder, records
-from flenwheel_core.kernels.attention import cudnn_attention_works
+from flenwheel_core.kernels.attention import cudnn_attention_works, learn_through_other_modules
 from flenwheel_core.memory.card import multiplies_fp8
 from flenwheel_core.models.card_plan import CardRoom
 from flenwheel_core.models.flux2.fast import FAST_NAMES, FastFlux2
@@ -107,7 +107,7 @@ def adapt(
     if model.device.type == "cuda":
         setup.note(OTHER_MODULES)
         setup.note("this adapter trains through diffusers' own modules: slower, and every block is recomputed")
-        torch.backends.cuda.enable_cudnn_sdp(False)  # it computes wrong gradients from slices, as the blocks have them
+        learn_through_other_modules()
         cast(Any, adapted.transformer).enable_gradient_checkpointing()
     return adapted
 

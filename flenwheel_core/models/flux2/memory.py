@@ -29,9 +29,9 @@ attended (6), attention's output (2), the MLP before (12) and after (6) its bend
 _KEPT_SINGLE: Mapping[Storage, float] = {"dense": 38.0, "fp8": 34.0, "nf4": 38.0}
 """Norm's input (2) and output (2), q, k, v and MLP as made (18), q, k and v as attended (6), attention's output (2), both outputs side by
 side (8)."""
-_WORKING: Mapping[Storage, float] = {"dense": 31.0, "fp8": 46.0, "nf4": 42.0}
-"""Bytes a token and channel of a call without gradients: what a single block has at once. fp8 makes codes of its inputs besides.
-The first is measured; the others are counted (42 by the same count for bfloat16)."""
+_WORKING: Mapping[Storage, float] = {"dense": 31.0, "fp8": 31.0, "nf4": 42.0}
+"""Bytes a token and channel of a call without gradients: what a single block has at once.
+The first two are measured at full size; the last is counted (42 by the same count for bfloat16)."""
 _STORAGES: "Mapping[EditorStorage, Storage]" = {"bf16": "dense", "fp8": "fp8", "nf4": "nf4"}
 
 

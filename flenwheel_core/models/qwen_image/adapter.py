@@ -9,7 +9,7 @@ from flenwheel_core.adapters.lora_file import UiNames, lora_bytes, ui_facts
 from flenwheel_core.adapters.peft_adapter import AdaptedTransformer, adapt_by_peft, adapter_scales, linear_names
 from flenwheel_core.adapters.targets import TargetNames, lora_ranks
 from flenwheel_core.documents.storages import WeightFormat
-from flenwheel_core.kernels.attention import cudnn_attention_works
+from flenwheel_core.kernels.attention import cudnn_attention_works, learn_through_other_modules
 from flenwheel_core.kernels.frozen_weights import Storage
 from flenwheel_core.memory.training import MemoryPlan
 from flenwheel_core.models.protocols import PLAIN_SETUP, ModelSetup
@@ -95,6 +95,7 @@ def adapt(
     transformer = model.load_transformer()
     if model.device.type == "cuda":
         setup.note(OTHER_MODULES)
+        learn_through_other_modules()
         if model.storage != "bf16" or setup.memory_level > 0:
             transformer.enable_gradient_checkpointing()
     transformer.train()

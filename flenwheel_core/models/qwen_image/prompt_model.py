@@ -16,7 +16,7 @@ from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.images import Sampler
 from flenwheel_core.engine.tensor_cache import TensorCache
 from flenwheel_core.images.buckets import fit, place
-from flenwheel_core.kernels.attention import cudnn_attention_works
+from flenwheel_core.kernels.attention import cudnn_attention_works, learn_through_other_modules
 from flenwheel_core.memory.card import free_memory
 from flenwheel_core.memory.drawing import TILE_OVERLAP_PX, TILE_PX
 from flenwheel_core.models.prompt_model import EncodedPrompt, Size, words_in
@@ -154,7 +154,10 @@ class QwenPrompts:
 def load_transformer(model: QwenEditModel, setup: ModelSetup) -> Any:
     """The frozen transformer: the fast one on a card, with every block recomputed, else diffusers' own."""
     config = transformer_config(model.folder)
-    if model.device.type != "cuda" or model.storage not in FAST_STORAGE:
+    if model.device.type != "cuda":
+        return model.load_transformer()
+    if model.storage not in FAST_STORAGE:
+        learn_through_other_modules()
         return model.load_transformer()
     storage = FAST_STORAGE[model.storage]
     plan = FastPlan(

@@ -10,7 +10,7 @@ from flenwheel_core.adapters.peft_adapter import AdaptedTransformer, adapt_by_pe
 from flenwheel_core.adapters.stacked import fill_stacked
 from flenwheel_core.adapters.targets import lora_ranks
 from flenwheel_core.engine.graphs import Recorder, records
-from flenwheel_core.kernels.attention import cudnn_attention_works
+from flenwheel_core.kernels.attention import cudnn_attention_works, learn_through_other_modules
 from flenwheel_core.memory.card import multiplies_fp8
 from flenwheel_core.models.card_plan import CardRoom
 from flenwheel_core.models.shelf import Shelf, take_fast
@@ -69,7 +69,7 @@ def adapt(model: ZImageModel, recipe: TrainingRecipe, plan: FastPlan | None, *, 
     ranks = lora_ranks(linear_names(transformer), recipe.lora, TARGETS)
     adapted = adapt_by_peft(transformer, ranks, recipe.lora, seed=seed)
     if model.device.type == "cuda":
-        torch.backends.cuda.enable_cudnn_sdp(False)  # it computes wrong gradients from slices
+        learn_through_other_modules()
         transformer.enable_gradient_checkpointing()
     return adapted
 

@@ -1,0 +1,76 @@
+"""The tables of turns in the harder nano world: what one brings, and what its parts bring."""
+
+from benchmarks.page import Table
+
+ARMS = {
+    "summary both_flywheels": "the whole flywheel",
+    "summary sources_only": "nothing edited, nothing drawn",
+    "summary no_enrichment": "nothing edited",
+    "summary no_review": "what screening passes is taken",
+    "summary erring_reviewer": "a tenth of the verdicts wrong",
+    "summary no_real_data": "the challenger learns from its own pictures",
+}
+WHOLE = ("summary both_flywheels",)
+
+FLYWHEELS = (
+    Table(
+        "What does a turn bring?",
+        "Means over ten held-out characters, by the [plan](../flywheel_plan.md) that was fixed before the run; a picture passes if it is "
+        "the character and shows what was asked. The challenger of turn 1 is better than the first LoRA for "
+        "{summary both_flywheels.challenger_better_in_turn_1} and worse for {summary both_flywheels.challenger_worse_in_turn_1} "
+        "(9 were the aim). It learns from what the first LoRA drew, and for more steps; the first LoRA's own pool, trained for as many "
+        "steps, gains as much. So a second gate is not shown to help in this world.",
+        "nano_flywheels",
+        {
+            "champion_pass_rate_first_turn": "first LoRA",
+            "pass_rate_first_turn": "challenger",
+            "kept_pass_rate_first_turn": "kept",
+            "same_steps_pass_rate_first_turn": "challenger, as few steps",
+            "longer_first_pass_rate_first_turn": "first LoRA's pool, as many steps",
+            "corrections_per_100_first_turn": "corrections of 100 edits",
+        },
+        {"summary both_flywheels": "share of the card that passes"},
+    ),
+    Table(
+        "What do single parts bring?",
+        "Each arm leaves one part out; what it keeps after a turn, beside what the whole flywheel keeps for the same characters.",
+        "nano_flywheels",
+        {
+            "characters": "characters",
+            "champion_pass_rate_first_turn": "first LoRA passes",
+            "kept_pass_rate_first_turn": "kept passes",
+            "lost_points": "points lost",
+            "worse": "worse for",
+            "lost_p_value": "p",
+        },
+        ARMS,
+    ),
+    Table(
+        "And character by character?",
+        "The whole flywheel's first turn.",
+        "nano_flywheels",
+        {
+            "champion_pass_rate": "first LoRA",
+            "pass_rate": "challenger",
+            "longer_first_pass_rate": "first LoRA's pool, longer",
+            "identity": "identity",
+            "diversity": "diversity",
+            "promoted": "promoted",
+        },
+        {f"both_flywheels held-out-{number} turn 1": f"character {number}" for number in range(10)},
+    ),
+    Table(
+        "Does the editor learn in one turn?",
+        "From the lessons of all ten characters, on held-out edits.",
+        "nano_flywheels",
+        {
+            "lessons": "lessons",
+            "held_out_edits": "held-out edits",
+            "corrections_per_100_before": "corrections of 100, before",
+            "corrections_per_100_after": "after",
+            "edits_passed_p_value": "p",
+            "editor_promoted": "promoted",
+        },
+        {"both_flywheels flywheel 2 turn 1": "after turn 1"},
+    ),
+)
