@@ -39,7 +39,7 @@ REAL_CARD = Page(
             "FLUX.1-dev's and Qwen-Image-Edit-2509's size, the few-step LoRA worn, eight steps an edit. Blocks were compiled for the first "
             "time, but not for training without the prior, which followed one with it. Before its first step, training with the prior "
             "drew two pictures of it. The two trainings of FLUX.1 began in the process that a turn has waiting; of the first one's "
-            "seconds 21 are that process's own imports, which a turn has behind it by then. Beside them one small training ran on another card; "
+            "seconds 21 are that process's own imports, which a turn has behind it by then. One small training ran on another card; "
             "the other rows shared the machine, but not the card, with other rehearsals, which the seconds to the first item show. One "
             "run a row.",
             "dress_rehearsal",
