@@ -38,6 +38,7 @@ def summary(rows: Sequence[Row]) -> list[Row]:
                 "champion_pass_rate_first_turn": _mean(first, "champion_pass_rate"),
                 "same_steps_pass_rate_first_turn": _mean(first, "same_steps_pass_rate"),
                 "longer_first_pass_rate_first_turn": _mean(first, "longer_first_pass_rate"),
+                "equal_epochs_pass_rate_first_turn": _mean(first, "equal_epochs_pass_rate"),
                 "pass_rate_first_turn": _mean(first, "pass_rate"),
                 "pass_rate_last_turn": _mean(last, "pass_rate"),
                 "kept_pass_rate_first_turn": _average([_kept(row) for row in first]),

@@ -97,6 +97,8 @@ class TurnOutcome:
     """Of a challenger that was trained for no more steps than the first LoRA: what the longer training alone gives."""
     longer_first_pass_rate: float | None = None
     """Of the first LoRA's pool trained for as many steps as the challenger: what a turn without a second gate would give."""
+    equal_epochs_pass_rate: float | None = None
+    """Of a challenger that saw each picture as often as the first LoRA did: the larger pool has fewer epochs by `min_epochs`."""
     identity: float | None = None
     diversity: float | None = None
     promoted: bool = False
@@ -276,8 +278,7 @@ def run_turn(world: World, number: int) -> TurnOutcome:
             outcome,
             pass_rate=score.challenger.pass_rate,
             champion_pass_rate=score.champion.pass_rate if score.champion is not None else None,
-            same_steps_pass_rate=_retrained(world, turn, "challenger", "v1") if whole else None,
-            longer_first_pass_rate=_retrained(world, turn, "v1", "challenger") if whole else None,
+            **(_trained_otherwise(world, turn) if whole and turn.champion() is None else {}),
             identity=score.challenger.identity,
             diversity=score.challenger.diversity,
             promoted=not world.arm.benchmark_decides or bool(score.comparison and score.comparison.promote),
@@ -285,11 +286,19 @@ def run_turn(world: World, number: int) -> TurnOutcome:
     return replace(outcome, seconds=time.monotonic() - began)
 
 
-def _retrained(world: World, turn: Turn, pool_of: str, steps_of: str) -> float | None:
-    """Pass rate of the pool of one LoRA of a first turn, trained for the steps of the other; None if as many, or in later turns."""
-    if turn.champion() is not None:
-        return None
-    request, steps = turn.train_request(pool_of), turn.train_request(steps_of).recipe.steps
+def _trained_otherwise(world: World, turn: Turn) -> dict[str, float | None]:
+    """Pass rates of a first turn's pools trained for other steps, which tell longer training from better pictures."""
+    first, challenger = turn.train_request("v1"), turn.train_request("challenger")
+    epochs = round(first.recipe.steps * len(challenger.items) / len(first.items))
+    return {
+        "same_steps_pass_rate": _retrained(world, turn, challenger, first.recipe.steps),
+        "longer_first_pass_rate": _retrained(world, turn, first, challenger.recipe.steps),
+        "equal_epochs_pass_rate": _retrained(world, turn, challenger, epochs),
+    }
+
+
+def _retrained(world: World, turn: Turn, request: TrainRequest, steps: int) -> float | None:
+    """Pass rate of a LoRA of the same pool with other steps; None if they are as many."""
     if request.recipe.steps == steps:
         return None
     changed = request.recipe.model_copy(update={"steps": steps})
@@ -338,6 +347,7 @@ def outcome_row(arm: Arm, character: str, outcome: TurnOutcome) -> dict[str, str
         "champion_pass_rate": outcome.champion_pass_rate,
         "same_steps_pass_rate": outcome.same_steps_pass_rate,
         "longer_first_pass_rate": outcome.longer_first_pass_rate,
+        "equal_epochs_pass_rate": outcome.equal_epochs_pass_rate,
         "identity": outcome.identity,
         "diversity": outcome.diversity,
         "promoted": outcome.promoted,
