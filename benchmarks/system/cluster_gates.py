@@ -234,7 +234,7 @@ def pages(running: Cluster, gates: list[str], count: int, say: Callable[[str], N
     return cast("list[Row]", rows)
 
 
-def scheduling(running: Cluster, count: int) -> Row:
+def scheduling(running: Cluster, count: int, say: Callable[[str], None]) -> Row:
     """How long runs wait for a worker that has nothing to do, beside all that is suspended."""
     api, taken, begun = running.api(), [], []
     for number in range(count):
@@ -247,6 +247,7 @@ def scheduling(running: Cluster, count: int) -> Row:
         times = {state["type"]: datetime.fromisoformat(state["timestamp"]) for state in reversed(states)}
         taken.append((times["PENDING"] - asked).total_seconds())
         begun.append((times["RUNNING"] - asked).total_seconds())
+        say(f"taken after {taken[-1]:.2f} s, begun after {begun[-1]:.2f} s")
         end_first_turn(running, run)
     return {
         "case": "scheduling",
@@ -290,10 +291,11 @@ def main() -> None:
         running.add_studio().start()
         rows = pages(running, list(runs), arguments.pages, say)
         rows.append(looked(running))
+        say(str(rows[-1]))
         running.add_worker("rack-1").start()
-        rows.append(scheduling(running, arguments.runs))
-    for row in rows:
-        print(row)
+        say("a worker has joined")
+        rows.append(scheduling(running, arguments.runs, say))
+        say(str(rows[-1]))
     world: Row = {"case": "world", "gates": arguments.gates, "characters": arguments.characters}
     print(write_result("cluster_gates", [world, *rows], folder=arguments.out))
 
