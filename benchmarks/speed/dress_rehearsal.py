@@ -306,8 +306,8 @@ def _run(
 ) -> tuple[bool, bool | None, Seen, str | None]:
     """Runs a stage to its end; with `kill`, its process is killed once amid its work and run again.
 
-    It is killed after its second item, a training after its first checkpoint. Whether it ended, whether it went on from what was there
-    (None for a stage that begins again by nature), what it told, and its error.
+    It is killed after its second item, a training after its second checkpoint: before that one is written the first is on disk. Whether it
+    ended, whether it went on from what was there (None for a stage that begins again by nature), what it told, and its error.
     """
     stage = find_stage(request.stage)
     trains = request.stage in ("train", "edit_train")
@@ -315,7 +315,7 @@ def _run(
     seen = Seen()
     if kill:
         killed = threading.Event()
-        kill_at = ask.CHECKPOINT_EVERY + 1 if trains else 0
+        kill_at = 2 * ask.CHECKPOINT_EVERY + 1 if trains else 0
 
         def until_amid(event: ProgressEvent) -> None:
             seen.take(event)
