@@ -143,7 +143,7 @@ def measured(
     device, drawn = arguments.device, arguments.drawn
     cards = arguments.cards if device == "cuda" else []
     start = multiprocessing.get_context("spawn")
-    words = {BASE: "", **{f"named_{one.split()[0]}": one for one in NAMED}}
+    words = {BASE: "", **{f"named_{one.split()[0]}": one for one in arguments.named}}
     loras: dict[int, list[Learned]] = {painter: [] for painter in painters}
     pool = ProcessPoolExecutor(arguments.workers, start, start_process, (cards, arguments.threads))
     try:
@@ -183,6 +183,7 @@ def parser_of(about: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--drawn", type=int, default=64, help="held-out scenes")
     parser.add_argument("--strengths", type=float, nargs="+", default=list(STRENGTHS))
+    parser.add_argument("--named", nargs="+", default=list(NAMED), help="what the base is asked for without a LoRA")
     parser.add_argument("--workers", type=int, default=1, help="processes at a time")
     parser.add_argument("--threads", type=int, default=1, help="of each process")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="what trains and draws")

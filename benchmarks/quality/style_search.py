@@ -2,7 +2,8 @@
 
 Each candidate is a change of the recipe `nano_style`, trained on each of several painters and drawn at several strengths. `distance` and
 `content_lost_points` are those at its default strength, at which 2 points of content may be lost; `fair_` ones those at the strength
-nearest to the painter that loses at most 2 points more than the control does (`style_world.py`). Means over painters. Needs no card.
+nearest to the painter that loses at most 2 points more than the control does (`style_world.py`), `full_` ones those at strength 1. Means
+over painters. Needs no card.
 
     python -m benchmarks.quality.style_search --painters 2 --workers 10 --device cuda --cards 0
 """
@@ -37,6 +38,7 @@ def _sigma(**values: object) -> dict[str, object]:
     return {"sigma": values}
 
 
+CONTENT = ("content_lost_points", "control_lost_points", "beyond_control_points")
 IMAGES = {"method": "images", "share": 0.35, "images": 16}
 PREDICTION = {"method": "prediction", "share": 0.35, "images": 16}
 CANDIDATES: Mapping[str, Changes] = {
@@ -88,22 +90,37 @@ CANDIDATES: Mapping[str, Changes] = {
 
 def summary(name: str, tried: Sequence[tuple[Painter, Learned]]) -> tuple[Row, list[Row]]:
     """A candidate at its default strengths and where it loses no more than the control; and its course over the strengths."""
-    chosen, fair, course = [], [], []
+    chosen, fair, full, course = [], [], [], []
     for painter, one in tried:
         rows = {at: painter.row(name, seen, strength=at) for at, seen in one.tried.items()}
         chosen.append(rows[painter.best(one)])
         allowed = [row for row in rows.values() if _number(row, "beyond_control_points") <= 100 * MARGIN]
         fair.append(min(allowed or rows.values(), key=lambda row: _number(row, "distance")))
+        full.append(rows[max(at for at in rows if at <= 1)])
         course.append(rows)
-    shown = ("distance", "share", "gain", "content_lost_points", "control_lost_points", "beyond_control_points")
+    shown = ("distance", "share", "gain", *CONTENT)
     row: Row = {
         "case": name,
         "painters": len(tried),
         "file_bytes": tried[0][1].file_bytes,
         **_means(chosen, (*shown, "gain_low", "copied", "strength")),
         **{f"fair_{key}": value for key, value in _means(fair, (*shown, "strength")).items()},
+        **{f"full_{key}": value for key, value in _means(full, (*shown, "strength")).items()},
     }
     return row, [{"case": f"{name}_at_{at:g}", **_means([rows[at] for rows in course], shown)} for at in course[0]]
+
+
+def anchored(painters: Sequence[Painter]) -> list[Row]:
+    """Means over painters of what LoRAs are held against; `named` is the best naming of each."""
+    rows = [{name: painter.row(name, seen) for name, seen in painter.found.items()} for painter in painters]
+    for painter, own in zip(painters, rows, strict=True):
+        own["named"] = own[painter.named]
+    shown = ("distance", "share", "gain", *CONTENT)
+    return [
+        {"case": name, "painters": len(painters), **_means([own[name] for own in rows], shown)}
+        for name in rows[0]
+        if not name.startswith("named_")
+    ]
 
 
 def _number(row: Row, key: str) -> float:
@@ -134,13 +151,8 @@ def main() -> None:
             rows.append(row)
             curves += course
             print(json.dumps(row), flush=True)
-    anchored = [
-        {"case": f"painter{number}_{name}", **painter.row(name, seen)}
-        for number, (painter, _) in enumerate(found)
-        for name, seen in painter.found.items()
-    ]
-    write_result(NAME, rows, folder=arguments.out)
-    write_result(f"{NAME}_curves", [*curves, *anchored], folder=arguments.out)
+    write_result(NAME, [*anchored([painter for painter, _ in found]), *rows], folder=arguments.out)
+    write_result(f"{NAME}_curves", curves, folder=arguments.out)
     print(f"{time.monotonic() - began:.0f} s", flush=True)
 
 
