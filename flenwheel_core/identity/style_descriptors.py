@@ -25,6 +25,16 @@ _HEAD = 64
 """Width of an attention head in every vision transformer of CLIP."""
 _MEAN, _SPREAD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 """Of CLIP's pictures."""
+_BLOCKS = "transformer.resblocks."
+_BOTH = ("weight", "bias")
+_BLOCK = (
+    *(f"attn.in_proj_{one}" for one in _BOTH),
+    *(f"{part}.{one}" for part in ("attn.out_proj", "ln_1", "ln_2", "mlp.c_fc", "mlp.c_proj") for one in _BOTH),
+)
+_ENDS = (
+    *("class_embedding", "positional_embedding", "conv1.weight"),
+    *(f"{part}.{one}" for part in ("ln_pre", "ln_post") for one in _BOTH),
+)
 Vectors = NDArray[np.float64]
 
 
@@ -62,7 +72,7 @@ class StyleDescriptors:
         tokens = torch.cat([first, patches.flatten(2).transpose(1, 2)], 1) + self._positions(side)
         tokens = self._normed(tokens, "ln_pre")
         for layer in range(self._layers):
-            name = f"transformer.resblocks.{layer}."
+            name = f"{_BLOCKS}{layer}."
             tokens = tokens + self._attention(self._normed(tokens, f"{name}ln_1"), f"{name}attn.")
             wide = self._linear(self._normed(tokens, f"{name}ln_2"), f"{name}mlp.c_fc")
             tokens = tokens + self._linear(wide * torch.sigmoid(1.702 * wide), f"{name}mlp.c_proj")
@@ -112,10 +122,16 @@ def _read(folder: Path) -> Mapping[str, "Tensor"]:
         raise _unusable(folder, f"its {FILE} cannot be read ({first_line(error)}).") from error
     plain = {name.removeprefix("module."): tensor.float() for name, tensor in given.items()}
     found = {name.removeprefix("backbone."): tensor for name, tensor in plain.items() if name.startswith("backbone.")}
-    needed = ("class_embedding", "positional_embedding", "conv1.weight", "ln_pre.weight", "ln_post.weight")
+    numbers = [name.removeprefix(_BLOCKS).partition(".")[0] for name in found if name.startswith(_BLOCKS)]
+    layers = 1 + max((int(number) for number in numbers if number.isdecimal()), default=0)
+    needed = (*_ENDS, *(f"{_BLOCKS}{layer}.{part}" for layer in range(layers) for part in _BLOCK))
     missing = [f"backbone.{name}" for name in needed if name not in found]
     if STYLE_LAYER not in plain or missing:
-        raise _unusable(folder, f"its {FILE} has no {', '.join(missing) or STYLE_LAYER}.")
+        further = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise _unusable(folder, f"its {FILE} has no {missing[0] if missing else STYLE_LAYER}{further}.")
+    width = len(found["class_embedding"])
+    if width % _HEAD or len(plain[STYLE_LAYER]) != width:
+        raise _unusable(folder, f"its backbone is {width} wide, and its {STYLE_LAYER} reads {len(plain[STYLE_LAYER])}.")
     return {**found, STYLE_LAYER: plain[STYLE_LAYER]}
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from flenwheel_core.base.errors import MissingWeightsError
-from flenwheel_core.identity.style_descriptors import FILE, StyleDescriptors, _pixels
+from flenwheel_core.identity.style_descriptors import FILE, STYLE_LAYER, StyleDescriptors, _pixels
 from flenwheel_core.nano.paintings import painting
 from tests.kit.tiny_eyes import WIDTH, tiny_csd, tower
 
@@ -44,6 +44,18 @@ def test_a_folder_without_its_weights_is_refused(tmp_path: Path) -> None:
     save_file({"head": torch.zeros(1)}, tmp_path / FILE)
     with pytest.raises(MissingWeightsError, match=r"backbone\.class_embedding"):
         StyleDescriptors(tmp_path)
+
+
+def test_weights_of_which_some_are_missing_or_do_not_fit_are_refused_before_anything_is_drawn(tmp_path: Path) -> None:
+    folder = tiny_csd(tmp_path / "csd", tower(), torch.randn(WIDTH, STYLES))
+    whole = load_file(folder / FILE)
+    lost = "backbone.transformer.resblocks.1.mlp.c_fc.bias"
+    save_file({name: value for name, value in whole.items() if name != lost}, folder / FILE)
+    with pytest.raises(MissingWeightsError, match=r"resblocks\.1\.mlp\.c_fc\.bias"):
+        StyleDescriptors(folder)
+    save_file({**whole, STYLE_LAYER: torch.zeros(WIDTH // 2, STYLES)}, folder / FILE)
+    with pytest.raises(MissingWeightsError, match="reads 64"):
+        StyleDescriptors(folder)
 
 
 def test_pictures_of_any_shape_are_read(tmp_path: Path) -> None:
