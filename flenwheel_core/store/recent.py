@@ -24,7 +24,8 @@ FRESH_SECONDS = 2.0
 """A listing is as old as this before the next one begins."""
 SHARE_OF_TIME = 0.1
 """Listings take at most this part of the time: the longer one takes, the more seldom it is made."""
-AT_ONCE = 500
+AT_ONCE = 32
+"""Files that are read ahead at a time: what a person waits for stands behind no more than these."""
 MOST_BYTES = 256 * 2**20
 """Of contents that are remembered; those that were used longest ago go first."""
 
