@@ -38,10 +38,10 @@ REAL_CARD = Page(
             "Alone on the card; another process holds the rest of the card. Twelve sources in seven formats; random weights of "
             "FLUX.1-dev's and Qwen-Image-Edit-2509's size, the few-step LoRA worn, eight steps an edit. Blocks were compiled for the first "
             "time, but not for training without the prior, which followed one with it. Before its first step, training with the prior "
-            "drew two pictures of it. The two trainings of FLUX.1 began in the process that a turn has waiting; of the first one's "
-            "seconds 21 are that process's own imports, which a turn has behind it by then. One small training ran on another card; "
-            "the other rows shared the machine, but not the card, with other rehearsals, which the seconds to the first item show. One "
-            "run a row.",
+            "drew two pictures of it. The two trainings of FLUX.1 began in the process that a turn has waiting; the first one's seconds "
+            "have that process's own imports in them, which a turn has behind it by then. One small training ran on another card; the "
+            "other rows shared the machine, but not the card, with other rehearsals, which the seconds to the first item show. One run a "
+            "row.",
             "dress_rehearsal",
             {
                 "storage": "weights",
@@ -141,9 +141,9 @@ REAL_CARD = Page(
         Table(
             "How long do FLUX.2 klein and Z-Image take, alone on a card?",
             "The same rows as a program reads them: families.json has one for every family, task and card. The usual way (diffusers with "
-            "PEFT) was not measured beside them yet. klein draws in fp8 now; rows of before say bf16. Added up, a whole turn with klein on "
-            "24 GiB (12 photos described, 50 edits, two LoRAs of 1 500 steps, 92 pictures drawn, 92 of the benchmark) takes "
-            "{turn_24gib_klein.turn_minutes:.0f} minutes of the card; no turn was run in one piece.",
+            "PEFT) was not measured beside them yet. klein draws in fp8 now; rows of before say bf16. Added up, a whole turn with klein "
+            "(rank 16, edits of 20 steps; 12 photos described, 50 edits, two LoRAs of 1 500 steps, 92 pictures drawn, 92 of the "
+            "benchmark) takes {turn_24gib_klein.turn_minutes:.0f} minutes of a card of 24 GiB; no turn was run in one piece.",
             "families",
             {
                 "step_seconds": "s a training step",
@@ -159,7 +159,7 @@ REAL_CARD = Page(
                 "train_24gib_zimage_character": "Z-Image, 24 GiB, train at 1024",
                 "generate_24gib_zimage_character": "Z-Image, 24 GiB, generate, 40 steps with guidance",
                 "generate_24gib_klein_rank16": "klein, 24 GiB, generate, 25 steps with guidance",
-                "generate_24gib_klein": "the same in bf16",
+                "generate_24gib_klein": "the same in bf16, rank 32",
                 "enrich_24gib_klein_rank16": "klein, 24 GiB, enrich, 20 steps with guidance",
                 "enrich_24gib_klein_20": "the same in bf16",
                 "enrich_24gib_klein": "klein, 24 GiB, enrich, 25 steps with guidance, in bf16",

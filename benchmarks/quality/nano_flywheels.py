@@ -16,7 +16,7 @@ import threading
 import time
 import traceback
 from collections.abc import Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -148,7 +148,7 @@ def main() -> None:
 
 
 class Found:
-    """The rows so far, written after every turn of an arm, so that a run that is cut short leaves what it found."""
+    """The rows so far, written after every turn of a character, so that a run that is cut short leaves what it found."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self.rows: list[Row] = []
@@ -187,14 +187,16 @@ def run_arm(first: list[Job], turns: int, ends: float, editors: Editors, found: 
         if time.monotonic() > ends:
             return
         jobs = [replace(job, turn=turn) for job in first]
-        running = [(job, editors.processes.submit(run_job, job)) for job in jobs]
-        rows = [row for job, future in running if (row := turn_row(job, future)) is not None]
+        running = {editors.processes.submit(run_job, job): job for job in jobs}
+        for future in as_completed(running):
+            row = turn_row(running[future], future)
+            found.add([row] if row is not None else [], None)
         editor = None
         if first[0].arm.flywheel_2 and turn < turns:  # after the last turn nothing would be edited with it
             editor = editors.after(replace(first[0], index=-1, turn=turn))
             if editor is not None:
                 print(editor, flush=True)
-        found.add(rows, editor)
+        found.add([], editor)
         print(f"{first[0].arm.name}: turn {turn} ended after {time.monotonic() - began:.0f} s", flush=True)
 
 

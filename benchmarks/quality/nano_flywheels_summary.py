@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.result_file import RESULTS, Row, write_result
+from flenwheel_core.base.errors import InputError
 from flenwheel_core.base.statistics import sign_flip_test
 
 TARGET_PASS_RATE = 0.8
@@ -35,6 +36,7 @@ def summary(rows: Sequence[Row]) -> list[Row]:
                 "better_of_10": sum(gain > 0 for gain in gains) if len(first) == 10 else None,
                 "challenger_worse_in_turn_1": sum(gain < 0 for gain in gains),
                 "p_value": sign_flip_test(gains),
+                "longer_first_p_value": _longer(first),
                 "champion_pass_rate_first_turn": _mean(first, "champion_pass_rate"),
                 "same_steps_pass_rate_first_turn": _mean(first, "same_steps_pass_rate"),
                 "longer_first_pass_rate_first_turn": _mean(first, "longer_first_pass_rate"),
@@ -60,15 +62,34 @@ def summary(rows: Sequence[Row]) -> list[Row]:
 
 
 def beside_the_whole(whole: Sequence[Row], arm: Sequence[Row]) -> Row:
-    """How much lower the pass rate of what an arm keeps is than the whole flywheel's, on the characters that both have."""
-    pairs = [(_kept(mine), _kept(own)) for mine, own in _paired(whole, arm)]
-    lost = [mine - own for mine, own in pairs if mine is not None and own is not None]
-    return {
-        "compared": len(lost),
-        "lost_points": 100 * statistics.fmean(lost) if lost else None,
-        "worse": sum(points > 0 for points in lost),
-        "lost_p_value": sign_flip_test(lost) if lost else None,
-    }
+    """How much lower an arm's pass rates are than the whole flywheel's, on the characters that both have.
+
+    What is kept is the better of two LoRAs where there are two, picked on the pictures it is reported on; so the first LoRAs and the
+    challengers are compared as well, each with its own kind.
+    """
+    found: dict[str, str | int | float | bool | None] = {}
+    for name, rate in (("lost", _kept), ("first_lost", _first), ("challenger_lost", _challenger)):
+        pairs = [(rate(mine), rate(own)) for mine, own in _paired(whole, arm)]
+        lost = [mine - own for mine, own in pairs if mine is not None and own is not None]
+        found[f"{name}_points"] = 100 * statistics.fmean(lost) if lost else None
+        found[f"{name}_p_value"] = sign_flip_test(lost) if lost else None
+        if name == "lost":
+            found |= {"compared": len(lost), "worse": sum(points > 0 for points in lost)}
+    return found
+
+
+def _first(row: Row) -> float | None:
+    return None if row["champion_pass_rate"] is None else float(row["champion_pass_rate"])
+
+
+def _challenger(row: Row) -> float | None:
+    return None if row["pass_rate"] is None else float(row["pass_rate"])
+
+
+def _longer(rows: Sequence[Row]) -> float | None:
+    known = [(row.get("longer_first_pass_rate"), row["champion_pass_rate"]) for row in rows]
+    gains = [float(after) - float(before) for after, before in known if after is not None and before is not None]
+    return sign_flip_test(gains) if gains else None
 
 
 def _turn(rows: Sequence[Row], arm: str, turn: int) -> list[Row]:
@@ -107,16 +128,24 @@ def _average(values: Sequence[float | None]) -> float | None:
 
 
 def main() -> None:
-    """Joins runs of one machine; its date and versions are the first file's."""
+    """Joins runs of one machine. Raises InputError for those of several, and for a turn that is there twice."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("files", type=Path, nargs="+")
     parser.add_argument("--name", default="nano_flywheels", help="of the result file")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     found = [json.loads(file.read_text()) for file in options.files]
+    if any(one[key] != found[0][key] for one in found for key in ("machine", "versions")):
+        raise InputError(
+            "These runs cannot stand in one file.", why="they are of other machines, versions or nano worlds."
+        )
     rows: list[Row] = [row for one in found for row in one["rows"] if not str(row["case"]).startswith("summary ")]
+    if len({row["case"] for row in rows}) < len(rows):
+        raise InputError(
+            "A turn is there twice.", why="each counts once.", remedy="Give each file once, and each arm in one file."
+        )
     turns = [row for row in rows if "character" in row]
-    commands = "; ".join(str(one["command"]) for one in found)
+    commands = "; ".join(dict.fromkeys(str(one["command"]) for one in found))
     write_result(options.name, [*rows, *summary(turns)], folder=options.out, command=commands, measured=found[0])
 
 

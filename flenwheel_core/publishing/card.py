@@ -149,11 +149,13 @@ def model_card(
 
 def _loading(hub: tuple[str, str] | None, name: str, strength: float | None) -> list[str]:
     """Lines that load base and LoRA with diffusers, run in the folder of the card's files."""
+    repository, commit = hub or ("", "")
     start = [
         "import torch",
         "from diffusers import DiffusionPipeline",
         "",
-        f'pipeline = DiffusionPipeline.from_pretrained("{hub[0] if hub else ""}", torch_dtype=torch.bfloat16).to("cuda")',
+        f'base, commit = "{repository}", "{commit}"',
+        'pipeline = DiffusionPipeline.from_pretrained(base, revision=commit, torch_dtype=torch.bfloat16).to("cuda")',
     ]
     return [
         *(start if hub is not None else ["# pipeline: the base, loaded with diffusers"]),

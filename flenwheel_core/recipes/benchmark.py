@@ -34,7 +34,7 @@ class BenchmarkRecipe(Document):
         description="mean identity may fall by at most this, unless noise explains more",
     )
     diversity_margin: float = Field(
-        default=0.1,
+        default=0.12,
         ge=0,
         le=1,
         description="diversity may fall by at most this share of the champion's",

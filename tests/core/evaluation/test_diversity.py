@@ -1,12 +1,16 @@
 """The Vendi score: known values, and what it must say of poor and rich sets of pictures."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from benchmarks.quality.diversity_kernel import FIRST_CHARACTER, card_views, thumbnails
 from flenwheel_core.documents.images import ANGLES, EXPRESSIONS
 from flenwheel_core.evaluation.diversity import diversity, vendi_score
 from flenwheel_core.images.quality import measure
 from flenwheel_core.nano.world import HELD_OUT_FROM, View, make_character, render
+from flenwheel_core.recipes.benchmark import BenchmarkRecipe
 
 
 def noise(seed: int) -> np.ndarray:  # type: ignore[type-arg]
@@ -61,6 +65,17 @@ def test_pictures_drawn_nearly_alike_are_copies() -> None:
     half = [pictures[number % 10].astype(float) + rng.normal(0, 3, size=(32, 32, 3)) for number in range(20)]
     poor = [np.clip(picture, 0, 255).astype(np.uint8) for picture in half]
     assert diversity(poor) < 0.7 * diversity(pictures)
+
+
+def test_one_view_for_all_is_a_collapse_and_learned_clothes_are_none() -> None:
+    recipe, views = BenchmarkRecipe(), list(card_views())
+    own = diversity(thumbnails(FIRST_CHARACTER, views))
+    one_view = diversity(thumbnails(FIRST_CHARACTER, [replace(views[0], seed=view.seed) for view in views]))
+    other_clothes = [
+        replace(view, clothing="red shirt" if place % 3 == 0 else None) for place, view in enumerate(views)
+    ]
+    assert one_view < own * (1 - recipe.collapse_diversity_drop)
+    assert own > diversity(thumbnails(FIRST_CHARACTER, other_clothes)) * (1 - recipe.diversity_margin / 2)
 
 
 def test_no_pictures_have_no_diversity() -> None:

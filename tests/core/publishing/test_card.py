@@ -24,7 +24,10 @@ def code_of(card: str) -> str:
 def test_the_lines_of_use_are_whole_where_the_base_is_on_the_hub(store: Store) -> None:
     lines = code_of(str(model_card(export_request(store, base=HUB), ())))
     ast.parse(lines)
-    assert 'from_pretrained("black-forest-labs/FLUX.1-dev", torch_dtype=torch.bfloat16)' in lines
+    assert (
+        'base, commit = "black-forest-labs/FLUX.1-dev", "' + "a" * 40 in lines
+        and "from_pretrained(base, revision=commit" in lines
+    )
     assert lines.index("from_pretrained") < lines.index("load_lora_weights") < lines.index(".images[0]")
     assert "set_adapters" not in lines
 
