@@ -187,7 +187,7 @@ def _ranks(
     )
     pictures = [vectors(one.records) for one in seen]
     others = pictures[seen.index(bare)]
-    asked = [*pictures, trained]
+    asked = [*(own for one, own in zip(seen, pictures, strict=True) if one is not bare), trained]
     ranks = [
         None if one is bare else round(style_rank(own, held_out, others, asked), 4)
         for one, own in zip(seen, pictures, strict=True)

@@ -23,7 +23,20 @@ def test_pictures_in_the_style_rank_high_and_others_do_not() -> None:
 def test_descriptors_that_see_no_style_are_found_out_by_its_own_paintings() -> None:
     """All are about one axis: what differs is chance."""
     own, paintings, others = (around(0, 30, seed) for seed in (1, 2, 3))
-    assert style_rank(own, paintings, others, [own, others]) < KNOWN_FROM
+    assert style_rank(own, paintings, others, [own, around(0, 30, 4)]) < KNOWN_FROM
+
+
+def test_descriptors_of_real_length_that_know_nothing_give_a_half() -> None:
+    chance = np.random.default_rng(0)
+
+    def anything(number: int) -> Vectors:
+        found = chance.normal(size=(number, 768)) + 1.0
+        return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True))
+
+    own, paintings, others, further = anything(40), anything(40), anything(40), anything(40)
+    assert style_rank(own, paintings, others, [own, further]) == pytest.approx(0.5, abs=0.05)
+    with pytest.raises(ValueError, match="itself"):
+        style_rank(own, paintings, others, [own, others])
 
 
 def test_a_painting_that_is_near_to_everything_counts_for_less() -> None:
