@@ -6,7 +6,7 @@ clipping, optimizer and moving average are captured once and replayed. On a CPU 
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 SAVE_SECONDS = 60.0
 LOG_STEPS = 500
+BAD_SHARE, BAD_TIMES = 2.0, 2
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,10 @@ class Plan:
     betas: tuple[float, float] = (0.9, 0.99)
     ema_step: float = 0.001
     clip_norm: float = 1.0
+    clips_each: bool = False
+    """Clip the gradients of each module on its own, so that one that explodes does not stop the others."""
+    rates: Mapping[str, float] = field(default_factory=dict)
+    """Shares of the learning rate for single modules, and for parts of them by the beginning of their parameters' names."""
     max_steps: int | None = None
 
 
@@ -60,10 +65,10 @@ class Training:
         self.params = [p for module in modules.values() for p in module.parameters() if p.requires_grad]
         self.device = self.params[0].device
         self.cuda = self.device.type == "cuda"
-        self._rate = torch.zeros((), device=self.device)
+        self._rates = [(share, torch.zeros((), device=self.device)) for share in sorted({1.0, *plan.rates.values()})]
         self.optimizer = torch.optim.AdamW(
-            self.params,
-            lr=self._rate if self.cuda else plan.learning_rate,
+            self._groups(),
+            lr=self._rates[-1][1] if self.cuda else plan.learning_rate,
             betas=plan.betas,
             weight_decay=plan.weight_decay,
             fused=self.cuda,
@@ -75,11 +80,34 @@ class Training:
         self._last_loss = torch.zeros((), device=self.device)
         self._already_trained = 0.0
         self.is_complete = False
+        self._bad: dict[str, int] = {}
+
+    def _groups(self) -> list[dict[str, object]]:
+        """The parameters by their share of the learning rate; the longest beginning of a name that the plan knows counts."""
+        found: dict[float, list[nn.Parameter]] = {share: [] for share, _ in self._rates}
+        for module_name, module in self.modules.items():
+            for name, parameter in module.named_parameters(prefix=module_name):
+                known = [key for key in self.plan.rates if name == key or name.startswith(f"{key}.")]
+                share = self.plan.rates[max(known, key=len)] if known else 1.0
+                if parameter.requires_grad:
+                    found[share].append(parameter)
+        return [
+            {"params": found[share], "share": share, **({"lr": rate} if self.cuda else {})}
+            for share, rate in self._rates
+            if found[share]
+        ]
+
+    def _clip(self) -> None:
+        each = (
+            [list(module.parameters()) for module in self.modules.values()] if self.plan.clips_each else [self.params]
+        )
+        for params in each:
+            torch.nn.utils.clip_grad_norm_(params, self.plan.clip_norm, foreach=True)
 
     def _step(self) -> None:
         loss = self.loss()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.params, self.plan.clip_norm, foreach=True)
+        self._clip()
         self.optimizer.step()
         with torch.no_grad():
             torch._foreach_lerp_(self.ema, list[Tensor](self.params), self.plan.ema_step)
@@ -199,7 +227,8 @@ class Training:
                 self.progress.losses.append((self.progress.steps, loss))
                 spent = time.monotonic() - begin
                 speed = spent / (self.progress.steps - first) * 1000
-                self.say(f"step {self.progress.steps} loss {loss:.4f} {speed:.2f} ms/step {fraction:.0%}")
+                parts = self._parts()
+                self.say(f"step {self.progress.steps} loss {loss:.4f}{parts} {speed:.2f} ms/step {fraction:.0%}")
                 if not math.isfinite(loss):
                     raise FloatingPointError(f"loss is {loss} at step {self.progress.steps}")
             if now - saved > SAVE_SECONDS:
@@ -219,6 +248,21 @@ class Training:
         self.is_complete = True
         self._take_average()
         return self.progress
+
+    def _parts(self) -> str:
+        """What the loss says of its tasks, each as a share of what predicting nothing would give.
+
+        Raises FloatingPointError for a task that is twice as bad as that, again and again: no time of a card is spent on it.
+        """
+        found: dict[str, float] = getattr(self.loss, "shares", dict)()
+        for name, share in found.items():
+            self._bad[name] = self._bad.get(name, 0) + 1 if share > BAD_SHARE else 0
+            if self._bad[name] >= BAD_TIMES:
+                raise FloatingPointError(
+                    f"{self.name}: {name} is at {share:.1f} times the error of predicting nothing, {BAD_TIMES} times in a row "
+                    f"(step {self.progress.steps}): it diverged. A lower learning rate or a longer warm-up may hold."
+                )
+        return "".join(f" {name} {share:.3f}" for name, share in found.items())
 
     @torch.no_grad()
     def _take_average(self) -> None:
@@ -249,10 +293,11 @@ class Training:
         cosine = 0.5 * (1 + math.cos(math.pi * fraction))
         rate = self.plan.learning_rate * warm * (self.plan.final_fraction + (1 - self.plan.final_fraction) * cosine)
         if self.cuda:
-            self._rate.fill_(rate)
+            for share, tensor in self._rates:
+                tensor.fill_(share * rate)
         else:
             for group in self.optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = group["share"] * rate
 
     def say(self, message: str) -> None:
         """One line on stdout, with the process's own clock."""

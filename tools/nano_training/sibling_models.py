@@ -36,6 +36,17 @@ def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return x * cos + torch.cat((-second, first), dim=-1) * sin
 
 
+def _attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+    """Attention of heads (batch, heads, tokens, width), written out where there is a mask (True: is seen).
+
+    Kernels that take masks wrote out of bounds when text encoders were trained with them under bfloat16 (`text.py`).
+    """
+    if mask is None:
+        return F.scaled_dot_product_attention(query, key, value)
+    scores = (query @ key.transpose(-1, -2)).float() * query.shape[-1] ** -0.5
+    return scores.masked_fill(~mask, float("-inf")).softmax(-1).to(value.dtype) @ value
+
+
 def encoder_layer(x: Tensor, mask: Tensor, cos: Tensor, sin: Tensor, eps: float, *weights: Tensor) -> Tensor:
     """One Qwen3 layer on (batch, tokens, width), by its weights: so all layers share one compiled function."""
     before, q, k, v, q_norm, k_norm, out, after, gate, up, down = weights
@@ -50,7 +61,7 @@ def encoder_layer(x: Tensor, mask: Tensor, cos: Tensor, sin: Tensor, eps: float,
     value = heads(F.linear(h, v))
     groups = query.shape[1] // key.shape[1]
     key, value = (y.repeat_interleave(groups, dim=1).to(value.dtype) for y in (key, value))
-    mixed = F.scaled_dot_product_attention(query.to(value.dtype), key, value, attn_mask=mask)
+    mixed = _attention(query.to(value.dtype), key, value, mask)
     x = x + F.linear(mixed.transpose(1, 2).flatten(2), out)
     h = _norm(x, after, eps)
     return x + F.linear(F.silu(F.linear(h, gate)) * F.linear(h, up), down)
@@ -150,7 +161,7 @@ class RealZAttention:
         )
         q, k = turned(attn.norm_q(q)), turned(attn.norm_k(k))
         q, k, v = (x.to(v.dtype).transpose(1, 2) for x in (q, k, v))
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=attention_mask)
+        mixed = _attention(q, k, v, attention_mask)
         out: Tensor = attn.to_out[0](mixed.transpose(1, 2).flatten(2))
         return out
 

@@ -28,6 +28,7 @@ from tools.nano_training.sibling_models import (
 DROPOUT = 0.1
 DRAWING_STRENGTH, EDITING_STRENGTH = 2.0, 2.5
 Z_TEXT_TOKENS = 96
+TASKS = ("klein draws", "klein edits", "klein edits with two", "z_image draws")
 
 
 @dataclass(frozen=True)
@@ -217,23 +218,40 @@ def _loss(tasks: _Tasks, predicted: tuple[Tensor, ...], wanted: tuple[Tensor, ..
     return total
 
 
-class BaseLoss:
-    """Flow matching."""
+class _Told:
+    """Keeps how far each task of the last step was from what was wanted, on the device."""
 
     def __init__(self, siblings: Siblings, data: SiblingData, sizes: Batches) -> None:
         self.siblings, self.data, self.sizes = siblings, data, sizes
+        self._shares = torch.zeros(len(TASKS), device=data.latents.device)
+
+    def shares(self) -> dict[str, float]:
+        """The error of each task in the last step as a share of that of predicting nothing."""
+        return dict(zip(TASKS, self._shares.tolist(), strict=True))
+
+    @torch.no_grad()
+    def _note(self, predicted: tuple[Tensor, ...], wanted: tuple[Tensor, ...]) -> None:
+        found = [((p - w) ** 2).mean() / (w**2).mean() for p, w in zip(predicted, wanted, strict=True)]
+        self._shares.copy_(torch.stack(found))
+
+
+class BaseLoss(_Told):
+    """Flow matching."""
 
     def __call__(self) -> Tensor:
         tasks = _tasks(self.data, self.sizes)
         predicted = _velocities(self.siblings, tasks, tasks.noisy, tasks.ids)
-        return _loss(tasks, predicted, tuple(n - t for n, t in zip(tasks.noise, tasks.truth, strict=True)))
+        wanted = tuple(n - t for n, t in zip(tasks.noise, tasks.truth, strict=True))
+        self._note(predicted, wanted)
+        return _loss(tasks, predicted, wanted)
 
 
-class GuidedLoss:
+class GuidedLoss(_Told):
     """The models learn to predict at once what classifier-free guidance makes of a teacher."""
 
     def __init__(self, siblings: Siblings, teacher: Siblings, data: SiblingData, sizes: Batches) -> None:
-        self.siblings, self.teacher, self.data, self.sizes = siblings, teacher, data, sizes
+        super().__init__(siblings, data, sizes)
+        self.teacher = teacher
 
     def __call__(self) -> Tensor:
         tasks = _tasks(self.data, self.sizes)
@@ -243,4 +261,6 @@ class GuidedLoss:
             unasked = _velocities(self.teacher, tasks, noisy, self.data.empty.long().expand(len(tasks.ids), -1))
             strengths = (DRAWING_STRENGTH, EDITING_STRENGTH, EDITING_STRENGTH, DRAWING_STRENGTH)
             wanted = tuple(u + s * (a - u) for a, u, s in zip(asked, unasked, strengths, strict=True))
-        return _loss(tasks, _velocities(self.siblings, tasks, noisy, tasks.ids), wanted)
+        predicted = _velocities(self.siblings, tasks, noisy, tasks.ids)
+        self._note(predicted, wanted)
+        return _loss(tasks, predicted, wanted)

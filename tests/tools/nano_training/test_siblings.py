@@ -1,11 +1,14 @@
 """What trains nano klein and nano Z-Image gives the numbers of the libraries; a second reference gives nothing of the answer away."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 
 import torch
-from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+from diffusers import ZImageTransformer2DModel
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase, Qwen3ForCausalLM
 
 from flenwheel_core.models.embedded import weights_folder
 from flenwheel_core.models.flux2.geometry import picture_places, text_places
@@ -14,9 +17,11 @@ from flenwheel_core.nano.models import klein, qwen3, z_image
 from flenwheel_core.nano.models.flux import unpack
 from tests.kit.siblings import shaken
 from tools.nano_training.data import PICTURES_PER_CHARACTER, SCENE_PICTURES
+from tools.nano_training.loop import Plan, Training
 from tools.nano_training.sibling_models import TOKENS, KleinModel, ZImageModel, encoder_taps
 from tools.nano_training.sibling_words import prompt_ids
 from tools.nano_training.siblings import Z_TEXT_TOKENS, other_scene
+from tools.nano_training.siblings_run import BASE_PLAN
 
 CPU = torch.device("cpu")
 TEXTS = [
@@ -110,3 +115,39 @@ def test_second_reference_is_the_same_character_in_another_scene() -> None:
     assert torch.equal(others // PICTURES_PER_CHARACTER, rows // PICTURES_PER_CHARACTER)
     assert not (others // SCENE_PICTURES == rows // SCENE_PICTURES).any()
     assert len(others[rows == 0].unique()) > 8
+
+
+STEADY = replace(BASE_PLAN, warmup_steps=1)
+FIRST_PLAN = replace(STEADY, learning_rate=1.2e-3, rates={})
+"""Of the first long run on a card, which diverged."""
+
+
+def changed_by_a_step(module: nn.Module, name: str, say: Callable[[], Tensor], plan: Plan = STEADY) -> float:
+    """How far one step at the highest rate of a plan moves what a part says, as a share of it."""
+    before = say().detach()
+    loss = (say() * torch.randn(before.shape, generator=torch.Generator().manual_seed(0))).mean()
+    training = Training({name.partition(".")[0]: module}, lambda: loss, plan)
+    training._set_rate(0, 0.0)
+    training._step()
+    return float((say().detach() - before).norm() / before.norm())
+
+
+def test_one_step_hardly_changes_what_others_have_to_read() -> None:
+    torch.manual_seed(0)
+    encoders = [qwen3.build_encoder(tokenizer()) for _ in range(2)]
+    drawings = [z_image.build_transformer() for _ in range(2)]
+    editing = klein.build_transformer()
+    ids = torch.from_numpy(prompt_ids(tokenizer(), TEXTS)).long()
+    valid = ids != tokenizer().pad_token_id
+    times = torch.linspace(0, 1, 9)
+
+    def read_by(encoder: Qwen3ForCausalLM, plan: Plan) -> float:
+        return changed_by_a_step(encoder, "encoder", lambda: encoder_taps(encoder, ids, valid)[-1][valid], plan)
+
+    def timed_by(model: ZImageTransformer2DModel, plan: Plan) -> float:
+        return changed_by_a_step(model, "z_image", lambda: model.t_embedder(times * model.t_scale), plan)
+
+    assert read_by(encoders[0], STEADY) < 0.1 and timed_by(drawings[0], STEADY) < 0.1
+    assert changed_by_a_step(editing, "klein", lambda: editing.time_guidance_embed(times * 1000, None)) < 0.1
+    found = read_by(encoders[1], FIRST_PLAN), timed_by(drawings[1], FIRST_PLAN)
+    assert min(found) > 0.5, found

@@ -102,3 +102,55 @@ def test_a_finished_training_gives_its_average_again(tmp_path: Path) -> None:
     second.resume()
     second.finish()
     assert second.is_complete and torch.equal(again.weight, model.weight)
+
+
+class Pair(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.slow, self.fast = nn.Linear(1, 1), nn.Linear(1, 1)
+
+
+def test_parts_of_modules_have_shares_of_the_rate() -> None:
+    torch.manual_seed(0)
+    pair, other = Pair(), nn.Linear(1, 1)
+    plan = Plan(learning_rate=0.1, warmup_steps=1, weight_decay=0.0, max_steps=1, rates={"pair": 0.1, "pair.fast": 0.5})
+    before = [parameter.item() for parameter in (pair.slow.bias, pair.fast.bias, other.bias)]
+    training = Training(
+        {"pair": pair, "other": other}, lambda: (pair.slow.bias + pair.fast.bias + other.bias).sum(), plan
+    )
+    training._set_rate(0, 0.0)
+    training._step()
+    after = [parameter.item() for parameter in (pair.slow.bias, pair.fast.bias, other.bias)]
+    moved = [old - new for old, new in zip(before, after, strict=True)]
+    assert moved == pytest.approx([0.01, 0.05, 0.1], rel=1e-3)
+
+
+@pytest.mark.parametrize("clips_each", [True, False])
+def test_a_module_that_explodes_need_not_stop_the_others(clips_each: bool) -> None:
+    calm, wild = nn.Linear(1, 1), nn.Linear(1, 1)
+    training = Training(
+        {"calm": calm, "wild": wild},
+        lambda: (calm.bias + 1e6 * wild.bias).sum(),
+        Plan(learning_rate=0.1, clips_each=clips_each),
+    )
+    training._step()
+    assert calm.bias.grad is not None and wild.bias.grad is not None
+    assert wild.bias.grad.item() == pytest.approx(1, rel=1e-3)
+    assert (calm.bias.grad.item() > 0.9) == clips_each
+
+
+def test_a_task_that_diverged_ends_the_training(capsys: pytest.CaptureFixture[str]) -> None:
+    model = nn.Linear(1, 1)
+
+    class Loss:
+        def __call__(self) -> Tensor:
+            return model.bias.sum() ** 2
+
+        def shares(self) -> dict[str, float]:
+            return {"draws": 0.5, "edits": 30.0}
+
+    training = Training({"line": model}, Loss(), Plan(learning_rate=0.01, max_steps=200))
+    with pytest.raises(FloatingPointError, match=r"edits is at 30\.0 times the error of predicting nothing"):
+        training.run(seconds=60)
+    assert training.progress.steps == 20, "the second look in a row"
+    assert "draws 0.500 edits 30.000" in capsys.readouterr().out
