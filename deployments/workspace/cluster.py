@@ -11,15 +11,14 @@ import httpx
 
 from deployments.access.door import check_binding
 from deployments.prefect.api import STARTING_PATIENCE_SECONDS, PrefectApi
-from deployments.prefect.orders import ensure_pool, keep_orders
+from deployments.prefect.orders import ensure_pool
 from deployments.prefect.project import PROJECT
 from deployments.workspace import cluster_parts, environment, machines
-from deployments.workspace.absent import Watch, take_back
-from deployments.workspace.courier import Courier
 from deployments.workspace.joining import WORKER_STOP_SECONDS, card_settings, prepare_worker, put_right, worker_child
 from deployments.workspace.keeping import Duty, Keeper, Say
 from deployments.workspace.ports import Port
 from deployments.workspace.processes import Child
+from deployments.workspace.server_duties import server_duties
 from deployments.workspace.up import (
     RECONCILE_SECONDS,
     SERVER_PORT,
@@ -32,8 +31,6 @@ from deployments.workspace.up import (
 from flenwheel_core.base.errors import UserError
 from flenwheel_core.base.services import Services, save_services
 from flenwheel_core.base.settings import Settings
-from flenwheel_core.library.orders import Orders
-from flenwheel_core.store import Store
 
 SERVER_STOP_SECONDS = 15.0
 STUDIO_STOP_SECONDS = 5.0
@@ -123,25 +120,7 @@ class ClusterMachine:
             child.wait_until(api.ready, START_SECONDS)
         ensure_pool(self._api(self._address(), STARTING_PATIENCE_SECONDS), environment.POOL)
         make_deployments(self.settings, variables, self._say)
-        watch, api = Watch(), self._api(self._address())
-        store = Store(self.settings.store_url, self.settings.store_options)
-        courier, orders = Courier(store), Orders(store)
-        seconds = min(RECONCILE_SECONDS, self.settings.lease_seconds / 4)
-        duty = Duty(lambda: self._watch(api, watch, courier, orders, seconds), seconds, failed=watch.forget)
-        self.keeper.duties.append(duty)
-
-    def _watch(self, api: PrefectApi, watch: Watch, courier: Courier, orders: Orders, seconds: float) -> list[str]:
-        """What one of all servers does at a time. Every server looks, so that another may go on at once."""
-        heard = api.heartbeats()
-        for name, beat in heard.items():
-            watch.unchanged_seconds(name, beat)
-        if not cluster_parts.is_our_turn(self.settings, seconds * 0.8):
-            return []
-        return [
-            *take_back(api, watch, self.settings.lease_seconds),
-            *courier.hand_over(api),
-            *keep_orders(api, orders),
-        ]
+        self.keeper.duties += server_duties(self.settings, self._api(self._address()))
 
     def _start_workers(self) -> None:
         api = self._api(self._address(), STARTING_PATIENCE_SECONDS)

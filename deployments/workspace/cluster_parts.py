@@ -21,7 +21,7 @@ from flenwheel_core.base.settings import Settings
 ANSWER_SECONDS = 5.0
 UPGRADE_LOCK = 0x666C656E
 """The number of the advisory lock under which one machine at a time brings the database's tables up to date."""
-TURN_KEY = "flenwheel:watch"
+TURN_KEY = "flenwheel:turn"
 
 PARTS: Mapping[str, str] = {
     "PREFECT_SERVER_EVENTS_MESSAGING_BROKER": "prefect_redis.messaging",
@@ -118,12 +118,13 @@ def reach_redis(settings: Settings) -> Part:
     return _answer_of("Redis", "FLENWHEEL_REDIS_URL", ask)
 
 
-def is_our_turn(settings: Settings, seconds: float) -> bool:
-    """True for one of all servers that ask within so many seconds: what it does then is done once. False if Redis does not answer."""
+def is_our_turn(settings: Settings, what: str, seconds: float) -> bool:
+    """True for one of all servers that ask for a duty within so many seconds: it is done once. False if Redis does not answer."""
 
     async def take() -> bool:
         async with _redis(settings) as redis:
-            return bool(await redis.set(TURN_KEY, settings.machine_name, nx=True, px=max(1, int(seconds * 1000))))
+            key, lasts = f"{TURN_KEY}:{what}", max(1, int(seconds * 1000))
+            return bool(await redis.set(key, settings.machine_name, nx=True, px=lasts))
 
     with suppress(ServerError):
         return _answer_of("Redis", "FLENWHEEL_REDIS_URL", take)

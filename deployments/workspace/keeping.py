@@ -20,14 +20,15 @@ class Duty:
 
     act: Callable[[], Sequence[str]]
     seconds: float
-    failed: Callable[[], None] = lambda: None
-    """Told when it could not be done, mostly because the server did not answer."""
+    apart: bool = False
+    """Done in a thread of its own: however long it takes, children are tended and other duties done meanwhile."""
+    busy: bool = False
     done_at: float = field(default=-1e9)
     said: str = ""
     """Why it could not be done the last time; empty if it was done. Said once, however often it is tried."""
 
     def is_due(self) -> bool:
-        return time.monotonic() - self.done_at >= self.seconds
+        return not self.busy and time.monotonic() - self.done_at >= self.seconds
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,12 @@ class Keeper:
             if not one.child.alive():
                 self._start_again(one.child, one.answers)
         for duty in self.duties:
-            if duty.is_due():
+            if not duty.is_due():
+                continue
+            duty.busy = True
+            if duty.apart:
+                threading.Thread(target=self._do, args=(duty,), name="duty", daemon=True).start()
+            else:
                 self._do(duty)
 
     def _start_again(self, child: Child, answers: Answers | None) -> None:
@@ -115,11 +121,12 @@ class Keeper:
                 self._say(line)
             duty.said = ""
         except FlenwheelError as error:
-            duty.failed()
-            if error.message != duty.said:
+            if error.message != duty.said and not self._stop.is_set():  # what ends meanwhile does not answer any more
                 self._say(error.message)
             duty.said = error.message
-        duty.done_at = time.monotonic()
+        finally:
+            duty.done_at = time.monotonic()
+            duty.busy = False
 
     def stop(self) -> None:
         """Ends every child. All are told at once, so that together they take no longer than the slowest; what they need goes last."""

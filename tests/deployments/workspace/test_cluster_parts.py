@@ -183,10 +183,12 @@ def test_postgres_and_redis_are_reached_and_one_server_at_a_time_has_its_turn(tm
     try:
         settings = Settings.model_validate({"database_url": postgres.url, "redis_url": redis.url})
         assert cluster_parts.reach_database(settings).version and cluster_parts.reach_redis(settings).version
-        assert [cluster_parts.is_our_turn(settings, 60) for _ in range(2)] == [True, False]
+        turns = ("watch", "watch", "orders", "orders")
+        found = [cluster_parts.is_our_turn(settings, what, 60) for what in turns]
+        assert found == [True, False, True, False], "one duty takes no other's turn"
         redis.kill()
         postgres.kill()
-        assert cluster_parts.is_our_turn(settings, 60) is False
+        assert cluster_parts.is_our_turn(settings, "watch", 60) is False
         for reach, name in ((cluster_parts.reach_redis, "Redis"), (cluster_parts.reach_database, "Postgres")):
             with pytest.raises(ServerError, match=f"The {name}.*does not answer"):
                 reach(settings)
