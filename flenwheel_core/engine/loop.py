@@ -4,6 +4,7 @@ What is not covered here: items and losses (the family's task), the order of ite
 (the stage).
 """
 
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -29,6 +30,8 @@ from flenwheel_core.engine.schedules import learning_rate_factor
 from flenwheel_core.engine.team import Alone, Team
 from flenwheel_core.engine.trackers import LossFile, Tracker
 from flenwheel_core.recipes.train import TrainingRecipe
+
+_log = logging.getLogger(__name__)
 
 
 class TrainingTask(Protocol):
@@ -109,9 +112,7 @@ def run_loop(
     try:
         for step in range(start, recipe.steps):
             if _told_to_stop(team, should_stop, step, recipe):
-                _save(saver, _snapshot(step, parameters, optimizer, average, points, pending))
-                if saver is not None:
-                    saver.finish()
+                _save(saver, _snapshot(step, parameters, optimizer, average, points, pending), last=True)
                 raise InterruptedStageError(
                     f"Training stopped after step {step} and saved its state.", remedy="Start it again to go on."
                 )
@@ -146,8 +147,9 @@ def run_loop(
                 saved_at = time.monotonic()
         if first and recipe.sampling.every_steps:
             sample(recipe.steps)
-        if saver is not None:
-            saver.finish()
+        missed = saver.end() if saver is not None else None
+        if missed is not None:  # the state was for going on from, and the training is over: its weights are what counts
+            _log.warning("A checkpoint could not be written; the training ended without it: %s", first_line(missed))
     except torch.cuda.OutOfMemoryError as error:
         raise OutOfMemoryError(
             "The card ran out of memory while training.",
@@ -209,11 +211,13 @@ def _log_point(step: int, pending: list[torch.Tensor]) -> LossPoint:
     return LossPoint(step=step, loss=loss)
 
 
-def _save(saver: BackgroundSaver | None, snapshot: Checkpoint) -> None:
-    """Never keeps what nothing can go on from; every process of a team finds the same, the first one writes."""
+def _save(saver: BackgroundSaver | None, snapshot: Checkpoint, *, last: bool = False) -> None:
+    """Never keeps what nothing can go on from; every process of a team finds the same, the first one writes. The `last` is on disk then."""
     if not snapshot.is_finite():
         raise _diverged("weights are no numbers any more", snapshot.step)
-    if saver is not None:
+    if saver is not None and last:
+        saver.save_last(snapshot)
+    elif saver is not None:
         saver.save(snapshot)
 
 

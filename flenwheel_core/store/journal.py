@@ -138,11 +138,17 @@ class Journal(Generic[Line]):
             try:
                 found.append(self._files.read(self._numbered(number)))
             except FileNotFoundError:
+                if not found:
+                    self._require_the_last(position)
                 return found
         paths = list(self._files.list(self.name))
-        if len(paths) < position:
-            raise CorruptManifestError(f"The journal {self.name} became shorter.", remedy="Read it from its beginning.")
         return found + self._files.read_many(paths[position + len(found) :])
+
+    def _require_the_last(self, position: int) -> None:
+        """Where nothing is new, the object before is there still, or the journal is another one than it was."""
+        if not self._files.exists(self._numbered(position - 1)):
+            self._next = None
+            raise CorruptManifestError(f"The journal {self.name} became shorter.", remedy="Read it from its beginning.")
 
     def _raw(self) -> Iterator[bytes]:
         if self._files.local is None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from flenwheel_core.base.errors import InterruptedStageError, UserError
-from flenwheel_core.engine.checkpoint import CheckpointFolder
+from flenwheel_core.engine.checkpoint import Checkpoint, CheckpointFolder
 from flenwheel_core.engine.loop import LoopOutcome, run_loop
 from flenwheel_core.engine.randomness import normal
 from flenwheel_core.engine.tensor_file import tensor_bytes
@@ -56,6 +56,15 @@ def recipe(**changes: object) -> TrainingRecipe:
     return TrainingRecipe.model_validate(plain | changes)
 
 
+class FullAt(CheckpointFolder):
+    """A disk that has no room for the state after step 20."""
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        if checkpoint.step == 20:
+            raise OSError("no space left on device")
+        super().save(checkpoint)
+
+
 def go(
     folder: Path,
     task: Line,
@@ -63,12 +72,13 @@ def go(
     stop_after: int | None = None,
     on_step: Callable[[int, float], None] = lambda done, loss: None,
     save_seconds: float | None = None,
+    disk: type[CheckpointFolder] = CheckpointFolder,
 ) -> LoopOutcome:
     calls = iter(range(10_000))
     return run_loop(
         task,
         chosen,
-        CheckpointFolder(folder / "checkpoints", "run", chosen.keep_checkpoints),
+        disk(folder / "checkpoints", "run", chosen.keep_checkpoints),
         loss_file=folder / "loss.jsonl",
         trackers=[],
         should_stop=lambda: stop_after is not None and next(calls) >= stop_after,
@@ -115,6 +125,19 @@ def test_being_told_to_stop_saves_that_very_step(tmp_path: Path) -> None:
     resumed = go(tmp_path / "stopped", second, recipe())
     assert min(second.passes) == 14  # two passes a step: nothing is done twice
     assert content(resumed) == content(whole) and resumed.losses == whole.losses
+
+
+def test_a_state_that_could_not_be_written_costs_neither_a_stop_nor_the_result(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = go(tmp_path / "whole", Line(), recipe())
+    ended = go(tmp_path / "ended", Line(), recipe(), disk=FullAt)
+    assert content(ended) == content(whole) and ended.losses == whole.losses
+    assert "no space left on device" in caplog.text
+    with pytest.raises(InterruptedStageError):
+        go(tmp_path / "stopped", Line(), recipe(), stop_after=22, disk=FullAt)
+    second = Line()
+    assert content(go(tmp_path / "stopped", second, recipe())) == content(whole) and min(second.passes) == 44
 
 
 def test_the_first_step_is_told_at_the_start_and_after_a_stop(tmp_path: Path) -> None:

@@ -51,3 +51,27 @@ def test_what_kept_a_state_from_the_disk_is_told_once(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="no space"):
         saver.save(at(2, torch.zeros(1)))
     saver.finish()
+
+
+class FullOnce(CheckpointFolder):
+    """A disk that is full for one state, and then has room again."""
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        if checkpoint.step == 1:
+            raise OSError("no space left on device")
+        super().save(checkpoint)
+
+
+def test_the_last_state_is_on_disk_whatever_became_of_the_one_before(tmp_path: Path) -> None:
+    folder = FullOnce(tmp_path, "run", keep=2)
+    saver = BackgroundSaver(folder)
+    saver.save(at(1, torch.zeros(1)))
+    saver.save_last(at(2, torch.zeros(1)))
+    found = folder.latest()
+    assert found is not None and found.step == 2 and saver.end() is None
+
+
+def test_a_last_state_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    saver = BackgroundSaver(Full(tmp_path, "run", keep=2))
+    with pytest.raises(OSError, match="no space"):
+        saver.save_last(at(1, torch.zeros(1)))

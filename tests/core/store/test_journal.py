@@ -167,3 +167,23 @@ def test_many_new_lines_are_read_too(s3_endpoint: str, tmp_path: Path) -> None:
         lines, position = reader.read_after(position)
         assert [line.id for line in lines] == [f"{count}-{number}" for number in range(count)]
     assert position == 3 * PROBES + 5
+
+
+@pytest.mark.slow
+def test_a_journal_that_became_shorter_is_noticed(s3_endpoint: str, tmp_path: Path) -> None:
+    """Whoever went on from where it was would leave out what is written in the place of the lines that are gone."""
+    store = _remote(s3_endpoint, tmp_path.name)
+    journal = store.journal("cells", Cell)
+    for id_ in "abc":
+        journal.append(Cell(id=id_))
+    lines, position = journal.read_after(0)
+    assert len(lines) == position == 3 and journal.read_after(position) == ([], 3)
+    for number in (1, 2):
+        store.files.delete(f"journals/cells/{number:09d}.json")
+    with pytest.raises(CorruptManifestError, match="became shorter"):
+        journal.read_after(position)
+    assert journal.read_after(0) == ([Cell(id="a")], 1)
+    journal.append(Cell(id="d"))
+    assert [line.id for line in store.journal("cells", Cell).read()] == ["a", "d"]
+    assert len(list(store.files.list("journals/cells"))) == 2, "it stands where the others were"
+    assert [line.id for line in journal.read_after(1)[0]] == ["d"]
