@@ -1,6 +1,10 @@
 """What a store held a moment ago: few questions, nothing of one's own missed, and never another content under a known name."""
 
+import gc
+import threading
 import time
+import weakref
+from bisect import bisect_left
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +14,7 @@ from benchmarks.kit.workspace import wait_for
 from flenwheel_core.documents.prompts import Cell
 from flenwheel_core.store import Store
 from flenwheel_core.store import recent as module
-from flenwheel_core.store.recent import RecentStore
+from flenwheel_core.store.recent import Listing, RecentStore
 
 pytestmark = pytest.mark.slow
 Open = Callable[[], Store]
@@ -50,7 +54,7 @@ def test_what_this_machine_writes_is_seen_at_once(open_store: Open, monkeypatch:
 def test_what_others_write_is_seen_soon_and_in_the_background(
     open_store: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "FRESH_SECONDS", 0.3)
+    monkeypatch.setattr(module, "FRESH_SECONDS", 1.0)
     recent, other = RecentStore(open_store()), open_store()
     other.put_document("reviews/a/session", Cell(id="first"))
     assert names(recent) == ["reviews/a/session"]
@@ -97,3 +101,66 @@ def test_contents_that_were_used_longest_ago_make_room(open_store: Open, monkeyp
     for name in "abc":
         assert recent.get_document(f"reviews/{name}/session", Cell) == Cell(id=name)
     assert sorted(recent.recent._contents) == [f"documents/reviews/{name}/session.json" for name in "bc"]
+    assert recent.recent._bytes == 2 * size
+    made = weakref.ref(recent.get_document("reviews/a/session", Cell) or Cell(id="none"))
+    assert made() == Cell(id="a")
+    assert recent.get_document("reviews/b/session", Cell) and recent.get_document("reviews/c/session", Cell)
+    gc.collect()
+    assert made() is None, "what was made of a content is forgotten with it"
+
+
+def test_a_look_after_long_idleness_waits_for_what_is_there_now(
+    open_store: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FRESH_SECONDS", 100.0)
+    exact, other = open_store(), open_store()
+    recent = RecentStore(exact)
+    assert names(recent) == []
+    other.put_document("reviews/a/session", Cell(id="a"))
+    assert names(recent) == [], "it was listed a moment ago"
+    (listing,) = recent.recent._listings.values()
+    listing.at -= 301.0
+    assert names(recent) == ["reviews/a/session"], "however old it is otherwise"
+    listed = []
+    known = exact.files.stamps
+    monkeypatch.setattr(exact.files, "stamps", lambda folder: listed.append(folder) or known(folder))
+    (listing,) = recent.recent._listings.values()
+    listing.at -= 301.0
+    together = [threading.Thread(target=names, args=(recent,)) for _ in range(4)]
+    for thread in together:
+        thread.start()
+    for thread in together:
+        thread.join()
+    assert len(listed) == 1, "of several that wait, one lists"
+
+
+def test_a_listing_that_takes_long_is_no_older_than_promised() -> None:
+    listing = Listing({}, seconds=1000.0, at=time.monotonic() - module.OLDEST_SECONDS - 1, version=0)
+    assert listing.is_too_old
+    listing.at = time.monotonic() - module.OLDEST_SECONDS + 10
+    assert listing.is_old and not listing.is_too_old
+
+
+@pytest.mark.parametrize("stamp", ["2", None])
+def test_a_write_in_the_midst_of_a_look_shifts_nothing(monkeypatch: pytest.MonkeyPatch, stamp: str | None) -> None:
+    listing = Listing({"d/a/1": "1", "d/b/1": "1", "d/c/1": "1"}, seconds=0.0, at=0.0, version=0)
+    path = "d/a/1" if stamp is None else "d/a/0"
+    writers: list[threading.Thread] = []
+
+    def bisect_and_write(paths: list[str], wanted: str) -> int:
+        found = bisect_left(paths, wanted)
+        if not writers:
+            writers.append(threading.Thread(target=listing.note, args=(path, stamp)))
+            writers[0].start()
+            writers[0].join(0.2)
+        return found
+
+    monkeypatch.setattr(module, "bisect_left", bisect_and_write)
+    assert listing.below("d/b") == ["d/b/1"]
+    writers[0].join()
+    assert listing.below("d/a") == ([] if stamp is None else ["d/a/0", "d/a/1"]) and listing.version == 1
+    writers.clear()
+    path, stamp = "d/c/1", None
+    assert listing.stamped("d/c") == ("d/c/1 1",)
+    writers[0].join()
+    assert listing.stamped("d/c") == ()
