@@ -30,8 +30,6 @@ SOURCE_LIMITS = Limits(maximum_megapixels=120, maximum_bytes=64 * 2**20)
 MOST_MASK_BYTES = 8 * 2**20
 """Black and white compress well; one upload holds the largest picture and this."""
 MOST_FILES = 500
-TURNS_LOOKED_AT = 3
-"""The newest turns, of which each begins with reading the pictures."""
 
 
 class IngestAsked(Document):
@@ -134,35 +132,41 @@ class DropIn:
 
     def report(self, character: str) -> IngestReport:
         """How it stands, also after a restart of the studio."""
-        files = len(self._seen_library.sources(character))
+        seen = self._seen_of(character)
+        library = Library(seen)
+        files = len(library.sources(character))
         if character in self._running:
             return IngestReport(state="running", progress=self._running[character], files=files)
         if character in self._failed:
             return IngestReport(state="failed", error=self._failed[character], files=files)
         result = None
-        removed = self._seen_library.removed_at(character)
-        for line in self._journal(character, self._seen).read():
+        removed = library.removed_at(character)
+        for line in self._journal(character, seen).read():
             if removed is not None and line.at < removed:
                 continue
             path = f"stages/ingest/{line.request}/manifest.json"
             if self._store.files.exists(path):
                 result = IngestResult.from_bytes(self._store.files.read(path), where=path)
-        result = result or self._read_by_a_turn(character)
+        result = result or self._read_by_a_turn(library, character)
         if result is None:
             return IngestReport(state="never", files=files)
-        return IngestReport(state="done", files=files, result=result, cuts=self._cuts(character, result))
+        return IngestReport(state="done", files=files, result=result, cuts=self._cuts(library, character, result))
 
-    def _cuts(self, character: str, result: IngestResult) -> tuple[str, ...]:
+    def _seen_of(self, character: str) -> Store:
+        """The store itself, if another machine made the character since pages last looked."""
+        return self._store if self._seen_library.find(character) is None else self._seen
+
+    def _cuts(self, library: Library, character: str, result: IngestResult) -> tuple[str, ...]:
         try:
-            recipe = load_recipe(self._seen_library.character(character).recipe)
+            recipe = load_recipe(library.character(character).recipe)
             return cut_notes(self._store.get_images(result.sources), recipe.train)
         except UserError:
             # The recipe is a file that is gone, or the pictures are: what was read is shown all the same.
             return ()
 
-    def _read_by_a_turn(self, character: str) -> IngestResult | None:
-        """What the newest turn found out about pictures that nobody had read here before."""
-        for turn in self._seen_library.turns(character)[: -1 - TURNS_LOOKED_AT : -1]:
+    def _read_by_a_turn(self, library: Library, character: str) -> IngestResult | None:
+        """What the newest turn that read pictures found out about those that nobody had read here before."""
+        for turn in reversed(library.turns(character)):
             request = self._store.get_document(f"turns/{character}/{turn.number:04d}/ingest", IngestRequest)
             if request is not None:
                 return self._store.get_result(request, IngestResult)

@@ -268,7 +268,7 @@ def is_person(studio: Studio, character: str) -> bool:
 def kind_of(studio: Studio, character: str) -> SubjectKind | None:
     """The kind of a subject; None of one that is not there."""
     try:
-        return studio.overview.library.character(character).kind
+        return studio.overview.library_of(character).character(character).kind
     except NotFoundError:
         return None
 

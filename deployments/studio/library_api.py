@@ -135,8 +135,8 @@ def get_recipes(studio: TheStudio) -> list[RecipeView]:
 
 @router.get("/characters")
 def list_characters(studio: TheStudio) -> list[CharacterView]:
-    """All characters."""
-    return [character_view(studio, name) for name in studio.library.characters()]
+    """All characters, as of a moment ago."""
+    return [character_view(studio, name) for name in studio.overview.characters().shown]
 
 
 @router.post("/characters")
@@ -251,7 +251,7 @@ def list_turns(studio: TheStudio) -> list[TurnWithRun]:
 def get_turn(studio: TheStudio, name: CharacterName, number: TurnNumber) -> TurnPage:
     """One turn: steps with times and peak memory, gates, loss, comparison."""
     studio.library.character(name)
-    turn = studio.turns.get(name, number)
+    turn = studio.overview.turn(name, number)
     runs, message = run_statuses(studio, (turn.flow_run,))
     return TurnPage(turn=turn, run=runs.get(turn.flow_run), run_address=_address(studio, turn), server_message=message)
 
@@ -269,7 +269,7 @@ def run_statuses(studio: Studio, flow_runs: tuple[str, ...]) -> tuple[dict[str, 
 
 def character_view(studio: Studio, name: str) -> CharacterView:
     """A character and what it has so far; raises NotFoundError."""
-    library = studio.overview.library
+    library = studio.overview.library_of(name)
     character = library.character(name)
     pool = library.pool(name)
     champion = library.champion(name)

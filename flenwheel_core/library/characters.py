@@ -193,10 +193,14 @@ class Library:
     def _changes(self, name: str) -> Journal[CharacterChange]:
         return self.store.journal(f"characters/{name}/changes", CharacterChange)
 
+    def find(self, name: str) -> Character | None:
+        """The character of that name; None if there is none."""
+        possible = re.fullmatch(r"[a-z0-9-]{1,63}", name) is not None
+        return self._standing(name) if possible else None
+
     def character(self, name: str) -> Character:
         """The character of that name; raises NotFoundError."""
-        possible = re.fullmatch(r"[a-z0-9-]{1,63}", name) is not None
-        found = self._standing(name) if possible else None
+        found = self.find(name)
         if found is None:
             known = ", ".join(self.characters()) or "none yet"
             raise NotFoundError(

@@ -9,13 +9,13 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from flenwheel_core.base.errors import CorruptManifestError
+from flenwheel_core.base.errors import CorruptManifestError, NotFoundError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.decisions import ClosedGate
 from flenwheel_core.gates.fold import GateState
 from flenwheel_core.gates.session import Reviews, ReviewSession
 from flenwheel_core.library.characters import Library
-from flenwheel_core.records.turns import Turns, TurnView
+from flenwheel_core.records.turns import TurnDetail, Turns, TurnView
 from flenwheel_core.store import Store
 from flenwheel_core.store.recent import FOLDERS, RecentStore
 
@@ -52,6 +52,8 @@ class Overview:
         self.reviews = Reviews(self.store)
         self.library = Library(self.store)
         self.each_turn = Turns(self.store, settings, self.reviews)
+        self._exact_library = Library(store)
+        self._exact_turns = Turns(store, settings, Reviews(store))
         self._totals: dict[str, int] = {}
         self._states: dict[str, tuple[int, GateState]] = {}
         self._kept: dict[Hashable, tuple[Hashable, object]] = {}
@@ -81,6 +83,17 @@ class Overview:
         folders = ("documents/characters", "journals/characters")
         names = self._kept_while("characters", folders, self.library.characters)
         return Part(names[offset:] if limit is None else names[offset : offset + limit], offset, len(names))
+
+    def library_of(self, name: str) -> Library:
+        """Where to read about a character: the store itself, if another machine made it since the listing."""
+        return self._exact_library if self.library.find(name) is None else self.library
+
+    def turn(self, character: str, number: int) -> TurnDetail:
+        """One turn, also one that another machine began since the listing; raises NotFoundError."""
+        try:
+            return self.each_turn.get(character, number)
+        except NotFoundError:
+            return self._exact_turns.get(character, number)
 
     def of_character(self, name: str, what: str, build: Callable[[], Found]) -> Found:
         """What was built of a character's own files, until one of them changes."""

@@ -26,3 +26,6 @@ def test_pictures_that_a_turn_read_count_as_read(store: Store, settings: Setting
     store.put_result(request, result)
     report = pictures.report("mira")
     assert report.state == "done" and report.result == result
+    for turn in range(2, 7):
+        library.open_turn("mira", f"00000000-0000-4000-8000-00000000000{turn}", store.put_blob(b"recipe"))
+    assert pictures.report("mira").result == result, "of the newest turn that read any, however many came after it"

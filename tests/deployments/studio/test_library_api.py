@@ -1,11 +1,16 @@
 """Characters through the studio's API: what may be called how, and what can be put right before the first turn."""
 
+from pathlib import Path
+
 import pytest
 from fastapi.testclient import TestClient
 
+from deployments.studio.app import create_app
 from flenwheel_core.library.characters import Character, Library
 from flenwheel_core.recipes.loading import DEFAULT_RECIPE
-from flenwheel_core.store import Store
+from flenwheel_core.requests.ingest import SourceFile
+from flenwheel_core.store import Store, recent
+from tests.kit.gate_world import settings_in
 from tests.kit.studio_world import FIELDS, given
 
 
@@ -65,3 +70,30 @@ def test_taking_back_needs_the_csrf_token(client: TestClient) -> None:
 def test_the_page_offers_the_recipe_that_the_command_takes(client: TestClient) -> None:
     page = client.get("/characters").text
     assert f'value="{DEFAULT_RECIPE}" selected>' in page and page.count(" selected>") == 1
+
+
+@pytest.mark.slow
+def test_what_another_machine_made_a_moment_ago_has_its_page_and_spoils_no_list(
+    s3_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recent, "FRESH_SECONDS", 1000.0)
+    options = {"endpoint_url": s3_endpoint, "key": "test", "secret": "test", "region_name": "us-east-1"}
+    place = {"store_url": f"s3://flenwheel/{tmp_path.name}", "store_options": options}
+    settings = settings_in(tmp_path).model_copy(update=place)
+    here, elsewhere = Store(settings.store_url, options), Library(Store(settings.store_url, options))
+    elsewhere.create_character(Character.model_validate({**FIELDS, "name": "old"}))
+    with TestClient(create_app(settings, None), base_url="http://127.0.0.1:8000") as client:
+        client.headers["x-csrf-token"] = client.get("/api/v1/session").json()["csrf"]
+        listed = client.get("/api/v1/characters")
+        assert [one["character"]["name"] for one in listed.json()] == ["old"]
+        elsewhere.create_character(Character.model_validate(FIELDS))
+        elsewhere.add_sources("rex", (SourceFile(name="a.png", digest=here.put_blob(b"picture")),))
+        elsewhere.open_turn("rex", "00000000-0000-4000-8000-000000000001", "0" * 64)
+        for path in ("/api/v1/characters", "/api/v1/characters/rex", "/characters/rex", "/api/v1/turns/rex/1"):
+            answer = client.get(path)
+            assert answer.status_code == 200, (path, answer.text)
+        found = client.get("/api/v1/characters/rex").json()
+        assert (found["turns"], found["ingest"]["files"]) == (1, 1)
+        assert client.post("/api/v1/characters", json=FIELDS).status_code == 200, "the same one again"
+        assert client.get("/api/v1/characters/nobody").status_code == 404
+        assert client.get("/api/v1/turns/rex/2").status_code == 404
