@@ -124,7 +124,7 @@ class Library:
     def create_character(self, character: Character) -> None:
         """Adds a character; the same one again is fine. Another of the same name, or an impossible name, raises InputError."""
         CHARACTER.check(character.name)
-        standing = self._standing(character.name)
+        standing = self.find(character.name)
         if standing is None:
             if not self.store.put_document(f"characters/{character.name}/character", character):
                 self._change(character.name, character)
@@ -181,7 +181,10 @@ class Library:
         """When a character of this name was last removed."""
         return max((change.at for change in self._changes(name).read() if change.character is None), default=None)
 
-    def _standing(self, name: str) -> Character | None:
+    def find(self, name: str) -> Character | None:
+        """The character of that name; None if there is none."""
+        if re.fullmatch(r"[a-z0-9-]{1,63}", name) is None:
+            return None
         found = self.store.get_document(f"characters/{name}/character", Character)
         for change in self._changes(name).read():
             found = change.character
@@ -193,19 +196,12 @@ class Library:
     def _changes(self, name: str) -> Journal[CharacterChange]:
         return self.store.journal(f"characters/{name}/changes", CharacterChange)
 
-    def find(self, name: str) -> Character | None:
-        """The character of that name; None if there is none."""
-        possible = re.fullmatch(r"[a-z0-9-]{1,63}", name) is not None
-        return self._standing(name) if possible else None
-
     def character(self, name: str) -> Character:
         """The character of that name; raises NotFoundError."""
-        found = self.find(name)
-        if found is None:
-            known = ", ".join(self.characters()) or "none yet"
+        if (found := self.find(name)) is None:
             raise NotFoundError(
                 f"There is no character {name[:80]!r}.",
-                why=f"characters here: {known}.",
+                why=f"characters here: {', '.join(self.characters()) or 'none yet'}.",
                 remedy="Create it: flenwheel ingest NAME FOLDER.",
             )
         return found
@@ -220,7 +216,7 @@ class Library:
         """Names of all characters."""
         names = self.store.list_documents("characters")
         made = (name.split("/")[1] for name in names if name.endswith("/character"))
-        return sorted(name for name in made if self._standing(name) is not None)
+        return sorted(name for name in made if self.find(name) is not None)
 
     # sources
 

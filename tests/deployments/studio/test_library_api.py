@@ -78,7 +78,7 @@ def test_what_another_machine_made_a_moment_ago_has_its_page_and_spoils_no_list(
 ) -> None:
     monkeypatch.setattr(recent, "FRESH_SECONDS", 1000.0)
     options = {"endpoint_url": s3_endpoint, "key": "test", "secret": "test", "region_name": "us-east-1"}
-    place = {"store_url": f"s3://flenwheel/{tmp_path.name}", "store_options": options}
+    place = {"store": f"s3://flenwheel/{tmp_path.name}", "store_options": options}
     settings = settings_in(tmp_path).model_copy(update=place)
     here, elsewhere = Store(settings.store_url, options), Library(Store(settings.store_url, options))
     elsewhere.create_character(Character.model_validate({**FIELDS, "name": "old"}))
