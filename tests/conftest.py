@@ -1,7 +1,6 @@
 """Fixtures that many tests share."""
 
 import shutil
-import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -34,12 +33,6 @@ def chromium() -> "Iterator[Browser]":
         browser.close()
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="session")
 def other_site() -> Iterator[int]:
     """Another web server of this machine: the port of an empty page, open to everybody."""
@@ -65,20 +58,11 @@ def other_site() -> Iterator[int]:
 
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
-    """A moto server: it speaks the S3 protocol over HTTP on loopback."""
-    import boto3
-    from moto.server import ThreadedMotoServer
+    """An object store: it speaks the S3 protocol over HTTP on loopback, and keeps what such a store promises."""
+    from tests.kit.s3_server import serve_s3
 
-    port = _free_port()
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
-    server.start()
-    endpoint = f"http://127.0.0.1:{port}"
-    client = boto3.client(
-        "s3", endpoint_url=endpoint, aws_access_key_id="test", aws_secret_access_key="test", region_name="us-east-1"
-    )
-    client.create_bucket(Bucket="flenwheel")
-    yield endpoint
-    server.stop()
+    with serve_s3() as endpoint:
+        yield endpoint
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,9 +13,14 @@ from urllib.parse import unquote, urlparse
 import fsspec
 
 from flenwheel_core.base.disk import disk_error
-from flenwheel_core.base.errors import ResourceError, RetryableError, ServerError, StoreError, first_line
+from flenwheel_core.base.errors import RecipeError, ResourceError, RetryableError, ServerError, StoreError, first_line
 
 _log = logging.getLogger(__name__)
+LARGE = "blobs/"
+CONFLICT, THERE = 409, 412
+"""What S3 answers to a conditional write while another one is under way, and after it."""
+MOST_TRIES = 100
+WAIT_SECONDS = 0.05
 _CLIENTS = ("botocore", "aiobotocore", "aiohttp", "urllib3")
 
 
@@ -26,8 +32,8 @@ class Files:
         self.watchers: list[Callable[[str, bool], None]] = []
         """Told of every file that was written (True) or deleted through this object."""
         parsed = urlparse(url)
-        # In one request. In several, s3fs asks for the size first, and answers that from what it listed before others wrote.
         self._whole = {"max_concurrency": 1} if parsed.scheme == "s3" else {}
+        """In one request. Otherwise s3fs asks for the size first: one question more for what is small and read often."""
         self.local: Path | None = None
         if parsed.scheme == "file":
             self.local = Path(unquote(parsed.path))
@@ -39,8 +45,10 @@ class Files:
 
     def read(self, path: str) -> bytes:
         """The bytes of a file; raises FileNotFoundError."""
+        # Blobs may be LoRAs and states of trainings, of which several parts come at once; they never change between two questions.
+        how = {} if path.startswith(LARGE) else self._whole
         with self._in_words("read", path):
-            return bytes(self._fs.cat_file(self._full(path), **self._whole))
+            return bytes(self._fs.cat_file(self._full(path), **how))
 
     def read_many(self, paths: Sequence[str]) -> list[bytes]:
         """The bytes of several files, in their order; an object store is asked for many at once. Raises FileNotFoundError."""
@@ -66,19 +74,35 @@ class Files:
 
         Of several machines that do it at once, one succeeds. `look_first` spares sending what is there already.
         """
+        created = self._created(path, data, look_first)
+        tries = 0
+        while created is None:
+            tries += 1
+            if tries > MOST_TRIES:
+                raise self.failed("write", path, OSError("another writer is at it, and does not come to an end"))
+            time.sleep(WAIT_SECONDS)
+            created = self._created(path, data, look_first)
+        self._tell(path, there=True)  # also what another machine created first: from now on it is known here, too
+        return created
+
+    def _created(self, path: str, data: bytes, look_first: bool) -> bool | None:
+        """One try; None if the object store is busy with another writer of the same file, which is neither there nor refused by then."""
         full = self._full(path)
         try:
             with self._in_words("write", path):
-                if self.local is None:
-                    if look_first and self._fs.exists(full):
-                        return False
-                    self._fs.pipe_file(full, data, mode="create")
-                elif not _create_local(Path(full), data):
+                if self.local is not None:
+                    return _create_local(Path(full), data)
+                if look_first and self._fs.exists(full):
                     return False
+                self._fs.pipe_file(full, data, mode="create")
+                return True
         except FileExistsError:
             return False
-        self._tell(path, there=True)
-        return True
+        except ServerError as error:
+            status = _status(error.__cause__)
+            if status not in (CONFLICT, THERE):
+                raise
+            return None if status == CONFLICT else False
 
     def exists(self, path: str) -> bool:
         """True if there is such a file."""
@@ -200,6 +224,13 @@ class Files:
 
 def _remote(scheme: str, options: dict[str, str]) -> "fsspec.AbstractFileSystem":
     kept = {"use_listings_cache": False} if scheme == "s3" else {}  # others write at the same time
+    taken = sorted(set(kept) & set(options))
+    if taken:
+        raise RecipeError(
+            f"The store's options may not say {taken[0]}.",
+            why="Listings are never kept: other machines write at the same time.",
+            remedy="Take it out of FLENWHEEL_STORE_OPTIONS, or of store_options in flenwheel.toml.",
+        )
     try:
         return fsspec.filesystem(scheme, **_nested(options), **kept)
     except (ImportError, ValueError) as error:
@@ -208,6 +239,17 @@ def _remote(scheme: str, options: dict[str, str]) -> "fsspec.AbstractFileSystem"
             why=str(error),
             remedy="Use a folder or s3://bucket/folder, which needs: pip install 'flenwheel[s3]'.",
         ) from error
+
+
+def _status(error: BaseException | None) -> int | None:
+    """The HTTP status that a client's error came with: s3fs tells its own errors by the code in words, which stores spell as they like."""
+    while error is not None:
+        response = getattr(error, "response", None)
+        if isinstance(response, dict):
+            found = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+            return int(found) if found is not None else None
+        error = error.__cause__
+    return None
 
 
 def _nested(options: dict[str, str]) -> dict[str, object]:

@@ -14,12 +14,10 @@ from typing import Generic, TypeVar
 from flenwheel_core.base.document import Document
 from flenwheel_core.base.errors import CorruptManifestError, SealedJournalError
 from flenwheel_core.base.locks import locked
-from flenwheel_core.store.files import Files
+from flenwheel_core.store.files import MOST_TRIES, WAIT_SECONDS, Files
 
 PROBES = 8
 """So many objects after the last known one are asked for by their numbers, before the whole journal is listed."""
-MOST_TRIES = 100
-WAIT_SECONDS = 0.05
 SEAL = b"sealed"
 """Stands in the place of the object after the last one: no line is like it."""
 Line = TypeVar("Line", bound=Document)

@@ -67,6 +67,18 @@ def test_what_others_write_is_seen_soon_and_in_the_background(
     wait_for(lambda: recent.get_document("reviews/a/session", Cell) == Cell(id="second"), 30, lambda: "")
 
 
+def test_what_another_machine_created_first_is_seen_at_once(open_store: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A studio that opens what another one opened a moment ago was told that it is there, and must find it."""
+    monkeypatch.setattr(module, "FRESH_SECONDS", 1000.0)
+    exact, other = open_store(), open_store()
+    recent = RecentStore(exact)
+    assert names(recent) == []
+    other.put_document("reviews/a/session", Cell(id="theirs"))
+    assert not exact.put_document("reviews/a/session", Cell(id="ours"))
+    assert names(recent) == ["reviews/a/session"]
+    assert recent.get_document("reviews/a/session", Cell) == Cell(id="theirs")
+
+
 def test_a_store_that_is_away_leaves_what_was_known(open_store: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FRESH_SECONDS", 0.0)
     exact = open_store()
