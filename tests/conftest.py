@@ -97,4 +97,8 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[1]))
     folders = {"workspace": tmp_path / "workspace", "models": tmp_path / "models"}
+    nano = Settings().models / "nano"  # shipped models are unpacked once for all tests
+    nano.mkdir(exist_ok=True)
+    folders["models"].mkdir()
+    (folders["models"] / "nano").symlink_to(nano)
     return Settings(**folders, gpu="cpu", author="tester", stage_modules=("tests.kit.stages",))

@@ -19,6 +19,7 @@ from flenwheel_core.base.settings import Settings
 from flenwheel_core.identity.protocols import Embedded
 from flenwheel_core.identity.style_verifier import STYLE
 from flenwheel_core.models.embedded import weights_folder
+from flenwheel_core.models.model_files import require_loadable
 
 READER_LAYERS = (3, 4, 5)
 """Hidden states of the reader that the head sees: later ones were trained to look past bent pictures."""
@@ -66,6 +67,7 @@ class NanoSpoilDetector:
         transformers.utils.logging.disable_progress_bar()
         self._torch = torch
         folder = weights_folder("reader")
+        require_loadable(folder, "nano")
         self._processor = transformers.AutoImageProcessor.from_pretrained(folder, local_files_only=True)
         kind = transformers.Dinov2ForImageClassification
         model = kind.from_pretrained(folder, local_files_only=True, use_safetensors=True)

@@ -29,19 +29,19 @@ def is_shipped_here(part: NanoPart) -> bool:
     return (SHIPPED / _FOLDERS[part]).is_dir()
 
 
-def weights_folder(part: NanoPart) -> Path:
+def weights_folder(part: NanoPart, models: Path | None = None) -> Path:
     """The folder of a shipped nano model, in diffusers or transformers format.
 
-    Packed ones are unpacked once, into the settings' folder of weights. Raises MissingWeightsError for a model that this copy of the
-    program came without, ResourceError if the folder cannot be written.
+    Packed ones are unpacked once, into `models`: the folder of weights of the settings at hand, or of this machine's.
+    Raises MissingWeightsError for a model that this copy of the program came without, ResourceError if the folder cannot be written.
     """
     if not is_shipped_here(part):
         raise MissingWeightsError(
             f"This copy of FLENwheel holds no weights of the nano model {part}.",
             why=f"there is no folder {SHIPPED / _FOLDERS[part]}.",
-            remedy="Use the recipe nano, or train them: docs/nano.md, Training the siblings.",
+            remedy="Use the recipe nano; in a checkout: train them (docs/nano.md, Training the siblings).",
         )
     pipeline, _, inside = _FOLDERS[part].partition("/")
     if not is_packed(SHIPPED / pipeline):
         return SHIPPED / _FOLDERS[part]
-    return unpacked(SHIPPED, pipeline, Settings().models) / inside
+    return unpacked(SHIPPED, pipeline, models or Settings().models) / inside

@@ -59,7 +59,7 @@ def resolve_model(reference: str, role: ModelRole, settings: "Settings") -> Path
     if is_shipped(reference):
         from flenwheel_core.models.embedded import weights_folder
 
-        return _checked(weights_folder(_part(name, role)), revision, reference, settings)
+        return _checked(weights_folder(shipped_part(name, role), settings.models), revision, reference, settings)
     folder = given_path(name)
     if name and is_folder(folder):
         return _checked(folder, revision, reference, settings)
@@ -95,7 +95,9 @@ def is_shipped(reference: str) -> bool:
     return name == "nano" or name in _SIBLINGS
 
 
-def _part(name: str, role: ModelRole) -> "NanoPart":
+def shipped_part(reference: str, role: ModelRole) -> "NanoPart":
+    """Which shipped folder a reference to a shipped model means. Raises RecipeError for a role that it cannot have."""
+    name = reference.partition("@")[0]
     if name == "nano":
         return role.value
     part, roles = _SIBLINGS[name]

@@ -14,6 +14,7 @@ from PIL import Image
 from transformers import AutoImageProcessor, Dinov2ForImageClassification
 
 from flenwheel_core.models.embedded import weights_folder
+from flenwheel_core.models.model_files import require_loadable
 from flenwheel_core.nano.world import Expectation
 
 BATCH = 32
@@ -28,6 +29,7 @@ class NanoEyes:
     """A small vision model of a nano folder, looking at many pictures."""
 
     def __init__(self, folder: Path, device: str = "cpu") -> None:
+        require_loadable(folder, folder.name)
         self._device = device
         self._processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
         model = Dinov2ForImageClassification.from_pretrained(folder, local_files_only=True, use_safetensors=True)

@@ -4,12 +4,13 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from flenwheel_core.base.document import Document
 from flenwheel_core.base.errors import InputError
 from flenwheel_core.base.given_path import given_path, is_folder
 from flenwheel_core.base.ids import Digest, digest_bytes, digest_json
-from flenwheel_core.models.references import hub_reference
+from flenwheel_core.models.references import hub_reference, is_shipped
 from flenwheel_core.publishing.card import plain_reference
 from flenwheel_core.publishing.space import space_files
 from flenwheel_core.requests.publish import PublishRequest
@@ -70,8 +71,11 @@ def require_same_subject(standing: Publication, bundle: Bundle, place: str) -> N
         )
 
 
-def bundle_of(request: PublishRequest, store: Store) -> Bundle:
-    """The files that a request asks to publish. Raises InputError if there can be no demo of this LoRA."""
+def bundle_of(request: PublishRequest, store: Store, models: Path | None = None) -> Bundle:
+    """The files that a request asks to publish; `models` is the folder of weights.
+
+    Raises InputError if there can be no demo of this LoRA.
+    """
     lora = request.export.lora
     kept = {file.name: file.digest for file in request.files if file.name not in _KEPT_HERE}
     files = {name: store.get_blob(digest) for name, digest in kept.items()}
@@ -79,14 +83,14 @@ def bundle_of(request: PublishRequest, store: Store) -> Bundle:
     if _is_a_folder(base):
         files = {name: without_paths(name, data, base) for name, data in files.items()}
     if request.what == "space":
-        files = space_files(request.export, files[f"{lora.name}.safetensors"])
+        files = space_files(request.export, files[f"{lora.name}.safetensors"], models)
     return Bundle(name=lora.name, what=request.what, character=request.export.character.name, files=files)
 
 
 def _is_a_folder(base: str) -> bool:
     """True for a base that is a folder, whether it is on this machine now or not."""
     name = base.rpartition("@")[0] or base
-    return name != "nano" and (is_folder(given_path(name)) or hub_reference(base) is None)
+    return not is_shipped(base) and (is_folder(given_path(name)) or hub_reference(base) is None)
 
 
 def without_paths(name: str, data: bytes, base: str) -> bytes:

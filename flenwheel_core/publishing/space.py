@@ -10,7 +10,8 @@ from flenwheel_core.base.errors import InputError
 from flenwheel_core.documents.images import Sampler
 from flenwheel_core.models.embedded import weights_folder
 from flenwheel_core.models.licences import licence_of
-from flenwheel_core.models.references import hub_reference
+from flenwheel_core.models.model_files import folder_files, require_loadable
+from flenwheel_core.models.references import ModelRole, hub_reference, is_shipped, shipped_part
 from flenwheel_core.publishing.card import last_samples, plain_reference
 from flenwheel_core.requests.export import ExportRequest
 
@@ -20,15 +21,18 @@ APP = Path(__file__).with_name("space_app.py")
 _PINNED = ("diffusers", "transformers", "peft", "accelerate", "safetensors")
 
 
-def space_files(export: ExportRequest, lora: bytes) -> dict[str, bytes]:
-    """The files of a Space by name. Raises InputError for a base that others cannot load, and for a LoRA of an editor."""
+def space_files(export: ExportRequest, lora: bytes, models: Path | None = None) -> dict[str, bytes]:
+    """The files of a Space by name; `models` is the folder of weights.
+
+    Raises InputError for a base that others cannot load, and for a LoRA of an editor.
+    """
     record = export.lora
     if record.target != "generator":
         raise InputError(
             f"{record.name} is a LoRA of an editor.", why="the demo draws from text.", remedy="Publish it as a model."
         )
     hub = hub_reference(record.base_model)
-    nano = record.base_model.partition("@")[0] == "nano"
+    nano = is_shipped(record.base_model)
     if hub is None and not nano:
         raise InputError(
             f"There can be no demo of {record.name}.",
@@ -57,12 +61,9 @@ def space_files(export: ExportRequest, lora: bytes) -> dict[str, bytes]:
         f"{record.name}.safetensors": lora,
     }
     if nano:
-        base = weights_folder("flux")
-        files |= {
-            f"base/{path.relative_to(base).as_posix()}": path.read_bytes()
-            for path in sorted(base.rglob("*"))
-            if path.is_file()
-        }
+        base = weights_folder(shipped_part(record.base_model, ModelRole.GENERATOR), models)
+        require_loadable(base, record.base_model)
+        files |= {f"base/{name}": (base / name).read_bytes() for name in folder_files(base).names}
     return files
 
 

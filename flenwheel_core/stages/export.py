@@ -11,6 +11,7 @@ from flenwheel_core.documents.images import Sampler
 from flenwheel_core.evaluation.state_curve import state_curve
 from flenwheel_core.models.family import Family
 from flenwheel_core.models.licences import licence_of
+from flenwheel_core.models.references import is_shipped
 from flenwheel_core.models.registry import family_of_architecture, load_entry
 from flenwheel_core.publishing.card import STATES, last_samples, learned_from, model_card, sample_name
 from flenwheel_core.requests.export import ExportedFile, ExportRequest, ExportResult
@@ -63,7 +64,7 @@ def _comfyui_graph(request: ExportRequest, family: Family | None, names: list[st
     samples, lora = last_samples(request), request.lora
     if family is None or not family.comfyui or not samples or lora.target != "generator":
         return b""
-    if lora.base_model.partition("@")[0] == "nano":
+    if is_shipped(lora.base_model):
         return b""
     layouts = [name for name in names if name.endswith(".safetensors") and name != f"{lora.name}.safetensors"]
     facts = GraphFacts(

@@ -10,7 +10,7 @@ from flenwheel_core.runner.stage import StageContext
 
 def publish(request: PublishRequest, context: StageContext) -> PublishResult:
     """Publishes what the request names; what is there already is left alone, so that it may be tried as often as it takes."""
-    bundle, note = bundle_of(request, context.store), context.progress.note
+    bundle, note = bundle_of(request, context.store, context.settings.models), context.progress.note
     context.check_stop()
     if request.to == "hub":
         return publish_to_hub(bundle, request.place, public=request.public, note=note)

@@ -31,6 +31,11 @@ def test_nano_is_pinned_by_its_files(settings: Settings) -> None:
     assert (resolve_model(pinned, ModelRole.GENERATOR, settings) / "model_index.json").is_file()
 
 
+def test_nano_is_unpacked_into_the_folder_of_the_settings_at_hand(tmp_path: Path) -> None:
+    settings = Settings(workspace=tmp_path / "workspace", models=tmp_path / "mine", gpu="cpu")
+    assert resolve_model("nano", ModelRole.GENERATOR, settings).is_relative_to(tmp_path / "mine")
+
+
 @pytest.mark.usefixtures("siblings")
 def test_siblings_are_pinned_by_what_they_are_unpacked_to(settings: Settings) -> None:
     base, editor = (pin_model("nano_klein", role, settings) for role in (ModelRole.GENERATOR, ModelRole.EDITOR))

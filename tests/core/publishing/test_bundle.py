@@ -1,13 +1,17 @@
 """What is published says nothing of this machine, and a demo holds all that it needs."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 
 from flenwheel_core.adapters.lora_header import file_metadata
-from flenwheel_core.base.errors import InputError
+from flenwheel_core.base.errors import InputError, MissingWeightsError
+from flenwheel_core.models import embedded
+from flenwheel_core.models.embedded import weights_folder
+from flenwheel_core.models.model_files import folder_files
 from flenwheel_core.publishing.bundle import bundle_of
 from flenwheel_core.publishing.rules import require_shareable
 from flenwheel_core.runner.stage import StageContext
@@ -46,6 +50,44 @@ def test_a_demo_names_its_base_licence_and_prompts(context: StageContext, base: 
         assert not any(name.startswith("base/") for name in files)
     else:
         assert "base/model_index.json" in files and front["license"] == "apache-2.0"
+
+
+@pytest.mark.usefixtures("siblings")
+@pytest.mark.parametrize(
+    ("base", "kind"), [("nano_klein@1", "Flux2KleinPipeline"), ("nano_zimage@1", "ZImagePipeline")]
+)
+def test_siblings_are_shipped_models_and_no_folders(context: StageContext, base: str, kind: str) -> None:
+    asked = export_request(context.store, base=base)
+    exported = export(asked, context).files
+    model = bundle_of(publish_request(context.store, exported, asked, "hub", "ana/x"), context.store).files
+    assert file_metadata(model["mira-v1.safetensors"])["ss_sd_model_name"] == base  # nothing to hide
+    demo = publish_request(context.store, exported, asked, "hub", "ana/x", "space")
+    files = bundle_of(demo, context.store, context.settings.models).files
+    assert json.loads(files["base/model_index.json"])["_class_name"] == kind
+
+
+def test_a_demo_holds_the_models_files_and_nothing_else(context: StageContext) -> None:
+    folder = weights_folder("flux")
+    left = folder / "vae" / ".left-by-something"
+    left.write_text("of this machine")
+    try:
+        asked = export_request(context.store)
+        request = publish_request(context.store, export(asked, context).files, asked, "hub", "ana/x", "space")
+        files = bundle_of(request, context.store).files
+    finally:
+        left.unlink()
+    base = {name.removeprefix("base/") for name in files if name.startswith("base/")}
+    assert base == set(folder_files(folder).names)
+
+
+def test_no_demo_with_damaged_weights(context: StageContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = Path(shutil.copytree(weights_folder("flux"), tmp_path / "shipped" / "flux"))
+    (plain / "vae" / "diffusion_pytorch_model.safetensors").write_text("version https://git-lfs.github.com/spec/v1")
+    monkeypatch.setattr(embedded, "SHIPPED", tmp_path / "shipped")
+    asked = export_request(context.store)
+    request = publish_request(context.store, export(asked, context).files, asked, "hub", "ana/x", "space")
+    with pytest.raises(MissingWeightsError, match="is no whole safetensors file"):
+        bundle_of(request, context.store)
 
 
 def test_no_demo_on_a_folder_of_this_machine(context: StageContext, tmp_path: Path) -> None:

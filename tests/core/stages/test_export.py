@@ -15,6 +15,7 @@ from flenwheel_core.requests.export import ExportRequest
 from flenwheel_core.runner.stage import StageContext
 from flenwheel_core.stages.export import export
 from flenwheel_core.store import Store
+from tests.kit.exported import export_request
 from tests.kit.tiny_flux import trained
 
 
@@ -86,3 +87,19 @@ def test_card_and_provenance_say_the_base_models_licence(
     assert ("license_name: flux.1-dev-non-commercial-license" in card) == ("FLUX.1-dev" in base)
     facts = json.loads(store.get_blob(files["provenance.json"]))["base_licence"]
     assert facts["commercial"] == {"nano@1": True, "/my/folder@1": None}.get(base, False)
+
+
+@pytest.mark.parametrize(
+    ("base", "drawn"), [("nano_klein@1", False), ("nano_zimage@1", False), ("nano@1", False), ("a/b@main", True)]
+)
+def test_a_graph_is_drawn_only_for_a_base_that_comfyui_can_load(
+    settings: Settings, tmp_path: Path, base: str, drawn: bool
+) -> None:
+    store = Store(settings.store_url)
+    asked = export_request(store, base=base)
+    adapted = trained(LoraRecipe(rank=4))
+    data = lora_bytes(adapted.parameters, adapted, {"modelspec.architecture": "flux-1-dev/lora"})
+    asked = asked.model_copy(update={"lora": asked.lora.model_copy(update={"digest": store.put_blob(data)})})
+    context = StageContext(store, settings, tmp_path, Progress("export", lambda event: None))
+    names = {file.name for file in export(asked, context).files}
+    assert ("mira-v1.comfyui.json" in names) == drawn
