@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flenwheel_core.base.errors import InputError
+from flenwheel_core.models.digests import folder_digest
 from flenwheel_core.models.embedded import weights_folder
 from flenwheel_core.nano.world.version import WORLDS, shipped_world
 
@@ -77,6 +78,15 @@ def pack(folder: Path, out: Path, *, fresh: bool, part_bytes: int = PART_BYTES) 
     return parts
 
 
+def has_new_autoencoders(folder: Path) -> bool:
+    """True if an autoencoder in `folder` is not the shipped one: whoever unpacks would get the shipped one in its place."""
+    for name in SHIPPED:
+        part, _, vae = name.partition("/")
+        if (folder / name).is_dir() and folder_digest(folder / name) != folder_digest(weights_folder(part) / vae):  # type: ignore[arg-type]
+            return True
+    return False
+
+
 def unpack(folder: Path, target: Path) -> None:
     """Joins the parts in `folder` and completes what was left out, into `target`."""
     content = b"".join(part.read_bytes() for part in sorted(folder.glob(f"{NAME}.??")))
@@ -122,8 +132,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         unpack(given.folder, given.target)
         return
     made = collect(given.folder, given.folder / "kept", given.world)
-    parts = pack(given.folder / "kept", given.target, fresh=False)
-    print(f"packed {', '.join(made)} into {len(parts)} files")  # noqa: T201
+    kept = given.folder / "kept"
+    fresh = has_new_autoencoders(kept)
+    parts = pack(kept, given.target, fresh=fresh)
+    taken = "their new autoencoders" if fresh else "no autoencoders: those are the shipped ones"
+    print(f"packed {', '.join(made)} into {len(parts)} files, with {taken}")  # noqa: T201
 
 
 if __name__ == "__main__":

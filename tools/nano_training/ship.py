@@ -8,7 +8,7 @@ autoencoder of nano FLUX, the tokenizer of the vision-language model, and one te
 import argparse
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
 from flenwheel_core.base.errors import InputError
+from flenwheel_core.base.ids import digest_bytes
 from flenwheel_core.models.embedded import SHIPPED
 from flenwheel_core.models.packed_weights import PLAIN, pack_weights, packed_name, unpack_weights
-from flenwheel_core.models.unpacking import ADDED, BORROWED
+from flenwheel_core.models.unpacking import ADDED, BORROWED, DIGESTS, with_added
 
 PACKED_FOLDERS = ("flux", "editor")
 PLAIN_FOLDERS = ("embedder", "reader")
@@ -38,21 +39,31 @@ _Z_IMAGE = {
 
 
 def ship(trained: Path, weights: Path = SHIPPED) -> list[str]:
-    """Puts what is in `trained` into `weights`; returns the names of the folders that changed. Raises InputError if there is nothing."""
-    done = []
-    for name in (*PACKED_FOLDERS, *PLAIN_FOLDERS):
-        if (trained / name).is_dir():
-            _replace(trained / name, weights / name, packs=name in PACKED_FOLDERS)
-            done.append(name)
+    """Puts what is in `trained` into `weights`; returns the names of the folders that changed.
+
+    Raises InputError, before anything is replaced, if there is nothing, or if siblings would borrow other files than those that
+    they were trained with.
+    """
+    done = [name for name in (*PACKED_FOLDERS, *PLAIN_FOLDERS) if (trained / name).is_dir()]
     siblings = trained / "siblings"
+    added: dict[str, NDArray[Any]] = {}
     if siblings.is_dir():
-        _require_same_vae(siblings / "z_image" / _VAE, weights)
-        _replace(siblings / "klein", weights / "klein", borrowed=_KLEIN)
-        _replace(siblings / "z_image", weights / "zimage", borrowed=_Z_IMAGE)
-        _write_added(siblings / "klein" / _VAE, weights)
-        done += ["klein", "zimage"]
-    if not done:
+        lent = trained / "flux" / _VAE if "flux" in done else weights / "flux" / _VAE
+        if _beside(siblings / "z_image" / _VAE, lent):
+            raise InputError("Z-Image's autoencoder has more than FLUX's.", remedy="Train the siblings again.")
+        added = _beside(siblings / "klein" / _VAE, lent)
+        if not added:
+            raise InputError("klein's autoencoder has no mean and variance.", remedy="Train the siblings again.")
+    else:
+        _require_same_lent(trained, weights, done)
+    if not done and not added:
         raise InputError(f"{trained} holds no trained weights.", remedy="Give the folder that `parcels` unpacked into.")
+    for name in done:
+        _replace(trained / name, weights / name, packs=name in PACKED_FOLDERS)
+    if added:
+        _replace(siblings / "klein", weights / "klein", borrowed=_KLEIN, added=added)
+        _replace(siblings / "z_image", weights / "zimage", borrowed=_Z_IMAGE)
+        done += ["klein", "zimage"]
     for name in RECORDS:
         if (trained / name).exists():
             old = json.loads((weights / name).read_text()) if (weights / name).exists() else {}
@@ -60,9 +71,19 @@ def ship(trained: Path, weights: Path = SHIPPED) -> list[str]:
     return done
 
 
-def _replace(source: Path, target: Path, *, packs: bool = True, borrowed: dict[str, str] | None = None) -> None:
-    """The folder `source` in the place of `target`, but for the files that are borrowed from other shipped models."""
-    borrowed = borrowed or {}
+def _replace(
+    source: Path,
+    target: Path,
+    *,
+    packs: bool = True,
+    borrowed: dict[str, str] | None = None,
+    added: dict[str, NDArray[Any]] | None = None,
+) -> None:
+    """The folder `source` in the place of `target`, but for the files that are borrowed from other shipped models.
+
+    `added` is what its autoencoder has beside the borrowed one.
+    """
+    borrowed, digests = borrowed or {}, {}
     part = target.with_name(f".{target.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     for path in sorted(source.rglob("*")):
@@ -72,14 +93,43 @@ def _replace(source: Path, target: Path, *, packs: bool = True, borrowed: dict[s
         (part / inside).parent.mkdir(parents=True, exist_ok=True)
         if packs and path.suffix == PLAIN:
             _pack(path, part / packed_name(inside))
+            digests[inside] = digest_bytes(path.read_bytes())
         elif path.suffix == ".json" and borrowed:
             (part / inside).write_text(_without_places(path))
         else:
             shutil.copyfile(path, part / inside)
     if borrowed:
-        (part / BORROWED).write_text(json.dumps(borrowed, indent=1, sort_keys=True) + "\n")
+        lent = {
+            inside: {"from": file, "sha256": _lent_digest(target.parent / file)} for inside, file in borrowed.items()
+        }
+        _write_table(part / BORROWED, lent)
+    if added:
+        plain = with_added(_content(target.parent / borrowed[_VAE]), added)
+        (part / _VAE).with_name(f"{WEIGHTS}{ADDED}").write_bytes(save(added))
+        digests[_VAE] = digest_bytes(plain)
+    if digests:
+        _write_table(part / DIGESTS, digests)
     shutil.rmtree(target, ignore_errors=True)
     part.rename(target)
+
+
+def _write_table(file: Path, table: Mapping[str, object]) -> None:
+    file.write_text(json.dumps(table, indent=1, sort_keys=True) + "\n")
+
+
+def _require_same_lent(trained: Path, weights: Path, replaced: Collection[str]) -> None:
+    """The siblings that stay know the files that they borrow: without a training of their own they must not get others."""
+    for sibling in ("klein", "zimage"):
+        table = weights / sibling / BORROWED
+        for inside, lent in (json.loads(table.read_text()) if table.exists() else {}).items():
+            file = trained / lent["from"]
+            lost = lent["from"].partition("/")[0] in replaced and not file.exists()
+            if lost or (file.exists() and digest_bytes(file.read_bytes()) != lent["sha256"]):
+                raise InputError(
+                    f"{sibling} borrows {inside} from {lent['from']}, and {trained} holds another one.",
+                    why="it was trained with the one that is shipped, and would draw badly with any other.",
+                    remedy="Ship siblings that were trained with the new one along, or take the klein and zimage folders away first.",
+                )
 
 
 def _pack(plain: Path, packed: Path) -> None:
@@ -91,29 +141,19 @@ def _pack(plain: Path, packed: Path) -> None:
         )
 
 
-def _require_same_vae(vae: Path, weights: Path) -> None:
-    """The siblings were trained on latents of the autoencoder that they borrow."""
-    if _beside(vae, weights):
-        raise InputError("Z-Image's autoencoder has more than FLUX's.", remedy="Train the siblings again.")
-
-
-def _write_added(vae: Path, weights: Path) -> None:
-    """What klein's autoencoder has beside FLUX's: mean and variance of the latents."""
-    added = {
-        name: tensor.astype(np.float32 if tensor.ndim else np.int64) for name, tensor in _beside(vae, weights).items()
-    }
-    (weights / "klein" / "vae" / f"{WEIGHTS}{ADDED}").write_bytes(save(added))
-
-
-def _beside(vae: Path, weights: Path) -> dict[str, NDArray[Any]]:
-    """The tensors of an autoencoder that FLUX's lacks, in order; all others must be the same."""
-    lent, own = load(_content(weights / "flux" / _VAE)), load(vae.read_bytes())
+def _beside(vae: Path, flux: Path) -> dict[str, NDArray[Any]]:
+    """The tensors of an autoencoder that FLUX's lacks, as they are shipped; all others must be the same."""
+    lent, own = load(_content(flux)), load(vae.read_bytes())
     if any(name not in own or not np.array_equal(own[name], tensor) for name, tensor in lent.items()):
         raise InputError(
             "The siblings were trained with another autoencoder than the shipped one.",
-            remedy="Ship the FLUX that they were trained with first, or train them again.",
+            remedy="Ship the FLUX that they were trained with along, or train them again.",
         )
-    return {name: own[name] for name in sorted(set(own) - set(lent))}
+    return {name: own[name].astype(np.float32 if own[name].ndim else np.int64) for name in sorted(set(own) - set(lent))}
+
+
+def _lent_digest(plain: Path) -> str:
+    return digest_bytes(_content(plain))
 
 
 def _content(plain: Path) -> bytes:

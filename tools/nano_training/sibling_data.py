@@ -1,5 +1,6 @@
 """The siblings' training data on the device: room for it at once, so that steps can be recorded, and its content when it is there."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -68,9 +69,18 @@ def bring(run: Run, data: SiblingData, vae: AutoencoderKL, words: Words) -> None
     data.instructions.copy_(torch.from_numpy(np.array(instructions))[some])
 
 
+def state_digest(module: torch.nn.Module) -> str:
+    """Tells the weights of one model from those of another."""
+    total = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        total.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        total.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
+
+
 def _latents(run: Run, data: SiblingData, vae: AutoencoderKL) -> None:
     """Encoded once, and kept beside the checkpoints: a run that goes on reads a tenth of what pictures take."""
-    made_from = json.loads(json.dumps(state_of(run.data)))
+    made_from = {"data": json.loads(json.dumps(state_of(run.data))), "vae": state_digest(vae)}
     kept, note = run.work / LATENTS, run.work / MADE_FROM
     if note.exists() and json.loads(note.read_text()) == made_from:
         fill(data.latents, np.load(kept, mmap_mode="r"))

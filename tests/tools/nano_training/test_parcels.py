@@ -4,10 +4,11 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
 import torch
 from transformers import Qwen3ForCausalLM, Qwen3Model
 
-from flenwheel_core.models.embedded import weights_folder
+from flenwheel_core.models.embedded import NanoPart, weights_folder
 from flenwheel_core.nano.models import qwen3
 from tools.nano_training.parcels import collect, main, pack, unpack
 
@@ -62,3 +63,25 @@ def test_what_trainings_left_is_packed_by_one_command_and_unpacked_by_the_other(
     main(["--pack", str(work), str(tmp_path / "out")])
     main([str(tmp_path / "out"), str(tmp_path / "again")])
     assert bytes_of(tmp_path / "again").keys() == {"reader/config.json", "training.json", "world.json"}
+
+
+@pytest.mark.parametrize("part", ["flux", "editor"])
+def test_new_autoencoders_travel_along_and_shipped_ones_stay(
+    tmp_path: Path, part: NanoPart, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work, vae = tmp_path / "work", f"{part}/vae/diffusion_pytorch_model.safetensors"
+    shutil.copytree(weights_folder(part) / "vae", work / part / "vae")
+    main(["--pack", str(work), str(tmp_path / "same")])
+    assert "no autoencoders" in capsys.readouterr().out
+    altered = bytearray((work / vae).read_bytes())
+    altered[-1] ^= 1
+    (work / vae).write_bytes(altered)
+    main(["--pack", str(work), str(tmp_path / "other")])
+    assert "with their new autoencoders" in capsys.readouterr().out
+    assert size(tmp_path / "same") < 10_000 < 1_000_000 < size(tmp_path / "other")
+    main([str(tmp_path / "other"), str(tmp_path / "again")])
+    assert (tmp_path / "again" / vae).read_bytes() == altered
+
+
+def size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir())
