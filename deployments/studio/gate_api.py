@@ -112,16 +112,16 @@ def decide(
         raise NotFoundError(
             f"No correction {short(request.correction)} was uploaded at this gate.", remedy="Upload the picture first."
         )
-    studio.reviews.decide(gate, decision)
+    # Not the one from above: it may have made room for other gates meanwhile, and would not know of the decision.
+    opened = studio.reviews.decide(gate, decision)
     return changes_after(opened, after, None, written=True)
 
 
 @router.post("/gates/{gate}/undo")
 def undo(studio: TheStudio, gate: GateName, request: UndoRequest, after: Revision = 0) -> Undone:
     """Takes back the author's last decision or bulk decision, also one from before a restart."""
-    opened = studio.reviews.gate(gate)
     taken = studio.reviews.undo(gate, request.author, request.id)
-    changes = changes_after(opened, after, None, written=True)
+    changes = changes_after(studio.reviews.gate(gate), after, None)
     image = taken.image if taken is not None else None
     return Undone(**dict(changes), undone=image, pictures=len(changes.states) if taken is not None else 0)
 

@@ -230,8 +230,10 @@ class Reviews:
         journal = self.store.journal(f"reviews/{gate}/corrections", ImageRecord)
         return {record.digest: record for record in journal.read()}
 
-    def decide(self, gate: str, *decisions: Decision) -> GateState:
-        """Appends decisions in one go; they are on disk when this returns. A repeated id is the same request and changes nothing.
+    def decide(self, gate: str, *decisions: Decision) -> OpenedGate:
+        """Appends decisions in one go; they are on disk when this returns, and known to the gate that it returns.
+
+        A repeated id is the same request and changes nothing.
 
         Raises GateError for a closed gate, and InputError for a picture of another gate or a decision that this gate cannot follow.
         """
@@ -245,7 +247,7 @@ class Reviews:
             state = opened.state()
             fresh = [decision for decision in decisions if not state.knows(decision.id)]
             self._write(opened, fresh)
-            return opened.known()
+            return opened
 
     def undo(self, gate: str, author: str, id_: str) -> Decision | None:
         """Takes back the author's last decision, or last bulk decision, and returns it; None if nothing is left to take back."""

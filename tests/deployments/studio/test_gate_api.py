@@ -1,8 +1,11 @@
 """The gate API over HTTP: decisions, undo, bulk, corrections' rules, the finish."""
 
+from typing import Any
+
 import pytest
 from fastapi.testclient import TestClient
 
+from deployments.studio import gate_api
 from deployments.studio.app import create_app
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.gates.session import Reviews, ReviewSession
@@ -51,6 +54,22 @@ def test_a_decision_comes_back_with_revision_and_counts(client: TestClient) -> N
     assert answer["states"][0]["reasons"] == ["style"]
     later = client.get(f"{GATE}/changes", params={"after": 1}).json()
     assert later["states"] == [] and later["revision"] == 1
+
+
+def test_the_answer_knows_the_decision_though_the_gate_made_room_for_others_meanwhile(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = images(client)[0]
+    reviews: Reviews = client.app.state.studio.reviews  # type: ignore[attr-defined]
+    known = gate_api.check_decision
+
+    def check_while_others_open_gates(*about: Any) -> None:
+        known(*about)
+        reviews._opened.clear()
+
+    monkeypatch.setattr(gate_api, "check_decision", check_while_others_open_gates)
+    answer = decide(client, image, "good", "decision-1")
+    assert answer["revision"] == 1 and answer["counts"]["good"] == 1 and answer["states"]
 
 
 def test_columns_hold_what_sorting_and_filtering_need(client: TestClient) -> None:
