@@ -5,8 +5,9 @@ goes by the store itself.
 """
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from flenwheel_core.base.errors import CorruptManifestError, NotFoundError
@@ -18,6 +19,9 @@ from flenwheel_core.library.characters import Library
 from flenwheel_core.records.turns import TurnDetail, Turns, TurnView
 from flenwheel_core.store import Store
 from flenwheel_core.store.recent import FOLDERS, RecentStore
+
+MOST_KEPT = 512
+"""Lists and lines that are remembered: whoever asks makes up characters, offsets and limits."""
 
 Found = TypeVar("Found")
 
@@ -32,6 +36,14 @@ class Part(Generic[Found]):
 
 
 @dataclass(frozen=True)
+class PartOfGates(Part["GateLine"]):
+    """Some of many gates."""
+
+    waiting: int
+    """How many of all of them are open."""
+
+
+@dataclass(frozen=True)
 class GateLine:
     """A gate in a list."""
 
@@ -40,6 +52,16 @@ class GateLine:
     total: int
     state: GateState
     """How its decisions stand; empty for a gate that was answered."""
+
+
+@dataclass
+class Kept:
+    """What was built, and of what."""
+
+    as_of: Hashable = None
+    made: object = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    """Of several that need it at once, one builds."""
 
 
 class Overview:
@@ -56,7 +78,10 @@ class Overview:
         self._exact_turns = Turns(store, settings, Reviews(store))
         self._totals: dict[str, int] = {}
         self._states: dict[str, tuple[int, GateState]] = {}
-        self._kept: dict[Hashable, tuple[Hashable, object]] = {}
+        self._answered: dict[str, tuple[ReviewSession, ClosedGate]] = {}
+        """Gates that were answered; nothing about them changes."""
+        self._kept: OrderedDict[Hashable, Kept] = OrderedDict()
+        self._keeping = threading.Lock()
         self._lock = threading.Lock()
 
     def warm(self) -> None:
@@ -64,19 +89,11 @@ class Overview:
         self.gates(limit=1)
         self.turns(limit=1)
 
-    def gates(self, character: str | None = None, *, offset: int = 0, limit: int | None = None) -> Part[GateLine]:
+    def gates(self, character: str | None = None, *, offset: int = 0, limit: int | None = None) -> PartOfGates:
         """Gates, open ones first, the newest turn first."""
-        names = self._kept_while(("gates", character), ("documents/reviews",), lambda: self._names(character))
+        names, waiting = self._kept_while(("gates", character), ("documents/reviews",), lambda: self._names(character))
         shown = names[offset:] if limit is None else names[offset : offset + limit]
-        return Part([self._line(name) for name in shown], offset, len(names))
-
-    def open_gates(self) -> int:
-        """How many gates wait."""
-        return self._kept_while(
-            "open gates",
-            ("documents/reviews",),
-            lambda: sum(self.reviews.closed(name) is None for name in self.reviews.gates()),
-        )
+        return PartOfGates([self._line(name) for name in shown], offset, len(names), waiting)
 
     def characters(self, *, offset: int = 0, limit: int | None = None) -> Part[str]:
         """Names of characters."""
@@ -101,7 +118,7 @@ class Overview:
             return build()
         files = self._recent.recent
         folders = (f"documents/characters/{name}", f"journals/characters/{name}")
-        return self._kept_for((what, name), tuple(files.stamped(folder) for folder in folders), build)
+        return self._kept_for((what, name), lambda: tuple(files.stamped(folder) for folder in folders), build)
 
     def turns(self, *, offset: int = 0, limit: int | None = None) -> Part[TurnView]:
         """Turns of all characters, the newest first."""
@@ -111,14 +128,23 @@ class Overview:
         )
         return Part(views, offset, total)
 
-    def _names(self, character: str | None) -> list[str]:
-        sessions = [self.reviews.get(name) for name in self.reviews.gates()]
-        wanted = [gate for gate in sessions if character is None or gate.character == character]
-        wanted.sort(key=lambda gate: (self.reviews.closed(gate.gate) is not None, -gate.turn, gate.gate))
-        return [gate.gate for gate in wanted]
+    def _names(self, character: str | None) -> tuple[list[str], int]:
+        """The gates in order, and how many are open."""
+        found = [self._gate(name) for name in self.reviews.gates()]
+        wanted = [(gate, closed) for gate, closed in found if character is None or gate.character == character]
+        wanted.sort(key=lambda one: (one[1] is not None, -one[0].turn, one[0].gate))
+        return [gate.gate for gate, _ in wanted], sum(closed is None for _, closed in wanted)
+
+    def _gate(self, name: str) -> tuple[ReviewSession, ClosedGate | None]:
+        if name in self._answered:
+            return self._answered[name]
+        session, closed = self.reviews.get(name), self.reviews.closed(name)
+        if closed is not None:
+            self._answered[name] = (session, closed)
+        return session, closed
 
     def _line(self, name: str) -> GateLine:
-        session, closed = self.reviews.get(name), self.reviews.closed(name)
+        session, closed = self._gate(name)
         return GateLine(session, closed, self._total(session), GateState() if closed is not None else self._state(name))
 
     def _total(self, session: ReviewSession) -> int:
@@ -155,12 +181,17 @@ class Overview:
                     files.read_ahead(folder)
             return build()
 
-        return self._kept_for(key, tuple(files.version(folder) for folder in folders), read_and_build)
+        return self._kept_for(key, lambda: tuple(files.version(folder) for folder in folders), read_and_build)
 
-    def _kept_for(self, key: Hashable, as_of: Hashable, build: Callable[[], Found]) -> Found:
-        known = self._kept.get(key)
-        if known is not None and known[0] == as_of:
-            return known[1]  # type: ignore[return-value] # what `build` gave for this key
-        made = build()
-        self._kept[key] = (as_of, made)
-        return made
+    def _kept_for(self, key: Hashable, as_of: Callable[[], Hashable], build: Callable[[], Found]) -> Found:
+        with self._keeping:
+            kept = self._kept.setdefault(key, Kept())
+            self._kept.move_to_end(key)
+            while len(self._kept) > MOST_KEPT:
+                self._kept.popitem(last=False)
+        with kept.lock:
+            now = as_of()
+            if kept.as_of != now:
+                kept.made = build()
+                kept.as_of = now
+            return kept.made  # type: ignore[return-value] # what `build` gave for this key

@@ -1,5 +1,7 @@
 """Lists a page at a time: the same in a folder and on an object store, whoever wrote."""
 
+import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,9 +10,16 @@ import pytest
 from flenwheel_core.documents.decisions import Decision, Verdict
 from flenwheel_core.gates.session import Reviews, ReviewSession
 from flenwheel_core.library.characters import Library
+from flenwheel_core.records import overview as module
 from flenwheel_core.records.overview import Overview
 from flenwheel_core.store import Store
 from tests.kit.gate_world import CHARACTER, open_gate, settings_in
+
+
+@pytest.fixture
+def s3_store(s3_endpoint: str, tmp_path: Path) -> Store:
+    options = {"endpoint_url": s3_endpoint, "key": "test", "secret": "test", "region_name": "us-east-1"}
+    return Store(f"s3://flenwheel/{tmp_path.name}", options)
 
 
 @pytest.fixture(params=["file", pytest.param("s3", marks=pytest.mark.slow)])
@@ -46,7 +55,7 @@ def test_gates_stand_in_order_with_their_counts_and_pages_cut_them(store: Store,
     assert [line.session.gate for line in page.shown] == [gates[1], gates[0]] and page.total == 3
     assert [line.state.counts(line.total)["undecided"] for line in page.shown] == [2, 3]
     (last,) = overview.gates(offset=2, limit=2).shown
-    assert last.session.gate == gates[2] and last.closed is not None and overview.open_gates() == 2
+    assert last.session.gate == gates[2] and last.closed is not None and page.waiting == 2
     assert overview.gates("nobody").total == 0 and overview.gates("mira").total == 3
 
 
@@ -76,3 +85,60 @@ def test_turns_and_characters_come_a_page_at_a_time(store: Store, tmp_path: Path
     assert (built[0] == built[1]) is (store.files.local is None)
     Library(store).change_character(other.model_copy(update={"class_word": "cat"}))
     assert overview.of_character("nora", "times", lambda: datetime.now(UTC)) != built[1]
+
+
+@pytest.mark.slow
+def test_of_several_that_need_a_list_at_once_one_builds_it(tmp_path: Path, s3_store: Store) -> None:
+    open_gate(s3_store, 2, side=16)
+    overview = Overview(s3_store, settings_in(tmp_path))
+    began, release, built = threading.Event(), threading.Event(), []
+
+    def build() -> int:
+        built.append(1)
+        began.set()
+        release.wait(10)
+        return len(built)
+
+    found: list[int] = []
+    together = [
+        threading.Thread(target=lambda: found.append(overview.of_character("mira", "line", build))) for _ in range(4)
+    ]
+    together[0].start()
+    assert began.wait(10)
+    for thread in together[1:]:
+        thread.start()
+    time.sleep(0.2)
+    release.set()
+    for thread in together:
+        thread.join()
+    assert found == [1, 1, 1, 1]
+
+
+@pytest.mark.slow
+def test_what_callers_make_up_is_not_kept_for_ever(
+    tmp_path: Path, s3_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_KEPT", 3)
+    open_gate(s3_store, 2, side=16)
+    overview = Overview(s3_store, settings_in(tmp_path))
+    for number in range(8):
+        overview.gates(f"made-up-{number}")
+        overview.turns(offset=number, limit=1)
+    assert len(overview._kept) == 3
+
+
+def test_a_gate_that_was_answered_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store((tmp_path / "store").as_uri())
+    first = open_gate(store, 2, side=16)
+    other = further(store, first, 2)
+    overview = Overview(store, settings_in(tmp_path))
+    Reviews(store).close(other, "approve", "leave_out", override_minimum=True, reviewer="ana")
+    assert overview.gates().waiting == 1
+    read: list[str] = []
+    known = store.files.read
+    monkeypatch.setattr(store.files, "read", lambda path: read.append(path) or known(path))
+    for _ in range(3):
+        page = overview.gates(limit=20)
+        assert (page.waiting, page.total) == (1, 2) and page.shown[1].closed is not None
+    assert not [path for path in read if other in path]
+    assert len([path for path in read if path.endswith("outcome.json")]) <= 6, "of the open gate, for list and line"
