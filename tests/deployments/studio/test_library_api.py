@@ -97,3 +97,12 @@ def test_what_another_machine_made_a_moment_ago_has_its_page_and_spoils_no_list(
         assert client.post("/api/v1/characters", json=FIELDS).status_code == 200, "the same one again"
         assert client.get("/api/v1/characters/nobody").status_code == 404
         assert client.get("/api/v1/turns/rex/2").status_code == 404
+
+
+def test_a_page_past_the_end_does_not_say_that_there_is_nothing(client: TestClient, store: Store) -> None:
+    assert "No turn yet" in client.get("/turns").text
+    Library(store).open_turn("mira", "run-1", "0" * 64)
+    for path, nothing in (("/turns", "No turn yet"), ("/characters", "No character yet")):
+        page = client.get(path, params={"offset": 1000}).text
+        assert nothing not in page and "1 to 1 of 1" in page and "← Back" in page
+        assert nothing not in client.get(path).text
