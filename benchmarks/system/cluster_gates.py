@@ -2,7 +2,8 @@
 
 One turn is begun and suspended on the real server; the rows of all others are copies of its rows, made in the database. Gates and
 characters are written as the program writes them, into a folder first, and put into the object store (moto) as they are; each character has
-pictures of its own, each picture one of a few files. Pages are asked for over HTTP, one after the other, at random places. How soon a run
+pictures of its own, each picture one of a few files. Half of the open gates have decisions about some pictures, and each character has two
+more gates that were answered, whose runs are over. Pages are asked for over HTTP, one after the other, at random places. How soon a run
 begins is measured with turns of stand-ins beside all that waits.
 """
 
@@ -33,6 +34,7 @@ from deployments.prefect.api import PrefectApi
 from deployments.workspace.courier import Courier
 from flenwheel_core.base.ids import Json
 from flenwheel_core.base.services import load_services
+from flenwheel_core.documents.decisions import Decision, Verdict
 from flenwheel_core.documents.images import ANGLES, ImageKind, ImageRecord, Labels
 from flenwheel_core.gates.session import Reviews, ReviewSession
 from flenwheel_core.library.characters import Character, Library
@@ -44,10 +46,14 @@ PICTURES = 50
 FILES = 10
 AT_ONCE = 2000
 LIST_PAGE = 24
+ANSWERED = 2
+"""Turns of each character whose gate was answered, before those whose gate is open."""
+DECIDED = 20
+"""Decisions at every second open gate, and at every answered one."""
 
 
 def fill(running: Cluster, characters: int, gates: int) -> dict[str, str]:
-    """Characters with a turn and an open gate each, over and over; the run of each gate by name. `gates` in all."""
+    """Characters with turns and a gate each; the run of each open gate by name, `gates` in all."""
     folder = Path(tempfile.mkdtemp(dir="/dev/shm"))
     store = Store(folder.as_uri())
     files = [store.put_blob(encode_png(picture(number), {})) for number in range(FILES)]
@@ -64,7 +70,7 @@ def fill(running: Cluster, characters: int, gates: int) -> dict[str, str]:
         images = store.put_images(
             [_record(files[n % FILES], n, f"{name} {n}", ImageKind.ENRICHED) for n in range(PICTURES)]
         )
-        for turn in range(1, 1 + gates // characters):
+        for turn in range(1, 1 + ANSWERED + gates // characters):
             run, gate = str(uuid.uuid4()), f"{name}-t{turn}-gate-a-r1"
             library.open_turn(name, run, recipe)
             session = ReviewSession(
@@ -79,10 +85,32 @@ def fill(running: Cluster, characters: int, gates: int) -> dict[str, str]:
                 flow_run=run,
             )
             Reviews(store).open(session)
-            runs[gate] = run
+            if turn <= ANSWERED or turn % 2:
+                decide(store, gate)
+            if turn <= ANSWERED:
+                Reviews(store).close(gate, "approve", "leave_out", override_minimum=True, reviewer="ana")
+            else:
+                runs[gate] = run
     _send(running, _taken_out(folder))
     shutil.rmtree(folder)
     return runs
+
+
+def decide(store: Store, gate: str) -> None:
+    """Decisions of one person about some pictures of a gate, as they stand in its journal."""
+    reviews, at = Reviews(store), datetime.now(UTC)
+    images = [record.digest for record in reviews.gate(gate).images]
+    decisions = [
+        Decision(
+            id=f"{gate}-{number:02d}",
+            at=at,
+            author="ana",
+            image=images[number],
+            verdict=Verdict.GOOD if number % 3 else Verdict.REJECT,
+        )
+        for number in range(DECIDED)
+    ]
+    reviews.decide(gate, *decisions)
 
 
 def _record(file: str, seed: int, item: str, kind: ImageKind) -> ImageRecord:
@@ -102,7 +130,8 @@ def _record(file: str, seed: int, item: str, kind: ImageKind) -> ImageRecord:
 
 def _taken_out(folder: Path) -> dict[str, bytes]:
     """What lies in a store in a folder, as an object store has it: a journal there is objects, of one line or several."""
-    found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "lock"]
+    found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
     return {
         f"{name.removesuffix('.jsonl')}/{0:09d}.json" if name.endswith(".jsonl") else name: data.rstrip(b"\n")
         if name.endswith(".jsonl")
@@ -184,14 +213,51 @@ def timed(client: httpx.Client, count: int, ask: Callable[[int], httpx.Response]
     return {"p50_ms": statistics.median(found), "p95_ms": found[round(0.95 * (len(found) - 1))], "count": count}
 
 
+def kinds_of(
+    client: httpx.Client, csrf: str, gates: list[str], count: int
+) -> dict[str, Callable[[int], httpx.Response]]:
+    """What is asked for of each kind: the number of a page gives its request. A decision is about what the kind before it showed."""
+    chance = random.Random(1)
+    # Two choices: a gate whose page was asked for before is in the studio's memory.
+    asked, opened = ([chance.choice(gates) for _ in range(count)] for _ in range(2))
+    names = [gate.split("-")[0] for gate in asked]
+    images: dict[str, str] = {}
+
+    def somewhere(total: int) -> int:
+        return LIST_PAGE * chance.randrange(max(1, total // LIST_PAGE))
+
+    def gate_and_pictures(number: int) -> httpx.Response:
+        gate = opened[number]
+        client.get(f"/gates/{gate}").raise_for_status()
+        answer = client.get(f"/api/v1/gates/{gate}/pictures")
+        images[gate] = answer.json()["columns"]["digest"][0]
+        return answer
+
+    def decision(number: int) -> httpx.Response:
+        gate = opened[number]
+        body = {"id": f"decision-{number:05d}", "author": "ana", "verdict": "good"}
+        path = f"/api/v1/gates/{gate}/pictures/{images[gate]}/decision"
+        return client.post(path, json=body, headers={"x-csrf-token": csrf})
+
+    return {
+        "gates_first": lambda _: client.get("/"),
+        "gates_anywhere": lambda _: client.get("/", params={"offset": somewhere(len(gates))}),
+        "gate": lambda number: client.get(f"/gates/{asked[number]}"),
+        "gate_with_its_pictures": gate_and_pictures,
+        "decision": decision,
+        "characters_anywhere": lambda _: client.get("/characters", params={"offset": somewhere(len(set(names)))}),
+        "character": lambda number: client.get(f"/characters/{names[number]}"),
+        "turns_anywhere": lambda _: client.get("/turns", params={"offset": somewhere(len(gates))}),
+        "turn": lambda number: client.get(f"/turns/{names[number]}/1"),
+    }
+
+
 def pages(running: Cluster, gates: list[str], count: int, say: Callable[[str], None]) -> list[Row]:
     """A row for each kind of page."""
     assert running.studio is not None
     services = load_services(running.studio.settings)
     assert services is not None and services.studio_url is not None
-    random_ = random.Random(1)
-    asked = [random_.choice(gates) for _ in range(count)]
-    names, rows = [gate.split("-")[0] for gate in asked], []
+    rows = []
     with httpx.Client(base_url=services.studio_url, timeout=600) as client:
         csrf = str(client.get("/api/v1/session").json()["csrf"])
         began = time.monotonic()
@@ -200,37 +266,9 @@ def pages(running: Cluster, gates: list[str], count: int, say: Callable[[str], N
         client.get("/characters").raise_for_status()
         rows.append({"case": "first_pages", "seconds": time.monotonic() - began})
 
-        def somewhere(total: int) -> int:
-            return LIST_PAGE * random_.randrange(max(1, total // LIST_PAGE))
-
-        def decide(number: int) -> httpx.Response:
-            gate = asked[number]
-            image = client.get(f"/api/v1/gates/{gate}/pictures").json()["columns"]["digest"][0]
-            began = time.perf_counter()
-            body = {"id": f"decision-{number:05d}", "author": "ana", "verdict": "good"}
-            answer = client.post(
-                f"/api/v1/gates/{gate}/pictures/{image}/decision", json=body, headers={"x-csrf-token": csrf}
-            )
-            decided.append(1000 * (time.perf_counter() - began))
-            return answer
-
-        decided: list[float] = []
-        kinds: dict[str, Callable[[int], httpx.Response]] = {
-            "gates_first": lambda _: client.get("/"),
-            "gates_anywhere": lambda _: client.get("/", params={"offset": somewhere(len(gates))}),
-            "gate": lambda number: client.get(f"/gates/{asked[number]}"),
-            "gate_with_its_pictures": decide,
-            "characters_anywhere": lambda _: client.get("/characters", params={"offset": somewhere(len(set(names)))}),
-            "character": lambda number: client.get(f"/characters/{names[number]}"),
-            "turns_anywhere": lambda _: client.get("/turns", params={"offset": somewhere(len(gates))}),
-            "turn": lambda number: client.get(f"/turns/{names[number]}/1"),
-        }
-        for kind, ask in kinds.items():
+        for kind, ask in kinds_of(client, csrf, gates, count).items():
             rows.append({"case": kind, **timed(client, count, ask)})
             say(str(rows[-1]))
-        decided.sort()
-        p95 = decided[round(0.95 * (len(decided) - 1))]
-        rows.append({"case": "decision", "p50_ms": statistics.median(decided), "p95_ms": p95, "count": count})
     return cast("list[Row]", rows)
 
 
@@ -297,6 +335,7 @@ def main() -> None:
         rows.append(scheduling(running, arguments.runs, say))
         say(str(rows[-1]))
     world: Row = {"case": "world", "gates": arguments.gates, "characters": arguments.characters}
+    world |= {"answered": ANSWERED * arguments.characters, "decisions_at_a_gate": DECIDED}
     print(write_result("cluster_gates", [world, *rows], folder=arguments.out))
 
 

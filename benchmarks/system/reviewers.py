@@ -44,7 +44,8 @@ class Person:
     milliseconds: list[float] = field(default_factory=list)
     accepted: list[str] = field(default_factory=list)
     """Ids of the lines that the studio said it has."""
-    refused: int = 0
+    refused: list[str] = field(default_factory=list)
+    """Ids of those that came too late."""
     failed: list[str] = field(default_factory=list)
 
     def work(self, ended: threading.Event) -> None:
@@ -70,7 +71,7 @@ class Person:
         began = time.perf_counter()
         answer = client.post(f"/{path}", json=body)
         if answer.status_code == CONFLICT and ended.is_set():
-            self.refused += 1
+            self.refused.append(body["id"])
             return False
         self.milliseconds.append(1000 * (time.perf_counter() - began))
         if answer.status_code != 200:
@@ -136,6 +137,7 @@ def counted(store: Store, gate: str, people: list[Person], studios_: int) -> Row
     lines = list(reviews.journal(gate).read())
     ids = [line.id for line in lines]
     accepted = [id_ for person in people for id_ in person.accepted]
+    refused = [id_ for person in people for id_ in person.refused]
     state = GateState()
     for line in lines:
         state.add(line)
@@ -151,7 +153,8 @@ def counted(store: Store, gate: str, people: list[Person], studios_: int) -> Row
         "lost": len(set(accepted) - set(ids)),
         "written_twice": len(ids) - len(set(ids)),
         "frozen_otherwise": int(reviews.decisions(closed).decisions != expected),
-        "refused_after_the_answer": sum(person.refused for person in people),
+        "refused_after_the_answer": len(refused),
+        "refused_yet_written": len(set(refused) & set(ids)),
         "failed": sum(len(person.failed) for person in people),
         "p50_ms": statistics.median(milliseconds),
         "p95_ms": milliseconds[round(0.95 * (len(milliseconds) - 1))],
@@ -174,6 +177,10 @@ def measure(folder: Path, arguments: argparse.Namespace) -> list[Row]:
                 print(text, *(log.read_text()[-3000:] for log in folder.glob("studio-*/log")), sep="\n", flush=True)
             rows.append(counted(store, gate, people, count))
             print(rows[-1], flush=True)
+            if rows[-1]["refused_yet_written"]:
+                raise RuntimeError(
+                    "What a studio refused stands in the journal: somebody was told that it does not count."
+                )
     finally:
         objects.stop()
     return rows

@@ -46,10 +46,13 @@ def owner_of(parameters: Mapping[str, object], deployment: object) -> str:
     return character if isinstance(character, str) and character else f"deployment {deployment}"
 
 
-def in_fair_order(waiting: Sequence[Waiting[Run]], working: Mapping[str, int], served: Served) -> list[Waiting[Run]]:
-    """The same runs, the one to take first at the front. `waiting` comes queue by queue, in each the oldest first.
+def in_fair_order(
+    waiting: Sequence[Waiting[Run]], working: Mapping[str, int], served: Served, most: int | None = None
+) -> list[Waiting[Run]]:
+    """The same runs, the one to take first at the front, or the first `most` of them.
 
-    `working` counts the runs of each owner that work at present. A run that is put into the list counts as working for those after it.
+    `waiting` comes queue by queue, in each the oldest first. `working` counts the runs of each owner that work at present.
+    A run that is put into the list counts as working for those after it.
     """
     found: list[Waiting[Run]] = []
     busy = Counter(working)
@@ -62,6 +65,8 @@ def in_fair_order(waiting: Sequence[Waiting[Run]], working: Mapping[str, int], s
             # Of owners that are equal in all, the one whose oldest run came first: lines are in that order.
             owner = min(lines, key=lambda name: (busy[name], served.last(name)))
             found.append(lines[owner].popleft())
+            if len(found) == most:
+                return found
             busy[owner] += 1
             if not lines[owner]:
                 del lines[owner]

@@ -57,11 +57,18 @@ def _fairly(submit: Callable[..., Any]) -> Callable[..., Any]:
 
 
 async def _ordered(worker: Any, waiting: list[Any]) -> list[Any]:
-    """The server is asked who works only if several wait for their turn."""
+    """Those whose turn it is, no more than the worker has places for: the next look may find others to go first.
+
+    The server is asked who works only if several wait for their turn.
+    """
     lines = [Waiting(entry, str(entry.work_queue_id), _owner(entry.flow_run)) for entry in waiting]
     if len({line.owner for line in lines}) < 2:
         return waiting
-    return [line.run for line in in_fair_order(lines, await _working(worker), _served(worker))]
+    working = await _working(worker)
+    places = int(worker._limiter.available_tokens) if worker._limiter else None
+    if places == 0:  # another look took the last one while the server was asked
+        return []
+    return [line.run for line in in_fair_order(lines, working, _served(worker), places)]
 
 
 async def _working(worker: Any) -> Counter[str]:

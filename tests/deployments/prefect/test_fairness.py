@@ -18,6 +18,13 @@ def test_many_runs_of_one_do_not_hold_up_another() -> None:
     assert sorted(order(waiting)) == sorted(one.run for one in waiting), "nobody is left out"
 
 
+def test_no_more_are_put_in_order_than_can_be_taken() -> None:
+    """Of a thousand that wait a worker takes two: to order them all at each look would be for nothing."""
+    waiting = line(*(f"{name} {number}" for number in range(300) for name in ("mira", "nora", "zoe")))
+    first = [one.run for one in in_fair_order(waiting, {}, Served(), 4)]
+    assert first == order(waiting)[:4] == ["mira 0", "nora 0", "zoe 0", "mira 1"]
+
+
 def test_who_works_already_waits() -> None:
     assert order(line("mira 0", "mira 1", "nora 0"), mira=2) == ["nora 0", "mira 0", "mira 1"]
     assert order(line("mira 0", "nora 0"), mira=1, nora=1) == ["mira 0", "nora 0"]

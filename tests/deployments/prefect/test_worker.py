@@ -48,6 +48,36 @@ def test_prefects_own_worker_would_end() -> None:
         offered_again(ProcessWorker)
 
 
+def test_a_worker_puts_as_many_in_order_as_it_has_places_for() -> None:
+    offered: list[int] = []
+
+    class Nobody:
+        async def read_flow_runs(self, **asked: object) -> list[object]:
+            return []
+
+    class Counting:
+        _work_pool_name = "pool"
+        client = Nobody()
+
+        async def _submit_scheduled_flow_runs(self, entries: list[object]) -> list[object]:
+            offered.append(len(entries))
+            return []
+
+    limited_and_fair(Counting)
+
+    async def offer(places: int | None) -> None:
+        worker: Any = Counting()
+        worker._limiter = None if places is None else anyio.CapacityLimiter(places)
+        runs = [
+            SimpleNamespace(id=number, parameters={"character": f"c{number}"}, deployment_id="d") for number in range(9)
+        ]
+        await worker._submit_scheduled_flow_runs([SimpleNamespace(flow_run=run, work_queue_id="q") for run in runs])
+
+    anyio.run(offer, 2)
+    anyio.run(offer, None)
+    assert offered == [2, 9]
+
+
 class Instant(Worker):
     """A worker whose runs do nothing for a moment; all else of it is Prefect's own."""
 
