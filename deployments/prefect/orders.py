@@ -1,6 +1,7 @@
 """Hands orders of the training service to the Prefect server: each becomes one run, whoever hands it over and how often."""
 
 from deployments.prefect.api import INTERACTIVE_QUEUE, PAGE, FlowRun, PrefectApi
+from flenwheel_core.base.errors import StoreError
 from flenwheel_core.base.ids import Json
 from flenwheel_core.documents.orders import OrderEnded
 from flenwheel_core.library.orders import MOST_STARTS, Orders
@@ -38,18 +39,30 @@ def hand_over(api: PrefectApi, orders: Orders, id_: str) -> str:
 
 def keep_orders(api: PrefectApi, orders: Orders) -> list[str]:
     """Hands over what was accepted while the server was away, begins runs again that crashed, and writes down which orders failed or were
-    cancelled in the Prefect interface. Returns a line for each."""
+    cancelled in the Prefect interface. Returns a line for each. What is damaged of one order is raised when nothing is
+    left to do of others."""
     done, runs = [], {}
+    damage: StoreError | None = None
     for id_, handed in orders.open_orders().items():
-        run = hand_over(api, orders, id_)
+        try:
+            run = hand_over(api, orders, id_)
+        except StoreError as error:
+            damage = damage or error
+            continue
         if not handed:
             done.append(f"order {id_}: handed over ({run})")
         runs[run] = id_
     standing = _standing(api, list(runs))
     for run, id_ in runs.items():
-        line = _kept(api, orders, id_, run, standing.get(run))
+        try:
+            line = _kept(api, orders, id_, run, standing.get(run))
+        except StoreError as error:
+            damage = damage or error
+            continue
         if line:
             done.append(f"order {id_}: {line}")
+    if damage is not None and not done:
+        raise damage
     return done
 
 

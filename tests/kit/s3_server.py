@@ -1,5 +1,6 @@
 """An object store on loopback that does one thing at a time, and may be told to answer as a busy one does."""
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ def serve_s3(refusals: Iterator[bool] | None = None) -> Iterator[str]:
     """The address of such a store, with an empty bucket."""
     import boto3
 
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # a line a request would hide all else that a test logs
     app: App = one_at_a_time(DomainDispatcherApplication(create_backend_app))
     server = make_server("127.0.0.1", 0, app if refusals is None else busy(app, refusals), threaded=True)
     thread = threading.Thread(target=server.serve_forever)

@@ -12,8 +12,11 @@ from deployments.workspace.absent import Watch
 from deployments.workspace.keeping import Keeper
 from deployments.workspace.server_duties import server_duties, watch_machines
 from flenwheel_core.base.errors import NotFoundError, ServerError
+from flenwheel_core.base.ids import Json
 from flenwheel_core.base.settings import Settings
+from flenwheel_core.documents.orders import OrderPicture, TrainOrder
 from flenwheel_core.gates.session import Reviews
+from flenwheel_core.library.orders import Orders
 from flenwheel_core.store import Store
 from tests.kit.gate_world import open_gate
 
@@ -45,6 +48,9 @@ class Server(PrefectApi):
         assert self.waits.wait(30)
         return []
 
+    def start(self, deployment: str, parameters: dict[str, Json], *, idempotency_key: str | None = None) -> FlowRun:
+        return self.run(f"run of {parameters['order']}")
+
     def set_state(self, id_: str, type_: str, name: str, message: str = "", *, force: bool = False) -> str:
         self.taken.append(id_)
         return "ACCEPT"
@@ -70,6 +76,10 @@ def damaged(tmp_path: Path) -> Settings:
     for gate in (first.gate, "mira-old-gate-a-r1"):
         reviews.close(gate, "approve", "leave_out", override_minimum=True, reviewer="ana")
     store.files.write("documents/reviews/mira-old-gate-a-r1/session.json", b"{")
+    picture = (OrderPicture(image="a" * 64),)
+    Orders(store).accept(
+        TrainOrder(id="a2", trigger="ohwx", class_word="cat", kind="subject", recipe="nano", pictures=picture)
+    )
     store.files.write("documents/orders/a1/order.json", b"{")
     store.files.write("documents/orders/a1/run.json", b"{")
     return settings
@@ -90,6 +100,7 @@ def test_a_dead_machine_is_noticed_whatever_is_damaged_in_the_store(damaged: Set
         look(keeper)
         clock.now += LEASE / 2
     assert server.taken == ["lost"], said
+    assert "order a2: handed over (run of a2)" in said, "one damaged order keeps no other one back"
     for name in ("mira-old-gate-a-r1", "a1"):
         assert len([line for line in said if name in line and "cannot be read" in line]) == 1, said
 
