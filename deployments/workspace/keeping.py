@@ -12,6 +12,8 @@ from flenwheel_core.base.errors import FlenwheelError, ServerError
 Say = Callable[[str], None]
 LOOK_SECONDS = 0.5
 YOUNG_SECONDS = 2.0
+DUTY_STOP_SECONDS = 5.0
+"""What is done in a thread of its own has so long to come to an end at a stop; then it ends with the process."""
 
 
 @dataclass
@@ -137,3 +139,6 @@ class Keeper:
             began = time.monotonic()
             for one in group:
                 one.child.wait_for_end(began + one.stop_seconds - time.monotonic())
+        end = time.monotonic() + DUTY_STOP_SECONDS
+        while any(duty.busy for duty in self.duties) and time.monotonic() < end:
+            time.sleep(0.05)

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,24 @@ def test_what_cannot_be_done_is_said_once_whatever_else_succeeds() -> None:
     answers = False
     keeper.tend()
     assert len(said) == 2, "it answered in between, so this is news"
+
+
+def test_what_is_done_apart_holds_up_nothing_and_ends_with_the_rest() -> None:
+    done: list[str] = []
+    may_go_on = threading.Event()
+
+    def slow() -> list[str]:
+        assert may_go_on.wait(30)
+        return ["slow"]
+
+    keeper = Keeper(done.append)
+    keeper.duties += [Duty(slow, 0, apart=True), Duty(lambda: ["quick"], 0)]
+    for _ in range(3):
+        keeper.tend()
+    assert done == ["quick"] * 3, "and the slow one is not begun once more"
+    threading.Timer(0.3, may_go_on.set).start()
+    keeper.stop()
+    assert done == [*["quick"] * 3, "slow"]
 
 
 def test_what_is_started_again_answers_before_anything_is_done(tmp_path: Path) -> None:
