@@ -82,7 +82,9 @@ CLUSTER = Page(
         Table(
             "Do five people at one gate lose anything?",
             "On an object store (moto), at one studio or two, each with an order of their own and about a second a picture; one answers "
-            "the gate while the others go on. What a studio accepted stands in what was frozen, and what came later was refused.",
+            "the gate while the others go on. What a studio accepted stands in what was frozen, and what came later was refused; that no "
+            "refused line stands in "
+            "the journal is checked since, and not yet by these rows.",
             "reviewers",
             {
                 "decisions": "decisions",
