@@ -213,5 +213,7 @@ def test_measurements_can_be_read_by_a_person() -> None:
     from benchmarks.tables import shown
 
     measured = {path.stem for path in (ROOT / "benchmarks" / "results").glob("*.json")}
-    assert measured <= shown() and shown() - measured == NOT_YET_MEASURED, "a table without its result file is left out"
+    assert measured <= shown()
+    assert shown() - measured <= NOT_YET_MEASURED, "a table whose result file is missing is left out of its page"
+    assert not measured & NOT_YET_MEASURED, "it is measured: take its name out of NOT_YET_MEASURED"
     assert all(len(table.columns) <= 7 for page in PAGES for table in page.tables)
