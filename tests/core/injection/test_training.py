@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from flenwheel_core.base.errors import InterruptedStageError
+from flenwheel_core.engine.checkpoint import Checkpoint, CheckpointFolder
 from flenwheel_core.engine.job import TrainHooks
 from flenwheel_core.injection.heads import LinearHead
 from flenwheel_core.injection.tasks import FlowTask, InjectionTask, caption_target, difference
@@ -54,23 +55,25 @@ def test_an_interrupted_training_ends_with_the_same_bits(tmp_path: Path, stop_af
         assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_states_are_made_as_often_as_the_store_takes_them(tmp_path: Path) -> None:
+def test_states_are_made_as_often_as_the_store_takes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     learning = LEARNING.model_copy(update={"checkpoint_every": 1000, "oracle_steps": 0, "stages": ("regression",)})
-    steps = learning.steps(len(toy_lessons().photos))
+    steps, save = learning.steps(len(toy_lessons().photos)), CheckpointFolder.save
+    made: list[int] = []
 
-    def kept(folder: Path, save_seconds: float | None) -> list[str]:
-        seen: list[str] = []
+    def noted(folder: CheckpointFolder, checkpoint: Checkpoint) -> None:
+        save(folder, checkpoint)
+        made.append(checkpoint.step)
 
-        def should_stop() -> bool:
-            seen.extend(file.name for file in sorted(folder.glob("*/step-*.safetensors")) if file.name not in seen)
-            return False
+    monkeypatch.setattr(CheckpointFolder, "save", noted)
 
-        hooks = TrainHooks(should_stop, lambda _step, _loss: None, str, str, save_seconds=save_seconds)
+    def kept(folder: Path, save_seconds: float | None) -> list[int]:
+        made.clear()
+        hooks = TrainHooks(lambda: False, lambda _step, _loss: None, str, str, save_seconds=save_seconds)
         learn(TOY, toy_lessons(), HeadJob("run", HeadRecipe(place="tokens", tokens=2), learning, folder), hooks)
-        return seen
+        return list(made)
 
     assert not kept(tmp_path / "recipe", None)
-    assert len(kept(tmp_path / "clock", 0.0)) == steps - 1
+    assert kept(tmp_path / "clock", 0.0) == list(range(1, steps))
 
 
 @pytest.mark.parametrize("stage", ["regression", "flow"])
