@@ -17,6 +17,7 @@ from deployments.prefect.api import USER
 from flenwheel_core.base.services import load_services
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.library.characters import Library
+from tests.kit.s3_server import options_of
 
 pytestmark = pytest.mark.slow
 TOKEN = "a-secret-of-the-team"
@@ -52,7 +53,7 @@ def test_a_turn_on_s3_behind_a_token_with_messages(
     settings = Settings(
         workspace=tmp_path / "workspace",
         store=f"s3://flenwheel/{tmp_path.name}",
-        store_options={"endpoint_url": s3_endpoint, "key": "test", "secret": "test", "region_name": "us-east-1"},
+        store_options=options_of(s3_endpoint),
         gpu="cpu",
         author="tester",
         token=SecretStr(TOKEN),

@@ -35,8 +35,10 @@ def test_descriptors_of_real_length_that_know_nothing_give_a_half() -> None:
 
     own, paintings, others, further = anything(40), anything(40), anything(40), anything(40)
     assert style_rank(own, paintings, others, [own, further]) == pytest.approx(0.5, abs=0.05)
-    with pytest.raises(ValueError, match="itself"):
-        style_rank(own, paintings, others, [own, others])
+    assert style_rank(own, paintings, others, [own, others]) == pytest.approx(0.5, abs=0.05), "also where others ask"
+    assert style_rank(others, paintings, others, [others]) < 0.5, (
+        "pictures that are the others' own are nearest to them"
+    )
 
 
 def test_a_painting_that_is_near_to_everything_counts_for_less() -> None:

@@ -9,13 +9,14 @@ from flenwheel_core.gates.session import Reviews
 from flenwheel_core.store import Store
 from tests.kit.gate_fixtures import Line
 from tests.kit.gate_world import open_gate
+from tests.kit.s3_server import options_of
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
 def place(s3_endpoint: str, tmp_path: Path) -> tuple[str, dict[str, str]]:
-    options = {"endpoint_url": s3_endpoint, "key": "test", "secret": "test", "region_name": "us-east-1"}
+    options = options_of(s3_endpoint)
     return f"s3://flenwheel/{tmp_path.name}", options
 
 

@@ -14,21 +14,17 @@ from flenwheel_core.records import overview as module
 from flenwheel_core.records.overview import Overview
 from flenwheel_core.store import Store
 from tests.kit.gate_world import CHARACTER, open_gate, settings_in
+from tests.kit.stores import s3_store_at, store_by_param
 
 
 @pytest.fixture
 def s3_store(s3_endpoint: str, tmp_path: Path) -> Store:
-    options = {"endpoint_url": s3_endpoint, "key": "test", "secret": "test", "region_name": "us-east-1"}
-    return Store(f"s3://flenwheel/{tmp_path.name}", options)
+    return s3_store_at(s3_endpoint, tmp_path)
 
 
 @pytest.fixture(params=["file", pytest.param("s3", marks=pytest.mark.slow)])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    if request.param == "file":
-        return Store((tmp_path / "store").as_uri())
-    endpoint = request.getfixturevalue("s3_endpoint")
-    options = {"endpoint_url": endpoint, "key": "test", "secret": "test", "region_name": "us-east-1"}
-    return Store(f"s3://flenwheel/{tmp_path.name}", options)
+    return store_by_param(request, tmp_path)
 
 
 def further(store: Store, first: ReviewSession, turn: int) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from flenwheel_core.store import Store
+from tests.kit.stores import store_by_param
 
 
 @pytest.fixture
@@ -15,8 +16,4 @@ def local_store(tmp_path: Path) -> Store:
 @pytest.fixture(params=["file", pytest.param("s3", marks=pytest.mark.slow)])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     """A store on the local disk, and the same on S3."""
-    if request.param == "file":
-        return Store((tmp_path / "store").as_uri())
-    endpoint = request.getfixturevalue("s3_endpoint")
-    options = {"endpoint_url": endpoint, "key": "test", "secret": "test", "region_name": "us-east-1"}
-    return Store(f"s3://flenwheel/{tmp_path.name}", options)
+    return store_by_param(request, tmp_path)

@@ -9,6 +9,7 @@ from flenwheel_core.base.errors import CorruptManifestError, SealedJournalError
 from flenwheel_core.documents.prompts import Cell
 from flenwheel_core.store import Store
 from flenwheel_core.store.journal import PROBES
+from tests.kit.s3_server import options_of
 
 
 def test_lines_come_back_in_order(store: Store) -> None:
@@ -25,7 +26,7 @@ def _path(store: Store) -> Path:
 
 
 def _remote(s3_endpoint: str, place: str) -> Store:
-    options = {"endpoint_url": s3_endpoint, "key": "test", "secret": "test", "region_name": "us-east-1"}
+    options = options_of(s3_endpoint)
     return Store(f"s3://flenwheel/{place}", options)
 
 

@@ -15,6 +15,7 @@ from flenwheel_core.documents.prompts import Cell
 from flenwheel_core.store import Store
 from flenwheel_core.store import recent as module
 from flenwheel_core.store.recent import Listing, RecentStore
+from tests.kit.s3_server import options_of
 
 pytestmark = pytest.mark.slow
 Open = Callable[[], Store]
@@ -23,7 +24,7 @@ Open = Callable[[], Store]
 @pytest.fixture
 def open_store(s3_endpoint: str, tmp_path: Path) -> Open:
     """The store as each of several machines opens it."""
-    options = {"endpoint_url": s3_endpoint, "key": "test", "secret": "test", "region_name": "us-east-1"}
+    options = options_of(s3_endpoint)
     return lambda: Store(f"s3://flenwheel/{tmp_path.name}", options)
 
 

@@ -11,6 +11,7 @@ from flenwheel_core.recipes.loading import DEFAULT_RECIPE
 from flenwheel_core.requests.ingest import SourceFile
 from flenwheel_core.store import Store, recent
 from tests.kit.gate_world import settings_in
+from tests.kit.s3_server import options_of
 from tests.kit.studio_world import FIELDS, given
 
 
@@ -77,7 +78,7 @@ def test_what_another_machine_made_a_moment_ago_has_its_page_and_spoils_no_list(
     s3_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recent, "FRESH_SECONDS", 1000.0)
-    options = {"endpoint_url": s3_endpoint, "key": "test", "secret": "test", "region_name": "us-east-1"}
+    options = options_of(s3_endpoint)
     place = {"store": f"s3://flenwheel/{tmp_path.name}", "store_options": options}
     settings = settings_in(tmp_path).model_copy(update=place)
     here, elsewhere = Store(settings.store_url, options), Library(Store(settings.store_url, options))

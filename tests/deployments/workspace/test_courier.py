@@ -14,6 +14,7 @@ from flenwheel_core.gates.flow_server import ResumeResult
 from flenwheel_core.gates.session import Reviews
 from flenwheel_core.store import Store
 from tests.kit.gate_world import open_gate
+from tests.kit.s3_server import options_of
 
 
 class Server(PrefectApi):
@@ -99,7 +100,7 @@ def test_one_damaged_gate_keeps_no_other_answer_back(tmp_path: Path, monkeypatch
 @pytest.mark.slow
 def test_gates_whose_answers_arrived_are_never_read_again(s3_endpoint: str, tmp_path: Path) -> None:
     """A thousand of them would be as many questions at every look."""
-    options = {"endpoint_url": s3_endpoint, "key": "test", "secret": "test", "region_name": "us-east-1"}
+    options = options_of(s3_endpoint)
     store = Store(f"s3://flenwheel/{tmp_path.name}", options)
     reviews, first = Reviews(store), open_gate(store, 2, side=16, flow_run="run-0")
     for number in range(1, 4):
