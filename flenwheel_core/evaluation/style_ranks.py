@@ -21,12 +21,9 @@ Vectors = NDArray[np.float64]
 def style_rank(pictures: Vectors, paintings: Vectors, others: Vectors, seen: Sequence[Vectors]) -> float:
     """The chance that one of the paintings is nearer to a picture than one of the others is: 0.5 knows no difference, 1 is always.
 
-    Rows are unit vectors. `seen` are all pictures that are asked about, by which it is told what is near to everything. Raises ValueError
-    if one of `others` or of the paintings is among them: it would be its own nearest, count for less, and shift every rank.
+    Rows are unit vectors. `seen` are all pictures that are asked about, by which it is told what is near to everything.
     """
     asked = np.concatenate(list(seen))
-    if any((goal @ asked.T).max(initial=-1.0) > ITSELF for goal in (paintings, others)):
-        raise ValueError("a picture is compared with itself")
     own, far = (_nearness(pictures, goal, asked) for goal in (paintings, others))
     wins = [
         (mine[:, None] > theirs[None]).mean() + 0.5 * (mine[:, None] == theirs[None]).mean()
@@ -36,7 +33,11 @@ def style_rank(pictures: Vectors, paintings: Vectors, others: Vectors, seen: Seq
 
 
 def _nearness(pictures: Vectors, goal: Vectors, asked: Vectors) -> Vectors:
-    """(pictures, goal) twice the cosine, less how near each of `goal` is to those who ask."""
-    cosine = pictures @ goal.T
-    near = np.sort(goal @ asked.T, axis=1)[:, -NEIGHBOURS:].mean(1)
+    """(pictures, goal) twice the cosine, less how near each of `goal` is to those who ask, itself and its copies left out.
+
+    One that asked for itself would be its own nearest, count for less, and shift every rank.
+    """
+    cosine, asking = pictures @ goal.T, goal @ asked.T
+    asking[asking > ITSELF] = -1.0
+    near = np.sort(asking, axis=1)[:, -NEIGHBOURS:].mean(1)
     return np.asarray(2 * cosine - near[None], np.float64)
