@@ -1,6 +1,5 @@
 """Turns the training captions into token ids, once, on all cores."""
 
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +7,7 @@ from numpy.typing import NDArray
 from transformers import CLIPTokenizer, T5TokenizerFast
 
 from flenwheel_core.nano.models.flux import TEXT_TOKENS
+from tools.nano_training.processes import processes
 
 _CHUNK = 20_000
 
@@ -34,6 +34,6 @@ def tokenise(folder: Path, texts: list[str], workers: int) -> tuple[NDArray[np.i
     if workers < 2:
         parts = [_chunk_ids(folder, chunk) for chunk in chunks]
     else:
-        with ProcessPoolExecutor(workers) as pool:
+        with processes(workers) as pool:
             parts = list(pool.map(_chunk_ids, [folder] * len(chunks), chunks))
     return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])

@@ -11,7 +11,6 @@ in what words can say, so that every edit within a scene has an exact target.
 import argparse
 import itertools
 import json
-import multiprocessing
 import os
 import shutil
 import time
@@ -44,6 +43,7 @@ from flenwheel_core.nano.world.instructions import change_between, instruction
 from flenwheel_core.nano.world.phrases import OWN
 from flenwheel_core.nano.world.render import render
 from flenwheel_core.nano.world.views import BACKGROUNDS, LIGHTINGS, STYLES, View, make_edit, make_view
+from tools.nano_training.processes import processes
 
 if TYPE_CHECKING:
     from tools.nano_training.workspace import Run
@@ -148,14 +148,9 @@ def make_data(out: Path, *, characters: int, workers: int | None = None, world: 
     shares = [
         (out, part, characters * part // workers, characters * (part + 1) // workers, world) for part in range(workers)
     ]
-    context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=_make_share, args=share) for share in shares]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-        if process.exitcode != 0:
-            raise RuntimeError(f"a rendering process ended with exit code {process.exitcode}")
+    with processes(workers) as pool:
+        for _ in pool.map(_make_share, shares):
+            pass
     for name in ("captions", "edits"):
         with (out / f"{name}.txt").open("wb") as joined:
             for part in range(workers):
@@ -174,8 +169,9 @@ def make_data(out: Path, *, characters: int, workers: int | None = None, world: 
     return seconds
 
 
-def _make_share(out: Path, part: int, first: int, last: int, world: int) -> None:
-    """One process's characters, `first` to `last`."""
+def _make_share(share: tuple[Path, int, int, int, int]) -> None:
+    """One process's characters: the folder, the number of the part, its first character, the one after its last, and the world."""
+    out, part, first, last, world = share
     pictures = np.load(out / "pictures.npy", mmap_mode="r+")
     labels = np.load(out / "labels.npy", mmap_mode="r+")
     captions: list[str] = []

@@ -6,9 +6,9 @@ could mean something. So a few hundred characters are shown often, under their o
 A folder with `characters.npy` (written first), `pictures.npy`, `captions.txt` (CAPTIONS lines a picture) and `done`, written last.
 """
 
-import multiprocessing
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from flenwheel_core.nano.world.characters import HELD_OUT_FROM, Character, make_
 from flenwheel_core.nano.world.render import render
 from flenwheel_core.nano.world.views import View, make_view
 from tools.nano_training.data import CAPTIONS, PICTURE_PX, PORTRAIT_SHARE
+from tools.nano_training.processes import processes
 
 PICTURES_PER_NAME = 120
 DESCRIBED_SHARE = 0.15
@@ -56,8 +57,8 @@ def make_names(out: Path, *, characters: int, workers: int, pictures: int = PICT
     count = characters * pictures
     open_memmap(out / "pictures.npy", mode="w+", dtype=np.uint8, shape=(count, PICTURE_PX, PICTURE_PX, 3))
     np.save(out / "characters.npy", np.repeat(np.arange(characters, dtype=np.int32), pictures))
-    with multiprocessing.get_context("fork").Pool(min(workers, characters)) as pool:
-        parts = pool.starmap(_make_one, [(out, seed, pictures, world) for seed in range(characters)], chunksize=1)
+    with processes(min(workers, characters)) as pool:
+        parts = list(pool.map(partial(_make_one, out, pictures=pictures, world=world), range(characters)))
     (out / "captions.txt").write_text("".join(f"{line}\n" for part in parts for line in part))
     (out / "done").write_text(f"{count}\n")
 

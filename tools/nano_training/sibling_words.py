@@ -8,7 +8,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from flenwheel_core.nano.models import qwen3
 from tools.nano_training.data import CAPTIONS
 from tools.nano_training.names import FOLDER
+from tools.nano_training.processes import processes
 from tools.nano_training.workspace import wait_for, write_array, write_json
 
 CAPTION_IDS, EDIT_IDS, MADE_FROM = "siblings_captions.npy", "siblings_edits.npy", "siblings_words.json"
@@ -82,7 +82,7 @@ def _all_ids(words: Path, texts: list[str], workers: int) -> Ids:
     chunks = [texts[i : i + _CHUNK] for i in range(0, len(texts), _CHUNK)]
     if workers < 2:
         return np.concatenate([_chunk_ids(words, chunk) for chunk in chunks])
-    with ProcessPoolExecutor(workers) as pool:
+    with processes(workers) as pool:
         return np.concatenate(list(pool.map(_chunk_ids, [words] * len(chunks), chunks)))
 
 

@@ -1,6 +1,5 @@
 """What the vision-language model is taught to say, as token rows: captions, yes or no, and edit instructions."""
 
-import multiprocessing
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +26,7 @@ from flenwheel_core.nano.world import Character, View, caption, make_character
 from flenwheel_core.nano.world.captions import view_clauses
 from flenwheel_core.nano.world.chance import chance_of
 from tools.nano_training.data import PICTURES_PER_CHARACTER, scenes_of
+from tools.nano_training.processes import processes
 
 CAPTION_TOKENS = 160
 SAME_TOKENS = 144
@@ -108,8 +108,8 @@ def caption_rows(tokenizer: PreTrainedTokenizerBase, characters: int, seed: int,
     shares = [(tokenizer, first, last, seed, world) for first, last in pairwise(ends)]
     if len(shares) == 1:
         return _caption_rows(*shares[0])
-    with multiprocessing.get_context("fork").Pool(len(shares)) as pool:
-        parts = pool.starmap(_caption_rows, shares)
+    with processes(len(shares)) as pool:
+        parts = list(pool.map(_caption_rows, *zip(*shares, strict=True)))
     return Rows(np.concatenate([part.ids for part in parts]), np.concatenate([part.start for part in parts]))
 
 

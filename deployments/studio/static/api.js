@@ -38,6 +38,12 @@ export const remove = (path) => call("DELETE", path);
 export const upload = (path, form) => call("POST", path, { form });
 export const newId = () => Array.from(crypto.getRandomValues(new Uint8Array(12)), (b) => b.toString(16).padStart(2, "0")).join("");
 
+// A form that a script sends. Its buttons stay off until then: pressed before, they would load the page again and lose what was typed.
+export function onSubmit(form, send) {
+  form.addEventListener("submit", (event) => { event.preventDefault(); send(new FormData(form)); });
+  for (const button of form.querySelectorAll("[data-waits]")) button.disabled = false;
+}
+
 export const page = (path) => `${AT}${path}`;
 export const thumbnail = (digest, side = 320) => `${AT}/api/v1/pictures/${digest}/thumbnail/${side}`;
 export const file = (digest) => `${AT}/api/v1/pictures/${digest}/file`;

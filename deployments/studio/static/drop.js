@@ -1,5 +1,5 @@
 // Dropping pictures: a new character, more pictures for one, and the start of a turn.
-import { el, get, page, post, remove, showProblem, upload } from "./api.js";
+import { el, get, onSubmit, page, post, remove, showProblem, upload } from "./api.js";
 import { TEXTS, chosenFiles, droppedFiles } from "./drop_files.js";
 
 const $ = (id) => document.getElementById(id);
@@ -135,9 +135,7 @@ zone.addEventListener("drop", (event) => {
 });
 
 const creating = $("new-character");
-creating?.addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const data = new FormData(creating);
+if (creating) onSubmit(creating, async (data) => {
   const body = Object.fromEntries(["name", "trigger", "class_word", "kind", "recipe"].map((name) => [name, data.get(name)]));
   try {
     await queue;
@@ -189,9 +187,8 @@ $("remove-character")?.addEventListener("click", async () => {
 });
 if ($("character")?.dataset.ingest === "running") follow();
 
-$("start-turn")?.addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const data = new FormData(event.target);
+const starting = $("start-turn");
+if (starting) onSubmit(starting, async (data) => {
   $("turn-state").textContent = "starting…";
   try {
     const run = await post(`/characters/${character}/turns`, { flywheel: data.get("flywheel"), recipe: data.get("recipe") || null });

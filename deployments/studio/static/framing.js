@@ -1,5 +1,5 @@
 // Cut and hide: what of a source picture is the character's. Everything is in shares of the whole picture.
-import { el, get, post, showProblem, toast } from "./api.js";
+import { el, get, onSubmit, post, showProblem, toast } from "./api.js";
 
 const $ = (id) => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";
@@ -110,9 +110,8 @@ async function save(framing) {
   }
 }
 
-$("consent-form")?.addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const said = new FormData(event.target);
+const consent = $("consent-form");
+if (consent) onSubmit(consent, async (said) => {
   try {
     const view = await post(`/characters/${character}/consent`, { whose: said.get("whose"), vouched_by: said.get("vouched_by") });
     document.querySelector("[data-testid=consent]").textContent = `The face is ${view.consent.whose}. ${view.consent.vouched_by} vouches that it may be used.`;

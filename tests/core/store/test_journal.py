@@ -124,7 +124,7 @@ def _append_many(url: str, name: str) -> None:
 
 
 def test_two_processes_never_mix_their_lines(local_store: Store) -> None:
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")
     writers = [context.Process(target=_append_many, args=(local_store.files.url, name)) for name in "xy"]
     for writer in writers:
         writer.start()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, Route
 
 from deployments.studio.app import create_app
 from flenwheel_core.base.settings import Settings
@@ -75,6 +75,33 @@ def test_from_dropped_pictures_to_a_started_turn(chromium: Browser, address: str
         page.click("#start-turn button")
         reviewer.see("#turn-state", "in the queue")
         assert reviewer.complaints == []
+
+
+@pytest.mark.parametrize(("path", "scripts"), [("/characters", ["drop"]), ("/characters/nova", ["drop", "framing"])])
+def test_a_button_pressed_before_the_scripts_are_there_loses_nothing(
+    chromium: Browser, address: str, stand_in: Settings, path: str, scripts: list[str]
+) -> None:
+    """A form that a script sends would load its page again when it is sent without it."""
+    Library(Store(stand_in.store_url)).create_character(
+        Character(name="nova", trigger="ohwx_nova", class_word="person", kind="person", recipe="nano")
+    )
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    with chromium.new_context() as context:
+        page = context.new_page()
+        for script in scripts:
+            page.route(f"**/{script}.js", hold)
+        page.goto(f"{address}{path}", wait_until="commit")
+        buttons = page.locator("[data-waits]")
+        buttons.last.wait_for()
+        assert buttons.count() == len(scripts) and not any(one.is_enabled() for one in buttons.all())
+        assert page.locator("form:not([action]):not([method]):visible button:enabled:not([type=button])").count() == 0
+        for route in held:
+            route.continue_()
+        until(lambda: all(one.is_enabled() for one in buttons.all()), "buttons that can be pressed")
 
 
 def drop(context: BrowserContext, page: Page, *paths: Path) -> None:
