@@ -2,8 +2,8 @@
 
 Weights are counted exactly, from the configuration. What blocks keep and what a call works with is counted by hand, tensor by tensor in
 bfloat16, as an upper bound: compiled blocks need less (the same count gives 38 bytes a token and channel for FLUX.1, where 35.6 were
-measured). What is fixed, and what a call in bfloat16 works with, is fitted to klein's stages on cards of 24, 16 and 12 GiB
-(dress_rehearsal.json). What depends on libraries and not on the model is taken over from FLUX.1.
+measured). What a recomputed block keeps, and what a call in bfloat16 works with, is fitted to klein's stages on cards of 24, 16 and 12
+GiB (dress_rehearsal.json); nothing fixed was left to fit. What depends on libraries and not on the model is taken over from FLUX.1.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,6 +29,8 @@ attended (6), attention's output (2), the MLP before (12) and after (6) its bend
 _KEPT_SINGLE: Mapping[Storage, float] = {"dense": 38.0, "fp8": 34.0, "nf4": 38.0}
 """Norm's input (2) and output (2), q, k, v and MLP as made (18), q, k and v as attended (6), attention's output (2), both outputs side by
 side (8)."""
+_INPUT = 4.0
+"""Bytes a token and channel of a block that is recomputed: its input, and what is added to it."""
 _WORKING: Mapping[Storage, float] = {"dense": 31.0, "fp8": 31.0, "nf4": 42.0}
 """Bytes a token and channel of a call without gradients: what a single block has at once.
 The first two are measured at full size; the last is counted (42 by the same count for bfloat16)."""
@@ -59,7 +61,7 @@ def training_spec(config: Mapping[str, Any]) -> ModelSpec:
     return ModelSpec(
         blocks=tuple(
             BlockSpec(
-                int(config[count]), inside[kind] // max(int(config[count]), 1), _channels(config), kept, nothing, 2.0
+                int(config[count]), inside[kind] // max(int(config[count]), 1), _channels(config), kept, nothing, _INPUT
             )
             for kind, count, kept in kinds
         ),
@@ -67,7 +69,7 @@ def training_spec(config: Mapping[str, Any]) -> ModelSpec:
         other_bytes=2.0 * outside,
         working_bytes=10.8,
         working_weight_bytes={"dense": 0.0, "fp8": 0.3, "nf4": 0.6},
-        fixed_bytes=0.57 * GIB,
+        fixed_bytes=0.0,
     )
 
 
