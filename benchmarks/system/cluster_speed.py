@@ -72,7 +72,7 @@ def first_stage_seconds(running: Cluster, name: str, character: str) -> float:
 def end_first_turn(running: Cluster, run: str) -> None:
     """Cancels a turn as soon as it waits at its first gate, where no process is left of it."""
     api = running.api()
-    wait_for(lambda: run in {waiting.id for waiting in waiting_runs(api).values()}, MOST_SECONDS, running.said)
+    wait_for(lambda: (state := api.run(run).state) is not None and state.type == "PAUSED", MOST_SECONDS, running.said)
     api.cancel(run)
     wait_for(lambda: (state := api.run(run).state) is not None and state.type in FINAL, 60, running.said)
 

@@ -147,7 +147,7 @@ class DropIn:
             path = f"stages/ingest/{line.request}/manifest.json"
             if self._store.files.exists(path):
                 result = IngestResult.from_bytes(self._store.files.read(path), where=path)
-        result = result or self._read_by_a_turn(library, character)
+        result = result or self._read_by_a_turn(character)
         if result is None:
             return IngestReport(state="never", files=files)
         return IngestReport(state="done", files=files, result=result, cuts=self._cuts(library, character, result))
@@ -164,13 +164,14 @@ class DropIn:
             # The recipe is a file that is gone, or the pictures are: what was read is shown all the same.
             return ()
 
-    def _read_by_a_turn(self, library: Library, character: str) -> IngestResult | None:
+    def _read_by_a_turn(self, character: str) -> IngestResult | None:
         """What the newest turn that read pictures found out about those that nobody had read here before."""
-        for turn in reversed(library.turns(character)):
-            request = self._store.get_document(f"turns/{character}/{turn.number:04d}/ingest", IngestRequest)
-            if request is not None:
-                return self._store.get_result(request, IngestResult)
-        return None
+        newest = max(
+            (path for path in self._store.list_documents(f"turns/{character}") if path.endswith("/ingest")),
+            default=None,
+        )
+        request = None if newest is None else self._store.get_document(newest, IngestRequest)
+        return None if request is None else self._store.get_result(request, IngestResult)
 
     def _run(self, character: Character) -> None:
         def tell(event: ProgressEvent) -> None:

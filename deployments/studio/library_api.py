@@ -250,7 +250,7 @@ def list_turns(studio: TheStudio) -> list[TurnWithRun]:
 @router.get("/turns/{name}/{number}")
 def get_turn(studio: TheStudio, name: CharacterName, number: TurnNumber) -> TurnPage:
     """One turn: steps with times and peak memory, gates, loss, comparison."""
-    studio.library.character(name)
+    studio.overview.library_of(name).character(name)
     turn = studio.overview.turn(name, number)
     runs, message = run_statuses(studio, (turn.flow_run,))
     return TurnPage(turn=turn, run=runs.get(turn.flow_run), run_address=_address(studio, turn), server_message=message)

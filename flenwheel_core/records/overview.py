@@ -73,7 +73,7 @@ class Overview:
         self._recent = recent
         self.reviews = Reviews(self.store)
         self.library = Library(self.store)
-        self.each_turn = Turns(self.store, settings, self.reviews)
+        self.each_turn = Turns(self.store, settings, self.reviews, None if recent is None else self._kept_while)
         self._exact_library = Library(store)
         self._exact_turns = Turns(store, settings, Reviews(store))
         self._totals: dict[str, int] = {}

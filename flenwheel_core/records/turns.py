@@ -1,8 +1,9 @@
 """How turns went and go: their steps, gates, times, memory and loss, read from what the stages left behind."""
 
 import json
+from collections.abc import Callable, Hashable
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Protocol, TypeVar
 
 from pydantic import AwareDatetime
 
@@ -25,6 +26,7 @@ from flenwheel_core.runner.stage import STAGES, find_stage
 from flenwheel_core.runner.stage_runs import StageRun, stage_runs
 from flenwheel_core.store import Store
 
+Built = TypeVar("Built")
 StepState = Literal["asked", "running", "stopped", "failed", "done"]
 
 
@@ -80,14 +82,21 @@ class TurnDetail(TurnView):
     report: str | None
 
 
+class Keep(Protocol):
+    """Gives what was built for a key before, or builds it anew if anything in these folders of the store has changed since."""
+
+    def __call__(self, key: Hashable, folders: tuple[str, ...], build: "Callable[[], Built]") -> "Built": ...
+
+
 class Turns:
     """Reads the turns of a workspace."""
 
-    def __init__(self, store: Store, settings: Settings, reviews: Reviews) -> None:
+    def __init__(self, store: Store, settings: Settings, reviews: Reviews, keep: "Keep | None" = None) -> None:
         self._store = store
         self._library = Library(store)
         self._settings = settings
         self._reviews = reviews
+        self._keep = keep
         self._runs: dict[str, list[StageRun]] = {}
         self._position = 0
 
@@ -99,20 +108,40 @@ class Turns:
         self, character: str | None = None, *, offset: int = 0, limit: int | None = None
     ) -> tuple[list[TurnView], int]:
         """Some of these turns, and how many there are: of all others nothing but their beginning is read."""
-        names = [character] if character is not None else self._library.characters()
-        turns = [(turn, name) for name in names for turn in self._library.turns(name)]
-        turns.sort(key=lambda one: one[0].at, reverse=True)
+        turns = self._begun(character)
         shown = turns[offset:] if limit is None else turns[offset : offset + limit]
         gates = self._gates_of_turns(character)
-        ended = {name: {line.number: line for line in self._library.ended_turns(name)} for _, name in shown}
+        ended = {
+            name: {line.number: line for line in self._library.ended_turns(name)}
+            for name in {name for _, name in shown}
+        }
         views = [
             self._view(name, turn, ended[name].get(turn.number), gates.get((name, turn.number), []))
             for turn, name in shown
         ]
         return views, len(turns)
 
+    def _begun(self, character: str | None) -> list[tuple[TurnOpened, str]]:
+        """Turns of one or all characters, the newest first, each with its character."""
+        if character is None and self._keep is not None:
+            return self._keep(
+                "begun turns", ("documents/characters", "journals/characters"), lambda: self._read_begun(None)
+            )
+        return self._read_begun(character)
+
+    def _read_begun(self, character: str | None) -> list[tuple[TurnOpened, str]]:
+        names = [character] if character is not None else self._library.characters()
+        turns = [(turn, name) for name in names for turn in self._library.turns(name)]
+        return sorted(turns, key=lambda one: one[0].at, reverse=True)
+
     def _gates_of_turns(self, character: str | None) -> dict[tuple[str, int], list[str]]:
-        """The gates by character and turn. Gate C shows characters, too, but its turn is the editor's, and names it."""
+        """The gates by character and turn: of all characters where that is remembered, which spares looking at every gate's name."""
+        if self._keep is not None:
+            return self._keep("gates of turns", ("documents/reviews",), lambda: self._read_gates(None))
+        return self._read_gates(character)
+
+    def _read_gates(self, character: str | None) -> dict[tuple[str, int], list[str]]:
+        """Gate C shows characters, too, but its turn is the editor's, and names it."""
         found: dict[tuple[str, int], list[str]] = {}
         begin = "" if character is None else f"{character}-"
         for name in (name for name in self._reviews.gates() if name.startswith(begin)):

@@ -14,6 +14,7 @@ import fsspec
 
 from flenwheel_core.base.disk import disk_error
 from flenwheel_core.base.errors import RecipeError, ResourceError, RetryableError, ServerError, StoreError, first_line
+from flenwheel_core.store.object_listing import list_objects
 
 _log = logging.getLogger(__name__)
 LARGE = "blobs/"
@@ -32,7 +33,8 @@ class Files:
         self.watchers: list[Callable[[str, bool], None]] = []
         """Told of every file that was written (True) or deleted through this object."""
         parsed = urlparse(url)
-        self._whole = {"max_concurrency": 1} if parsed.scheme == "s3" else {}
+        self._s3 = parsed.scheme == "s3"
+        self._whole = {"max_concurrency": 1} if self._s3 else {}
         """In one request. Otherwise s3fs asks for the size first: one question more for what is small and read often."""
         self.local: Path | None = None
         if parsed.scheme == "file":
@@ -125,28 +127,30 @@ class Files:
 
     def list(self, folder: str) -> Iterator[str]:
         """Every file below a folder, as a path relative to the root, sorted. Unfinished writes are not shown."""
-        full = self._full(folder)
-        try:
-            with self._in_words("read", folder):
-                self._refresh()
-                found = self._fs.find(full)
-        except FileNotFoundError:
-            return
-        for name in sorted(found):
-            relative = str(name)[len(self._root) :].lstrip("/")
+        for name in sorted(self._found(folder, stamped=False)):
+            relative = name[len(self._root) :].lstrip("/")
             if not Path(relative).name.startswith(".tmp-"):
                 yield relative
 
     def stamps(self, folder: str) -> dict[str, str]:
         """Every file below a folder, with what changes when its content does: the object store's own tag."""
+        return {name[len(self._root) :].lstrip("/"): stamp for name, stamp in self._found(folder, stamped=True).items()}
+
+    def _found(self, folder: str, *, stamped: bool) -> dict[str, str]:
+        """Whole names, with their stamps; a stamp may be empty where none is asked for."""
+        full = self._full(folder)
         try:
             with self._in_words("read", folder):
+                if self._s3:
+                    return dict(list_objects(self._fs, full))
                 self._refresh()
-                found = self._fs.find(self._full(folder), detail=True)
+                if not stamped:
+                    return dict.fromkeys(map(str, self._fs.find(full)), "")
+                found = self._fs.find(full, detail=True)
         except FileNotFoundError:
             return {}
         return {
-            str(name)[len(self._root) :].lstrip("/"): str(facts.get("ETag") or (facts.get("mtime"), facts.get("size")))
+            str(name): str(facts.get("ETag") or (facts.get("mtime"), facts.get("size")))
             for name, facts in found.items()
         }
 

@@ -73,6 +73,10 @@ def test_turns_and_characters_come_a_page_at_a_time(store: Store, tmp_path: Path
     assert newest.flow_run == "run-3" and [gate.gate for gate in newest.gates] == [gates[0]], (
         "by its number, which is 2"
     )
+    again = first.model_copy(update={"gate": "mira-t2-gate-a-r2", "turn": 2, "round": 2, "flow_run": "run-3"})
+    Reviews(store).open(again)
+    for view in (overview.turns(limit=1).shown[0], overview.turn("mira", 2)):
+        assert [gate.gate for gate in view.gates] == [gates[0], again.gate], "a gate that opened since is among them"
     assert overview.characters(limit=1).shown == ["mira"]
     other = CHARACTER.model_copy(update={"name": "nora"})
     Library(store).create_character(other)
