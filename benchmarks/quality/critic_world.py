@@ -25,6 +25,7 @@ from flenwheel_core.identity.protocols import Reader, Verifier
 from flenwheel_core.identity.readers import open_reader
 from flenwheel_core.identity.screening import (
     FingerprintSpace,
+    LabelLimits,
     judge_identity,
     judge_labels,
     judge_quality,
@@ -144,13 +145,13 @@ def look(
     space, limits = FingerprintSpace(fingerprint), limits_of(recipe, fingerprint, strict=False)
     images = [one.image for one in made]
     embedded = verifier.embed(images)
-    looks = zip(made, embedded, reader.read(images), spoils.chances(images, embedded), strict=True)
-    for index, (one, seen, read, spoiled) in enumerate(looks):
+    looks = zip(made, embedded, reader.look(images), spoils.chances(images, embedded), strict=True)
+    for index, (one, seen, (read, beliefs), spoiled) in enumerate(looks):
         measures = measure(one.image)
         identity = space.locate(seen.embedding) if seen.embedding is not None else None
         findings = judge_identity(seen, identity, one.asked, limits) + judge_quality(measures, seen, limits)
         findings += judge_spoiled(spoiled, limits)
-        findings += judge_labels(one.asked, read, person=False, strict=False)
+        findings += judge_labels(one.asked, read, beliefs, LabelLimits(recipe, person=False, strict=False))
         digest = digest_bytes(f"{name}/{start + index}".encode())
         row = Screening(
             image=digest,

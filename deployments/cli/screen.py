@@ -1,4 +1,4 @@
-"""Commands about screening: calibrate its identity limits by people's verdicts."""
+"""Commands about screening: calibrate its limits by people's verdicts."""
 
 from cyclopts import App
 
@@ -8,8 +8,9 @@ from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.decisions import FinalDecision
 from flenwheel_core.documents.scores import Screening
 from flenwheel_core.gates.session import Reviews
+from flenwheel_core.identity import belief_calibration
 from flenwheel_core.identity.calibration import Proposal, calibrate, judged_pictures
-from flenwheel_core.identity.screening import limits_of
+from flenwheel_core.identity.screening import Limits, limits_of
 from flenwheel_core.library.characters import Library
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.store import Store
@@ -25,7 +26,9 @@ def add_to(app: App) -> None:
 
 
 def calibrate_limits(character: str, *, recipe: str | None = None) -> None:
-    """Fit the identity limits to the verdicts of closed gates, and show what would change. Changes nothing.
+    """Fit the limits of identity, and of readings of angle, expression and spoiled faces, to the verdicts of closed gates.
+
+    Shows what would change, and the lines for the recipe. Changes nothing.
 
     Parameters
     ----------
@@ -45,8 +48,28 @@ def calibrate_limits(character: str, *, recipe: str | None = None) -> None:
         )
     limits = limits_of(load_recipe(recipe or known.recipe).screening, facts.fingerprint, strict=False)
     screenings, decisions = _verdicts(store, character, facts.fingerprint.verifier_version)
-    proposal = calibrate(judged_pictures(screenings, decisions), limits.threshold, limits.unsure_above)
-    console.print("\n".join(_lines(proposal)))
+    console.print("\n".join(report(screenings, decisions, limits)))
+
+
+def report(screenings: list[Screening], decisions: list[FinalDecision], limits: Limits) -> list[str]:
+    """What fits the verdicts, part by part. Raises InputError if there are too few of them for any part."""
+    recipe_lines, readings = [], []
+    for kind in belief_calibration.KINDS:
+        found = belief_calibration.evidence(kind, screenings, decisions)
+        proposal = belief_calibration.propose(found, limits.recipe)
+        readings += belief_calibration.lines(found, proposal)
+        recipe_lines += proposal.recipe_lines() if proposal is not None else []
+    try:
+        identity = calibrate(judged_pictures(screenings, decisions), limits.threshold, limits.unsure_above)
+    except InputError as error:
+        if not recipe_lines:
+            raise
+        lines = [f"Identity: {error.why}", ""]
+    else:
+        lines = _lines(identity)
+        recipe_lines = [*identity.recipe_lines(), *recipe_lines]
+    told = ["", "To use the fitted limits, write into the recipe:", "", "[screening]", *recipe_lines]
+    return [*lines, *readings, *told]
 
 
 def _verdicts(store: Store, character: str, version: str) -> tuple[list[Screening], list[FinalDecision]]:
@@ -70,5 +93,4 @@ def _lines(proposal: Proposal) -> list[str]:
         lines.append(f"{name}: pass up to {rates.threshold:g}, fail above {rates.unsure_above:g}")
         lines += [f"  {line}" for line in rates.lines()]
         lines.append("")
-    lines += ["To use the fitted limits, write into the recipe:", "", proposal.recipe_lines()]
     return lines

@@ -60,11 +60,9 @@ class Proposal(Document):
     now: Rates
     fitted: Rates
 
-    def recipe_lines(self) -> str:
-        """What to write into the recipe."""
-        return (
-            f"[screening]\nidentity_threshold = {self.fitted.threshold:g}\nunsure_above = {self.fitted.unsure_above:g}"
-        )
+    def recipe_lines(self) -> list[str]:
+        """Settings of the recipe's [screening]."""
+        return [f"identity_threshold = {self.fitted.threshold:g}", f"unsure_above = {self.fitted.unsure_above:g}"]
 
 
 def judged_pictures(screenings: Iterable[Screening], decisions: Iterable[FinalDecision]) -> list[Judged]:

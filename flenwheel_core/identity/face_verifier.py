@@ -122,6 +122,7 @@ class FaceVerifier:
             subject_size=face.size_px,
             labels=face.labels,
             labels_certain=face.turn is not None,
+            beliefs=face.beliefs,
             sharpness=sharpness_of(image.crop((int(box[0]), int(box[1]), int(box[2]), int(box[3])))),
             box=box,
         )

@@ -15,9 +15,10 @@ from PIL import Image
 from flenwheel_core.documents.images import Angle, Expression, Labels
 from flenwheel_core.identity.face_weights import LANDMARKS, package_file
 from flenwheel_core.identity.head_turn import HALF_BELOW as PROFILE_FROM
-from flenwheel_core.identity.head_turn import angle_of
+from flenwheel_core.identity.head_turn import angle_belief, angle_of
 from flenwheel_core.identity.people_weights import people_weights_here
 from flenwheel_core.identity.portraits import Portrait, PortraitReader
+from flenwheel_core.identity.protocols import Beliefs
 
 CHIP_PX = 150
 CHIP_PADDING = 0.25
@@ -47,6 +48,8 @@ class Face:
     turn: float | None = None
     """Degrees that the head is turned, positive to the picture's right; None if it was not read from the mesh."""
     expression: Expression | None = None
+    expression_belief: float | None = None
+    """The share of the belief that the expression got."""
 
     @property
     def is_profile(self) -> bool:
@@ -57,6 +60,14 @@ class Face:
     def labels(self) -> Labels:
         """What the face shows: its angle, and its expression where that was read."""
         return Labels(angle=self.angle_hint(), expression=self.expression)
+
+    @property
+    def beliefs(self) -> Beliefs:
+        """How sure the labels are; nothing of a coarse hint."""
+        found = {} if self.turn is None else {"angle": angle_belief(self.turn)}
+        if self.expression is not None and self.expression_belief is not None:
+            found["expression"] = self.expression_belief
+        return found
 
     @property
     def size_px(self) -> int:
@@ -137,7 +148,9 @@ class FaceFinder:
             return face
         box = (face.left, face.top, face.right, face.bottom)
         read = self._portraits.read(np.asarray(image.convert("RGB")), box)
-        return face if read is None else replace(face, turn=read.turn, expression=read.expression)
+        if read is None:
+            return face
+        return replace(face, turn=read.turn, expression=read.expression, expression_belief=read.expression_belief)
 
     def chip(self, image: Image.Image, face: Face) -> NDArray[np.uint8]:
         """The face upright and centred, (150, 150, 3) RGB: the input the recognition network was trained on."""
@@ -164,7 +177,8 @@ class FaceFinder:
         middle, low = (left + right) / 2, bottom + 0.025 * side
         box = self._dlib.rectangle(*(round(v) for v in (middle - side / 2, low - side, middle + side / 2, low)))
         points = tuple((float(point.x), float(point.y)) for point in self._predictor(pixels, box).parts())
-        return Face(left, top, right, bottom, portrait.score, points, portrait.turn, portrait.expression)
+        seen = (portrait.turn, portrait.expression, portrait.expression_belief)
+        return Face(left, top, right, bottom, portrait.score, points, *seen)
 
     def _face(self, pixels: NDArray[np.uint8], box: Any, score: float, scale: float) -> Face:
         left, top, right, bottom = (side / scale for side in (box.left(), box.top(), box.right() + 1, box.bottom() + 1))

@@ -3,6 +3,8 @@
 Measured on photographs and on a rendered head of known turn (docs/measurements/people.md).
 """
 
+import math
+
 import numpy as np
 
 from flenwheel_core.documents.images import Angle
@@ -33,6 +35,20 @@ def turn_of(found: Found, mesh: Mesh) -> float:
     if by_mesh * side > 0 and abs(by_mesh) < MESH_BEYOND:
         return side * (abs(by_mesh) + by_eyes) / 2
     return side * by_eyes
+
+
+ERRS_BY, ERRS_BEYOND_BY = 5.0, 15.0
+"""Degrees by which a turn is read wrong, up to RELIABLE_UP_TO and beyond."""
+RELIABLE_UP_TO = 60.0
+
+
+def angle_belief(turn: float) -> float:
+    """How likely the head's true angle is the one that `angle_of` names: a turn near a limit between two is read as either."""
+    size = abs(turn)
+    spread = (ERRS_BY if size <= RELIABLE_UP_TO else ERRS_BEYOND_BY) * math.sqrt(2)
+    limits = (-FRONT_BELOW, FRONT_BELOW, HALF_BELOW, math.inf)
+    at = next(index for index, limit in enumerate(limits[1:], 1) if size < limit)
+    return round((math.erf((limits[at] - size) / spread) - math.erf((limits[at - 1] - size) / spread)) / 2, 4)
 
 
 def angle_of(turn: float) -> Angle:

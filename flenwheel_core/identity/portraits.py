@@ -30,6 +30,8 @@ class Portrait:
     turn: float
     """Degrees; positive if the nose points to the right of the picture."""
     expression: Expression | None
+    expression_belief: float | None = None
+    """The share of the belief that the expression got; None where none was looked at."""
 
     @property
     def angle(self) -> Angle:
@@ -57,7 +59,7 @@ class PortraitReader:
         """What the face in `box` shows; None if there is no face that can be read."""
         mesh = self._mesh.read(pixels, box)
         if mesh.certainty >= CERTAIN and abs(mesh.turn) <= MESH_ALONE_UP_TO:
-            return Portrait(box, 1.0, mesh.turn, self._expression(pixels, mesh, mesh.turn))
+            return Portrait(box, 1.0, mesh.turn, *self._expression(pixels, mesh, mesh.turn))
         found = self._found_in(pixels, box)
         return None if found is None else self._read(pixels, found)
 
@@ -65,12 +67,12 @@ class PortraitReader:
         box = (found.left, found.top, found.right, found.bottom)
         mesh = self._mesh.read(pixels, box)
         turn = turn_of(found, mesh)
-        return Portrait(box, found.score, turn, self._expression(pixels, mesh, turn))
+        return Portrait(box, found.score, turn, *self._expression(pixels, mesh, turn))
 
-    def _expression(self, pixels: NDArray[np.uint8], mesh: Mesh, turn: float) -> Expression | None:
+    def _expression(self, pixels: NDArray[np.uint8], mesh: Mesh, turn: float) -> tuple[Expression | None, float | None]:
         if mesh.certainty < CERTAIN or abs(turn) > TURNED_FROM:
-            return None
-        return self._expressions.expression(mesh.square(pixels, SIDE_PX))[0]
+            return None, None
+        return self._expressions.expression(mesh.square(pixels, SIDE_PX))
 
     def _found_in(self, pixels: NDArray[np.uint8], box: Box) -> Found | None:
         """The detector's own face at `box`: its eyes tell the turn where the mesh cannot."""

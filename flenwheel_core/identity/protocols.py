@@ -1,7 +1,7 @@
 """What tells one character from another (a verifier), and what reads angle, expression and pose (a reader)."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from flenwheel_core.documents.images import Labels
@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from flenwheel_core.identity.fingerprint import ThresholdRule
 
 
+Beliefs = Mapping[str, float]
+"""How sure a reading is, 0 to 1, by the field of Labels it is of."""
+
+
 class Reader(Protocol):
     """Reads angle, expression and pose from pictures."""
 
@@ -20,6 +24,10 @@ class Reader(Protocol):
 
     def read(self, images: "Sequence[Image]") -> list[Labels]:
         """What each picture shows; None where it cannot tell."""
+        ...
+
+    def look(self, images: "Sequence[Image]") -> list[tuple[Labels, Beliefs]]:
+        """The same, and how sure each reading is."""
         ...
 
 
@@ -36,6 +44,8 @@ class Embedded:
     """What was read in passing, such as the turn of the head."""
     labels_certain: bool = False
     """True if they were read from the whole face and can be compared with what was asked; else they are a coarse hint."""
+    beliefs: Beliefs = field(default_factory=dict)
+    """How sure these labels are."""
     sharpness: float | None = None
     """Sharpness of the face or subject alone."""
     box: tuple[float, float, float, float] | None = None

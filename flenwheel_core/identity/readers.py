@@ -15,7 +15,7 @@ from PIL import Image
 from flenwheel_core.base.errors import InputError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.images import Labels
-from flenwheel_core.identity.protocols import Reader
+from flenwheel_core.identity.protocols import Beliefs, Reader
 from flenwheel_core.models.references import ModelRole, resolve_model
 
 BATCH = 32
@@ -38,11 +38,18 @@ class FaceReader:
 
     def read(self, images: Sequence[Image.Image]) -> list[Labels]:
         """The angle and the expression of each picture's largest face."""
-        return [self._read(image) for image in images]
+        return [labels for labels, _ in self.look(images)]
 
-    def _read(self, image: Image.Image) -> Labels:
+    def look(self, images: Sequence[Image.Image]) -> list[tuple[Labels, Beliefs]]:
+        """The same, and how sure each reading is."""
+        return [self._look(image) for image in images]
+
+    def _look(self, image: Image.Image) -> tuple[Labels, Beliefs]:
         faces = self._finder.find(image, self._minimum_score)
-        return self._finder.describe(image, faces[0]).labels if faces else Labels()
+        if not faces:
+            return Labels(), {}
+        face = self._finder.describe(image, faces[0])
+        return face.labels, face.beliefs
 
 
 class ClassifierReader:
@@ -70,7 +77,11 @@ class ClassifierReader:
 
     def read(self, images: Sequence[Image.Image]) -> list[Labels]:
         """What each picture shows; None where the classifier is not sure."""
-        found: list[Labels] = []
+        return [labels for labels, _ in self.look(images)]
+
+    def look(self, images: Sequence[Image.Image]) -> list[tuple[Labels, Beliefs]]:
+        """The same, and the probability of each value."""
+        found: list[tuple[Labels, Beliefs]] = []
         for start in range(0, len(images), BATCH):
             inputs = self._processor(images=list(images[start : start + BATCH]), return_tensors="pt")
             with self._torch.inference_mode():
@@ -78,15 +89,17 @@ class ClassifierReader:
             found += [self._labels(row) for row in logits]
         return found
 
-    def _labels(self, logits: "object") -> Labels:
+    def _labels(self, logits: "object") -> tuple[Labels, Beliefs]:
         values: dict[str, str] = {}
+        beliefs: dict[str, float] = {}
         for group, members in self._groups.items():
             indices = [index for index, _ in members]
             shares = self._torch.softmax(logits[indices], dim=0)  # type: ignore[index]
             best = int(shares.argmax())
             if float(shares[best]) >= CERTAIN:
                 values[group] = members[best][1]
-        return Labels.model_validate(values)
+                beliefs[group] = round(float(shares[best]), 4)
+        return Labels.model_validate(values), beliefs
 
 
 def _groups(names: dict[str, str], folder: Path) -> dict[str, list[tuple[int, str]]]:

@@ -12,7 +12,7 @@ import numpy as np
 from flenwheel_core.documents.images import Labels
 from flenwheel_core.documents.scores import Fingerprint, ReasonCode, ScreenOutcome, ScreenReason
 from flenwheel_core.identity.embedding_math import as_vectors, centroid_of, cosines_to, distances_to
-from flenwheel_core.identity.protocols import Embedded
+from flenwheel_core.identity.protocols import Beliefs, Embedded
 from flenwheel_core.identity.subject_rules import CHARACTER_RULES, SubjectRules
 from flenwheel_core.images.duplicates import Match
 from flenwheel_core.images.quality import Measures
@@ -169,10 +169,13 @@ def _judge_exposure(measures: Measures, limits: Limits) -> list[Finding]:
 
 
 def judge_spoiled(chance: float | None, limits: Limits) -> list[Finding]:
-    """A face that looks pulled about or melted is a question for a person, never a removal: the detector errs."""
-    limit = limits.recipe.spoiled_unsure_above
+    """A face that looks pulled about or melted is a question for a person, and a removal only above a limit that was fitted to
+    people's verdicts: the detector errs."""
+    limit, fail_above = limits.recipe.spoiled_unsure_above, limits.recipe.spoiled_fail_above
     if chance is None or chance <= limit:
         return []
+    if fail_above is not None and chance > fail_above:
+        return [("fail", ScreenReason(code="spoiled_face", value=chance, limit=fail_above))]
     return [("unsure", ScreenReason(code="spoiled_face", value=chance, limit=limit))]
 
 
@@ -194,23 +197,48 @@ def judge_copy(match: Match | None, identity: Identity | None, limits: Limits) -
     return [("fail", reason)]
 
 
-def judge_labels(asked: Labels, read: Labels, *, person: bool, strict: bool, certain: bool = False) -> list[Finding]:
-    """Asked for one angle, expression or pose and got another: `unsure`, and at gate B, where the captions of made
-    pictures must be true, `fail`. For people it is a question at both gates where it was read from the whole face (`certain`),
-    never a removal; coarse hints never count.
-    """
-    if person and not certain:
+@dataclass(frozen=True)
+class LabelLimits:
+    """What a reading that differs from what was asked for may do to a picture."""
+
+    recipe: ScreeningRecipe
+    person: bool
+    strict: bool
+    """Gate B, where the captions of made pictures must be true."""
+    certain: bool = False
+    """Read from the whole face: of people, coarse hints never count."""
+
+    def outcome(self, field: str, belief: float | None) -> tuple[ScreenOutcome, float | None]:
+        """What a wrong reading of this belief means, and the limit that says so.
+
+        Without limits fitted to people's verdicts (`flenwheel screen calibrate`) a reading of a person is a question at both gates and
+        never a removal; of anything else it is a question, and a removal at gate B.
+        """
+        of_angle = field in ("angle", "pose")
+        ask = self.recipe.angle_unsure_from if of_angle else self.recipe.expression_unsure_from
+        remove = self.recipe.angle_fail_from if of_angle else self.recipe.expression_fail_from
+        if belief is not None and ask is not None and belief < ask:
+            return "pass", ask
+        if belief is not None and remove is not None:
+            return ("fail", remove) if belief >= remove else ("unsure", ask)
+        return ("fail" if self.strict and not self.person else "unsure"), ask
+
+
+def judge_labels(asked: Labels, read: Labels, beliefs: Beliefs, limits: LabelLimits) -> list[Finding]:
+    """Asked for one angle, expression or pose and got another."""
+    if limits.person and not limits.certain:
         return []
-    outcome: ScreenOutcome = "fail" if strict and not person else "unsure"
     found: list[Finding] = []
-    codes: tuple[tuple[ReasonCode, str | None, str | None], ...] = (
-        ("wrong_angle", asked.angle, read.angle),
-        ("wrong_expression", asked.expression, read.expression),
-        ("wrong_pose", asked.pose, read.pose),
+    codes: tuple[tuple[ReasonCode, str, str | None, str | None], ...] = (
+        ("wrong_angle", "angle", asked.angle, read.angle),
+        ("wrong_expression", "expression", asked.expression, read.expression),
+        ("wrong_pose", "pose", asked.pose, read.pose),
     )
-    for code, wanted, seen in codes:
+    for code, field, wanted, seen in codes:
         if wanted is not None and seen is not None and wanted != seen:
-            found.append((outcome, ScreenReason(code=code, detail=f"asked {wanted}, shows {seen}")))
+            outcome, limit = limits.outcome(field, beliefs.get(field))
+            detail = f"asked {wanted}, shows {seen}"
+            found.append((outcome, ScreenReason(code=code, value=beliefs.get(field), limit=limit, detail=detail)))
     return found
 
 

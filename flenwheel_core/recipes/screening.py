@@ -3,6 +3,7 @@
 from pydantic import Field, model_validator
 
 from flenwheel_core.base.document import Document
+from flenwheel_core.documents.images import is_unset
 
 
 class IngestRecipe(Document):
@@ -156,9 +157,45 @@ class ScreeningRecipe(Document):
         le=1,
         description="a face that is spoiled with a chance above this is unsure; 1 looks at none",
     )
+    spoiled_fail_above: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        exclude_if=is_unset,
+        description="... and fails above this; empty: never. Take it from `flenwheel screen calibrate`",
+    )
     check_labels: bool = Field(
         default=True,
         description="compare the angle, expression and pose asked for with what the reader sees",
+    )
+    angle_unsure_from: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        exclude_if=is_unset,
+        description="another angle or pose than asked for is unsure if the reader believes it this much; empty: always",
+    )
+    angle_fail_from: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        exclude_if=is_unset,
+        description="... and fails from this belief on; empty: of people never, of others at gate B. "
+        "Take it from `flenwheel screen calibrate`",
+    )
+    expression_unsure_from: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        exclude_if=is_unset,
+        description="the same for another expression than asked for",
+    )
+    expression_fail_from: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        exclude_if=is_unset,
+        description="... and fails from this belief on, as for angles",
     )
 
     @model_validator(mode="after")
@@ -167,6 +204,13 @@ class ScreeningRecipe(Document):
             raise ValueError("blurred_fail_below must not exceed blurred_unsure_below")
         if self.clipped_unsure_above > self.clipped_fail_above:
             raise ValueError("clipped_unsure_above must not exceed clipped_fail_above")
+        for name, ask, remove in (
+            ("angle_fail_from", self.angle_unsure_from, self.angle_fail_from),
+            ("expression_fail_from", self.expression_unsure_from, self.expression_fail_from),
+            ("spoiled_fail_above", self.spoiled_unsure_above, self.spoiled_fail_above),
+        ):
+            if ask is not None and remove is not None and remove < ask:
+                raise ValueError(f"{name} must not be below the limit from which a picture is unsure")
         if (
             self.identity_threshold is not None
             and self.unsure_above is not None

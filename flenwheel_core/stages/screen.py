@@ -14,13 +14,14 @@ from flenwheel_core.documents.images import ImageRecord, Labels
 from flenwheel_core.documents.scores import Fingerprint, ReasonCode, Screening, ScreenReason
 from flenwheel_core.identity.framing import Frames
 from flenwheel_core.identity.people import character_in
-from flenwheel_core.identity.protocols import Embedded
+from flenwheel_core.identity.protocols import Beliefs, Embedded
 from flenwheel_core.identity.readers import open_reader
 from flenwheel_core.identity.screening import (
     RANK,
     Finding,
     FingerprintSpace,
     Identity,
+    LabelLimits,
     Limits,
     judge_copy,
     judge_identity,
@@ -56,6 +57,8 @@ class Seen:
     """Without its embedding, which is large: `identity` says where it lay."""
     identity: Identity | None
     read: Labels
+    beliefs: Beliefs
+    """How sure what was read is."""
     moved: ScreenReason | None = None
     spoiled: float | None = None
     """The chance that its face is spoiled."""
@@ -155,19 +158,18 @@ def _look(
             people = [character_in(one, space) for one in verifier.embed(images)]
             chances = iter(spoils.chances(images, [one for one, _ in people]) if spoils else [None] * len(images))
             embedded = iter(people)
-            reads = iter(reader.read(images) if reader is not None else [None] * len(images))
+            reads = iter(reader.look(images) if reader is not None else [None] * len(images))
             for record, image in pairs:
                 if not isinstance(image, Image.Image):
-                    seen.append(Seen(record, None, None, None, Labels(), problem=image.what))
+                    seen.append(Seen(record, None, None, None, Labels(), {}, problem=image.what))
                     vectors.append(None)
                     continue
-                labels = next(reads)
+                told = next(reads)
                 one, identity = next(embedded)
                 small = replace(one, embedding=None, others=())
-                shown = labels or one.labels or Labels()
-                seen.append(
-                    Seen(record, measure(image), small, identity, shown, frames.moved(record, image), next(chances))
-                )
+                shown, beliefs = told or (one.labels or Labels(), one.beliefs)
+                moved = frames.moved(record, image)
+                seen.append(Seen(record, measure(image), small, identity, shown, beliefs, moved, spoiled=next(chances)))
                 keep = verifier.sees_whole_picture and one.embedding is not None
                 vectors.append(np.asarray(one.embedding, dtype=np.float32) if keep else None)
             context.progress.step(len(seen), len(records), "images")
@@ -206,7 +208,8 @@ def _judge(seen: Seen, limits: Limits, references: Known, pool: Known, request: 
         person = request.character.kind == "person"
         certain = seen.embedded.labels_certain
         strict = request.strict and limits.rules.labels_may_fail
-        findings += judge_labels(asked, seen.read, person=person, strict=strict, certain=certain)
+        limits_of_belief = LabelLimits(request.recipe, person=person, strict=strict, certain=certain)
+        findings += judge_labels(asked, seen.read, seen.beliefs, limits_of_belief)
     return findings
 
 

@@ -12,6 +12,7 @@ from flenwheel_core.identity.screening import (
     Finding,
     FingerprintSpace,
     Identity,
+    LabelLimits,
     judge_copy,
     judge_identity,
     judge_labels,
@@ -124,20 +125,53 @@ def test_a_copy_is_one_only_if_the_person_is_as_near_as_the_picture() -> None:
 
 def test_labels_never_count_against_people_and_count_more_at_gate_b() -> None:
     asked, read = Labels(angle="front", expression="sad"), Labels(angle="half-left", expression="sad")
-    assert judge_labels(asked, read, person=True, strict=True) == []
-    assert told(judge_labels(asked, read, person=False, strict=False)) == ("unsure", ["wrong_angle"])
-    assert told(judge_labels(asked, read, person=False, strict=True)) == ("fail", ["wrong_angle"])
-    assert judge_labels(asked, Labels(), person=False, strict=True) == []
+    person, gate_a, gate_b = (
+        LabelLimits(RECIPE, person=person, strict=strict)
+        for person, strict in ((True, True), (False, False), (False, True))
+    )
+    assert judge_labels(asked, read, {}, person) == []
+    assert told(judge_labels(asked, read, {}, gate_a)) == ("unsure", ["wrong_angle"])
+    assert told(judge_labels(asked, read, {}, gate_b)) == ("fail", ["wrong_angle"])
+    assert judge_labels(asked, Labels(), {}, gate_b) == []
 
 
 @pytest.mark.parametrize("strict", [False, True])
 def test_what_was_read_from_a_whole_face_is_a_question_and_never_a_removal(strict: bool) -> None:
     asked, read = Labels(angle="front", expression="sad"), Labels(angle="half-left", expression="smiling")
-    findings = judge_labels(asked, read, person=True, strict=strict, certain=True)
-    assert [(outcome, reason.code) for outcome, reason in findings] == [
-        ("unsure", "wrong_angle"),
-        ("unsure", "wrong_expression"),
+    limits = LabelLimits(RECIPE, person=True, strict=strict, certain=True)
+    findings = judge_labels(asked, read, {"angle": 0.7, "expression": 1.0}, limits)
+    assert [(outcome, reason.code, reason.value) for outcome, reason in findings] == [
+        ("unsure", "wrong_angle", 0.7),
+        ("unsure", "wrong_expression", 1.0),
     ]
+
+
+@pytest.mark.parametrize("person", [True, False])
+@pytest.mark.parametrize(
+    ("belief", "outcome", "limit"), [(0.5, "pass", 0.6), (0.7, "unsure", 0.6), (0.95, "fail", 0.95)]
+)
+def test_limits_of_belief_that_people_put_into_the_recipe_decide(
+    belief: float, outcome: str, limit: float, person: bool
+) -> None:
+    recipe = ScreeningRecipe(expression_unsure_from=0.6, expression_fail_from=0.95)
+    asked, read = Labels(expression="sad", pose="sitting"), Labels(expression="smiling", pose="standing")
+    limits = LabelLimits(recipe, person=person, strict=True, certain=True)
+    expression, pose = judge_labels(asked, read, {"expression": belief, "pose": 0.99}, limits)
+    assert (expression[0], expression[1].limit) == (outcome, limit)
+    assert pose[0] == ("unsure" if person else "fail"), "limits of expressions say nothing about poses"
+
+
+def test_a_limit_of_angles_is_one_of_poses_too() -> None:
+    limits = LabelLimits(ScreeningRecipe(angle_fail_from=0.9), person=False, strict=True)
+    findings = judge_labels(Labels(pose="sitting"), Labels(pose="standing"), {"pose": 0.8}, limits)
+    assert told(findings) == ("unsure", ["wrong_pose"]), "a fitted limit takes the place of gate B's own rule"
+
+
+def test_a_removal_is_not_put_below_a_question() -> None:
+    with pytest.raises(ValueError, match="spoiled_fail_above must not be below"):
+        ScreeningRecipe(spoiled_fail_above=0.4)
+    with pytest.raises(ValueError, match="angle_fail_from must not be below"):
+        ScreeningRecipe(angle_unsure_from=0.9, angle_fail_from=0.8)
 
 
 @pytest.mark.parametrize("angle", ["front", "profile-left"])

@@ -1,0 +1,57 @@
+"""What `flenwheel screen calibrate` says: parts with enough verdicts are fitted, the others say what they lack."""
+
+import tomllib
+
+import pytest
+
+from deployments.cli.screen import report
+from flenwheel_core.base.errors import InputError
+from flenwheel_core.base.ids import digest_bytes
+from flenwheel_core.documents.decisions import FinalDecision, Verdict
+from flenwheel_core.documents.scores import Screening, ScreenReason
+from flenwheel_core.identity.screening import Limits
+from flenwheel_core.recipes.screening import ScreeningRecipe
+
+LIMITS = Limits(ScreeningRecipe(), 0.4, 0.6, 0.0, 0.0, 0.0)
+
+
+def judged(
+    kind: str, count: int, belief: float, distance: float, *reasons: str
+) -> list[tuple[Screening, FinalDecision]]:
+    found = []
+    for number in range(count):
+        image = digest_bytes(f"{kind}{number}".encode())
+        said = (
+            (ScreenReason(code="wrong_expression", value=belief, detail="asked sad, shows smiling"),) if belief else ()
+        )
+        row = Screening(
+            image=image, outcome="unsure", reasons=said, verifier="face-dlib", verifier_version="1", distance=distance
+        )
+        verdict = Verdict.REJECT if reasons else Verdict.GOOD
+        found.append((row, FinalDecision(image=image, verdict=verdict, reasons=reasons, author="ana")))
+    return found
+
+
+def told(*groups: list[tuple[Screening, FinalDecision]]) -> list[str]:
+    pairs = [pair for group in groups for pair in group]
+    return report([row for row, _ in pairs], [decision for _, decision in pairs], LIMITS)
+
+
+def test_each_part_that_has_enough_verdicts_is_fitted_and_the_lines_make_a_recipe() -> None:
+    good, wrong = judged("good", 60, 0.0, 0.2), judged("wrong", 40, 0.93, 0.3, "expression")
+    lines = told(good, wrong, judged("other", 10, 0.0, 0.9, "identity"))
+    settings = tomllib.loads("\n".join(lines[lines.index("[screening]") :]))["screening"]
+    assert set(settings) == {"identity_threshold", "unsure_above", "expression_unsure_from", "expression_fail_from"}
+    assert ScreeningRecipe.model_validate(settings).expression_fail_from == 0.9299
+    assert any(line.startswith("Readings of another angle or pose: too few verdicts") for line in lines)
+
+
+def test_readings_are_fitted_where_identity_has_too_few_verdicts() -> None:
+    lines = told(judged("good", 60, 0.0, 0.2), judged("wrong", 40, 0.93, 0.3, "expression"))
+    assert lines[0].startswith("Identity: 60 right and 0 wrong-identity verdicts")
+    assert "expression_fail_from = 0.9299" in lines
+
+
+def test_without_verdicts_it_says_what_is_needed() -> None:
+    with pytest.raises(InputError, match="too few verdicts"):
+        told(judged("good", 5, 0.0, 0.2))
