@@ -31,6 +31,7 @@ def demo(
     recipe: str = "nano",
     seed: int = 1_000_003,
     folder: Path = Path("demo-workspace"),
+    sources_alone: bool = True,
 ) -> None:
     """Run one whole turn on a drawn character, in a throw-away workspace with a real server: minutes, no card, no download.
 
@@ -46,6 +47,8 @@ def demo(
         The character; seeds from 1000000 on were never used for training.
     folder
         Everything goes into a new folder below this one.
+    sources_alone
+        At the end, train a LoRA on the source pictures alone and fill the same model card, to see what the turn was worth.
     """
     began = time.monotonic()
     place = folder.absolute() / datetime.now().strftime("%Y%m%d-%H%M%S")
@@ -63,11 +66,11 @@ def demo(
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, lambda *_: stop.set())
-    results = Demo(place, settings, reviewer, recipe, seed, _say, flywheel).run(stop)
+    results = Demo(place, settings, reviewer, recipe, seed, _say, flywheel, sources_alone).run(stop)
     took = f" after {time.monotonic() - began:.0f} s."
     console.print(Text.assemble("\nThe turn ended: ", (results.outcome, "bold"), took))
     if results.score is not None:
-        console.print(scoreboard(results.score))
+        console.print(scoreboard(results.score, results.sources_alone))
         if results.score.comparison is not None:
             for reason in results.score.comparison.reasons:
                 console.print(f"  {reason}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from deployments.demo.results import Results, read_editor_score, read_results
+from deployments.demo.sources_alone import measure_sources_alone, write_rows
 from deployments.prefect.api import FlowRun
 from deployments.prefect.gates import resume_gate, waiting_runs
 from deployments.workspace.up import Workspace, sole_owner
@@ -20,6 +21,9 @@ from flenwheel_core.images.folder import find_sources
 from flenwheel_core.library.characters import Character, Library
 from flenwheel_core.nano.reviewer import Truth
 from flenwheel_core.plans.source_files import keep_files
+from flenwheel_core.requests.benchmark import BenchmarkResult
+from flenwheel_core.runner.launch import run_in_child
+from flenwheel_core.runner.stage import Request, Result, Stage
 from flenwheel_core.runner.stage_runs import StageRun, stage_runs
 from flenwheel_core.store import Store
 
@@ -47,6 +51,8 @@ class Demo:
     say: Say
     flywheel: Literal[1, 2] = 1
     """2: the editor then learns from the turn's edits."""
+    sources_alone: bool = True
+    """Also trains a LoRA of the source pictures alone, to see what the turn was worth."""
 
     @property
     def store(self) -> Store:
@@ -77,7 +83,28 @@ class Demo:
                     results = replace(results, editor=read_editor_score(self.store, run.id, self.folder))
             finally:
                 workspace.stop()
+            if self.sources_alone and results.score is not None and not stop.is_set():
+                results = self._beside_sources_alone(results, results.score)
         return results
+
+    def _beside_sources_alone(self, results: Results, score: BenchmarkResult) -> Results:
+        """The server has stopped: nothing else asks for the processor."""
+        self.say("For comparison, a LoRA of the source pictures alone ...")
+
+        def run(stage: Stage[Request, Result], request: Request) -> Result:
+            began = time.monotonic()
+            self.say(f"  {stage.name} ...")
+            result = run_in_child(stage, request, self.settings, lambda _: None)
+            self.say(f"  {stage.name} finished ({time.monotonic() - began:.0f} s)")
+            return result
+
+        alone = measure_sources_alone(self.store, NAME, run)
+        rows = self.folder / "sheets" / "same-prompts.png"
+        cards = {"sources alone": (alone, alone.challenger.lora)}
+        if score.champion is not None:
+            cards["v1"] = (score, score.champion.lora)
+        write_rows(self.store, {**cards, "challenger": (score, score.challenger.lora)}, rows)
+        return replace(results, sources_alone=alone, pictures=(rows, *results.pictures))
 
     def _add_character(self) -> None:
         library = Library(self.store)

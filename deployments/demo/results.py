@@ -27,6 +27,8 @@ class Results:
     exported: Path | None
     editor: EditCompareResult | None = None
     """The editor before and after Flywheel 2, if it ran and there were enough lessons."""
+    sources_alone: BenchmarkResult | None = None
+    """The same card of a LoRA of the source pictures alone, if it was asked for."""
 
 
 def read_results(store: Store, character: str, folder: Path) -> Results:
@@ -94,11 +96,13 @@ def _file(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") + ".jpg"
 
 
-def scoreboard(score: BenchmarkResult) -> Table:
-    """v1 against the challenger."""
+def scoreboard(score: BenchmarkResult, sources_alone: BenchmarkResult | None = None) -> Table:
+    """v1 against the challenger, beside what the source pictures alone give."""
     table = Table(title="Model card, 23 cells: v1 against the challenger")
     table.add_column("")
     cards = {"v1": score.champion, "challenger": score.challenger}
+    if sources_alone is not None:
+        cards = {"sources alone": sources_alone.challenger, **cards}
     for name in cards:
         table.add_column(name, justify="right")
 

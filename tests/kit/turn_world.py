@@ -25,11 +25,11 @@ FINGERPRINT = Fingerprint(
 )  # fmt: skip
 
 
-def fill_turn(store: Store, sources: list[ImageRecord], number: int = 1) -> LoraRecord:
+def fill_turn(store: Store, sources: list[ImageRecord], number: int = 1, recipe: bytes = b"recipe") -> LoraRecord:
     """Turn `number` of the character, run by `run-N`, promoted."""
     library = Library(store)
     flow_run = f"00000000-0000-4000-8000-{number:012d}"
-    library.open_turn("mira", flow_run, store.put_blob(b"recipe"))
+    library.open_turn("mira", flow_run, store.put_blob(recipe))
     lora = _train(store, sources, number, flow_run)
     card, comparison = _benchmark(store, sources, lora, number, flow_run)
     promotion = Promotion(at=NOW, lora=lora, scorecard=card, turn=number, flow_run=flow_run, reasons=comparison.reasons)

@@ -49,6 +49,16 @@ def test_the_lease_storage_that_the_workspace_names_is_a_module_of_prefect() -> 
     assert hasattr(import_module(name), "ConcurrencyLeaseStorage")
 
 
+def test_waiting_gates_are_seldom_looked_through_for_ones_that_waited_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    from prefect.settings import Settings as PrefectSettings
+
+    from deployments.workspace.environment import prefect_environment
+
+    for name, value in prefect_environment(Settings(workspace=Path("w"), gpu="cpu"), 1).items():
+        monkeypatch.setenv(name, value)
+    assert PrefectSettings().server.services.pause_expirations.loop_seconds >= 300
+
+
 def test_the_servers_app_takes_and_says_what_the_wrapper_needs() -> None:
     from prefect.server.api.server import create_app
     from prefect.settings import get_current_settings
