@@ -73,7 +73,7 @@ class Service:
                 env=self.environment,
                 cwd=self.log.parent,
                 start_new_session=True,
-                preexec_fn=ended_with_parent() if self.user is None else None,
+                preexec_fn=ended_with_parent(),
                 **as_user,  # type: ignore[arg-type]
             )
         self.wait(self._listens)
