@@ -1,18 +1,21 @@
 """Whose run a worker takes next: within a queue, characters share the workers, however many runs of one of them wait.
 
 Prefect gives runs of a queue in the order in which they were scheduled: fifty trainings of one character would all go before a turn of
-another. Here the character goes first of which the fewest runs work at present, on any machine; of several, the one that this worker served
-longest ago; of one character, the oldest run. Queues keep their order. Every worker decides by itself from what the server knows, so
-nothing is shared between them; two that look at the same moment may take two runs of one character, and the next looks right that.
+another. Here the character goes first of which the fewest runs work at present, on any machine; of several, one whose models lie on this
+machine (`affinity.py`), then the one that this worker served longest ago; of one character, the oldest run. Queues keep their order. Every
+worker decides by itself from what the server knows, so nothing is shared between them; two that look at the same moment may take two runs
+of one character, and the next looks right that.
 """
 
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 Run = TypeVar("Run")
 NEVER = -1
+LOOKED_AT = 16
+"""Of so many owners who are equal, those whose turn it is first, it is asked whether their models lie here: a store is read for each."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +50,16 @@ def owner_of(parameters: Mapping[str, object], deployment: object) -> str:
 
 
 def in_fair_order(
-    waiting: Sequence[Waiting[Run]], working: Mapping[str, int], served: Served, most: int | None = None
+    waiting: Sequence[Waiting[Run]],
+    working: Mapping[str, int],
+    served: Served,
+    most: int | None = None,
+    near: Callable[[Run], bool] | None = None,
 ) -> list[Waiting[Run]]:
     """The same runs, the one to take first at the front, or the first `most` of them.
 
     `waiting` comes queue by queue, in each the oldest first. `working` counts the runs of each owner that work at present.
-    A run that is put into the list counts as working for those after it.
+    A run that is put into the list counts as working for those after it. `near`: which runs go before their equals.
     """
     found: list[Waiting[Run]] = []
     busy = Counter(working)
@@ -63,7 +70,11 @@ def in_fair_order(
                 lines.setdefault(one.owner, deque()).append(one)
         while lines:
             # Of owners that are equal in all, the one whose oldest run came first: lines are in that order.
-            owner = min(lines, key=lambda name: (busy[name], served.last(name)))
+            turn = sorted(lines, key=lambda name: (busy[name], served.last(name)))
+            owner = turn[0]
+            if near is not None:
+                equals = [name for name in turn[:LOOKED_AT] if busy[name] == busy[owner]]
+                owner = next((name for name in equals if near(lines[name][0].run)), owner)
             found.append(lines[owner].popleft())
             if len(found) == most:
                 return found

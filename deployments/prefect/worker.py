@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import Any
 
+from anyio import to_thread
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterState,
@@ -23,8 +24,10 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.workers.base import BaseWorker
 
+from deployments.prefect.affinity import ModelsHere, has_waited
 from deployments.prefect.api import PAGE
 from deployments.prefect.fairness import Served, Waiting, in_fair_order, owner_of
+from flenwheel_core.base.settings import Settings
 
 MOST_PAGES = 5
 """So many pages of waiting runs are looked at, at most: the first 1 000 of a pool that wait."""
@@ -33,9 +36,13 @@ WORKING = FlowRunFilter(
 )
 
 
-def limited_and_fair(worker: type[Any] = BaseWorker) -> None:
-    """From now on, workers of this process take no run that holds one of their places, and share them among characters."""
+def limited_and_fair(worker: type[Any] = BaseWorker, models: ModelsHere | None = None) -> None:
+    """From now on, workers of this process take no run that holds one of their places, and share them among characters.
+
+    With `models`, of runs whose turn it is equally they take those whose models lie here.
+    """
     worker._submit_scheduled_flow_runs = _fairly(worker._submit_scheduled_flow_runs)
+    worker._models_here = models
 
 
 def _fairly(submit: Callable[..., Any]) -> Callable[..., Any]:
@@ -68,7 +75,18 @@ async def _ordered(worker: Any, waiting: list[Any]) -> list[Any]:
     places = int(worker._limiter.available_tokens) if worker._limiter else None
     if places == 0:  # another look took the last one while the server was asked
         return []
-    return [line.run for line in in_fair_order(lines, working, _served(worker), places)]
+    models: ModelsHere | None = worker._models_here
+    if models is None:
+        return [line.run for line in in_fair_order(lines, working, _served(worker), places)]
+    now = datetime.now(UTC)
+
+    def near(entry: Any) -> bool:
+        run = entry.flow_run
+        return has_waited(run.next_scheduled_start_time, now) or models.has(run.parameters)
+
+    # It reads the store.
+    ordered = await to_thread.run_sync(in_fair_order, lines, working, _served(worker), places, near)
+    return [line.run for line in ordered]
 
 
 async def _working(worker: Any) -> Counter[str]:
@@ -121,5 +139,5 @@ def _owner(run: FlowRun) -> str:
 
 
 if __name__ == "__main__":
-    limited_and_fair()
+    limited_and_fair(models=ModelsHere(Settings()))
     runpy.run_module("prefect", run_name="__main__", alter_sys=True)

@@ -45,3 +45,17 @@ def test_queues_keep_their_order() -> None:
 def test_work_for_all_characters_shares_as_its_deployment() -> None:
     assert owner_of({"character": "mira"}, "d1") == "mira"
     assert owner_of({"character": None}, "d1") == owner_of({"order": "o"}, "d1") != owner_of({}, "d2")
+
+
+def test_of_equals_the_one_whose_models_lie_here_goes_first() -> None:
+    waiting, served = line("mira 0", "nora 0", "zoe 0"), Served()
+    served.note("zoe")
+
+    def order_near(*here: str, **working: int) -> list[str]:
+        near = lambda run: run.split()[0] in here  # noqa: E731
+        return [one.run for one in in_fair_order(waiting, working, served, near=near)]
+
+    assert order_near("zoe") == ["zoe 0", "mira 0", "nora 0"], "also before one who was served longer ago"
+    assert order_near("nora", "zoe")[:2] == ["nora 0", "zoe 0"], "among those it is fair"
+    assert order_near("zoe", zoe=1) == ["mira 0", "nora 0", "zoe 0"], "never before one of whom less works"
+    assert order_near() == ["mira 0", "nora 0", "zoe 0"]

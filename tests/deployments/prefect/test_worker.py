@@ -1,7 +1,9 @@
 """Prefect's worker as this program runs it: with a limit that does not end it, and fair among characters, on a real server."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,9 +15,12 @@ from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker
 from prefect.workers.process import ProcessWorker
 
 from benchmarks.kit.prefect_server import PrefectServer, serve
+from deployments.prefect.affinity import PATIENCE_SECONDS, ModelsHere
 from deployments.prefect.api import PAGE
 from deployments.prefect.worker import limited_and_fair
 from flenwheel_core.base.ids import Json
+from flenwheel_core.base.settings import Settings
+from flenwheel_core.models.hub import repository_folder
 
 Worker = BaseWorker[BaseJobConfiguration, BaseVariables, BaseWorkerResult]
 
@@ -109,30 +114,45 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
             yield found
 
 
-def schedule(server: PrefectServer, pool: str, *characters: str) -> None:
-    """Runs that wait in a pool of their own, the first one longest."""
+def schedule(server: PrefectServer, pool: str, *characters: str, waited_seconds: float = 0) -> str:
+    """Runs that wait in a pool of their own, the first one longest. Returns their deployment."""
     flow = server.made("/flows/", {"name": pool})
     server.api.call("POST", "/work_pools/", {"name": pool, "type": "instant"})
     body: Json = {"name": pool, "flow_id": flow, "work_pool_name": pool, "enforce_parameter_schema": False}
     deployment = server.made("/deployments/", body)
+    schedule_more(server, deployment, *characters, waited_seconds=waited_seconds)
+    return deployment
+
+
+def schedule_more(server: PrefectServer, deployment: str, *characters: str, waited_seconds: float = 0) -> None:
     for character in characters:
-        run: Json = {"parameters": {"character": character}, "state": {"type": "SCHEDULED", "name": "Scheduled"}}
+        since = datetime.now(UTC) - timedelta(seconds=waited_seconds)
+        details: Json = {"scheduled_time": since.isoformat()}
+        state: Json = {"type": "SCHEDULED", "name": "Scheduled", "state_details": details}
+        run: Json = {"parameters": {"character": character}, "state": state}
         server.api.call("POST", f"/deployments/{deployment}/create_flow_run", run)
 
 
 def taken(server: PrefectServer, pool: str, kind: type[Instant], *, workers: int = 1, at_least: int) -> list[str]:
     """Characters in the order in which their runs began, until so many have."""
+    return [character for character, _ in taken_by(server, pool, [kind] * workers, at_least=at_least)]
 
-    def begun() -> list[str]:
+
+def taken_by(
+    server: PrefectServer, pool: str, kinds: Sequence[type[Instant]], *, at_least: int
+) -> list[tuple[str, str]]:
+    """And which of several workers took each."""
+
+    def begun() -> list[tuple[str, str]]:
         body: Json = {
             "work_pools": {"name": {"any_": [pool]}},
             "flow_runs": {"start_time": {"is_null_": False}},
             "sort": "START_TIME_ASC",
         }
         found = cast("list[dict[str, Any]]", server.api.call("POST", "/flow_runs/filter", body))
-        return [run["parameters"]["character"] for run in found]
+        return [(run["parameters"]["character"], str(run["labels"].get("prefect.worker.name"))) for run in found]
 
-    async def work(name: str) -> None:
+    async def work(kind: type[Instant], name: str) -> None:
         async with kind(work_pool_name=pool, name=name, limit=1, create_pool_if_not_found=False) as worker:
             while len(await anyio.to_thread.run_sync(begun)) < at_least:
                 await worker.sync_with_backend()
@@ -141,8 +161,8 @@ def taken(server: PrefectServer, pool: str, kind: type[Instant], *, workers: int
 
     async def all_work() -> None:
         async with anyio.create_task_group() as group:
-            for number in range(workers):
-                group.start_soon(work, f"worker-{number}")
+            for number, kind in enumerate(kinds):
+                group.start_soon(work, kind, f"worker-{number}")
 
     anyio.run(all_work)
     return begun()
@@ -170,3 +190,56 @@ def test_several_workers_share_by_what_works_elsewhere(server: PrefectServer) ->
 def test_nobody_is_hidden_behind_a_page_that_one_character_fills(server: PrefectServer) -> None:
     schedule(server, "full", *["mira"] * (PAGE + 1), "nora")
     assert taken(server, "full", FairInstant, at_least=2)[:2] == ["mira", "nora"]
+
+
+class Having(ModelsHere):
+    """A machine that has the models of one character's recipe: a folder of weights as the Hub's client keeps it."""
+
+    def __init__(self, root: Path, character: str, characters: Sequence[str]) -> None:
+        super().__init__(Settings(workspace=root / character, models=root / character / "models", gpu="cpu"))
+        self.recipes = {name: recipe_on_the_hub(root, name) for name in characters}
+        snapshot = repository_folder(f"studio/{character}", self._settings) / "snapshots" / COMMIT
+        snapshot.mkdir(parents=True)
+        receipt = snapshot.parent.parent / "flenwheel" / f"{COMMIT}.json"
+        receipt.parent.mkdir()
+        receipt.write_text("[]")
+
+    def has(self, parameters: Mapping[str, object]) -> bool:
+        return super().has({**parameters, "recipe": self.recipes[str(parameters["character"])]})
+
+
+COMMIT = "0" * 40
+
+
+def recipe_on_the_hub(root: Path, character: str) -> str:
+    path = root / f"{character}.toml"
+    path.write_text(f'extends = "nano"\n[models]\nbase = "studio/{character}@{COMMIT}"\n')
+    return str(path)
+
+
+def machines_with(root: Path, *characters: str) -> list[type[Instant]]:
+    """A worker for each character, on a machine that has this one's models and no other's."""
+    kinds = []
+    for character in characters:
+        kind = type(f"Of{character}", (Instant,), {"type": f"of-{character}"})
+        limited_and_fair(kind, Having(root, character, characters))
+        kinds.append(kind)
+    return kinds
+
+
+@pytest.mark.slow
+def test_a_worker_takes_what_lies_on_its_machine(server: PrefectServer, tmp_path: Path) -> None:
+    """Fails without affinity: by age alone, the first worker takes a run of each character."""
+    mira, nora = machines_with(tmp_path, "mira", "nora")
+    schedule(server, "near", "nora", "mira", "nora", "mira", "nora", "mira")
+    assert taken_by(server, "near", [mira], at_least=1)[0][0] == "mira"
+    later = taken_by(server, "near", [mira, nora], at_least=3)[1:]
+    assert dict(later[:2]) == {"mira": "worker-0", "nora": "worker-1"}
+
+
+@pytest.mark.slow
+def test_who_has_waited_for_long_is_taken_by_anybody(server: PrefectServer, tmp_path: Path) -> None:
+    mira, _ = machines_with(tmp_path, "mira", "nora")
+    deployment = schedule(server, "far", "nora", waited_seconds=PATIENCE_SECONDS + 60)
+    schedule_more(server, deployment, "mira", "mira")
+    assert taken(server, "far", mira, at_least=2)[:2] == ["nora", "mira"]
