@@ -81,8 +81,8 @@ VL = Page(
         ),
         Table(
             "What does a step need, over sizes?",
-            "One sample unless a batch is named, rank 64 unless another is. The plan's predictions stand in the file (`error`): within "
-            "5 % of what was reserved, but for logits of every token at batch 2 and more, which need less than planned.",
+            "One sample unless a batch is named, rank 64 unless another is. The plan's predictions stand in the file (`error`), within 5 % "
+            "of what was reserved; bytes of a logit were fitted to these rows. With the eyes at work nothing is planned.",
             "vl_memory",
             {
                 "step_seconds": "s a step",

@@ -3,7 +3,8 @@
     python -m benchmarks.speed.vl_memory --model qwen2.5-vl-7b --seconds 200
     python -m benchmarks.speed.vl_memory --model tiny-qwen3 --out /tmp/results      # try the code on a CPU
 
-Rows of cases that an earlier run in the same folder has measured stay; `--only` names the cases to measure.
+Rows of cases that an earlier run in the same folder has measured stay; `--only` names the cases to measure. `--foretell` measures
+nothing: it writes what the plan of today says beside what was measured.
 """
 
 import argparse
@@ -14,11 +15,11 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.result_file import RESULTS, write_part
+from benchmarks.result_file import RESULTS, write_part, write_result
 from benchmarks.speed.edit_world import set_cap
 from benchmarks.speed.vl_step import TINY
-from benchmarks.speed.vl_world import CONFIGS, random_lab
-from flenwheel_core.models.qwen_vl.batch_memory import GRID, MemoryRow, growth
+from benchmarks.speed.vl_world import CONFIGS, geometry, random_lab
+from flenwheel_core.models.qwen_vl.batch_memory import GRID, MemoryRow, foretold, growth
 
 
 def main() -> None:
@@ -29,8 +30,12 @@ def main() -> None:
     )
     parser.add_argument("--seconds", type=float, default=200.0, help="begin no further case after so long")
     parser.add_argument("--card-gib", type=float, help="imitate a card of this size: what does not fit is a row")
+    parser.add_argument("--foretell", action="store_true", help="measure nothing, only write the plan's predictions anew")
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
+    if arguments.foretell:
+        foretell(arguments.out)
+        return
     began = time.monotonic()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     set_cap(arguments.card_gib)
@@ -59,6 +64,16 @@ def main() -> None:
         write_part("vl_memory", grown, folder=arguments.out)
     for line in lab.notes:
         print(line)
+
+
+def foretell(folder: Path) -> None:
+    """Writes the plan's predictions anew, beside the figures that were measured."""
+    old = json.loads((folder / "vl_memory.json").read_text())
+    rows = [
+        {**row, **foretold(row, geometry(row["model"]), row["weights"])} if "predicted_gib" in row else row
+        for row in old["rows"]
+    ]
+    write_result("vl_memory", rows, folder=folder, command=old["command"], measured=old)
 
 
 def _of(rows: list[MemoryRow], prefix: str) -> list[MemoryRow]:

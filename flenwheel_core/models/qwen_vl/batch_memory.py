@@ -154,11 +154,7 @@ class MemoryLab:
                 raise
             facts |= {"out_of_memory": True}
         if case.features_kept:
-            predicted = predict_gib(self.geometry, self._load(case), self.storage, recompute)
-            facts["predicted_gib"] = predicted
-            measured = facts.get("peak_reserved_gib")
-            if isinstance(measured, float) and measured > 0:
-                facts["error"] = predicted / measured - 1
+            facts |= foretold(facts, self.geometry, self.storage)
         self._clean()
         return facts
 
@@ -214,12 +210,6 @@ class MemoryLab:
             alive(self.language.lora)
         return self.language
 
-    def _load(self, case: MemoryCase) -> VlLoad:
-        weights = sum(case.rank * sum(shape) for shape in self.geometry.linears.values())
-        tokens = case.batch * (case.picture_tokens + case.text_tokens)
-        answers = case.batch * ANSWER_TOKENS if case.answers_only else tokens
-        return VlLoad(tokens, answers, case.rank, weights)
-
     def _example(self, case: MemoryCase) -> VlExample:
         """Tokens by chance, with one picture of random features in them."""
         generator = torch.Generator().manual_seed(0)
@@ -269,6 +259,19 @@ class MemoryLab:
             torch._C._cuda_clearCublasWorkspaces()  # one for every stream that ever recorded: later cases would pay for earlier ones
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
+
+
+def foretold(row: MemoryRow, geometry: VlGeometry, storage: Storage) -> MemoryRow:
+    """What the plan says of a row's step, and how far that is from what was measured."""
+    batch, rank = int(_number(row["batch"])), int(_number(row["rank"]))
+    tokens = batch * int(_number(row["picture_tokens"]) + _number(row["text_tokens"]))
+    answers = batch * ANSWER_TOKENS if row["answers_only"] else tokens
+    weights = sum(rank * sum(shape) for shape in geometry.linears.values())
+    load = VlLoad(tokens, answers, rank, weights)
+    predicted = predict_gib(geometry, load, storage, int(_number(row["layers_recomputed"])))
+    measured = row.get("peak_reserved_gib")
+    error: MemoryRow = {"error": predicted / measured - 1} if isinstance(measured, float) and measured > 0 else {}
+    return {"predicted_gib": predicted, **error}
 
 
 def alive(lora: Mapping[str, torch.nn.Parameter], *, seed: int = 1) -> None:

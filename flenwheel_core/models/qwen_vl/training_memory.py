@@ -22,8 +22,9 @@ _RESERVE_GIB = 0.3 + RECORDED_GIB
 """Left free for what the count misses, and for what the driver keeps of recorded steps."""
 FIXED_GIB = 0.35
 """Workspaces of cuBLAS, on the stream of steps and on the one that records, and what lies unused in the allocator's blocks."""
-_LOGIT_BYTES = 2.0 + 2.0
-"""Bytes of a logit at the peak: as it was made, and its gradient; the compiled loss never holds all of them in float32."""
+_LOGIT_BYTES = 3.0
+"""Bytes of a logit at the peak: its gradient is written in its place, and half as much lies unused around blocks of that size (fitted to
+vl_memory.json); the compiled loss never holds all of them in float32."""
 _FEWER_ADAPTER_BYTES = 2.7
 """A trained weight takes so many bytes less than was measured for FLUX, whose adapters are many and small."""
 _UNPACKED: dict[Storage, float] = {"dense": 0.0, "fp8": 1.0, "nf4": 2.0}
@@ -65,13 +66,15 @@ def predict_gib(geometry: VlGeometry, load: VlLoad, storage: Storage, recompute:
     kept = 2.0 * (4 * width + (queries + 2 * keys) + 4 * queries + 3 * geometry.mlp + 7 * load.rank)
     # In the backward pass of an MLP: gradients of the product, of gate and value.
     working = 2.0 * (3 * geometry.mlp + 2 * width)
-    layers = (geometry.layers - recompute) * kept + recompute * 2.0 * width + (kept if recompute else 0.0) + working
+    forward = (geometry.layers - recompute) * kept + recompute * 2.0 * width
+    backward = forward + (kept if recompute else 0.0) + working
+    # The loss is done before any layer is computed again.
     logits = load.answer_tokens * geometry.vocabulary * _LOGIT_BYTES
     inputs = load.tokens * 2 * 2.0 * width * (1 + geometry.levels)
     total = geometry.weights * BYTES_PER_WEIGHT[storage] + 2.0 * geometry.vocabulary * width
     total += load.adapter_weights * (ADAPTER_BYTES[load.optimizer] - _FEWER_ADAPTER_BYTES)
     total += _UNPACKED[storage] * 2 * geometry.mlp * width
-    total += inputs + max(load.tokens * layers, load.tokens * (layers - working) + logits)
+    total += inputs + max(load.tokens * backward, load.tokens * forward + logits)
     return total / GIB + FIXED_GIB
 
 

@@ -1,13 +1,15 @@
 """The plan of a training step: what it counts, what it prefers, and when it refuses."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from benchmarks.result_file import RESULTS
 from flenwheel_core.base.errors import NoTighterPlanError, RecipeError, ResourceError
 from flenwheel_core.models.card_plan import CardRoom
-from flenwheel_core.models.qwen_vl.batch_memory import GRID, USUAL, MemoryRow, growth
+from flenwheel_core.models.qwen_vl.batch_memory import GRID, USUAL, MemoryRow, foretold, growth
 from flenwheel_core.models.qwen_vl.geometry import VlGeometry, geometry_of
 from flenwheel_core.models.qwen_vl.memory_plot import plot_memory
 from flenwheel_core.models.qwen_vl.training_memory import VlLoad, choose_plan, predict_gib
@@ -21,7 +23,7 @@ ADA = CardRoom(23.5, multiplies_fp8=True)
 def released(tmp_path_factory: pytest.TempPathFactory) -> VlGeometry:
     """Qwen2.5-VL-7B's sizes."""
     small = geometry_of(save_tiny_vl(tmp_path_factory.mktemp("vl"), "qwen2.5"))
-    return replace(small, layers=28, heads=28, key_heads=4, head=128, width=3584, mlp=18944, vocabulary=152_064)
+    return replace(small, levels=1, layers=28, heads=28, key_heads=4, head=128, width=3584, mlp=18944, vocabulary=152_064)
 
 
 def test_layers_are_computed_again_only_where_memory_asks_for_it(released: VlGeometry) -> None:
@@ -49,7 +51,19 @@ def test_what_cannot_fit_is_refused(released: VlGeometry) -> None:
 
 def test_logits_everywhere_cost_more_than_the_answers_alone(released: VlGeometry) -> None:
     everywhere = predict_gib(released, replace(LOAD, answer_tokens=LOAD.tokens), "nf4", 28)
-    assert everywhere - predict_gib(released, LOAD, "nf4", 28) > 1.0
+    assert everywhere - predict_gib(released, LOAD, "nf4", 28) > 0.3
+
+
+def test_the_plan_is_within_5_percent_of_every_step_that_was_measured_at_full_size(released: VlGeometry) -> None:
+    rows = [
+        row for row in json.loads((RESULTS / "vl_memory.json").read_text())["rows"] if row.get("error") is not None
+    ]
+    assert len(rows) >= 12 and {row["model"] for row in rows} == {"qwen2.5-vl-7b"}
+    assert {(row["batch"], row["answers_only"]) for row in rows} >= {(8, True), (8, False)}
+    for row in rows:
+        said = foretold(row, released, row["weights"])
+        assert said["predicted_gib"] == pytest.approx(row["predicted_gib"], rel=1e-5), "run vl_memory --foretell"
+        assert abs(float(said["error"] or 0)) < 0.05, row["case"]
 
 
 def test_the_grid_changes_one_thing_at_a_time() -> None:
