@@ -30,7 +30,9 @@ def main() -> None:
     )
     parser.add_argument("--seconds", type=float, default=200.0, help="begin no further case after so long")
     parser.add_argument("--card-gib", type=float, help="imitate a card of this size: what does not fit is a row")
-    parser.add_argument("--foretell", action="store_true", help="measure nothing, only write the plan's predictions anew")
+    parser.add_argument(
+        "--foretell", action="store_true", help="measure nothing, only write the plan's predictions anew"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     if arguments.foretell:

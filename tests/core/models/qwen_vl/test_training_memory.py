@@ -23,7 +23,9 @@ ADA = CardRoom(23.5, multiplies_fp8=True)
 def released(tmp_path_factory: pytest.TempPathFactory) -> VlGeometry:
     """Qwen2.5-VL-7B's sizes."""
     small = geometry_of(save_tiny_vl(tmp_path_factory.mktemp("vl"), "qwen2.5"))
-    return replace(small, levels=1, layers=28, heads=28, key_heads=4, head=128, width=3584, mlp=18944, vocabulary=152_064)
+    return replace(
+        small, levels=1, layers=28, heads=28, key_heads=4, head=128, width=3584, mlp=18944, vocabulary=152_064
+    )
 
 
 def test_layers_are_computed_again_only_where_memory_asks_for_it(released: VlGeometry) -> None:
@@ -55,9 +57,7 @@ def test_logits_everywhere_cost_more_than_the_answers_alone(released: VlGeometry
 
 
 def test_the_plan_is_within_5_percent_of_every_step_that_was_measured_at_full_size(released: VlGeometry) -> None:
-    rows = [
-        row for row in json.loads((RESULTS / "vl_memory.json").read_text())["rows"] if row.get("error") is not None
-    ]
+    rows = [row for row in json.loads((RESULTS / "vl_memory.json").read_text())["rows"] if row.get("error") is not None]
     assert len(rows) >= 12 and {row["model"] for row in rows} == {"qwen2.5-vl-7b"}
     assert {(row["batch"], row["answers_only"]) for row in rows} >= {(8, True), (8, False)}
     for row in rows:
