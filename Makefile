@@ -19,8 +19,11 @@ SAY = awk -v all="$$(wc -l < constraints.txt)" '/^Collecting/ { n++ } \
 	/Downloading/ && !/metadata/ { printf "  [package %d of at most %d] %s %s %s\n", n, all, $$2, $$3, $$4; fflush() } \
 	/^Installing collected/ { print "  unpacking"; fflush() } /^(ERROR|Successfully)/ { print substr($$0, 1, 120) }'
 
-# A process a core, each with the tests of whole files.
-TESTS = OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile
+# A process a core, each with the tests of whole files; the longest files begin first (tests/kit/order.py), which xdist would put last:
+# it begins with the files of most tests.
+TESTS = OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# Where all tests marked `alone` are: reading the others takes half a minute.
+ALONE = tests/deployments/test_*.py
 
 .PHONY: demo postgres test test-unit test-gpu test-newest lint format types up clean chromium nginx
 
@@ -29,7 +32,7 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev chromium nginx postgres lint types
 	$(TESTS) -m "not alone"
-	$(BIN)/pytest -q -m alone
+	$(BIN)/pytest -q -m alone $(ALONE)
 
 test-unit: $(VENV)/.installed-dev
 	$(TESTS) -m "not slow and not gpu"

@@ -1,5 +1,7 @@
 """Fixtures that many tests share."""
 
+import gc
+import os
 import shutil
 import threading
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flenwheel_core.base.settings import Settings
+from tests.kit.order import longest_first
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -17,6 +20,16 @@ if TYPE_CHECKING:
 CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
 # Names of other sites, which point at this machine.
 CHROMIUM_FLAGS.append("--host-resolver-rules=MAP *.test 127.0.0.1")
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays. Looking for garbage among it takes a second, whenever a stage gives memory back."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items[:] = longest_first(items)
 
 
 @pytest.fixture(scope="module")
@@ -65,11 +78,30 @@ def s3_endpoint() -> Iterator[str]:
         yield endpoint
 
 
+@pytest.fixture(scope="session")
+def prefect_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database of a Prefect server, made once for all processes of this run. `test_installed.py` and the kills of
+    `test_chaos.py` go without it: there servers make their own, as a user's first one does."""
+    from benchmarks.kit.prefect_database import empty_database
+
+    base = tmp_path_factory.getbasetemp()
+    return empty_database(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _models_of_this_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What a test fetches is kept with the test, never in the user's folder, where the next run of the tests would find it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FLENWHEEL_MODELS", str(tmp_path_factory.mktemp("models")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _disks_are_not_waited_for() -> Iterator[None]:
+    """What a test writes need not outlive a power cut. Each wait for the disk takes some milliseconds in which the core has nothing to do,
+    and a gate with twelve pictures is a hundred of them. Processes that a test starts wait as ever."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", os.fstat)  # which refuses what is no open file, too
         yield
 
 

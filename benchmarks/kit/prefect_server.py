@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from benchmarks.kit.workspace import wait_for
+from benchmarks.kit.prefect_database import place
+from benchmarks.kit.workspace import STOP_SECONDS, wait_for
 from deployments.prefect.api import FlowRun, PrefectApi
 from deployments.workspace import environment
 from deployments.workspace.ports import Port
@@ -41,8 +42,13 @@ class PrefectServer:
 
 
 @contextmanager
-def serve(folder: Path, *, command: Sequence[str] = (), **more: object) -> Iterator[PrefectServer]:
-    """The running server; `more` are settings. Another command than the workspace's gets host and port at its end."""
+def serve(
+    folder: Path, *, command: Sequence[str] = (), database: Path | None = None, **more: object
+) -> Iterator[PrefectServer]:
+    """The running server; `more` are settings. Another command than the workspace's gets host and port at its end. `database`: what an
+    empty one is copied from; without it the server makes its own.
+    """
+    place(database, folder)
     settings = Settings.model_validate({"workspace": folder, "gpu": "cpu", **more})
     port = Port(settings.host, 4600)
     log = folder / "server.log"
@@ -65,5 +71,5 @@ def serve(folder: Path, *, command: Sequence[str] = (), **more: object) -> Itera
         yield server
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(STOP_SECONDS)
         port.close()

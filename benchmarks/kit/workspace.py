@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from benchmarks.kit.prefect_database import place
 from deployments.prefect.api import FlowRun, PrefectApi, open_api
 from deployments.prefect.gates import resume_gate, waiting_runs
 from flenwheel_core.base.processes import ended_with_parent
@@ -69,6 +70,8 @@ class Running:
     """How long one request may go unanswered: less than SQLite makes a writer wait, so that a server that falls silent is seen."""
     code: tuple[Path, ...] = (PROJECT,)
     """Where its processes find the program."""
+    database: Path | None = None
+    """What its server's empty database is copied from; without it the server makes its own."""
     process: "subprocess.Popen[bytes] | None" = None
     log: Path = field(init=False)
 
@@ -95,6 +98,7 @@ class Running:
     def start(self, seconds: float = 600) -> None:
         """`flenwheel up`, until it is ready."""
         self.settings.root.mkdir(parents=True, exist_ok=True)
+        place(self.database, self.settings.root)
         with self.log.open("ab") as log:
             began = log.tell()
             command = [sys.executable, "-m", "deployments.cli.app", "up"]
@@ -141,7 +145,7 @@ class Running:
     def schedule(self, character: str) -> str:
         return self.api.start("flywheel-1/turn", {"character": character}).id
 
-    def wait_state(self, run: str, *states: str, seconds: float = 150) -> FlowRun:
+    def wait_state(self, run: str, *states: str, seconds: float = 400) -> FlowRun:
         """The run, once its state's type or name is one of these."""
         found: list[FlowRun] = []
 
@@ -157,12 +161,12 @@ class Running:
         path = self.settings.root / "logs" / "worker.log"
         return path.read_text()[-6000:] if path.exists() else ""
 
-    def wait_gate(self, gate: str, seconds: float = 150) -> FlowRun:
+    def wait_gate(self, gate: str, seconds: float = 400) -> FlowRun:
         """The run that waits at this gate."""
         wait_for(lambda: gate in waiting_runs(self.api), seconds, lambda: f"{gate}: {self.worker_log()}")
         return waiting_runs(self.api)[gate]
 
-    def wait_editor_gate(self, run: str, seconds: float = 150) -> str:
+    def wait_editor_gate(self, run: str, seconds: float = 400) -> str:
         """The gate that this run of Flywheel 2 waits at."""
         found: list[str] = []
 
@@ -181,7 +185,7 @@ class Running:
         assert session.flow_run is not None
         return resume_gate(self.api, session.flow_run, closed)
 
-    def finish(self, run: str, name: str, seconds: float = 240) -> FlowRun:
+    def finish(self, run: str, name: str, seconds: float = 400) -> FlowRun:
         """Approves every gate of a turn until its run ends."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:

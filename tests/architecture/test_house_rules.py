@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.kit.order import LONGEST
 from tests.kit.sources import ROOT, sources
 
 MOST_LINES = 400
@@ -130,6 +131,17 @@ def test_helpers_of_tests_lie_in_the_kit() -> None:
             ]
     assert strewn == []
     assert borrowed == []
+
+
+def test_tests_that_run_alone_are_where_make_test_looks_for_them() -> None:
+    (pattern,) = re.findall(r"^ALONE = (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    marked = {path for path in (ROOT / "tests").rglob("test_*.py") if "pytest.mark.alone" in path.read_text()}
+    found = {path for path in marked if path.match(pattern)}
+    assert len(found) >= 3 and marked - found == {Path(__file__)}
+
+
+def test_files_that_begin_first_are_there() -> None:
+    assert [name for name in LONGEST if not (ROOT / "tests" / name).is_file()] == []
 
 
 def test_every_family_is_kept_from_the_others() -> None:

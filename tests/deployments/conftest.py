@@ -5,27 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.kit.workspace import Running, write_recipe
-from flenwheel_core.base.settings import Settings
+from benchmarks.kit.workspace import Running
+from tests.kit.running_workspace import running_workspace
 
 
 @pytest.fixture(scope="session")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """`flenwheel up` with stand-in stages."""
-    folder = tmp_path_factory.mktemp("system")
-    recipe = write_recipe(folder)
-    settings = Settings(
-        workspace=folder / "workspace",
-        gpu="cpu",
-        author="tester",
-        stage_modules=("benchmarks.kit.turn_stages", "tests.kit.editor_stages"),
-        models=folder / "models",
-        service_recipe=str(recipe),
-        publish_url=(folder / "published").as_uri(),
-    )
-    workspace = Running(settings, recipe, stage_seconds=0.02)
-    workspace.start()
-    yield workspace
-    assert workspace.stop() == 0
-    left = [name for name, pid in workspace.service_pids().items() if Path(f"/proc/{pid}").exists()]
-    assert left == []
+def running(tmp_path_factory: pytest.TempPathFactory, prefect_database: Path) -> Iterator[Running]:
+    """`flenwheel up` with stand-in stages, which are not forked."""
+    with running_workspace(tmp_path_factory.mktemp("system"), prefect_database, import_ahead=False) as workspace:
+        yield workspace

@@ -79,7 +79,7 @@ class Proxy:
             yield
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(240)
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def proxy(tmp_path: Path) -> Proxy:
 
 @pytest.mark.parametrize("forwarding", [True, False])
 def test_people_log_in_decide_and_look_at_runs_through_the_proxy(
-    proxy: Proxy, tmp_path: Path, chromium: Browser, forwarding: bool
+    proxy: Proxy, tmp_path: Path, chromium: Browser, prefect_database: Path, forwarding: bool
 ) -> None:
     public = f"https://studio.test:{proxy.port}"
     more: dict[str, object] = {
@@ -113,7 +113,7 @@ def test_people_log_in_decide_and_look_at_runs_through_the_proxy(
     (tmp_path / "prefect").mkdir()
     try:
         with (
-            serve(tmp_path / "prefect", **more) as server,
+            serve(tmp_path / "prefect", database=prefect_database, **more) as server,
             proxy.running(port, int(server.url.rpartition(":")[2]), forwarding=forwarding),
             chromium.new_context(ignore_https_errors=True, viewport={"width": 1440, "height": 900}) as context,
         ):

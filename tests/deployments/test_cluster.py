@@ -18,7 +18,7 @@ from flenwheel_core.base.services import load_services
 from flenwheel_core.gates.session import Reviews
 from flenwheel_core.runner.stage_runs import stage_runs
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_a_run_of_a_machine_that_lost_power_goes_on_elsewhere_from_its_checkpoin
     gate = _gate(running, "mira-t1-gate-a")
     closed = reviews.close(gate, "approve", "take_passed", override_minimum=True, reviewer="ana")
     resume_gate(api, run, closed)
-    wait_for(lambda: bool(_states(running)), 90, running.said)
+    wait_for(lambda: bool(_states(running)), 240, running.said)
     worker = api.run(run).worker or ""
     first, second = sorted(running.workers, key=lambda machine: not worker.startswith(machine.name))
     first.cut_power()
@@ -64,7 +64,7 @@ def test_a_run_of_a_machine_that_lost_power_goes_on_elsewhere_from_its_checkpoin
 
 
 def test_every_part_is_as_it_must_be_and_the_doctor_says_so(running: Cluster) -> None:
-    wait_for(lambda: len(read_cards(running.store)) == 4, 60, running.said)
+    wait_for(lambda: len(read_cards(running.store)) == 4, 240, running.said)
     assert running.studio is not None
     for machine in (running.server, running.studio):
         told = machine.command("doctor")
@@ -79,16 +79,16 @@ def test_every_part_is_as_it_must_be_and_the_doctor_says_so(running: Cluster) ->
 def test_a_cut_off_machine_loses_its_run_and_leaves_it_when_it_is_back(running: Cluster) -> None:
     running.add_character("nora")
     api = running.api()
-    wait_for(lambda: len(running.living_workers()) == 2, 60, running.said)
+    wait_for(lambda: len(running.living_workers()) == 2, 240, running.said)
     run = api.start("flywheel-1/turn", {"character": "nora"}).id
-    wait_for(lambda: api.run(run).worker is not None and bool(_engine(running, run)), 90, running.said)
+    wait_for(lambda: api.run(run).worker is not None and bool(_engine(running, run)), 240, running.said)
     (first,) = [machine for machine in running.workers if (api.run(run).worker or "").startswith(machine.name)]
     (second,) = [machine for machine in running.workers if machine is not first]
     (engine,) = _engine(running, run)
     first.signal(signal.SIGSTOP)  # longer than its lease, and then it goes on as if nothing had been
-    wait_for(lambda: (api.run(run).worker or "").startswith(second.name), 90, running.said)
+    wait_for(lambda: (api.run(run).worker or "").startswith(second.name), 240, running.said)
     first.signal(signal.SIGCONT)
-    wait_for(lambda: engine not in first.processes(), 60, running.said)
+    wait_for(lambda: engine not in first.processes(), 240, running.said)
     assert (api.run(run).worker or "").startswith(second.name)
 
 
@@ -102,7 +102,7 @@ def test_the_studio_serves_and_servers_that_die_are_started_again(running: Clust
     os.kill(victims[0], signal.SIGKILL)
     assert running.api().heartbeats(), "the other one answers meanwhile"
     said = running.server.log
-    wait_for(lambda: "ended unexpectedly; starting it again" in said.read_text(), 30, running.said)
+    wait_for(lambda: "ended unexpectedly; starting it again" in said.read_text(), 240, running.said)
 
 
 def test_work_goes_on_when_postgres_and_redis_were_killed(running: Cluster) -> None:
@@ -112,9 +112,9 @@ def test_work_goes_on_when_postgres_and_redis_were_killed(running: Cluster) -> N
     running.postgres.start()
     running.add_character("zoe")
     api = running.api(60)
-    wait_for(api.ready, 60, running.said)
+    wait_for(api.ready, 240, running.said)
     run = api.start("flywheel-1/turn", {"character": "zoe"}).id
-    wait_for(lambda: _engine(running, run) != [], 90, running.said)
+    wait_for(lambda: _engine(running, run) != [], 240, running.said)
 
 
 def test_a_slurm_job_is_a_machine_and_ends_cleanly_when_its_time_is_over(running: Cluster) -> None:

@@ -50,7 +50,7 @@ def test_the_editor_learns_from_a_turn_and_the_next_turn_uses_it(running: Runnin
 
     second = running.schedule("vera")
     place = "turns/vera/0002/enrich-r1"
-    wait_for(lambda: running.store.get_document(place, EnrichRequest) is not None, 90, running.worker_log)
+    wait_for(lambda: running.store.get_document(place, EnrichRequest) is not None, 240, running.worker_log)
     request = running.store.get_document(place, EnrichRequest)
     assert request is not None and request.loras == (LoraUse(digest=champion.lora.digest, weight=1.0),)
     running.wait_gate("vera-t2-gate-a-r1")

@@ -32,7 +32,7 @@ def test_a_turn_survives_a_killed_server_and_every_way_to_answer(running: Runnin
     os.kill(running.service_pids()["server"], signal.SIGKILL)
     approved = running.cli("approve", gate_a, "--verdict", "approve", "--undecided", "take_passed")
     assert approved.returncode == 0 and "The answer is kept" in approved.stdout, approved.stderr
-    wait_for(running.api.healthy, 60, running.log.read_text)
+    wait_for(running.api.healthy, 240, running.log.read_text)
     if "The run goes on." not in approved.stdout:
         assert "as soon as" in approved.stdout
         reconcile(running.api, running.settings)
@@ -44,7 +44,7 @@ def test_a_turn_survives_a_killed_server_and_every_way_to_answer(running: Runnin
     assert raw_resume(running, run, {})[0] == "REJECT"
     assert "verdict" in raw_resume(running, run, {"verdict": "maybe"})[1]
     assert raw_resume(running, run, {"verdict": "approve"})[0] == "ACCEPT"
-    wait_for(lambda: _attempt(running, gate_b) == "2", 90, running.worker_log)
+    wait_for(lambda: _attempt(running, gate_b) == "2", 240, running.worker_log)
     assert Reviews(running.store).closed(gate_b) is None
     assert (
         raw_resume(running, run, {"verdict": "approve", "undecided": "take_passed", "reviewer": "form"})[0] == "ACCEPT"

@@ -47,7 +47,7 @@ def letterbox() -> Iterator[tuple[str, list[dict[str, str]]]]:
 
 
 def test_a_turn_on_s3_behind_a_token_with_messages(
-    tmp_path: Path, s3_endpoint: str, letterbox: tuple[str, list[dict[str, str]]]
+    tmp_path: Path, s3_endpoint: str, letterbox: tuple[str, list[dict[str, str]]], prefect_database: Path
 ) -> None:
     address, received = letterbox
     settings = Settings(
@@ -60,8 +60,9 @@ def test_a_turn_on_s3_behind_a_token_with_messages(
         notify=(SecretStr(address),),
         stage_modules=("benchmarks.kit.turn_stages",),
         models=tmp_path / "models",
+        import_ahead=False,
     )
-    running = Running(settings, write_recipe(tmp_path))
+    running = Running(settings, write_recipe(tmp_path), database=prefect_database)
     running.start()
     try:
         _strangers_are_refused(settings)

@@ -2,6 +2,8 @@
 
 import os
 import signal
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -9,9 +11,17 @@ from benchmarks.kit.workspace import Running, overlaps, wait_for, write_recipe
 from deployments.workspace.reconciler import reconcile
 from flenwheel_core.library.characters import Library
 from flenwheel_core.runner.flow_run import run_processes
+from tests.kit.running_workspace import running_workspace
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(900)]
 STEPS = 300
+
+
+@pytest.fixture
+def running(tmp_path: Path, prefect_database: Path) -> Iterator[Running]:
+    """Its stages are forked, as they are for everybody whose stages need what is imported ahead."""
+    with running_workspace(tmp_path, prefect_database, import_ahead=True) as workspace:
+        yield workspace
 
 
 def test_killed_worker_and_run_go_on_from_the_checkpoint(running: Running) -> None:
@@ -37,7 +47,7 @@ def test_killed_worker_and_run_go_on_from_the_checkpoint(running: Running) -> No
         state = running.api.run(runs["nora"]).state
         return state is not None and state.type == "CRASHED"
 
-    wait_for(crashed, 90, running.worker_log)
+    wait_for(crashed, 240, running.worker_log)
     assert running.api.retry(runs["nora"], force=False) == "ACCEPT"
     for name, run in runs.items():
         ended = _finish_retrying(running, run, name)

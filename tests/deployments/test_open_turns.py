@@ -93,6 +93,6 @@ def test_a_gate_is_answered_for_one_run_only_and_a_stop_is_remembered(running: R
     imported_triplets(running.store).append(known[0].model_copy(update={"prompt": "a new one"}))
     offered = begin()
     gate = running.wait_editor_gate(offered)
-    wait_for(lambda: gate in running.cli("status").stdout, 30, running.worker_log)
+    wait_for(lambda: gate in running.cli("status").stdout, 240, running.worker_log)
     assert running.answer(gate, "stop").accepted
     ended(running, offered)

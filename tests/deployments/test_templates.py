@@ -124,7 +124,7 @@ def test_the_password_of_redis_stands_in_no_process_list(tmp_path: Path) -> None
         process = subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=said, stderr=said)
     try:
         settings = Settings.model_validate({"redis_url": f"redis://:hunter2@127.0.0.1:{port}/0"})
-        wait_for(lambda: "Ready to accept" in log.read_text(), 30, log.read_text)
+        wait_for(lambda: "Ready to accept" in log.read_text(), 240, log.read_text)
         assert cluster_parts.reach_redis(settings).version
         assert (tmp_path / "appendonlydir").exists(), "it writes down what it is told"
         shown = Path(f"/proc/{process.pid}/cmdline").read_bytes()
@@ -134,7 +134,7 @@ def test_the_password_of_redis_stands_in_no_process_list(tmp_path: Path) -> None
             cluster_parts.reach_redis(without)
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(240)
 
 
 @contextmanager
@@ -158,11 +158,11 @@ def nginx(folder: Path, ports: dict[str, str]) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(240)
 
 
 @pytest.mark.slow
-def test_nginx_sends_to_both_servers_and_leaves_out_one_that_died(tmp_path: Path) -> None:
+def test_nginx_sends_to_both_servers_and_leaves_out_one_that_died(tmp_path: Path, prefect_database: Path) -> None:
     """Each server has a database of its own here, so that it shows which one was asked."""
     port, folders = free_port(), [tmp_path / name for name in ("one", "two")]
     for folder in folders:
@@ -178,11 +178,11 @@ def test_nginx_sends_to_both_servers_and_leaves_out_one_that_died(tmp_path: Path
             return False
 
     with client, ExitStack() as stack:
-        first = stack.enter_context(serve(folders[0], **settings))
-        with serve(folders[1], **settings) as second:
+        first = stack.enter_context(serve(folders[0], database=prefect_database, **settings))
+        with serve(folders[1], database=prefect_database, **settings) as second:
             ports = [server.url.rpartition(":")[2] for server in (first, second)]
             stack.enter_context(nginx(tmp_path, {"4280": str(port), "4200": ports[0], "4201": ports[1]}))
-            wait_for(answers, 20, lambda: (tmp_path / "error.log").read_text())
+            wait_for(answers, 240, lambda: (tmp_path / "error.log").read_text())
             for number in range(8):
                 client.post("/flows/", json={"name": f"flow-{number}"}).raise_for_status()
             known = [server.api.call("POST", "/flows/filter", {}) for server in (first, second)]

@@ -45,7 +45,7 @@ def flenwheel(tmp_path: Path, endpoint: str, *arguments: str) -> subprocess.Comp
         "COLUMNS": "200",
     }
     command = [sys.executable, "-m", "deployments.cli.app", *arguments]
-    return subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=110)
+    return subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=600)
 
 
 def test_models_are_shown_and_then_fetched(hub: Hub, tmp_path: Path, recipe: Path) -> None:

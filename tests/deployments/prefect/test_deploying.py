@@ -248,7 +248,7 @@ def test_a_server_that_answers_late_while_everything_starts_is_waited_for(tmp_pa
         "PYTHONPATH": str(PROJECT),
     }
     done = subprocess.run(
-        deploy_command(), env=variables, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=100
+        deploy_command(), env=variables, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=600
     )
     server.shutdown()
     thread.join()

@@ -28,12 +28,12 @@ def suspend(server: PrefectServer, flow: str, gate: str) -> str:
 
 @pytest.mark.slow
 def test_every_run_that_waits_is_found_and_its_turn_ended_from_elsewhere(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect_database: Path
 ) -> None:
     elsewhere = Settings.model_validate({"workspace": tmp_path / "elsewhere"})
     library = Library(Store(elsewhere.store_url))
     library.create_character(Character(name="mira", trigger="ohwx", class_word="person", kind="person", recipe="nano"))
-    with serve(tmp_path) as server:
+    with serve(tmp_path, database=prefect_database) as server:
         flow = server.made("/flows/", {"name": "flywheel-1"})
         server.deployment = server.made(
             "/deployments/", {"name": "turn", "flow_id": flow, "enforce_parameter_schema": False}

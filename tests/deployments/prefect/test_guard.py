@@ -25,8 +25,8 @@ TOKEN = "a-secret-of-the-team"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
-    with serve(tmp_path_factory.mktemp("open")) as found:
+def server(tmp_path_factory: pytest.TempPathFactory, prefect_database: Path) -> Iterator[PrefectServer]:
+    with serve(tmp_path_factory.mktemp("open"), database=prefect_database) as found:
         found.furnish()
         yield found
 
@@ -160,7 +160,7 @@ def test_programs_pass_as_before(server: PrefectServer, tmp_path: Path) -> None:
     variables = {**os.environ, "PREFECT_API_URL": f"{server.url}/api", "PREFECT_HOME": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "1"
-    wait_for(lambda: _told(server), 30, lambda: "the event did not arrive")
+    wait_for(lambda: _told(server), 240, lambda: "the event did not arrive")
 
 
 def _told(server: PrefectServer) -> bool:
@@ -168,8 +168,12 @@ def _told(server: PrefectServer) -> bool:
     return bool(cast("dict[str, Json]", found)["events"])
 
 
-def test_with_a_token_other_machines_names_are_served_and_guessing_is_slowed(tmp_path: Path) -> None:
-    with serve(tmp_path, host="::1", token=SecretStr(TOKEN), trusted_proxies=("::1",)) as server:
+def test_with_a_token_other_machines_names_are_served_and_guessing_is_slowed(
+    tmp_path: Path, prefect_database: Path
+) -> None:
+    with serve(
+        tmp_path, database=prefect_database, host="::1", token=SecretStr(TOKEN), trusted_proxies=("::1",)
+    ) as server:
         url = f"{server.url}/api/flow_runs/count"
         right = "Basic " + base64.b64encode(f"{USER}:{TOKEN}".encode()).decode()
         wrong = "Basic " + base64.b64encode(f"{USER}:wrong".encode()).decode()

@@ -12,14 +12,14 @@ from flenwheel_core.store import Store
 
 
 @pytest.mark.slow
-def test_each_order_becomes_one_run_whoever_hands_it_over(tmp_path: Path) -> None:
+def test_each_order_becomes_one_run_whoever_hands_it_over(tmp_path: Path, prefect_database: Path) -> None:
     orders = Orders(Store((tmp_path / "store").as_uri()))
     for id_ in ("a1", "a2"):
         picture = (OrderPicture(image="a" * 64),)
         orders.accept(
             TrainOrder(id=id_, trigger="ohwx", class_word="cat", kind="subject", recipe="nano", pictures=picture)
         )
-    with serve(tmp_path) as server:
+    with serve(tmp_path, database=prefect_database) as server:
         api = server.api
         server.made("/work_pools/", {"name": "flenwheel", "type": "process"})
         ensure_pool(api, "flenwheel")

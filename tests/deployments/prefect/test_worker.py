@@ -107,8 +107,8 @@ limited_and_fair(FairInstant)
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
-    with serve(tmp_path_factory.mktemp("server")) as found:
+def server(tmp_path_factory: pytest.TempPathFactory, prefect_database: Path) -> Iterator[PrefectServer]:
+    with serve(tmp_path_factory.mktemp("server"), database=prefect_database) as found:
         told = {PREFECT_API_URL: f"{found.url}/api", PREFECT_LOGGING_TO_API_ENABLED: False}
         with temporary_settings(told):
             yield found

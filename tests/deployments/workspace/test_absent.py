@@ -1,6 +1,7 @@
 """Runs of machines that are gone go on elsewhere, once; those of machines that live, and of nobody knows whom, are let alone."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -23,8 +24,8 @@ class Clock:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
-    with serve(tmp_path_factory.mktemp("server")) as found:
+def server(tmp_path_factory: pytest.TempPathFactory, prefect_database: Path) -> Iterator[PrefectServer]:
+    with serve(tmp_path_factory.mktemp("server"), database=prefect_database) as found:
         ensure_pool(found.api, "gpu-24")
         flow = found.made("/flows/", {"name": "turn"})
         body = {"name": "turn", "flow_id": flow, "work_pool_name": "gpu-24", "enforce_parameter_schema": False}

@@ -1,0 +1,32 @@
+"""In which order the files of tests begin: what takes longest goes first, so that no core waits for another's last file."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+LONGEST = (
+    "deployments/test_cluster.py",
+    "flows/test_injected_cells.py",
+    "flows/test_sibling_turn.py",
+    "flows/test_trainings.py",
+    "flows/test_style_turn.py",
+    "benchmarks/quality/test_nano_turn.py",
+    "benchmarks/quality/test_trainings.py",
+    "tools/nano_training/test_siblings_run.py",
+    "notebooks/test_notebooks.py",
+    "deployments/test_guarded_workspace.py",
+    "deployments/test_gates.py",
+    "deployments/test_rounds.py",
+    "deployments/test_flywheel2.py",
+    "deployments/test_open_turns.py",
+)
+"""Files under `tests/` that take more than half a minute, the longest first."""
+_ROOT = Path(__file__).resolve().parents[1]
+
+
+def longest_first(items: Sequence[pytest.Item]) -> list[pytest.Item]:
+    """Tests in the order of their files: the longest ones, then all others with a slow test, then the rest; within a file as they stand."""
+    ranks = {_ROOT / name: rank for rank, name in enumerate(LONGEST)}
+    slow = {item.path for item in items if item.get_closest_marker("slow") is not None}
+    return sorted(items, key=lambda item: ranks.get(item.path, len(ranks) + (item.path not in slow)))
