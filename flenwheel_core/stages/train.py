@@ -36,12 +36,15 @@ def train(request: TrainRequest, context: StageContext) -> TrainResult:
         from flenwheel_core.stages.train_team import train_in_team
 
         return train_in_team(request, context)
-    return train_here(request, context, None)
+    made = train_here(request, context, None)
+    assert made is not None
+    return made
 
 
-def train_here(request: TrainRequest, context: StageContext, team: "Team | None") -> TrainResult:
-    """Train in this process, alone or as one of a team."""
+def train_here(request: TrainRequest, context: StageContext, team: "Team | None") -> TrainResult | None:
+    """Train in this process, alone or as one of a team; None in all of a team but the first, which alone has what was drawn and kept."""
     steps = request.recipe.steps
+    first = team is None or team.rank == 0
     job = TrainJob(
         run=request.key(),
         name=request.name,
@@ -54,14 +57,16 @@ def train_here(request: TrainRequest, context: StageContext, team: "Team | None"
         sample_prompts=request.sample_prompts,
         folder=context.scratch,
         memory_level=context.memory_level,
-        keep_at=request.keep_at,
-        look_at=request.look_at,
+        keep_at=request.keep_at if first else (),
+        look_at=request.look_at if first else (),
     )
     hooks = training_hooks(context, steps, team=team, score=identity_of(request, context))
     require_options(request.base, request.recipe, context.settings)
     say_masks(request, context)
     train_lora = find_trainer(request.base, context.settings)
     trained = train_lora(job, hooks)
+    if not first:
+        return None
     return TrainResult(
         lora=LoraRecord(
             digest=context.store.put_blob(trained.lora),

@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int:
         context = StageContext(store, settings, scratch, progress, int(arguments[3]), stop)
         with hearing(progress.note):
             made = train_here(request, context, team)
-        if team.rank == 0:
+        if made is not None:
             result.write_bytes(made.to_bytes())
         team.leave()
         return EXIT_DONE

@@ -24,9 +24,10 @@ SHORT = {"steps": 8, "warmup_steps": 1, "checkpoint_every": 2, "log_every": 1}
 def asked(folder: Path, *, gpus: int, batch_size: int) -> bytes:
     whole = request(Store(Settings(workspace=folder).store_url))
     changes = {"gpus": gpus, "batch_size": batch_size, **SHORT}
-    nothing_drawn = {"prior": {"images": 0}, "sampling": {"every_steps": 0}}
-    recipe = whole.recipe.model_validate(whole.recipe.model_dump() | changes | nothing_drawn)
-    return whole.model_copy(update={"recipe": recipe}).to_bytes()
+    # The first process alone draws and keeps: the other one is at its end before the last picture is there.
+    drawn = {"prior": {"images": 0}, "sampling": {"every_steps": 4, "prompts": 1}}
+    recipe = whole.recipe.model_validate(whole.recipe.model_dump() | changes | drawn)
+    return whole.model_copy(update={"recipe": recipe, "keep_at": (4,)}).to_bytes()
 
 
 def trained_alone(folder: Path) -> TrainResult:
@@ -39,6 +40,7 @@ def test_a_recipe_for_two_starts_two_and_ends_where_one_ends(tmp_path: Path) -> 
     alone = trained_alone(tmp_path / "one")
     shared = finished(tmp_path / "two", asked(tmp_path / "two", gpus=2, batch_size=1))
     assert [point.step for point in shared.losses] == list(range(1, 9))
+    assert [sample.step for sample in shared.samples] == [0, 4, 8] and len(shared.kept) == 1
     for one, two in zip(alone.losses, shared.losses, strict=True):
         assert two.loss == pytest.approx(one.loss, rel=1e-4)
 
