@@ -42,6 +42,7 @@ from flows.rounds import EnrichedRounds
 from flows.turn import Turn
 from flows.turn_runner import Request, Result
 from tests.kit.injection_world import add_blank_head, drawn_identity
+from tests.kit.shared_results import share_results
 
 
 class Runner:
@@ -144,11 +145,23 @@ def begin(store: Store, settings: Settings, character: Character, injected: int)
     return Turn(store, character, recipe, opened.number, "run-1", f"{name}-t1", f"turns/{name}/0001")
 
 
-@pytest.mark.slow
-def test_what_injection_draws_is_screened_reviewed_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = Settings(workspace=tmp_path / "workspace", gpu="cpu", threads=1)
-    monkeypatch.setenv("FLENWHEEL_WORKSPACE", str(settings.root))
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The character is the same in all tests: one takes it in and makes its edits, the others find them."""
+    return tmp_path_factory.mktemp("results")
+
+
+@pytest.fixture
+def settings(tmp_path: Path, results: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    here = Settings(workspace=tmp_path / "workspace", gpu="cpu", threads=1)
+    monkeypatch.setenv("FLENWHEEL_WORKSPACE", str(here.root))
     monkeypatch.setenv("FLENWHEEL_GPU", "cpu")
+    share_results(here, results)
+    return here
+
+
+@pytest.mark.slow
+def test_what_injection_draws_is_screened_reviewed_and_said(tmp_path: Path, settings: Settings) -> None:
     store = Store(settings.store_url)
     mira, _ = (add(store, tmp_path, name, seed) for name, seed in (("mira", 41), ("nora", 42)))
     turn = begin(store, settings, mira, injected=3)
@@ -195,11 +208,8 @@ def test_what_injection_draws_is_screened_reviewed_and_said(tmp_path: Path, monk
     ],
 )
 def test_where_it_does_not_bring_the_character_nothing_is_drawn_with_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: bool, refused: UserError | None, said: str
+    tmp_path: Path, settings: Settings, head: bool, refused: UserError | None, said: str
 ) -> None:
-    settings = Settings(workspace=tmp_path / "workspace", gpu="cpu", threads=1)
-    monkeypatch.setenv("FLENWHEEL_WORKSPACE", str(settings.root))
-    monkeypatch.setenv("FLENWHEEL_GPU", "cpu")
     store = Store(settings.store_url)
     mira, _ = (add(store, tmp_path, name, seed) for name, seed in (("mira", 41), ("nora", 42)))
     turn = begin(store, settings, mira, injected=3)
@@ -215,8 +225,7 @@ def test_where_it_does_not_bring_the_character_nothing_is_drawn_with_it(
 
 
 @pytest.mark.parametrize(("injected", "number"), [(0, 1), (3, 2)])
-def test_it_is_off_of_itself_and_in_later_turns(tmp_path: Path, injected: int, number: int) -> None:
-    settings = Settings(workspace=tmp_path / "workspace", gpu="cpu", threads=1)
+def test_it_is_off_of_itself_and_in_later_turns(tmp_path: Path, settings: Settings, injected: int, number: int) -> None:
     store = Store(settings.store_url)
     mira = add(store, tmp_path, "mira", 41)
     turn = dataclasses.replace(begin(store, settings, mira, injected), number=number)

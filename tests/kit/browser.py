@@ -34,9 +34,11 @@ uvicorn.run(app, port=int(sys.argv[2]), log_level="warning")
 
 
 GATE = "mira-t1-gate-a-r1"
+PATIENCE_SECONDS = 120
+"""What comes on a machine with nothing else to do within one second may take a minute beside other tests."""
 
 
-def until(condition: Callable[[], object], what: str, seconds: float = 30) -> None:
+def until(condition: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS) -> None:
     """Waits until a condition holds. Playwright's own wait_for_function needs eval, which the content policy forbids."""
     end = time.monotonic() + seconds
     while not condition():
@@ -54,6 +56,7 @@ class Reviewer:
     complaints: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.context.set_default_timeout(1000 * PATIENCE_SECONDS)
         self.page = self.context.new_page()
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on(
@@ -143,7 +146,7 @@ class StudioProcess:
     def start(self) -> None:
         command = [sys.executable, "-c", SERVE, str(self._settings.root), str(self.port)]
         self._process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        until(self._answers, "the studio's process", 60)
+        until(self._answers, "the studio's process")
 
     def kill(self) -> None:
         self._process.send_signal(signal.SIGKILL)

@@ -1,21 +1,22 @@
 """A short training in a process of its own, which can be interrupted."""
 
-import os
 import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
-from typing import IO
+from threading import Thread
 
 from PIL import Image
 
+from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.characters import CharacterRef
 from flenwheel_core.documents.images import Sampler
 from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.requests.train import TrainItem, TrainRequest, TrainResult
+from flenwheel_core.runner.launch import child_environment
+from flenwheel_core.runner.stage_process import start_stage
 from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import encode_png
+from tests.kit.sources import ROOT
 
 PROMPT = "photo of ohwx_char person, smiling, front view"
 SAMPLER = Sampler(steps=4, width=128, height=128)
@@ -64,23 +65,49 @@ def request(store: Store) -> TrainRequest:
     )
 
 
-def start(folder: Path, stage: str, data: bytes, log: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{stage}.json").write_bytes(data)
-    command = [
-        sys.executable,
-        "-m",
-        "flenwheel_core.runner.worker",
-        stage,
-        str(folder / f"{stage}.json"),
-        str(folder / f"{stage}.result"),
-    ]
-    environment = os.environ | {"FLENWHEEL_WORKSPACE": str(folder), "FLENWHEEL_GPU": "cpu"}
-    return subprocess.Popen(command, env=environment, stdout=log or subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+class Begun:
+    """A stage at work in a process of its own, forked as the program forks it: only the first one waits for the imports."""
+
+    def __init__(self, folder: Path, stage: str, data: bytes) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        request, result = folder / f"{stage}.json", folder / f"{stage}.result"
+        request.write_bytes(data)
+        environment = child_environment(Settings(workspace=folder, gpu="cpu"), None)
+        # As with the fixture `settings`: another environment would import everything again.
+        environment["PYTHONPATH"] = str(ROOT)
+        self.process = start_stage([stage, str(request), str(result)], environment, card=False, ahead=True)
+        self._streams = [stream for stream in (self.process.stdout, self.process.stderr) if stream is not None]
+        self._said: list[list[str]] = [[] for _ in self._streams]
+        self._readers = [
+            Thread(target=said.extend, args=(stream,)) for said, stream in zip(self._said, self._streams, strict=True)
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def over(self, seconds: float | None = None) -> bool:
+        """Waits so long for its end."""
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def end(self) -> tuple[int, str]:
+        """Its exit code, and what it said on standard output."""
+        code = self.process.wait()
+        for reader, stream in zip(self._readers, self._streams, strict=True):
+            reader.join()
+            stream.close()
+        return code, "".join(self._said[0])
+
+
+def ended(folder: Path, stage: str, data: bytes) -> tuple[int, str]:
+    """The exit code of a stage and what it said."""
+    return Begun(folder, stage, data).end()
 
 
 def finished(folder: Path, data: bytes) -> TrainResult:
-    assert start(folder, "train", data).wait() == 0
+    assert ended(folder, "train", data)[0] == 0
     return TrainResult.from_bytes((folder / "train.result").read_bytes(), where="result")
 
 
@@ -88,11 +115,10 @@ def interrupt(
     folder: Path, data: bytes, how: signal.Signals, after_step: int, stage: str = "train", states: str = "checkpoints"
 ) -> int:
     """Run until a checkpoint at or after that step is there, in a folder of the name `states`, then send the signal."""
-    process = start(folder, stage, data)
-    while process.poll() is None:
+    begun = Begun(folder, stage, data)
+    while not begun.over(0.02):
         found = [int(path.stem.split("-")[1]) for path in folder.rglob(f"{states}/step-*.safetensors")]
         if max(found, default=0) >= after_step:
-            process.send_signal(how)
+            begun.process.send_signal(how)
             break
-        time.sleep(0.02)
-    return process.wait()
+    return begun.end()[0]

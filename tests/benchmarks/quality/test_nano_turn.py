@@ -23,11 +23,18 @@ from flenwheel_core.library.characters import Library
 from flenwheel_core.nano.reviewer import review_gate
 from flenwheel_core.requests.train import TrainRequest
 from flows.flywheel1 import run_turn as run_flywheel1
+from tests.kit.shared_results import share_results
 
 pytestmark = pytest.mark.slow
 
 
-def world(folder: Path, arm: str) -> World:
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Arms differ in what they ask for: what two of them ask for is made once."""
+    return tmp_path_factory.mktemp("results")
+
+
+def world(folder: Path, results: Path, arm: str) -> World:
     recipe = smaller(nano_recipe(4, 6, 4), images=4, card_seeds=1)
     prior = recipe.train.prior.model_copy(update={"images": 1})
     few = {"min_epochs": None, "warmup_steps": 1, "min_images": 1}  # a larger pool would ask for hundreds of steps
@@ -43,12 +50,13 @@ def world(folder: Path, arm: str) -> World:
     )
     opened = open_world(folder, ARMS[arm], changed, "nora")
     opened.settings.root.mkdir(parents=True)
+    share_results(opened.settings, results)
     add_character(opened, FIRST_SEED)
     return opened
 
 
-def test_a_turn_of_both_flywheels(tmp_path: Path) -> None:
-    here = world(tmp_path, "both_flywheels")
+def test_a_turn_of_both_flywheels(tmp_path: Path, results: Path) -> None:
+    here = world(tmp_path, results, "both_flywheels")
     outcome = run_turn(here, 1)
     assert outcome.edits == outcome.good + outcome.corrected + outcome.rejected == 6
     assert outcome.pass_rate is not None and outcome.champion_pass_rate is not None
@@ -60,8 +68,8 @@ def test_a_turn_of_both_flywheels(tmp_path: Path) -> None:
     assert len(learned.score.challenger.edits) == len(learned.score.champion.edits) == 2
 
 
-def test_an_arm_without_real_pictures_trains_on_what_its_lora_drew(tmp_path: Path) -> None:
-    here = world(tmp_path, "own_output_only")
+def test_an_arm_without_real_pictures_trains_on_what_its_lora_drew(tmp_path: Path, results: Path) -> None:
+    here = world(tmp_path, results, "own_output_only")
     turn = open_turn(here, 1)
     runner = NanoRunner(here, turn)
     run_flywheel1(turn, runner)
@@ -73,15 +81,15 @@ def test_an_arm_without_real_pictures_trains_on_what_its_lora_drew(tmp_path: Pat
     assert promoted is not None and promoted.lora.name == trained.name, "a benchmark that does not decide promotes"
 
 
-def test_an_arm_without_flywheel_1_ends_after_gate_a_and_edits_alike_every_turn(tmp_path: Path) -> None:
-    here = world(tmp_path, "editor_only")
+def test_an_arm_without_flywheel_1_ends_after_gate_a_and_edits_alike_every_turn(tmp_path: Path, results: Path) -> None:
+    here = world(tmp_path, results, "editor_only")
     first, second = run_turn(here, 1), run_turn(here, 2)
     assert first.edits == second.edits == 6 and first.pass_rate is None
     assert Library(here.store).champion("nora") is None
 
 
-def test_an_arm_of_sources_alone_learns_from_nothing_else(tmp_path: Path) -> None:
-    here = world(tmp_path, "sources_only")
+def test_an_arm_of_sources_alone_learns_from_nothing_else(tmp_path: Path, results: Path) -> None:
+    here = world(tmp_path, results, "sources_only")
     turn = open_turn(here, 1)
     runner = NanoRunner(here, turn)
     run_flywheel1(turn, runner)
@@ -90,8 +98,8 @@ def test_an_arm_of_sources_alone_learns_from_nothing_else(tmp_path: Path) -> Non
     assert {item.image for item in trained.items} <= {entry.image.digest for entry in turn.pool() if entry.real}
 
 
-def test_a_reviewer_who_errs_turns_a_tenth_of_the_verdicts_round(tmp_path: Path) -> None:
-    right, wrong = (world(tmp_path / name, name) for name in ("both_flywheels", "erring_reviewer"))
+def test_a_reviewer_who_errs_turns_a_tenth_of_the_verdicts_round(tmp_path: Path, results: Path) -> None:
+    right, wrong = (world(tmp_path / name, results, name) for name in ("both_flywheels", "erring_reviewer"))
     judged = []
     for here, errors in ((right, 0.0), (wrong, 0.5)):
         turn = open_turn(here, 1)

@@ -252,13 +252,13 @@ def test_files_that_are_no_safetensors_are_plain_errors(tmp_path: Path, content:
 def test_a_million_keys_take_no_time(tmp_path: Path) -> None:
     entry = b'":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}'
     many = b"{" + b",".join(b'"k%d' % index + entry for index in range(1_000_000)) + b"}"
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(InputError, match="header alone"):
         read_loras([LoraFile(raw(tmp_path, many), 1.0)], HOST)
     fewer = {f"k{index}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for index in range(100_000)}
     with pytest.raises(InputError, match="holds 100000 tensors"):
         read_loras([LoraFile(raw(tmp_path, fewer), 1.0)], HOST)
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20
 
 
 @pytest.mark.parametrize(

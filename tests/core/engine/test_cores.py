@@ -37,7 +37,7 @@ def test_parts_are_of_one_size_and_no_more_than_cores(items: int, cores: int, pa
 
 
 def test_results_come_in_order_though_all_cores_work_at_once() -> None:
-    meet = threading.Barrier(2, timeout=20)
+    meet = threading.Barrier(2, timeout=240)
 
     def work(number: int) -> tuple[int, int]:
         meet.wait()  # ends only if two of them are under way at once

@@ -16,7 +16,7 @@ class Slow(CheckpointFolder):
     may_write = threading.Event()
 
     def save(self, checkpoint: Checkpoint) -> None:
-        assert self.may_write.wait(30)
+        assert self.may_write.wait(240)
         super().save(checkpoint)
 
 

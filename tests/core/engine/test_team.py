@@ -72,7 +72,7 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
         subprocess.Popen(command, cwd=root, env=os.environ | common | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
         for rank in range(2)
     ]
-    assert [process.wait(timeout=100) for process in processes] == [0, 0]
+    assert [process.wait(timeout=240) for process in processes] == [0, 0]
     shared, _ = read_tensors(tmp_path / "two" / "weights.safetensors")
     torch.testing.assert_close(shared["weight"], whole.weights["weight"], atol=1e-6, rtol=1e-5)
     assert len((tmp_path / "two" / "loss.jsonl").read_text().splitlines()) == 4

@@ -80,7 +80,7 @@ def test_kernels_are_tried_beside_other_work_once_and_the_line_waits_for_them(mo
     may_end, tried = threading.Event(), list[str]()
 
     def slowly(kernel: kernel_module.Kernel, device: torch.device) -> State:
-        assert may_end.wait(30)
+        assert may_end.wait(240)
         tried.append(kernel.name)
         return State(True)
 
@@ -99,7 +99,7 @@ def test_what_torch_imports_in_circles_is_there_before_a_second_thread_imports_t
     """Else either thread may find a half of it, and diffusers cannot be imported any more."""
     begin = "import sys, torch; from flenwheel_core.kernels import table; import threading; threading.Thread.start = lambda self: None\n"
     code = begin + "table.try_ahead(torch.device('cuda')); print('torch._dynamo.convert_frame' in sys.modules)"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=600)
     assert said.stdout.strip() == "True"
 
 

@@ -127,7 +127,7 @@ def test_the_state_goes_to_the_store_while_the_stage_works_and_at_a_stop(machine
     first = machine("first", minutes=0.01)
     work(first, 5)
     with pytest.raises(InterruptedStageError), first.keeping():
-        wait_for(lambda: bool(states(first.store)), 30, lambda: "nothing was stored in the background")
+        wait_for(lambda: bool(states(first.store)), 240, lambda: "nothing was stored in the background")
         work(first, 10)
         raise InterruptedStageError("It was told to stop.")
     assert states(first.store)[-1].name == "checkpoints/step-00000010.bin"
@@ -146,9 +146,9 @@ def test_a_store_that_is_away_does_not_end_a_training(
     with first.keeping():
         monkeypatch.setattr(first.store, "put_blob", away)
         work(first, 5)
-        assert tried.wait(30)
+        assert tried.wait(240)
         monkeypatch.undo()
-        wait_for(lambda: bool(states(first.store)), 30, lambda: "it did not try again")
+        wait_for(lambda: bool(states(first.store)), 240, lambda: "it did not try again")
     assert len([note for note in notes if "does not reach the store" in note]) == 1
 
 

@@ -119,7 +119,7 @@ def test_sigterm_saves_and_says_that_a_retry_makes_sense(settings: Settings, tmp
     assert process.stdout is not None
     process.stdout.readline()
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=20) == 203
+    assert process.wait(timeout=240) == 203
     process.stdout.close()
     described = json.loads((tmp_path / "by-hand" / "result.json").read_text())
     assert described["error"] == InterruptedStageError.__name__
@@ -135,7 +135,7 @@ def test_kill_of_the_holder_frees_the_card_at_once(settings: Settings, tmp_path:
     holder.stdout.close()
     began = time.monotonic()
     run(CountRequest(number=1, name="next"), settings)
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60, "it would have held it for 100 seconds"
 
 
 def test_bad_request_file_is_a_clear_error(settings: Settings, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_stages_are_children_of_one_server_and_named_as_what_they_run(settings: 
     assert command[1:4] == [b"-m", b"flenwheel_core.runner.worker", b"count"]
     assert os.fsencode(tmp_path / "first") in command[4]
     first.send_signal(signal.SIGTERM)
-    assert first.wait(timeout=30) == 203 and second.wait(timeout=60) == 0
+    assert first.wait(timeout=240) == 203 and second.wait(timeout=240) == 0
     for process in (first, second):
         process.close()
 
@@ -99,7 +99,7 @@ def test_what_libraries_read_when_they_are_imported_is_the_stages_own(
         servers.append(parent_of(process.pid))
         environment = Path(f"/proc/{servers[-1]}/environ").read_bytes().split(b"\0")
         assert f"OMP_NUM_THREADS={threads}".encode() in environment
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=240) == 0
         process.close()
     assert servers[0] != servers[1]
 
@@ -116,13 +116,13 @@ def test_a_server_with_threads_serves_nothing_and_stages_start_anew(
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(place), os.environ.get("PYTHONPATH", ""))).rstrip(os.pathsep))
     process = begin(CountRequest(), settings, tmp_path / "stage")
     assert isinstance(process, subprocess.Popen)
-    assert process.communicate(timeout=120) and process.returncode == 0
+    assert process.communicate(timeout=600) and process.returncode == 0
 
 
 def test_without_the_setting_stages_start_anew(settings: Settings, tmp_path: Path) -> None:
     process = begin(CountRequest(), settings.model_copy(update={"import_ahead": False}), tmp_path / "stage")
     assert isinstance(process, subprocess.Popen)
-    assert process.communicate(timeout=120) and process.returncode == 0
+    assert process.communicate(timeout=600) and process.returncode == 0
 
 
 @only_linux
@@ -142,7 +142,7 @@ os._exit(9)
         env=child_environment(settings, None),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     pid = int(done.stdout)
@@ -166,7 +166,7 @@ def test_preparing_starts_one_server_that_the_stage_then_uses(settings: Settings
     assert stage_process._servers._server is server
     process = begin(CountRequest(), settings, tmp_path / "stage")
     assert isinstance(process, ForkedProcess) and stage_process._servers._server is server
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=240) == 0
     process.close()
 
 
@@ -184,11 +184,11 @@ def test_a_stage_on_a_card_runs_in_the_process_that_waited_for_it(on_card: Setti
     assert stage_process._waiting._process is waiting, "one is enough"
     process = begin(CountRequest(number=2), on_card, tmp_path / "stage")
     assert process is waiting
-    output, _errors = waiting.communicate(timeout=120)
+    output, _errors = waiting.communicate(timeout=600)
     assert waiting.returncode == 0 and '"done":2' in output
     later = begin(CountRequest(name="later"), on_card, tmp_path / "later")
     assert isinstance(later, subprocess.Popen) and later is not waiting
-    assert later.communicate(timeout=120) and later.returncode == 0
+    assert later.communicate(timeout=600) and later.returncode == 0
 
 
 def test_a_library_that_is_broken_stops_no_stage_that_needs_nothing_of_it(
@@ -201,7 +201,7 @@ def test_a_library_that_is_broken_stops_no_stage_that_needs_nothing_of_it(
     prepare(on_card)
     process = begin(CountRequest(), on_card, tmp_path / "stage")
     assert isinstance(process, subprocess.Popen)
-    _output, errors = process.communicate(timeout=120)
+    _output, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
 
 
@@ -222,7 +222,7 @@ def test_a_process_that_died_while_it_waited_is_no_loss(on_card: Settings, tmp_p
     waiting.wait()
     process = begin(CountRequest(), on_card, tmp_path / "stage")
     assert isinstance(process, subprocess.Popen) and process is not waiting
-    assert process.communicate(timeout=120) and process.returncode == 0
+    assert process.communicate(timeout=600) and process.returncode == 0
 
 
 def test_a_process_that_waits_ends_with_the_one_that_started_it(on_card: Settings) -> None:
@@ -231,7 +231,7 @@ def test_a_process_that_waits_ends_with_the_one_that_started_it(on_card: Setting
     assert waiting is not None and waiting.stdin is not None
     waiting.stdin.close()
     waiting.stdin = None
-    waiting.communicate(timeout=120)
+    waiting.communicate(timeout=600)
     assert waiting.returncode == 0
 
 

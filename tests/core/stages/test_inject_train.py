@@ -8,7 +8,7 @@ from flenwheel_core.recipes.injection import HeadRecipe, LearningRecipe
 from flenwheel_core.requests.inject import InjectTrainRequest, InjectTrainResult
 from flenwheel_core.store import Store
 from tests.kit.injection_world import drawn_identity
-from tests.kit.short_training import interrupt, start
+from tests.kit.short_training import ended, interrupt
 
 
 def test_killed_in_each_stage_it_ends_with_the_same_head_bit_for_bit(tmp_path: Path) -> None:
@@ -27,10 +27,10 @@ def test_killed_in_each_stage_it_ends_with_the_same_head_bit_for_bit(tmp_path: P
     )
     data = request.to_bytes()
     for states in ("0-oracle", "1-regression", "2-flow"):
-        ended = interrupt(folders[1], data, signal.SIGKILL, 4, "inject_train", states)
-        assert ended == -signal.SIGKILL, "it was at work when it was killed"
+        code = interrupt(folders[1], data, signal.SIGKILL, 4, "inject_train", states)
+        assert code == -signal.SIGKILL, "it was at work when it was killed"
     made = []
     for folder in folders:
-        assert start(folder, "inject_train", data).wait() == 0
+        assert ended(folder, "inject_train", data)[0] == 0
         made.append(InjectTrainResult.from_bytes((folder / "inject_train.result").read_bytes(), where="result"))
     assert made[0] == made[1] and made[0].oracle is not None

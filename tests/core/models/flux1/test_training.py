@@ -17,7 +17,7 @@ from flenwheel_core.runner.stage import GENERATE, TRAIN
 from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import load_picture
 from tests.kit.run_here import run_here
-from tests.kit.short_training import CHARACTER, PROMPT, SAMPLER, finished, interrupt, request, start
+from tests.kit.short_training import CHARACTER, PROMPT, SAMPLER, ended, finished, interrupt, request
 
 
 def test_the_log_says_which_kernels_run_and_what_becomes_of_masks(tmp_path: Path) -> None:
@@ -32,9 +32,8 @@ def test_the_log_says_which_kernels_run_and_what_becomes_of_masks(tmp_path: Path
     }
     recipe = TrainingRecipe.model_validate(made.recipe.model_dump(mode="json") | changes)
     masked = made.model_copy(update={"recipe": recipe})
-    with (tmp_path / "log").open("wb") as log:
-        assert start(tmp_path, "train", masked.to_bytes(), log).wait() == 0
-    said = (tmp_path / "log").read_text()
+    code, said = ended(tmp_path, "train", masked.to_bytes())
+    assert code == 0
     assert "kernels: none, PyTorch computes everything (needs an NVIDIA card)" in said
     assert "2 of 6 pictures have masks: what they leave black weighs 0.1" in said
     result = TrainResult.from_bytes((tmp_path / "train.result").read_bytes(), where="result")
@@ -61,9 +60,8 @@ def test_killed_stopped_and_moved_runs_end_in_the_same_bytes_and_the_lora_draws_
     assert interrupt(broken_folder, data, signal.SIGTERM, after_step=8) == 203
     assert json.loads((broken_folder / "train.result").read_text())["error"] == "InterruptedStageError"
     assert [path for path in Store(common).files.list("stages/train") if "/states/" in path]
-    with (tmp_path / "log").open("wb") as log:
-        assert start(other_machine, "train", data, log).wait() == 0
-    said = (tmp_path / "log").read_text()
+    code, said = ended(other_machine, "train", data)
+    assert code == 0
     assert "goes on from checkpoints/step-0000" in said, "what the machine that stopped had done is not done again"
     assert not [path for path in Store(common).files.list("stages/train") if "/states/" in path]
     resumed = TrainResult.from_bytes((other_machine / "train.result").read_bytes(), where="result")
