@@ -34,6 +34,10 @@ uvicorn.run(app, port=int(sys.argv[2]), log_level="warning")
 
 
 GATE = "mira-t1-gate-a-r1"
+SHOWN = """() => {
+  const gate = document.getElementById("gate");
+  return gate === null || !("showing" in gate.dataset);
+}"""
 PATIENCE_SECONDS = 120
 """What comes on a machine with nothing else to do within one second may take a minute beside other tests."""
 
@@ -71,7 +75,7 @@ class Reviewer:
         """Presses keys as a person does: each after the picture before it is on the screen."""
         for key in keys:
             self.page.keyboard.press(key)
-            self.page.wait_for_timeout(60)
+            until(lambda: self.page.evaluate(SHOWN), "the picture that the key asked for, or why it is not there")
 
     @property
     def shown(self) -> str:

@@ -33,8 +33,12 @@ const isGrid = () => !$("grid").hidden;
 
 // The caption field belongs to the picture that is shown: who wants to write waits until it is there.
 function go(to) {
-  showing = show(to);
-  return showing;
+  const mine = show(to);
+  const over = () => { if (showing === mine) delete root.dataset.showing; };
+  showing = mine;
+  root.dataset.showing = "yes";
+  mine.then(over, (problem) => { over(); throw problem; });
+  return mine;
 }
 
 async function show(to) {

@@ -31,7 +31,7 @@ def test_a_whole_gate_by_keyboard_only(reviewer: Reviewer, studio: Studio) -> No
     page.focus("#better-prompt")
     page.keyboard.type("turn further left")
     reviewer.press("Escape", "Space", "g", "g", "Control+z", "e")
-    page.wait_for_timeout(150)
+    until(lambda: page.evaluate("document.activeElement.id") == "caption", "the caption to be written")
     page.keyboard.press("Control+a")
     page.keyboard.type("my own caption")
     reviewer.press("Escape", "g")
