@@ -29,7 +29,7 @@ def running() -> Iterator[Cluster]:
             found.add_worker(name).begin()
         found.add_studio().begin()
         for machine in found.machines()[:-1]:
-            wait_for(lambda machine=machine: b"Ready." in machine.log.read_bytes(), 120, found.said)  # type: ignore[misc]
+            wait_for(lambda machine=machine: b"Ready." in machine.log.read_bytes(), 300, found.said)  # type: ignore[misc]
         yield found
 
 
@@ -131,7 +131,7 @@ def test_a_slurm_job_is_a_machine_and_ends_cleanly_when_its_time_is_over(running
         script = PROJECT / "deployments" / "templates" / "slurm.sbatch"
         environment = os.environ | {"PYTHONPATH": str(PROJECT)} | given | slurm
         job = subprocess.Popen(["bash", str(script)], cwd=place, env=environment, stdout=out, stderr=out)
-    wait_for(lambda: any(name.startswith("node-3-7") for name in running.living_workers()), 120, log.read_text)
+    wait_for(lambda: any(name.startswith("node-3-7") for name in running.living_workers()), 300, log.read_text)
     assert "GPU slot  node-3-7-0:cpu" in log.read_text()
     job.terminate()
     assert job.wait(120) == 0, log.read_text()

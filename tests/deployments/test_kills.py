@@ -36,7 +36,7 @@ def test_killed_worker_and_run_go_on_from_the_checkpoint(running: Running) -> No
         running.wait_gate(f"{name}-t1-gate-a-r1")
         assert running.answer(f"{name}-t1-gate-a-r1").accepted
 
-    wait_for(lambda: bool(_checkpoint(running)), 120, running.worker_log)
+    wait_for(lambda: bool(_checkpoint(running)), 400, running.worker_log)
     os.kill(running.service_pids()["worker"], signal.SIGKILL)
     process = run_processes(running.settings).get(runs["nora"])
     if process is not None:
