@@ -32,8 +32,9 @@ SEVERAL = Page(
             "({nano_smeared_face.other_caught_share:.0%} without the detector), of right ones {nano_right.removed_share:.1%} are removed "
             "and {nano_right.caught_share:.1%} doubted ({nano_right.other_caught_share:.1%} without it). "
             "Faces: photographs of nine people who were not trained on, the detector alone. Of honest ones {faces_good.caught_share:.1%} "
-            "are doubted, none is ever removed; of waxy skin (smooth), which it never learned, only {faces_smooth.caught_share:.0%} is "
-            "caught. Hands and writing are not looked at.",
+            "are doubted, none is ever removed. Of skin like wax (smooth) {faces_smooth.caught_share:.0%} is caught, of wax made "
+            "in another way, which it never learned (denoised), {faces_denoised.caught_share:.0%}. The five others were measured "
+            "before skin was looked at: with it no fewer are caught. Hands and writing are not looked at.",
             "spoiled",
             {
                 "pictures": "pictures",

@@ -2,7 +2,7 @@
 
 import io
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -104,6 +104,13 @@ def smooth(pixels: Pixels, at: Place, random: np.random.Generator) -> Pixels:
     return at.mixed(pixels, found)
 
 
+def denoised(pixels: Pixels, at: Place, random: np.random.Generator) -> Pixels:
+    """Skin like wax in another way: what repeats itself stays, what does not is averaged away."""
+    strength = float(random.uniform(8, 16))
+    found = cv2.fastNlMeansDenoisingColored(np.ascontiguousarray(pixels), None, strength, strength, 5, 9)
+    return at.mixed(pixels, np.asarray(found, np.uint8))
+
+
 SPOILS: Mapping[str, Callable[[Pixels, Place, np.random.Generator], Pixels]] = {
     "waves": waves,
     "swirl": swirl,
@@ -111,6 +118,7 @@ SPOILS: Mapping[str, Callable[[Pixels, Place, np.random.Generator], Pixels]] = {
     "melted": melted,
     "doubled": doubled,
     "smooth": smooth,
+    "denoised": denoised,
 }
 
 
@@ -160,7 +168,7 @@ def halves(photographs: Photographs) -> tuple[list[str], list[str]]:
 
 
 def variants(
-    photographs: Photographs, names: Sequence[str], number: int, each: int
+    photographs: Photographs, names: Sequence[str], number: int, each: int, kinds: Collection[str] = tuple(SPOILS)
 ) -> dict[str, list[tuple[Image.Image, Box]]]:
     """Honest variants of the people's photographs, and of each way of spoiling; each with the place of its face."""
     finder, found = FaceFinder(), dict[str, list[tuple[Image.Image, Box]]]()
@@ -174,7 +182,7 @@ def variants(
         pixels = np.asarray(part)
         at = Place.of(pixels, box)
         found.setdefault("good", []).extend(honest(part, box, random) for _ in range(number))
-        for kind, change in SPOILS.items():
+        for kind, change in ((kind, change) for kind, change in SPOILS.items() if kind in kinds):
             made = (Image.fromarray(change(pixels, at, random)) for _ in range(each))
             found.setdefault(kind, []).extend(honest(one, box, random) for one in made)
     return found

@@ -5,7 +5,7 @@ does on half of the characters or people, and their rates are those of the other
 `screen`, in right views and with a wrong angle, a wrong expression or a smeared face. people: public photographs, each once asked for what
 it shows and once for something else; an angle's neighbour, or an expression by turns.
 
-    python -m benchmarks.quality.belief_limits --pictures FOLDER     # see benchmarks/kit; about eight minutes on two quiet cores
+    python -m benchmarks.quality.belief_limits --pictures FOLDER     # see benchmarks/kit; about six minutes on two quiet cores
     python -m benchmarks.quality.belief_limits --characters 8 --out /tmp/results                      # the nano world alone
 """
 
@@ -115,19 +115,25 @@ def people(kind: ReadingKind, shown: Iterable[Shown], reader: PortraitReader) ->
     return held_out(f"people_{kind}", *(_evidence(kind, half) for half in halves))
 
 
+def rows(pictures: Path | None, characters: int) -> Iterator[Row]:
+    """One after the other: each is written when it is there."""
+    if characters:
+        yield from nano(characters)
+    if pictures is not None:
+        known, reader = PeoplePictures(pictures), PortraitReader()
+        yield people("angle", known.turned(), reader)
+        yield people("expression", known.actors(), reader)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--pictures", type=Path, help="folder of the public pictures; without it the nano world alone")
-    parser.add_argument("--characters", type=int, default=24, help="of the nano world; 0 leaves it out")
+    parser.add_argument("--characters", type=int, default=12, help="of the nano world; 0 leaves it out")
     parser.add_argument("--out", type=Path, help="folder of the result file; the repository's own if unset")
     given = parser.parse_args()
-    rows: list[Row] = list(nano(given.characters)) if given.characters else []
-    if given.pictures is not None:
-        pictures, reader = PeoplePictures(given.pictures), PortraitReader()
-        rows += [people("angle", pictures.turned(), reader), people("expression", pictures.actors(), reader)]
-    for row in rows:
+    for row in rows(given.pictures, given.characters):
         print(row, flush=True)
-    write_part("belief_limits", rows, **({"folder": given.out} if given.out else {}))
+        write_part("belief_limits", [row], **({"folder": given.out} if given.out else {}))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""Faces that a generator spoiled: pulled about, melted, doubled. Identity and sharpness let many of them pass.
+"""Faces that a generator spoiled: pulled about, melted, doubled, with skin like wax. Identity and sharpness let many of them pass.
 
-Two detectors, each a few thousand numbers. For the nano world, a linear head on hidden states of the nano reader. For photographs, a
-linear head on the gradients of the aligned face. Both say how likely a face is spoiled, and are shifted so that 0.5 is where good
-pictures of their training were lost at the rate that `benchmarks.lab.spoiled_heads` fitted them for. What they miss on held-out
-pictures is measured (docs/measurements/several.md); hands and writing are not looked at.
+Linear heads, each at most a few thousand numbers. For the nano world one on hidden states of the nano reader. For photographs two: on
+the gradients of the aligned face, and on how fine its texture is; the likelier of both counts. They say how likely a face is spoiled,
+and are shifted so that 0.5 is where good pictures of their training were lost at the rate that `benchmarks.lab.spoiled_heads` fitted
+them for. What they miss on held-out pictures is measured (docs/measurements/several.md); hands and writing are not looked at.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,13 @@ BATCH = 32
 SIDE_PX = 96
 """The aligned face is looked at in this size: about that of the smallest face that is judged."""
 CELLS, DIRECTIONS = 8, 8
+SKIN_PX, SKIN_FROM_PX = 128, 96
+"""Texture is looked at with the face this high; a face below the second was enlarged too much to have any."""
+SKIN_INSET = (0.15, 0.95, 0.12, 0.88)
+"""The part of the face's box that is mostly skin: top, bottom, left and right."""
+SKIN_BANDS = (0.7, 1.4, 2.8, 5.6)
+"""Blurs, in pixels of that face; what lies between two of them is a band, and the coarsest is what the finer ones are held against."""
+SKIN_QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.97, 0.995)
 HEADS = Path(__file__).parent / "heads"
 
 
@@ -92,17 +100,19 @@ class NanoSpoilDetector:
 
 
 class FaceSpoilDetector:
-    """For photographs: the face that the verifier found, upright and centred."""
+    """For photographs: the face that the verifier found, upright and centred; and its skin."""
 
-    def __init__(self, head: Path | None = HEADS / "faces.safetensors") -> None:
-        """Without a head it gives features only: for training one."""
+    def __init__(
+        self, heads: tuple[Path, Path] | None = (HEADS / "faces.safetensors", HEADS / "skin.safetensors")
+    ) -> None:
+        """Without heads it gives features only: for training them."""
         import dlib
 
         from flenwheel_core.identity.face_weights import LANDMARKS, package_file
 
         self._dlib: Any = dlib
         self._predictor = dlib.shape_predictor(str(package_file(LANDMARKS)))
-        self._head = None if head is None else Head(head)
+        self._heads = None if heads is None else tuple(Head(head) for head in heads)
 
     def chances(self, images: Sequence[Image.Image], embedded: Sequence[Embedded]) -> list[float | None]:
         """One value a picture; None without a face, and for one that is too small or turned too far to be judged."""
@@ -111,8 +121,12 @@ class FaceSpoilDetector:
     def _chance(self, image: Image.Image, one: Embedded) -> float | None:
         if one.box is None or one.embedding is None or (one.subject_size or 0) < SIDE_PX * 2 // 3:
             return None
-        assert self._head is not None, "a detector without a head gives features only"
-        return round(float(self._head(self.features(image, one.box)[None])[0]), 4)
+        assert self._heads is not None, "a detector without heads gives features only"
+        shape, skin = self._heads
+        chance = shape(self.features(image, one.box)[None])[0]
+        if (one.subject_size or 0) >= SKIN_FROM_PX:
+            chance = max(chance, skin(texture(image, one.box)[None])[0])
+        return round(float(chance), 4)
 
     def features(self, image: Image.Image, box: tuple[float, float, float, float]) -> NDArray[np.float64]:
         """What the head sees of the face in `box`, in pixels of the picture."""
@@ -141,6 +155,24 @@ def gradients(chip: NDArray[np.uint8]) -> NDArray[np.float64]:
     energy = cells.sum(axis=1)
     shape = cells / (energy[:, None] + energy.mean() * 0.3 + 1e-6)
     return np.concatenate([shape.reshape(-1), np.log((energy + 1) / (energy.mean() + 1))]).astype(np.float64)
+
+
+def texture(image: Image.Image, box: tuple[float, float, float, float]) -> NDArray[np.float64]:
+    """Of the face in `box`: how strong its finest, finer and fine differences are (three bands, seven quantiles of each), against
+    those of its shape; as logarithms. Light and contrast cancel. Wax has edges as ever, and little in between. (21,)"""
+    import cv2
+
+    face = np.asarray(image.convert("L").crop((int(box[0]), int(box[1]), int(box[2]), int(box[3])))).astype(np.float32)
+    size = (max(8, round(face.shape[1] * SKIN_PX / face.shape[0])), SKIN_PX)
+    larger = face.shape[0] > SKIN_PX
+    face = np.asarray(cv2.resize(face, size, interpolation=cv2.INTER_AREA if larger else cv2.INTER_CUBIC))
+    top, bottom, left, right = SKIN_INSET
+    face = face[int(top * size[1]) : int(bottom * size[1]), int(left * size[0]) : int(right * size[0])]
+    blurred = [face, *(np.asarray(cv2.GaussianBlur(face, (0, 0), width)) for width in SKIN_BANDS)]
+    bands = [np.abs(fine - coarse) for fine, coarse in itertools.pairwise(blurred)]
+    shape = np.log(np.quantile(bands[-1], 0.9) + 0.5)
+    quantiles = [np.log(np.quantile(band, SKIN_QUANTILES) + 0.05) - shape for band in bands[:-1]]
+    return np.concatenate(quantiles).astype(np.float64)
 
 
 @contextmanager

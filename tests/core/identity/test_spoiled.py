@@ -16,6 +16,7 @@ from flenwheel_core.identity.spoiled import (
     NanoSpoilDetector,
     gradients,
     open_spoil_detector,
+    texture,
 )
 from flenwheel_core.nano.world import make_character, make_view, render, spoil
 from flenwheel_core.recipes.screening import ScreeningRecipe
@@ -73,6 +74,28 @@ def test_a_photograph_is_judged_by_its_face_only() -> None:
     pixels[80:200, 160:280] = np.roll(part, 30, axis=1) // 2 + part[::-1] // 2
     torn = detector.chances([Image.fromarray(pixels)], [face])[0]
     assert torn is not None and torn > first
+
+
+def test_skin_like_wax_is_caught_and_a_face_too_small_for_skin_is_not_asked() -> None:
+    import cv2
+
+    photo, detector = astronaut(), FaceSpoilDetector()
+    pixels = np.asarray(photo)
+    for _ in range(3):
+        pixels = np.asarray(cv2.bilateralFilter(pixels, 0, 30, 3), np.uint8)
+    wax = Image.fromarray(pixels)
+    face, small = (Embedded((0.0,), subject_size=size, box=FACE) for size in (100, 90))
+    chances = detector.chances([photo, wax, wax], [face, face, small])
+    assert all(chance is not None for chance in chances)
+    first, waxen, unasked = (chance or 0 for chance in chances)
+    assert first < 0.5 < waxen and unasked < waxen
+
+
+def test_texture_does_not_change_with_light_and_contrast() -> None:
+    photo = astronaut()
+    darker = photo.point(lambda value: int(value * 0.7 + 20))
+    assert texture(photo, FACE).shape == (21,)
+    assert float(np.abs(texture(photo, FACE) - texture(darker, FACE)).mean()) < 0.15
 
 
 def test_gradients_do_not_change_with_the_light() -> None:
