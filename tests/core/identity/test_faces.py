@@ -12,6 +12,7 @@ from flenwheel_core.base.errors import MissingWeightsError, RecipeError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.images import Labels
 from flenwheel_core.identity import face_weights
+from flenwheel_core.identity.expressions import KNOWN_FROM
 from flenwheel_core.identity.face_verifier import FaceVerifier
 from flenwheel_core.identity.face_weights import FACE_MODELS, RECOGNITION, package_file, provide_weights
 from flenwheel_core.identity.faces import FaceFinder
@@ -122,6 +123,7 @@ def test_a_half_view_that_only_the_second_detector_finds_is_embedded(verifier: F
 def test_labels_are_read_from_the_whole_face(verifier: FaceVerifier) -> None:
     (found,) = verifier.embed([astronaut()])
     assert found.labels == Labels(angle="front", expression="smiling") and found.labels_certain
+    assert found.beliefs["angle"] > 0.9 and found.beliefs["expression"] >= KNOWN_FROM
 
 
 def test_without_the_second_detector_all_is_as_before(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ import pytest
 
 from flenwheel_core.identity.any_angle import Found
 from flenwheel_core.identity.face_mesh import LEFT_EYE, RIGHT_EYE, Mesh
-from flenwheel_core.identity.head_turn import angle_of, turn_of
+from flenwheel_core.identity.head_turn import FRONT_BELOW, HALF_BELOW, angle_belief, angle_of, turn_of
 
 
 def mesh(turn: float, certainty: float) -> Mesh:
@@ -34,6 +34,14 @@ def found(eyes_apart: float, middle: float) -> Found:
 )
 def test_angles_are_named_after_the_sides_of_the_picture(turn: float, angle: str) -> None:
     assert angle_of(turn) == angle
+
+
+def test_an_angle_in_the_middle_of_its_class_is_sure_and_one_at_a_limit_a_guess() -> None:
+    assert angle_belief(0) > 0.99 and angle_belief(-40) > 0.99 and angle_belief(90) > 0.98
+    for limit in (FRONT_BELOW, HALF_BELOW):
+        below, above = angle_belief(limit - 0.01), angle_belief(-limit - 0.01)
+        assert below == pytest.approx(0.5, abs=0.01) and above == pytest.approx(0.5, abs=0.01)
+    assert angle_belief(65) < angle_belief(80), "beyond 60 degrees turns are read less well"
 
 
 def test_the_mesh_is_believed_up_to_a_half_view() -> None:

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -41,6 +42,14 @@ def test_every_group_is_decided_by_itself_and_foreign_groups_are_left_out(tmp_pa
     folder = reader_folder(tmp_path / "reader", [0.0, 5.0, 9.0, 1.0, 99.0, 0.0])
     read = ClassifierReader(folder, "here", None).read([Image.new("RGB", (32, 32))] * 3)
     assert read == [Labels(angle="half-left", expression="sad")] * 3
+
+
+def test_how_sure_a_reading_is_comes_beside_it(tmp_path: Path) -> None:
+    names = ("angle=front", "angle=half-left", "expression=sad", "expression=angry")
+    folder = reader_folder(tmp_path / "reader", [0.0, 2.0, 0.0, 0.0], names)
+    ((labels, beliefs),) = ClassifierReader(folder, "here", None).look([Image.new("RGB", (32, 32))])
+    assert labels.angle == "half-left" and beliefs["angle"] == pytest.approx(np.exp(2) / (1 + np.exp(2)), abs=1e-3)
+    assert set(beliefs) == {name for name, value in labels.model_dump().items() if value is not None}
 
 
 def test_what_is_not_certain_stays_unknown(tmp_path: Path) -> None:
