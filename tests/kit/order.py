@@ -21,6 +21,7 @@ LONGEST = (
     "deployments/test_guarded_workspace.py",
     "deployments/test_gates.py",
     "deployments/test_rounds.py",
+    "deployments/test_captioner.py",
     "deployments/test_flywheel2.py",
     "deployments/test_open_turns.py",
 )

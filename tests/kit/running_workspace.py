@@ -17,7 +17,7 @@ def running_workspace(folder: Path, database: Path, *, import_ahead: bool) -> It
         workspace=folder / "workspace",
         gpu="cpu",
         author="tester",
-        stage_modules=("benchmarks.kit.turn_stages", "tests.kit.editor_stages"),
+        stage_modules=("benchmarks.kit.turn_stages", "tests.kit.editor_stages", "tests.kit.captioner_stages"),
         models=folder / "models",
         service_recipe=str(recipe),
         publish_url=(folder / "published").as_uri(),
