@@ -95,6 +95,30 @@ PEOPLE = Page(
             {"people": "angle, photographs", "head": "angle, rendered head", "expression": "expression, actors"},
         ),
         Table(
+            "Do limits of belief that were fitted to verdicts hold for others?",
+            "As `flenwheel screen calibrate` fits them: on half of the characters or people, and then looked at on the other half; "
+            "verdicts are the truth. Half of the pictures shows what was asked for, of photographs; of the nano world as many as "
+            "there are of each kind of wrong one. A removal is only proposed where it holds on pictures that it was not fitted to; "
+            "empty where it does not.",
+            "belief_limits",
+            {
+                "asks_before_right": "asked rightly, before",
+                "asks_before_found": "of the wrong, before",
+                "asks_right": "asked rightly, fitted",
+                "asks_found": "of the wrong, fitted",
+                "removes_right": "removed rightly",
+                "removes_found": "of the wrong, removed",
+                "removes_good_lost": "good ones lost",
+            },
+            {
+                "nano_angle": "nano world, angle",
+                "nano_expression": "nano world, expression",
+                "nano_spoiled": "nano world, smeared face",
+                "people_angle": "photographs, angle",
+                "people_expression": "actors, expression",
+            },
+        ),
+        Table(
             "Who is accepted, and who gets through?",
             "Half of a person's photographs is the fingerprint, the rest held out; strangers are everybody else's. "
             "The cohort is always made of other people than those judged; that limits come down to 95 % of the way to it "
