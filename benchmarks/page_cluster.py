@@ -98,8 +98,8 @@ CLUSTER = Page(
         Table(
             "How long do pages take while 10 000 gates wait?",
             "1 000 characters with ten open gates each, every second with decisions, and two answered ones, on Postgres, Redis and an "
-            "object store (rclone); the runs are copies of one suspended run's rows. Pages are asked for one after the other at random "
-            "places. Lists are as the store was a moment ago; a gate and its decisions are exact.",
+            "object store ({world.object_store}); the runs are copies of one suspended run's rows. Pages are asked for one after the "
+            "other at random places. Lists are as the store was a moment ago; a gate and its decisions are exact.",
             "cluster_gates",
             {"count": "pages", "p50_ms": "ms", "p95_ms": "p95, ms"},
             cases=(

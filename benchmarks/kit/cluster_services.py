@@ -194,7 +194,7 @@ class ObjectStore(Service):
 
 
 def start_object_store(folder: Path, rclone: Path | None = None) -> ObjectStore:
-    """Moto; or this rclone, which lists in a hundredth of the time and reads meanwhile, but refuses no conditional write: it is for
+    """Moto; or this rclone, which reads while it lists, but refuses no conditional write: it is for
     measuring where nobody competes.
     """
     import boto3

@@ -12,7 +12,8 @@ from deployments.demo.sources_alone import measure_sources_alone, write_rows
 from deployments.prefect.api import FlowRun
 from deployments.prefect.gates import resume_gate, waiting_runs
 from deployments.workspace.up import Workspace, sole_owner
-from flenwheel_core.base.errors import FlenwheelError
+from flenwheel_core.base.errors import FlenwheelError, InterruptedStageError
+from flenwheel_core.base.progress import ProgressEvent
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.decisions import GateVerdict
 from flenwheel_core.gates.session import Reviews
@@ -84,21 +85,29 @@ class Demo:
             finally:
                 workspace.stop()
             if self.sources_alone and results.score is not None and not stop.is_set():
-                results = self._beside_sources_alone(results, results.score)
+                results = self._beside_sources_alone(results, results.score, stop)
         return results
 
-    def _beside_sources_alone(self, results: Results, score: BenchmarkResult) -> Results:
-        """The server has stopped: nothing else asks for the processor."""
+    def _beside_sources_alone(self, results: Results, score: BenchmarkResult, stop: threading.Event) -> Results:
+        """The server has stopped: nothing else asks for the processor. The turn's results stand, whatever comes of this."""
         self.say("For comparison, a LoRA of the source pictures alone ...")
+
+        def hear(_: ProgressEvent) -> None:
+            if stop.is_set():  # which ends the stage's process
+                raise InterruptedStageError("The comparison was stopped.")
 
         def run(stage: Stage[Request, Result], request: Request) -> Result:
             began = time.monotonic()
             self.say(f"  {stage.name} ...")
-            result = run_in_child(stage, request, self.settings, lambda _: None)
+            result = run_in_child(stage, request, self.settings, hear)
             self.say(f"  {stage.name} finished ({time.monotonic() - began:.0f} s)")
             return result
 
-        alone = measure_sources_alone(self.store, NAME, run)
+        try:
+            alone = measure_sources_alone(self.store, NAME, run)
+        except FlenwheelError as error:
+            self.say(f"  left out: {error.what}")
+            return results
         rows = self.folder / "sheets" / "same-prompts.png"
         cards = {"sources alone": (alone, alone.challenger.lora)}
         if score.champion is not None:

@@ -3,11 +3,12 @@
 A run that has waited for `PATIENCE_SECONDS` counts as one whose models lie everywhere, so that none waits for a machine that never comes.
 """
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
-from flenwheel_core.base.errors import FlenwheelError
+from flenwheel_core.base.errors import first_line
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.library.characters import Library
 from flenwheel_core.models.hub import find_here, find_without_network
@@ -18,6 +19,7 @@ from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.store import Store
 
+_log = logging.getLogger(__name__)
 PATIENCE_SECONDS = 600.0
 """About as long as it takes to fetch the weights of a large model: longer than that nobody gains by waiting for who has them."""
 KNOWN_SECONDS = 60.0
@@ -49,8 +51,10 @@ class ModelsHere:
             if not recipe:
                 return True
             return all_here(load_recipe(recipe), self._settings)
-        except (FlenwheelError, OSError):
-            return True  # who begins it says what is wrong
+        except Exception as error:
+            # Who begins it says what is wrong. A worker that ended here would take its runs with it.
+            _log.info("Whether models of %s %s lie here is not known: %s", character, recipe, first_line(error))
+            return True
 
 
 def all_here(recipe: Recipe, settings: Settings) -> bool:

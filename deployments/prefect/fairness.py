@@ -2,13 +2,14 @@
 
 Prefect gives runs of a queue in the order in which they were scheduled: fifty trainings of one character would all go before a turn of
 another. Here the character goes first of which the fewest runs work at present, on any machine; of several, one whose models lie on this
-machine (`affinity.py`), then the one that this worker served longest ago; of one character, the oldest run. Queues keep their order. Every
-worker decides by itself from what the server knows, so nothing is shared between them; two that look at the same moment may take two runs
-of one character, and the next looks right that.
+machine (`affinity.py`), though nobody is passed over for that twice, then the one that this worker served longest ago; of one character,
+the oldest run. Queues keep their order. Every worker decides by itself from what the server knows, so nothing is shared between them; two
+that look at the same moment may take two runs of one character, and the next looks right that.
 """
 
+import itertools
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -34,10 +35,18 @@ class Served:
 
     _turns: dict[str, int] = field(default_factory=dict)
     _count: int = 0
+    _passed: set[str] = field(default_factory=set)
 
-    def note(self, owner: str) -> None:
+    def note(self, owner: str, waiting: Collection[str] = ()) -> None:
+        """This owner was served; those who wait and were not served since it was were passed over."""
+        self._passed |= {other for other in waiting if self.last(other) <= self.last(owner)}
+        self._passed.discard(owner)
         self._count += 1
         self._turns[owner] = self._count
+
+    def was_passed(self, owner: str) -> bool:
+        """True if somebody went before it since it was served."""
+        return owner in self._passed
 
     def last(self, owner: str) -> int:
         return self._turns.get(owner, NEVER)
@@ -73,7 +82,9 @@ def in_fair_order(
             turn = sorted(lines, key=lambda name: (busy[name], served.last(name)))
             owner = turn[0]
             if near is not None:
-                equals = [name for name in turn[:LOOKED_AT] if busy[name] == busy[owner]]
+                # Nobody is passed over twice.
+                first = itertools.takewhile(lambda name: not served.was_passed(name), turn[:LOOKED_AT])
+                equals = [name for name in first if busy[name] == busy[owner]]
                 owner = next((name for name in equals if near(lines[name][0].run)), owner)
             found.append(lines[owner].popleft())
             if len(found) == most:

@@ -56,8 +56,9 @@ def _fairly(submit: Callable[..., Any]) -> Callable[..., Any]:
             waiting += [entry for entry in await _further(self, flow_run_response) if entry.flow_run.id not in held]
         ordered = await _ordered(self, waiting)
         taken = await submit(self, ordered)
+        owners = {_owner(entry.flow_run) for entry in waiting}
         for run in taken:
-            _served(self).note(_owner(run))
+            _served(self).note(_owner(run), owners)
         return taken
 
     return submit_fairly

@@ -166,10 +166,8 @@ class DropIn:
 
     def _read_by_a_turn(self, character: str) -> IngestResult | None:
         """What the newest turn that read pictures found out about those that nobody had read here before."""
-        newest = max(
-            (path for path in self._store.list_documents(f"turns/{character}") if path.endswith("/ingest")),
-            default=None,
-        )
+        readings = (path for path in self._store.list_documents(f"turns/{character}") if path.endswith("/ingest"))
+        newest = max(readings, key=lambda path: int(path.split("/")[-2]), default=None)
         request = None if newest is None else self._store.get_document(newest, IngestRequest)
         return None if request is None else self._store.get_result(request, IngestResult)
 

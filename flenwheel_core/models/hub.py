@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flenwheel_core.base.errors import FlenwheelError, MissingWeightsError, ResourceError
+from flenwheel_core.base.errors import FlenwheelError, MissingWeightsError, ResourceError, UserError
 from flenwheel_core.models.digests import file_digests
 from flenwheel_core.models.hub_parts import arrived_bytes, fetch_large, remove_left_parts
 from flenwheel_core.models.model_files import PIPELINE_INDEX, ModelFiles, model_files, require_loadable
@@ -78,7 +78,7 @@ def find_without_network(hub_id: str, revision: str, settings: "Settings") -> Pa
         return None
     try:
         require_loadable(folder, hub_id)
-    except MissingWeightsError:
+    except UserError:  # parts are missing, or what lies there is no model: a LoRA of the same repository alone
         return None
     return folder
 

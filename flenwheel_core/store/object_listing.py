@@ -1,7 +1,6 @@
 """What is in a folder of an S3 bucket, page by page.
 
-The walk of s3fs keeps a tree of folders and compares each one with all beside it: among ten thousand gates that takes longer than the
-object store does.
+The walk of s3fs keeps a tree of folders and compares each one with all beside it, so that its time grows with the square of their number.
 """
 
 from collections.abc import Iterator
@@ -14,13 +13,16 @@ def list_objects(files: "fsspec.AbstractFileSystem", folder: str) -> Iterator[tu
 
     Raises FileNotFoundError where there is no such bucket.
     """
-    bucket, _, prefix = folder.partition("/")
+    bucket, prefix, _ = files.split_path(folder)
     asked: dict[str, object] = {"Bucket": bucket, "Prefix": f"{prefix}/", **files.req_kw}
     while True:
         page = files.call_s3("list_objects_v2", **asked)
         for entry in page.get("Contents", ()):
             if not entry["Key"].endswith("/"):  # consoles make such files to show an empty folder
-                yield f"{bucket}/{entry['Key']}", entry["ETag"]
+                yield (
+                    f"{bucket}/{entry['Key']}",
+                    entry.get("ETag") or f"{entry.get('LastModified')} {entry.get('Size')}",
+                )
         if not page.get("IsTruncated"):
             return
         asked["ContinuationToken"] = page["NextContinuationToken"]

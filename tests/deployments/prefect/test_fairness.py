@@ -59,3 +59,13 @@ def test_of_equals_the_one_whose_models_lie_here_goes_first() -> None:
     assert order_near("nora", "zoe")[:2] == ["nora 0", "zoe 0"], "among those it is fair"
     assert order_near("zoe", zoe=1) == ["mira 0", "nora 0", "zoe 0"], "never before one of whom less works"
     assert order_near() == ["mira 0", "nora 0", "zoe 0"]
+
+
+def test_nobody_is_passed_over_twice_for_models_that_lie_here() -> None:
+    """One worker, one place: zoe's models lie here, and a new run of hers comes whenever one ends."""
+    waiting, served, went = line("mira 0", "nora 0", "zoe 0"), Served(), []
+    for _ in range(5):
+        first = in_fair_order(waiting, {}, served, 1, near=lambda run: run.startswith("zoe"))[0]
+        served.note(first.owner, {one.owner for one in waiting})
+        went.append(first.owner)
+    assert went[0] == "zoe" and set(went[1:3]) == {"mira", "nora"}
