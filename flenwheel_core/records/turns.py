@@ -97,6 +97,8 @@ class Turns:
         self._settings = settings
         self._reviews = reviews
         self._keep = keep
+        self._turn_of_gate: dict[str, tuple[str, int] | None] = {}
+        """What never changes of a gate once it is open; None for one that belongs to no turn of a character."""
         self._runs: dict[str, list[StageRun]] = {}
         self._position = 0
 
@@ -145,9 +147,12 @@ class Turns:
         found: dict[tuple[str, int], list[str]] = {}
         begin = "" if character is None else f"{character}-"
         for name in (name for name in self._reviews.gates() if name.startswith(begin)):
-            gate = self._reviews.get(name)
-            if gate.of_kind.judges_new:
-                found.setdefault((gate.character, gate.turn), []).append(name)
+            if name not in self._turn_of_gate:
+                gate = self._reviews.get(name)
+                self._turn_of_gate[name] = (gate.character, gate.turn) if gate.of_kind.judges_new else None
+            turn = self._turn_of_gate[name]
+            if turn is not None:
+                found.setdefault(turn, []).append(name)
         return found
 
     def get(self, character: str, number: int) -> TurnDetail:
