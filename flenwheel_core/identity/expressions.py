@@ -2,7 +2,8 @@
 
 The network is face-api's (MIT), seven expressions, run here with numpy: 82 thousand weights, 10 ms a face. Fear, disgust and
 surprise are no expressions of the card: they are unknown. Anger is the weakest: of angry actors a third is read as such, two
-fifths are unknown (docs/measurements/people.md). A hint: never a reason to remove a picture.
+fifths are unknown (docs/measurements/people.md). So it is a hint: another expression than was asked for is a question, and removes a
+picture only from a limit of belief that was fitted to people's verdicts (`flenwheel screen calibrate`).
 """
 
 import json
