@@ -110,7 +110,9 @@ def faces(photographs: Photographs) -> bytes:
 def skin(photographs: Photographs) -> bytes:
     """The head of skin."""
     made = variants(photographs, halves(photographs)[0], VARIANTS // 2, EACH, ("smooth",))
-    good, smooth = (np.stack([texture(*one) for one in made[kind]]) for kind in ("good", "smooth"))
+    good, smooth = (
+        np.stack([seen for one in made[kind] if (seen := texture(*one)) is not None]) for kind in ("good", "smooth")
+    )
     return fit(good, smooth, 1e-3, GOOD_LOST["skin"], np.concatenate([good, smooth]).mean(axis=0))
 
 

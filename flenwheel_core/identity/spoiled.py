@@ -34,6 +34,8 @@ SKIN_INSET = (0.15, 0.95, 0.12, 0.88)
 """The part of the face's box that is mostly skin: top, bottom, left and right."""
 SKIN_BANDS = (0.7, 1.4, 2.8, 5.6)
 """Blurs, in pixels of that face; what lies between two of them is a band, and the coarsest is what the finer ones are held against."""
+SKIN_LEFT = 0.75
+"""Of a face at the picture's edge so much of that part must be seen: what is not there has no texture."""
 SKIN_QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.97, 0.995)
 HEADS = Path(__file__).parent / "heads"
 
@@ -124,8 +126,9 @@ class FaceSpoilDetector:
         assert self._heads is not None, "a detector without heads gives features only"
         shape, skin = self._heads
         chance = shape(self.features(image, one.box)[None])[0]
-        if (one.subject_size or 0) >= SKIN_FROM_PX:
-            chance = max(chance, skin(texture(image, one.box)[None])[0])
+        seen = texture(image, one.box) if (one.subject_size or 0) >= SKIN_FROM_PX else None
+        if seen is not None:
+            chance = max(chance, skin(seen[None])[0])
         return round(float(chance), 4)
 
     def features(self, image: Image.Image, box: tuple[float, float, float, float]) -> NDArray[np.float64]:
@@ -157,17 +160,30 @@ def gradients(chip: NDArray[np.uint8]) -> NDArray[np.float64]:
     return np.concatenate([shape.reshape(-1), np.log((energy + 1) / (energy.mean() + 1))]).astype(np.float64)
 
 
-def texture(image: Image.Image, box: tuple[float, float, float, float]) -> NDArray[np.float64]:
+def texture(image: Image.Image, box: tuple[float, float, float, float]) -> NDArray[np.float64] | None:
     """Of the face in `box`: how strong its finest, finer and fine differences are (three bands, seven quantiles of each), against
-    those of its shape; as logarithms. Light and contrast cancel. Wax has edges as ever, and little in between. (21,)"""
+    those of its shape; as logarithms. Light and contrast cancel. Wax has edges as ever, and little in between. (21,)
+
+    Only what the picture shows is looked at: black beyond its edge would be texture. None if too little of the face is left."""
     import cv2
 
-    face = np.asarray(image.convert("L").crop((int(box[0]), int(box[1]), int(box[2]), int(box[3])))).astype(np.float32)
-    size = (max(8, round(face.shape[1] * SKIN_PX / face.shape[0])), SKIN_PX)
-    larger = face.shape[0] > SKIN_PX
-    face = np.asarray(cv2.resize(face, size, interpolation=cv2.INTER_AREA if larger else cv2.INTER_CUBIC))
-    top, bottom, left, right = SKIN_INSET
-    face = face[int(top * size[1]) : int(bottom * size[1]), int(left * size[0]) : int(right * size[0])]
+    left, top, right, bottom = (int(side) for side in box)
+    scale = SKIN_PX / (bottom - top)
+    shown = (max(left, 0), max(top, 0), min(right, image.width), min(bottom, image.height))
+    if shown[0] >= shown[2] or shown[1] >= shown[3]:
+        return None
+    face = np.asarray(image.convert("L").crop(shown)).astype(np.float32)
+    size = (max(8, round(face.shape[1] * scale)), max(8, round(face.shape[0] * scale)))
+    face = np.asarray(cv2.resize(face, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC))
+    wide, high = max(8, round((right - left) * scale)), SKIN_PX
+    first, last, near, far = (
+        int(share * side) for share, side in zip(SKIN_INSET, (high, high, wide, wide), strict=True)
+    )
+    across, down = round((shown[0] - left) * scale), round((shown[1] - top) * scale)
+    whole = (last - first) * (far - near)
+    face = face[max(first - down, 0) : max(last - down, 0), max(near - across, 0) : max(far - across, 0)]
+    if face.size < SKIN_LEFT * whole:
+        return None
     blurred = [face, *(np.asarray(cv2.GaussianBlur(face, (0, 0), width)) for width in SKIN_BANDS)]
     bands = [np.abs(fine - coarse) for fine, coarse in itertools.pairwise(blurred)]
     shape = np.log(np.quantile(bands[-1], 0.9) + 0.5)

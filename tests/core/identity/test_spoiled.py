@@ -94,8 +94,41 @@ def test_skin_like_wax_is_caught_and_a_face_too_small_for_skin_is_not_asked() ->
 def test_texture_does_not_change_with_light_and_contrast() -> None:
     photo = astronaut()
     darker = photo.point(lambda value: int(value * 0.7 + 20))
-    assert texture(photo, FACE).shape == (21,)
-    assert float(np.abs(texture(photo, FACE) - texture(darker, FACE)).mean()) < 0.15
+    before, after = texture(photo, FACE), texture(darker, FACE)
+    assert before is not None and after is not None and before.shape == (21,)
+    assert float(np.abs(before - after).mean()) < 0.15
+
+
+@pytest.mark.parametrize("edge", ["left", "top", "right", "bottom"])
+def test_skin_at_the_pictures_edge_is_read_without_the_black_beyond_it(edge: str) -> None:
+    """The picture is cut so that a little of the face's box lies outside; and so that half of it does."""
+    photo = astronaut()
+    whole = texture(photo, FACE)
+    assert whole is not None
+
+    def cut(pixels: int) -> np.ndarray | None:
+        left, top, right, bottom = (int(side) for side in FACE)
+        sides = {
+            "left": (left + pixels, 0, photo.width, photo.height),
+            "top": (0, top + pixels, photo.width, photo.height),
+            "right": (0, 0, right - pixels, photo.height),
+            "bottom": (0, 0, photo.width, bottom - pixels),
+        }[edge]
+        moved = (FACE[0] - sides[0], FACE[1] - sides[1], FACE[2] - sides[0], FACE[3] - sides[1])
+        return texture(photo.crop(sides), moved)
+
+    seen = cut(18)
+    assert seen is not None and float(np.abs(seen - whole).mean()) < 0.12
+    assert cut(50) is None and cut(100) is None
+
+
+def test_a_face_that_is_half_outside_is_judged_by_its_shape_alone() -> None:
+    photo, detector = astronaut(), FaceSpoilDetector()
+    half = photo.crop((220, 0, 512, 512))
+    box = (FACE[0] - 220, FACE[1], FACE[2] - 220, FACE[3])
+    large, small = (Embedded((0.0,), subject_size=size, box=box) for size in (100, 90))
+    asked, unasked = detector.chances([half, half], [large, small])
+    assert asked == unasked
 
 
 def test_gradients_do_not_change_with_the_light() -> None:
