@@ -59,6 +59,11 @@ class ScreenReason(Document):
     detail: str = ""
 
 
+BELIEFS = 1
+"""What made the beliefs and chances of a screening. Raise it when a reader's or a detector's figures change their meaning: limits are
+then not fitted to a mixture of both."""
+
+
 class Screening(Document):
     """What screening says of one candidate."""
 
@@ -77,6 +82,11 @@ class Screening(Document):
     read: Labels = Field(default_factory=Labels, description="what the reader saw: advisory")
     spoiled: float | None = Field(
         default=None, exclude_if=is_unset, description="chance that its face is spoiled; None where nobody looked"
+    )
+    beliefs: int | None = Field(
+        default=None,
+        exclude_if=is_unset,
+        description="BELIEFS of the time; None: of before, when reasons carried none and of a face's skin nothing was known",
     )
 
 

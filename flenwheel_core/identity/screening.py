@@ -207,12 +207,19 @@ class LabelLimits:
     """Gate B, where the captions of made pictures must be true."""
     certain: bool = False
     """Read from the whole face: of people, coarse hints never count."""
+    may_fail: bool = True
+    """False for styles: a reader errs about what is painted loosely, whatever the limits."""
+
+    @property
+    def gate_b_removes(self) -> bool:
+        """Gate B's own rule, where no limit of a removal was fitted: any reading that is asked about fails."""
+        return self.strict and self.may_fail and not self.person
 
     def outcome(self, field: str, belief: float | None) -> tuple[ScreenOutcome, float | None]:
         """What a wrong reading of this belief means, and the limit that says so.
 
         Without limits fitted to people's verdicts (`flenwheel screen calibrate`) a reading of a person is a question at both gates and
-        never a removal; of anything else it is a question, and a removal at gate B.
+        never a removal; of anything else it is a question, and a removal at gate B. Of a style it never is one.
         """
         of_angle = field in ("angle", "pose")
         ask = self.recipe.angle_unsure_from if of_angle else self.recipe.expression_unsure_from
@@ -220,8 +227,8 @@ class LabelLimits:
         if belief is not None and ask is not None and belief < ask:
             return "pass", ask
         if belief is not None and remove is not None:
-            return ("fail", remove) if belief >= remove else ("unsure", ask)
-        return ("fail" if self.strict and not self.person else "unsure"), ask
+            return ("fail", remove) if belief >= remove and self.may_fail else ("unsure", ask)
+        return ("fail" if self.gate_b_removes else "unsure"), ask
 
 
 def judge_labels(asked: Labels, read: Labels, beliefs: Beliefs, limits: LabelLimits) -> list[Finding]:

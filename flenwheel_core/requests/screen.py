@@ -11,7 +11,9 @@ from flenwheel_core.requests.base import StageRequest, StageResult
 
 class ScreenRequest(StageRequest):
     stage = "screen"
-    version = 4  # since then a row keeps the chance that a face is spoiled, which the critic reads
+    version = (
+        5  # since then reasons carry the belief of a reading, and the chance of a spoiled face is of shape and skin
+    )
 
     character: CharacterRef
     images: Digest = Field(description="image set of the candidates")

@@ -11,7 +11,7 @@ from PIL import Image
 
 from flenwheel_core.base.errors import FlenwheelError, InputError
 from flenwheel_core.documents.images import ImageRecord, Labels
-from flenwheel_core.documents.scores import Fingerprint, ReasonCode, Screening, ScreenReason
+from flenwheel_core.documents.scores import BELIEFS, Fingerprint, ReasonCode, Screening, ScreenReason
 from flenwheel_core.identity.framing import Frames
 from flenwheel_core.identity.people import character_in
 from flenwheel_core.identity.protocols import Beliefs, Embedded
@@ -207,8 +207,10 @@ def _judge(seen: Seen, limits: Limits, references: Known, pool: Known, request: 
     if request.recipe.check_labels:
         person = request.character.kind == "person"
         certain = seen.embedded.labels_certain
-        strict = request.strict and limits.rules.labels_may_fail
-        limits_of_belief = LabelLimits(request.recipe, person=person, strict=strict, certain=certain)
+        may_fail = limits.rules.labels_may_fail
+        limits_of_belief = LabelLimits(
+            request.recipe, person=person, strict=request.strict, certain=certain, may_fail=may_fail
+        )
         findings += judge_labels(asked, seen.read, seen.beliefs, limits_of_belief)
     return findings
 
@@ -236,6 +238,7 @@ def _row(seen: Seen, findings: list[Finding], fingerprint: Fingerprint) -> Scree
         duplicate_of=duplicate,
         read=seen.read,
         spoiled=seen.spoiled,
+        beliefs=BELIEFS if seen.embedded is not None else None,
     )
 
 

@@ -78,12 +78,13 @@ SCHEMAS: dict[type[Document], pl.Schema] = {
             "duplicate_of": pl.String,
             "read": _LABELS,
             "spoiled": pl.Float64,
+            "beliefs": pl.Int64,
         }
     ),
 }
 
 
-_LATER: dict[type[Document], tuple[str, ...]] = {ImageRecord: ("mask", "framing"), Screening: ("spoiled",)}
+_LATER: dict[type[Document], tuple[str, ...]] = {ImageRecord: ("mask", "framing"), Screening: ("spoiled", "beliefs")}
 """Columns that tables of earlier versions lack. They are only written where a row has something in them, so that those versions, on
 other machines of the same store, read the rest."""
 

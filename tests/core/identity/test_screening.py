@@ -215,3 +215,14 @@ def test_an_unlike_picture_of_a_style_is_looked_at_and_one_of_a_character_is_not
     assert [(outcome, reason.code) for outcome, reason in judge_identity(face(), far, FRONT, style)] == [
         ("unsure", "wrong_style")
     ]
+
+
+@pytest.mark.parametrize("belief", [None, 0.99])
+@pytest.mark.parametrize("fitted", [None, 0.8])
+def test_of_a_style_no_reading_removes_whatever_the_limits(belief: float | None, fitted: float | None) -> None:
+    recipe = ScreeningRecipe(expression_fail_from=fitted)
+    asked, read = Labels(expression="sad"), Labels(expression="smiling")
+    beliefs = {} if belief is None else {"expression": belief}
+    for may_fail, expected in ((False, "unsure"), (True, "fail")):
+        limits = LabelLimits(recipe, person=False, strict=True, may_fail=may_fail)
+        assert judge_labels(asked, read, beliefs, limits)[0][0] == expected

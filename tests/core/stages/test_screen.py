@@ -9,7 +9,7 @@ from PIL import ImageFilter, ImageOps
 from flenwheel_core.base.errors import InputError, MissingWeightsError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.images import ImageRecord, Labels
-from flenwheel_core.documents.scores import Screening
+from flenwheel_core.documents.scores import BELIEFS, Screening
 from flenwheel_core.nano.world import View, render, spoil
 from flenwheel_core.recipes.screening import ScreeningRecipe
 from flenwheel_core.requests.ingest import IngestResult
@@ -179,3 +179,4 @@ def test_a_row_keeps_how_likely_its_face_is_spoiled(stage: StageContext, known: 
     assert first.spoiled is not None and second.spoiled is not None and first.spoiled < second.spoiled
     (unread,) = rows_of(stage, screen(request_for(stage, known, model, candidates[:1]), stage))
     assert unread.spoiled is None and "spoiled" not in unread.model_dump()
+    assert first.beliefs == unread.beliefs == BELIEFS, "limits are fitted to figures of one kind only"

@@ -81,6 +81,7 @@ def test_tables_keep_every_field_and_the_order(store: Store) -> None:
         verifier="subject",
         verifier_version="v1",
         distance=0.25,
+        beliefs=1,
     )
     assert store.get_screenings(store.put_screenings([screening])) == (screening,)
     assert store.get_images(store.put_images([])) == ()
