@@ -22,7 +22,7 @@ from benchmarks.result_file import Row, write_part
 from flenwheel_core.base.ids import digest_bytes
 from flenwheel_core.documents.decisions import FinalDecision, Verdict
 from flenwheel_core.documents.images import ANGLES, EXPRESSIONS, Labels
-from flenwheel_core.documents.scores import Screening
+from flenwheel_core.documents.scores import BELIEFS, Screening
 from flenwheel_core.identity.belief_calibration import Evidence, ReadingKind, evidence, flagged, propose
 from flenwheel_core.identity.head_turn import angle_belief
 from flenwheel_core.identity.portraits import PortraitReader
@@ -109,7 +109,7 @@ def people(kind: ReadingKind, shown: Iterable[Shown], reader: PortraitReader) ->
             image = digest_bytes(f"{kind}/{number}/{asked}".encode())
             row = Screening(
                 image=image, outcome=outcome_of(findings), reasons=sorted_reasons(findings), verifier="face-dlib",
-                verifier_version="1",
+                verifier_version="1", beliefs=BELIEFS,
             )  # fmt: skip
             halves[one.person % 2].append((row, _decision(image, reason)))
     return held_out(f"people_{kind}", *(_evidence(kind, half) for half in halves))

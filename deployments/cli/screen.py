@@ -10,7 +10,8 @@ from flenwheel_core.documents.scores import Screening
 from flenwheel_core.gates.session import Reviews
 from flenwheel_core.identity import belief_calibration
 from flenwheel_core.identity.calibration import Proposal, calibrate, judged_pictures
-from flenwheel_core.identity.screening import Limits, limits_of
+from flenwheel_core.identity.screening import LabelLimits, Limits, limits_of
+from flenwheel_core.identity.subject_rules import rules_of
 from flenwheel_core.library.characters import Library
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.store import Store
@@ -46,17 +47,23 @@ def calibrate_limits(character: str, *, recipe: str | None = None) -> None:
         raise InputError(
             f"{character} has no identity fingerprint yet.", remedy="It is taken with the first turn: flenwheel run."
         )
-    limits = limits_of(load_recipe(recipe or known.recipe).screening, facts.fingerprint, strict=False)
+    rules = rules_of(known.kind)
+    limits = limits_of(load_recipe(recipe or known.recipe).screening, facts.fingerprint, strict=False, rules=rules)
     screenings, decisions = _verdicts(store, character, facts.fingerprint.verifier_version)
-    console.print("\n".join(report(screenings, decisions, limits)))
+    console.print("\n".join(report(screenings, decisions, limits, character, known.kind)))
 
 
-def report(screenings: list[Screening], decisions: list[FinalDecision], limits: Limits) -> list[str]:
+def report(
+    screenings: list[Screening], decisions: list[FinalDecision], limits: Limits, character: str, kind_of_subject: str
+) -> list[str]:
     """What fits the verdicts, part by part. Raises InputError if there are too few of them for any part."""
     recipe_lines, readings = [], []
+    screenings = belief_calibration.one_an_image(screenings)
+    person, may_fail = kind_of_subject == "person", limits.rules.labels_may_fail
+    gate_b = LabelLimits(limits.recipe, person=person, strict=True, may_fail=may_fail)
     for kind in belief_calibration.KINDS:
         found = belief_calibration.evidence(kind, screenings, decisions)
-        proposal = belief_calibration.propose(found, limits.recipe)
+        proposal = belief_calibration.propose(found, limits.recipe, gate_b_removes=gate_b.gate_b_removes)
         readings += belief_calibration.lines(found, proposal)
         recipe_lines += proposal.recipe_lines() if proposal is not None else []
     try:
@@ -68,7 +75,8 @@ def report(screenings: list[Screening], decisions: list[FinalDecision], limits: 
     else:
         lines = _lines(identity)
         recipe_lines = [*identity.recipe_lines(), *recipe_lines]
-    told = ["", "To use the fitted limits, write into the recipe:", "", "[screening]", *recipe_lines]
+    fitted_to = f"# fitted to the verdicts on {character}; another character needs limits of its own"
+    told = ["", "To use the fitted limits, write into the recipe:", "", "[screening]", fitted_to, *recipe_lines]
     return [*lines, *readings, *told]
 
 

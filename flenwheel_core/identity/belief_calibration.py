@@ -8,6 +8,7 @@ Nothing is changed here: the proposal prints lines for the recipe. Pictures that
 below the reader's own floor (`expressions.KNOWN_FROM`) are unknown: nothing can be fitted below it.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -15,7 +16,7 @@ from typing import Literal
 from flenwheel_core.base.document import Document
 from flenwheel_core.base.statistics import Interval, wilson
 from flenwheel_core.documents.decisions import FinalDecision, Verdict
-from flenwheel_core.documents.scores import ReasonCode, Screening
+from flenwheel_core.documents.scores import BELIEFS, ReasonCode, Screening
 from flenwheel_core.recipes.screening import ScreeningRecipe
 
 ReadingKind = Literal["angle", "expression", "spoiled"]
@@ -43,8 +44,12 @@ REMOVED_WRONG = 0.9
 """Share of wrong ones among the removed that a limit is fitted for."""
 REMOVED_WRONG_AT_LEAST = 0.8
 """... and the lower end of its 95 % interval on pictures that the limit was not fitted to."""
+GOOD_LOST_AT_MOST = 0.05
+"""The upper end of the 95 % interval of that share, on pictures that the limit was not fitted to. It takes 73 good pictures of which
+none is lost, 110 of which 1, 142 of which 2. For an upper end of 2 % it would take 189 at least, more than a few gates give."""
 PARTS = 5
-JUST_BELOW = 0.0001
+STEP = 0.0001
+"""Beliefs are kept with four places."""
 
 Rate = tuple[float, float, float]
 
@@ -66,7 +71,7 @@ class Evidence:
     kind: ReadingKind
     judged: tuple[JudgedReading, ...]
     unread: int = 0
-    """Judged pictures without a belief: screened before beliefs were kept, or by something that reads nothing."""
+    """Judged pictures without a belief: screened before beliefs were kept as they are now, or by something that reads nothing."""
 
     @property
     def wrong(self) -> int:
@@ -83,7 +88,7 @@ class Evidence:
     def too_few(self) -> str:
         """Why nothing is proposed."""
         say = " or ".join(sorted(REVIEWERS_SAY[self.kind]))
-        unread = f"; {self.unread} more were screened without a belief" if self.unread else ""
+        unread = f"; {self.unread} more were screened without a belief of today's readers" if self.unread else ""
         return (
             f"too few verdicts: {self.good} good and {self.wrong} with the reason {say}, where {MINIMUM_GOOD} and "
             f"{MINIMUM_WRONG} are needed{unread}."
@@ -118,15 +123,30 @@ class ReadingProposal(Document):
     ask: Flagged
     """At the fitted limit of a question, which was fitted to these very pictures."""
     removal_now: Flagged
+    """At the present limit of a removal; without one at the limit of a question, where gate B removes by its own rule."""
+    gate_b_removes: bool
+    """Without a limit of a removal gate B removes by its own rule what it would ask about."""
+    own_rule: bool
+    """... and does so now, since the recipe has none."""
     removal: Flagged
     """Its rates are those of pictures that the limit was not fitted to; its limit is None if it would remove too many good ones."""
+    parts: int
+    """Of PARTS, those for which the other pictures gave a limit of a removal."""
 
     def recipe_lines(self) -> list[str]:
-        """Settings of the recipe's [screening]."""
+        """Settings of the recipe's [screening], which a recipe takes together; what to delete there stands as a comment."""
         ask, remove = setting_names(self.kind)
         lines = [f"{ask} = {self.ask.limit:g}"]
         if self.removal.limit is not None:
             lines.append(f"{remove} = {self.removal.limit:g}")
+        elif self.removal_now.limit is None or self.own_rule:
+            pass
+        elif self.gate_b_removes:
+            lines.append(
+                f"{remove} = 1  # instead of {self.removal_now.limit:g}; without the line gate B removes at any belief"
+            )
+        else:
+            lines.append(f"# delete the line {remove} = {self.removal_now.limit:g}: the verdicts do not bear it out")
         return lines
 
 
@@ -140,10 +160,10 @@ def setting_names(kind: ReadingKind) -> tuple[str, str]:
 
 
 def evidence(kind: ReadingKind, screenings: Iterable[Screening], decisions: Iterable[FinalDecision]) -> Evidence:
-    """The beliefs of judged pictures. Good ones count, and others if the reviewer gave a reason of this kind."""
+    """The beliefs of judged pictures, each once. Good ones count, and others if the reviewer gave a reason of this kind."""
     by_image = {decision.image: decision for decision in decisions if not decision.by_policy}
     judged, unread = [], 0
-    for row in screenings:
+    for row in one_an_image(screenings):
         decision = by_image.get(row.image)
         if decision is None:
             continue
@@ -160,85 +180,113 @@ def evidence(kind: ReadingKind, screenings: Iterable[Screening], decisions: Iter
     return Evidence(kind, tuple(judged), unread)
 
 
+def one_an_image(screenings: Iterable[Screening]) -> list[Screening]:
+    """The last row of each picture, one with today's beliefs before others: what two gates showed is no second witness."""
+    kept: dict[str, Screening] = {}
+    for row in screenings:
+        if row.image not in kept or row.beliefs == BELIEFS or kept[row.image].beliefs != BELIEFS:
+            kept[row.image] = row
+    return list(kept.values())
+
+
 def _belief(kind: ReadingKind, row: Screening) -> float | None:
-    """What speaks against the picture, 0 if nothing does; None if it was not kept."""
+    """What speaks against the picture, 0 if nothing does; None if it was not kept, or is a figure of other readers."""
+    if row.beliefs != BELIEFS:
+        return None
     if kind == "spoiled":
         return row.spoiled
     against = [reason.value for reason in row.reasons if reason.code in CODES[kind]]
     return None if None in against else max((value for value in against if value is not None), default=0.0)
 
 
-def propose(found: Evidence, recipe: ScreeningRecipe) -> ReadingProposal | None:
-    """Limits that fit the verdicts; None if there are too few of them."""
+def propose(found: Evidence, recipe: ScreeningRecipe, *, gate_b_removes: bool = False) -> ReadingProposal | None:
+    """Limits that fit the verdicts; None if there are too few of them.
+
+    `gate_b_removes` is gate B's own rule about this subject's readings (`LabelLimits.gate_b_removes`).
+    """
     if not found.enough:
         return None
     judged = found.judged
     ask_name, remove_name = setting_names(found.kind)
     asked_now, removed_now = getattr(recipe, ask_name) or 0.0, getattr(recipe, remove_name)
-    ask = _best_balance(judged)
-    counts = _counts(pair for part in range(PARTS) for pair in _held_out(judged, part))
-    precision = wilson(counts[0], counts[0] + counts[1])
-    sure = precision.low >= REMOVED_WRONG_AT_LEAST and counts[1] <= GOOD_LOST * found.good
-    removal = _removes_wrong_ones(judged) if sure else None
+    gate_b_removes = gate_b_removes and found.kind != "spoiled"
+    own_rule = gate_b_removes and removed_now is None
+    ask = _best_balance(found.kind, judged)
+    held_out = [_held_out(found.kind, judged, part) for part in range(PARTS)]
+    counts = _counts(found.kind, (pair for pairs, limit in held_out for pair in ((one, limit) for one in pairs)))
+    parts = sum(limit is not None for _, limit in held_out)
+    precision, lost = wilson(counts[0], counts[0] + counts[1]), wilson(counts[1], found.good)
+    sure = precision.low >= REMOVED_WRONG_AT_LEAST and lost.value <= GOOD_LOST and lost.high <= GOOD_LOST_AT_MOST
+    # A part without a limit loses nothing: with it among the others the loss would look smaller than it is.
+    removal = _removes_wrong_ones(found.kind, judged) if sure and parts == PARTS else None
     return ReadingProposal(
         kind=found.kind,
         good=found.good,
         wrong=found.wrong,
         now=flagged(found, asked_now),
         ask=flagged(found, ask if removal is None else min(ask, removal)),
-        removal_now=flagged(found, removed_now),
+        removal_now=flagged(found, asked_now if own_rule else removed_now),
+        gate_b_removes=gate_b_removes,
+        own_rule=own_rule,
         removal=_rates(counts, found, removal),
+        parts=parts,
     )
 
 
-def _held_out(judged: Sequence[JudgedReading], part: int) -> list[tuple[JudgedReading, float | None]]:
+def _held_out(
+    kind: ReadingKind, judged: Sequence[JudgedReading], part: int
+) -> tuple[list[JudgedReading], float | None]:
     """The pictures of this part, with a removal's limit fitted to the others. Parts are told by the pictures' digests."""
     parts = [int(one.image[:8], 16) % PARTS for one in judged]
-    limit = _removes_wrong_ones([one for one, at in zip(judged, parts, strict=True) if at != part])
-    return [(one, limit) for one, at in zip(judged, parts, strict=True) if at == part]
+    limit = _removes_wrong_ones(kind, [one for one, at in zip(judged, parts, strict=True) if at != part])
+    return [one for one, at in zip(judged, parts, strict=True) if at == part], limit
 
 
-def _limits(judged: Sequence[JudgedReading]) -> list[float]:
-    """Limits just below the beliefs that occur, ascending: what 'from' and 'above' say is then the same."""
-    return [
-        max(round(value - JUST_BELOW, 4), 0.0) for value in sorted({one.belief for one in judged if one.belief > 0})
-    ]
+def _limits(kind: ReadingKind, judged: Sequence[JudgedReading]) -> list[float]:
+    """Limits that tell the beliefs that occur from all lower ones, ascending: 'from' is at a belief, 'above' a step below it."""
+    steps = sorted({math.floor(round(one.belief / STEP, 6)) for one in judged if one.belief > 0})
+    return [round((max(at - 1, 0) if kind == "spoiled" else at) * STEP, 4) for at in steps]
 
 
-def _removes_wrong_ones(judged: Sequence[JudgedReading]) -> float | None:
+def _removes_wrong_ones(kind: ReadingKind, judged: Sequence[JudgedReading]) -> float | None:
     """The smallest limit whose removals are nearly all wrong and cost few good ones; None if no limit does that."""
     allowed = GOOD_LOST * sum(not one.wrong for one in judged)
-    for limit in _limits(judged):
-        wrong, good, _ = _counts((one, limit) for one in judged)
+    for limit in _limits(kind, judged):
+        wrong, good, _ = _counts(kind, ((one, limit) for one in judged))
         if wrong >= REMOVED_WRONG * (wrong + good) and good <= allowed:
             return limit
     return None
 
 
-def _best_balance(judged: Sequence[JudgedReading]) -> float:
+def _best_balance(kind: ReadingKind, judged: Sequence[JudgedReading]) -> float:
     """The limit with the best harmonic mean of precision and recall."""
 
     def balance(limit: float) -> float:
-        wrong, good, missed = _counts((one, limit) for one in judged)
+        wrong, good, missed = _counts(kind, ((one, limit) for one in judged))
         return 2 * wrong / (2 * wrong + good + missed)
 
-    return max(_limits(judged), key=balance)
+    return max(_limits(kind, judged), key=balance)
 
 
-def _counts(pairs: Iterable[tuple[JudgedReading, float | None]]) -> tuple[int, int, int]:
+def _counts(kind: ReadingKind, pairs: Iterable[tuple[JudgedReading, float | None]]) -> tuple[int, int, int]:
     """Of pictures, each with the limit that is applied to it: wrong ones flagged, good ones flagged, wrong ones missed."""
     wrong = good = missed = 0
     for one, limit in pairs:
-        flagged = limit is not None and one.belief > 0 and one.belief >= limit
+        flagged = limit is not None and one.belief > 0 and _reaches(kind, one.belief, limit)
         wrong += one.wrong and flagged
         good += not one.wrong and flagged
         missed += one.wrong and not flagged
     return wrong, good, missed
 
 
+def _reaches(kind: ReadingKind, belief: float, limit: float) -> bool:
+    """As `identity.screening` compares: `*_above` for spoiled faces, `*_from` for the others."""
+    return belief > limit if kind == "spoiled" else belief >= limit
+
+
 def flagged(found: Evidence, limit: float | None) -> Flagged:
     """What this limit does to these pictures."""
-    return _rates(_counts((one, limit) for one in found.judged), found, limit)
+    return _rates(_counts(found.kind, ((one, limit) for one in found.judged)), found, limit)
 
 
 def _rates(counts: tuple[int, int, int], found: Evidence, limit: float | None) -> Flagged:
@@ -253,19 +301,38 @@ def lines(found: Evidence, proposal: ReadingProposal | None) -> list[str]:
     head = f"Readings of {NAMES[found.kind]}"
     if proposal is None:
         return [f"{head}: {found.too_few()}"]
-    removal = proposal.removal
+    word = "above" if found.kind == "spoiled" else "from"
+    ask_name, remove_name = setting_names(found.kind)
+    now, removal = proposal.removal_now, proposal.removal
     shown = [
         f"{head}: {proposal.good} good pictures, {proposal.wrong} that reviewers called wrong for it.",
-        f"  asks now (from {proposal.now.limit:g}): {proposal.now.text()}",
-        f"  asks, fitted (from {proposal.ask.limit:g}): {proposal.ask.text()}",
+        f"  asks now ({word} {proposal.now.limit:g}): {proposal.now.text()}",
+        f"  asks, fitted ({word} {proposal.ask.limit:g}): {proposal.ask.text()}",
+        f"  With {ask_name} a weaker reading passes: an answer with take_passed takes such pictures undecided, with the caption asked for.",
     ]
-    if proposal.removal_now.limit is not None:
-        shown.append(f"  removes now (from {proposal.removal_now.limit:g}): {proposal.removal_now.text()}")
-    if removal.limit is None:
-        told = f", it reached {Interval(*removal.precision).text()}" if removal.recall[0] else ""
+    if proposal.own_rule:
+        shown.append(f"  removes now, at gate B by its own rule ({word} {now.limit:g}, as it asks): {now.text()}")
+    elif now.limit is not None:
+        shown.append(f"  removes now ({word} {now.limit:g}): {now.text()}")
+    if removal.limit is not None:
         return [
             *shown,
-            f"  removes, fitted: never. On pictures that a limit was not fitted to, at least {REMOVED_WRONG_AT_LEAST:.0%} of "
-            f"the removed must surely be wrong, and at most {GOOD_LOST:.0%} of the good ones lost{told}.",
+            f"  removes, fitted ({word} {removal.limit:g}), on pictures it was not fitted to: {removal.text()}",
         ]
-    return [*shown, f"  removes, fitted (from {removal.limit:g}), on pictures it was not fitted to: {removal.text()}"]
+    told = f" Such limits reached: {removal.text()}." if removal.recall[0] else ""
+    if proposal.parts < PARTS:
+        told += f" Of {PARTS} parts of the pictures the others gave a limit for {proposal.parts} only."
+    shown.append(
+        f"  removes, fitted: no limit is borne out. On pictures that it was not fitted to, at least {REMOVED_WRONG_AT_LEAST:.0%} of "
+        f"the removed must surely be wrong, and at most {GOOD_LOST:.0%} of the good ones lost, surely no more than "
+        f"{GOOD_LOST_AT_MOST:.0%}.{told}"
+    )
+    if proposal.own_rule:
+        shown.append(
+            f"  Without {remove_name} gate B goes on removing by its own rule; {remove_name} = 1 makes nearly all of it a question."
+        )
+    elif now.limit is not None and proposal.gate_b_removes:
+        shown.append(f"  The present limit is not borne out either: put {remove_name} = 1 into its place.")
+    elif now.limit is not None:
+        shown.append(f"  The present limit is not borne out either: delete the recipe's line {remove_name}.")
+    return shown

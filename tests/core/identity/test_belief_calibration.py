@@ -1,21 +1,27 @@
 """Fitting limits of belief: known beliefs give known limits, a reading that errs removes nothing, too little proposes nothing."""
 
+import tomllib
+
 import numpy as np
 import pytest
 
 from flenwheel_core.base.ids import digest_bytes
 from flenwheel_core.documents.decisions import FinalDecision, Verdict
-from flenwheel_core.documents.scores import ReasonCode, Screening, ScreenReason
+from flenwheel_core.documents.scores import BELIEFS, ReasonCode, Screening, ScreenReason
 from flenwheel_core.identity.belief_calibration import (
+    GOOD_LOST_AT_MOST,
     MINIMUM_GOOD,
     MINIMUM_WRONG,
+    PARTS,
     Evidence,
     JudgedReading,
     ReadingKind,
     evidence,
+    flagged,
     lines,
     propose,
 )
+from flenwheel_core.identity.screening import LabelLimits, Limits, judge_spoiled
 from flenwheel_core.recipes.screening import ScreeningRecipe
 
 RECIPE = ScreeningRecipe()
@@ -81,7 +87,7 @@ def test_too_few_verdicts_propose_nothing_and_say_so(good: int, wrong: int) -> N
 
 def test_limits_of_spoiled_faces_start_from_the_recipes_own() -> None:
     random = np.random.default_rng(2)
-    good, wrong = random.uniform(0, 0.4, 100).tolist(), random.uniform(0.3, 1, 60).tolist()
+    good, wrong = random.uniform(0, 0.4, 400).tolist(), random.uniform(0.3, 1, 60).tolist()
     found = propose(judged(good, wrong, "spoiled"), RECIPE)
     assert found is not None and found.now.limit == 0.5
     assert found.ask.limit is not None and 0.3 < found.ask.limit < 0.45
@@ -90,11 +96,21 @@ def test_limits_of_spoiled_faces_start_from_the_recipes_own() -> None:
 
 
 def row(
-    number: int, code: ReasonCode | None = None, belief: float | None = None, spoiled: float | None = None
+    number: int,
+    code: ReasonCode | None = None,
+    belief: float | None = None,
+    spoiled: float | None = None,
+    beliefs: int | None = BELIEFS,
 ) -> Screening:
     reasons = () if code is None else (ScreenReason(code=code, value=belief),)
     return Screening(
-        image=f"{number:064x}", outcome="unsure", reasons=reasons, verifier="v", verifier_version="1", spoiled=spoiled
+        image=f"{number:064x}",
+        outcome="unsure",
+        reasons=reasons,
+        verifier="v",
+        verifier_version="1",
+        spoiled=spoiled,
+        beliefs=beliefs,
     )
 
 
@@ -134,3 +150,108 @@ def test_where_nothing_is_read_its_misses_are_no_evidence() -> None:
     rows = [row(number) for number in range(3)]
     decisions = [decision(number, Verdict.REJECT, "expression") for number in range(3)]
     assert evidence("expression", rows, decisions) == Evidence("expression", (), 3)
+
+
+def test_figures_of_other_readers_are_not_mixed_with_todays() -> None:
+    """Chances of before the head of skin, and rows of before beliefs were kept: they are counted, and nothing is fitted to them."""
+    rows = [row(1, spoiled=0.9), row(2, spoiled=0.1), row(3, spoiled=0.9, beliefs=None), row(4, beliefs=BELIEFS + 1)]
+    decisions = [decision(number, Verdict.REJECT, "artifacts") for number in (1, 3)]
+    decisions += [decision(number, Verdict.GOOD) for number in (2, 4)]
+    found = evidence("spoiled", rows, decisions)
+    assert [(one.belief, one.wrong) for one in found.judged] == [(0.9, True), (0.1, False)]
+    assert found.unread == 2
+
+
+def test_a_picture_that_two_gates_showed_is_one_witness() -> None:
+    rows = [row(1, spoiled=0.2), row(1, spoiled=0.9), row(1, spoiled=0.5, beliefs=None)]
+    found = evidence("spoiled", rows, [decision(1, Verdict.REJECT, "anatomy")])
+    assert [one.belief for one in found.judged] == [0.9], "the last of today's"
+
+
+def test_a_removal_needs_a_limit_in_every_part() -> None:
+    """Where the others give no limit nothing of a part is lost: its good pictures would hide those lost elsewhere."""
+
+    def part(one: JudgedReading) -> int:
+        return int(one.image[:8], 16) % PARTS
+
+    many = [JudgedReading(digest_bytes(f"{at}".encode()), 0.0, wrong=False) for at in range(1000)]
+    good = many[:300]
+    wrong = [JudgedReading(one.image, 0.95, wrong=True) for one in many[300:] if part(one) == 0][:60]
+    elsewhere = [JudgedReading(one.image, 0.95, wrong=True) for one in many[300:] if part(one) == 1][:60]
+    found = propose(Evidence("expression", (*good, *wrong)), RECIPE)
+    assert found is not None and found.parts == PARTS - 1 and found.removal.limit is None
+    said = lines(Evidence("expression", (*good, *wrong)), found)
+    assert any("the others gave a limit for 4 only" in line for line in said)
+    borne_out = propose(Evidence("expression", (*good, *wrong, *elsewhere)), RECIPE)
+    assert borne_out is not None and borne_out.parts == PARTS and borne_out.removal.limit == 0.95
+
+
+@pytest.mark.parametrize(("good", "removes"), [(72, False), (73, True)])
+def test_how_many_good_ones_must_bear_a_removal_out(good: int, removes: bool) -> None:
+    """None lost of 72 may be more than 5 % in truth."""
+    found = propose(judged([0.0] * good, [0.95] * 60), RECIPE)
+    assert found is not None and (found.removal.limit is not None) is removes
+    assert (found.removal.good_lost[2] <= GOOD_LOST_AT_MOST) is removes
+
+
+def test_a_saturated_belief_is_told_from_the_one_below_it() -> None:
+    """A reading that is right at 1 and errs at 0.9999: a limit a step below 1 would remove both."""
+    good, wrong = [0.0] * 150 + [0.9999] * 20, [1.0] * 60
+    for kind, expected in (("expression", 1.0), ("spoiled", 0.9999)):
+        found = propose(judged(good, wrong, kind), RECIPE)
+        assert found is not None and found.removal.limit == expected and found.ask.limit == expected
+        assert found.removal.good_lost[0] == 0 and found.ask.precision[0] == 1
+
+
+@pytest.mark.parametrize("kind", ["expression", "spoiled"])
+@pytest.mark.parametrize("belief", [0.7, 0.7001, 0.6999])
+def test_a_limit_does_here_what_it_does_in_screening(kind: ReadingKind, belief: float) -> None:
+    found = judged([0.0], [belief], kind)
+    counted = flagged(found, 0.7).recall[0] == 1
+    if kind == "spoiled":
+        recipe = ScreeningRecipe(spoiled_unsure_above=0.7)
+        removed = judge_spoiled(belief, Limits(recipe, 0.4, 0.6, 0.0, 0.0, 0.0)) != []
+    else:
+        limits = LabelLimits(ScreeningRecipe(expression_unsure_from=0.7), person=True, strict=False, certain=True)
+        removed = limits.outcome("expression", belief)[0] != "pass"
+    assert counted is removed
+
+
+def unclear(present: float | None, *, gate_b_removes: bool) -> tuple[ScreeningRecipe, list[str], list[str]]:
+    """A recipe, and what is said and printed where the verdicts bear no removal out."""
+    recipe = ScreeningRecipe(expression_fail_from=present)
+    random = np.random.default_rng(1)
+    found = judged(random.uniform(0.8, 1, 150).tolist(), random.uniform(0.9, 1, 60).tolist())
+    proposal = propose(found, recipe, gate_b_removes=gate_b_removes)
+    assert proposal is not None and proposal.removal.limit is None and proposal.ask.limit is not None
+    return recipe, lines(found, proposal), proposal.recipe_lines()
+
+
+def test_gate_bs_own_rule_is_shown_where_no_limit_was_fitted() -> None:
+    """Of anything but people a reading fails at gate B at any belief: "never" was not true."""
+    _, said, printed = unclear(None, gate_b_removes=True)
+    assert any(line.startswith("  removes now, at gate B by its own rule (from 0") for line in said)
+    assert any("goes on removing by its own rule" in line for line in said)
+    assert [line.partition(" ")[0] for line in printed] == ["expression_unsure_from"]
+    _, said, _ = unclear(None, gate_b_removes=False)
+    assert not any("removes now" in line or "own rule" in line for line in said)
+
+
+@pytest.mark.parametrize("gate_b_removes", [False, True])
+def test_lines_are_taken_together_with_what_is_said_of_a_present_limit(gate_b_removes: bool) -> None:
+    recipe, said, printed = unclear(0.81, gate_b_removes=gate_b_removes)
+    settings = tomllib.loads("\n".join(printed))
+    assert settings["expression_unsure_from"] > 0.81, "beside the present limit it would be refused"
+    present = recipe.model_dump(exclude_none=True)
+    if gate_b_removes:  # deleting it would bring gate B's own rule back, which removes more
+        assert settings["expression_fail_from"] == 1 and any("put expression_fail_from = 1" in line for line in said)
+    else:
+        assert any("delete the recipe's line expression_fail_from" in line for line in said)
+        assert "# delete the line expression_fail_from = 0.81: the verdicts do not bear it out" in printed
+        del present["expression_fail_from"]
+    ScreeningRecipe.model_validate(present | settings)
+
+
+def test_it_is_said_what_a_limit_of_a_question_lets_through() -> None:
+    _, said, _ = unclear(None, gate_b_removes=False)
+    assert any("take_passed" in line for line in said)
