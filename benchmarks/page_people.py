@@ -98,8 +98,8 @@ PEOPLE = Page(
             "Do limits of belief that were fitted to verdicts hold for others?",
             "As `flenwheel screen calibrate` fits them: on half of the characters or people, and then looked at on the other half; "
             "verdicts are the truth. Half of the pictures shows what was asked for, of photographs; of the nano world as many as "
-            "there are of each kind of wrong one. A removal is only proposed where it holds on pictures that it was not fitted to; "
-            "empty where it does not.",
+            "there are of each kind of wrong one. A removal is only proposed where it holds on pictures that it was not fitted to, "
+            "at the upper end of the interval of the good ones lost too; empty where it does not.",
             "belief_limits",
             {
                 "asks_before_right": "asked rightly, before",

@@ -5,7 +5,7 @@ does on half of the characters or people, and their rates are those of the other
 `screen`, in right views and with a wrong angle, a wrong expression or a smeared face. people: public photographs, each once asked for what
 it shows and once for something else; an angle's neighbour, or an expression by turns.
 
-    python -m benchmarks.quality.belief_limits --pictures FOLDER     # see benchmarks/kit; about six minutes on two quiet cores
+    python -m benchmarks.quality.belief_limits --pictures FOLDER     # see benchmarks/kit; about nine minutes on two busy cores
     python -m benchmarks.quality.belief_limits --characters 8 --out /tmp/results                      # the nano world alone
 """
 
@@ -128,7 +128,7 @@ def rows(pictures: Path | None, characters: int) -> Iterator[Row]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--pictures", type=Path, help="folder of the public pictures; without it the nano world alone")
-    parser.add_argument("--characters", type=int, default=12, help="of the nano world; 0 leaves it out")
+    parser.add_argument("--characters", type=int, default=16, help="of the nano world; 0 leaves it out")
     parser.add_argument("--out", type=Path, help="folder of the result file; the repository's own if unset")
     given = parser.parse_args()
     for row in rows(given.pictures, given.characters):
