@@ -1,5 +1,6 @@
 """What several machines do to one file at once, and how many questions reading takes."""
 
+import os
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from flenwheel_core.base.errors import RecipeError, ServerError
+from flenwheel_core.documents.prompts import Cell
 from flenwheel_core.store import Store
 from flenwheel_core.store import files as module
 from flenwheel_core.store.files import Files
@@ -71,3 +73,21 @@ def test_large_blobs_come_in_parts_and_small_documents_in_one_question(
 def test_a_users_own_choice_about_listings_is_refused_in_words() -> None:
     with pytest.raises(RecipeError, match=r"use_listings_cache.*\n.*other machines"):
         Files("s3://bucket/store", {"use_listings_cache": "true"})
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="tells files by their descriptors, on Linux")
+def test_what_was_written_is_on_the_disk_before_anybody_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The content before its name, the name before the call comes back. Test processes do not wait for the disk otherwise."""
+    synced: list[Path] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(Path(f"/proc/self/fd/{descriptor}").readlink()))
+    store = Store((tmp_path / "store").as_uri())
+    for put in (store.files.write, store.files.create):
+        synced.clear()
+        put(f"documents/{put.__name__}.json", b"content")
+        content, name = synced
+        assert content.name.startswith(".tmp-") and content.parent == name == tmp_path / "store" / "documents"
+    synced.clear()
+    store.journal("cells", Cell).append(Cell(id="a"))
+    assert tmp_path / "store" / "journals" / "cells.jsonl" in synced
