@@ -6,26 +6,33 @@ from pathlib import Path
 import pytest
 
 LONGEST = (
-    "deployments/test_cluster.py",
-    "flows/test_injected_cells.py",
-    "flows/test_sibling_turn.py",
-    "flows/test_trainings.py",
-    "flows/test_style_turn.py",
-    "benchmarks/quality/test_nano_turn.py",
-    "benchmarks/quality/test_trainings.py",
-    "tools/nano_training/test_siblings_run.py",
-    "notebooks/test_notebooks.py",
-    "core/models/flux1/test_team_training.py",
-    "core/models/flux1/test_training.py",
-    "core/stages/test_inject_train.py",
-    "deployments/test_guarded_workspace.py",
-    "deployments/test_gates.py",
-    "deployments/test_rounds.py",
-    "deployments/test_captioner.py",
-    "deployments/test_flywheel2.py",
+    "core/runner/test_stage_process.py",
     "deployments/test_open_turns.py",
+    "benchmarks/quality/test_nano_turn.py",
+    "deployments/prefect/test_worker.py",
+    "notebooks/test_notebooks.py",
+    "deployments/test_cluster.py",
+    "flows/test_trainings.py",
+    "benchmarks/speed/test_dress_rehearsal.py",
+    "deployments/test_compare_bases.py",
+    "deployments/test_captioner.py",
+    "deployments/workspace/test_installed.py",
+    "core/stages/test_critic_look.py",
+    "deployments/test_injection.py",
+    "deployments/test_guarded_workspace.py",
+    "deployments/test_behind_nginx.py",
+    "core/models/qwen_vl/test_unsloth_backend.py",
+    "flows/test_injected_cells.py",
+    "tools/nano_training/test_siblings_run.py",
+    "flows/test_sibling_turn.py",
+    "deployments/test_gates.py",
+    "deployments/test_flywheel2.py",
+    "deployments/test_templates.py",
+    "deployments/test_studio.py",
+    "deployments/test_rounds.py",
+    "core/models/flux1/test_team_training.py",
 )
-"""Files under `tests/` that take more than half a minute, the longest first."""
+"""Files under `tests/` that took a minute and more of a run on two busy cores, the longest first."""
 _ROOT = Path(__file__).resolve().parents[1]
 
 
