@@ -12,7 +12,7 @@ from deployments.demo.sources_alone import measure_sources_alone, write_rows
 from deployments.prefect.api import FlowRun
 from deployments.prefect.gates import resume_gate, waiting_runs
 from deployments.workspace.up import Workspace, sole_owner
-from flenwheel_core.base.errors import FlenwheelError, InterruptedStageError
+from flenwheel_core.base.errors import FlenwheelError, InterruptedStageError, first_line
 from flenwheel_core.base.progress import ProgressEvent
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.decisions import GateVerdict
@@ -103,16 +103,16 @@ class Demo:
             self.say(f"  {stage.name} finished ({time.monotonic() - began:.0f} s)")
             return result
 
+        rows = self.folder / "sheets" / "same-prompts.png"
         try:
             alone = measure_sources_alone(self.store, NAME, run)
-        except FlenwheelError as error:
-            self.say(f"  left out: {error.what}")
+            cards = {"sources alone": (alone, alone.challenger.lora)}
+            if score.champion is not None:
+                cards["v1"] = (score, score.champion.lora)
+            write_rows(self.store, {**cards, "challenger": (score, score.challenger.lora)}, rows)
+        except (FlenwheelError, OSError) as error:
+            self.say(f"  left out: {first_line(error)}")
             return results
-        rows = self.folder / "sheets" / "same-prompts.png"
-        cards = {"sources alone": (alone, alone.challenger.lora)}
-        if score.champion is not None:
-            cards["v1"] = (score, score.champion.lora)
-        write_rows(self.store, {**cards, "challenger": (score, score.challenger.lora)}, rows)
         return replace(results, sources_alone=alone, pictures=(rows, *results.pictures))
 
     def _add_character(self) -> None:
