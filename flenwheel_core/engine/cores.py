@@ -13,6 +13,9 @@ import torch
 SMALL = 2**26
 """Weights. A larger model's products fill all cores, and its tensors are too large to have twice."""
 
+THREADS = "flenwheel-core"
+"""How the threads that take items are called."""
+
 Given = TypeVar("Given")
 Result = TypeVar("Result")
 
@@ -44,7 +47,7 @@ def side_by_side(
         return
     threads = torch.get_num_threads()
     running: deque[Future[Result]] = deque()
-    pool = ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,))
+    pool = ThreadPoolExecutor(cores, thread_name_prefix=THREADS, initializer=torch.set_num_threads, initargs=(1,))
     try:
         for one in given:
             running.append(pool.submit(work, one))
@@ -69,7 +72,9 @@ class Parts:
         """`work` of each part, side by side."""
         if self._pool is None:
             threads = torch.get_num_threads()
-            self._pool = ThreadPoolExecutor(self.number, initializer=torch.set_num_threads, initargs=(1,))
+            self._pool = ThreadPoolExecutor(
+                self.number, thread_name_prefix=THREADS, initializer=torch.set_num_threads, initargs=(1,)
+            )
             list(self._pool.map(lambda _: None, range(self.number)))
             torch.set_num_threads(threads)
         return list(self._pool.map(work, given))
