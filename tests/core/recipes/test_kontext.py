@@ -10,7 +10,7 @@ def test_kontext_edits_for_flux_with_embedded_guidance_and_nothing_else_changes(
     assert recipe.models.base == parent.models.base and "Kontext" in recipe.models.editor
     assert recipe.train == parent.train and recipe.editor.train == parent.editor.train
     assert recipe.enrich.sampler.true_cfg == 1.0 and recipe.enrich.sampler.guidance == 2.5
-    assert "not run on a card yet" in recipe.description and recipe.editor.storage is None
+    assert "random weights only" in recipe.description and recipe.editor.storage is None
 
 
 def test_its_licence_and_gate_are_known_without_the_hub() -> None:
