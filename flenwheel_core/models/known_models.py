@@ -1,4 +1,4 @@
-"""What is known of the models that the shipped recipes name, for when the Hub cannot be asked. In `flenwheel models` the Hub's
+"""What is known of the models that the shipped recipes name and of their siblings, for when the Hub cannot be asked. In `flenwheel models` the Hub's
 own word goes first; exports and the mark for commercial use go by this table.
 """
 
@@ -31,12 +31,28 @@ KNOWN_MODELS: dict[str, KnownModel] = {
     "black-forest-labs/FLUX.2-klein-base-9B": KnownModel(
         34_730_000_000, "FLUX Non-Commercial License", gated=True, family="FLUX.2"
     ),
-    # 20.43 B transformer, 8.29 B text encoder, autoencoder.
-    "Qwen/Qwen-Image": KnownModel(57_710_000_000, "Apache-2.0", gated=False, family="Qwen-Image"),
-    "Qwen/Qwen-Image-Edit-2509": KnownModel(57_710_000_000, "Apache-2.0", gated=False, family="Qwen-Image"),
+    # 20.43 B transformer, 8.29 B text encoder, autoencoder; later releases have the same parts.
+    **{
+        f"Qwen/{name}": KnownModel(57_710_000_000, "Apache-2.0", gated=False, family="Qwen-Image")
+        for name in (
+            "Qwen-Image",
+            "Qwen-Image-2512",
+            "Qwen-Image-Edit",
+            "Qwen-Image-Edit-2509",
+            "Qwen-Image-Edit-2511",
+        )
+    },
     # 6.16 B transformer, 4.02 B text encoder, autoencoder.
     "Tongyi-MAI/Z-Image": KnownModel(20_530_000_000, "Apache-2.0", gated=False, family="Z-Image"),
+    # 3.75 B and 8.29 B. The small one has another licence than the large one.
+    "Qwen/Qwen2.5-VL-3B-Instruct": KnownModel(
+        7_520_000_000, "Qwen Research License, non-commercial", gated=False, family="Qwen-VL"
+    ),
     "Qwen/Qwen2.5-VL-7B-Instruct": KnownModel(16_590_000_000, "Apache-2.0", gated=False, family="Qwen-VL"),
+    # 2.13 B, 4.44 B and 8.77 B.
+    "Qwen/Qwen3-VL-2B-Instruct": KnownModel(4_270_000_000, "Apache-2.0", gated=False, family="Qwen-VL"),
+    "Qwen/Qwen3-VL-4B-Instruct": KnownModel(8_890_000_000, "Apache-2.0", gated=False, family="Qwen-VL"),
+    "Qwen/Qwen3-VL-8B-Instruct": KnownModel(17_550_000_000, "Apache-2.0", gated=False, family="Qwen-VL"),
     # Tells how well a style's pictures fit their prompts; it makes nothing.
     "openai/clip-vit-large-patch14": KnownModel(1_710_000_000, "MIT", gated=False),
 }

@@ -65,6 +65,7 @@ def test_free_models_allow_it_and_are_named_in_the_mark(store: Store) -> None:
     [
         (DEV, None, "FLUX.1-dev@main (base): FLUX.1 [dev] Non-Commercial License, not for commercial use"),
         (FREE, "black-forest-labs/FLUX.1-Kontext-dev@main", "made enriched images of the pool"),
+        ("Qwen/Qwen2.5-VL-3B-Instruct@main", None, "Qwen Research License, non-commercial, not for commercial use"),
         (FREE, "somebody/editor@main", "licence not known"),
     ],
 )
