@@ -1,5 +1,6 @@
-"""What is known of the models that the shipped recipes name and of their siblings, for when the Hub cannot be asked. In `flenwheel models` the Hub's
-own word goes first; exports and the mark for commercial use go by this table.
+"""What is known of the models that the shipped recipes name and of their siblings, for when the Hub cannot be asked.
+
+In `flenwheel models` the Hub's own word goes first; exports and the mark for commercial use go by this table.
 """
 
 from dataclasses import dataclass
