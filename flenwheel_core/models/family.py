@@ -47,6 +47,8 @@ class Family:
     """False where the work is done elsewhere: a stage with such a model does not wait for the GPU slot."""
     comfyui: Entry = ""
     """`(GraphFacts) -> bytes`: a graph for ComfyUI that draws a sample picture with a LoRA of it."""
+    pipeline_call: Entry = ""
+    """`(sampler, folder or None) -> arguments`: what diffusers' pipeline needs to draw as here; see pipeline_call.py."""
     single_file: Entry = ""
     """`(names) -> parts`: how its transformer lies in one file for ComfyUI; see adapters/merging.py."""
     card_tag: str = ""

@@ -1,5 +1,6 @@
 """The model card of a LoRA, in the Hub's form: base, licence, trigger, measures with intervals, samples, and what it learned from."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from flenwheel_core.documents.scores import CellScore, Scorecard, StyleScore
 from flenwheel_core.evaluation.report import style_rows
 from flenwheel_core.evaluation.state_curve import curve_words
 from flenwheel_core.models.licences import licence_of
+from flenwheel_core.models.pipeline_call import PipelineCall
 from flenwheel_core.models.references import hub_reference
 from flenwheel_core.requests.export import ExportRequest
 
@@ -69,9 +71,15 @@ def sample_name(index: int) -> str:
 
 
 def model_card(
-    request: ExportRequest, learned: Sequence[LearnedFrom], *, tag: str = "", further: Sequence[str] = ()
+    request: ExportRequest,
+    learned: Sequence[LearnedFrom],
+    *,
+    tag: str = "",
+    call: PipelineCall | None = None,
+    further: Sequence[str] = (),
 ) -> "ModelCard":
-    """The card. `tag` is the family's on the Hub; `further` are sentences about other files of the export."""
+    """The card. `tag` is the family's on the Hub, `call` how its pipeline draws the samples; `further` are sentences about other files of
+    the export."""
     from huggingface_hub import ModelCard, ModelCardData
 
     lora = request.lora
@@ -137,7 +145,7 @@ def model_card(
         "",
         "```python",
         *_loading(hub, lora.name, request.strength),
-        f'pipeline("{example}").images[0]',
+        *_drawing({"prompt": example, **(call or {})}),
         "```",
         "",
         *further,
@@ -162,6 +170,11 @@ def _loading(hub: tuple[str, str] | None, name: str, strength: float | None) -> 
         f'pipeline.load_lora_weights(".", weight_name="{name}.safetensors", adapter_name="lora")',
         *([f'pipeline.set_adapters(["lora"], [{strength:g}])'] if strength is not None else []),
     ]
+
+
+def _drawing(call: PipelineCall) -> list[str]:
+    """Lines that draw as the samples were drawn: a pipeline's own defaults have another guidance, or none."""
+    return ["picture = pipeline(", *(f"    {name}={json.dumps(value)}," for name, value in call.items()), ").images[0]"]
 
 
 def _taken(request: ExportRequest) -> list[str]:

@@ -11,6 +11,7 @@ from flenwheel_core.documents.images import Sampler
 from flenwheel_core.models.embedded import weights_folder
 from flenwheel_core.models.licences import licence_of
 from flenwheel_core.models.model_files import folder_files, require_loadable
+from flenwheel_core.models.pipeline_call import lora_call
 from flenwheel_core.models.references import ModelRole, hub_reference, is_shipped, shipped_part
 from flenwheel_core.publishing.card import last_samples, plain_reference
 from flenwheel_core.requests.export import ExportRequest
@@ -47,7 +48,7 @@ def space_files(export: ExportRequest, lora: bytes, models: Path | None = None) 
         "base": "base" if hub is None else hub[0],
         "revision": None if hub is None else hub[1],
         "words": words,
-        "sampler": (export.sampler or Sampler()).model_dump(),
+        "call": lora_call(lora, record.base_model, export.sampler or Sampler(), models),
         "prompts": [sample.prompt for sample in samples] or [f"photo of {words}, smiling, front view"],
         "seed": samples[0].seed if samples else 0,
         "strength": export.strength or 1.0,

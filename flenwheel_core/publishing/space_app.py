@@ -22,7 +22,7 @@ def load(facts: dict[str, Any]) -> Any:
     place = {} if folder.is_dir() else {"revision": facts["revision"]}
     pipeline = DiffusionPipeline.from_pretrained(
         folder if folder.is_dir() else facts["base"],
-        torch_dtype=torch.bfloat16 if on_card else torch.float32,
+        dtype=torch.bfloat16 if on_card else torch.float32,
         use_safetensors=True,
         **place,
     )
@@ -34,17 +34,12 @@ def drawer(pipeline: Any, facts: dict[str, Any]) -> "Callable[[str, float, float
     """Draws the picture of (prompt, seed, strength)."""
     import torch
 
-    sampler = facts["sampler"]
-
     def draw(prompt: str, seed: float, strength: float) -> Any:
         pipeline.set_adapters(["lora"], [float(strength)])
         return pipeline(
-            prompt,
-            num_inference_steps=sampler["steps"],
-            guidance_scale=sampler["guidance"] if sampler["true_cfg"] == 1 else sampler["true_cfg"],
-            width=sampler["width"],
-            height=sampler["height"],
+            prompt=prompt,  # by name: the first place of a pipeline that also edits is a picture's
             generator=torch.Generator().manual_seed(int(seed)),
+            **facts["call"],
         ).images[0]
 
     return draw

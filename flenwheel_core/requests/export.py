@@ -19,7 +19,7 @@ class ExportedFile(Document):
 
 class ExportRequest(StageRequest):
     stage = "export"
-    version = 5  # since then the card loads base and LoRA in lines that run
+    version = 6  # since then the card draws with the sampler's steps, size and guidance, in its pipeline's own words
 
     character: CharacterRef
     lora: LoraRecord

@@ -15,6 +15,7 @@ What = Literal["model", "space"]
 
 class PublishRequest(StageRequest):
     stage = "publish"
+    version = 2  # since then a demo calls its pipeline as the family has it
 
     export: ExportRequest = Field(description="the LoRA with all that is known of it")
     files: tuple[ExportedFile, ...] = Field(description="what the export wrote")

@@ -11,6 +11,7 @@ from flenwheel_core.documents.images import Sampler
 from flenwheel_core.evaluation.state_curve import state_curve
 from flenwheel_core.models.family import Family
 from flenwheel_core.models.licences import licence_of
+from flenwheel_core.models.pipeline_call import lora_call
 from flenwheel_core.models.references import is_shipped
 from flenwheel_core.models.registry import family_of_architecture, load_entry
 from flenwheel_core.publishing.card import STATES, last_samples, learned_from, model_card, sample_name
@@ -53,7 +54,10 @@ def export(request: ExportRequest, context: StageContext) -> ExportResult:
         files[STATES] = state_curve(request.choice).encode()
     tag = "" if family is None else family.card_tag
     learned = learned_from(store.get_images(request.pool))
-    files["README.md"] = str(model_card(request, learned, tag=tag, further=further)).encode()
+    call = None
+    if request.sampler is not None:
+        call = lora_call(files[f"{stem}.safetensors"], lora.base_model, request.sampler, context.settings.models)
+    files["README.md"] = str(model_card(request, learned, tag=tag, call=call, further=further)).encode()
     files["provenance.json"] = _provenance(request)
     exported = tuple(ExportedFile(name=name, digest=store.put_blob(data)) for name, data in sorted(files.items()))
     return ExportResult(files=exported)

@@ -18,6 +18,7 @@ FAMILY = Family(
     planner=f"{_HERE}.memory:card_plans",
     lora_layouts={"kohya": f"{_HERE}.kohya:to_kohya"},
     comfyui=f"{_HERE}.comfyui:graph",
+    pipeline_call=f"{_HERE}.pipeline_call:arguments",
     single_file=f"{_HERE}.single_file:parts",
     card_tag="flux",
     architectures=("flux-1-dev/lora", "flux-1-kontext-dev/lora"),

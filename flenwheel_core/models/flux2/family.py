@@ -14,6 +14,7 @@ FAMILY = Family(
     planner=f"{_HERE}.card_plans:card_plans",
     lora_layouts={"comfyui": f"{_HERE}.bfl_layout:to_bfl"},
     comfyui=f"{_HERE}.comfyui:graph",
+    pipeline_call=f"{_HERE}.pipeline_call:arguments",
     card_tag="flux2",
     architectures=("flux-2-klein/lora",),
     most_pictures={"Flux2KleinPipeline": 4},

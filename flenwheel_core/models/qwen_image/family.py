@@ -17,6 +17,7 @@ FAMILY = Family(
     linears=f"{_HERE}.lora_host:model_linears",
     planner=f"{_HERE}.card_plans:card_plans",
     comfyui=f"{_HERE}.comfyui:graph",
+    pipeline_call=f"{_HERE}.pipeline_call:arguments",
     card_tag="qwen-image",
     architectures=("qwen-image-edit/lora", "qwen-image/lora"),
     most_pictures={"QwenImageEditPlusPipeline": 3},

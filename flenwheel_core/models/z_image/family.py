@@ -11,6 +11,7 @@ FAMILY = Family(
     linears=f"{_HERE}.names:model_linears",
     planner=f"{_HERE}.memory:card_plans",
     comfyui=f"{_HERE}.comfyui:graph",
+    pipeline_call=f"{_HERE}.pipeline_call:arguments",
     card_tag="z-image",
     architectures=("z-image/lora",),
     idle_keys={"guidance": "Z-Image has no guidance embedding; leave it out"},

@@ -43,7 +43,7 @@ def test_a_demo_names_its_base_licence_and_prompts(context: StageContext, base: 
     facts = json.loads(files["space.json"])
     assert front["sdk"] == "gradio" and f"gradio=={front['sdk_version']}" in files["requirements.txt"].decode()
     assert facts["prompts"][0] == "photo of ohwx_mira person, number 0" and facts["seed"] == 42
-    assert facts["lora"] in files and facts["sampler"]["width"] == 64
+    assert facts["lora"] in files and facts["call"]["width"] == 64
     if base == DEV:
         assert facts["base"] == "black-forest-labs/FLUX.1-dev" and facts["revision"] == "main"
         assert front["license"] == "other" and front["license_link"].endswith("FLUX.1-dev/blob/main/LICENSE.md")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from flenwheel_core.models.pipeline_call import PipelineCall
 from flenwheel_core.publishing.card import model_card
 from flenwheel_core.store import Store
 from tests.kit.exported import export_request
@@ -42,3 +43,15 @@ def test_a_base_that_is_nowhere_to_be_had_is_not_loaded_by_a_made_up_name(store:
     lines = code_of(str(model_card(export_request(store), ())))
     ast.parse(lines)
     assert "from_pretrained" not in lines and "load_lora_weights" in lines
+
+
+def test_the_lines_of_use_draw_as_the_samples_were_drawn(store: Store) -> None:
+    call: PipelineCall = {"num_inference_steps": 40, "true_cfg_scale": 4.0, "negative_prompt": " "}
+    card = str(model_card(export_request(store, base="Qwen/Qwen-Image@main"), (), call=call))
+    (drawn,) = (
+        one.value for one in ast.parse(code_of(card)).body if isinstance(one, ast.Assign) and "picture" in ast.dump(one)
+    )
+    assert isinstance(drawn, ast.Attribute | ast.Subscript)
+    asked = next(one for one in ast.walk(drawn) if isinstance(one, ast.Call))
+    given = {one.arg: ast.literal_eval(one.value) for one in asked.keywords}
+    assert not asked.args and given.pop("prompt").startswith("photo of ohwx_mira person") and given == call
