@@ -72,8 +72,8 @@ class StageTask(Generic[Request, Result]):
             work = kind_of_work(request)
             measured = None if work is None else partial(correct_plan, flow_run.id, work)
             with reporting(f"{self.stage.name}-{short(request.key())}", measured) as reporter:
-                needs_card = self.stage.needs_card(request)
-                slot = gpu_slot(settings, self.stage.name, reporter) if needs_card else nullcontext()
+                cards = self.stage.cards(request)
+                slot = gpu_slot(settings, self.stage.name, reporter, cards) if cards else nullcontext()
                 with slot:
                     sink = preparing_next(reporter, settings)
                     call.result = run_in_child(self.stage, request, settings, sink, flow_run=flow_run.id)

@@ -18,6 +18,7 @@ from flenwheel_core.base import given_settings
 from flenwheel_core.base.errors import GateError, NotFoundError, ServerError, UserError
 from flenwheel_core.base.services import Services, gate_address, load_services
 from flenwheel_core.base.settings import Settings
+from flenwheel_core.base.slots import slots_named
 from flenwheel_core.documents.decisions import GateVerdict, UndecidedPolicy
 from flenwheel_core.gates.flow_server import GOES_ON
 from flenwheel_core.gates.session import Reviews
@@ -72,7 +73,7 @@ def up(*, server: bool = False, join: str | None = None, studio: bool = False) -
             f"  Prefect   {services.interface_url}   runs, schedules, gates\n"
             f"  studio    {services.studio_url}   review pictures\n"
             f"  pictures  {settings.store_url}\n"
-            f"  GPU slot  {settings.slot_name}\n"
+            f"  GPU slot  {', '.join(slot.name for slot in slots_named(settings))}\n"
             f"  logs      {services.logs}\n"
             f"{_elsewhere(settings)}"
             "Ready. Ctrl-C stops everything; suspended turns stay suspended, a running one goes on next time."

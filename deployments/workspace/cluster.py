@@ -31,6 +31,7 @@ from deployments.workspace.up import (
 from flenwheel_core.base.errors import UserError
 from flenwheel_core.base.services import Services, save_services
 from flenwheel_core.base.settings import Settings
+from flenwheel_core.base.slots import slots_named
 
 SERVER_STOP_SECONDS = 15.0
 STUDIO_STOP_SECONDS = 5.0
@@ -150,7 +151,7 @@ class ClusterMachine:
         return environment.local_url(self.settings, port.number)
 
     def _write_card(self) -> list[str]:
-        slots = tuple(one.slot_name for one in self.workers)
+        slots = tuple(slot.name for one in self.workers for slot in slots_named(one))
         pool = self.settings.pool if self.workers else None
         machines.write_card(self.settings, self._api(self._address()), self.roles, slots, pool)
         return []
@@ -187,7 +188,7 @@ def _ready(machine: ClusterMachine) -> list[str]:
         lines.append(f"  server    {machine.settings.server_url}")
     if machine.services.studio_url is not None:
         lines.append(f"  studio    {machine.services.studio_url}")
-    lines += [f"  GPU slot  {one.slot_name}, pool {one.pool}" for one in machine.workers]
+    lines += [f"  GPU slot  {slot.name}, pool {one.pool}" for one in machine.workers for slot in slots_named(one)]
     return [
         *lines,
         f"  pictures  {machine.settings.store_url}",

@@ -19,6 +19,7 @@ from flenwheel_core.base.errors import FlenwheelError, MissingWeightsError
 from flenwheel_core.base.locks import FileLock
 from flenwheel_core.base.settings import LIMIT_PREFIX, Settings
 from flenwheel_core.base.settings_sources import strange_variables
+from flenwheel_core.base.slots import slots_named
 from flenwheel_core.identity.people_weights import FETCH, PEOPLE_FILES, people_file, people_weights_here
 from flenwheel_core.plans.model_needs import model_needs
 from flenwheel_core.recipes.loading import load_recipe
@@ -33,7 +34,7 @@ WANTED = ("prefect", "torch", "diffusers", "transformers", "peft", "bitsandbytes
 
 def examine(settings: Settings, recipe: str | None) -> list[Finding]:
     """Everything that was looked at."""
-    found = [_versions(), _disk(settings), *_writable(settings), *_cards(), _slot(settings), _kernels(settings)]
+    found = [_versions(), _disk(settings), *_writable(settings), *_cards(), *_slots(settings), _kernels(settings)]
     found += [_people(), *_variables()]
     if recipe is not None:
         found.append(_weights(settings, recipe))
@@ -160,23 +161,24 @@ def _has_card() -> bool:
     return count > 0
 
 
-def _slot(settings: Settings) -> Finding:
-    holder = holder_of(settings.slot_lock)
-    if holder is None:
-        return Finding(True, f"GPU slot {settings.slot_name} is free")
-    return Finding(True, f"GPU slot {settings.slot_name} is held by {holder}")
+def _slots(settings: Settings) -> list[Finding]:
+    held = {slot.name: holder_of(slot.lock) for slot in slots_named(settings)}
+    return [
+        Finding(True, f"GPU slot {name} is " + ("free" if by is None else f"held by {by}")) for name, by in held.items()
+    ]
 
 
 def _limits(api: PrefectApi, settings: Settings) -> list[Finding]:
     """A limit that counts a holder although nothing runs is leaked: the server forgot a lease."""
     found = []
+    own = {slot.limit: slot.lock for slot in slots_named(settings)}
     busy = any(run.state is not None for run in api.runs(states=["RUNNING", "PENDING", "CANCELLING"]))
     for limit in api.limits():
         if not limit.name.startswith(LIMIT_PREFIX):
             continue
         text = f"limit {limit.name}: {limit.active_slots} of {limit.limit} in use"
-        mine = limit.name == settings.slot_limit
-        if limit.active_slots and mine and not busy and holder_of(settings.slot_lock) is None:
+        free = limit.name in own and holder_of(own[limit.name]) is None
+        if limit.active_slots and free and not busy:
             repair = _clear(api, limit.name)
             found.append(
                 Finding(False, f"{text}, but nothing runs: leaked (it frees itself within about a minute)", repair)

@@ -51,7 +51,10 @@ def _run(settings: Settings, url: str, say: Say) -> None:
 
 
 def card_settings(settings: Settings) -> list[Settings]:
-    """The settings of a worker for each card of this machine. Raises ResourceError if all cards are wanted and there are none."""
+    """The settings of a worker for each card of this machine; each knows all of them.
+
+    Raises ResourceError if all cards are wanted and there are none.
+    """
     cards = settings.cards
     if cards == (ALL_CARDS,):
         cards = tuple(str(index) for index in range(_count_cards()))
@@ -68,7 +71,7 @@ def card_settings(settings: Settings) -> list[Settings]:
             why=f"FLENWHEEL_SLOT is {settings.slot!r} and FLENWHEEL_CARDS names {len(cards)} cards.",
             remedy="Leave FLENWHEEL_SLOT out; FLENWHEEL_MACHINE_NAME names the machine, and each card gets a slot of its own.",
         )
-    return [settings.model_copy(update={"gpu": card}) for card in cards]
+    return [settings.model_copy(update={"gpu": card, "cards": cards}) for card in cards]
 
 
 def _count_cards() -> int:

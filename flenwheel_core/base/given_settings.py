@@ -22,6 +22,9 @@ _DATABASE = re.compile(
 _REDIS = re.compile(rf"rediss?://(?:[^\s/?#@]*@)?{_HOST}(?:/\d*)?(?:\?[^\s#@]*)?", re.IGNORECASE)
 _ENCODED = "signs such as / ? # @ of a password are written as %2F %3F %23 %40"
 ALL_CARDS = "all"
+AUTO = "auto"
+CPU = "cpu"
+SEEN_CARDS = "CUDA_VISIBLE_DEVICES"
 
 
 def user_name() -> str:
@@ -62,6 +65,13 @@ def card(gpu: str) -> str:
     if _CARD.fullmatch(plain) is None:
         raise ValueError("a card is its index such as 0, several such as 0,1, its GPU-... name, cpu or auto")
     return plain
+
+
+def cards_named(gpu: str) -> tuple[str, ...]:
+    """The cards of a checked setting, each once. `auto`: those that the driver is told to show, none if it is told nothing."""
+    told = os.environ.get(SEEN_CARDS, "").replace(" ", "") if gpu == AUTO else gpu
+    cards = tuple(dict.fromkeys(part for part in told.split(",") if part))
+    return cards if gpu != AUTO or all(_CARD.fullmatch(card) for card in cards) else ()
 
 
 def server_address(url: str) -> str:

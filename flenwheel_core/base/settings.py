@@ -337,9 +337,8 @@ class Settings(BaseSettings):
 
     @property
     def slot_name(self) -> str:
-        """The GPU slot's name, such as `myhost:0`."""
-        index = "0" if self.gpu == "auto" else self.gpu
-        return self.slot or f"{self.machine_name}:{index}"
+        """The name of the GPU slot of the one card that most work uses, such as `myhost:0`. Of several cards: `base/slots.py`."""
+        return self.slot or f"{self.machine_name}:{(*given.cards_named(self.gpu), '0')[0]}"
 
     @property
     def slot_limit(self) -> str:
@@ -348,17 +347,18 @@ class Settings(BaseSettings):
 
     @property
     def slot_lock(self) -> Path:
-        """The lock file whose kernel lock guarantees one GPU stage at a time on the card.
+        """The lock file whose kernel lock guarantees one GPU stage at a time on the card."""
+        return self.lock_of(self.slot_name)
 
-        A card's lock is shared by every workspace of the machine; without a card it is the workspace's own.
-        """
-        name = f"gpu-{self.slot_name.replace(':', '-').replace('/', '-')}.lock"
+    def lock_of(self, slot: str) -> Path:
+        """A card's lock is shared by every workspace of the machine; without a card it is the workspace's own."""
+        name = f"gpu-{slot.replace(':', '-').replace('/', '-')}.lock"
         folder = self.root / "locks" if self.gpu == "cpu" else Path(tempfile.gettempdir()) / "flenwheel-locks"
         return folder / name
 
     def environment(self, *, leave_out: Set[str] = frozenset()) -> dict[str, str]:
         """These settings as variables, for a process that this one starts: it sees what this one sees, whatever folder it runs in."""
-        fixed = {"workspace": self.root, "store": self.store_url, "slot": self.slot_name}
+        fixed = {"workspace": self.root, "store": self.store_url}
         values = {
             name: fixed.get(name, getattr(self, name)) for name in type(self).model_fields if name not in leave_out
         }

@@ -249,7 +249,7 @@ def reproduce(settings: Settings, id_: str, sink: Sink) -> Reproduction:
         request = request.model_copy(update={"items": wanted})
     folder = Path(tempfile.mkdtemp(prefix="reproduce-", dir=settings.root))
     try:
-        again = settings.model_copy(update={"workspace": folder, "store": None, "slot": settings.slot_name})
+        again = settings.model_copy(update={"workspace": folder, "store": None})
         copy_inputs(store, Store(again.store_url), request)
         result = run_in_child(stage, request, again, sink)
         return _compare(record, result, store, Store(again.store_url))

@@ -108,12 +108,20 @@ class Stage(Generic[Request, Result]):
     uses_gpu: bool
     on_card: Callable[[Request], bool] | None = None
     """Which requests of a GPU stage need the card; None: all."""
+    several: Callable[[Request], int] | None = None
+    """How many cards of a machine a request wants; None: one."""
     kept: "KeptFiles | None" = None
     """What of its scratch folder another machine would go on from."""
 
     def needs_card(self, request: Request) -> bool:
         """True if this request must hold the GPU slot."""
         return self.uses_gpu and (self.on_card is None or self.on_card(request))
+
+    def cards(self, request: Request) -> int:
+        """How many cards this request holds the slots of; 0 for one that needs none."""
+        if not self.needs_card(request):
+            return 0
+        return 1 if self.several is None else self.several(request)
 
     @property
     def name(self) -> str:
@@ -144,6 +152,7 @@ TRAIN = Stage(
     TrainResult,
     "flenwheel_core.stages.train:train",
     uses_gpu=True,
+    several=lambda request: request.recipe.gpus,
     kept=KeptFiles(CHECKPOINTS, beside=("samples/*.png", "kept/*.safetensors", "looks/*.jsonl")),
 )
 GENERATE = Stage(GenerateRequest, GenerateResult, "flenwheel_core.stages.generate:generate", uses_gpu=True)

@@ -19,7 +19,7 @@ class StageRun(Document):
     host: str
     pid: int
     slot: str | None
-    """The GPU slot it holds; None for a stage without GPU."""
+    """The GPU slot it holds, or the slots with commas between them; None for a stage without GPU."""
     flow_run: str | None = None
     error: str | None = None
     seconds: float | None = None

@@ -19,7 +19,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
@@ -41,6 +41,7 @@ from flenwheel_core.base.locks import FileLock
 from flenwheel_core.base.processes import when_parent_is_gone
 from flenwheel_core.base.progress import Progress, ProgressEvent, hearing
 from flenwheel_core.base.settings import Settings
+from flenwheel_core.base.slots import slots_for
 from flenwheel_core.memory.card import is_out_of_memory, limit_process
 from flenwheel_core.requests.base import StageRequest, StageResult
 from flenwheel_core.requests.edit_train import EditTrainRequest
@@ -95,13 +96,16 @@ def run_stage(
 def _card(
     stage: AnyStage, request: StageRequest, settings: Settings, progress: Progress, stop: threading.Event
 ) -> Iterator[None]:
-    if not stage.needs_card(request):
+    cards = stage.cards(request)
+    if not cards:
         yield
         return
-    with _alone(settings.slot_lock, f"the GPU slot {settings.slot_name}", progress, stop) as lock:
-        holder = {"pid": os.getpid(), "stage": stage.name, "slot": settings.slot_name, "workspace": str(settings.root)}
-        lock.note(json.dumps(holder))
-        if not (isinstance(request, TrainRequest) and request.recipe.gpus > 1):  # its processes limit themselves
+    with ExitStack() as held:
+        for slot in slots_for(settings, cards):
+            lock = held.enter_context(_alone(slot.lock, f"the GPU slot {slot.name}", progress, stop))
+            holder = {"pid": os.getpid(), "stage": stage.name, "slot": slot.name, "workspace": str(settings.root)}
+            lock.note(json.dumps(holder))
+        if cards == 1:  # the processes of several limit themselves
             recipe = request.recipe if isinstance(request, _Training) else None
             limit_process(
                 settings, records_graphs=recipe is not None, deterministic=recipe is not None and recipe.deterministic
@@ -126,12 +130,13 @@ def _alone(path: Path, what: str, progress: Progress, stop: threading.Event) -> 
 def _recorded(stage: AnyStage, request: StageRequest, settings: Settings, store: Store) -> Iterator[None]:
     journal = stage_runs(store)
     began = time.monotonic()
+    cards = stage.cards(request)
     facts = {
         "stage": stage.name,
         "request": request.key(),
         "host": settings.machine_name,
         "pid": os.getpid(),
-        "slot": settings.slot_name if stage.needs_card(request) else None,
+        "slot": ", ".join(slot.name for slot in slots_for(settings, cards)) if cards else None,
         "flow_run": os.environ.get("FLENWHEEL_FLOW_RUN"),
     }
     journal.append(StageRun.model_validate({"event": "started", "at": datetime.now(UTC), **facts}))

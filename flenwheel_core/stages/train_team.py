@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flenwheel_core.base.errors import InterruptedStageError, ResourceError
+from flenwheel_core.base.given_settings import AUTO, CPU
 from flenwheel_core.base.settings import Settings
+from flenwheel_core.base.slots import cards_for
 from flenwheel_core.requests.train import TrainRequest, TrainResult
 from flenwheel_core.runner.launch import STOP_SECONDS, child_environment, error_of
 from flenwheel_core.runner.stage import StageContext
@@ -61,20 +63,19 @@ def train_in_team(request: TrainRequest, context: StageContext) -> TrainResult:
 
 
 def _cards(count: int, settings: Settings) -> list[str | None]:
-    """Names of the cards for CUDA_VISIBLE_DEVICES; None for processes on the CPU."""
-    if settings.gpu == "cpu":
+    """Names of the cards for CUDA_VISIBLE_DEVICES, those whose slots this stage holds; None for processes on the CPU."""
+    if settings.gpu == CPU:
         return [None] * count
-    import torch
+    cards = cards_for(settings, count)
+    if settings.gpu == AUTO:
+        import torch
 
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    cards = named.split(",") if named else [str(index) for index in range(torch.cuda.device_count())]
-    if len(cards) < count:
-        raise ResourceError(
-            f"train.gpus asks for {count} cards and this stage sees {len(cards)}.",
-            why=f"The setting gpu is {settings.gpu!r}.",
-            remedy="Lower train.gpus, or name the cards: FLENWHEEL_GPU=0,1.",
-        )
-    return list(cards[:count])
+        seen = torch.cuda.device_count()
+        if seen < count:
+            raise ResourceError(
+                f"train.gpus asks for {count} cards and this stage sees {seen}.", remedy="Lower train.gpus."
+            )
+    return list(cards)
 
 
 def _start(

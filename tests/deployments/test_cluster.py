@@ -122,7 +122,7 @@ def test_a_slurm_job_is_a_machine_and_ends_cleanly_when_its_time_is_over(running
     place = running.folder / "slurm"
     place.mkdir()
     given = running.settings("any", server_url=running.gateways[0].url).environment()
-    for name in ("MACHINE_NAME", "WORKSPACE", "SLOT"):
+    for name in ("MACHINE_NAME", "WORKSPACE"):
         del given[f"FLENWHEEL_{name}"]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     slurm = {"SLURM_JOB_ID": "7", "SLURMD_NODENAME": "node-3", "SLURM_TMPDIR": str(place), "PATH": path}

@@ -234,8 +234,9 @@ def test_a_child_sees_every_setting_in_whatever_folder_it_runs(place: Path, monk
 def test_unset_settings_are_no_variables(place: Path) -> None:
     found = Settings().environment()
     assert not {"FLENWHEEL_TOKEN", "FLENWHEEL_VRAM_GIB", "FLENWHEEL_THREADS", "FLENWHEEL_STUDIO_URL"} & set(found)
-    # Derived ones are told, so that a child does not derive them anew.
-    assert found["FLENWHEEL_STORE"] == (place / ".flenwheel/store").as_uri() and found["FLENWHEEL_SLOT"].endswith(":0")
+    # The store is told, so that a child does not derive it anew; slots follow from the machine's name and the cards, which are told, too.
+    assert found["FLENWHEEL_STORE"] == (place / ".flenwheel/store").as_uri() and found["FLENWHEEL_MACHINE_NAME"]
+    assert "FLENWHEEL_SLOT" not in found
 
 
 def test_a_stage_is_given_every_setting_but_those_of_people(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

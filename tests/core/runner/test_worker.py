@@ -4,16 +4,21 @@ import errno
 import importlib.util
 import json
 import sys
+import threading
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
 
-from flenwheel_core.base.errors import EXIT_MAY_RETRY, EXIT_OUT_OF_MEMORY
+from flenwheel_core.base.errors import EXIT_MAY_RETRY, EXIT_OUT_OF_MEMORY, InterruptedStageError
+from flenwheel_core.base.locks import held_by, locked
+from flenwheel_core.base.progress import Progress
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.requests.train import TrainRequest
-from flenwheel_core.runner.worker import leave_out_card_libraries, report
+from flenwheel_core.runner.stage import TRAIN
+from flenwheel_core.runner.worker import AnyStage, _card, leave_out_card_libraries, report
 
 
 def told(path: Path, error: Exception) -> tuple[int, dict[str, str]]:
@@ -46,3 +51,26 @@ def test_a_process_without_a_card_leaves_out_what_only_cards_need(
     request = TrainRequest.model_construct(recipe=TrainingRecipe.model_validate({"optimizer": optimizer}))
     leave_out_card_libraries(Settings(gpu=gpu), request)
     assert (importlib.util.find_spec("bitsandbytes") is not None) == imported
+
+
+def test_a_training_on_two_cards_holds_both_and_neither_worker_of_one_of_them_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # where the locks of cards lie
+    two = Settings(workspace=tmp_path / "a", machine_name="rack", gpu="1,0")
+    alone = [Settings(workspace=tmp_path / "b", machine_name="rack", gpu=gpu) for gpu in ("0", "1", "2")]
+    request = TrainRequest.model_construct(recipe=TrainingRecipe(gpus=2))
+    notes: list[str] = []
+    progress, stop = Progress("train", lambda event: notes.append(event.text or "")), threading.Event()
+    stage = cast("AnyStage", TRAIN)
+    with _card(stage, request, two, progress, stop):
+        holders = [held_by(settings.slot_lock) for settings in alone]
+        assert [None if text is None else json.loads(text)["slot"] for text in holders] == ["rack:0", "rack:1", None]
+    assert [held_by(settings.slot_lock) for settings in alone] == [None, None, None] and notes == []
+
+    with locked(alone[1].slot_lock):  # another's work on the second card
+        stop.set()
+        with pytest.raises(InterruptedStageError), _card(stage, request, two, progress, stop):
+            pytest.fail("the second card is not free")
+    assert notes == ["waiting for the GPU slot rack:1"]
+    assert [held_by(settings.slot_lock) for settings in alone] == [None, None, None], "what it had is given back"

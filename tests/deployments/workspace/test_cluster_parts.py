@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from benchmarks.kit.cluster_services import start_postgres, start_redis
 from deployments.prefect.api import FlowRun
-from deployments.workspace import cluster, cluster_parts, environment
+from deployments.workspace import cluster, cluster_parts, environment, joining
 from deployments.workspace.cluster import ClusterMachine
 from deployments.workspace.cluster_doctor import differing_versions, used_part
 from deployments.workspace.joining import card_settings
@@ -17,6 +17,7 @@ from deployments.workspace.processes import Child
 from deployments.workspace.reconciler import is_lost
 from flenwheel_core.base.errors import RecipeError, ServerError, UserError
 from flenwheel_core.base.settings import Settings
+from flenwheel_core.base.slots import cards_for, slots_for
 from tests.kit.command_line import run
 
 PARTS = {"database_url": "postgres://flen:hunter2@db/flenwheel", "redis_url": "redis://:hunter2@cache:6379/0"}
@@ -150,6 +151,22 @@ def test_each_card_gets_a_worker_with_a_slot_and_a_name_of_its_own(tmp_path: Pat
         assert is_lost(labelled, first) is lost, "a machine judges the runs of all its workers, and no others"
     with pytest.raises(UserError, match="cannot share one slot"):
         card_settings(settings.model_copy(update={"slot": "one"}))
+
+
+def test_a_worker_of_one_card_knows_the_machines_others_for_trainings_on_several(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(joining, "_count_cards", lambda: 3)
+    settings = Settings.model_validate({"workspace": tmp_path, "machine_name": "rack-2", "cards": "all"})
+    last = card_settings(settings)[-1]
+    assert last.gpu == "2" and last.cards == ("0", "1", "2")
+    told = environment.joined_environment(last, "http://server:4200/api")
+    for name, value in told.items():
+        if name.startswith("FLENWHEEL_"):
+            monkeypatch.setenv(name, value)
+    monkeypatch.delenv("FLENWHEEL_PROJECT")
+    assert [slot.name for slot in slots_for(Settings(), 2)] == ["rack-2:0", "rack-2:2"]
+    assert cards_for(Settings(), 2) == ("2", "0"), "its own first"
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,10 @@ import pytest
 from torch.distributed.elastic.multiprocessing.api import RunProcsResult
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
+from deployments.workspace.joining import card_settings
 from flenwheel_core.base.errors import ResourceError
 from flenwheel_core.base.settings import Settings
+from flenwheel_core.base.slots import slots_for
 from flenwheel_core.requests.train import TrainRequest, TrainResult
 from flenwheel_core.runner.stage import TRAIN
 from flenwheel_core.stages import train_team
@@ -52,10 +54,21 @@ def test_a_recipe_for_two_starts_two_and_ends_where_one_ends(tmp_path: Path) -> 
 
 
 def test_more_cards_than_there_are_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    with pytest.raises(ResourceError, match="asks for 2 cards and this stage sees 1"):
+    with pytest.raises(ResourceError, match="asks for 2 cards and this worker may use 1"):
         train_team._cards(2, Settings(gpu="0"))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    with pytest.raises(ResourceError, match="asks for 2 cards and this stage sees 1"):
+        train_team._cards(2, Settings())
     assert train_team._cards(1, Settings(gpu="0")) == ["0"]
+
+
+def test_its_cards_are_those_whose_slots_it_holds() -> None:
+    workers = card_settings(Settings(cards=("0", "1", "2")))
+    for settings, cards in zip(workers, (["0", "1"], ["1", "2"], ["2", "0"]), strict=True):
+        assert train_team._cards(2, settings) == cards
+        held = {slot.name.rpartition(":")[2] for slot in slots_for(settings, 2)}
+        assert held == set(cards)
 
 
 def test_the_process_that_knows_why_is_asked(tmp_path: Path) -> None:
