@@ -2,6 +2,8 @@
 
 import inspect
 import json
+import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,12 @@ from diffusers import FluxTransformer2DModel
 from safetensors import safe_open
 
 from flenwheel_core.adapters.lora_file import lora_bytes
+from flenwheel_core.adapters.merging import Weights
 from flenwheel_core.base.errors import InputError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.loras import LoraRecord
 from flenwheel_core.engine.tensor_file import read_tensors
-from flenwheel_core.publishing.optimised import write_merged
+from flenwheel_core.publishing.optimised import Form, write_merged
 from flenwheel_core.recipes.train import LoraRecipe
 from tests.kit.tiny_flux import tiny_inputs, tiny_transformer, trained
 
@@ -112,6 +115,31 @@ def converted(path: Path) -> FluxTransformer2DModel:
     )
     model.load_state_dict(state)
     return model
+
+
+@pytest.mark.parametrize(("form", "most"), [("folder", 2), ("fp8", 4)])
+def test_few_tensors_are_in_memory_at_once(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: Form, most: int
+) -> None:
+    """A folder's are written one by one while the next is made; a matrix of a single file is made of up to four."""
+    base = base_folder(tmp_path / "base")
+    record, data, _ = a_lora(False, base)
+    made: list[weakref.ref[torch.Tensor]] = []
+    alive: list[int] = []
+
+    def seen(make: Callable[[Weights, str], torch.Tensor]) -> Callable[[Weights, str], torch.Tensor]:
+        def made_and_counted(weights: Weights, name: str) -> torch.Tensor:
+            tensor = make(weights, name)
+            made.append(weakref.ref(tensor))
+            alive.append(sum(one() is not None for one in made))
+            return tensor
+
+        return made_and_counted
+
+    for method in ("tensor", "exact"):
+        monkeypatch.setattr(Weights, method, seen(getattr(Weights, method)))
+    write_merged(record, data, form, tmp_path / "out", settings, said)
+    assert len(made) > 50 and max(alive) <= most
 
 
 def test_fp8_keeps_what_a_small_lora_changed(settings: Settings, tmp_path: Path) -> None:
