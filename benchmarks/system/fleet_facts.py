@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from benchmarks.result_file import RESULTS
 from benchmarks.system.server_answers import SECONDS as ANSWERS_SECONDS
+from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.prompts import CARD_CELLS
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.recipes.train import TrainingRecipe
-from tasks.slot import LEASE_SECONDS
 
 RECIPE = "flux_character_24gb"
 DAY_SECONDS = 86_400.0
@@ -38,9 +38,15 @@ RENTED_HOURS = Assumed(
 RENTED_BACK_HOURS = Assumed(0.5, "hours", "until another one is rented and has fetched the weights; not measured")
 RENTED_SHARE = Assumed(0.2, "share", "of the cards; a choice")
 CHECKPOINT_SECONDS = Assumed(
-    300.0, "s", "k of the checkpoints in the store: the default that is asked for; today they are local"
+    float(Settings.model_fields["checkpoint_minutes"].default) * 60,
+    "s",
+    "a training's state in the store is no older: the default of FLENWHEEL_CHECKPOINT_MINUTES",
 )
-SAVING_SHARE = Assumed(0.01, "share", "of the training time: the most that saving may cost; not measured")
+MACHINE_LEASE_SECONDS = Assumed(
+    float(Settings.model_fields["lease_seconds"].default),
+    "s",
+    "a machine that is silent for so long loses its runs: the default of FLENWHEEL_LEASE_SECONDS",
+)
 LOOK_SECONDS = Assumed(3.0, "s a picture", "how long a person looks; not measured")
 CHARACTERS_PER_REVIEWER = Assumed(50.0, "characters", "1 000 reviewers for 50 000 characters; a choice")
 INTERACTIVE_SHARE = Assumed(0.3, "share", "turns that somebody began and waits for; not measured")
@@ -181,13 +187,16 @@ def read_facts(checkpoint_seconds: float = CHECKPOINT_SECONDS.value) -> Facts:
     edit_start = read("dress_rehearsal", "edit_train_24gib", "first_item_seconds", scale=factor)
     edit_step = read("dress_rehearsal", "edit_train_24gib", "item_seconds", scale=factor)
 
+    # A state costs the training what it costs, however seldom it is saved.
+    saving = read("saving", "lora_250_mb", "share_of_time") * CHECKPOINT_SECONDS.value / checkpoint_seconds
+
     def training(name: str, plan: TrainingRecipe, start: float, cold_start: float, seconds: float) -> Stage:
         grids = plan.steps // plan.sampling.every_steps if plan.sampling.every_steps else 0
         drawn_beside = grids * plan.sampling.prompts
         if name == "train" and plan.prior.method != "off":
             drawn_beside += plan.prior.images
         # Samples and pictures of the prior are drawn as the generator draws.
-        work = plan.steps * seconds * (1 + SAVING_SHARE.value) + drawn_beside * generate.grain_seconds
+        work = plan.steps * seconds * (1 + saving) + drawn_beside * generate.grain_seconds
         return Stage(name, start, cold_start, work, checkpoint_seconds, 0.0, 0)
 
     enrich, generate = items("enrich", edits, screened=True), items("generate", drawn, screened=True)
@@ -206,7 +215,7 @@ def read_facts(checkpoint_seconds: float = CHECKPOINT_SECONDS.value) -> Facts:
         edit_training=training("edit_train", recipe.editor.train, edit_start, edit_start, edit_step),
         step_overhead_seconds=read("orchestration", "turn_overhead", "seconds") / stages,
         resume_seconds=read("orchestration", "gate_resume", "seconds"),
-        lease_seconds=float(LEASE_SECONDS),
+        lease_seconds=MACHINE_LEASE_SECONDS.value,
         server_runs_per_second=read("server_answers", "run_now", "runs_finished") / ANSWERS_SECONDS,
         studio_gate_seconds=read("studio", "first_page_10000", "p50_ms", scale=1e-3),
         studio_picture_seconds=read("studio", "next_image_10000", "p50_ms", scale=1e-3)

@@ -39,7 +39,7 @@ DEATH_HOUR, DEATH_HOURS = 34.0, 6.0
 """When a cell dies, counted from the start, and for how long: the hours in which cards are asked for most."""
 WATCHED_DAYS = 0.5
 NEVER_SECONDS = 1e9
-"""No checkpoint that another machine could read: a training begins again there, as it does today."""
+"""No checkpoint that another machine could read: a training begins again there, as with FLENWHEEL_CHECKPOINT_MINUTES=0."""
 GATES_WAITING = 1_000_000
 T_975 = {3: 3.182, 9: 2.262}
 """Student's t for 95 % intervals, by degrees of freedom."""

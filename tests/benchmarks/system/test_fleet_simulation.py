@@ -1,5 +1,6 @@
 """The engine against queues whose answers are known, and a cell against what must hold whatever happens in it."""
 
+import json
 import math
 import random
 from dataclasses import replace
@@ -7,10 +8,11 @@ from typing import cast
 
 import pytest
 
+from benchmarks.result_file import RESULTS
 from benchmarks.system.fleet_cell import Cell, Plan
 from benchmarks.system.fleet_engine import Clock, Pool
 from benchmarks.system.fleet_facts import DAY_SECONDS, Facts, Stage, read_facts
-from benchmarks.system.fleet_simulation import CELLS, runs_of, saturation, summary
+from benchmarks.system.fleet_simulation import CELLS, inputs, runs_of, saturation, summary
 
 SERVERS, ARRIVALS = 5, 60_000
 SMALL = Plan(seed=3, cards=20, characters=1_000, load=0.8, warm_days=0.5, days=1.0)
@@ -138,7 +140,20 @@ def test_figures_are_those_of_the_result_files(facts: Facts) -> None:
     enrich = next(step for step in facts.later_turn if isinstance(step, Stage) and step.name == "enrich")
     assert enrich.start_seconds == read["dress_rehearsal", "enrich_24gib", "first_item_seconds"]
     assert enrich.work_seconds == pytest.approx(49 * read["dress_rehearsal", "enrich_24gib", "item_seconds"])
-    assert {source.file for source in facts.sources} >= {"dress_rehearsal", "orchestration", "studio", "server_answers"}
+    assert {source.file for source in facts.sources} >= {
+        "dress_rehearsal",
+        "orchestration",
+        "studio",
+        "server_answers",
+        "saving",
+    }
+
+
+def test_the_result_that_is_kept_was_simulated_with_the_figures_of_today(facts: Facts) -> None:
+    """If it fails, a file was measured anew, or an assumption changed: `python -m benchmarks.system.fleet_simulation`, then the pages."""
+    rows = json.loads((RESULTS / "fleet_simulation.json").read_text())["rows"]
+    went_in = {row["case"]: row["value"] for row in rows if row["case"].startswith(("read ", "assumed "))}
+    assert went_in == {row["case"]: pytest.approx(row["value"], rel=1e-4) for row in inputs(facts)}
 
 
 def test_what_is_full_first_is_named_and_what_was_not_measured_too(facts: Facts) -> None:
