@@ -14,7 +14,8 @@ from flenwheel_core.library.characters import Library
 from flenwheel_core.library.choices import Choices
 from flenwheel_core.library.orders import Orders
 from flenwheel_core.records.exports import PublishChoice, check_choice, find_export, publish_request
-from flenwheel_core.requests.export import ExportRequest, ExportResult
+from flenwheel_core.requests.export import ExportedFile, ExportRequest, ExportResult
+from flenwheel_core.requests.publish import PublishedFile
 from flenwheel_core.requests.train import TrainResult
 from flenwheel_core.runner.stage import EXPORT, INGEST, PUBLISH
 from flows.flywheel1 import run_turn
@@ -96,26 +97,26 @@ def delivered(turn: Turn, order: TrainOrder, export: ExportRequest, exported: Ex
     standing = Orders(turn.store).ended(order.id)
     if standing is not None:
         return standing.model_url or "cancelled"
-    settings, addresses = Settings(), dict[str, str]()
+    settings, places = Settings(), dict[str, PublishedFile]()
     if settings.publish_url is not None:
         choice = check_choice(turn.store, settings, export, PublishChoice(to="s3", again=False, ordered=True))
         published = runner.stage(PUBLISH, publish_request(turn.store, export, exported, choice), f"publish {turn.name}")
-        addresses = {file.name: file.address for file in published.files}
-    files = tuple(
-        OrderedFile(
-            name=file.name,
-            digest=file.digest,
-            size_bytes=turn.store.blob_size(file.digest),
-            address=addresses.get(file.name, ""),
-        )
-        for file in exported.files
-    )
-    url = _model_url(turn, export, exported, addresses)
+        places = {file.name: file for file in published.files}
+    files = tuple(_ordered(turn, file, places.get(file.name)) for file in exported.files)
+    url = _model_url(turn, export, exported, places)
     ended = OrderEnded(state="succeeded", lora=export.lora.digest, files=files, model_url=url)
     return Orders(turn.store).end(order.id, ended).model_url or "cancelled"
 
 
-def _model_url(turn: Turn, export: ExportRequest, exported: ExportResult, addresses: Mapping[str, str]) -> str:
+def _ordered(turn: Turn, file: ExportedFile, published: PublishedFile | None) -> OrderedFile:
+    """A file as whoever ordered it finds it: what is published names no folder of this machine, so that its digest may be another."""
+    if published is None:
+        return OrderedFile(name=file.name, digest=file.digest, size_bytes=turn.store.blob_size(file.digest))
+    found = {"digest": published.digest, "size_bytes": published.size_bytes, "address": published.address}
+    return OrderedFile.model_validate({"name": file.name, **found})
+
+
+def _model_url(turn: Turn, export: ExportRequest, exported: ExportResult, places: Mapping[str, PublishedFile]) -> str:
     """The LoRA's address: where it was published, else in the store."""
     name = next(file.name for file in exported.files if file.digest == export.lora.digest)
-    return addresses.get(name) or turn.store.blob_address(export.lora.digest)
+    return places[name].address if name in places else turn.store.blob_address(export.lora.digest)

@@ -141,11 +141,12 @@ def get_model(studio: TheStudio, order: OrderId) -> Response:
     """The finished LoRA itself, for whoever may not read the object store."""
     Orders(studio.store).get(order)
     ended = Orders(studio.store).ended(order)
-    if ended is None or ended.lora is None:
+    model = None if ended is None else ended.model
+    if model is None:
         raise NotFoundError("This order has no LoRA yet.", remedy="Ask for its state: GET /api/v1/train-lora/ID.")
     name = f'attachment; filename="order-{order}.safetensors"'
-    headers = {"content-disposition": name, "etag": f'"{ended.lora}"'}
-    return Response(studio.store.get_blob(ended.lora), media_type="application/octet-stream", headers=headers)
+    headers = {"content-disposition": name, "etag": f'"{model.digest}"'}
+    return Response(studio.store.get_blob(model.digest), media_type="application/octet-stream", headers=headers)
 
 
 def _accept(studio: Studio, body: OrderBody, pictures: list[bytes] | None, key: str | None) -> str:

@@ -65,14 +65,14 @@ def _of_run(run: RunStatus) -> dict[str, object]:
 
 def _ended(studio: Studio, accepted: OrderAccepted, ended: OrderEnded) -> OrderView:
     id_ = accepted.order.id
-    lora = next((file for file in ended.files if file.digest == ended.lora), None)
+    lora = ended.model
     return OrderView(
         id=id_,
         state=ended.state,
         location=location_of(id_),
         user_id=accepted.order.user_id,
         model_url=ended.model_url or None,
-        sha256=ended.lora,
+        sha256=lora.digest if lora is not None else ended.lora,
         size_bytes=lora.size_bytes if lora is not None else None,
         link=_link(studio, lora.address) if lora is not None else None,
         files=ended.files,

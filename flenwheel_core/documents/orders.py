@@ -75,3 +75,9 @@ class OrderEnded(Document):
     lora: Digest | None = None
     files: tuple[OrderedFile, ...] = ()
     model_url: str = Field(default="", description="the LoRA's address, such as s3://bucket/...")
+
+    @property
+    def model(self) -> OrderedFile | None:
+        """The LoRA's file, as it was handed over: without this machine's paths where it was published."""
+        published = next((file for file in self.files if file.address and file.address == self.model_url), None)
+        return published or next((file for file in self.files if file.digest == self.lora), None)

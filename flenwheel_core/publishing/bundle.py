@@ -82,6 +82,8 @@ def bundle_of(request: PublishRequest, store: Store, models: Path | None = None)
     base = lora.base_model
     if _is_a_folder(base):
         files = {name: without_paths(name, data, base) for name, data in files.items()}
+        for data in files.values():
+            store.put_blob(data)  # whoever may not read the place is given the very file that lies there
     if request.what == "space":
         files = space_files(request.export, files[f"{lora.name}.safetensors"], models)
     return Bundle(name=lora.name, what=request.what, character=request.export.character.name, files=files)

@@ -4,12 +4,16 @@ import base64
 import io
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
 from deployments.studio.app import create_app
+from deployments.studio.drop_in import SOURCE_LIMITS
+from deployments.studio.order_models import LONGEST_PICTURE
+from deployments.studio.security import MAXIMUM_UPLOAD_BYTES
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.orders import OrderedFile, OrderEnded
 from flenwheel_core.library.orders import MOST_STARTS, Orders
@@ -138,6 +142,35 @@ def test_too_few_pictures_and_no_json_are_refused(client: TestClient) -> None:
     files = [("images", ("a.png", png(1), "image/png"))]
     for said in ("[]", "{", '{"descriptions": ["a", "b"]}', "[" * 100_000):
         assert client.post(PLACE, files=files, data={"order": said}).status_code == 422
+
+
+def test_the_page_names_the_limits_that_are_kept() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "service.md").read_text()
+    request, picture = MAXIMUM_UPLOAD_BYTES // 2**20, LONGEST_PICTURE // 2**20
+    assert (
+        f"{request} MiB a request, which is {request * 3 // 4} MiB of pictures in base64; {picture} MiB a picture"
+        in page
+    )
+    assert SOURCE_LIMITS.maximum_bytes == LONGEST_PICTURE
+
+
+def test_a_request_beyond_the_limit_is_refused_in_words(client: TestClient, store: Store) -> None:
+    large = b"[" * (MAXIMUM_UPLOAD_BYTES + 1)
+    answer = client.post(PLACE, content=large, headers={"content-type": "application/json"})
+    assert answer.status_code == 413 and answer.json()["what"] == "This request is too large."
+    assert answer.json()["remedy"] == f"Up to {MAXIMUM_UPLOAD_BYTES // 2**20} MiB are taken at once."
+    assert Orders(store).open_orders() == {}
+
+
+def test_a_picture_beyond_the_limit_is_refused_in_words(client: TestClient, store: Store, server: Server) -> None:
+    """It is a whole picture with bytes behind it: without a limit it would be taken."""
+    files = [("images", (f"{number}.png", png(number), "image/png")) for number in range(11)]
+    files.append(("images", ("large.png", png(11) + bytes(LONGEST_PICTURE), "image/png")))
+    answer = client.post(PLACE, files=files, data={"order": json.dumps({"recipe": "nano"})})
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["what"] == f"picture 12 is too large: {LONGEST_PICTURE // 2**20} MiB."
+    assert f"files above {LONGEST_PICTURE // 2**20} MiB are not opened" in answer.json()["why"]
+    assert Orders(store).open_orders() == {} and server.started == []
 
 
 def test_an_order_is_kept_while_the_server_is_away(client: TestClient, store: Store, server: Server) -> None:
