@@ -24,6 +24,58 @@ def _cases(card_gib: int) -> dict[str, str]:
     }
 
 
+_ALONE = {
+    "enrich_24gib": "enrich, 1 MP, 8 steps",
+    "enrich_40_24gib": "enrich, 1 MP, 40 steps with true CFG",
+    "train_24gib": "train, 1024, prior on",
+    "train_no_prior_24gib": "train, 1024, prior off",
+    "generate_24gib": "generate, 1024, 28 steps",
+    "edit_train_24gib": "edit_train, 1 MP",
+    "edit_compare_24gib": "edit_compare, 1 MP, 8 steps",
+    "train_no_prior_24gib_flux_style_24gb": "train a style, 1024, late single blocks, rank 8",
+    "generate_24gib_flux_style_24gb": "generate with the style, 1024, 28 steps",
+}
+_SMALL = {
+    **_cases(24),
+    "enrich_24gib_2511": "24 GiB, enrich, Edit-2511",
+    "edit_train_24gib_2511": "24 GiB, edit_train, Edit-2511",
+    **_cases(16),
+    **_cases(12),
+}
+_OTHERS = {
+    "enrich_24gib_klein_rank16": "klein, rank 16, 24 GiB, enrich, 20 steps",
+    "train_24gib_klein_rank16": "klein, rank 16, 24 GiB, train",
+    "generate_24gib_klein_rank16": "klein, rank 16, 24 GiB, generate",
+    "edit_train_24gib_klein_rank16": "klein, rank 16, 24 GiB, edit_train",
+    "benchmark_24gib_klein_rank16": "klein, rank 16, 24 GiB, benchmark",
+    "enrich_24gib_klein": "klein, 24 GiB, enrich, in bf16",
+    "train_24gib_klein": "klein, 24 GiB, train",
+    "generate_24gib_klein": "klein, 24 GiB, generate, in bf16",
+    "edit_train_24gib_klein": "klein, 24 GiB, edit_train",
+    "benchmark_24gib_klein": "klein, 24 GiB, benchmark, in bf16",
+    "enrich_24gib_klein_20": "klein, 24 GiB, enrich, 20 steps, in bf16",
+    "enrich_16gib_klein": "klein, 16 GiB, enrich",
+    "train_16gib_klein": "klein, 16 GiB, train",
+    "edit_train_16gib_klein": "klein, 16 GiB, edit_train",
+    "enrich_12gib_klein": "klein, 12 GiB, enrich",
+    "train_12gib_klein": "klein, 12 GiB, train",
+    "edit_train_12gib_klein": "klein, 12 GiB, edit_train",
+    "edit_compare_12gib_klein": "klein, 12 GiB, edit_compare",
+    "train_24gib_zimage_character": "Z-Image, 24 GiB, train",
+    "generate_24gib_zimage_character": "Z-Image, 24 GiB, generate",
+    "train_16gib_zimage_character": "Z-Image, 16 GiB, train",
+    "train_12gib_zimage_character": "Z-Image, 12 GiB, train",
+    "enrich_24gib_kontext": "Kontext, 24 GiB, enrich",
+    "edit_train_24gib_kontext": "Kontext, 24 GiB, edit_train",
+    "enrich_16gib_kontext": "Kontext, 16 GiB, enrich",
+    "enrich_12gib_kontext": "Kontext, 12 GiB, enrich",
+    "edit_compare_12gib_kontext": "Kontext, 12 GiB, edit_compare",
+    "edit_train_12gib_kontext": "Kontext, 12 GiB, edit_train",
+    "generate_16gib_qwen_image_character": "Qwen-Image, 16 GiB, generate",
+    "train_16gib_qwen_image_character": "Qwen-Image, 16 GiB, train",
+    "train_12gib_qwen_image_character": "Qwen-Image, 12 GiB, train",
+}
+
 REAL_CARD = Page(
     "real_card",
     "A turn on cards of 24, 16 and 12 GiB",
@@ -48,20 +100,10 @@ REAL_CARD = Page(
                 "first_item_seconds": "s to the first item",
                 "item_seconds": "s an item",
                 "peak_reserved_gib": "peak, GiB",
-                "predicted_gib": "planned, GiB",
+                "predicted_gib": "planned then, GiB",
                 "host_gib": "host, GiB",
             },
-            {
-                "enrich_24gib": "enrich, 1 MP, 8 steps",
-                "enrich_40_24gib": "enrich, 1 MP, 40 steps with true CFG",
-                "train_24gib": "train, 1024, prior on",
-                "train_no_prior_24gib": "train, 1024, prior off",
-                "generate_24gib": "generate, 1024, 28 steps",
-                "edit_train_24gib": "edit_train, 1 MP",
-                "edit_compare_24gib": "edit_compare, 1 MP, 8 steps",
-                "train_no_prior_24gib_flux_style_24gb": "train a style, 1024, late single blocks, rank 8",
-                "generate_24gib_flux_style_24gb": "generate with the style, 1024, 28 steps",
-            },
+            _ALONE,
         ),
         Table(
             "Does every stage end on a smaller card, killed once, and how near is its plan?",
@@ -69,74 +111,54 @@ REAL_CARD = Page(
             "the same time on one large card, so seconds are no figures here. The driver's count has its own context in it, and in "
             "trainings the recorded steps; it was asked once a second. ingest and screen begin again by nature; what else was killed went "
             "on from what it had made. The 12 GiB recipe edits with "
-            "FLUX.2 klein. Not one ran out of memory. The plan of NF4 training was fitted to the row of 16 GiB afterwards.",
+            "FLUX.2 klein. Not one ran out of memory. Plans were mended since: below stands what today's say.",
             "dress_rehearsal",
             {
                 "storage": "weights",
                 "peak_reserved_gib": "peak, GiB",
-                "predicted_gib": "planned, GiB",
+                "predicted_gib": "planned then, GiB",
                 "peak_process_gib": "by the driver, GiB",
                 "out_of_memory": "out of memory",
                 "ended": "ended",
                 "resumed": "killed and resumed",
             },
-            {
-                **_cases(24),
-                "enrich_24gib_2511": "24 GiB, enrich, Edit-2511",
-                "edit_train_24gib_2511": "24 GiB, edit_train, Edit-2511",
-                **_cases(16),
-                **_cases(12),
-            },
+            _SMALL,
         ),
         Table(
             "What do other families take?",
             "Random weights of the published sizes. Rows that were killed ran beside others on one card, so their seconds are no "
             "figures; the others had the card to themselves. FLUX.2 klein at rank 32; its edits have 25 steps with "
-            "guidance, its pictures too; its plans for drawing were fitted to earlier rows, those of "
-            "Z-Image's training to these rows afterwards. Z-Image at rank 32, its pictures with 40 steps "
+            "guidance, its pictures too; plans were mended since: below stands what today's say. Z-Image at rank 32, its pictures with 40 "
+            "steps "
             "and guidance. What does not fit was refused, with the reason. A training of Qwen-Image at 24 GiB has no row yet.",
             "dress_rehearsal",
             {
                 "storage": "weights",
                 "item_seconds": "s an item",
                 "peak_reserved_gib": "peak, GiB",
-                "predicted_gib": "planned, GiB",
+                "predicted_gib": "planned then, GiB",
                 "ended": "ended",
                 "resumed": "killed and resumed",
             },
+            _OTHERS,
+        ),
+        Table(
+            "How near is today's plan to what was reserved?",
+            "The same rehearsals, each in the way in which it ran: weights, what was computed twice, tiles. No card ran again; the plans "
+            "of today are held to the old rows, and a test holds them within 5 %. Plans of drawing are not below what was reserved: "
+            "they leave nothing free. Trainings leave 0.85 GiB free beside their plan, and reserved up to 3 % more than it. The peak "
+            "counts from the beginning of drawing. One row, klein's generate at rank 16, was its encoder's: 8.1 GiB that were not given "
+            "back before drawing, since a variable still named the encoder. They are given back now, which no card has measured; "
+            "FLUX.1's pictures may need less than planned since.",
+            "plans_today",
             {
-                "enrich_24gib_klein_rank16": "klein, rank 16, 24 GiB, enrich, 20 steps",
-                "train_24gib_klein_rank16": "klein, rank 16, 24 GiB, train",
-                "generate_24gib_klein_rank16": "klein, rank 16, 24 GiB, generate",
-                "edit_train_24gib_klein_rank16": "klein, rank 16, 24 GiB, edit_train",
-                "benchmark_24gib_klein_rank16": "klein, rank 16, 24 GiB, benchmark",
-                "enrich_24gib_klein": "klein, 24 GiB, enrich, in bf16",
-                "train_24gib_klein": "klein, 24 GiB, train",
-                "generate_24gib_klein": "klein, 24 GiB, generate, in bf16",
-                "edit_train_24gib_klein": "klein, 24 GiB, edit_train",
-                "benchmark_24gib_klein": "klein, 24 GiB, benchmark, in bf16",
-                "enrich_24gib_klein_20": "klein, 24 GiB, enrich, 20 steps, in bf16",
-                "enrich_16gib_klein": "klein, 16 GiB, enrich",
-                "train_16gib_klein": "klein, 16 GiB, train",
-                "edit_train_16gib_klein": "klein, 16 GiB, edit_train",
-                "enrich_12gib_klein": "klein, 12 GiB, enrich",
-                "train_12gib_klein": "klein, 12 GiB, train",
-                "edit_train_12gib_klein": "klein, 12 GiB, edit_train",
-                "edit_compare_12gib_klein": "klein, 12 GiB, edit_compare",
-                "train_24gib_zimage_character": "Z-Image, 24 GiB, train",
-                "generate_24gib_zimage_character": "Z-Image, 24 GiB, generate",
-                "train_16gib_zimage_character": "Z-Image, 16 GiB, train",
-                "train_12gib_zimage_character": "Z-Image, 12 GiB, train",
-                "enrich_24gib_kontext": "Kontext, 24 GiB, enrich",
-                "edit_train_24gib_kontext": "Kontext, 24 GiB, edit_train",
-                "enrich_16gib_kontext": "Kontext, 16 GiB, enrich",
-                "enrich_12gib_kontext": "Kontext, 12 GiB, enrich",
-                "edit_compare_12gib_kontext": "Kontext, 12 GiB, edit_compare",
-                "edit_train_12gib_kontext": "Kontext, 12 GiB, edit_train",
-                "generate_16gib_qwen_image_character": "Qwen-Image, 16 GiB, generate",
-                "train_16gib_qwen_image_character": "Qwen-Image, 16 GiB, train",
-                "train_12gib_qwen_image_character": "Qwen-Image, 12 GiB, train",
+                "storage": "weights",
+                "peak_reserved_gib": "peak, GiB",
+                "planned_then_gib": "planned then, GiB",
+                "predicted_gib": "today's plan, GiB",
+                "error_percent": "today's plan against the peak, %",
             },
+            _ALONE | _SMALL | _OTHERS,
         ),
         Table(
             "How long do FLUX.2 klein and Z-Image take, alone on a card?",

@@ -1,13 +1,14 @@
 """How much video memory drawing or editing needs, and the best way to stay within what the card has. Nothing here knows a model.
 
 Prompts and pictures are encoded first, by parts that leave the card again. Then weights, adapters and the autoencoder are on the card, and
-each picture needs memory twice, one after the other: for a call of the transformer, and for decoding. Where the card has no room for what
-both leave in the allocator, that is emptied in between; where decoding does not fit at all, it is done in tiles.
-Coefficients were fitted to measurements at full width, two layers (benchmarks/results/drawing_memory.json).
+each picture needs memory twice, one after the other: for a call of the transformer, and for decoding. What one leaves in the allocator the
+other uses again in part. Where the card has no room for the rest, that is emptied in between; where decoding does not fit at all, it is
+done in tiles. Coefficients were fitted to measurements at full width, two layers (drawing_memory.json), and then to whole stages at full
+size (dress_rehearsal.json): no plan is below what its stage reserved (plans_today.json).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from flenwheel_core.base.errors import ResourceError
 from flenwheel_core.kernels.frozen_weights import BYTES_PER_WEIGHT, Storage
@@ -20,6 +21,8 @@ TILE_PX = 512
 """Side of a tile, where decoding is done in tiles."""
 TILE_OVERLAP_PX = 128
 """Tiles overlap by so much and are blended there."""
+LEFT_SHARE = 0.5
+"""Of what the smaller of a call and of decoding needs, so much the other cannot use again: it lies in pieces."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class DrawingSpec:
     """Working memory of decoding, in bytes a pixel."""
     fixed_bytes: float
     """Work spaces of libraries."""
+    worn_bytes: Mapping[Storage, float] = field(default_factory=dict)
+    """What a transformer that wears LoRAs takes besides their weights; nothing where it is not named."""
 
 
 @dataclass(frozen=True)
@@ -75,14 +80,16 @@ def predict_drawing_gib(
 ) -> float:
     """The peak of reserved memory while pictures are drawn, in GiB."""
     standing = spec.weights * BYTES_PER_WEIGHT[storage] + spec.other_bytes + spec.fixed_bytes
-    standing += largest.adapter_weights * ADAPTER_BYTES
+    if largest.adapter_weights:
+        standing += largest.adapter_weights * ADAPTER_BYTES + spec.worn_bytes.get(storage, 0.0)
     loading = 0.0 if storage == "dense" else spec.loading_bytes
     calling = largest.tokens * spec.channels * spec.working_bytes[storage]
     if storage == "nf4":
         calling += 2 * spec.largest_linear
     pixels = largest.pixels if tile_px is None else min(largest.pixels, tile_px**2)
     decoding = pixels * spec.decoding_bytes
-    drawing = max(calling, decoding) if empties else calling + decoding
+    left = 0.0 if empties else LEFT_SHARE * min(calling, decoding)
+    drawing = max(calling, decoding) + left
     return (standing + max(loading, drawing)) / GIB
 
 

@@ -14,7 +14,7 @@ from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.storages import TextFormat
 from flenwheel_core.kernels.table import try_ahead
 from flenwheel_core.memory.card import GIB, free_memory, open_card
-from flenwheel_core.memory.encoding import choose_encoder
+from flenwheel_core.memory.encoding import choose_encoder, encoding_gib
 from flenwheel_core.memory.quantising import require_unquantised
 from flenwheel_core.models.digests import folder_digest
 from flenwheel_core.models.references import digest_memory
@@ -76,7 +76,12 @@ class ModelFolder:
     @property
     def encoders_gib(self) -> float:
         """Size of the text encoders, as they are on disk."""
-        return sum(part_gib(self.folder / part) for part in _ENCODERS)
+        return encoders_gib(self.folder)
+
+    def encoder_line(self, storage: TextFormat) -> str:
+        """How the text encoders are read, for the line of a memory plan: they are on the card before what draws."""
+        peak = encoding_gib(self.encoders_gib, "nf4" if storage == "nf4" else "bf16")
+        return f"in {storage}, {peak:.1f} GiB before"
 
     def kept_as(self, *ways: Hashable) -> Hashable:
         """The name of this model's transformer on a shelf, loaded in these ways: its files, where it runs, and in which numbers."""
@@ -133,6 +138,7 @@ class ModelFolder:
             encoder = getattr(pipeline, name).requires_grad_(False).eval()
             if name not in quantised:
                 encoder.to(self.device)
+            del encoder  # this name would keep the last one on the card while memory is given back below
         try:
             yield pipeline
         finally:
@@ -153,3 +159,16 @@ class ModelFolder:
 def part_gib(folder: Path) -> float:
     """Size of the weights in a part's folder, as they are on disk: bfloat16 in every released model."""
     return sum(path.stat().st_size for path in folder.glob("*.safetensors")) / GIB
+
+
+def encoders_gib(folder: Path) -> float:
+    """Size of a model's text encoders, as they are on disk."""
+    return sum(part_gib(folder / part) for part in _ENCODERS)
+
+
+def drawn_after_encoders(folder: Path, drawing: str, drawing_gib: float, usable_gib: float) -> tuple[str, float]:
+    """What a stage that draws does with a card, and its peak: encoders read before, alone on it, and may need more than drawing."""
+    size = encoders_gib(folder)
+    storage = choose_encoder(size, usable_gib)
+    peak = encoding_gib(size, storage)
+    return f"{drawing}; encoder in {storage}, {peak:.1f} GiB before", max(drawing_gib, peak)

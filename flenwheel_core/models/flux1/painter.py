@@ -48,8 +48,8 @@ class FluxPainter:
             return
         if self._chosen.fast is not None:
             require_fast(self._loras)
-        plan, encoders = self._chosen.memory.describe(), self._chosen.encoders
-        self._setup.note(f"memory plan: {plan} of {self._model.budget_gib:.1f} GiB; encoders in {encoders}")
+        plan, encoders = self._chosen.memory.describe(), self._model.encoder_line(self._chosen.encoders)
+        self._setup.note(f"memory plan: {plan} of {self._model.budget_gib:.1f} GiB; encoders {encoders}")
 
     def _load(self, kind: type[Pipeline]) -> Pipeline:
         """A pipeline of this class that draws, with its LoRAs."""

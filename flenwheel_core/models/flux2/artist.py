@@ -143,10 +143,8 @@ class KleinArtist:
         )
         if self._plan.storage != "dense":
             require_covered(FAST_NAMES, self._loras)
-        budget = self._model.budget_gib
-        self._setup.note(
-            f"memory plan: {self._plan.describe()} of {budget:.1f} GiB; encoder in {self._encoder_storage()}"
-        )
+        budget, encoders = self._model.budget_gib, self._model.encoder_line(self._encoder_storage())
+        self._setup.note(f"memory plan: {self._plan.describe()} of {budget:.1f} GiB; encoder {encoders}")
 
     def _encoder_storage(self) -> TextFormat:
         return self._model.encoder_format(memory_level=self._setup.memory_level)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from flenwheel_core.adapters.targets import lora_ranks
 from flenwheel_core.memory.drawing import Largest
-from flenwheel_core.memory.encoding import choose_encoder, encoding_gib
 from flenwheel_core.models.card_plan import UNPLANNED, CardRoom, StagePlan, planned
 from flenwheel_core.models.flux2.adapter import can_be_fast, storage_wanted
 from flenwheel_core.models.flux2.geometry import PIXELS_PER_TOKEN, TEXT_TOKENS
@@ -18,7 +17,7 @@ from flenwheel_core.models.flux2.memory import (
     training_memory,
 )
 from flenwheel_core.models.flux2.names import TARGETS
-from flenwheel_core.models.model_folder import part_gib
+from flenwheel_core.models.model_folder import drawn_after_encoders
 from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.recipes.train import TrainingRecipe
 from flenwheel_core.transformer.shell import transformer_config
@@ -42,9 +41,7 @@ def card_plans(folder: Path, recipe: Recipe, use: str, card: CardRoom) -> list[S
         worn = adapter_weights_of(config, ranks)
         wanted = recipe.editor.storage if edits else None
         plan = drawing_memory(folder, config, Largest(tokens, pixels, worn), card, wanted=wanted)
-        size = part_gib(folder / "text_encoder")
-        encoder = choose_encoder(size, card.usable_gib)
-        return f"{plan.describe()}; encoder in {encoder}", max(plan.predicted_gib, encoding_gib(size, encoder))
+        return drawn_after_encoders(folder, plan.describe(), plan.predicted_gib, card.usable_gib)
 
     def train() -> tuple[str, float]:
         plan, line = training_memory(

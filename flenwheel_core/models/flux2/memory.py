@@ -3,7 +3,7 @@
 Weights are counted exactly, from the configuration. What blocks keep and what a call works with is counted by hand, tensor by tensor in
 bfloat16, as an upper bound: compiled blocks need less (the same count gives 38 bytes a token and channel for FLUX.1, where 35.6 were
 measured). What a recomputed block keeps, and what a call in bfloat16 works with, is fitted to klein's stages on cards of 24, 16 and 12
-GiB (dress_rehearsal.json); nothing fixed was left to fit. What depends on libraries and not on the model is taken over from FLUX.1.
+GiB (dress_rehearsal.json), and so is what drawing takes besides. What depends on libraries and not on the model is taken over from FLUX.1.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,7 +49,7 @@ def drawing_spec(config: Mapping[str, Any], *, vae_gib: float) -> DrawingSpec:
         channels=_channels(config),
         working_bytes=_WORKING,
         decoding_bytes=2500.0,
-        fixed_bytes=0.1 * GIB,
+        fixed_bytes=0.41 * GIB,
     )
 
 

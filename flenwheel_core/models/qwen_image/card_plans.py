@@ -19,7 +19,7 @@ from flenwheel_core.models.qwen_image.conditioning import EditSizes, drawn_sizes
 from flenwheel_core.models.qwen_image.fast_drawing import PROMPT_TOKENS, drawing_memory, storages_for_drawing
 from flenwheel_core.models.qwen_image.fit import SHARE_OF_BF16, choose_storage
 from flenwheel_core.models.qwen_image.loading import bf16_gib, revision_of
-from flenwheel_core.models.qwen_image.memory import plan_encoder, plan_training, training_spec
+from flenwheel_core.models.qwen_image.memory import encoder_peak_gib, plan_encoder, plan_training, training_spec
 from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.transformer.shell import transformer_config
 
@@ -52,7 +52,8 @@ def card_plans(folder: Path, recipe: Recipe, use: str, card: CardRoom) -> list[S
         )
         plan = drawing_memory(folder, config, [size], worn, storages, card.usable_gib)
         encoder = plan_encoder(sizes_gib["text_encoder"], card.usable_gib)
-        return f"{plan.describe()}; encoder in {encoder}", plan.predicted_gib
+        before = encoder_peak_gib(sizes_gib["text_encoder"], encoder)
+        return f"{plan.describe()}; encoder in {encoder}, {before:.1f} GiB before", max(plan.predicted_gib, before)
 
     wanted = STORAGE_OF_FORMAT[asked.weight_format] if draws else recipe.editor.storage
 

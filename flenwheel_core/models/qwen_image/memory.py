@@ -10,7 +10,7 @@ from typing import Any
 from flenwheel_core.kernels.frozen_weights import Storage
 from flenwheel_core.memory.card import GIB, RECORDED_GIB
 from flenwheel_core.memory.drawing import DrawingSpec
-from flenwheel_core.memory.encoding import EncoderFormat, choose_encoder
+from flenwheel_core.memory.encoding import EncoderFormat, choose_encoder, encoding_gib
 from flenwheel_core.memory.training import ADAPTER_BYTES, BlockSpec, MemoryPlan, ModelSpec, choose_plan
 from flenwheel_core.transformer.sources import LOADING_THREADS
 
@@ -44,13 +44,18 @@ def drawing_spec(config: Mapping[str, Any], *, vae_gib: float) -> DrawingSpec:
         channels=channels,
         working_bytes={"dense": 23.4, "fp8": 31.5, "nf4": 22.0},
         decoding_bytes=4300.0,
-        fixed_bytes=0.25 * GIB,
+        fixed_bytes=0.35 * GIB,
     )
 
 
 def plan_encoder(size_gib: float, usable_gib: float, memory_level: int = 0) -> EncoderFormat:
     """How the encoder, which reads pictures too, is read. Raises ResourceError if even NF4 does not fit."""
     return choose_encoder(size_gib, usable_gib, memory_level, working_gib=_ENCODING_GIB)
+
+
+def encoder_peak_gib(size_gib: float, storage: EncoderFormat) -> float:
+    """Memory while the encoder reads, alone on the card."""
+    return encoding_gib(size_gib, storage, working_gib=_ENCODING_GIB)
 
 
 def training_spec(config: Mapping[str, Any], *, weights_gib: float) -> ModelSpec:

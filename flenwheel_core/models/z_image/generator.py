@@ -82,8 +82,8 @@ class ZImageGenerator:
                 memory_level=self._setup.memory_level,
                 exact=not self._is_covered,
             )
-            plan = self._plan.describe()
-            self._setup.note(f"memory plan: {plan} of {model.budget_gib:.1f} GiB; encoder in {encoder}")
+            plan, read = self._plan.describe(), model.encoder_line(encoder)
+            self._setup.note(f"memory plan: {plan} of {model.budget_gib:.1f} GiB; encoder {read}")
         return encoder
 
     def _load(self) -> DrawingParts:

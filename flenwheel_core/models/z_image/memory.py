@@ -16,7 +16,7 @@ from flenwheel_core.memory.card import GIB
 from flenwheel_core.memory.drawing import DrawingPlan, DrawingSpec, Largest, plan_drawing
 from flenwheel_core.memory.training import ADAPTER_BYTES, BlockSpec, MemoryPlan, ModelSpec, choose_plan
 from flenwheel_core.models.card_plan import CardRoom, StagePlan, planned
-from flenwheel_core.models.model_folder import part_gib
+from flenwheel_core.models.model_folder import drawn_after_encoders, part_gib
 from flenwheel_core.models.z_image.fast import FAST_NAMES
 from flenwheel_core.models.z_image.geometry import PIXELS_PER_TOKEN, TEXT_TOKENS
 from flenwheel_core.models.z_image.names import TARGETS, linear_shapes_of
@@ -43,23 +43,27 @@ def can_be_fast(ranks: Mapping[str, int], recipe: LoraRecipe) -> bool:
     return covers(FAST_NAMES, ranks, recipe)
 
 
+def drawing_spec(config: Mapping[str, Any], *, vae_gib: float) -> DrawingSpec:
+    """Sizes from the transformer's config.json, for the plan of drawing."""
+    inside, outside = _weights(config)
+    largest = max(outputs * inputs for outputs, inputs in linear_shapes_of(config).values())
+    return DrawingSpec(
+        weights=sum(inside.values()),
+        largest_linear=largest,
+        loading_bytes=LOADING_THREADS * largest * 6.0,
+        other_bytes=2.0 * outside + vae_gib * GIB,
+        channels=int(config["dim"]),
+        working_bytes=_WORKING,
+        decoding_bytes=2500.0,
+        fixed_bytes=0.35 * GIB,
+    )
+
+
 def drawing_memory(
     folder: Path, *, pixels: int, adapter_weights: int, card: CardRoom, memory_level: int = 0, exact: bool = False
 ) -> DrawingPlan:
     """How to draw within the card; `exact` asks for weights as they are. Raises ResourceError if it does not fit: nothing is loaded."""
-    config = transformer_config(folder)
-    inside, outside = _weights(config)
-    largest = max(outputs * inputs for outputs, inputs in linear_shapes_of(config).values())
-    spec = DrawingSpec(
-        weights=sum(inside.values()),
-        largest_linear=largest,
-        loading_bytes=LOADING_THREADS * largest * 6.0,
-        other_bytes=2.0 * outside + part_gib(folder / "vae") * GIB,
-        channels=int(config["dim"]),
-        working_bytes=_WORKING,
-        decoding_bytes=2500.0,
-        fixed_bytes=0.25 * GIB,
-    )
+    spec = drawing_spec(transformer_config(folder), vae_gib=part_gib(folder / "vae"))
     automatic: tuple[Storage, ...] = ("dense", "fp8", "nf4") if card.multiplies_fp8 else ("dense", "nf4")
     return plan_drawing(
         spec,
@@ -166,7 +170,7 @@ def card_plans(folder: Path, recipe: Recipe, use: str, card: CardRoom) -> list[S
         worn = adapter_weights_of(config, recipe.train)
         pixels = sampler.width * sampler.height
         plan = drawing_memory(folder, pixels=pixels, adapter_weights=worn, card=card, exact=not fast)
-        return plan.describe(), plan.predicted_gib
+        return drawn_after_encoders(folder, plan.describe(), plan.predicted_gib, card.usable_gib)
 
     return [planned("train", train), planned("generate, benchmark", generate)]
 
