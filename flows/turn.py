@@ -140,6 +140,8 @@ class Turn:
                 held_out=self.store.put_images(kept) if kept else None,
             ),
         )
+        if photos := self.plan.photos(records):
+            Studies(self.store).keep_photos(self.character.name, self.store.put_images(photos))
         kept = self.store.get_images(facts.held_out) if facts.held_out else ()
         learned = self.plan.learned(records, kept)
         entries = [self.entry(record, record.caption, gate=None) for record in records if record.digest in learned]

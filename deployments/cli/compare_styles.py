@@ -80,6 +80,11 @@ def _print(result: StyleStudyResult, request: StyleStudyRequest, style: str, set
         console.print(
             f"{one.way.name}: style distance {one.style.distance:.2f}{content}{gain}{rank}{copies}", markup=False
         )
+    if result.photos is not None:
+        photos = result.photos
+        console.print(
+            f"photographs: style distance {photos.distance:.2f} ({photos.low:.2f} to {photos.high:.2f}), given, not drawn"
+        )
     if result.csd_own is not None and result.csd_own < KNOWN_FROM:
         console.print(
             f"CSD does not know this style (own paintings {result.csd_own:.2f}): its ranks mean nothing here."

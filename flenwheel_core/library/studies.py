@@ -26,6 +26,14 @@ class StudyMade(Document):
     """Key of the stage's request."""
 
 
+class PhotosKept(Document):
+    """A line about the photographs that a style's studies are measured beside."""
+
+    at: AwareDatetime
+    images: Digest
+    """Image set."""
+
+
 class BlindPair(Document):
     """Two pictures of one scene and seed, drawn in two ways. Which is which stands in the study, not here."""
 
@@ -83,6 +91,16 @@ class Studies:
         if asked is None or found is None:
             raise NotFoundError(f"There is no study {request[:12]}.")
         return asked, found
+
+    def keep_photos(self, character: str, images: Digest) -> None:
+        """Keeps the image set of a style's photographs; the newest counts. Nothing is trained on them, so that they may change."""
+        if self.photos(character) != images:
+            self._photos(character).append(PhotosKept(at=datetime.now(UTC), images=images))
+
+    def photos(self, character: str) -> Digest | None:
+        """The image set of a style's photographs; None if it has none."""
+        lines = list(self._photos(character).read())
+        return lines[-1].images if lines else None
 
     def pairs(self, request: Digest, ways: Sequence[str] = ()) -> tuple[BlindPair, ...]:
         """All pairs of the chosen ways (of all, if none is named), shuffled: the same at every call."""
@@ -151,6 +169,9 @@ class Studies:
 
     def _journal(self, character: str) -> Journal[StudyMade]:
         return self._store.journal(f"characters/{character}/studies", StudyMade)
+
+    def _photos(self, character: str) -> Journal[PhotosKept]:
+        return self._store.journal(f"characters/{character}/photos", PhotosKept)
 
     def _verdicts(self, request: Digest) -> Journal[PairVerdict]:
         return self._store.journal(f"studies/{request}/verdicts", PairVerdict)

@@ -15,6 +15,8 @@ from flenwheel_core.recipes.style import StyleRecipe
 
 HELD_OUT = "held_out"
 """How folders of paintings that are never trained on begin, as `flenwheel dataset prepare` calls them."""
+PHOTOS = "photos"
+"""The folder of a style's photographs: what the world looks like that its painters painted. They are measured, never trained on."""
 LEAST_HELD_OUT = 2
 """Fewer paintings are no distribution."""
 _COPY = re.compile(r"-(?:flipped|cut\d+)$")
@@ -75,6 +77,7 @@ def held_out(sources: Sequence[ImageRecord], recipe: Recipe) -> tuple[ImageRecor
 
     Copies of one painting (`-flipped`, `-cut0`) stay together, and of held-out ones only the painting itself is measured.
     """
+    sources = [source for source in sources if not is_photo(source.item)]
     named = [source for source in sources if is_held_out(source.item)]
     if len(named) >= LEAST_HELD_OUT:
         return tuple(source for source in named if painting_of(source.item) == source.item.rpartition(".")[0])
@@ -90,16 +93,29 @@ def is_held_out(item: str) -> bool:
     return any(part.startswith(HELD_OUT) for part in PurePosixPath(item).parts[:-1])
 
 
+def is_photo(item: str) -> bool:
+    """True for a file in a style's folder of photographs."""
+    return PHOTOS in PurePosixPath(item.lower()).parts[:-1]
+
+
+def photos_in(sources: Sequence[ImageRecord]) -> tuple[ImageRecord, ...]:
+    """A style's photographs; none where there are too few for a distribution."""
+    found = tuple(source for source in sources if is_photo(source.item))
+    return found if len(found) >= LEAST_HELD_OUT else ()
+
+
 def painting_of(item: str) -> str:
     """The name of the painting that a file shows: its mirrored and cut copies share it."""
     return _COPY.sub("", item.rpartition(".")[0] or item)
 
 
 def trained_on(sources: Sequence[ImageRecord], kept: Sequence[ImageRecord]) -> tuple[Digest, ...]:
-    """The sources that may be trained on: none that is held out, and no copy of one."""
+    """The sources that may be trained on: none that is held out, no copy of one, and no photograph."""
     names = {painting_of(source.item) for source in kept}
     return tuple(
-        source.digest for source in sources if not is_held_out(source.item) and painting_of(source.item) not in names
+        source.digest
+        for source in sources
+        if not (is_held_out(source.item) or is_photo(source.item) or painting_of(source.item) in names)
     )
 
 

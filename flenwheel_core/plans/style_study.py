@@ -8,6 +8,7 @@ from flenwheel_core.documents.characters import CharacterRef
 from flenwheel_core.documents.images import Sampler
 from flenwheel_core.documents.loras import LoraRecord
 from flenwheel_core.documents.scores import Fingerprint
+from flenwheel_core.library.studies import Studies
 from flenwheel_core.plans.scenes import card_scenes, style_choices
 from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.recipes.train import LoraRecipe
@@ -59,6 +60,7 @@ def style_study(
         verifier=recipe.models.verifier,
         reader=recipe.models.reader,
         screening=recipe.screening,
+        photos=Studies(store).photos(subject.name),
         chosen_lora=chosen.digest if chosen is not None else None,
     )
 

@@ -18,6 +18,7 @@ from flenwheel_core.plans.pictures import Weights, plan_edits, plan_generation
 from flenwheel_core.plans.scenes import (
     held_out,
     is_held_out,
+    photos_in,
     plan_scenes,
     sample_scenes,
     style_card_items,
@@ -79,6 +80,9 @@ class SubjectPlan(Protocol):
     def held_out(self, sources: Sequence[ImageRecord], recipe: Recipe) -> tuple[ImageRecord, ...]:
         """The sources that are only measured against."""
 
+    def photos(self, sources: Sequence[ImageRecord]) -> tuple[ImageRecord, ...]:
+        """The sources that show how the world looks that is painted: measured beside the ways of drawing, and nothing else."""
+
     def learned(self, sources: Sequence[ImageRecord], kept: Sequence[ImageRecord]) -> tuple[Digest, ...]:
         """The sources that are trained on, where `kept` are measured against."""
 
@@ -133,6 +137,9 @@ class CharacterPlan:
     def held_out(self, sources: Sequence[ImageRecord], recipe: Recipe) -> tuple[ImageRecord, ...]:
         # Only pictures of folders that a person named so: a maker of ten photographs misses every one that is taken away.
         return tuple(source for source in sources if is_held_out(source.item))
+
+    def photos(self, sources: Sequence[ImageRecord]) -> tuple[ImageRecord, ...]:
+        return ()
 
     def learned(self, sources: Sequence[ImageRecord], kept: Sequence[ImageRecord]) -> tuple[Digest, ...]:
         return tuple(source.digest for source in sources if not is_held_out(source.item))
@@ -199,6 +206,9 @@ class StylePlan:
 
     def held_out(self, sources: Sequence[ImageRecord], recipe: Recipe) -> tuple[ImageRecord, ...]:
         return held_out(sources, recipe)
+
+    def photos(self, sources: Sequence[ImageRecord]) -> tuple[ImageRecord, ...]:
+        return photos_in(sources)
 
     def learned(self, sources: Sequence[ImageRecord], kept: Sequence[ImageRecord]) -> tuple[Digest, ...]:
         return trained_on(sources, kept)

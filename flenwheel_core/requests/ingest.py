@@ -30,7 +30,7 @@ class SourceFile(Document):
 
 class IngestRequest(StageRequest):
     stage = "ingest"
-    version = 4  # since then pictures of several people are framed for the character
+    version = 5  # since then a style's photographs are told from its paintings
 
     character: CharacterRef
     files: tuple[SourceFile, ...]

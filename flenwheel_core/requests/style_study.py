@@ -37,6 +37,9 @@ class StyleStudyRequest(StageRequest):
     verifier: str
     reader: str | None = None
     screening: ScreeningRecipe = Field(default_factory=ScreeningRecipe)
+    photos: Digest | None = Field(
+        default=None, exclude_if=is_unset, description="image set of photographs that are measured beside; None: none"
+    )
     chosen_lora: Digest | None = Field(
         default=None, description="the LoRA whose default strength is looked for among its ways; None: none"
     )
@@ -76,8 +79,23 @@ class StudiedWay(Document):
     nearest: tuple[NearestPainting, ...]
 
 
+class StudiedPhotos(Document):
+    """Photographs, measured like a way of drawing: how far the world is from the style."""
+
+    images: Digest
+    distance: float = Field(description="distance of distributions to held-out paintings, in their spreads")
+    low: float = Field(description="95 % interval")
+    high: float
+    kid: float | None = Field(default=None, exclude_if=is_unset)
+    gain: tuple[float, float, float] | None = Field(
+        default=None,
+        description="by how much they are nearer than the best naming of the style, with its 95 % interval",
+    )
+
+
 class StyleStudyResult(StageResult):
     ways: tuple[StudiedWay, ...]
+    photos: StudiedPhotos | None = Field(default=None, exclude_if=is_unset)
     named: str | None = Field(description="the nearest way without a LoRA that names the style; None if none does")
     csd_own: float | None = Field(
         default=None,

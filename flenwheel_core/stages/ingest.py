@@ -33,7 +33,7 @@ from flenwheel_core.images.masks import read_mask
 from flenwheel_core.images.names import printable_path
 from flenwheel_core.images.quality import measure
 from flenwheel_core.models.registry import open_captioner
-from flenwheel_core.plans.scenes import is_held_out
+from flenwheel_core.plans.scenes import LEAST_HELD_OUT, PHOTOS, is_held_out, is_photo
 from flenwheel_core.recipes.screening import IngestRecipe
 from flenwheel_core.requests.ingest import IngestRequest, IngestResult, SourceFile
 from flenwheel_core.runner.stage import StageContext
@@ -267,7 +267,7 @@ def _fingerprint(
             problems.doubt(source.file, "profile_face", "It is a profile; it is kept, but not used as a reference.")
         elif source.embedded.embedding is None:
             problems.doubt(source.file, "no_face", "No face was found in it; it is kept, but not used as a reference.")
-        elif not is_held_out(source.file.name):
+        elif not (is_held_out(source.file.name) or _is_photo(source, request)):
             usable.append(source)
     if len(usable) < MINIMUM_EMBEDDED:
         return None
@@ -295,9 +295,19 @@ def _fingerprint(
     return fingerprint
 
 
+def _is_photo(source: Source, request: IngestRequest) -> bool:
+    """True for a style's photograph: it shows how the world looks that is painted, not how."""
+    return request.character.kind == "style" and is_photo(source.file.name)
+
+
 def _doubt_quality(sources: Sequence[Source], request: IngestRequest, problems: Problems) -> None:
     if not sources:
         return
+    photos = [source for source in sources if _is_photo(source, request)]
+    if 0 < len(photos) < LEAST_HELD_OUT:
+        problems.doubt(
+            photos[0].file, "few_photos", f"Photographs are measured from {LEAST_HELD_OUT} on; it is not used."
+        )
     median = float(np.median([source.measures.sharpness for source in sources]))
     sharp = rules_of(request.character.kind).sharp
     for source in sources:
@@ -329,9 +339,11 @@ def _missing(sources: Sequence[Source], has_fingerprint: bool, request: IngestRe
     """What must be added before a turn can start."""
     recipe = request.recipe
     missing = []
-    if len(sources) < recipe.minimum_images:
-        more = recipe.minimum_images - len(sources)
-        missing.append(f"{more} more usable pictures (there are {len(sources)}, {recipe.minimum_images} are needed)")
+    learned = sum(not _is_photo(source, request) for source in sources)
+    if learned < recipe.minimum_images:
+        beside = f", besides {len(sources) - learned} in a folder {PHOTOS}" if learned < len(sources) else ""
+        there = f"there are {learned}{beside}, {recipe.minimum_images} are needed"
+        missing.append(f"{recipe.minimum_images - learned} more usable pictures ({there})")
     angles = sorted({source.labels.angle for source in sources if source.labels.angle is not None})
     unknown = all(source.labels.angle is None for source in sources)
     if not rules_of(request.character.kind).has_angles:

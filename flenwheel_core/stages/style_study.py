@@ -20,7 +20,14 @@ from flenwheel_core.identity.verifiers import open_verifier, require_same_versio
 from flenwheel_core.images.style_features import StyleFeatures
 from flenwheel_core.models.references import ModelRole, resolve_model
 from flenwheel_core.requests.generate import GenerateRequest
-from flenwheel_core.requests.style_study import NearestPainting, StudiedWay, StyleStudyRequest, StyleStudyResult, Way
+from flenwheel_core.requests.style_study import (
+    NearestPainting,
+    StudiedPhotos,
+    StudiedWay,
+    StyleStudyRequest,
+    StyleStudyResult,
+    Way,
+)
 from flenwheel_core.runner.stage import StageContext
 from flenwheel_core.stages.card_looks import Eyes, chunks, look_at
 from flenwheel_core.stages.generate import draw_once
@@ -52,7 +59,8 @@ def style_study(request: StyleStudyRequest, context: StageContext) -> StyleStudy
         context.progress.note(f"way {number + 1} of {len(request.ways)}: {way.name}")
         seen.append(_see(request, way, reference, context))
     named = min((one for one in seen if one.way.lora is None and one.way.words), key=_distance, default=None)
-    kids = _kids(request, seen, context)
+    photos = context.store.get_images(request.photos) if request.photos is not None else ()
+    *kids, photos_kid = _kids(request, [*(one.records for one in seen), photos], context)
     ranks, own = _ranks(request, seen, descriptors, context)
     ways = tuple(
         StudiedWay(
@@ -63,13 +71,14 @@ def style_study(request: StyleStudyRequest, context: StageContext) -> StyleStudy
             kid=kid,
             csd=rank,
             clip_t=one.card.prompt_fidelity,
-            gain=None if named is None or one is named else _gain(one, named, reference),
+            gain=None if named is None or one is named else _gain(one.features, named, reference),
             nearest=_nearest(one, reference),
         )
         for one, kid, rank in zip(seen, kids, ranks, strict=True)
     )
     return StyleStudyResult(
         ways=ways,
+        photos=_photos(request, photos_kid, named, reference, context),
         named=None if named is None else named.way.name,
         csd_own=own,
         strength=strength_of(ways, request.chosen_lora, request.against.content_margin),
@@ -128,9 +137,27 @@ def _distance(seen: _Seen) -> float:
     return _style(seen.card).distance
 
 
-def _gain(one: _Seen, named: _Seen, reference: Reference) -> tuple[float, float, float]:
-    value, low, high = reference.style.gain(one.features, named.features)
+def _gain(features: Sequence[StyleFeatures], named: _Seen, reference: Reference) -> tuple[float, float, float]:
+    value, low, high = reference.style.gain(features, named.features)
     return (round(value, 5), round(low, 5), round(high, 5))
+
+
+def _photos(
+    request: StyleStudyRequest, kid: float | None, named: _Seen | None, reference: Reference, context: StageContext
+) -> StudiedPhotos | None:
+    """What nobody drew: it tells how much of a way's distance is that of the world from its painting."""
+    if request.photos is None:
+        return None
+    features = features_in([record.digest for record in context.store.get_images(request.photos)], context)
+    found = reference.style.distance(features)
+    return StudiedPhotos(
+        images=request.photos,
+        distance=round(found.total, 5),
+        low=round(found.low, 5),
+        high=round(found.high, 5),
+        kid=kid,
+        gain=None if named is None else _gain(features, named, reference),
+    )
 
 
 def _nearest(seen: _Seen, reference: Reference) -> tuple[NearestPainting, ...]:
@@ -146,18 +173,20 @@ def _nearest(seen: _Seen, reference: Reference) -> tuple[NearestPainting, ...]:
     )
 
 
-def _kids(request: StyleStudyRequest, seen: Sequence[_Seen], context: StageContext) -> list[float | None]:
-    """KID of each way to the held-out paintings; None for all without a CLIP."""
+def _kids(
+    request: StyleStudyRequest, sets: Sequence[Sequence[ImageRecord]], context: StageContext
+) -> list[float | None]:
+    """KID of each set of pictures to the held-out paintings; None for all without a CLIP, and for a set without pictures."""
     clip = request.against.content
     if clip is None:
-        return [None] * len(seen)
+        return [None] * len(sets)
     with open_verifier(clip, context.settings) as model:
 
         def vectors(records: Sequence[ImageRecord]) -> list[tuple[float, ...]]:
             return [one.embedding or () for images in chunks(records, context) for one in model.embed(images)]
 
         paintings = vectors(context.store.get_images(request.against.held_out))
-        found = [kernel_distance(vectors(one.records), paintings) for one in seen]
+        found = [kernel_distance(vectors(one), paintings) if one else None for one in sets]
     return [None if value is None else round(value, 6) for value in found]
 
 

@@ -17,7 +17,8 @@ from flenwheel_core.images.folder import find_sources
 from flenwheel_core.library.characters import Character, Library
 from flenwheel_core.library.studies import BlindPair, Choice, PairVerdict, Studies
 from flenwheel_core.models.pinning import pin_recipe
-from flenwheel_core.nano.paintings import content, painting
+from flenwheel_core.nano.paintings import content, painting, scene
+from flenwheel_core.nano.world.render import render
 from flenwheel_core.plans.source_files import keep_files
 from flenwheel_core.plans.subjects import plan_of, usable_recipe
 from flenwheel_core.recipes.model import Recipe
@@ -93,6 +94,9 @@ def test_a_style_goes_through_the_flywheel_of_characters(tmp_path: Path) -> None
     for seed in range(14):
         painting(601, seed).save(folder / f"{seed:02d}.png")
         (folder / f"{seed:02d}.txt").write_text(content(seed))
+    (folder / "photos").mkdir()
+    for seed in range(3):
+        render(*scene(300 + seed)).save(folder / "photos" / f"{seed}.png")
     library = Library(store)
     monet = Character(name="monet", trigger="ohwx_style", class_word="style", kind="style", recipe="nano_style")
     library.create_character(monet)
@@ -141,6 +145,14 @@ def test_a_style_goes_through_the_flywheel_of_characters(tmp_path: Path) -> None
     )
     assert all(one.csd is not None and 0 <= one.csd <= 1 for one in study.ways[1:])
     assert all(one.kid is not None and one.clip_t is not None for one in study.ways)
+    photos = study.photos
+    assert photos is not None and photos.low <= photos.distance <= photos.high and photos.kid is not None
+    shown_there = store.get_images(photos.images)
+    assert [record.item for record in shown_there] == ["photos/0.png", "photos/1.png", "photos/2.png"]
+    assert not {record.digest for record in shown_there} & (kept | trained), (
+        "photographs are measured, and nothing else"
+    )
+    assert not set(facts.fingerprint.images if facts.fingerprint else ()) & {one.digest for one in shown_there}
     exported = runner.made["export"]
     assert isinstance(exported, ExportResult)
     files = {file.name: file.digest for file in exported.files}

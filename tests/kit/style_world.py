@@ -18,7 +18,14 @@ from flenwheel_core.library.studies import BlindPair, Choice, PairVerdict, Studi
 from flenwheel_core.nano.paintings import painting, scene
 from flenwheel_core.nano.world.render import render
 from flenwheel_core.requests.benchmark import StyleMeasure
-from flenwheel_core.requests.style_study import NearestPainting, StudiedWay, StyleStudyRequest, StyleStudyResult, Way
+from flenwheel_core.requests.style_study import (
+    NearestPainting,
+    StudiedPhotos,
+    StudiedWay,
+    StyleStudyRequest,
+    StyleStudyResult,
+    Way,
+)
 from flenwheel_core.stages.style_study import strength_of
 from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import save_picture
@@ -73,6 +80,9 @@ def studied_style(store: Store) -> StyleStudyRequest:
             for strength in (0.5, 1.0)
         ),
     )  # fmt: skip
+    photos = [render(*scene(400 + seed)) for seed in range(3)]
+    beside = store.put_images(kept(store, photos, ImageKind.SOURCE, "photo"))
+    Studies(store).keep_photos("monet", beside)
     request = StyleStudyRequest(
         character=MONET.ref(),
         ways=ways,
@@ -80,6 +90,7 @@ def studied_style(store: Store) -> StyleStudyRequest:
         against=StyleMeasure(held_out=held_out, paintings=store.put_images(pool), content_margin=0.02),
         fingerprint=fingerprint,
         verifier=eyes.name,
+        photos=beside,
         chosen_lora=LORA,
     )
     style = Style(features_of([painting(601, 50 + seed) for seed in range(4)]))
@@ -93,10 +104,15 @@ def studied_style(store: Store) -> StyleStudyRequest:
         _studied(store, way, images, style, trained, pool, content)
         for way, images, content in zip(ways, drawn, (1.0, 0.98, 0.97, 0.95), strict=True)
     )
+    away = style.distance(features_of(photos))
     store.put_request(request)
     store.put_result(
-        request, StyleStudyResult(ways=found, named="“watercolor”", strength=strength_of(found, LORA, margin=0.02))
-    )
+        request,
+        StyleStudyResult(
+            ways=found, named="“watercolor”", strength=strength_of(found, LORA, margin=0.02),
+            photos=StudiedPhotos(images=beside, distance=away.total, low=away.low, high=away.high, gain=(-0.3, -0.5, -0.1)),
+        ),
+    )  # fmt: skip
     Studies(store).add("monet", "monet-t1", request)
     return request
 

@@ -36,6 +36,14 @@ def test_every_two_ways_meet_on_every_scene_in_an_order_that_stays(
         studies.pairs(key, ("base",))
 
 
+def test_the_newest_photographs_count(tmp_path: Path) -> None:
+    studies = Studies(Store(tmp_path.as_uri()))
+    assert studies.photos("monet") is None
+    for images in ("a" * 64, "a" * 64, "b" * 64):
+        studies.keep_photos("monet", images)
+    assert studies.photos("monet") == "b" * 64 and studies.photos("manet") is None
+
+
 def test_wins_are_counted_for_the_way_whatever_its_side(
     studies: Studies, world: tuple[Path, StyleStudyRequest]
 ) -> None:

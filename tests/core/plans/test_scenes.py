@@ -6,7 +6,8 @@ from flenwheel_core.base.errors import RecipeError
 from flenwheel_core.base.ids import derive_seed
 from flenwheel_core.documents.characters import CharacterRef
 from flenwheel_core.documents.images import ImageKind, ImageRecord
-from flenwheel_core.plans.scenes import held_out, plan_scenes, sample_scenes, style_card_items, trained_on
+from flenwheel_core.plans.scenes import held_out, photos_in, plan_scenes, sample_scenes, style_card_items, trained_on
+from flenwheel_core.plans.subjects import plan_of
 from flenwheel_core.recipes.loading import load_recipe
 
 MONET = CharacterRef(name="monet", trigger="ohwx_style", class_word="style", kind="style")
@@ -53,6 +54,20 @@ def test_a_prepared_set_says_itself_what_is_held_out() -> None:
     kept = held_out(sources, RECIPE)
     assert {record.item.partition("/")[0] for record in kept} == {"held_out_painting"}
     assert set(trained_on(sources, kept)) == {record.digest for record in sources if record.item.startswith("train")}
+
+
+def test_photographs_are_neither_trained_on_nor_held_out() -> None:
+    paintings = [source(f"{number:02d}.png") for number in range(10)]
+    photos = [source(f"Photos/{number}.jpg") for number in range(3)]
+    kept = held_out([*paintings, *photos], RECIPE)
+    assert kept == held_out(paintings, RECIPE) and photos_in([*paintings, *photos]) == tuple(photos)
+    assert trained_on([*paintings, *photos], kept) == trained_on(paintings, kept)
+    assert photos_in([*paintings, photos[0]]) == (), "one is no distribution"
+    assert photos_in([source("photos.png"), source("my photos/1.png")]) == ()
+    characters = plan_of("subject")
+    assert characters.photos(photos) == () and len(characters.learned(photos, ())) == 3, (
+        "a character's own photos are its sources"
+    )
 
 
 def test_a_recipe_for_characters_has_no_scenes() -> None:

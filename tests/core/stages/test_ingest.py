@@ -11,8 +11,10 @@ from PIL import Image, ImageFilter
 
 from flenwheel_core.base.progress import Progress, ProgressEvent
 from flenwheel_core.base.settings import Settings
+from flenwheel_core.documents.characters import CharacterRef
 from flenwheel_core.documents.images import LoraUse
 from flenwheel_core.models.protocols import ModelSetup
+from flenwheel_core.nano.paintings import painting, scene
 from flenwheel_core.nano.world import render
 from flenwheel_core.recipes.screening import IngestRecipe
 from flenwheel_core.requests.ingest import IngestRequest
@@ -97,6 +99,19 @@ def test_pictures_that_are_kept_to_be_measured_against_are_no_part_of_the_finger
     assert result.count == 12 and result.fingerprint is not None
     assert result.fingerprint.images == tuple(digest for name, digest in records.items() if "held_out" not in name)
     assert len(result.fingerprint.images) == 9
+
+
+def test_a_styles_photographs_are_no_paintings(stage: StageContext) -> None:
+    monet = CharacterRef(name="monet", trigger="ohwx_style", class_word="style", kind="style")
+    pictures = [source_file(stage, painting(601, n), f"{n}.png") for n in range(5)]
+    photos = [source_file(stage, render(*scene(n)), f"photos/{n}.png") for n in range(2)]
+    asked = IngestRequest(character=monet, files=(*pictures, *photos), recipe=IngestRecipe(), verifier="style")
+    result = ingest(asked, stage)
+    assert result.count == 7 and result.fingerprint is not None and len(result.fingerprint.images) == 5
+    assert "(there are 5, besides 2 in a folder photos, 10 are needed)" in result.missing[0]
+    assert not codes(result, "photos/0.png")
+    alone = ingest(asked.model_copy(update={"files": (*pictures, photos[0])}), stage)
+    assert ("few_photos", False) in codes(alone, "photos/0.png")
 
 
 def test_the_same_files_give_the_same_result(settings: Settings, tmp_path: Path, model: str) -> None:

@@ -28,6 +28,14 @@ def test_a_study_is_shown_and_its_pairs_are_judged(client: TestClient, place: st
     assert wins["wins"]["won"] + wins["wins"]["lost"] == 1 and 0 <= wins["low"] < wins["high"] <= 1
 
 
+def test_photographs_stand_beside_the_ways(client: TestClient, place: str) -> None:
+    photos = client.get(place).json()["result"]["photos"]
+    page = client.get(f"/styles/monet/{place.rpartition('/')[2]}").text
+    row = page.partition('data-testid="photos"')[2].partition("</tfoot>")[0]
+    assert "given, not drawn" in row and f"{photos['distance']:.2f}" in row and "-0.30" in row
+    assert page.count("<th") - page.count("<thead") > 0 and row.count("<td") + row.count("<th ") == 6, "a cell a column"
+
+
 def test_what_is_no_pair_or_no_study_is_refused(client: TestClient, place: str) -> None:
     line = {"author": "ana", "pair": "0" * 32, "first": "1" * 64, "second": "2" * 64, "choice": "first"}
     refused = client.post(f"{place}/pairs", json=line)
