@@ -15,7 +15,7 @@ from flenwheel_core.plans.subjects import plan_of, usable_recipe
 from flenwheel_core.requests.ingest import SourceFile
 from flenwheel_core.store import Store
 from tasks.open_turn import NotBegun, open_store
-from tasks.pinning import pinned
+from tasks.pinning import for_ingest, pinned
 
 
 class OrderOpened(Document):
@@ -49,7 +49,9 @@ def open_order(order_id: str) -> OrderOpened | NotBegun:
 
 def _snapshot(store: Store, library: Library, order: TrainOrder, gates: bool) -> str:
     chosen = order_recipe(order, usable_recipe(order.recipe, order.kind))
-    looks = ingest_models(chosen, library.sources(order.character))
+    files = library.sources(order.character)
+    chosen = for_ingest(chosen, files)
+    looks = ingest_models(chosen, files)
     uses = {*plan_of(order.kind).models, *looks} if gates else {"base", *looks}
     return store.put_blob(pinned(chosen, uses).to_bytes())
 

@@ -22,7 +22,7 @@ from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.records.open_turns import only_one, refuse_ended
 from flenwheel_core.store import Store
-from tasks.pinning import pinned
+from tasks.pinning import for_ingest, pinned
 
 MOST_RUNS = 200
 """The server gives no more at once."""
@@ -51,7 +51,9 @@ def open_turn(character: str, recipe: str | None, beside_open_turn: bool) -> Tur
         chosen = load_recipe(recipe or known.recipe)
         plan = plan_of(known.kind)
         plan.require(chosen)
-        uses = {*plan.models, *ingest_models(chosen, library.sources(character))}
+        files = library.sources(character)
+        chosen = for_ingest(chosen, files)
+        uses = {*plan.models, *ingest_models(chosen, files)}
         snapshot = store.put_blob(pinned(chosen, uses).to_bytes())
         return library.open_turn(character, flow_run.id, snapshot, look)
     except TurnError as error:

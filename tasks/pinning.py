@@ -1,12 +1,14 @@
 """Pinning models in a run: what is fetched or hashed for it is told in the run's log."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from flenwheel_core.base.progress import hearing
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.models.pinning import ModelUse, pin_recipe
+from flenwheel_core.plans.ingest_request import ingest_recipe
 from flenwheel_core.plans.recipe_check import require_edit_choices
 from flenwheel_core.recipes.model import Recipe
+from flenwheel_core.requests.ingest import SourceFile
 from tasks.progress_artifact import say
 
 
@@ -21,3 +23,9 @@ def pinned(recipe: Recipe, uses: Collection[ModelUse]) -> Recipe:
     if "editor" in uses:
         require_edit_choices(found, settings)
     return found
+
+
+def for_ingest(recipe: Recipe, files: Sequence[SourceFile]) -> Recipe:
+    """The recipe without a captioner that was left out on this machine, which the run's log says."""
+    with hearing(say):
+        return ingest_recipe(recipe, files, Settings())

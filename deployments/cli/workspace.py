@@ -13,6 +13,7 @@ from deployments.cli.terminal import changes_of, human_size, plain_console, prog
 from deployments.studio.sessions import new_token
 from flenwheel_core.base.errors import InputError
 from flenwheel_core.base.names import CHARACTER
+from flenwheel_core.base.progress import hearing
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.characters import KINDS_SAID
 from flenwheel_core.library.characters import Character, Library
@@ -157,7 +158,8 @@ def ingest(
     else:
         library.change_character(new)
     library.add_sources(character, kept.files)
-    request = pinned_ingest_request(new, library.sources(character), choices, settings)
+    with hearing(lambda line: console.print(f"  {line}")):
+        request = pinned_ingest_request(new, library.sources(character), choices, settings)
     with progress_sink() as sink:
         result = run_in_child(INGEST, request, settings, sink)
     if standing is not None and standing != new:

@@ -197,7 +197,7 @@ def _weights(settings: Settings, recipe: str) -> Finding:
         needs = model_needs(load_recipe(recipe), settings, ask=False)
     except FlenwheelError as error:
         return Finding(False, error.message)
-    missing = [need.reference + (f" ({need.note})" if need.note else "") for need in needs if not need.is_here]
+    missing = [need.reference + (f" ({need.note})" if need.note else "") for need in needs if need.is_wanted]
     if missing:
         return Finding(False, f"weights not here: {', '.join(missing)}: flenwheel models fetch {recipe}")
     return Finding(True, "weights: " + ", ".join(f"{need.reference} as {' and '.join(need.uses)}" for need in needs))

@@ -7,6 +7,7 @@ from flenwheel_core.base.errors import MissingWeightsError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.models.hub import HubUnreachableError, ask_hub, find_here, require_access, require_disk
 from flenwheel_core.models.hub_file import pin_file
+from flenwheel_core.models.left_out import refuse_left_out
 from flenwheel_core.models.recipe_family import require_family
 from flenwheel_core.models.references import ModelRole, hub_reference, is_commit, pin_model
 from flenwheel_core.recipes.model import Recipe
@@ -34,11 +35,13 @@ def pin_recipe(recipe: Recipe, settings: Settings, uses: Collection[ModelUse] = 
     Fetches hub models that are not here yet, once the disk and the access to all of them are known to be there, and with the editor the
     LoRA files that the recipe names on the Hub. `face` stays as it is: its version is part of every fingerprint and every score.
 
-    Raises MissingWeightsError and ResourceError, and RecipeError for a base of another family.
+    Raises MissingWeightsError, also for a model that a person left out when fetching, ResourceError, and RecipeError for a base of another
+    family.
     """
     references = {use: reference for use in uses if (reference := chosen(recipe, use)) is not None}
     if "base" in references:
         require_family(recipe, settings)
+    refuse_left_out(references.items(), settings)
     _look_ahead(references.values(), settings)
     pinned: dict[str, str] = {use: pin_model(reference, ROLES[use], settings) for use, reference in references.items()}
     changed: dict[str, object] = {"models": recipe.models.model_copy(update=pinned)}

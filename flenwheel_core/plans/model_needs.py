@@ -1,6 +1,6 @@
 """What models a recipe needs, and what of them is on this machine: looked at, nothing fetched."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flenwheel_core.base.errors import FlenwheelError, MissingWeightsError
@@ -9,6 +9,7 @@ from flenwheel_core.identity.style_verifier import STYLE
 from flenwheel_core.models.hub import HubModel, HubUnreachableError, ask_hub, find_here, find_without_network
 from flenwheel_core.models.hub_file import HubFile, ask_file, file_here, hub_file
 from flenwheel_core.models.known_models import FACE_LICENCE, KNOWN_FILES, KNOWN_MODELS, SHIPPED_LICENCE
+from flenwheel_core.models.left_out import is_left_out
 from flenwheel_core.models.model_files import folder_files
 from flenwheel_core.models.pinning import ROLES, ModelUse, chosen
 from flenwheel_core.models.references import hub_reference, is_commit, is_shipped, resolve_model
@@ -30,10 +31,17 @@ class ModelNeed:
     note: str = ""
     hub: HubModel | None = None
     """What the Hub says, where it was asked."""
+    left_out: bool = False
+    """A person left it out when fetching: nothing fetches it unasked."""
 
     @property
     def is_here(self) -> bool:
         return self.remaining_bytes == 0 and not self.note
+
+    @property
+    def is_wanted(self) -> bool:
+        """True if it is still to be fetched."""
+        return not self.is_here and not self.left_out
 
 
 def model_needs(recipe: Recipe, settings: Settings, *, ask: bool = True) -> list[ModelNeed]:
@@ -45,6 +53,7 @@ def model_needs(recipe: Recipe, settings: Settings, *, ask: bool = True) -> list
         if reference is not None and (edits or use != "editor"):
             uses.setdefault(reference, []).append(use)
     found = [_need(recipe, reference, tuple(names), settings, ask) for reference, names in uses.items()]
+    found = [replace(need, left_out=not need.is_here and is_left_out(need.reference, settings)) for need in found]
     loras = recipe.enrich.loras if recipe.style is None else ()
     files = [file for lora in loras if (file := hub_file(lora.file)) is not None]
     return [*found, *(_lora(file, settings, ask) for file in files)]

@@ -35,6 +35,10 @@ class TurnForecast(Document):
     works: tuple[Work, ...]
     fetch_bytes: int | None
     """None: the Hub must be asked."""
+    captioner_bytes: int = 0
+    """Of those, what is for a captioner alone, which pictures with captions do not need."""
+    left_out: tuple[str, ...] = ()
+    """Models that a person left out here."""
     picture_bytes: int
     """At most."""
     look_passes: int = 0
@@ -89,7 +93,9 @@ def forecast_turn(recipe: Recipe, settings: Settings, *, first_turn: bool) -> Tu
     cells = (len(style.card) if style else len(CARD_CELLS)) * recipe.benchmark.seeds_per_cell
     cells = (cells + (0 if style else recipe.benchmark.bleed_pictures)) * len(loras)
     card = Work(step="benchmark", count=cells, unit="pictures", kind=drawn)
-    needs = [need.remaining_bytes for need in model_needs(recipe, settings, ask=False)]
+    models = model_needs(recipe, settings, ask=False)
+    wanted = [need for need in models if not need.left_out]
+    needs = [need.remaining_bytes for need in wanted]
     return TurnForecast(
         works=(
             *((edits,) if edits.count else ()),
@@ -104,6 +110,8 @@ def forecast_turn(recipe: Recipe, settings: Settings, *, first_turn: bool) -> Tu
             card,
         ),
         fetch_bytes=None if None in needs else sum(bytes_ or 0 for bytes_ in needs),
+        captioner_bytes=sum(need.remaining_bytes or 0 for need in wanted if need.uses == ("captioner",)),
+        left_out=tuple(f"{' and '.join(need.uses)} {need.reference}" for need in models if need.left_out),
         picture_bytes=edits.count * _bytes(recipe.enrich.sampler)
         + (synthetic.count + card.count + sum(work.count for work in (*choices, *injections)))
         * _bytes(recipe.generate.sampler),
@@ -147,6 +155,13 @@ def forecast_lines(forecast: TurnForecast, speeds: Mapping[str, float], settings
         )
     fetch = "not known without asking the Hub" if forecast.fetch_bytes is None else _gigabytes(forecast.fetch_bytes)
     lines.append(f"to fetch: {'nothing' if forecast.fetch_bytes == 0 else fetch}")
+    if forecast.captioner_bytes:
+        lines.append(
+            f"of that for the captioner: {_gigabytes(forecast.captioner_bytes)}; not needed where captions come with the pictures, or "
+            "templates do: flenwheel models fetch RECIPE --without captioner"
+        )
+    if forecast.left_out:
+        lines.append(f"left out here: {', '.join(forecast.left_out)}")
     free = _gigabytes(free_disk_bytes(settings))
     lines.append(f"disk: {_gigabytes(forecast.picture_bytes)} of pictures at most; {free} are free for models")
     return lines

@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.characters import CharacterRef
 from flenwheel_core.documents.images import Sampler
+from flenwheel_core.models.left_out import leave_out
 from flenwheel_core.plans.injected_cells import TRIAL_SEEDS
 from flenwheel_core.plans.injection import ALPHAS, PREVIEW_LABELS
 from flenwheel_core.plans.speeds import drawing, injecting, kind_of_work, known_speeds, remember_speed, training
@@ -38,6 +41,19 @@ def test_pictures_steps_fetching_and_disk_are_counted_from_the_recipe(tmp_path: 
     assert first.fetch_bytes is not None and first.fetch_bytes > 50e9
     assert first.picture_bytes == (50 + 92 + 108) * 1024 * 1024 * 3
     assert forecast_turn(load_recipe("nano"), settings, first_turn=True).fetch_bytes == 0
+
+
+def test_what_the_captioner_alone_costs_is_told_and_what_was_left_out(tmp_path: Path) -> None:
+    recipe, settings = load_recipe("klein_character"), settings_in(tmp_path)
+    whole = forecast_turn(recipe, settings, first_turn=True)
+    assert whole.captioner_bytes == pytest.approx(16.6e9, rel=0.01) and not whole.left_out
+    assert any("of that for the captioner: 16.6 GB" in line for line in forecast_lines(whole, {}, settings))
+    leave_out([recipe.models.captioner or ""], settings)
+    less = forecast_turn(recipe, settings, first_turn=True)
+    assert less.fetch_bytes == pytest.approx(16.0e9, rel=0.01) and less.captioner_bytes == 0
+    lines = forecast_lines(less, {}, settings)
+    assert "to fetch: 16.0 GB" in lines
+    assert "left out here: captioner Qwen/Qwen2.5-VL-7B-Instruct@main" in lines
 
 
 def test_hours_are_told_once_every_kind_of_work_was_measured(tmp_path: Path) -> None:

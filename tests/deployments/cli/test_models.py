@@ -84,6 +84,34 @@ def test_pictures_are_looked_at_without_network_whatever_the_base_and_editor_are
     assert "1 usable" in done.stdout and done.returncode == 1 and "error" not in done.stderr, done.stderr
 
 
+def test_a_captioner_can_be_left_out_and_pictures_are_read_without_it(hub: Hub, tmp_path: Path) -> None:
+    from flenwheel_core.nano.sheets import character_sheet
+
+    hub.models["a/base"], hub.models["a/eyes"] = Repository(WHOLE), Repository(WHOLE | {"config.json": b'{"b": 2}'})
+    text = find_recipe("nano").read_text()
+    for use, name in (("base", "base"), ("editor", "base"), ("captioner", "eyes")):
+        text = text.replace(f'{use} = "nano"', f'{use} = "a/{name}@main"')
+    mine = tmp_path / "mine.toml"
+    mine.write_text(text)
+    wrong = flenwheel(tmp_path, hub.url, "models", "fetch", str(mine), "--without", "eyes")
+    assert wrong.returncode == 1 and "captioner" in wrong.stderr and not hub.sent["model.safetensors"]
+    done = flenwheel(tmp_path, hub.url, "models", "fetch", str(mine), "--without", "captioner", "--without", "editor")
+    assert done.returncode == 0, done.stderr
+    assert "a/base@main is fetched all the same: it is the base too" in done.stdout
+    assert "Left out: a/eyes@main (captioner)" in done.stdout and "template" in done.stdout
+    shown = flenwheel(tmp_path, hub.url, "models", str(mine))
+    assert shown.returncode == 0 and "left out here" in shown.stdout
+
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    character_sheet(1_000_003).save(pictures / "a.png")
+    read = flenwheel(tmp_path, "http://127.0.0.1:9", "ingest", "mira", "pictures", "--recipe", str(mine))
+    assert "1 usable" in read.stdout and "1 of 1 pictures have no caption" in read.stdout, read.stderr
+
+    again = flenwheel(tmp_path, hub.url, "models", "fetch", str(mine))
+    assert again.returncode == 0 and "All models of this recipe are here" in again.stdout
+
+
 def test_every_hub_model_of_a_shipped_recipe_is_known_for_when_the_hub_is_silent() -> None:
     for name in list_recipes():
         for use in ROLES:
