@@ -155,6 +155,7 @@ class Cluster:
     recipe: Path = field(init=False)
     server: Machine = field(init=False)
     workers: list[Machine] = field(default_factory=list)
+    second_server: Machine | None = None
     studio: Machine | None = None
     gateways: list[Gateway] = field(default_factory=list)
     ports: list[int] = field(default_factory=list)
@@ -163,8 +164,7 @@ class Cluster:
 
     def __post_init__(self) -> None:
         self.recipe = write_recipe(self.folder, steps=30)
-        parts = {"database_url": self.postgres.url, "redis_url": self.redis.url, "api_servers": 2}
-        self.server = Machine(self.settings("server", **parts), ["--server"])
+        self.server = self._server("server")
 
     def settings(self, name: str, **more: object) -> Settings:
         """Of a machine of this name."""
@@ -183,10 +183,23 @@ class Cluster:
         }
         return Settings.model_validate({**values, **more})
 
+    def _server(self, name: str) -> Machine:
+        parts = {"database_url": self.postgres.url, "redis_url": self.redis.url, "api_servers": 2}
+        return Machine(self.settings(name, **parts), ["--server"])
+
     def start_server(self) -> None:
         self.server.start()
-        said = self.server.log.read_text().rpartition("API servers on ports ")[2].partition(")")[0]
-        self.ports = [int(port) for port in said.split(", ")]
+        self.ports = _ports_of(self.server)
+
+    def add_server(self, name: str = "server-2") -> Machine:
+        """Starts another machine with a server, and every way to the servers leads to it, too."""
+        self.second_server = self._server(name)
+        self.second_server.start()
+        more = _ports_of(self.second_server)
+        self.ports += more
+        for gateway in self.gateways:
+            gateway.add(more)
+        return self.second_server
 
     def gateway(self) -> Gateway:
         """A way to the server that is nobody else's."""
@@ -254,7 +267,8 @@ class Cluster:
         return self.api().living_workers("flenwheel")
 
     def machines(self) -> list[Machine]:
-        return [*self.workers, *([self.studio] if self.studio else []), self.server]
+        others = [one for one in (self.studio, self.second_server) if one is not None]
+        return [*self.workers, *others, self.server]
 
     def said(self) -> str:
         return "\n".join(machine.said() for machine in self.machines())
@@ -271,6 +285,11 @@ class Cluster:
             gateway.close()
         for service in (self.objects, self.redis, self.postgres):
             service.stop()
+
+
+def _ports_of(server: Machine) -> list[int]:
+    said = server.log.read_text().rpartition("API servers on ports ")[2].partition(")")[0]
+    return [int(port) for port in said.split(", ")]
 
 
 @contextmanager

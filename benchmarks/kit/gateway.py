@@ -28,6 +28,10 @@ class Gateway:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    def add(self, targets: Sequence[int]) -> None:
+        """It forwards to these, too, from now on."""
+        self._targets = [*self._targets, *targets]
+
     def cut(self) -> None:
         """From now on nothing comes through, and what was connected is broken off."""
         self._open.clear()

@@ -16,7 +16,7 @@ from deployments.prefect.gates import resume_gate, waiting_runs
 from deployments.workspace.machines import read_cards
 from flenwheel_core.base.services import load_services
 from flenwheel_core.gates.session import Reviews
-from flenwheel_core.runner.stage_runs import stage_runs
+from flenwheel_core.runner.stage_runs import StageRun, stage_runs
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -138,6 +138,52 @@ def test_a_slurm_job_is_a_machine_and_ends_cleanly_when_its_time_is_over(running
     assert "Stopped." in log.read_text() and [path.name for path in place.iterdir()] == ["log"]
 
 
+def test_a_second_server_takes_over_when_the_first_ones_machine_is_gone(running: Cluster) -> None:
+    """The first one's API servers, its watch over machines and its search for answers end with its machine, while a run works."""
+    second = running.add_server()
+    running.add_character("otto")
+    api = running.api(60)
+    wait_for(lambda: {"rack-1", "rack-2"} <= _machines(running), 240, running.said)
+    run = api.start("flywheel-1/turn", {"character": "otto"}).id
+    wait_for(lambda: _engine(running, run) != [], 240, running.said)
+    running.server.cut_power()
+    assert running.server.processes() == []
+    gate = _gate(running, "otto-t1-gate-a")
+    hosts = {line.host for line in _stages(running, run)}
+    assert len(hosts) == 1, "its own machine went on with it meanwhile"
+    Reviews(running.store).close(gate, "approve", "take_passed", override_minimum=True, reviewer="ana")
+    wait_for(
+        lambda: bool(_states(running)), 240, running.said
+    )  # nobody told the run of its answer but the second server
+    (busy,) = [machine for machine in running.workers if (api.run(run).worker or "").startswith(machine.name)]
+    busy.cut_power()
+    last = _gate(running, "otto-t1-gate-b")
+    assert not (api.run(run).worker or "").startswith(busy.name)
+    taken_back = [line for line in second.log.read_text().splitlines() if "goes on elsewhere" in line]
+    assert len([line for line in taken_back if run in line and busy.name in line]) == 1, "the second server, once"
+    Reviews(running.store).close(last, "stop", "take_passed", override_minimum=True, reviewer="ana")
+    wait_for(lambda: _state(running, run) == "COMPLETED", 240, running.said)
+    assert second.process is not None and second.process.poll() is None and running.server.processes() == []
+
+
+def _state(running: Cluster, run: str) -> str:
+    state = running.api().run(run).state
+    return "" if state is None else state.type
+
+
+def _machines(running: Cluster) -> set[str]:
+    return {
+        machine.name
+        for machine in running.workers
+        for worker in running.living_workers()
+        if worker.startswith(machine.name)
+    }
+
+
+def _stages(running: Cluster, run: str) -> list[StageRun]:
+    return [line for line in stage_runs(running.store).read() if line.flow_run == run]
+
+
 def _states(running: Cluster) -> list[str]:
     return [path for path in running.store.files.list("stages/train") if "/states/" in path]
 
@@ -149,7 +195,7 @@ def _gate(running: Cluster, beginning: str) -> str:
         found[:] = [gate for gate in waiting_runs(running.api()) if gate.startswith(beginning)]
         return bool(found)
 
-    wait_for(there, 150, running.said)
+    wait_for(there, 300, running.said)
     return found[0]
 
 
