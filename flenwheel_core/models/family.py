@@ -26,7 +26,6 @@ class Family:
     editor: Entry = ""
     edit_trainer: Entry = ""
     captioner: Entry = ""
-    judge: Entry = ""
     verdicts: Entry = ""
     """What answers a question about pictures as log-odds, with LoRAs that it learned verdicts with: the critic asks it."""
     linears: Entry = ""

@@ -143,14 +143,3 @@ class VerdictModel(Protocol):
     def log_odds(self, pictures: "Sequence[Image]") -> tuple[float, ...]:
         """Of every answer but the last against the last, about these pictures together."""
         ...
-
-
-class Judge(Protocol):
-    """Says whether two pictures show the same character."""
-
-    @property
-    def model(self) -> str: ...
-
-    def same_character(self, first: "Image", second: "Image") -> float:
-        """Probability between 0 and 1."""
-        ...

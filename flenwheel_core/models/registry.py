@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from flenwheel_core.engine.job import Trained, TrainHooks, TrainJob
     from flenwheel_core.engine.vl_job import VlTrained, VlTrainJob
     from flenwheel_core.models.prompt_model import FeatureKind, PictureFeatures, PromptModel
-    from flenwheel_core.models.protocols import Captioner, ImageEditor, ImageGenerator, Judge, VerdictModel
+    from flenwheel_core.models.protocols import Captioner, ImageEditor, ImageGenerator, VerdictModel
     from flenwheel_core.recipes.captioner import VlBackend
 
 _families: list[Family] = []
@@ -35,7 +35,6 @@ _USES = {
     "editor": "an image editor",
     "edit_trainer": "an editor to train a LoRA on",
     "captioner": "a captioner",
-    "judge": "a judge",
     "verdicts": "a model that learns verdicts",
     "vl_trainer": "a captioner to train a LoRA on",
     "vl_unsloth": "a captioner that Unsloth trains a LoRA on",
@@ -153,14 +152,6 @@ def open_captioner(
     """A context that holds the loaded vision-language model as captioner."""
     folder, opener = _find(reference, ModelRole.CAPTIONER, "captioner", settings)
     return cast("AbstractContextManager[Captioner]", opener(folder, reference, settings, setup))
-
-
-def open_judge(
-    reference: str, settings: "Settings", setup: ModelSetup = PLAIN_SETUP
-) -> "AbstractContextManager[Judge]":
-    """A context that holds the loaded vision-language model as judge."""
-    folder, opener = _find(reference, ModelRole.CAPTIONER, "judge", settings)
-    return cast("AbstractContextManager[Judge]", opener(folder, reference, settings, setup))
 
 
 def open_verdicts(

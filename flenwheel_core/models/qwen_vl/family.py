@@ -7,7 +7,6 @@ FAMILY = Family(
     name="Qwen-VL",
     classes=("Qwen2_5_VLForConditionalGeneration", "Qwen3VLForConditionalGeneration"),
     captioner=f"{_HERE}.captioner:open_captioner",
-    judge=f"{_HERE}.judge:open_judge",
     verdicts=f"{_HERE}.verdicts:open_verdicts",
     features=f"{_HERE}.features:open_features",
     vl_trainer=f"{_HERE}.trainer:open_trainer",

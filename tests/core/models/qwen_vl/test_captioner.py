@@ -1,4 +1,4 @@
-"""Captioner and judge on a tiny model with random weights: what they are asked, and that company does not matter."""
+"""The captioner on a tiny model with random weights: what they are asked, and that company does not matter."""
 
 from pathlib import Path
 
@@ -9,7 +9,6 @@ from transformers.quantizers.quantizers_utils import should_convert_module
 
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.models.qwen_vl.captioner import open_captioner
-from flenwheel_core.models.qwen_vl.judge import open_judge
 from flenwheel_core.models.qwen_vl.loading import EXACT_PARTS, open_model
 from flenwheel_core.nano.models.vlm import SAME_QUESTIONS, build_processor, build_tokenizer, build_vlm, chat
 from tests.kit.tiny_editor import picture
@@ -42,15 +41,6 @@ def test_captions_do_not_depend_on_company(folder: Path, settings: Settings) -> 
         together = captioner.caption(pictures)
         assert together == [captioner.caption([image])[0] for image in pictures] and len(together) == 2
         assert captioner.model == "tiny"
-
-
-def test_the_judge_gives_a_probability_that_does_not_depend_on_the_order(folder: Path, settings: Settings) -> None:
-    with open_judge(folder, "tiny", settings) as judge:
-        one, other, third = picture(90, 90), picture(90, 90, seed=5), picture(90, 90, seed=6)
-        value = judge.same_character(one, other)
-        assert 0 < value < 1
-        assert value == pytest.approx(judge.same_character(other, one), abs=1e-6)
-        assert value != pytest.approx(judge.same_character(one, third), abs=1e-6)
 
 
 def test_parts_that_stay_exact_are_named_from_the_start_so_that_transformers_spares_them(folder: Path) -> None:
