@@ -1,5 +1,7 @@
 """The command that draws a style in several ways side by side: bases, presets of blocks, strengths."""
 
+from pathlib import Path
+
 from cyclopts import App
 
 from deployments.cli.terminal import plain_console, progress_sink
@@ -16,6 +18,7 @@ from flenwheel_core.plans.scenes import style_choices
 from flenwheel_core.plans.style_study import Studied, style_study
 from flenwheel_core.plans.subjects import plan_of, usable_recipe
 from flenwheel_core.records.provenance import Provenance
+from flenwheel_core.reports.study_page import write_study_page
 from flenwheel_core.requests.style_study import StyleStudyRequest, StyleStudyResult
 from flenwheel_core.runner.launch import run_in_child
 from flenwheel_core.runner.stage import STYLE_STUDY
@@ -29,7 +32,9 @@ def add_to(app: App) -> None:
     app.command(compare_styles, name="compare-styles")
 
 
-def compare_styles(style: str, *loras: str, strengths: str | None = None, recipe: str | None = None) -> None:
+def compare_styles(
+    style: str, *loras: str, strengths: str | None = None, recipe: str | None = None, page: Path | None = None
+) -> None:
     """Draw a style's scenes with the bare base, with the style named in words, and with LoRAs at several strengths. Changes nothing.
 
     What was drawn before is reused. The studio shows the result with its grid, and asks for blind pairs.
@@ -44,8 +49,12 @@ def compare_styles(style: str, *loras: str, strengths: str | None = None, recipe
         Strengths, by commas, such as 0.4,0.7,1.0; the recipe's own for one LoRA, 1.0 for several.
     recipe
         Recipe with the scenes and the words; the style's own if not given.
+    page
+        A folder for a page for readers, which is made if it is not there: index.html with everything in it, and the grid as a picture.
     """
     settings = Settings()
+    if page is not None and page.exists() and not page.is_dir():
+        raise InputError(f"{page} is no folder.", remedy="Name a folder for the page.")
     store = Store(settings.store_url, settings.store_options)
     library = Library(store)
     known = library.character(style)
@@ -63,8 +72,13 @@ def compare_styles(style: str, *loras: str, strengths: str | None = None, recipe
     request = style_study(known.ref(), chosen, store, tried, against, pool.fingerprint, chosen=only)
     with progress_sink() as sink:
         result = run_in_child(STYLE_STUDY, request, settings, sink)
-    Studies(store).add(style, " and ".join(lora.name for lora in found), request)
+    studies = Studies(store)
+    studies.add(style, " and ".join(lora.name for lora in found), request)
     _print(result, request, style, settings)
+    if page is not None:
+        made = next(line for line in studies.of(style) if line.request == request.key())
+        written = write_study_page(page, store, made, result, studies.wins(made.request))
+        console.print(f"Written to {written}.", markup=False)
 
 
 def _print(result: StyleStudyResult, request: StyleStudyRequest, style: str, settings: Settings) -> None:

@@ -7,6 +7,7 @@ from deployments.studio.library_api import CharacterName
 from deployments.studio.pages import render
 from deployments.studio.studio import TheStudio
 from deployments.studio.style_api import StudyKey, study_view
+from flenwheel_core.evaluation.memorised import TELLING_BITS, how_near
 from flenwheel_core.evaluation.style_ranks import KNOWN_FROM
 from flenwheel_core.library.studies import Studies
 from flenwheel_core.requests.style_study import StudiedWay
@@ -25,7 +26,15 @@ def study(studio: TheStudio, name: CharacterName, study: StudyKey) -> Response:
         {
             "scene": scene.prompt,
             "pictures": [
-                {"way": way, "image": way.nearest[place].image, "near": way.nearest[place]} for way in found.ways
+                {
+                    "way": way,
+                    "image": near.image,
+                    "near": near,
+                    "said": how_near(near.bits, mirrored=near.mirrored),
+                    "told": near.bits <= TELLING_BITS,
+                }
+                for way in found.ways
+                for near in (way.nearest[place],)
             ],
         }
         for place, scene in enumerate(asked.scenes)

@@ -1,4 +1,8 @@
-"""Does a LoRA repeat its training paintings? The nearest one of each sample, and whether the sample is a copy of it."""
+"""Does a LoRA repeat its training paintings? The nearest one of each sample, and whether the sample is a copy of it.
+
+Nearest by a perceptual hash, which is made to find copies: whole ones, scaled, mirrored or toned. A part of a painting that is repeated is
+not found, and of pictures that have nothing in common the hash says nothing.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +15,9 @@ from flenwheel_core.images.quality import Measures
 COPY_BITS = 8
 """Bits of the perceptual hash up to which a sample may be a copy, as for scans of one painting."""
 
+TELLING_BITS = 20
+"""Bits beyond which the nearest painting is near by chance: two pictures without anything in common differ by 32 +- 4."""
+
 
 @dataclass(frozen=True)
 class Nearest:
@@ -21,6 +28,12 @@ class Nearest:
     """By which their perceptual hashes differ, of 64; about 32 for pictures that have nothing in common."""
     mirrored: bool
     copied: bool
+
+
+def how_near(bits: int, *, mirrored: bool) -> str:
+    """What the hash says of a picture and its nearest painting, for people."""
+    apart = f"{bits} of 64 bits apart{', mirrored' if mirrored else ''}"
+    return apart if bits <= TELLING_BITS else f"{apart}, as by chance: the hash finds nothing alike"
 
 
 def nearest_paintings(samples: Sequence[Measures], paintings: Sequence[Measures]) -> tuple[Nearest, ...]:

@@ -40,8 +40,8 @@ def style_study(
     choices = style_choices(recipe)
     bases = tuple(dict.fromkeys([recipe.models.base, *(one.lora.base_model for one in loras)]))
     ways: list[Way] = []
-    for base in bases:
-        on = f" on {_short(base)}" if len(bases) > 1 else ""
+    for base, short in zip(bases, _short(bases), strict=True):
+        on = f" on {short}" if len(bases) > 1 else ""
         sampler = _sampler(store, [one.lora for one in loras], base) or recipe.generate.sampler
         ways.append(Way(name=f"base{on}", base=base, sampler=sampler))
         ways += [Way(name=f"“{words}”{on}", base=base, sampler=sampler, words=words) for words in choices.named]
@@ -98,5 +98,9 @@ def _sampler(store: Store, loras: Sequence[LoraRecord], base: str) -> Sampler | 
     return None
 
 
-def _short(base: str) -> str:
-    return (base.rpartition("@")[0] or base).rstrip("/").rpartition("/")[2]
+def _short(bases: Sequence[str]) -> list[str]:
+    """What bases are called beside each other: the last part of their names, with revision or folder where those are alike."""
+    named = [(base.rpartition("@")[0] or base).rstrip("/") for base in bases]
+    last = [name.rpartition("/")[2] for name in named]
+    revised = [f"{name}@{base.rpartition('@')[2][:7]}" for name, base in zip(last, bases, strict=True)]
+    return next((found for found in (last, revised, named) if len(set(found)) == len(bases)), list(bases))

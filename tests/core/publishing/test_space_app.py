@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from flenwheel_core.adapters.lora_file import LoraFile
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.images import Sampler
-from flenwheel_core.engine.tensor_file import tensor_bytes
 from flenwheel_core.models.embedded import weights_folder
 from flenwheel_core.models.pipeline_call import pipeline_call
 from flenwheel_core.models.protocols import GenerateJob, ModelSetup
@@ -21,6 +19,7 @@ from flenwheel_core.models.registry import families, family_of, open_generator
 from flenwheel_core.publishing.space import APP
 from tests.kit import tiny_editor, tiny_klein, tiny_z_image
 from tests.kit.character_runs import largest_difference
+from tests.kit.lora_files import lora_on
 
 PROMPT, SEED = "photo of ohwx_mira person, smiling", 7
 
@@ -36,23 +35,6 @@ BASES: dict[str, tuple[Callable[[Path], Path], str]] = {
     "Z-Image": (tiny_z_image.save_tiny, "layers.0.attention.to_v"),
 }
 """How a base is made, and a linear that a LoRA sits on."""
-
-
-def lora_on(base: Path, linear: str) -> bytes:
-    """A LoRA that changes what is drawn."""
-    from safetensors import safe_open
-
-    (weights,) = (base / "transformer").glob("*.safetensors")
-    with safe_open(weights, "pt") as opened:  # type: ignore[no-untyped-call]
-        rows, columns = opened.get_slice(f"{linear}.weight").get_shape()
-    random = torch.Generator().manual_seed(1)
-    return tensor_bytes(
-        {
-            f"transformer.{linear}.lora_A.weight": torch.randn(2, columns, generator=random),
-            f"transformer.{linear}.lora_B.weight": torch.randn(rows, 2, generator=random),
-        },
-        {"format": "pt"},
-    )
 
 
 def app_of(space: Path) -> Any:

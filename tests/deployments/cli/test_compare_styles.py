@@ -1,15 +1,35 @@
 """`flenwheel compare-styles` and `flenwheel ingest --kind style`: what is wrong is said before anything is drawn."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from flenwheel_core.base.settings import Settings
-from flenwheel_core.library.characters import Character, Library
+from flenwheel_core.documents.loras import LoraRecord
+from flenwheel_core.library.characters import Character, Library, Promotion
+from flenwheel_core.models.embedded import weights_folder
 from flenwheel_core.nano.paintings import painting
 from flenwheel_core.store import Store
 from tests.kit.command_line import run
-from tests.kit.style_world import studied_style
+from tests.kit.lora_files import lora_on
+from tests.kit.scorecards import card
+from tests.kit.style_world import MONET, studied_style
+
+SHORT = """
+extends = "nano_style"
+name = "short"
+
+[style]
+card = ["a person, forest background", "a person, beach background", "a person, night city background", "a person, smiling"]
+named = ["watercolor style"]
+
+[generate]
+sampler = { steps = 1, guidance = 3.5, true_cfg = 1.0, width = 64, height = 64 }
+
+[benchmark]
+seeds_per_cell = 1
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +47,31 @@ def test_mistakes_are_said_before_anything_is_drawn(settings: Settings, capsys: 
     assert code == 1 and "a character, no style" in err and "compare-bases" in err
     studied_style(store)
     assert "monet has no champion yet" in run(capsys, "compare-styles", "monet")[2]
+
+
+@pytest.mark.slow
+def test_a_page_for_readers_is_written(settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = Store(settings.store_url)
+    studied_style(store)
+    file = LoraRecord(
+        digest=store.put_blob(lora_on(weights_folder("flux"), "transformer_blocks.0.attn.to_v")), name="monet-t1-v1",
+        target="generator", base_model="nano", trigger=MONET.trigger, class_word=MONET.class_word, rank=2, alpha=2.0,
+        steps=1, images=4, dataset="d" * 64, request="e" * 64,
+    )  # fmt: skip
+    told = Promotion(at=datetime.now(UTC), lora=file, scorecard=card(), turn=1, flow_run="run-1", reasons=())
+    Library(store).promote("monet", told)
+    recipe = tmp_path / "short.toml"
+    recipe.write_text(SHORT)
+    taken = tmp_path / "taken"
+    taken.write_text("mine")
+    asked = ("compare-styles", "monet", "--strengths", "0.5,1.0", "--recipe", str(recipe), "--page")
+    code, _, err = run(capsys, *asked, str(taken))
+    assert code == 1 and "is no folder" in err and taken.read_text() == "mine"
+    code, out, err = run(capsys, *asked, str(tmp_path / "page"))
+    assert code == 0, err
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert "monet-t1-v1 at 0.5" in page and "photographs (given, not drawn)" in page and "index.html" in out
+    assert "photographs: style distance" in out and (tmp_path / "page" / "grid.png").exists()
 
 
 def test_a_recipe_for_characters_is_refused_for_a_style_and_the_other_way_round(
