@@ -78,6 +78,7 @@ VL = Page(
                 "qwen2.5-vl-7b_growth_r64_p1024": "1 024 tokens of picture",
                 "qwen2.5-vl-7b_growth_r64_kept50": "half of the layers kept",
             },
+            picture="vl_memory.png",
         ),
         Table(
             "What does a step need, over sizes?",

@@ -3,6 +3,8 @@
     python -m benchmarks.speed.vl_memory --model qwen2.5-vl-7b --seconds 200
     python -m benchmarks.speed.vl_memory --model tiny-qwen3 --out /tmp/results      # try the code on a CPU
 
+    python -m benchmarks.speed.vl_memory --plot      # draws docs/images/vl_memory.png from the file
+
 Rows of cases that an earlier run in the same folder has measured stay; `--only` names the cases to measure. `--foretell` measures
 nothing: it writes what the plan of today says beside what was measured.
 """
@@ -19,7 +21,11 @@ from benchmarks.result_file import RESULTS, write_part, write_result
 from benchmarks.speed.edit_world import set_cap
 from benchmarks.speed.vl_step import TINY
 from benchmarks.speed.vl_world import CONFIGS, geometry, random_lab
+from flenwheel_core.base.errors import ResourceError
 from flenwheel_core.models.qwen_vl.batch_memory import GRID, MemoryRow, foretold, growth
+from flenwheel_core.models.qwen_vl.memory_plot import plot_memory
+
+PICTURE = Path(__file__).resolve().parents[2] / "docs" / "images" / "vl_memory.png"
 
 
 def main() -> None:
@@ -33,10 +39,16 @@ def main() -> None:
     parser.add_argument(
         "--foretell", action="store_true", help="measure nothing, only write the plan's predictions anew"
     )
+    parser.add_argument(
+        "--plot", action="store_true", help="measure nothing, only draw the picture of the documentation"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     if arguments.foretell:
         foretell(arguments.out)
+        return
+    if arguments.plot:
+        PICTURE.write_bytes(picture(arguments.out, arguments.model))
         return
     began = time.monotonic()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -66,6 +78,15 @@ def main() -> None:
         write_part("vl_memory", grown, folder=arguments.out)
     for line in lab.notes:
         print(line)
+
+
+def picture(folder: Path, model: str) -> bytes:
+    """The plot of what grows with the batch, as `flenwheel vl memory` draws it. Raises ResourceError without matplotlib."""
+    rows: list[MemoryRow] = json.loads((folder / "vl_memory.json").read_text())["rows"]
+    drawn = plot_memory([row for row in rows if row.get("model") == model and row.get("card_gib") is None])
+    if drawn is None:
+        raise ResourceError("matplotlib is not installed.", remedy="pip install matplotlib")
+    return drawn
 
 
 def foretell(folder: Path) -> None:

@@ -1,15 +1,18 @@
 """A plot of what grows with the batch."""
 
 import io
+import itertools
 from collections.abc import Sequence
 
 from flenwheel_core.models.qwen_vl.batch_memory import MemoryRow
 
-_COLOURS = {(True, True): "#2b4c7e", (False, True): "#b23a48", (True, False): "#5b8c5a", (False, False): "#8a5a9e"}
+_COLOURS = ("#2b4c7e", "#b23a48", "#5b8c5a", "#8a5a9e", "#c98a2b", "#4aa3a2", "#6b6b6b")
+_USUAL = {"text_tokens": 476, "rank": 64}
+_PICTURE_TOKENS = 256
 
 
 def plot_memory(rows: Sequence[MemoryRow]) -> bytes | None:
-    """A PNG: peak memory over the batch, a line for each of logits and features spared or not; the same rows give the same bytes.
+    """A PNG: peak memory over the batch, a line for each way that was measured at more than one; the same rows give the same bytes.
 
     None if matplotlib, an optional package, is not installed.
     """
@@ -18,28 +21,44 @@ def plot_memory(rows: Sequence[MemoryRow]) -> bytes | None:
         from matplotlib.figure import Figure
     except ImportError:
         return None
-    lines: dict[tuple[bool, bool], list[tuple[float, float]]] = {}
+    lines: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
         batch, peak = row.get("batch"), row.get("peak_allocated_gib")
-        plain = row.get("picture_tokens") == 256 and row.get("text_tokens") == 476 and row.get("rank") == 64
-        if plain and "kept" not in str(row["case"]) and isinstance(batch, int) and isinstance(peak, float):
-            key = bool(row["answers_only"]), bool(row["features_kept"])
-            lines.setdefault(key, []).append((batch, peak))
+        if (
+            all(row.get(name) == value for name, value in _USUAL.items())
+            and isinstance(batch, int)
+            and isinstance(peak, float)
+        ):
+            lines.setdefault(_way(row, rows), []).append((batch, peak))
     figure = Figure(figsize=(6.4, 4.0), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    for key, points in sorted(lines.items(), reverse=True):
-        logits = "answers' logits" if key[0] else "all logits"
-        features = "features kept" if key[1] else "eyes at every step"
-        batches, peaks = zip(*sorted(points), strict=True)
-        axes.plot(batches, peaks, marker="o", color=_COLOURS[key], label=f"{logits}, {features}")
+    shown = [(way, sorted(points)) for way, points in lines.items() if len(points) > 1]
+    for (way, points), colour in zip(shown, itertools.cycle(_COLOURS)):
+        batches, peaks = zip(*points, strict=True)
+        axes.plot(batches, peaks, marker="o", color=colour, label=way)
+    axes.margins(y=0.08)
     axes.set_title("Peak memory of a step, GiB", fontsize=10, loc="left")
     axes.set_xlabel("batch")
     axes.set_ylim(bottom=0)
-    if lines:
+    if shown:
         axes.legend(frameon=False, fontsize=8)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
+
+
+def _way(row: MemoryRow, rows: Sequence[MemoryRow]) -> str:
+    """How a step was made, for the legend."""
+    counts = [count for one in rows if isinstance(count := one.get("layers_recomputed"), int)]
+    layers = max(counts, default=0)
+    said = ["answers' logits" if row["answers_only"] else "all logits"]
+    said.append("features kept" if row["features_kept"] else "eyes at every step")
+    if row.get("picture_tokens") != _PICTURE_TOKENS:
+        said.append(f"{row['picture_tokens']} picture tokens")
+    recomputed = row.get("layers_recomputed")
+    if isinstance(recomputed, int) and recomputed < layers:
+        said.append(f"{layers - recomputed} of {layers} layers not computed twice")
+    return ", ".join(said)
