@@ -1,7 +1,7 @@
 """What a page of measurements is made of."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,8 @@ class Table:
     """In docs/images."""
     having: str = ""
     """Only rows that have this figure."""
+    intervals: Mapping[str, str] = field(default_factory=dict)
+    """Shares that are shown with their 95 % Wilson interval, with the figure that counts of how many; worked out from the file's counts."""
 
 
 @dataclass(frozen=True)

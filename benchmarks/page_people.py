@@ -77,7 +77,7 @@ PEOPLE = Page(
             "not fitted to them, the limit of belief was chosen on them. A share of belief below 0.8, and fear, disgust or "
             "surprise, is unknown. Of the card's "
             "{cells.cells} cells the angle can be judged in {cells.angle_cells}, the expression in "
-            "{cells.expression_cells}: in a profile it is never read.",
+            "{cells.expression_cells} and who it is in {cells.identity_cells}: in a profile neither of the last two is ever read.",
             "people_reading",
             _EXPRESSIONS,
             {
@@ -127,10 +127,12 @@ PEOPLE = Page(
             "own pairs, at the cap: {pairs.accepted_share:.1%} of {pairs.same_pairs} accepted, "
             "{pairs.others_accepted} of {pairs.other_pairs} others. Of {profiles.pictures} profiles "
             "{profiles.unsure_share:.0%} are left to a person. Children: no set with labels was to be had, nothing "
-            "is claimed.",
+            "is claimed. In brackets the 95 % interval of the share (Wilson), from the file's counts of photographs, as if each were one "
+            "of its own: those of one person are not, so the true ones are wider. Few people: {public_cohort.characters} and "
+            "{actors_cohort.characters}.",
             "people_verification",
             {
-                "characters": "people",
+                "held_out": "own photographs",
                 "mean_limit": "mean limit",
                 "accepted_share": "own accepted",
                 "removed_share": "own removed",
@@ -142,6 +144,12 @@ PEOPLE = Page(
                 "public_cohort": "public people, with the cohort",
                 "actors_before": "actors, limits of before",
                 "actors_cohort": "actors, with the cohort",
+            },
+            intervals={
+                "accepted_share": "held_out",
+                "removed_share": "held_out",
+                "strangers_accepted_share": "strangers",
+                "strangers_removed_share": "strangers",
             },
         ),
     ),

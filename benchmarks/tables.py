@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmarks.page import Page, Table
 from benchmarks.pages import PAGES
+from flenwheel_core.base.statistics import wilson
 
 ROOT = Path(__file__).resolve().parents[1]
 INDEX = ROOT / "docs" / "measurements.md"
@@ -70,10 +71,19 @@ def _table(table: Table) -> list[str]:
     for row in rows:
         cells = [
             names.get(row["case"], row["case"].replace("_", " ")),
-            *(cell(row.get(column)) for column in table.columns),
+            *(_figure(row, column, table.intervals.get(column)) for column in table.columns),
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return [*lines, "", _source(result)]
+
+
+def _figure(row: Row, column: str, counted: str | None) -> str:
+    """A figure of a row; a share of `counted` trials with its interval."""
+    share, trials = row.get(column), row.get(counted or "")
+    if not isinstance(share, float) or not isinstance(trials, int):
+        return cell(share)
+    found = wilson(round(share * trials), trials)
+    return f"{100 * found.value:.3g} % ({100 * found.low:.2g} to {100 * found.high:.3g})"
 
 
 def _rows(table: Table) -> list[Row]:
