@@ -83,7 +83,7 @@ def _figure(row: Row, column: str, counted: str | None) -> str:
     if not isinstance(share, float) or not isinstance(trials, int):
         return cell(share)
     found = wilson(round(share * trials), trials)
-    return f"{100 * found.value:.3g} % ({100 * found.low:.2g} to {100 * found.high:.3g})"
+    return f"{100 * found.value:.3g} % ({100 * found.low:.3g} to {100 * found.high:.3g})"
 
 
 def _rows(table: Table) -> list[Row]:

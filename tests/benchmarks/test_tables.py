@@ -14,6 +14,6 @@ def test_a_module_that_is_there_stays_and_one_that_moved_is_found() -> None:
 
 def test_a_share_is_shown_with_its_interval_where_the_row_has_its_count() -> None:
     row = {"accepted_share": 0.873563, "held_out": 87}
-    assert _figure(row, "accepted_share", "held_out") == "87.4 % (79 to 92.7)"
+    assert _figure(row, "accepted_share", "held_out") == "87.4 % (78.8 to 92.8)"
     assert _figure({"accepted_share": 0.0, "held_out": 19}, "accepted_share", "held_out") == "0 % (0 to 16.8)"
     assert _figure(row, "accepted_share", None) == "0.874" and _figure({}, "accepted_share", "held_out") == ""
