@@ -7,6 +7,7 @@ from cyclopts import App, Parameter
 from rich.text import Text
 
 from deployments.access.door import is_loopback
+from deployments.cli.models import fetch_models
 from deployments.cli.terminal import plain_console
 from deployments.prefect.api import PrefectApi, open_api
 from deployments.prefect.flow_server import PrefectFlowServer
@@ -27,7 +28,7 @@ from flenwheel_core.library.characters import Library
 from flenwheel_core.library.editors import EditorLibrary
 from flenwheel_core.library.turn_numbers import TurnOpened
 from flenwheel_core.plans.subjects import usable_recipe
-from flenwheel_core.recipes.loading import lasting_name
+from flenwheel_core.recipes.loading import lasting_name, load_recipe
 from flenwheel_core.records.open_turns import OpenTurn, end_turn, in_words, only_one, open_turns, run_in_words
 from flenwheel_core.store import Store
 
@@ -40,7 +41,13 @@ def add_to(app: App) -> None:
         app.command(command)
 
 
-def up(*, server: bool = False, join: str | None = None, studio: bool = False) -> None:
+def up(
+    *,
+    server: bool = False,
+    join: str | None = None,
+    studio: bool = False,
+    fetch: Annotated[tuple[str, ...], Parameter(negative="", consume_multiple=False)] = (),
+) -> None:
     """Start the workspace: Prefect server, worker, deployments and studio. Ctrl-C stops all of it.
 
     With an option: only that part of a cluster of several machines, which share a store, Postgres and Redis.
@@ -53,11 +60,27 @@ def up(*, server: bool = False, join: str | None = None, studio: bool = False) -
         A worker for each card of this machine, for the server at this address, such as http://MACHINE:4200.
     studio
         The web app, for the server that FLENWHEEL_SERVER_URL or --join names, or that runs here.
+    fetch
+        With --join: fetch the models of this recipe (its name, or the path of a .toml file) before any work is taken. May be repeated.
     """
     settings = Settings()
+    if fetch and join is None:
+        raise UserError(
+            "--fetch is for a machine that joins.",
+            remedy=f"flenwheel up --join URL --fetch {fetch[0]}; elsewhere: flenwheel models fetch {fetch[0]}",
+        )
     if server or join is not None or studio:
         address = None if join is None else server_address(join)
-        run_cluster_machine(settings, lambda line: console.print(line), server=server, join=address, studio=studio)
+        for name in fetch:
+            load_recipe(name)  # a name that is none is refused before hours of fetching another's models
+
+        def prepare() -> None:
+            for name in fetch:
+                fetch_models(name)
+
+        run_cluster_machine(
+            settings, lambda line: console.print(line), server=server, join=address, studio=studio, prepare=prepare
+        )
         console.print("Stopped.")
         return
     if settings.server_url is not None:

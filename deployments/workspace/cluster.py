@@ -5,6 +5,7 @@ A machine that joins runs workers, one a card, and nothing else. A studio is the
 """
 
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import httpx
@@ -164,12 +165,21 @@ class ClusterMachine:
             port.close()
 
 
-def run_cluster_machine(settings: Settings, say: Say, *, server: bool, join: str | None, studio: bool) -> None:
-    """Until Ctrl-C or SIGTERM."""
+def run_cluster_machine(
+    settings: Settings,
+    say: Say,
+    *,
+    server: bool,
+    join: str | None,
+    studio: bool,
+    prepare: Callable[[], None] = lambda: None,
+) -> None:
+    """Until Ctrl-C or SIGTERM. `prepare` comes first, when it is known that the settings are such that the machine can start."""
     with sole_owner(settings):
         machine = ClusterMachine(settings, say, server=server, join=join, studio=studio)
         machine.keeper.listen()
         try:
+            prepare()
             machine.start()
             machine.keeper.started()
             for line in _ready(machine):

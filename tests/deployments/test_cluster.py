@@ -125,14 +125,20 @@ def test_a_slurm_job_is_a_machine_and_ends_cleanly_when_its_time_is_over(running
     for name in ("MACHINE_NAME", "WORKSPACE"):
         del given[f"FLENWHEEL_{name}"]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    slurm = {"SLURM_JOB_ID": "7", "SLURMD_NODENAME": "node-3", "SLURM_TMPDIR": str(place), "PATH": path}
+    slurm = {
+        "SLURM_JOB_ID": "7",
+        "SLURMD_NODENAME": "node-3",
+        "SLURM_TMPDIR": str(place),
+        "PATH": path,
+        "RECIPE": str(running.recipe),
+    }
     log = place / "log"
     with log.open("wb") as out:
         script = PROJECT / "deployments" / "templates" / "slurm.sbatch"
         environment = os.environ | {"PYTHONPATH": str(PROJECT)} | given | slurm
         job = subprocess.Popen(["bash", str(script)], cwd=place, env=environment, stdout=out, stderr=out)
     wait_for(lambda: any(name.startswith("node-3-7") for name in running.living_workers()), 300, log.read_text)
-    assert "GPU slot  node-3-7-0:cpu" in log.read_text()
+    assert "GPU slot  node-3-7-0:cpu" in log.read_text().partition("All models of this recipe are here.")[2]
     job.terminate()
     assert job.wait(120) == 0, log.read_text()
     assert "Stopped." in log.read_text() and [path.name for path in place.iterdir()] == ["log"]

@@ -23,6 +23,7 @@ from deployments.prefect.api import basic
 from deployments.workspace import cluster_parts
 from flenwheel_core.base.errors import ServerError
 from flenwheel_core.base.settings import Settings
+from flenwheel_core.recipes.loading import list_recipes
 
 TEMPLATES = PROJECT / "deployments" / "templates"
 UNPACKED = PROJECT / ".venv" / "nginx" / "usr" / "sbin"
@@ -31,7 +32,7 @@ FILES = sorted(path for path in TEMPLATES.iterdir() if path.is_file())
 
 def test_every_template_is_described() -> None:
     page = (PROJECT / "docs" / "cluster.md").read_text()
-    assert len(FILES) == 5 and all(f"`{path.name}`" in page for path in FILES)
+    assert len(FILES) == 6 and all(f"`{path.name}`" in page for path in FILES)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
@@ -55,6 +56,56 @@ def test_every_part_has_time_to_save(name: str) -> None:
         pod = content["spec"]["template"]["spec"]
         assert pod["terminationGracePeriodSeconds"] == 90
         assert pod["containers"][0]["resources"]["limits"] == {"nvidia.com/gpu": 1}
+
+
+def workers_words(name: str) -> list[str]:
+    """The command of a template's worker, as words."""
+    text = (TEMPLATES / name).read_text()
+    if name == "slurm.sbatch":
+        (line,) = [line for line in text.splitlines() if line.startswith("flenwheel up")]
+        return line.replace("${RECIPE:+", "").replace("}", "").split()
+    content = yaml.safe_load(text)
+    if name == "skypilot.yaml":
+        return str(content["run"]).splitlines()[-1].split()
+    if name == "compose.yaml":
+        return list(content["services"]["worker"]["command"])
+    return list(content["spec"]["template"]["spec"]["containers"][0]["args"])
+
+
+@pytest.mark.parametrize("name", ["compose.yaml", "kubernetes.yaml", "skypilot.yaml", "slurm.sbatch"])
+def test_a_worker_fetches_the_models_of_a_recipe_before_it_takes_work(name: str) -> None:
+    words = workers_words(name)
+    assert "--join" in words and "--fetch" in words
+    text, recipe = (TEMPLATES / name).read_text(), words[words.index("--fetch") + 1]
+    if "RECIPE" in recipe:
+        (recipe,) = set(re.findall(r"\bRECIPE(?:: |=|:-)(\w+)", text))
+    assert recipe in list_recipes()
+
+
+def test_a_rented_machine_joins_under_a_name_of_its_own(tmp_path: Path) -> None:
+    """The script that SkyPilot would run, with the variables that it sets and a stand-in for the program."""
+    content = yaml.safe_load((TEMPLATES / "skypilot.yaml").read_text())
+    assert set(content) <= {"name", "resources", "workdir", "envs", "secrets", "setup", "run"}
+    secret = {name for name, field in Settings.model_fields.items() if "Secret" in str(field.annotation)}
+    assert not {f"FLENWHEEL_{name.upper()}" for name in secret} & set(content["envs"])
+    subprocess.run(["bash", "-n"], input=content["setup"], text=True, check=True)
+    program = tmp_path / "flenwheel" / "bin" / "flenwheel"
+    program.parent.mkdir(parents=True)
+    program.write_text('#!/bin/bash\nprintf "%s\\n" "$@"; env | grep ^FLENWHEEL_\n')
+    program.chmod(0o755)
+    secrets = {"FLENWHEEL_TOKEN": "a-secret-of-the-team", "FLENWHEEL_STORE_OPTIONS": "{}", "FLENWHEEL_NOTIFY": "[]"}
+    assert set(secrets) == set(content["secrets"])
+    given = content["envs"] | secrets | {"SKYPILOT_TASK_ID": "sky-managed-2026-01-01-00-00-00-000000_rack-1_7-0"}
+    environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], **given}
+    ran = subprocess.run(["bash", "-c", content["run"]], env=environment, capture_output=True, text=True, check=True)
+    words = ran.stdout.splitlines()
+    assert words[:5] == ["up", "--join", content["envs"]["FLENWHEEL_SERVER_URL"], "--fetch", content["envs"]["RECIPE"]]
+    told = dict(line.split("=", 1) for line in words[5:])
+    settings = Settings.model_validate(
+        {"machine_name": told["FLENWHEEL_MACHINE_NAME"], "cards": told["FLENWHEEL_CARDS"]}
+    )
+    assert settings.machine_name.endswith("rack-1_7-0") and settings.cards == ("all",)
+    assert told["FLENWHEEL_WORKSPACE"] == str(tmp_path / "flenwheel-work")
 
 
 @pytest.mark.parametrize("name", ["compose.yaml", "kubernetes.yaml"])

@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -34,7 +36,7 @@ def recipe(tmp_path: Path) -> Path:
     return path
 
 
-def flenwheel(tmp_path: Path, endpoint: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def flenwheel(tmp_path: Path, endpoint: str, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     environment = {
         **os.environ,
         "FLENWHEEL_WORKSPACE": str(tmp_path / "workspace"),
@@ -43,6 +45,7 @@ def flenwheel(tmp_path: Path, endpoint: str, *arguments: str) -> subprocess.Comp
         "HF_ENDPOINT": endpoint,
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "COLUMNS": "200",
+        **more,
     }
     command = [sys.executable, "-m", "deployments.cli.app", *arguments]
     return subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=600)
@@ -110,6 +113,47 @@ def test_a_captioner_can_be_left_out_and_pictures_are_read_without_it(hub: Hub, 
 
     again = flenwheel(tmp_path, hub.url, "models", "fetch", str(mine))
     assert again.returncode == 0 and "All models of this recipe are here" in again.stdout
+
+
+def test_a_machine_fetches_before_it_asks_a_server_for_work(hub: Hub, tmp_path: Path, recipe: Path) -> None:
+    hub.models["a/base"], hub.models["a/editor"] = Repository(WHOLE), Repository(WHOLE | {"config.json": b'{"a": 1}'})
+    had: list[set[str]] = []
+
+    class Server(BaseHTTPRequestHandler):
+        """Asked, and never of use."""
+
+        def do_POST(self) -> None:
+            had.append(set(hub.sent))
+            self.send_error(404)
+
+        def do_GET(self) -> None:
+            self.do_POST()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    asked = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    thread = threading.Thread(target=asked.serve_forever)
+    thread.start()
+    try:
+        url, place = f"http://127.0.0.1:{asked.server_port}", {"FLENWHEEL_STORE": str(tmp_path / "store")}
+        no_recipe = flenwheel(tmp_path, hub.url, "up", "--join", url, "--fetch", "none-such", **place)
+        assert no_recipe.returncode == 1 and "none-such" in no_recipe.stderr
+        no_store = flenwheel(tmp_path, hub.url, "up", "--join", url, "--fetch", str(recipe))
+        assert no_store.returncode == 1 and "FLENWHEEL_STORE is not set" in no_store.stderr
+        assert not hub.sent and not had, "neither is found out after the models came"
+        refused = flenwheel(tmp_path, hub.url, "up", "--join", url, "--fetch", str(recipe), **place)
+    finally:
+        asked.shutdown()
+        thread.join()
+        asked.server_close()
+    assert refused.returncode == 1 and "All models of this recipe are here." in refused.stdout
+    assert had and all(files == {"config.json", "model.safetensors"} for files in had)
+
+
+def test_fetching_is_for_a_machine_that_joins(tmp_path: Path, recipe: Path) -> None:
+    refused = flenwheel(tmp_path, "http://127.0.0.1:9", "up", "--fetch", str(recipe))
+    assert refused.returncode == 1 and f"flenwheel models fetch {recipe}" in refused.stderr
 
 
 def test_every_hub_model_of_a_shipped_recipe_is_known_for_when_the_hub_is_silent() -> None:
