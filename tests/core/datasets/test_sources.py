@@ -78,4 +78,6 @@ def test_labels_are_compared_in_one_form_and_years_are_plausible() -> None:
     assert plain_label("Édouard  Manet") == "edouard-manet" and plain_label("Unknown Genre") == UNKNOWN
     years = years_of_death()
     assert years["claude-monet"] == 1926 and years["pablo-picasso"] == 1973 and years["berthe-morisot"] == 1895
+    page = (Path(__file__).parents[3] / "docs" / "paintings.md").read_text()
+    assert f"The years of death of {len(years)} artists" in page
     assert all(plain_label(name) == name and 1400 < year < 2026 for name, year in years.items())

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 from diffusers import FluxPipeline
@@ -6,6 +8,7 @@ from flenwheel_core.adapters.targets import ModelLinears, lora_ranks
 from flenwheel_core.base.errors import RecipeError
 from flenwheel_core.models.flux1.adapter import TARGETS, linear_shapes_of
 from flenwheel_core.models.flux1.packing import image_ids, pack, unpack
+from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.recipes.train import LoraRecipe
 from tests.kit.tiny_flux import tiny_transformer
 
@@ -56,12 +59,21 @@ def test_a_kind_of_a_single_block_has_no_early_half() -> None:
         lora_ranks(["single_transformer_blocks.0.attn.to_q"], LoraRecipe(blocks=("single_early",)), TARGETS)
 
 
-def test_a_style_lora_of_flux_dev_fits_three_megabytes() -> None:
+def test_the_sizes_of_style_loras_that_the_docs_name_are_those_of_flux_dev() -> None:
     config = {"num_layers": 19, "num_single_layers": 38, "num_attention_heads": 24, "attention_head_dim": 128}
     linears = ModelLinears(linear_shapes_of(config), TARGETS)
-    numbers = linears.lora_parameters(LoraRecipe(rank=4, blocks=("single_late",), targets=("attention",)))
-    assert numbers * 2 < 3e6  # in bf16
-    assert linears.lora_parameters(LoraRecipe(rank=16)) > 40 * numbers
+
+    def megabytes(lora: LoraRecipe) -> float:
+        return linears.lora_parameters(lora) * 2 / 1e6  # in bf16
+
+    recipe = load_recipe("flux_style_24gb").train.lora
+    assert (recipe.rank, recipe.blocks) == (8, ("single_late",))
+    attention = megabytes(recipe.model_copy(update={"rank": 4, "targets": ("attention",)}))
+    said = (
+        f'late single blocks, rank 8: a file of {megabytes(recipe):.0f} MB; of rank 4 with `targets = ["attention"]` '
+        f"{attention:.1f} MB, of all blocks and rank 16 {megabytes(LoraRecipe(rank=16)):.0f} MB"
+    )
+    assert said in (Path(__file__).parents[4] / "docs" / "styles.md").read_text()
 
 
 def test_patterns_replace_groups_and_exclude_takes_away() -> None:
