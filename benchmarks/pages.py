@@ -76,9 +76,9 @@ PAGES = (
             ),
             Table(
                 "Do two cards help?",
-                "{comparison.speed_up:.2f} times as fast with the same loss: measured on 25 November by a loop of the benchmark's own, "
-                "before there was a stage for several cards. The command that is named below trains with the stage today; it did not "
-                "make these figures.",
+                "{comparison.speed_up:.2f} times as fast with the same loss: measured by a loop of the benchmark's own of 25 November, "
+                "not through the stage. The command that is named below has trained with the stage since 30 November; "
+                "it did not make these figures.",
                 "multi_gpu",
                 {"processes": "cards", "step_seconds": "s a step", "last_loss": "last loss", "speed_up": "speed-up"},
             ),
