@@ -25,7 +25,11 @@ def _cases(group: str) -> dict[str, str]:
 
 _ORACLES = {
     f"oracle_{place}_{alpha}": said
-    for place, said in (("both", "oracle"), ("tokens", "oracle, on the word and on tokens of its own only"))
+    for place, said in (
+        ("phrase", "oracle"),
+        ("both", "oracle, on every token and on tokens of its own"),
+        ("tokens", "oracle, on the word and on tokens of its own only"),
+    )
     for alpha in ("1", "1.5")
 }
 
@@ -142,7 +146,8 @@ INJECTION = Page(
             "injection",
             {"identities": "characters", "photos": "photos", "steps": "steps", "training_seconds": "training, s"},
             {
-                "training_oracle_both": "the oracle",
+                "training_oracle_phrase": "the oracle",
+                "training_oracle_both": "the oracle, on every token and on tokens of its own",
                 "training_oracle_tokens": "the oracle, on the word and on tokens of its own only",
                 "training_regression": "the head, captions alone",
                 "training_flow": "the head, captions and pictures",

@@ -152,7 +152,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--flow-rate", type=float, help="learning rate when pictures teach; as --rate if not given")
-    parser.add_argument("--place", choices=Place.__args__, default="both")  # type: ignore[attr-defined]
+    parser.add_argument("--pull", type=float, default=0.3, help="of the least squares that captions begin with")
+    parser.add_argument("--place", choices=Place.__args__, default="phrase")  # type: ignore[attr-defined]
     parser.add_argument("--tokens", type=int, default=16)
     parser.add_argument("--cells", type=int, default=2)
     parser.add_argument("--choosing", type=int, default=12, help="unknown characters that the strength is chosen on")

@@ -42,7 +42,7 @@ def measure(arguments: argparse.Namespace, work: Path) -> list[Row]:
         ),
         features="nano",
         base="nano",
-        head=HeadRecipe(place="both", cells=2),
+        head=HeadRecipe(cells=2),
         learning=LearningRecipe(epochs=arguments.epochs, batch_size=4, checkpoint_every=1000),
         width=128,
         height=128,

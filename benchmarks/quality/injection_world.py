@@ -119,6 +119,7 @@ class World:
                 batch_size=arguments.batch,
                 learning_rate=arguments.rate,
                 flow_rate=arguments.flow_rate,
+                pull=arguments.pull,
                 sigma=NOISY,
             ),
             tuple(

@@ -66,7 +66,7 @@ def inject(
     cache_dir: Path | None = None,
     head: Path | None = None,
     head_recipe: Path | None = None,
-    place: Place = "both",
+    place: Place = "phrase",
     tokens: int = 16,
     words: str = "person",
     stages: Words = None,
@@ -129,8 +129,8 @@ def inject(
     head_recipe
         A TOML file with the other choices of a head that is trained, in the tables [head] and [learning]: docs/injection.md.
     place
-        Of a head that is trained. all: one residual on every token; words: on those of --words; tokens: there, and on its own behind the
-        prompt; both: on every token, and on its own.
+        Of a head that is trained. phrase: tokens of its own that stand for a described phrase; all: one residual on every token; words:
+        on those of --words; tokens: there, and on its own behind the prompt; both: on every token, and on its own.
     tokens
         How many tokens of its own.
     words
@@ -181,7 +181,7 @@ def inject(
         here: dict[str, tuple[object, object]] = {
             "batch-size": (batch_size, 2),
             "lr": (lr, 1e-3),
-            "place": (place, "both"),
+            "place": (place, "phrase"),
             "tokens": (tokens, 16),
             "stages": (stages, None),
             "head-recipe": (head_recipe, None),
@@ -194,7 +194,7 @@ def inject(
             "lr": (lr, 1e-3),
             "stages": (stages, None),
             "oracle-steps": (oracle_steps, 0),
-            "place": (place, "both"),
+            "place": (place, "phrase"),
             "tokens": (tokens, 16),
             "head-recipe": (head_recipe, None),
         }

@@ -18,7 +18,7 @@ MARK = 16
 class HeadFacts(Document):
     """Written into the head's file: a head works with one version of features and one space of prompts only."""
 
-    place: Literal["all", "words", "tokens", "both"]
+    place: Literal["all", "words", "tokens", "both", "phrase"]
     rows: int = Field(ge=1, description="residuals it makes")
     cells: int = Field(ge=1)
     pixels: int = Field(default=EARLIER_PIXELS, ge=1, description="of all photos of an identity together")

@@ -23,18 +23,19 @@ _TINY = 1e-6
 class LinearHead(torch.nn.Module):
     """Features of an identity (batch, inputs) to residuals (batch, rows, width), in multiples of a token's own size.
 
-    One linear layer gives a direction, of root mean square 1; one learned number for each row says how long it is: the token of the word
-    itself is to be turned by much less than tokens that stand for a whole description. A norm stands before a transformer's projection of
-    text, so that a residual that knows nothing of its token's size would drown or vanish. Features are centred on those of the identities
-    that it learned from: what all people have in common says nothing of one.
+    One linear layer gives a direction, of root mean square 1, unless it is `free`; one learned number for each row says how long it is:
+    the token of the word itself is to be turned by much less than tokens that stand for a whole description. A norm stands before a
+    transformer's projection of text, so that a residual that knows nothing of its token's size would drown or vanish. Features are centred
+    on those of the identities that it learned from: what all people have in common says nothing of one. A free head's rows are as long as
+    the layer makes them: tokens that stand for a description have sizes of their own, and half of a direction is to stay half of it.
     """
 
     centre: Tensor
     spread: Tensor
 
-    def __init__(self, inputs: int, rows: int, width: int, *, seed: int) -> None:
+    def __init__(self, inputs: int, rows: int, width: int, *, seed: int, free: bool = False) -> None:
         super().__init__()
-        self.rows, self.width = rows, width
+        self.rows, self.width, self.free = rows, width, free
         self.linear = torch.nn.Linear(inputs, rows * width)
         self.scale = torch.nn.Parameter(torch.full((rows, 1), START_SCALE))
         self.register_buffer("centre", torch.zeros(inputs))
@@ -65,6 +66,9 @@ class LinearHead(torch.nn.Module):
         weight = torch.linalg.solve(squares, given.T @ wanted / len(given)).T
         self.linear.weight.copy_(weight)
         self.linear.bias.copy_(mean - weight @ middle)
+        if self.free:
+            self.scale.fill_(1.0)
+            return
         unscaled = self.linear(((features - self.centre) / self.spread).to(targets.dtype)).view(
             -1, self.rows, self.width
         )
@@ -73,6 +77,9 @@ class LinearHead(torch.nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         made = self.linear((features - self.centre) / self.spread).view(-1, self.rows, self.width)
+        if self.free:
+            free: Tensor = self.scale * made
+            return free
         # Clamped before the root: where a head has seen one photo only, it begins at nothing, and a root there has no gradient.
         residuals: Tensor = self.scale * made / made.square().mean(-1, keepdim=True).clamp_min(_TINY**2).sqrt()
         return residuals
@@ -99,7 +106,7 @@ def read_head(path: Path) -> tuple[LinearHead, HeadFacts]:
     try:
         tensors, metadata = read_tensors(path)
         facts = HeadFacts.model_validate_json(metadata[FACTS])
-        head = LinearHead(facts.inputs, facts.rows, facts.width, seed=0)
+        head = LinearHead(facts.inputs, facts.rows, facts.width, seed=0, free=facts.place == "phrase")
         if tensors["scale"].ndim == 0:  # of a head that was made when all rows were of one length
             tensors["scale"] = tensors["scale"].expand(facts.rows, 1)
         head.load_state_dict(tensors)

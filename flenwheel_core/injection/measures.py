@@ -136,9 +136,10 @@ def _mean(group: Sequence[Shown], value: Callable[[InjectionCell], float | None]
     return round(float(np.mean(found)), 5) if found else None
 
 
-def _diversity(group: Sequence[Shown]) -> float:
-    """Mean over identities and prompts, each over its seeds."""
+def _diversity(group: Sequence[Shown]) -> float | None:
+    """Mean over identities and prompts that were drawn more than once, each over its seeds."""
     sets: dict[tuple[str, int], list[NDArray[np.uint8]]] = {}
     for one in group:
         sets.setdefault((one.cell.identity, one.cell.prompt), []).append(one.thumbnail)
-    return round(float(np.mean([diversity(pictures) / len(pictures) for pictures in sets.values()])), 5)
+    found = [diversity(pictures) / len(pictures) for pictures in sets.values() if len(pictures) > 1]
+    return round(float(np.mean(found)), 5) if found else None

@@ -12,29 +12,11 @@ from flenwheel_core.engine.order import Order
 from flenwheel_core.engine.randomness import normal, permutation, uniform
 from flenwheel_core.injection.heads import LinearHead, rms
 from flenwheel_core.injection.identities import Identity
-from flenwheel_core.injection.residual import inject_all
-from flenwheel_core.models.prompt_model import EncodedPrompt, PromptModel, Size
+from flenwheel_core.injection.phrases import Photo, Phrases
+from flenwheel_core.injection.residual import inject_all, rows_for_others
+from flenwheel_core.models.prompt_model import PromptModel, Size
 from flenwheel_core.recipes.injection import OWN_TOKENS, Place
 from flenwheel_core.recipes.train import TrainingRecipe
-
-
-@dataclass(frozen=True)
-class Photo:
-    """One photo to learn from."""
-
-    identity: int
-    view: int
-    """Its place among the identity's features; a picture to be drawn is never the one that the features are from."""
-    latents: Tensor
-    """(tokens, channels)"""
-    prompt: EncodedPrompt
-    """What it shows, with the class word in place of who it is."""
-    words: tuple[int, ...]
-    described: EncodedPrompt
-    """The same with all that words say of who it is."""
-    described_words: tuple[int, ...] = ()
-    description: tuple[int, ...] = ()
-    """Where the class word and the description stand in it."""
 
 
 @dataclass(frozen=True)
@@ -158,10 +140,15 @@ class RegressionTask(HeadTask):
         device: torch.device,
         cosine: float,
         pull: float,
+        lead: int = 0,
     ) -> None:
         super().__init__(head, lessons, recipe, place, seed=seed, device=device)
         self._cosine = cosine
-        self._targets = [caption_target(photo, place, head.rows).to(device) for photo in lessons.photos]
+        if place == "phrase":
+            said = Phrases.of(lessons.photos, head.rows - rows_for_others(lessons.photos[0].prompt), lead)
+            self._targets = [said.target(photo).to(device) for photo in lessons.photos]
+        else:
+            self._targets = [caption_target(photo, place, head.rows).to(device) for photo in lessons.photos]
         # The mean of all other views, whose parts `features` draws while it learns.
         seen = [
             lessons.identities[photo.identity].mean(other_views(lessons.identities[photo.identity], photo.view))

@@ -15,6 +15,7 @@ from flenwheel_core.engine.job import TrainHooks
 from flenwheel_core.engine.loop import TrainingTask, run_loop
 from flenwheel_core.engine.tensor_file import read_tensors, tensor_bytes, write_atomically
 from flenwheel_core.injection.heads import LinearHead
+from flenwheel_core.injection.residual import rows_for_others
 from flenwheel_core.injection.tasks import FlowTask, Lessons, OracleTask, RegressionTask
 from flenwheel_core.models.prompt_model import PromptModel
 from flenwheel_core.recipes.injection import HeadRecipe, LearningRecipe
@@ -53,13 +54,15 @@ def learn(model: PromptModel, lessons: Lessons, job: HeadJob, hooks: TrainHooks)
     Raises as `run_loop` does. On the CPU the outcome does not depend, bit for bit, on how often it was interrupted.
     """
     learning, place = job.learning, job.head.place
+    rows = job.head.rows + (rows_for_others(lessons.photos[0].prompt) if place == "phrase" else 0)
     curves: dict[str, tuple[LossPoint, ...]] = {}
     oracle: Mapping[str, Tensor] = {}
     if learning.oracle_steps:
         recipe = learning.training(learning.oracle_steps, learning.oracle_rate)
-        made = OracleTask(model, lessons, recipe, place, job.head.rows, seed=learning.seed)
+        made = OracleTask(model, lessons, recipe, place, rows, seed=learning.seed)
         oracle, curves[ORACLE] = _stage(0, ORACLE, made, recipe, job, hooks)
-    head = LinearHead(lessons.identities[0].features.shape[1], job.head.rows, model.width, seed=learning.seed)
+    inputs = lessons.identities[0].features.shape[1]
+    head = LinearHead(inputs, rows, model.width, seed=learning.seed, free=place == "phrase")
     head.centre_on(torch.cat([identity.features for identity in lessons.identities]))
     head.to(model.device)
     steps = learning.steps(len(lessons.photos))
@@ -77,6 +80,7 @@ def learn(model: PromptModel, lessons: Lessons, job: HeadJob, hooks: TrainHooks)
                 device=model.device,
                 cosine=learning.cosine,
                 pull=learning.pull,
+                lead=job.head.lead,
             )
         else:
             task = FlowTask(model, head, lessons, recipe, place, seed=learning.seed)

@@ -31,7 +31,7 @@ def nano_head(character: str, store: Store, settings: Settings) -> InjectTrainRe
         tuple(_lesson(_FIRST + number, store) for number in range(CHARACTERS)),
         features="nano",
         base="nano",
-        head=HeadRecipe(place="both", cells=2),
+        head=HeadRecipe(cells=2),
         learning=LearningRecipe(
             epochs=EPOCHS, batch_size=4, learning_rate=5e-4, flow_rate=2e-3, sigma=SigmaRecipe(logit_mean=0.7)
         ),

@@ -8,8 +8,8 @@ from pydantic import Field, model_validator
 from flenwheel_core.base.document import Document
 from flenwheel_core.recipes.train import PriorRecipe, SamplingRecipe, Schedule, SigmaRecipe, TrainingRecipe
 
-Place = Literal["all", "words", "tokens", "both"]
-OWN_TOKENS: tuple[Place, ...] = ("tokens", "both")
+Place = Literal["all", "words", "tokens", "both", "phrase"]
+OWN_TOKENS: tuple[Place, ...] = ("tokens", "both", "phrase")
 """Places with tokens of their own behind the prompt."""
 EVERY_TOKEN: tuple[Place, ...] = ("all", "both")
 """Places whose first residual is on every token of the prompt, whatever its words."""
@@ -20,12 +20,22 @@ class HeadRecipe(Document):
     """The head: linear, from features of photos to residuals in multiples of a token's own size."""
 
     place: Place = Field(
-        default="both",
+        default="phrase",
         description="`all`: one residual on every token of the prompt; `words`: on the tokens of the class word; `tokens`: there, "
-        "and on tokens of its own behind the prompt; `both`: one on every token of the prompt, and tokens of its own.",
+        "and on tokens of its own behind the prompt; `both`: one on every token of the prompt, and tokens of its own; `phrase`: tokens "
+        "of its own alone, which stand for a whole phrase that describes somebody, and what else the base is told of a text.",
     )
     tokens: int = Field(
-        default=16, ge=1, le=64, description="How many tokens of its own, with place `tokens` or `both`."
+        default=16,
+        ge=1,
+        le=64,
+        description="How many tokens of its own, with place `tokens` or `both`; with `phrase` those of what a description says.",
+    )
+    lead: int = Field(
+        default=4,
+        ge=0,
+        le=16,
+        description="With place `phrase`: how many tokens of its own stand for the words before a description.",
     )
     words: str = Field(default="person", description="Words of the prompt that the residual belongs to.")
     features: Literal["eyes", "hidden"] = Field(
@@ -47,7 +57,9 @@ class HeadRecipe(Document):
 
     @property
     def rows(self) -> int:
-        """How many residuals it makes."""
+        """How many residuals it makes; with place `phrase` some more for what else the base is told of a text."""
+        if self.place == "phrase":
+            return self.lead + self.tokens
         return 1 + self.tokens if self.place in OWN_TOKENS else 1
 
 
@@ -68,7 +80,7 @@ class LearningRecipe(Document):
         default=1.0, ge=0, le=100, description="Weight of 1 - cosine beside the squared error, in `regression`."
     )
     pull: float = Field(
-        default=0.05,
+        default=0.3,
         gt=0,
         le=100,
         description="How strongly least squares, where `regression` begins, is pulled towards saying the same of everybody, as a share of "

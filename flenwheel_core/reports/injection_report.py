@@ -16,7 +16,7 @@ def injection_page(name: str, result: InjectResult) -> str:
         group = _GROUPS[row.known]
         lines.append(
             f"| {row.method} | {row.alpha:g} | {group} | {row.pictures} | {_figure(row.identity)} | {_figure(row.prompt_kept)} "
-            f"| {row.diversity:.2f} |"
+            f"| {_figure(row.diversity)} |"
         )
     return "\n".join(
         [

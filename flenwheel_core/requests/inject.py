@@ -90,7 +90,7 @@ class InjectionPrompt(Document):
 
 class InjectRequest(StageRequest):
     stage = "inject"
-    version = 2  # since then diversity counts pictures that are not nearly copies of each other
+    version = 3  # since then a prompt that was drawn once says nothing of diversity
 
     identities: tuple[InjectionIdentity, ...] = Field(min_length=1)
     strangers: tuple[InjectionIdentity, ...] = Field(default=(), description="others, for the control `shuffled`")
@@ -143,8 +143,8 @@ class InjectionFigures(Document):
     identities: int
     identity: float | None
     prompt_kept: float | None
-    diversity: float = Field(
-        description="different pictures among those of one prompt, as a share of their number (Vendi score)"
+    diversity: float | None = Field(
+        description="different pictures among those of one prompt, as a share of their number (Vendi score); None where each was drawn once"
     )
     copy_paste: float | None = Field(description="likeness to the nearest photo seen, minus that to the held-out ones")
     sharpness: float

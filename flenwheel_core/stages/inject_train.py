@@ -11,7 +11,8 @@ from flenwheel_core.images.buckets import fit, place
 from flenwheel_core.injection.heads import head_bytes
 from flenwheel_core.injection.identities import Identity, see
 from flenwheel_core.injection.people import require_one_person
-from flenwheel_core.injection.tasks import Lessons, Photo, difference
+from flenwheel_core.injection.phrases import Photo
+from flenwheel_core.injection.tasks import Lessons, difference
 from flenwheel_core.injection.training import HeadJob, learn
 from flenwheel_core.models.prompt_model import PromptModel, Size
 from flenwheel_core.models.registry import open_features, open_prompt_model
@@ -47,7 +48,7 @@ def inject_train(request: InjectTrainRequest, context: StageContext) -> InjectTr
         learned = learn(model, lessons, job, training_hooks(context, _steps(request)))
         facts = HeadFacts(
             place=request.head.place,
-            rows=request.head.rows,
+            rows=len(learned.head["scale"]),
             cells=request.head.cells,
             pixels=request.head.pixels,
             features=request.head.features,

@@ -11,7 +11,9 @@ from flenwheel_core.documents.images import Labels, Sampler
 from flenwheel_core.documents.injections import HeadFacts, marks
 from flenwheel_core.injection.heads import LinearHead, head_bytes
 from flenwheel_core.injection.identities import Identity
-from flenwheel_core.injection.tasks import Lessons, Photo
+from flenwheel_core.injection.phrases import Photo
+from flenwheel_core.injection.residual import rows_for_others
+from flenwheel_core.injection.tasks import Lessons
 from flenwheel_core.library.injections import Injections
 from flenwheel_core.models.prompt_model import EncodedPrompt, Size
 from flenwheel_core.nano.world import HELD_OUT_FROM, caption, description, make_character, make_view, render
@@ -142,9 +144,11 @@ def _blank(settings: Settings, recipe: HeadRecipe) -> tuple[LinearHead, HeadFact
 
     with open_features("nano", settings, kind=recipe.features) as features, open_prompt_model("nano", settings) as base:
         inputs = features.width * recipe.cells**2
+        said = base.encode([PROMPT.text])[PROMPT.text]
+        rows = recipe.rows + (rows_for_others(said) if recipe.place == "phrase" else 0)
         facts = HeadFacts(
             place=recipe.place,
-            rows=recipe.rows,
+            rows=rows,
             cells=recipe.cells,
             pixels=recipe.pixels,
             features=recipe.features,
@@ -159,4 +163,4 @@ def _blank(settings: Settings, recipe: HeadRecipe) -> tuple[LinearHead, HeadFact
             stages=("flow",),
             request="0" * 64,
         )
-        return LinearHead(inputs, recipe.rows, base.width, seed=3), facts
+        return LinearHead(inputs, rows, base.width, seed=3, free=recipe.place == "phrase"), facts

@@ -65,7 +65,7 @@ def test_every_row_is_on_the_page(tmp_path: Path) -> None:
     tried = [figures("injection", alpha, known=False) for alpha in (0.0, *ALPHAS)]
     tried += [figures("shuffled", alpha, known=False) for alpha in ALPHAS]
     rows = [figures("oracle", alpha, known=False) for alpha in ORACLE_ALPHAS]
-    made = [row(one, f"oracle_{place}", strength=True) for one in rows for place in ("both", "tokens")]
+    made = [row(one, f"oracle_{place}", strength=True) for one in rows for place in ("phrase", "both", "tokens")]
     for after in ("flow", "regression"):
         made += [row(one, after) for one in reported] + [row(one, f"choice_{after}", strength=True) for one in tried]
         made += gains(cells, drawn, after, 1.0)

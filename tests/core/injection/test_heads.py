@@ -18,6 +18,17 @@ def test_residuals_are_as_long_as_its_scale_says() -> None:
     torch.testing.assert_close(rms(made), head.scale.abs().expand(2, 3, 1))
 
 
+def test_a_free_head_solves_to_the_rows_themselves_and_stays_so_in_its_file(tmp_path: Path) -> None:
+    head, seen = LinearHead(4, 2, 6, seed=1, free=True), torch.randn(40, 4)
+    head.centre_on(seen)
+    targets = (seen @ torch.randn(4, 12)).view(40, 2, 6)
+    head.solve(seen, targets, 1e-6)
+    torch.testing.assert_close(head(seen), targets, rtol=1e-3, atol=1e-3)
+    file = tmp_path / "linear_head.safetensors"
+    file.write_bytes(head_bytes(dict(head.state_dict()), FACTS.model_copy(update={"place": "phrase", "rows": 2})))
+    assert torch.equal(read_head(file)[0](seen), head(seen))
+
+
 def test_one_photo_alone_can_be_learned_from() -> None:
     head, seen = LinearHead(4, 2, 6, seed=1), torch.randn(1, 4)
     head.centre_on(seen)

@@ -18,9 +18,10 @@ from flenwheel_core.runner.stage import INJECT_TRAIN
 from tests.kit.injection_world import ToyPrompts, toy_lessons
 
 TOY = cast(PromptModel, ToyPrompts())
+TOKENS, PHRASE = HeadRecipe(place="tokens", tokens=2), HeadRecipe(place="phrase", tokens=2, lead=1)
 
 
-def run(folder: Path, learning: LearningRecipe, stop_after: int | None = None) -> Learned:
+def run(folder: Path, learning: LearningRecipe, stop_after: int | None = None, head: HeadRecipe = TOKENS) -> Learned:
     """`stop_after` counts the steps of all stages together."""
     asked = 0
 
@@ -30,18 +31,20 @@ def run(folder: Path, learning: LearningRecipe, stop_after: int | None = None) -
         return stop_after is not None and asked > stop_after
 
     hooks = TrainHooks(should_stop, lambda _step, _loss: None, lambda _text: None, lambda _part: None)
-    job = HeadJob("run", HeadRecipe(place="tokens", tokens=2), learning, folder)
+    job = HeadJob("run", head, learning, folder)
     return learn(TOY, toy_lessons(), job, hooks)
 
 
 LEARNING = LearningRecipe(epochs=4, batch_size=2, oracle_steps=9, checkpoint_every=5, learning_rate=0.02)
 
 
-@pytest.mark.parametrize("stop_after", [4, 9, 12, 27, 31])
-def test_an_interrupted_training_ends_with_the_same_bits(tmp_path: Path, stop_after: int) -> None:
-    whole = run(tmp_path / "whole", LEARNING)
+@pytest.mark.parametrize(
+    ("stop_after", "head"), [(at, TOKENS) for at in (4, 9, 12, 27, 31)] + [(12, PHRASE), (27, PHRASE)]
+)
+def test_an_interrupted_training_ends_with_the_same_bits(tmp_path: Path, stop_after: int, head: HeadRecipe) -> None:
+    whole = run(tmp_path / "whole", LEARNING, head=head)
     with pytest.raises(InterruptedStageError):
-        run(tmp_path / "cut", LEARNING, stop_after)
+        run(tmp_path / "cut", LEARNING, stop_after, head)
     assert INJECT_TRAIN.kept is not None
     moved = tmp_path / "another machine"  # it has what travels, and nothing else
     files = sorted((tmp_path / "cut").glob(INJECT_TRAIN.kept.newest_of))[-1:]
@@ -49,7 +52,7 @@ def test_an_interrupted_training_ends_with_the_same_bits(tmp_path: Path, stop_af
         place = moved / file.relative_to(tmp_path / "cut")
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(file.read_bytes())
-    again = run(moved, LEARNING)
+    again = run(moved, LEARNING, head=head)
     assert list(whole.curves) == ["oracle", "regression", "flow"] and again.curves == whole.curves
     for one, other in ((whole.head, again.head), (whole.oracle, again.oracle)):
         assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
@@ -69,19 +72,20 @@ def test_states_are_made_as_often_as_the_store_takes_them(tmp_path: Path, monkey
     def kept(folder: Path, save_seconds: float | None) -> list[int]:
         made.clear()
         hooks = TrainHooks(lambda: False, lambda _step, _loss: None, str, str, save_seconds=save_seconds)
-        learn(TOY, toy_lessons(), HeadJob("run", HeadRecipe(place="tokens", tokens=2), learning, folder), hooks)
+        learn(TOY, toy_lessons(), HeadJob("run", TOKENS, learning, folder), hooks)
         return list(made)
 
     assert not kept(tmp_path / "recipe", None)
     assert kept(tmp_path / "clock", 0.0) == list(range(1, steps))
 
 
+@pytest.mark.parametrize("head", [TOKENS, PHRASE])
 @pytest.mark.parametrize("stage", ["regression", "flow"])
-def test_each_stage_learns_who_it_is(tmp_path: Path, stage: str) -> None:
+def test_each_stage_learns_who_it_is(tmp_path: Path, stage: str, head: HeadRecipe) -> None:
     learning = LearningRecipe.model_validate(
         {"epochs": 60, "batch_size": 3, "learning_rate": 0.05, "stages": (stage,), "checkpoint_every": 1000}
     )
-    losses = [point.loss for point in run(tmp_path, learning).curves[stage]]
+    losses = [point.loss for point in run(tmp_path, learning, head=head).curves[stage]]
     assert losses[-1] < 0.8 * losses[0]
 
 
