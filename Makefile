@@ -73,7 +73,7 @@ $(VENV)/bin/python:
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing FLENwheel's packages: about 3 GB to fetch (torch and its CUDA libraries), 6 GB on disk; some minutes."
 	@$(PIP) -e '.[notify,plots]' | $(SAY)
-	@$(BIN)/flenwheel models people || echo "  Until then faces are found from the front only, and no expression of people is read."
+	@$(BIN)/flenwheel models people || echo "  Until then faces are found from the front only, no expression of people is read, and no writing is found."
 	@echo "  compiling"; $(COMPILE)
 	touch $@
 

@@ -7,6 +7,7 @@ Put these files into one folder:
     FOLDER/head/LeePerrySmith.glb, color.jpg  static/models/... and static/textures/leePerrySmith/color.jpg of pooch1e/threeJsPortfolio
     FOLDER/crowd/*.jpg                        examples/faces/*.jpg of davisking/dlib, without dogs and Tom_Cruise;
                                               samples/in/group-*, person-* and solvay1927.jpg of vladmandic/human
+    FOLDER/stock/*.jpg                        samples/in/stock-*.jpg of vladmandic/human
 
 UMIST (Graham and Allinson 1998): 20 people, from profile to front. Its pictures carry no angle: they were sorted by eye into profile (the
 far eye is not seen), half and front; what lay between two was left out. Actors: the Taiwanese facial expression set (Chen, Cho and Tseng
@@ -46,6 +47,11 @@ SOURCES = {
         "davisking/dlib and vladmandic/human",
         "3d40bf5790ca9073c160cebb898800d9f33e12ab and 151df64d6143db8d0cf14df39e69be2f655f9f34",
         "dfdd3a8d4ca93a2df2c18ee7a2a5ba38a371ceaed909469ee58d135f40dc2de2",
+    ),
+    "stock": (
+        "vladmandic/human",
+        "151df64d6143db8d0cf14df39e69be2f655f9f34",
+        "4d685836c1197c1d58c5058c9bfad4ddce70e62413732b000801144c42cb9ebd",
     ),
 }
 """Repository, commit, and the digest of the files used."""
@@ -122,8 +128,15 @@ class PeoplePictures:
 
     def crowds(self) -> Iterator[tuple[str, Image.Image]]:
         """Pictures of people of whom nothing is known: the file's name and the picture, at most 1400 px long."""
-        paths = sorted((self._folder / "crowd").glob("*.jpg"))
-        self._check("crowd", [f"crowd/{path.name}" for path in paths])
+        yield from self._named("crowd")
+
+    def stock(self) -> Iterator[tuple[str, Image.Image]]:
+        """Pictures of one person or a few, from head to foot: the file's name and the picture, at most 1400 px long."""
+        yield from self._named("stock")
+
+    def _named(self, name: str) -> Iterator[tuple[str, Image.Image]]:
+        paths = sorted((self._folder / name).glob("*.jpg"))
+        self._check(name, [f"{name}/{path.name}" for path in paths])
         for path in paths:
             with Image.open(path) as opened:
                 image = opened.convert("RGB")

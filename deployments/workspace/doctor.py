@@ -20,7 +20,7 @@ from flenwheel_core.base.locks import FileLock
 from flenwheel_core.base.settings import LIMIT_PREFIX, Settings
 from flenwheel_core.base.settings_sources import strange_variables
 from flenwheel_core.base.slots import slots_named
-from flenwheel_core.identity.people_weights import FETCH, PEOPLE_FILES, people_file, people_weights_here
+from flenwheel_core.identity.people_weights import FACE_FILES, FETCH, WRITING, people_file, people_weights_here
 from flenwheel_core.plans.model_needs import model_needs
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.runner.launch import child_environment
@@ -64,14 +64,16 @@ def _versions() -> Finding:
 
 def _people() -> Finding:
     """Whether people are seen from the side, which is no fault: without it profiles are left to a person."""
-    try:
-        for file in PEOPLE_FILES:
-            people_file(file)
-    except MissingWeightsError:
-        return Finding(
-            not people_weights_here(), f"people are seen from the front only; for profiles and expressions: {FETCH}"
-        )
-    return Finding(True, "people are seen at every angle, and their expressions are read")
+    for files, without in (
+        (FACE_FILES, "people are seen from the front only; for profiles and expressions"),
+        ((WRITING,), "people are seen at every angle; for writing that nobody asked for"),
+    ):
+        try:
+            for file in files:
+                people_file(file)
+        except MissingWeightsError:
+            return Finding(not people_weights_here(files=files), f"{without}: {FETCH}")
+    return Finding(True, "people are seen at every angle, their expressions are read, and writing is found")
 
 
 def _variables() -> list[Finding]:

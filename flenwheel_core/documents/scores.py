@@ -20,6 +20,7 @@ ReasonCode = Literal[
     "no_face",
     "profile_face",
     "spoiled_face",
+    "writing",
     "face_too_small",
     "extra_faces",
     "near_copy",

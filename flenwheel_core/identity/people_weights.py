@@ -1,9 +1,9 @@
-"""The weights that see people at every angle and read their expressions: which files, where they lie, and fetching them.
+"""The weights that see people at every angle, read their expressions and find writing: which files, where they lie, fetching them.
 
-Four files of 11 MB, all free to use: CenterFace finds faces however they are turned, MediaPipe's face landmarker reads 478 points of
-a face, face-api's small network its expression. They come out of three published packages, whose programs are neither installed
-nor run: their dependencies (a second OpenCV, MediaPipe) would break this environment. `make` fetches them, or a person with the
-command below; nothing else does.
+Five files of 16 MB, all free to use: CenterFace finds faces however they are turned, MediaPipe's face landmarker reads 478 points of
+a face, face-api's small network its expression, PP-OCR's small detector finds writing. They come out of published packages, whose
+programs are neither installed nor run: their dependencies (a second OpenCV, MediaPipe) would break this environment. `make` fetches
+them, or a person with the command below; nothing else does. What an installation of before lacks costs it nothing that it had.
 """
 
 import shutil
@@ -12,6 +12,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -69,7 +70,16 @@ EXPRESSION_LAYOUT = PeopleFile(
     "package/model/face_expression_model-weights_manifest.json",
     "MIT (face-api)",
 )
-PEOPLE_FILES = (DETECTOR, LANDMARKER, EXPRESSION_WEIGHTS, EXPRESSION_LAYOUT)
+WRITING = PeopleFile(
+    "ch_PP-OCRv4_det_infer.onnx",
+    "d2a7720d45a54257208b1e13e36a8479894cb74155a5efe29462512d42f49da9",
+    "rapidocr-onnxruntime==1.4.4",
+    "rapidocr_onnxruntime/models/ch_PP-OCRv4_det_infer.onnx",
+    "Apache-2.0 (PaddleOCR)",
+)
+FACE_FILES = (DETECTOR, LANDMARKER, EXPRESSION_WEIGHTS, EXPRESSION_LAYOUT)
+"""What faces at every angle and their expressions need."""
+PEOPLE_FILES = (*FACE_FILES, WRITING)
 
 
 def people_folder() -> Path:
@@ -77,10 +87,10 @@ def people_folder() -> Path:
     return Path(sys.prefix) / "share" / "flenwheel" / "people"
 
 
-def people_weights_here(folder: Path | None = None) -> bool:
-    """True if every file is there. Their digests are looked at when they are opened."""
+def people_weights_here(folder: Path | None = None, files: Sequence[PeopleFile] = FACE_FILES) -> bool:
+    """True if each of these files is there. Their digests are looked at when they are opened."""
     place = folder or people_folder()
-    return all((place / file.name).is_file() for file in PEOPLE_FILES)
+    return all((place / file.name).is_file() for file in files)
 
 
 def people_file(file: PeopleFile, folder: Path | None = None) -> Path:

@@ -14,6 +14,7 @@ from flenwheel_core.documents.scores import Fingerprint, ReasonCode, ScreenOutco
 from flenwheel_core.identity.embedding_math import as_vectors, centroid_of, cosines_to, distances_to
 from flenwheel_core.identity.protocols import Beliefs, Embedded
 from flenwheel_core.identity.subject_rules import CHARACTER_RULES, SubjectRules
+from flenwheel_core.identity.writing import AS_MUCH, Writing
 from flenwheel_core.images.duplicates import Match
 from flenwheel_core.images.quality import Measures
 from flenwheel_core.recipes.screening import ScreeningRecipe
@@ -177,6 +178,20 @@ def judge_spoiled(chance: float | None, limits: Limits) -> list[Finding]:
     if fail_above is not None and chance > fail_above:
         return [("fail", ScreenReason(code="spoiled_face", value=chance, limit=fail_above))]
     return [("unsure", ScreenReason(code="spoiled_face", value=chance, limit=limit))]
+
+
+def judge_writing(writing: Writing | None, allowed: float, limits: Limits) -> list[Finding]:
+    """Writing that neither the prompt asked for nor the sources show as much of is a question for a person, never a removal.
+
+    `allowed` is the share of the picture that writing may cover; 1 where it was asked for.
+    """
+    limit = limits.recipe.writing_unsure_above
+    if writing is None or writing.belief <= limit or writing.share <= allowed:
+        return []
+    detail = f"{writing.where}, {writing.share:.1%} of the picture"
+    if allowed:
+        detail += f"; the sources show up to {allowed / AS_MUCH:.1%}"
+    return [("unsure", ScreenReason(code="writing", value=writing.belief, limit=limit, detail=detail))]
 
 
 def subject_sharpness(measures: Measures, embedded: Embedded | None) -> float:

@@ -5,6 +5,13 @@ from pydantic import Field, model_validator
 from flenwheel_core.base.document import Document
 from flenwheel_core.documents.images import is_unset
 
+BELIEVED_WRITING = 0.4
+
+
+def is_usual(value: object) -> bool:
+    """For `exclude_if`: what other stages were asked for before there was this limit keeps its digest."""
+    return value == BELIEVED_WRITING
+
 
 class IngestRecipe(Document):
     """How source pictures are read, checked and described."""
@@ -163,6 +170,13 @@ class ScreeningRecipe(Document):
         le=1,
         exclude_if=is_unset,
         description="... and fails above this; empty: never. Take it from `flenwheel screen calibrate`",
+    )
+    writing_unsure_above: float = Field(
+        default=BELIEVED_WRITING,
+        ge=0,
+        le=1,
+        exclude_if=is_usual,
+        description="a photograph that shows writing nobody asked for, believed more than this, is unsure; 1 looks for none",
     )
     check_labels: bool = Field(
         default=True,

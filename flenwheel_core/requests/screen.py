@@ -11,9 +11,7 @@ from flenwheel_core.requests.base import StageRequest, StageResult
 
 class ScreenRequest(StageRequest):
     stage = "screen"
-    version = (
-        5  # since then reasons carry the belief of a reading, and the chance of a spoiled face is of shape and skin
-    )
+    version = 6  # since then writing that nobody asked for is looked for
 
     character: CharacterRef
     images: Digest = Field(description="image set of the candidates")

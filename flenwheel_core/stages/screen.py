@@ -28,6 +28,7 @@ from flenwheel_core.identity.screening import (
     judge_labels,
     judge_quality,
     judge_spoiled,
+    judge_writing,
     limits_of,
     outcome_of,
     sorted_reasons,
@@ -36,6 +37,13 @@ from flenwheel_core.identity.screening import (
 from flenwheel_core.identity.spoiled import open_spoil_detector
 from flenwheel_core.identity.subject_rules import rules_of
 from flenwheel_core.identity.verifiers import open_verifier, require_same_version, separate_reader
+from flenwheel_core.identity.writing import (
+    Writing,
+    WritingFinder,
+    WritingOfSources,
+    asked_for_writing,
+    open_writing_finder,
+)
 from flenwheel_core.images.duplicates import CopyFinder, Match, embedding_copies
 from flenwheel_core.images.quality import Measures, measure
 from flenwheel_core.requests.screen import ScreenRequest, ScreenResult
@@ -62,6 +70,9 @@ class Seen:
     moved: ScreenReason | None = None
     spoiled: float | None = None
     """The chance that its face is spoiled."""
+    writing: Writing | None = None
+    writing_allowed: float = 1.0
+    """The share of the picture that writing may cover."""
     problem: str = ""
 
 
@@ -151,6 +162,10 @@ def _look(
         spoils = None
         if request.recipe.spoiled_unsure_above < 1:
             spoils = stack.enter_context(open_spoil_detector(request.reader, request.verifier, context.settings))
+        finder = None
+        if request.recipe.writing_unsure_above < 1:
+            finder = stack.enter_context(open_writing_finder(request.verifier, context.settings))
+        written = _written(finder, context.store, request)
         for start in range(0, len(records), CHUNK):
             context.check_stop()
             pairs = list(_loaded(context.store, records[start : start + CHUNK]))
@@ -169,11 +184,33 @@ def _look(
                 small = replace(one, embedding=None, others=())
                 shown, beliefs = told or (one.labels or Labels(), one.beliefs)
                 moved = frames.moved(record, image)
-                seen.append(Seen(record, measure(image), small, identity, shown, beliefs, moved, spoiled=next(chances)))
+                seen.append(
+                    Seen(
+                        record,
+                        measure(image),
+                        small,
+                        identity,
+                        shown,
+                        beliefs,
+                        moved,
+                        spoiled=next(chances),
+                        writing=finder.find(image) if finder and not asked_for_writing(record) else None,
+                        writing_allowed=written.allowed(record),
+                    )
+                )
                 keep = verifier.sees_whole_picture and one.embedding is not None
                 vectors.append(np.asarray(one.embedding, dtype=np.float32) if keep else None)
             context.progress.step(len(seen), len(records), "images")
     return seen, _alike(vectors, request.recipe.duplicate_similarity)
+
+
+def _written(finder: WritingFinder | None, store: Store, request: ScreenRequest) -> WritingOfSources:
+    """How much writing the sources show."""
+    if finder is None:
+        return WritingOfSources(())
+    pairs = _loaded(store, store.get_images(request.references))
+    found = ((record.digest, finder.find(image)) for record, image in pairs if isinstance(image, Image.Image))
+    return WritingOfSources(tuple(found))
 
 
 def _alike(vectors: Sequence[NDArray[np.float32] | None], similarity: float) -> list[int | None]:
@@ -195,6 +232,7 @@ def _judge(seen: Seen, limits: Limits, references: Known, pool: Known, request: 
     findings = judge_identity(seen.embedded, seen.identity, asked, limits)
     findings += judge_quality(seen.measures, seen.embedded, limits)
     findings += judge_spoiled(seen.spoiled, limits)
+    findings += judge_writing(seen.writing, seen.writing_allowed, limits)
     reference = references.copied_by(seen)
     findings += judge_copy(reference[0] if reference else None, seen.identity, limits)
     if not any(reason.code == "near_copy" for _, reason in findings):

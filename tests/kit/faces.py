@@ -4,12 +4,13 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFilter, ImageOps
+from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
 
-from flenwheel_core.identity.people_weights import people_weights_here
+from flenwheel_core.identity.people_weights import WRITING, people_weights_here
 
 needs_people_weights = pytest.mark.skipif(not people_weights_here(), reason="fetch them: flenwheel models people")
 """`make` fetches them with the packages."""
+needs_writing_weights = pytest.mark.skipif(not people_weights_here(files=(WRITING,)), reason="flenwheel models people")
 
 
 def astronaut() -> Image.Image:
@@ -31,6 +32,14 @@ def without_face(name: str) -> Image.Image:
     from skimage import data
 
     return Image.fromarray(np.asarray(getattr(data, name)())).convert("RGB")
+
+
+def with_words(image: Image.Image, text: str, at: tuple[int, int], size: float = 30) -> Image.Image:
+    """White letters with a black edge laid over it."""
+    made = image.copy()
+    font = ImageFont.load_default(size)
+    ImageDraw.Draw(made).text(at, text, fill="white", font=font, stroke_width=2, stroke_fill="black")
+    return made
 
 
 def jpeg(image: Image.Image, quality: int) -> Image.Image:

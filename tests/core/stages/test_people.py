@@ -18,7 +18,17 @@ from flenwheel_core.runner.stage import StageContext
 from flenwheel_core.stages.ingest import ingest
 from flenwheel_core.stages.screen import screen
 from flenwheel_core.store.pictures import load_picture
-from tests.kit.faces import astronaut, beside, hopper, needs_people_weights, turned_man, views, without_face
+from tests.kit.faces import (
+    astronaut,
+    beside,
+    hopper,
+    needs_people_weights,
+    needs_writing_weights,
+    turned_man,
+    views,
+    with_words,
+    without_face,
+)
 from tests.kit.stage_world import candidate, context, source_file
 
 pytestmark = pytest.mark.slow
@@ -65,6 +75,40 @@ def test_a_person_is_told_from_another_and_profiles_are_left_to_people(stage: St
     assert rows["no face"].outcome == "fail" and rows["no face"].reasons[0].code == "no_face"
     assert rows["no face in profile"].outcome == "unsure"
     assert rows["soft"].outcome in ("unsure", "fail") and "blurred" in {one.code for one in rows["soft"].reasons}
+
+
+@needs_writing_weights
+def test_writing_is_a_question_unless_it_was_asked_for_or_the_sources_show_as_much(stage: StageContext) -> None:
+    """A source with as much excuses its own edit."""
+    labelled = with_words(views(astronaut(), 1, seed=8)[0], "a large line of words", (10, 330), 38)
+    found = known(stage, [*views(astronaut(), 11), labelled])
+    assert found.fingerprint is not None
+    source = next(one for one in stage.store.get_images(found.sources) if one.item == "11.png")
+    plain = views(astronaut(), 1, seed=5)[0]
+    written = with_words(plain, "many invented words", (10, 330), 38)
+    one = candidate(stage, written, "invented", FRONT)
+    candidates = [
+        candidate(stage, plain, "plain", FRONT),
+        one,
+        one.model_copy(update={"item": "asked", "prompt": "holding a sign"}),
+        one.model_copy(update={"item": "edit", "parents": (source.digest,)}),
+    ]
+    request = ScreenRequest(
+        character=PERSON,
+        images=stage.store.put_images(candidates),
+        references=found.sources,
+        fingerprint=found.fingerprint,
+        verifier="face",
+        recipe=ScreeningRecipe(duplicate_bits=0),
+    )
+    rows = stage.store.get_screenings(screen(request, stage).screenings)
+    reasons = [{reason.code: reason for reason in row.reasons} for row in rows]
+    assert ["writing" in each for each in reasons] == [False, True, False, False]
+    assert rows[1].outcome != "pass" and reasons[1]["writing"].detail.startswith("bottom")
+    unlooked = request.model_copy(update={"recipe": ScreeningRecipe(duplicate_bits=0, writing_unsure_above=1)})
+    assert all(
+        "writing" not in row.model_dump_json() for row in stage.store.get_screenings(screen(unlooked, stage).screenings)
+    )
 
 
 def test_a_stranger_among_the_sources_is_pointed_out_and_kept_out_of_the_centre(stage: StageContext) -> None:

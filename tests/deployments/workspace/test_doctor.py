@@ -8,7 +8,7 @@ import pytest
 from deployments.workspace import doctor
 from flenwheel_core.base.locks import locked
 from flenwheel_core.base.settings import Settings
-from flenwheel_core.identity.people_weights import PEOPLE_FILES, people_folder
+from flenwheel_core.identity.people_weights import FACE_FILES, PEOPLE_FILES, WRITING, people_folder, people_weights_here
 
 
 @pytest.fixture
@@ -49,4 +49,20 @@ def test_weights_for_people_are_no_fault_if_absent_and_one_if_altered(
     people_folder().mkdir(parents=True)
     for file in PEOPLE_FILES:
         (people_folder() / file.name).write_bytes(b"other")
+    assert not doctor._people().ok
+
+
+def test_an_installation_from_before_writing_was_looked_for_is_whole_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = people_folder()
+    if not people_weights_here():
+        pytest.skip("flenwheel models people")
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    people_folder().mkdir(parents=True)
+    for file in FACE_FILES:
+        (people_folder() / file.name).symlink_to(here / file.name)
+    found = doctor._people()
+    assert found.ok and "writing" in found.text and "flenwheel models people" in found.text
+    (people_folder() / WRITING.name).write_bytes(b"other")
     assert not doctor._people().ok
