@@ -1,10 +1,14 @@
 """What the doctor says about kernels: tried in a process of their own, while no stage is on the card."""
 
+import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from deployments.prefect.api import PrefectApi
 from deployments.workspace import doctor
 from flenwheel_core.base.locks import locked
 from flenwheel_core.base.settings import Settings
@@ -66,3 +70,17 @@ def test_an_installation_from_before_writing_was_looked_for_is_whole_and_told(
     assert found.ok and "writing" in found.text and "flenwheel models people" in found.text
     (people_folder() / WRITING.name).write_bytes(b"other")
     assert not doctor._people().ok
+
+
+def test_each_card_that_is_named_has_a_slot_of_its_own_and_a_leak_is_seen_on_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # where the locks of cards lie
+    settings = Settings(workspace=tmp_path / "workspace", machine_name="rack", gpu="0,1")
+    limits = [SimpleNamespace(name=f"gpu:rack:{card}", active_slots=1, limit=1) for card in (0, 1, 2)]
+    api = cast(PrefectApi, SimpleNamespace(limits=lambda: limits, runs=lambda states: []))
+    with locked(settings.slot_lock) as lock:
+        lock.note(json.dumps({"pid": 7, "stage": "train", "workspace": "w"}))
+        told = [finding.text for finding in doctor._slots(settings)]
+        assert told == ["GPU slot rack:0 is held by process 7, stage train, workspace w", "GPU slot rack:1 is free"]
+        assert [finding.ok for finding in doctor._limits(api, settings)] == [True, False, True]
