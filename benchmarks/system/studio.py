@@ -24,6 +24,7 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from benchmarks.kit.memory import memory_mib
 from benchmarks.result_file import write_result
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.images import ANGLES, EXPRESSIONS, ImageKind, ImageRecord, Labels
@@ -164,7 +165,7 @@ def measure(settings: Settings, gate: str, pictures: int, side: int, steps: int)
             page = browser.new_page(viewport={"width": 1440, "height": 900})
             page.goto(f"{address}/gates/{gate}")
             page.wait_for_selector("#gate[data-ready]", timeout=120_000)
-            at_start = _memory_mib(process.pid, "VmRSS")
+            at_start = memory_mib(process.pid, "VmRSS")
             following = _next_pictures(page, steps)
             decisions = _decisions(page, steps)
             grid = _grid(page)
@@ -179,9 +180,9 @@ def measure(settings: Settings, gate: str, pictures: int, side: int, steps: int)
             {"case": f"bulk_{size}", **common, **_figures([bulk])},
             {
                 "case": f"server_{size}",
-                "server_peak_mib": _memory_mib(process.pid, "VmHWM"),
+                "server_peak_mib": memory_mib(process.pid, "VmHWM"),
                 "server_start_mib": at_start,
-                "server_end_mib": _memory_mib(process.pid, "VmRSS"),
+                "server_end_mib": memory_mib(process.pid, "VmRSS"),
                 "load_average": os.getloadavg()[0],
             },
         ]
@@ -282,11 +283,6 @@ def _figures(values: list[float]) -> dict[str, float]:
     ordered = sorted(values)
     p95 = ordered[min(len(ordered) - 1, round(0.95 * (len(ordered) - 1)))]
     return {"p50_ms": statistics.median(ordered), "p95_ms": p95}
-
-
-def _memory_mib(pid: int, key: str) -> float:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith(key)).split()[1]) / 1024
 
 
 def _free_port() -> int:

@@ -1,7 +1,9 @@
-"""How fast paintings go through the filters, and whether memory stays flat: 80 000 rows in the schema of `huggan/wikiart`.
+"""How fast paintings go through the filters, and what memory grows with: 80 000 rows in the schema of `huggan/wikiart`.
 
-The rows are nano paintings; the pictures that labels let through are 1024 pixels a side, as JPEG. Labels are timed on all rows, pictures
-on those that are let through. Each run is a process of its own, so that its peak of memory is its own; decoders are processes besides.
+The rows are nano paintings; the pictures that labels let through are 1024 pixels a side, as JPEG. Labels are timed on half of the rows and
+on all; pictures on all rows, of which the labels let through 400, 800, 1600 and 3200, so that a point differs from the next in decoded
+pictures alone. Each run is a process of its own, so that its peak of memory is its own; decoders are processes besides, and the largest
+of them is told.
 
     taskset -c 0,1 python -m benchmarks.system.wikiart_pipeline
 """
@@ -19,16 +21,19 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from benchmarks.kit.memory import descendants, memory_mib
 from benchmarks.result_file import RESULTS, Row, write_result
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.datasets.choices import PaintingChoices
 from flenwheel_core.datasets.select import by_labels, select
 from flenwheel_core.datasets.sources import open_paintings
 from flenwheel_core.images.decoders import close_decoders
-from flenwheel_core.nano.paintings import painting, row, write_parquet
+from flenwheel_core.nano.paintings import painter_name, painting, row, write_parquet
 
 NAME = "wikiart_pipeline"
-FILES, PAINTERS, DISTINCT, SIDE = 8, 11, 24, 1024
+FILES, PAINTERS, DISTINCT, SIDE = 8, 8, 24, 1024
+SHARES = (1, 2, 4, 8)
+"""Painters whose pictures are let through, of all: each has as many as the others."""
 CHOICES = PaintingChoices(style="Impressionism", died_by=None, per_artist=100_000, genre_share=1.0, minimum_side_px=768)
 
 
@@ -53,9 +58,12 @@ def write_rows(folder: Path, rows: int, decoded: int) -> None:
 
 
 def measured(folder: Path, step: str) -> dict[str, float]:
-    """Seconds, pictures and peak memory of one step in this process. `step` is labels, or pictures with a share of the files."""
+    """Seconds, pictures and peak memory of one step in this process.
+
+    `step` is `labels:FILES`, or `pictures:PAINTERS`, of which all files are read.
+    """
     name, _, share = step.partition(":")
-    paths = sorted(folder.glob("*.parquet"))[: int(share or FILES)]
+    paths = sorted(folder.glob("*.parquet"))[: int(share) if name == "labels" else FILES]
     chosen = folder / f"first-{len(paths)}"
     chosen.mkdir(exist_ok=True)
     for path in paths:
@@ -66,15 +74,22 @@ def measured(folder: Path, step: str) -> dict[str, float]:
     if name == "labels":
         looked_at = len(by_labels(source, CHOICES))
     else:
-        looked_at = sum(painting.width is not None for painting in select(source, CHOICES).paintings)
+        painters = tuple(painter_name(number) for number in range(int(share)))
+        choices = CHOICES.model_copy(update={"artists": painters})
+        looked_at = sum(painting.width is not None for painting in select(source, choices).paintings)
     seconds = time.monotonic() - began
+    decoders = [memory_mib(pid) for pid in descendants()]
     close_decoders()
+    core_seconds = _core_seconds() - worked
     return {
         "pictures": looked_at,
         "seconds": seconds,
         "pictures_per_second": looked_at / seconds,
-        "core_seconds": _core_seconds() - worked,
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "core_seconds": core_seconds,
+        "pictures_per_core_second": looked_at / core_seconds,
+        "peak_mib": memory_mib(os.getpid()),
+        "decoders": len(decoders),
+        "decoder_peak_mib": max(decoders, default=0.0),
     }
 
 
@@ -93,7 +108,7 @@ def in_child(folder: Path, step: str) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--rows", type=int, default=80_000)
-    parser.add_argument("--decoded", type=int, default=800)
+    parser.add_argument("--decoded", type=int, default=3200)
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--in", dest="folder", type=Path, help="measure a step on this folder, and print it")
     parser.add_argument("--step", default="labels")
@@ -105,7 +120,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         write_rows(folder, arguments.rows, arguments.decoded)
-        for case, step in (("labels", "labels"), ("pictures_half", f"pictures:{FILES // 2}"), ("pictures", "pictures")):
+        steps = [("labels_half", f"labels:{FILES // 2}"), ("labels", f"labels:{FILES}")]
+        steps += [(f"pictures_{arguments.decoded * share // PAINTERS}", f"pictures:{share}") for share in SHARES]
+        for case, step in steps:
             load = os.getloadavg()[0]
             rows.append(
                 {"case": case, **in_child(folder, step), "load_before": load, "cores": len(os.sched_getaffinity(0))}

@@ -23,7 +23,7 @@ _QUALITY = 88
 _LOOK = (
     "body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:75rem;padding:0 1rem;color:#202226;background:#fafaf8}"
     "table{border-collapse:collapse;margin:1rem 0}th,td{padding:.3rem .7rem;border-bottom:1px solid #ddd;text-align:left}"
-    "td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}img{max-width:100%;height:auto}small{color:#5a5f68}"
+    "td.n,th.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}img{max-width:100%;height:auto}small{color:#5a5f68}"
     "div{overflow-x:auto}"
 )
 _Row = Sequence[str]
