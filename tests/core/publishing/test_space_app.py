@@ -47,7 +47,8 @@ def app_of(space: Path) -> Any:
 
 
 def test_every_family_that_can_be_published_is_tried() -> None:
-    assert set(BASES) == {family.name for family in families() if family.trainer and family.generator}
+    shipped = [family for family in families() if family.trainer.startswith("flenwheel_core.")]
+    assert set(BASES) == {family.name for family in shipped if family.generator}
 
 
 @pytest.mark.parametrize("name", BASES)
