@@ -11,7 +11,7 @@ import argparse
 import tempfile
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +85,10 @@ class Tally:
     largest_right: int = 0
     left_out: int = 0
     kept_face: int = 0
+    others_seen: list[float] = field(default_factory=list)
+    """Of each right picture, the share of the other's half that training still sees; where the halves meet is known of composed ones."""
+    own_lost: list[float] = field(default_factory=list)
+    """Likewise the share of the own half that it does not see."""
 
     def row(self, case: str) -> Row:
         rate = wilson(self.right, self.pictures)
@@ -98,6 +102,9 @@ class Tally:
             "largest_right_share": self.largest_right / self.pictures,
             "others_left_out_share": self.left_out / self.pictures,
             "own_face_kept_share": self.kept_face / self.pictures,
+            "others_half_seen_share": float(np.mean(self.others_seen)) if self.others_seen else None,
+            "others_half_seen_most": max(self.others_seen, default=None),
+            "own_half_lost_share": float(np.mean(self.own_lost)) if self.own_lost else None,
         }
 
 
@@ -174,6 +181,10 @@ def _count(tally: Tally, picture: Composed, found: Embedded, chosen: int | None)
     framing = framing_for(picture.image.size, one.box, rest, LEAST_SIDE_PX)
     tally.left_out += all(covered(framing, box, picture.image.size) >= 0.98 for box in rest)
     tally.kept_face += covered(framing, one.box, picture.image.size) == 0
+    halves = (0.0, picture.line), (picture.line, picture.image.width)
+    own, other = halves if picture.character_left else halves[::-1]
+    tally.others_seen.append(1 - covered(framing, (other[0], 0, other[1], HEIGHT_PX), picture.image.size))
+    tally.own_lost.append(covered(framing, (own[0], 0, own[1], HEIGHT_PX), picture.image.size))
 
 
 def together(photographs: Photographs) -> Tally:
