@@ -15,9 +15,11 @@ from flenwheel_core.base.ids import short
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.plans.speeds import kind_of_work
 from flenwheel_core.requests.base import StageRequest, StageResult
+from flenwheel_core.requests.train import TrainRequest
 from flenwheel_core.runner.launch import preparing_next, run_in_child
 from flenwheel_core.runner.stage import Stage
 from flenwheel_core.store import Store
+from tasks.other_machines import shared_attempt
 from tasks.progress_artifact import reporting
 from tasks.slot import gpu_slot
 from tasks.turn_plan import correct_plan
@@ -73,10 +75,14 @@ class StageTask(Generic[Request, Result]):
             measured = None if work is None else partial(correct_plan, flow_run.id, work)
             with reporting(f"{self.stage.name}-{short(request.key())}", measured) as reporter:
                 cards = self.stage.cards(request)
-                slot = gpu_slot(settings, self.stage.name, reporter, cards) if cards else nullcontext()
-                with slot:
+                machines = request.recipe.hosts if isinstance(request, TrainRequest) else 1
+                slot = gpu_slot(settings, self.stage.name, reporter, cards, machines) if cards else nullcontext(())
+                with slot as slots:
                     sink = preparing_next(reporter, settings)
-                    call.result = run_in_child(self.stage, request, settings, sink, flow_run=flow_run.id)
+                    attempt = partial(shared_attempt, settings, request, slots) if len(slots) > 1 else None
+                    call.result = run_in_child(
+                        self.stage, request, settings, sink, flow_run=flow_run.id, attempt=attempt
+                    )
         except FlenwheelError as error:
             call.error = error
             return Failed(message=error.message, data=error)

@@ -42,6 +42,7 @@ EXAMPLES: dict[str, object] = {
     "database_url": "postgresql://flenwheel:PASSWORD@db:5432/flenwheel",
     "redis_url": "redis://:PASSWORD@cache:6379/0",
     "runs_at_once": 2,
+    "meeting_address": "10.0.0.7",
 }
 """What the file of `flenwheel init` shows for settings that are unset."""
 

@@ -5,6 +5,7 @@ from flenwheel_core.base.errors import StoreError
 from flenwheel_core.base.ids import Json
 from flenwheel_core.documents.orders import OrderEnded
 from flenwheel_core.library.orders import MOST_STARTS, Orders
+from tasks.share_names import QUEUE as SHARES
 
 DEPLOYMENT = "train-lora/order"
 QUEUE = "orders"
@@ -16,12 +17,13 @@ AT_ONCE = 2
 def ensure_pool(api: PrefectApi, pool: str) -> None:
     """Makes a pool of process workers with its queues, where they are not there. What a person changed of them stays.
 
-    Workers take from the queue of priority 1 first: what a person started, then what schedules began, then orders. The worker fills in the
-    pool's template; made here, the worker and the deployments start side by side.
+    Workers take from the queue of priority 1 first: shares of trainings that have their card already, what a person started, then what
+    schedules began, then orders. The worker fills in the pool's template; made here, the worker and the deployments start side by side.
     """
     if api.send("GET", f"/work_pools/{pool}").status_code == 404:
         api.send("POST", "/work_pools/", {"name": pool, "type": "process"})
-    for name, more in ((QUEUE, {"concurrency_limit": AT_ONCE}), (INTERACTIVE_QUEUE, {"priority": 1})):
+    queues = ((QUEUE, {"concurrency_limit": AT_ONCE}), (INTERACTIVE_QUEUE, {"priority": 1}), (SHARES, {"priority": 1}))
+    for name, more in queues:
         if api.send("GET", f"/work_pools/{pool}/queues/{name}").status_code == 404:
             body: dict[str, Json] = {"name": name, **more}
             api.send("POST", f"/work_pools/{pool}/queues", body)

@@ -3,11 +3,14 @@
 A run whose gate was answered at once, or that was given back, is offered again while its last process still ends. Prefect 3.8.8's worker
 then asks its limiter for a second place for the same run, which is an error there: the worker ends, and all of its runs crash. Here it
 leaves such a run until its process has ended. Of the others it takes those first whose turn it is (`fairness.py`).
+
+A share of a training over several machines names the slot that is held for it: the worker of that slot takes it, whatever else it works
+at, and no other one does.
 """
 
 import runpy
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import Any
@@ -28,6 +31,7 @@ from deployments.prefect.affinity import ModelsHere, has_waited
 from deployments.prefect.api import PAGE
 from deployments.prefect.fairness import Served, Waiting, in_fair_order, owner_of
 from flenwheel_core.base.settings import Settings
+from tasks.share_names import ATTEMPT, SLOT
 
 MOST_PAGES = 5
 """So many pages of waiting runs are looked at, at most: the first 1 000 of a pool that wait."""
@@ -36,32 +40,52 @@ WORKING = FlowRunFilter(
 )
 
 
-def limited_and_fair(worker: type[Any] = BaseWorker, models: ModelsHere | None = None) -> None:
+def limited_and_fair(worker: type[Any] = BaseWorker, models: ModelsHere | None = None, slot: str | None = None) -> None:
     """From now on, workers of this process take no run that holds one of their places, and share them among characters.
 
-    With `models`, of runs whose turn it is equally they take those whose models lie here.
+    With `models`, of runs whose turn it is equally they take those whose models lie here. `slot`: whose shares of trainings they take.
     """
     worker._submit_scheduled_flow_runs = _fairly(worker._submit_scheduled_flow_runs)
     worker._models_here = models
+    worker._slot = slot
 
 
 def _fairly(submit: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(submit)
     async def submit_fairly(self: Any, flow_run_response: list[Any]) -> Any:
         held = self._limiter.statistics().borrowers if self._limiter else ()
-        waiting = [entry for entry in flow_run_response if entry.flow_run.id not in held]
+        offered = [entry for entry in flow_run_response if entry.flow_run.id not in held]
+        own = _own_shares(self, offered, held)
+        shares = await submit(self, own) if own else []
+        waiting = [entry for entry in offered if not _is_share(entry)]
         if not waiting or (self._limiter and self._limiter.available_tokens < 1):
-            return []
+            return shares
         if len(flow_run_response) >= PAGE:
-            waiting += [entry for entry in await _further(self, flow_run_response) if entry.flow_run.id not in held]
+            further = await _further(self, flow_run_response)
+            waiting += [entry for entry in further if entry.flow_run.id not in held and not _is_share(entry)]
         ordered = await _ordered(self, waiting)
         taken = await submit(self, ordered)
         owners = {_owner(entry.flow_run) for entry in waiting}
         for run in taken:
             _served(self).note(_owner(run), owners)
-        return taken
+        return [*shares, *taken]
 
     return submit_fairly
+
+
+def _is_share(entry: Any) -> bool:
+    return ATTEMPT in entry.flow_run.parameters
+
+
+def _own_shares(worker: Any, offered: list[Any], held: Collection[Any]) -> list[Any]:
+    """Shares that this worker is to take now. Its limit does not count them: their card is held for them, whatever else waits for it."""
+    own = [entry for entry in offered if _is_share(entry) and entry.flow_run.parameters.get(SLOT) == worker._slot]
+    if worker._limiter:
+        places, working = getattr(worker, "_places_and_shares", (worker._limiter.total_tokens, frozenset()))
+        working = frozenset(id_ for id_ in working if id_ in held) | {entry.flow_run.id for entry in own}
+        worker._places_and_shares = (places, working)
+        worker._limiter.total_tokens = places + len(working)
+    return own
 
 
 async def _ordered(worker: Any, waiting: list[Any]) -> list[Any]:
@@ -140,5 +164,6 @@ def _owner(run: FlowRun) -> str:
 
 
 if __name__ == "__main__":
-    limited_and_fair(models=ModelsHere(Settings()))
+    settings = Settings()
+    limited_and_fair(models=ModelsHere(settings), slot=settings.slot_name)
     runpy.run_module("prefect", run_name="__main__", alter_sys=True)

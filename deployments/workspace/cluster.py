@@ -152,9 +152,8 @@ class ClusterMachine:
         return environment.local_url(self.settings, port.number)
 
     def _write_card(self) -> list[str]:
-        slots = tuple(slot.name for one in self.workers for slot in slots_named(one))
-        pool = self.settings.pool if self.workers else None
-        machines.write_card(self.settings, self._api(self._address()), self.roles, slots, pool)
+        workers = {environment.worker_name(one): one for one in self.workers}
+        machines.write_card(self.settings, self._api(self._address()), self.roles, workers)
         return []
 
     def stop(self) -> None:

@@ -10,10 +10,12 @@ from deployments.prefect.api import PrefectApi, open_api
 from deployments.workspace import cluster_parts
 from deployments.workspace.finding import Finding
 from deployments.workspace.joining import put_right
-from deployments.workspace.machines import ALIVE, MachineCard, clock_ahead, read_cards, versions_here
+from deployments.workspace.machines import ALIVE, clock_ahead, versions_here
 from flenwheel_core.base.errors import FlenwheelError
 from flenwheel_core.base.services import load_services
 from flenwheel_core.base.settings import Settings
+from flenwheel_core.library.machines import MachineCard, read_cards
+from flenwheel_core.runner.meeting import interface_to, own_address
 from flenwheel_core.store import Store
 
 MOST_SKEW_SECONDS = 2.0
@@ -45,6 +47,8 @@ def examine_cluster(settings: Settings) -> list[Finding]:
         found += _server(settings, open_api(settings, patience_seconds=3))
     else:
         found.append(Finding(False, "FLENWHEEL_SERVER_URL is not set: this machine does not know the server"))
+    if settings.server_url is not None:
+        found.append(_meeting(settings))
     return [*found, *_machines(store)]
 
 
@@ -66,6 +70,20 @@ def _parts_reached(settings: Settings) -> list[Finding]:
         found.append(Finding(True, f"{name} {part.version} answers"))
         found.append(_clock(f"this machine's clock and that of {name}", ahead))
     return found
+
+
+def _meeting(settings: Settings) -> Finding:
+    """Where others would come to, if this machine led a training over several."""
+    try:
+        address = own_address(settings)
+    except FlenwheelError as error:
+        return Finding(False, error.message)
+    near = (
+        " (only from this machine: set FLENWHEEL_MEETING_ADDRESS for train.hosts)"
+        if interface_to(address) == "lo"
+        else ""
+    )
+    return Finding(True, f"other machines of a training meet this one at {address}{near}")
 
 
 def _clock(whose: str, ahead: float) -> Finding:

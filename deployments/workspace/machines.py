@@ -1,35 +1,21 @@
 """The machines of a cluster, as each writes itself into the common store: what it does, what it runs, and how its clock goes."""
 
 import importlib.metadata
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-from pydantic import AwareDatetime
-
 from deployments.prefect.api import PrefectApi
-from flenwheel_core.base.document import Document
 from flenwheel_core.base.errors import FlenwheelError
+from flenwheel_core.base.given_settings import CPU
 from flenwheel_core.base.settings import Settings
+from flenwheel_core.base.slots import slots_named, slots_offered
+from flenwheel_core.library.machines import MachineCard, WorkerCard, keep_card
 from flenwheel_core.store import Store
 
-FOLDER = "machines"
 ALIVE = timedelta(minutes=30)
 """A card that was written this lately is of a machine that counts."""
 WRITE_SECONDS = 300.0
 COMPARED = ("flenwheel", "prefect", "prefect-redis", "torch", "diffusers", "transformers", "peft", "safetensors")
-
-
-class MachineCard(Document):
-    """One machine, at one moment."""
-
-    name: str
-    roles: tuple[str, ...]
-    slots: tuple[str, ...] = ()
-    """The GPU slots of its workers."""
-    pool: str | None = None
-    versions: dict[str, str]
-    clock_ahead_seconds: float | None = None
-    """How far its clock is ahead of the server's; None if the server did not answer."""
-    at: AwareDatetime
 
 
 def versions_here() -> dict[str, str]:
@@ -43,28 +29,22 @@ def versions_here() -> dict[str, str]:
     return found
 
 
-def write_card(
-    settings: Settings, api: PrefectApi, roles: tuple[str, ...], slots: tuple[str, ...], pool: str | None
-) -> None:
-    """Says that this machine is there. Raises what the store raises."""
+def write_card(settings: Settings, api: PrefectApi, roles: tuple[str, ...], workers: Mapping[str, Settings]) -> None:
+    """Says that this machine is there; `workers`: the settings of each, by name. Raises what the store raises."""
     card = MachineCard(
         name=settings.machine_name,
         roles=roles,
-        slots=slots,
-        pool=pool,
+        slots=tuple(slot.name for one in workers.values() for slot in slots_named(one)),
+        workers=tuple(
+            WorkerCard(name=name, slots=slots_offered(one), on_processors=one.gpu == CPU)
+            for name, one in workers.items()
+        ),
+        pool=settings.pool if workers else None,
         versions=versions_here(),
         clock_ahead_seconds=clock_ahead(api),
         at=datetime.now(UTC),
     )
-    Store(settings.store_url, settings.store_options).files.write(f"{FOLDER}/{card.name}.json", card.to_bytes())
-
-
-def read_cards(store: Store) -> list[MachineCard]:
-    """All machines that ever wrote themselves down."""
-    return [
-        MachineCard.from_bytes(store.files.read(path), where=store.files.address(path))
-        for path in store.files.list(FOLDER)
-    ]
+    keep_card(Store(settings.store_url, settings.store_options), card)
 
 
 def clock_ahead(api: PrefectApi) -> float | None:

@@ -17,6 +17,7 @@ FlenwheelError
 │   └── ReadOnlyError       the store or the workspace may not be written to
 ├── RetryableError          exit 203: trying again makes sense
 │   ├── InterruptedStageError  the stage was told to stop and saved its progress
+│   ├── LostMemberError     a process or a machine that trained with this one is gone
 │   ├── BusyError           too much is asked for at once
 │   └── ServerError         the Prefect server or the object store does not answer
 └── OutOfMemoryError        exit 210: tried again with a tighter memory plan, as long as there is one
@@ -124,6 +125,10 @@ class InterruptedStageError(RetryableError):
     """The stage was told to stop and saved its progress."""
 
 
+class LostMemberError(RetryableError):
+    """A process or a machine that trained together with this one is gone."""
+
+
 class BusyError(RetryableError):
     """Too much is asked for at once."""
 
@@ -163,6 +168,7 @@ BY_NAME: dict[str, type[FlenwheelError]] = {
         ReadOnlyError,
         RetryableError,
         InterruptedStageError,
+        LostMemberError,
         BusyError,
         ServerError,
         OutOfMemoryError,

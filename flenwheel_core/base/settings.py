@@ -172,6 +172,11 @@ class Settings(BaseSettings):
         le=86400,
         description="A machine of a cluster that is silent for so long loses its runs to the others.",
     )
+    meeting_address: str | None = Field(
+        default=None,
+        description="This machine's address for the others of a training over several (train.hosts); if unset, the one by "
+        "which it reaches the server.",
+    )
     checkpoint_minutes: float = Field(
         default=5.0,
         ge=0,
@@ -208,6 +213,11 @@ class Settings(BaseSettings):
     @classmethod
     def _without_brackets(cls, host: str) -> str:
         return given.address_of_machine(host)
+
+    @field_validator("meeting_address")
+    @classmethod
+    def _meeting(cls, address: str | None) -> str | None:
+        return None if address is None or not address.strip() else given.address_of_machine(address)
 
     @field_validator("gpu")
     @classmethod

@@ -23,7 +23,9 @@ from flenwheel_core.base.ids import Json
 from flenwheel_core.base.plain_text import decode_text
 
 PREFIX = "FLENWHEEL_"
-OWN_VARIABLES = frozenset({"FLENWHEEL_FLOW_RUN", "FLENWHEEL_PROJECT"})
+TEAM_VARIABLE = "FLENWHEEL_TEAM"
+"""Tells the stage of a training over several machines of its attempt."""
+OWN_VARIABLES = frozenset({"FLENWHEEL_FLOW_RUN", "FLENWHEEL_PROJECT", TEAM_VARIABLE})
 """What a running workspace tells its processes: no settings, but no mistakes either."""
 _PLATFORM = re.compile(r"\w+_(?:SERVICE_HOST|SERVICE_PORT\w*|PORT|PORT_\d+_(?:TCP|UDP|SCTP)(?:_\w+)?)")
 """Container platforms put the address of each service into the environment, under the service's name."""

@@ -32,11 +32,7 @@ def cards_for(settings: Settings, count: int = 1) -> tuple[str, ...]:
     """
     if settings.gpu == CPU:
         return (CPU,)
-    named = cards_named(settings.gpu)
-    machine = tuple(card for card in settings.cards if card not in (AUTO, CPU))
-    if len(named) == 1 and named[0] in machine:
-        place = machine.index(named[0])
-        named = machine[place:] + machine[:place]
+    named = _in_order(settings)
     if not named:
         return tuple(str(index) for index in range(count))
     if len(named) < count:
@@ -46,6 +42,20 @@ def cards_for(settings: Settings, count: int = 1) -> tuple[str, ...]:
             remedy="Lower train.gpus, or name the cards: FLENWHEEL_GPU=0,1; where each card has a worker, FLENWHEEL_CARDS=0,1 or all.",
         )
     return named[:count]
+
+
+def slots_offered(settings: Settings) -> tuple[str, ...]:
+    """The slots' names of all cards that work of this worker may take, in its order: work on so many takes the first ones."""
+    return _names(settings, _in_order(settings) or cards_for(settings))
+
+
+def _in_order(settings: Settings) -> tuple[str, ...]:
+    named = cards_named(settings.gpu)
+    machine = tuple(card for card in settings.cards if card not in (AUTO, CPU))
+    if len(named) == 1 and named[0] in machine:
+        place = machine.index(named[0])
+        named = machine[place:] + machine[:place]
+    return named
 
 
 def slots_for(settings: Settings, count: int = 1) -> tuple[Slot, ...]:
@@ -59,7 +69,10 @@ def slots_named(settings: Settings) -> tuple[Slot, ...]:
 
 
 def _slots(settings: Settings, cards: tuple[str, ...]) -> tuple[Slot, ...]:
-    # FLENWHEEL_SLOT names the slot of the first card; the others are called after the machine.
-    names = (settings.slot_name, *(f"{settings.machine_name}:{card}" for card in cards[1:]))
-    by_lock = {settings.lock_of(name): name for name in names}
+    by_lock = {settings.lock_of(name): name for name in _names(settings, cards)}
     return tuple(Slot(by_lock[lock], lock) for lock in sorted(by_lock))
+
+
+def _names(settings: Settings, cards: tuple[str, ...]) -> tuple[str, ...]:
+    # FLENWHEEL_SLOT names the slot of the first card; the others are called after the machine.
+    return (settings.slot_name, *(f"{settings.machine_name}:{card}" for card in cards[1:]))

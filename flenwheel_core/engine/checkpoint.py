@@ -10,7 +10,10 @@ from safetensors import SafetensorError
 
 from flenwheel_core.base.errors import StoreError
 from flenwheel_core.base.ids import digest_bytes
-from flenwheel_core.engine.tensor_file import read_tensors, tensor_bytes, write_atomically
+from flenwheel_core.engine.tensor_file import read_tensors, tensor_bytes, tensors_of, write_atomically
+
+FACTS = "flenwheel.checkpoint"
+"""What is no tensor of a checkpoint stands under this name in its file."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +43,20 @@ class CheckpointFolder:
     run: str
     keep: int
 
+    def encoded(self, checkpoint: Checkpoint) -> bytes:
+        """The checkpoint as its file holds it."""
+        facts = json.dumps({"run": self.run, "step": checkpoint.step, **checkpoint.facts}, sort_keys=True)
+        return tensor_bytes(checkpoint.tensors, {FACTS: facts})
+
+    def decoded(self, data: bytes) -> Checkpoint:
+        """What `encoded` was given, by another process of this run."""
+        found = self._of_this_run(*tensors_of(data))
+        assert found is not None, "a checkpoint of another run"
+        return found
+
     def save(self, checkpoint: Checkpoint) -> None:
         """Write, read back, then remove the oldest beyond `keep`; a failure leaves the older checkpoints as they were."""
-        facts = json.dumps({"run": self.run, "step": checkpoint.step, **checkpoint.facts}, sort_keys=True)
-        data = tensor_bytes(checkpoint.tensors, {"flenwheel.checkpoint": facts})
+        data = self.encoded(checkpoint)
         file = self._file(checkpoint.step)
         write_atomically(file, data)
         if digest_bytes(file.read_bytes()) != digest_bytes(data):
@@ -60,15 +73,18 @@ class CheckpointFolder:
         """The newest checkpoint of this run that can be read and holds numbers only, or None."""
         for file in reversed(self._files()):
             try:
-                tensors, metadata = read_tensors(file)
-                facts = json.loads(metadata["flenwheel.checkpoint"])
+                found = self._of_this_run(*read_tensors(file))
             except (SafetensorError, OSError, KeyError, ValueError):
                 continue
-            if facts.pop("run") == self.run:
-                found = Checkpoint(step=facts.pop("step"), tensors=tensors, facts=facts)
-                if found.is_finite():
-                    return found
+            if found is not None and found.is_finite():
+                return found
         return None
+
+    def _of_this_run(self, tensors: dict[str, torch.Tensor], metadata: Mapping[str, str]) -> Checkpoint | None:
+        facts = json.loads(metadata[FACTS])
+        if facts.pop("run") != self.run:
+            return None
+        return Checkpoint(step=facts.pop("step"), tensors=tensors, facts=facts)
 
     def clear(self) -> None:
         """Remove all checkpoints: the run is done."""

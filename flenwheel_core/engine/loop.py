@@ -87,7 +87,7 @@ def run_loop(
 
     Raises InterruptedStageError after saving when told to stop, OutOfMemoryError when the card is full, and UserError when loss or
     weights are no longer numbers: no checkpoint is written of such. The outcome does not depend on how often the run was interrupted.
-    In a team every process runs this; only the first one writes, and all agree on when to stop.
+    In a team every process runs this; only the first one reads and writes files, and all agree on when to stop.
     """
     team = team or Alone()
     first = team.rank == 0
@@ -99,7 +99,7 @@ def run_loop(
     start = 0
     saved_at = time.monotonic()
     saver = BackgroundSaver(checkpoints) if first else None
-    saved = checkpoints.latest()
+    saved = _newest(checkpoints, team)
     if saved is not None:
         start, points, pending = _restore(saved, parameters, optimizer, average)
     writers: list[Tracker] = [LossFile(loss_file, points, before=start), *trackers] if first else []
@@ -165,6 +165,15 @@ def run_loop(
     if not are_finite(final.values()):
         raise _diverged("weights are no numbers any more", recipe.steps)
     return LoopOutcome({name: tensor.detach() for name, tensor in final.items()}, tuple(points))
+
+
+def _newest(checkpoints: CheckpointFolder, team: Team) -> Checkpoint | None:
+    """The newest checkpoint of the first process, in every process: what lies on another machine may be of an older attempt."""
+    found = checkpoints.latest() if team.rank == 0 else None
+    if team.size == 1:
+        return found
+    data = team.hand_out(b"" if found is None else checkpoints.encoded(found))
+    return checkpoints.decoded(data) if data else None
 
 
 def _one_step(

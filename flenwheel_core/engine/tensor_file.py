@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
+from safetensors.torch import load
 
 _NAMES = {
     torch.float64: "F64",
@@ -70,6 +71,12 @@ def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """Tensors and metadata of a safetensors file; raises SafetensorError or OSError if it is damaged."""
     with safe_open(path, framework="pt") as file:
         return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+
+
+def tensors_of(data: bytes) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """As `read_tensors`, of a file in memory."""
+    size = int.from_bytes(data[:8], "little")
+    return load(data), dict(json.loads(data[8 : 8 + size]).get("__metadata__") or {})
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -29,7 +29,7 @@ def order_recipe(order: TrainOrder, recipe: Recipe) -> Recipe:
         if getattr(order, key) is not None:
             train["lora"][key] = getattr(order, key)
     if order.epochs is not None:
-        step = train["batch_size"] * recipe.train.gradient_accumulation * recipe.train.gpus
+        step = train["batch_size"] * recipe.train.gradient_accumulation * recipe.train.processes
         train["steps"] = max(1, math.ceil(order.epochs * pictures / step))
     if order.epochs is not None or order.steps is not None:
         train.pop("min_epochs", None)

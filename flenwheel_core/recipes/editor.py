@@ -126,6 +126,6 @@ class EditorRecipe(Document):
 
     @model_validator(mode="after")
     def _one_card(self) -> Self:
-        if self.train.gpus > 1:
-            raise ValueError("the editor trains on one card; leave train.gpus out")
+        if self.train.processes > 1:
+            raise ValueError("the editor trains on one card; leave train.gpus and train.hosts out")
         return self

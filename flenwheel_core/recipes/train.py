@@ -108,6 +108,13 @@ class TrainingRecipe(Document):
         exclude_if=is_one,
         description="Cards of this machine that train together, each on its part of the batch.",
     )
+    hosts: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        exclude_if=is_one,
+        description="Machines of a cluster that train together, each with `gpus` cards of its own; see docs/cluster.md.",
+    )
     gradient_accumulation: int = Field(default=1, ge=1, le=256, description="Forward passes an optimizer step.")
     optimizer: OptimizerName = Field(default="adamw", description="Optimizer, by name.")
     learning_rate: float = Field(default=1e-4, gt=0, le=10, description="Peak learning rate (1.0 for prodigy).")
@@ -165,11 +172,16 @@ class TrainingRecipe(Document):
         description="Choices that the family of the base model alone knows; the check of a recipe names them.",
     )
 
+    @property
+    def processes(self) -> int:
+        """Processes that share each step, one a card."""
+        return self.gpus * self.hosts
+
     def for_pictures(self, number: int) -> Self:
         """The same recipe with the steps that so many pictures ask for: `steps`, or more by `min_epochs`."""
         if self.min_epochs is None:
             return self
-        step = self.batch_size * self.gradient_accumulation * self.gpus
+        step = self.batch_size * self.gradient_accumulation * self.processes
         return self.model_copy(update={"steps": max(self.steps, math.ceil(self.min_epochs * number / step))})
 
     @model_validator(mode="after")

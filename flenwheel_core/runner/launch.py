@@ -8,7 +8,8 @@ import subprocess
 import tempfile
 import threading
 from collections import deque
-from contextlib import suppress
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -42,8 +43,18 @@ SPINS = 1000
 sleep between the short operators of small models."""
 
 
+Attempt = Callable[[int], AbstractContextManager[Mapping[str, str]]]
+"""What is held around each attempt at a stage, for its memory level; gives further variables for the stage's process."""
+
+
 def run_in_child(
-    stage: Stage[Request, Result], request: Request, settings: Settings, sink: Sink, *, flow_run: str | None = None
+    stage: Stage[Request, Result],
+    request: Request,
+    settings: Settings,
+    sink: Sink,
+    *,
+    flow_run: str | None = None,
+    attempt: Attempt | None = None,
 ) -> Result:
     """The result of a request, made in a child process if it is not there yet.
 
@@ -56,7 +67,9 @@ def run_in_child(
         return done
     for memory_level in itertools.count():
         try:
-            return _run_once(stage, request, settings, sink, flow_run, memory_level=memory_level)
+            with attempt(memory_level) if attempt is not None else nullcontext({}) as more:
+                environment = {**child_environment(settings, flow_run), **more}
+                return _run_once(stage, request, settings, sink, environment, memory_level=memory_level)
         except OutOfMemoryError as error:
             if memory_level == MOST_MEMORY_LEVELS:
                 raise
@@ -71,7 +84,7 @@ def _run_once(
     request: Request,
     settings: Settings,
     sink: Sink,
-    flow_run: str | None,
+    environment: Mapping[str, str],
     *,
     memory_level: int,
 ) -> Result:
@@ -82,7 +95,7 @@ def _run_once(
         argv = [stage.name, str(request_path), str(result_path), "--memory-level", str(memory_level), "--with-parent"]
         process = start_stage(
             argv,
-            child_environment(settings, flow_run),
+            environment,
             card=settings.gpu != "cpu",
             ahead=settings.import_ahead and (settings.gpu != "cpu" or not trains_in_8_bit(request)),
         )

@@ -34,6 +34,7 @@ from flenwheel_core.requests.publish import PublishRequest, PublishResult
 from flenwheel_core.requests.screen import ScreenRequest, ScreenResult
 from flenwheel_core.requests.style_study import StyleStudyRequest, StyleStudyResult
 from flenwheel_core.requests.train import TrainRequest, TrainResult
+from flenwheel_core.requests.train_share import TrainShareRequest, TrainShareResult
 from flenwheel_core.requests.vl_train import VlTrainRequest, VlTrainResult
 from flenwheel_core.store import Store
 
@@ -155,6 +156,13 @@ TRAIN = Stage(
     several=lambda request: request.recipe.gpus,
     kept=KeptFiles(CHECKPOINTS, beside=("samples/*.png", "kept/*.safetensors", "looks/*.jsonl")),
 )
+TRAIN_SHARE = Stage(
+    TrainShareRequest,
+    TrainShareResult,
+    "flenwheel_core.stages.train_share:train_share",
+    uses_gpu=True,
+    several=lambda request: request.cards,
+)
 GENERATE = Stage(GenerateRequest, GenerateResult, "flenwheel_core.stages.generate:generate", uses_gpu=True)
 BENCHMARK = Stage(BenchmarkRequest, BenchmarkResult, "flenwheel_core.stages.benchmark:benchmark", uses_gpu=True)
 CHOOSE = Stage(ChooseRequest, ChooseResult, "flenwheel_core.stages.choose:choose", uses_gpu=True)
@@ -217,6 +225,7 @@ STAGES: dict[str, Stage[StageRequest, StageResult]] = {
         ENRICH,
         SCREEN,
         TRAIN,
+        TRAIN_SHARE,
         GENERATE,
         BENCHMARK,
         CHOOSE,

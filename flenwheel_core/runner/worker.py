@@ -46,6 +46,7 @@ from flenwheel_core.memory.card import is_out_of_memory, limit_process
 from flenwheel_core.requests.base import StageRequest, StageResult
 from flenwheel_core.requests.edit_train import EditTrainRequest
 from flenwheel_core.requests.train import TrainRequest
+from flenwheel_core.requests.train_share import TrainShareRequest
 from flenwheel_core.requests.vl_train import VlTrainRequest
 from flenwheel_core.runner.kept_state import keeper_of
 from flenwheel_core.runner.stage import Stage, StageContext, find_stage
@@ -105,12 +106,17 @@ def _card(
             lock = held.enter_context(_alone(slot.lock, f"the GPU slot {slot.name}", progress, stop))
             holder = {"pid": os.getpid(), "stage": stage.name, "slot": slot.name, "workspace": str(settings.root)}
             lock.note(json.dumps(holder))
-        if cards == 1:  # the processes of several limit themselves
+        if not _trains_in_team(request):  # its processes limit themselves
             recipe = request.recipe if isinstance(request, _Training) else None
             limit_process(
                 settings, records_graphs=recipe is not None, deterministic=recipe is not None and recipe.deterministic
             )
         yield
+
+
+def _trains_in_team(request: StageRequest) -> bool:
+    several = isinstance(request, TrainRequest) and request.recipe.processes > 1
+    return several or isinstance(request, TrainShareRequest)
 
 
 @contextmanager

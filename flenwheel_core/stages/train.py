@@ -31,7 +31,11 @@ if TYPE_CHECKING:
 
 
 def train(request: TrainRequest, context: StageContext) -> TrainResult:
-    """Train, or go on training, and keep the LoRA, its samples and its curve; on several cards if the recipe says so."""
+    """Train, or go on training, and keep the LoRA, its samples and its curve; on several cards and machines if the recipe says so."""
+    if request.recipe.hosts > 1:
+        from flenwheel_core.stages.train_share import lead
+
+        return lead(request, context)
     if request.recipe.gpus > 1:
         from flenwheel_core.stages.train_team import train_in_team
 

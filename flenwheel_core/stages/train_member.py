@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
         settings = Settings()
         request = TrainRequest.from_bytes(request_file.read_bytes(), where="the request")
         limit_process(settings, records_graphs=True, deterministic=request.recipe.deterministic)
-        team = Processes(cpu=settings.gpu == "cpu")
+        team = Processes(cpu=settings.gpu == "cpu", each_machine=request.recipe.gpus)
         progress = Progress("train", print_event if team.rank == 0 else _silent)
         store = Store(settings.store_url, settings.store_options)
         context = StageContext(store, settings, scratch, progress, int(arguments[3]), stop)

@@ -9,29 +9,50 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flenwheel_core.base.errors import InterruptedStageError, ResourceError
+from flenwheel_core.base.errors import FlenwheelError, InterruptedStageError, ResourceError
 from flenwheel_core.base.given_settings import AUTO, CPU
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.base.slots import cards_for
 from flenwheel_core.requests.train import TrainRequest, TrainResult
 from flenwheel_core.runner.launch import STOP_SECONDS, child_environment, error_of
+from flenwheel_core.runner.meeting import interface_to, open_table
 from flenwheel_core.runner.stage import StageContext
 
 if TYPE_CHECKING:
-    from torch.distributed import TCPStore  # type: ignore[attr-defined] # public, but not named in __all__
     from torch.distributed.elastic.multiprocessing import PContext
     from torch.distributed.elastic.multiprocessing.api import RunProcsResult
     from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 LOOK_SECONDS = 0.2
+LOST_SECONDS = 5.0
+"""Processes whose others are lost mostly notice it by themselves; after so long they are ended."""
 LAUNCHER_HANDLES = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 STOP_FILE = "stop"
 """Tells the processes, beside their request, to save and end."""
+
+
+@dataclass(frozen=True)
+class Seats:
+    """Where the processes of this machine sit among those of all, and where they find the others."""
+
+    address: str = "127.0.0.1"
+    port: int = 0
+    place: int = 0
+    machines: int = 1
+
+    def interface(self) -> str | None:
+        """The network interface to talk through; None: torch's choice."""
+        return "lo" if self.machines == 1 else interface_to(self.address)
+
+
+Lost = Callable[[], FlenwheelError | None]
+"""Why the others are lost, once they are."""
 
 
 def train_in_team(request: TrainRequest, context: StageContext) -> TrainResult:
@@ -39,6 +60,14 @@ def train_in_team(request: TrainRequest, context: StageContext) -> TrainResult:
 
     Raises ResourceError if there are fewer cards than the recipe wants, and what the processes raised.
     """
+    table = open_table()
+    return TrainResult.from_bytes(
+        run_team(request, context, Seats(port=table.port)).read_bytes(), where="the result of training"
+    )
+
+
+def run_team(request: TrainRequest, context: StageContext, seats: Seats, lost: Lost = lambda: None) -> Path:
+    """Runs this machine's processes to their end; the file of the first one's result. Raises what they raised, or why others are lost."""
     cards = _cards(request.recipe.gpus, context.settings)
     folder = context.scratch / "team"
     folder.mkdir(parents=True, exist_ok=True)
@@ -48,16 +77,13 @@ def train_in_team(request: TrainRequest, context: StageContext) -> TrainResult:
     results = [folder / f"result-{rank}.json" for rank in range(len(cards))]
     for result in results:
         result.unlink(missing_ok=True)
-    from torch.distributed import TCPStore  # type: ignore[attr-defined] # public, but not named in __all__
-
-    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    team = _start(request_file, results, cards, store, context)
+    team = _start(request_file, results, cards, seats, context)
     try:
-        ended = _follow(team, context)
+        ended = _follow(team, context, lost)
     finally:
         team.close(signal.SIGKILL)
     if not ended.is_failed():
-        return TrainResult.from_bytes(results[0].read_bytes(), where="the result of training")
+        return results[0]
     failed = _first_failure(ended, results)
     raise error_of("train", failed.exitcode, results[failed.local_rank], "")
 
@@ -79,22 +105,24 @@ def _cards(count: int, settings: Settings) -> list[str | None]:
 
 
 def _start(
-    request: Path, results: list[Path], cards: list[str | None], store: "TCPStore", context: StageContext
+    request: Path, results: list[Path], cards: list[str | None], seats: Seats, context: StageContext
 ) -> "PContext":
     """A process a card, started and watched by torch's own launcher, the one beneath `torchrun`."""
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, start_processes
 
     common = child_environment(context.settings, os.environ.get("FLENWHEEL_FLOW_RUN"))
-    common |= {"WORLD_SIZE": str(len(cards)), "LOCAL_RANK": "0"}
-    # They meet at this process's store, which has its port already: no other program can take it in between.
-    common |= {"MASTER_ADDR": store.host, "MASTER_PORT": str(store.port)}
+    common |= {"WORLD_SIZE": str(len(cards) * seats.machines), "LOCAL_RANK": "0"}
+    # They meet at the table of the leading process, which has its port already: no other program can take it in between.
+    common |= {"MASTER_ADDR": seats.address, "MASTER_PORT": str(seats.port)}
     common |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"}
+    interface = seats.interface()
+    if interface is not None and (cards[0] is None or seats.machines > 1):
+        common.setdefault("GLOO_SOCKET_IFNAME" if cards[0] is None else "NCCL_SOCKET_IFNAME", interface)
     arguments, environments = {}, {}
     for rank, card in enumerate(cards):
         # Each process sees its own card only, so that everything in it may call it the first.
-        environments[rank] = common | {"RANK": str(rank), "CUDA_VISIBLE_DEVICES": card or ""}
-        if card is None:
-            environments[rank]["GLOO_SOCKET_IFNAME"] = "lo"
+        own = {"RANK": str(seats.place * len(cards) + rank), "CUDA_VISIBLE_DEVICES": card or ""}
+        environments[rank] = common | own
         files = (request, results[rank], context.scratch)
         arguments[rank] = ("-m", "flenwheel_core.stages.train_member", *map(str, files), str(context.memory_level))
     with _own_signals():
@@ -113,15 +141,20 @@ def _own_signals() -> Iterator[None]:
                 signal.signal(which, handler)
 
 
-def _follow(team: "PContext", context: StageContext) -> "RunProcsResult":
+def _follow(team: "PContext", context: StageContext, lost: Lost) -> "RunProcsResult":
     """Until all have ended, or one failed and took the others with it. A stop is told through a file, so that all save."""
-    stopped_at: float | None = None
+    ends_at: float | None = None
+    why: FlenwheelError | None = None
     while (ended := team.wait(timeout=LOOK_SECONDS, period=LOOK_SECONDS)) is None:
-        if context.stop.is_set() and stopped_at is None:
+        if context.stop.is_set() and ends_at is None:
             (context.scratch / "team" / STOP_FILE).touch()
-            stopped_at = time.monotonic()
-        if stopped_at is not None and time.monotonic() - stopped_at > STOP_SECONDS:
-            raise InterruptedStageError(
+            ends_at = time.monotonic() + STOP_SECONDS
+        if why is None and (why := lost()) is not None:
+            # They lose the others, too, or are told to stop as those were: then the first one saves.
+            seconds = STOP_SECONDS if isinstance(why, InterruptedStageError) else LOST_SECONDS
+            ends_at = min(ends_at or math.inf, time.monotonic() + seconds)
+        if ends_at is not None and time.monotonic() > ends_at:
+            raise why or InterruptedStageError(
                 "Training was stopped before it could save.", remedy="Start it again: it goes on from its checkpoint."
             )
     return ended

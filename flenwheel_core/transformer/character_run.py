@@ -44,9 +44,9 @@ def repeatably(job: TrainJob, device: torch.device, train: Callable[[], Trained]
 def texts_of(job: TrainJob, team: Team, empty: str) -> tuple[list[str], list[str]]:
     """The captions with the class word, if it is to be kept, and every text that a run reads, the empty one last.
 
-    The first process of a team encodes them; the others wait for it here, until it calls `team.wait`.
+    The first process of each machine encodes them; the others wait for it here, until it calls `team.wait`.
     """
-    if team.rank > 0:
+    if not team.prepares:
         team.wait()
     kept = prior_texts(job)
     return kept, [*(picture.caption for picture in job.pictures), *kept, *sample_prompts(job), empty]

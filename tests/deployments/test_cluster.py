@@ -13,9 +13,9 @@ import pytest
 from benchmarks.kit.cluster import Cluster, cluster
 from benchmarks.kit.workspace import PROJECT, wait_for
 from deployments.prefect.gates import resume_gate, waiting_runs
-from deployments.workspace.machines import read_cards
 from flenwheel_core.base.services import load_services
 from flenwheel_core.gates.session import Reviews
+from flenwheel_core.library.machines import read_cards
 from flenwheel_core.runner.stage_runs import StageRun, stage_runs
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

@@ -63,7 +63,7 @@ def _train(model: FluxModel, job: TrainJob, hooks: TrainHooks, cache: TensorCach
     draw = _draws(model, OwnPipelines(lambda: drawing_pipeline(FluxPipeline, model, transformer, vae)), captions)
     digest = partial(model.revision, "transformer")
     prior = pictures.prior(items, class_texts, adapted, draw, "flux prior", digest)
-    if team.rank == 0:
+    if team.prepares:
         team.wait()
     transformer.train()
 

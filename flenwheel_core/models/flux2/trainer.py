@@ -59,7 +59,7 @@ def _train(model: Flux2Model, job: TrainJob, hooks: TrainHooks, cache: TensorCac
     draw = partial(_draw, model, DrawingParts(transformer, model.load_scheduler(), model.load_vae()), captions)
     digest = partial(model.revision, "transformer")
     prior = pictures.prior(items, class_texts, adapted, draw, "flux2 prior", digest, true_cfg=job.sampler.true_cfg)
-    if team.rank == 0:
+    if team.prepares:
         team.wait()
     transformer.train()
 

@@ -111,7 +111,7 @@ def _train(model: QwenEditModel, job: TrainJob, hooks: TrainHooks, cache: Tensor
     draw = partial(_draw, transformer, scheduler, _waiting_vae(model), model.device, captions)
     digest = partial(model.part_digest, "transformer")
     prior = pictures.prior(items, class_texts, adapted, draw, "qwen prior", digest, true_cfg=job.sampler.true_cfg)
-    if team.rank == 0:
+    if team.prepares:
         team.wait()
     transformer.train()
 

@@ -128,8 +128,8 @@ def check_job(job: VlTrainJob) -> None:
             why="its layers are fused.",
             remedy="Leave lora.dora and lora.dropout as they are.",
         )
-    if recipe.gpus > 1:
-        raise RecipeError("A vision-language model is trained on one card.", remedy="Set gpus = 1.")
+    if recipe.processes > 1:
+        raise RecipeError("A vision-language model is trained on one card.", remedy="Set gpus = 1 and hosts = 1.")
     require_optimizer(recipe.optimizer)
     require_trackers(recipe.trackers)
 

@@ -58,7 +58,7 @@ def _train(
 
     digest = partial(model.revision, "transformer")
     prior = pictures.prior(items, class_texts, adapted, draw, "z-image prior", digest, true_cfg=job.sampler.true_cfg)
-    if team.rank == 0:
+    if team.prepares:
         team.wait()
     transformer.train()
 

@@ -209,6 +209,7 @@ EVERY: dict[str, object] = {
     "pool": "gpu-24",
     "runs_at_once": 3,
     "lease_seconds": 90.0,
+    "meeting_address": "rack-2.lan",
     "checkpoint_minutes": 2.5,
 }
 

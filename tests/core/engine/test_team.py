@@ -1,6 +1,7 @@
-"""Two processes that share every batch end where one process with the whole batch ends."""
+"""Two processes that share every batch end where one process with the whole batch ends, each with a folder of its own."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -60,8 +61,13 @@ def train(folder: Path, team: Team) -> LoopOutcome:
 
 
 @pytest.mark.slow
-def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
+def test_two_processes_learn_what_one_learns_from_the_checkpoint_of_the_first(tmp_path: Path) -> None:
     whole = train(tmp_path / "one", Alone())
+    # The second one's is of another attempt, and newer: it is not looked at.
+    for rank, step in enumerate((5, 10)):
+        checkpoints = tmp_path / "two" / str(rank) / "checkpoints"
+        checkpoints.mkdir(parents=True)
+        shutil.copy(tmp_path / "one" / "checkpoints" / f"step-{step:08d}.safetensors", checkpoints)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -73,16 +79,18 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
         for rank in range(2)
     ]
     assert [process.wait(timeout=240) for process in processes] == [0, 0]
-    shared, _ = read_tensors(tmp_path / "two" / "weights.safetensors")
+    shared, _ = read_tensors(tmp_path / "two" / "0" / "weights.safetensors")
     torch.testing.assert_close(shared["weight"], whole.weights["weight"], atol=1e-6, rtol=1e-5)
-    assert len((tmp_path / "two" / "loss.jsonl").read_text().splitlines()) == 4
+    assert len((tmp_path / "two" / "0" / "loss.jsonl").read_text().splitlines()) == 4
+    assert [path.name for path in (tmp_path / "two" / "1").iterdir()] == ["checkpoints"], "the first one alone writes"
 
 
 if __name__ == "__main__":
     team = Processes(cpu=True)
-    outcome = train(Path(sys.argv[1]), team)
+    folder = Path(sys.argv[1]) / str(team.rank)
+    outcome = train(folder, team)
     if team.rank == 0:
-        (Path(sys.argv[1]) / "weights.safetensors").write_bytes(tensor_bytes(outcome.weights))
+        (folder / "weights.safetensors").write_bytes(tensor_bytes(outcome.weights))
     team.leave()
     sys.stdout.flush()
     os._exit(0)  # as the stage's processes end: gloo's threads may abort an interpreter that shuts down

@@ -31,6 +31,7 @@ def test_a_grown_pool_is_trained_on_for_longer_if_epochs_are_asked_for() -> None
     assert recipe.for_pictures(1000) == recipe
     wanted = recipe.model_copy(update={"min_epochs": 28.0})
     assert [wanted.for_pictures(number).steps for number in (50, 114, 115, 201)] == [400, 400, 403, 704]
+    assert wanted.model_copy(update={"hosts": 2}).for_pictures(300).steps == 525
     assert wanted.model_copy(update={"gpus": 2}).for_pictures(300).steps == 525, (
         "two cards train twice the items a step"
     )
@@ -52,5 +53,8 @@ def test_every_choice_says_what_it_is() -> None:
 def test_a_recipe_that_says_nothing_of_cards_keeps_its_digest_and_the_editor_refuses_them() -> None:
     assert "gpus" not in TrainingRecipe().model_dump()
     assert TrainingRecipe(gpus=2).model_dump()["gpus"] == 2
-    with pytest.raises(ValidationError, match="one card"):
-        EditorRecipe.model_validate({"train": {"gpus": 2}})
+    assert "hosts" not in TrainingRecipe(gpus=2).model_dump()
+    assert TrainingRecipe(hosts=3, gpus=2).model_dump()["hosts"] == 3 and TrainingRecipe(hosts=3, gpus=2).processes == 6
+    for several in ("gpus", "hosts"):
+        with pytest.raises(ValidationError, match="one card"):
+            EditorRecipe.model_validate({"train": {several: 2}})

@@ -4,6 +4,7 @@ import gc
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -83,6 +84,57 @@ def test_a_worker_puts_as_many_in_order_as_it_has_places_for() -> None:
     anyio.run(offer, 2)
     anyio.run(offer, None)
     assert offered == [2, 9]
+
+
+def test_a_share_goes_to_the_worker_of_its_slot_beside_all_that_it_works_at() -> None:
+    class Nobody:
+        async def read_flow_runs(self, **asked: object) -> list[object]:
+            return []
+
+    class Taking:
+        _work_pool_name = "pool"
+        client = Nobody()
+
+        async def _submit_scheduled_flow_runs(self, entries: list[Any]) -> list[object]:
+            taken = []
+            for entry in entries:
+                with suppress(anyio.WouldBlock):
+                    self._limiter.acquire_on_behalf_of_nowait(entry.flow_run.id)  # type: ignore[attr-defined]
+                    taken.append(entry.flow_run)
+            return taken
+
+    limited_and_fair(Taking, slot="rack-1:0")
+
+    def run(number: int, **parameters: object) -> SimpleNamespace:
+        return SimpleNamespace(
+            flow_run=SimpleNamespace(id=number, parameters=parameters, deployment_id="d"), work_queue_id="q"
+        )
+
+    turns = [run(number, character="mira") for number in range(1, 4)]
+    shares = [
+        run(10, attempt="a", slot="rack-1:0"),
+        run(11, attempt="a", slot="rack-2:0"),
+        run(12, attempt="b", slot="rack-1:0"),
+    ]
+
+    async def offer() -> None:
+        worker: Any = Taking()
+        worker._limiter = limiter = anyio.CapacityLimiter(2)
+
+        async def takes(*runs: SimpleNamespace) -> list[int]:
+            return [one.id for one in await worker._submit_scheduled_flow_runs(list(runs))]
+
+        assert await takes(*turns) == [1, 2]
+        assert await takes(*shares[:2], turns[2]) == [10], "though both places are taken"
+        assert await takes(*shares, turns[2]) == [12]
+        limiter.release_on_behalf_of(10)
+        assert await takes(turns[2]) == [], "a share leaves no place for others"
+        limiter.release_on_behalf_of(1)
+        assert await takes(turns[2]) == [3]
+        limiter.release_on_behalf_of(12)
+        assert await takes() == [] and limiter.total_tokens == 2
+
+    anyio.run(offer)
 
 
 class Instant(Worker):

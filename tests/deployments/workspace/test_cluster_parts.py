@@ -12,12 +12,12 @@ from deployments.workspace import cluster, cluster_parts, environment, joining
 from deployments.workspace.cluster import ClusterMachine
 from deployments.workspace.cluster_doctor import differing_versions, used_part
 from deployments.workspace.joining import card_settings
-from deployments.workspace.machines import MachineCard
 from deployments.workspace.processes import Child
 from deployments.workspace.reconciler import is_lost
 from flenwheel_core.base.errors import RecipeError, ServerError, UserError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.base.slots import cards_for, slots_for
+from flenwheel_core.library.machines import MachineCard
 from tests.kit.command_line import run
 
 PARTS = {"database_url": "postgres://flen:hunter2@db/flenwheel", "redis_url": "redis://:hunter2@cache:6379/0"}
