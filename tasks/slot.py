@@ -8,7 +8,7 @@ away never ends a running training.
 import contextvars
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from uuid import UUID
 
@@ -38,6 +38,7 @@ def gpu_slot(
     """
     own = [slot.name for slot in slots_for(settings, cards)]
     name = " and ".join(own) + (f" and those of {machines - 1} other machines" if machines > 1 else "")
+    _make_limits(own)
     began = time.monotonic()
     # Told only if it lasts: the notice writes to the server, and SQLite answers two writers at once with "try again in two seconds".
     notice = ProgressEvent(stage=stage, kind="waiting", text=f"for the GPU slot {name}")
@@ -61,12 +62,10 @@ def _taken(own: list[str], others: OtherMachines | None, stack: ExitStack) -> tu
     holder = ConcurrencyLeaseHolder(type="flow_run", id=UUID(flow_run.id)) if flow_run.id else None
     while True:
         chosen = others.chosen() if others is not None else ()
-        limits = [LIMIT_PREFIX + name for name in (*own, *(name for names in chosen for name in names))]
-        with get_client(sync_client=True) as client:
-            for limit in limits:
-                client.upsert_global_concurrency_limit_by_name(limit, limit=1)
+        theirs = [name for names in chosen for name in names]
+        _make_limits(theirs)
         held = concurrency(
-            limits,
+            [LIMIT_PREFIX + name for name in (*own, *theirs)],
             occupy=1,
             # Others' may be free by then where these are not.
             timeout_seconds=None if others is None else CHOOSE_AGAIN_SECONDS,
@@ -82,3 +81,11 @@ def _taken(own: list[str], others: OtherMachines | None, stack: ExitStack) -> tu
                 raise
             continue
         return tuple(names[0] for names in chosen)
+
+
+def _make_limits(slots: Sequence[str]) -> None:
+    """A slot without a limit would be granted to anybody."""
+    if slots:
+        with get_client(sync_client=True) as client:
+            for slot in slots:
+                client.upsert_global_concurrency_limit_by_name(LIMIT_PREFIX + slot, limit=1)

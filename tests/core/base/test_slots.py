@@ -6,7 +6,7 @@ import pytest
 
 from flenwheel_core.base.errors import ResourceError
 from flenwheel_core.base.settings import Settings
-from flenwheel_core.base.slots import cards_for, slots_for, slots_named
+from flenwheel_core.base.slots import cards_for, slots_for, slots_named, slots_offered
 
 
 @pytest.fixture(autouse=True)
@@ -86,3 +86,26 @@ def test_more_cards_than_are_named_are_refused(settings: Settings) -> None:
     with pytest.raises(ResourceError, match=r"asks for 2 cards and this worker may use 1\.") as refused:
         slots_for(settings, 2)
     assert "FLENWHEEL_GPU=0,1" in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("gpu", "cards", "count"),
+    [
+        ("0,1", (), 2),
+        ("3,1,2", (), 2),
+        ("1", ("0", "1"), 2),
+        ("2", ("0", "1", "2", "3"), 3),
+        ("cpu", (), 1),
+        ("auto", (), 1),
+    ],
+)
+def test_what_a_worker_offers_to_others_begins_with_what_its_own_work_takes(
+    gpu: str, cards: tuple[str, ...], count: int
+) -> None:
+    settings = rack(gpu, cards)
+    assert slots_offered(settings)[0] == settings.slot_name
+    assert sorted(slots_offered(settings)[:count]) == sorted(names(settings, count))
+
+
+def test_a_slot_with_a_name_of_its_own_is_offered_by_that() -> None:
+    assert slots_offered(rack("0,1", slot="the fast one")) == ("the fast one", "rack:1")
