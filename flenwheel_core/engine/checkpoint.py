@@ -1,7 +1,8 @@
 """Checkpoints of a training run: one file each, written atomically, read back before older ones go."""
 
+import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +10,7 @@ import torch
 from safetensors import SafetensorError
 
 from flenwheel_core.base.errors import StoreError
-from flenwheel_core.base.ids import digest_bytes
-from flenwheel_core.engine.tensor_file import read_tensors, tensor_bytes, tensors_of, write_atomically
+from flenwheel_core.engine.tensor_file import read_tensors, tensor_parts, tensors_of, write_atomically
 
 FACTS = "flenwheel.checkpoint"
 """What is no tensor of a checkpoint stands under this name in its file."""
@@ -31,8 +31,18 @@ class Checkpoint:
 
 def are_finite(tensors: Iterable[torch.Tensor]) -> bool:
     """True if every floating-point number in them is finite."""
-    found = [torch.isfinite(tensor).all() for tensor in tensors if tensor.is_floating_point()]
+    # The extremes are read in one pass without a copy, and one that is no number is both of them.
+    numbers = [tensor for tensor in tensors if tensor.is_floating_point() and tensor.numel()]
+    found = [torch.isfinite(torch.stack(torch.aminmax(tensor.detach()))).all() for tensor in numbers]
     return not found or bool(torch.stack([one.to(found[0].device) for one in found]).all())
+
+
+def _heard(
+    parts: Iterable[bytes | memoryview], hear: Callable[[bytes | memoryview], None]
+) -> Iterator[bytes | memoryview]:
+    for part in parts:
+        hear(part)
+        yield part
 
 
 @dataclass(frozen=True)
@@ -45,8 +55,11 @@ class CheckpointFolder:
 
     def encoded(self, checkpoint: Checkpoint) -> bytes:
         """The checkpoint as its file holds it."""
+        return b"".join(self._parts(checkpoint))
+
+    def _parts(self, checkpoint: Checkpoint) -> Iterator[bytes | memoryview]:
         facts = json.dumps({"run": self.run, "step": checkpoint.step, **checkpoint.facts}, sort_keys=True)
-        return tensor_bytes(checkpoint.tensors, {FACTS: facts})
+        return tensor_parts(checkpoint.tensors, {FACTS: facts})
 
     def decoded(self, data: bytes) -> Checkpoint:
         """What `encoded` was given, by another process of this run."""
@@ -56,10 +69,12 @@ class CheckpointFolder:
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Write, read back, then remove the oldest beyond `keep`; a failure leaves the older checkpoints as they were."""
-        data = self.encoded(checkpoint)
-        file = self._file(checkpoint.step)
-        write_atomically(file, data)
-        if digest_bytes(file.read_bytes()) != digest_bytes(data):
+        # Piece by piece: each copy of the whole is a second in which the training gets less of the processor.
+        file, wanted = self._file(checkpoint.step), hashlib.sha256()
+        write_atomically(file, _heard(self._parts(checkpoint), wanted.update))
+        with file.open("rb") as written:
+            found = hashlib.file_digest(written, "sha256")
+        if found.digest() != wanted.digest():
             file.unlink()
             raise StoreError(
                 f"Checkpoint {file.name} could not be read back.",

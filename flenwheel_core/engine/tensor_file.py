@@ -6,7 +6,7 @@ The library's own writer orders metadata by chance; here everything is sorted. R
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -31,25 +31,19 @@ _ALIGNMENT = 8
 
 def tensor_bytes(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
     """A safetensors file with its tensors in order of width and name, and its metadata in order of key."""
+    return b"".join(tensor_parts(tensors, metadata))
+
+
+def tensor_parts(
+    tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None
+) -> Iterator[bytes | memoryview]:
+    """The same file piece by piece: nothing of a tensor on the CPU is copied."""
     names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
-    header: dict[str, object] = {}
-    if metadata:
-        header["__metadata__"] = dict(sorted(metadata.items()))
-    parts: list[bytes] = []
-    offset = 0
+    yield header_of([(name, tensors[name].dtype, tuple(tensors[name].shape)) for name in names], metadata)
     for name in names:
         tensor = tensors[name].detach().to("cpu").contiguous()
-        data = tensor.reshape(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b""
-        header[name] = {
-            "dtype": _NAMES[tensor.dtype],
-            "shape": list(tensor.shape),
-            "data_offsets": [offset, offset + len(data)],
-        }
-        offset += len(data)
-        parts.append(data)
-    head = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    head += b" " * (-len(head) % _ALIGNMENT)
-    return len(head).to_bytes(8, "little") + head + b"".join(parts)
+        if tensor.numel():
+            yield tensor.reshape(-1).view(torch.uint8).numpy().data
 
 
 def header_of(
@@ -79,12 +73,12 @@ def tensors_of(data: bytes) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     return load(data), dict(json.loads(data[8 : 8 + size]).get("__metadata__") or {})
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` so that `path` holds either what it held before or all of `data`, even after a power cut."""
+def write_atomically(path: Path, data: bytes | Iterable[bytes | memoryview]) -> None:
+    """Write `data`, or its pieces, so that `path` holds either what it held before or all of them, even after a power cut."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     with partial.open("wb") as file:
-        file.write(data)
+        file.writelines([data] if isinstance(data, bytes) else data)
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)

@@ -33,7 +33,7 @@ class Side:
         asked.write_bytes(request.to_bytes())
         environment = {**child_environment(settings, None), "PYTHONPATH": str(ROOT), **(more or {})}
         argv = [request.stage, str(asked), str(self._result)]
-        self.process = start_stage(argv, environment, card=False, ahead=True)
+        self.process = start_stage(argv, environment, card=False, ahead=settings.gpu == "cpu")
         assert self.process.stdout is not None and self.process.stderr is not None
         self.lines: list[str] = []
         self.errors: list[str] = []

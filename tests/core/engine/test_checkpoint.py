@@ -1,4 +1,5 @@
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,8 @@ def test_an_interrupted_save_leaves_the_one_before(tmp_path: Path, monkeypatch: 
     folder = CheckpointFolder(tmp_path, "run", keep=1)
     folder.save(at(5))
 
-    def torn(path: Path, data: bytes) -> None:
+    def torn(path: Path, parts: Iterable[bytes]) -> None:
+        data = b"".join(parts)
         path.with_name("partial").write_bytes(data[: len(data) // 2])
         raise OSError("no space left on device")
 
@@ -72,7 +74,9 @@ def test_an_interrupted_save_leaves_the_one_before(tmp_path: Path, monkeypatch: 
 def test_a_disk_that_returns_other_bytes_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = CheckpointFolder(tmp_path, "run", keep=1)
     folder.save(at(5))
-    monkeypatch.setattr(module, "write_atomically", lambda path, data: write_atomically(path, data[:-1] + b"x"))
+    monkeypatch.setattr(
+        module, "write_atomically", lambda path, parts: write_atomically(path, b"".join(parts)[:-1] + b"x")
+    )
     with pytest.raises(StoreError, match="read back"):
         folder.save(at(10))
     found = folder.latest()
