@@ -34,7 +34,7 @@ SEVERAL = Page(
             "Faces: photographs of nine people who were not trained on, the detector alone. Of honest ones {faces_good.caught_share:.1%} "
             "are doubted, none is ever removed. Of skin like wax (smooth) {faces_smooth.caught_share:.0%} is caught, of wax made "
             "in another way, which it never learned (denoised), {faces_denoised.caught_share:.0%}. The five others were measured "
-            "before skin was looked at: with it no fewer are caught. Hands are not looked at.",
+            "before skin was looked at: with it no fewer are caught.",
             "spoiled",
             {
                 "pictures": "pictures",
@@ -64,6 +64,23 @@ SEVERAL = Page(
                 "caught_high": "at most (95 %)",
             },
             having="caught_share",
+        ),
+        Table(
+            "Are spoiled hands told?",
+            "No: what was tried does not ship. A linear head on what MediaPipe's hand landmarker sees, learned from half of the hands, "
+            "with a limit fitted to ask about 5 % of good ones, asks about {wild_spoiled.caught_share:.0%} of the spoiled hands of other "
+            "people, as people bring them, and about {wild_good.caught_share:.0%} of the good ones; of hands held up before a wall about "
+            "{students_spoiled.caught_share:.0%} and {students_good.caught_share:.0%}. Spoiled by programs, as faces are; swirl and merged "
+            "the head never learned. About forty hands in photographs are too few to learn from: a limit fitted to them does not hold for "
+            "others. More that may be used, of many people, were not found. The nano world draws hands without fingers: there is nothing "
+            "to spoil.",
+            "spoiled_hands",
+            {
+                "pictures": "hands",
+                "caught_share": "asked about",
+                "caught_low": "at least (95 %)",
+                "caught_high": "at most (95 %)",
+            },
         ),
         Table(
             "Does a LoRA give its face to somebody else?",

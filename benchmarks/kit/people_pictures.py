@@ -8,6 +8,9 @@ Put these files into one folder:
     FOLDER/crowd/*.jpg                        examples/faces/*.jpg of davisking/dlib, without dogs and Tom_Cruise;
                                               samples/in/group-*, person-* and solvay1927.jpg of vladmandic/human
     FOLDER/stock/*.jpg                        samples/in/stock-*.jpg of vladmandic/human
+    FOLDER/figures/*.jpg                      samples/in/cgi-model-*.jpg of the same: rendered, not photographed
+    FOLDER/digits/*.JPG                       Dataset/*/*.JPG of ardamavi/Sign-Language-Digits-Dataset (Apache-2.0)
+    FOLDER/rooms/*.jpg                        each 24th of images/*.jpg, by name, of SubhiH/HandsDataset (Apache-2.0)
 
 UMIST (Graham and Allinson 1998): 20 people, from profile to front. Its pictures carry no angle: they were sorted by eye into profile (the
 far eye is not seen), half and front; what lay between two was left out. Actors: the Taiwanese facial expression set (Chen, Cho and Tseng
@@ -47,6 +50,21 @@ SOURCES = {
         "davisking/dlib and vladmandic/human",
         "3d40bf5790ca9073c160cebb898800d9f33e12ab and 151df64d6143db8d0cf14df39e69be2f655f9f34",
         "dfdd3a8d4ca93a2df2c18ee7a2a5ba38a371ceaed909469ee58d135f40dc2de2",
+    ),
+    "figures": (
+        "vladmandic/human",
+        "151df64d6143db8d0cf14df39e69be2f655f9f34",
+        "eefcd8ae624f860f4419763b1379b4810e73513072d04e39feb046135b2020b3",
+    ),
+    "digits": (
+        "ardamavi/Sign-Language-Digits-Dataset",
+        "4b09433ef9d5c60602e8805bb54b8aa2428527f8",
+        "19a6ac17af2b5a6eee37ed02caade3a4f688f86b8bf3ce0df408d6d3f3e15727",
+    ),
+    "rooms": (
+        "SubhiH/HandsDataset",
+        "73228cb5ba6a8d454663aa9873157862b69a1c4c",
+        "adc63af3d3e235e6e25a84d5c8bcaef6d274262f705422502006da7029a95209",
     ),
     "stock": (
         "vladmandic/human",
@@ -134,8 +152,20 @@ class PeoplePictures:
         """Pictures of one person or a few, from head to foot: the file's name and the picture, at most 1400 px long."""
         yield from self._named("stock")
 
-    def _named(self, name: str) -> Iterator[tuple[str, Image.Image]]:
-        paths = sorted((self._folder / name).glob("*.jpg"))
+    def figures(self) -> Iterator[tuple[str, Image.Image]]:
+        """As `stock`, rendered."""
+        yield from self._named("figures")
+
+    def digits(self) -> Iterator[tuple[str, Image.Image]]:
+        """Hands of 218 students, ten gestures each, 100 px, in the order in which they were photographed: person by person."""
+        yield from self._named("digits", "*.JPG")
+
+    def rooms(self) -> Iterator[tuple[str, Image.Image]]:
+        """A few people who hold up their hands in many rooms."""
+        yield from self._named("rooms")
+
+    def _named(self, name: str, pattern: str = "*.jpg") -> Iterator[tuple[str, Image.Image]]:
+        paths = sorted((self._folder / name).glob(pattern))
         self._check(name, [f"{name}/{path.name}" for path in paths])
         for path in paths:
             with Image.open(path) as opened:

@@ -17,11 +17,13 @@ from flenwheel_core.identity.screening import (
     judge_identity,
     judge_labels,
     judge_quality,
+    judge_writing,
     limits_of,
     outcome_of,
     sorted_reasons,
 )
 from flenwheel_core.identity.subject_rules import STYLE_RULES
+from flenwheel_core.identity.writing import Writing
 from flenwheel_core.images.duplicates import Match
 from flenwheel_core.images.quality import Measures
 from flenwheel_core.recipes.screening import ScreeningRecipe
@@ -226,3 +228,12 @@ def test_of_a_style_no_reading_removes_whatever_the_limits(belief: float | None,
     for may_fail, expected in ((False, "unsure"), (True, "fail")):
         limits = LabelLimits(recipe, person=False, strict=True, may_fail=may_fail)
         assert judge_labels(asked, read, beliefs, limits)[0][0] == expected
+
+
+def test_writing_is_a_question_where_the_sources_show_less_of_it() -> None:
+    shown = Writing(0.9, 0.03, "bottom")
+    ((outcome, reason),) = judge_writing(shown, 0.015, LIMITS)
+    assert (outcome, reason.code, reason.value) == ("unsure", "writing", 0.9)
+    assert reason.detail == "bottom, 3.0% of the picture; the sources show up to 1.0%"
+    assert judge_writing(shown, 0.03, LIMITS) == judge_writing(Writing(0.4, 0.03), 0, LIMITS) == []
+    assert judge_writing(None, 0, LIMITS) == []
