@@ -10,6 +10,7 @@ import pytest
 from benchmarks.kit.cluster import READY, Machine
 from benchmarks.kit.prefect_server import PrefectServer, serve
 from benchmarks.kit.workspace import PROJECT, wait_for
+from deployments.prefect.api import FlowRun
 from deployments.prefect.orders import ensure_pool
 from deployments.workspace import environment
 from flenwheel_core.base.settings import Settings
@@ -29,13 +30,14 @@ name = "shared"
 
 [train]
 hosts = 2
-steps = 6
+steps = {steps}
 min_epochs = 0.01
 batch_size = 1
 warmup_steps = 0
 log_every = 2
-prior = { method = "off" }
-sampling = { every_steps = 0 }
+checkpoint_every = 5
+prior = {{ method = "off" }}
+sampling = {{ every_steps = 0 }}
 """
 
 
@@ -87,21 +89,32 @@ def pair(tmp_path_factory: pytest.TempPathFactory, prefect_database: Path) -> It
                 one.cut_power()
 
 
-def test_a_training_takes_a_card_of_each_machine_and_gives_both_back(pair: Pair, tmp_path: Path) -> None:
-    recipe = tmp_path / "shared.toml"
-    recipe.write_text(RECIPE)
-    api = pair.server.api
-    run = api.start("training/training", {"character": HERO.name, "recipe": str(recipe)}).id
-    final = ("COMPLETED", "FAILED", "CRASHED")
+FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
+
+def started(pair: Pair, folder: Path, steps: int) -> str:
+    """A training of so many steps, as a run."""
+    recipe = folder / "shared.toml"
+    recipe.write_text(RECIPE.format(steps=steps))
+    return pair.server.api.start("training/training", {"character": HERO.name, "recipe": str(recipe)}).id
+
+
+def completed(pair: Pair, run: str) -> FlowRun:
     def over() -> bool:
-        state = api.run(run).state
-        return state is not None and state.type in final
+        state = pair.server.api.run(run).state
+        return state is not None and state.type in FINAL
 
-    wait_for(over, 600, pair.said)
-    ended = api.run(run)
+    wait_for(over, 700, pair.said)
+    ended = pair.server.api.run(run)
     assert ended.state is not None and ended.state.type == "COMPLETED", pair.said()
-    assert "6 steps" in (ended.state.message or "")
+    return ended
+
+
+def test_a_training_takes_a_card_of_each_machine_and_gives_both_back(pair: Pair, tmp_path: Path) -> None:
+    api = pair.server.api
+    run = started(pair, tmp_path, 6)
+    ended = completed(pair, run)
+    assert ended.state is not None and "6 steps" in (ended.state.message or "")
     (share,) = [one for one in pair.server.runs() if one.id != run]
     assert share.state is not None and share.state.type == "COMPLETED", pair.said()
     lines = list(stage_runs(pair.store).read())
@@ -121,3 +134,22 @@ def test_a_training_takes_a_card_of_each_machine_and_gives_both_back(pair: Pair,
     assert pair.store.files.exists(f"stages/train/{asked[0].key()}/manifest.json")
     assert not pair.store.files.exists(f"stages/train/{asked[0].key()}/meeting.json")
     assert api.call("GET", f"/deployments/name/{DEPLOYMENT}")
+
+
+def test_a_training_goes_on_when_the_other_machine_lost_its_power_in_between(pair: Pair, tmp_path: Path) -> None:
+    before = len(list(stage_runs(pair.store).read()))
+    known = {run.id for run in pair.server.runs()}
+    run = started(pair, tmp_path, 60)
+    wait_for(lambda: any("/states/" in path for path in pair.store.files.list("stages/train")), 500, pair.said)
+    (share,) = [one for one in pair.server.runs() if one.id not in {*known, run}]
+    (lost,) = [one for one in pair.machines if share.parameters["slot"] == f"{one.name}:cpu"]
+    lost.cut_power()
+    lost.begin()
+    completed(pair, run)
+    lines = list(stage_runs(pair.store).read())[before:]
+    led = [(line.event, line.error) for line in lines if line.stage == "train"]
+    assert [event for event, _ in led][:3] == ["started", "failed", "started"] and led[-1][0] == "finished"
+    assert "LostMemberError" in (led[1][1] or "")
+    shares = [line.event for line in lines if line.stage == "train_share"]
+    assert shares[:2] == ["started", "started"] and shares[-1] == "finished"
+    assert pair.active() == {"gpu:rack-1:cpu": 0, "gpu:rack-2:cpu": 0}
