@@ -18,7 +18,7 @@ from flenwheel_core.plans.scenes import style_choices
 from flenwheel_core.plans.style_study import Studied, style_study
 from flenwheel_core.plans.subjects import plan_of, usable_recipe
 from flenwheel_core.records.provenance import Provenance
-from flenwheel_core.reports.study_page import write_study_page
+from flenwheel_core.reports.study_page import refuse_others_page, write_study_page
 from flenwheel_core.requests.style_study import StyleStudyRequest, StyleStudyResult
 from flenwheel_core.runner.launch import run_in_child
 from flenwheel_core.runner.stage import STYLE_STUDY
@@ -51,10 +51,13 @@ def compare_styles(
         Recipe with the scenes and the words; the style's own if not given.
     page
         A folder for a page for readers, which is made if it is not there: index.html with everything in it, and the grid as a picture.
+        A study's page of before is replaced; another page is refused.
     """
     settings = Settings()
     if page is not None and page.exists() and not page.is_dir():
         raise InputError(f"{page} is no folder.", remedy="Name a folder for the page.")
+    if page is not None:
+        refuse_others_page(page)
     store = Store(settings.store_url, settings.store_options)
     library = Library(store)
     known = library.character(style)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from flenwheel_core.base.errors import InputError
+from flenwheel_core.engine.tensor_file import write_atomically
 from flenwheel_core.evaluation.memorised import how_near
 from flenwheel_core.evaluation.style_ranks import KNOWN_FROM
 from flenwheel_core.images.sheets import Tile, contact_sheet
@@ -19,6 +21,9 @@ from flenwheel_core.store.pictures import load_picture
 
 PAGE = "index.html"
 GRID = "grid.png"
+MARK = '<meta name="generator" content="flenwheel compare-styles">'
+"""Stands in a page's head. Only pages with it are replaced."""
+_MARK_WITHIN = 4096
 _QUALITY = 88
 _LOOK = (
     "body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:75rem;padding:0 1rem;color:#202226;background:#fafaf8}"
@@ -29,19 +34,42 @@ _LOOK = (
 _Row = Sequence[str]
 
 
+def refuse_others_page(folder: Path) -> None:
+    """Raises InputError if the folder holds an index.html, or a grid.png without one, that is no page of a study."""
+    page, grid = folder / PAGE, folder / GRID
+    taken = page if page.exists() else grid
+    if not taken.exists():
+        return
+    if taken == page and page.is_file():
+        with page.open("rb") as file:
+            if MARK.encode() in file.read(_MARK_WITHIN):
+                return
+    raise InputError(
+        f"{taken} is no page of a study, and is not replaced.",
+        why="a study's page says in its head that it is one."
+        if taken == page
+        else f"there is no {PAGE} of a study beside it.",
+        remedy="Name another folder, or move that file away.",
+    )
+
+
 def write_study_page(
     folder: Path, store: Store, made: StudyMade, found: StyleStudyResult, wins: Sequence[WayWins]
 ) -> Path:
-    """Writes the page and the grid as a picture of its own; pages of before are replaced. Returns the page's path."""
+    """Writes the page and the grid as a picture of its own; a study's page of before is replaced, each file at once and whole. Returns the
+    page's path. Raises InputError as `refuse_others_page` does.
+    """
+    refuse_others_page(folder)
     asked = store.get_request(StyleStudyRequest, made.request)
     assert asked is not None
     grid = study_grid(store, asked, found)
-    small = io.BytesIO()
+    small, whole = io.BytesIO(), io.BytesIO()
     grid.save(small, "JPEG", quality=_QUALITY)
-    folder.mkdir(parents=True, exist_ok=True)
-    grid.save(folder / GRID)
+    grid.save(whole, "PNG")
     page = folder / PAGE
-    page.write_text(study_page(made, asked, found, wins, small.getvalue()), encoding="utf-8")
+    # The page first: it says whose the folder is.
+    write_atomically(page, study_page(made, asked, found, wins, small.getvalue()).encode())
+    write_atomically(folder / GRID, whole.getvalue())
     return page
 
 
@@ -79,7 +107,7 @@ def study_page(
         f"<p><small>Study {made.request}, {made.at:%Y-%m-%d}. Bases: {escape(', '.join(_bases(found)))}.</small></p>",
     ]
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">{MARK}<meta name="viewport" content="width=device-width">'
         f"<title>{escape(name)}</title><style>{_LOOK}</style></head>\n<body>\n"
         + "\n".join(parts)
         + "\n</body></html>\n"

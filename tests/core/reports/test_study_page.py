@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from flenwheel_core.base.errors import InputError
 from flenwheel_core.library.studies import Studies
 from flenwheel_core.reports.study_page import write_study_page
 from flenwheel_core.requests.style_study import StyleStudyResult
@@ -51,6 +52,14 @@ def test_it_needs_nothing_beside_it(store: Store, tmp_path: Path) -> None:
     with Image.open(tmp_path / "new" / "page" / "grid.png") as grid:
         assert grid.width > 4 * 160 and grid.height > SCENES * 160
     assert written(store, tmp_path / "new" / "page") == page, "a page of before is replaced"
+
+
+@pytest.mark.parametrize("name", ["index.html", "grid.png"])
+def test_files_of_somebody_else_are_left_alone(store: Store, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(InputError, match=f"{name} is no page of a study"):
+        written(store, tmp_path)
+    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [(name, "mine")]
 
 
 def test_blind_pairs_stand_there_with_their_interval(store: Store, tmp_path: Path) -> None:

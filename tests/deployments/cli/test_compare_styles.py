@@ -45,6 +45,11 @@ def test_mistakes_are_said_before_anything_is_drawn(settings: Settings, capsys: 
     Library(store).create_character(rex)
     code, _, err = run(capsys, "compare-styles", "rex")
     assert code == 1 and "a character, no style" in err and "compare-bases" in err
+    site = settings.root / "site"
+    site.mkdir()
+    (site / "index.html").write_text("mine")
+    code, _, err = run(capsys, "compare-styles", "rex", "--page", str(site))
+    assert code == 1 and "index.html is no page of a study" in err and (site / "index.html").read_text() == "mine"
     studied_style(store)
     assert "monet has no champion yet" in run(capsys, "compare-styles", "monet")[2]
 
