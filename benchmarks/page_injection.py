@@ -35,7 +35,11 @@ _ORACLES = {
 
 
 def _others(group: str) -> dict[str, str]:
-    return {f"caption_{group}": "described in words", f"editor_{group}": "the editor, given a photo"}
+    return {
+        f"caption_{group}": "described in words",
+        f"editor_{group}": "the editor, given a photo",
+        f"lora_{group}": "a LoRA of the same photos, of some of them",
+    }
 
 
 INJECTION = Page(
@@ -53,8 +57,7 @@ INJECTION = Page(
             "expression, background, lighting) is read by the nano reader; diversity is the share of really different pictures among "
             "those of one prompt; copying is the likeness to the nearest photo seen, minus identity. "
             "The strength was chosen on other characters (below), and nothing was chosen on these. "
-            "A LoRA of twelve pictures reaches 0.94 in the harder nano world 2 ([nano_learning](nano.md)), after little more than a "
-            "minute of training for each character.",
+            "A LoRA of twelve pictures reaches 0.94 in the harder nano world 2 ([nano_learning](nano.md)).",
             "injection",
             _FIGURES,
             _cases("unknown") | _others("unknown"),
@@ -108,12 +111,29 @@ INJECTION = Page(
             },
         ),
         Table(
+            "By which parts of a description does the base know somebody again?",
+            "True embeddings of a described prompt, put behind the same prompt without a description; nothing is predicted. "
+            "{described.characters} other unknown characters, three prompts, one seed; `least` is that of the character who gets least.",
+            "injection_parts",
+            {"identity": "identity", "least": "least"},
+            {
+                "plain": "nothing",
+                "described": "the described prompt alone",
+                "pooled_alone": "CLIP's pooled vector alone",
+                "description": "the description's tokens",
+                "description_pooled": "the description's tokens, and the pooled vector",
+                "phrase": "the four tokens before it, too",
+                "phrase_pooled": "the four tokens before it, and the pooled vector",
+                "phrase_slots": "the same, the description's tokens in 24 slots: what a head is to hit",
+            },
+        ),
+        Table(
             "How should a head learn?",
             "A search over rates, weights and noise, each trial a short training on the same 60 characters, scored on 10 others, two "
             "prompts, one seed, at alpha 1. The first trial is the default. Trial {best_against_default.trial} has the largest identity "
             "over another's photos, {best_against_default.identity_over_default:+.2f} over the default's "
-            "(p = {best_against_default.p:.2f} over characters). So short a training tells little, and so few trials less: the search is "
-            "there, and waits for a machine that has time for it.",
+            "(p = {best_against_default.p:.2f} over characters). Measured with place `both`, before there were phrases: it says nothing of "
+            "today's default.",
             "injection_search",
             {
                 "learning_rate": "rate, captions",

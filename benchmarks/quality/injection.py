@@ -24,7 +24,7 @@ from flenwheel_core.injection.measures import Gain, best_gain, verdict_of
 from flenwheel_core.recipes.injection import LearningStage, Place
 from flenwheel_core.requests.inject import InjectionCell, InjectionFigures, InjectionIdentity, Method
 
-PARTS = ("head", "flow", "regression", "oracle")
+PARTS = ("head", "flow", "regression", "oracle", "lora")
 ALPHAS = (0.7, 1.0, 1.5, 2.0, 3.0)
 ORACLE_ALPHAS = (1.0, 1.5)
 SEEDS = (1234, 5678)
@@ -39,11 +39,11 @@ def of_head(world: World, after: LearningStage, keep: Keep) -> None:
     tried = world.draw(world.choosing, head, SEEDS[:1], ("shuffled",), alphas=ALPHAS)
     best = best_gain(tried.figures, known=False)
     assert best is not None  # verifier and shuffled pictures are there
-    keep([row(one, f"choice_{after}", strength=True) for one in tried.figures])
+    keep(rows_of(tried.figures, f"choice_{after}", strength=True))
     controls: tuple[Method, ...] = ("shuffled", "caption", "editor") if after == "flow" else ("shuffled",)
     drawn = (*world.known[: world.shown], *world.unknown)
     result = world.draw(drawn, head, SEEDS[: world.seeds], controls, alphas=(best.alpha,))
-    keep([*(row(one, after) for one in result.figures), *gains(result.cells, drawn, after, best.alpha)])
+    keep([*rows_of(result.figures, after), *gains(result.cells, drawn, after, best.alpha)])
 
 
 def of_oracle(world: World, count: int, steps: int, keep: Keep) -> None:
@@ -55,7 +55,7 @@ def of_oracle(world: World, count: int, steps: int, keep: Keep) -> None:
             "epochs": 0.1,
             "batch_size": 4,
             "oracle_steps": steps * count,
-            "oracle_rate": 0.05,
+            "oracle_rate": 0.005 if world.head.place == "phrase" else 0.05,  # a phrase begins with its description
         }
     )
     trained, first = world.train(bounded, quick)
@@ -65,6 +65,32 @@ def of_oracle(world: World, count: int, steps: int, keep: Keep) -> None:
     )
     place = world.head.place
     keep([row(one, f"oracle_{place}", strength=True) for one in result.figures if one.method == "oracle"])
+
+
+def of_loras(world: World, count: int, keep: Keep) -> None:
+    """The same prompts and seeds with a LoRA of some of the unknown characters, each trained on the photos that the head is shown."""
+    head, _ = world.head_after("regression")
+    found = [
+        cell
+        for one in world.unknown[:count]
+        for cell in world.draw((one,), head, SEEDS[: world.seeds], ("lora",), alphas=(1.0,), lora=world.lora(one)).cells
+        if cell.method == "lora"
+    ]
+    likeness, kept = (
+        [value for cell in found if (value := getattr(cell, name)) is not None] for name in ("likeness", "kept")
+    )
+    keep(
+        [
+            {
+                "case": "lora_unknown",
+                "alpha": 0.0,
+                "characters": count,
+                "pictures": len(found),
+                "identity": sum(likeness) / len(likeness),
+                "prompt_kept": sum(kept) / len(kept),
+            }
+        ]
+    )
 
 
 def measure(arguments: argparse.Namespace, work: Path, keep: Keep) -> None:
@@ -78,6 +104,20 @@ def measure(arguments: argparse.Namespace, work: Path, keep: Keep) -> None:
         of_head(world, "regression", keep)
     if "oracle" in arguments.parts:
         of_oracle(world, arguments.oracles, arguments.oracle_steps, keep)
+    if "lora" in arguments.parts:
+        of_loras(world, arguments.loras, keep)
+
+
+def rows_of(figures: Sequence[InjectionFigures], after: str, *, strength: bool = False) -> list[Row]:
+    """A row of each; those of the injection tell the identity of shuffled photos at the same strength beside their own."""
+    shuffled = {(one.alpha, one.known): one.identity for one in figures if one.method == "shuffled"}
+    found = []
+    for one in figures:
+        made = row(one, after, strength=strength)
+        if one.method == "injection" and (one.alpha, one.known) in shuffled:
+            made["identity_shuffled"] = shuffled[one.alpha, one.known]
+        found.append(made)
+    return found
 
 
 def row(figures: InjectionFigures, after: str, *, strength: bool = False) -> Row:
@@ -144,7 +184,8 @@ def whole_command(arguments: Sequence[str]) -> str:
     return command_line("benchmarks.quality.injection", kept)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def arguments_of(given: Sequence[str]) -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--identities", type=int, default=300, help="characters that the head learns from")
     parser.add_argument("--photos", type=int, default=6, help="photos of each")
@@ -162,14 +203,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, default=2, choices=(1, 2), help="pictures of each prompt")
     parser.add_argument("--oracles", type=int, default=3, help="unknown characters whose residual itself is learned")
     parser.add_argument("--oracle-steps", type=int, default=250, help="steps for each of them")
+    parser.add_argument("--loras", type=int, default=4, help="unknown characters of whom a LoRA is trained")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--gpu", default="cpu")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--work", type=Path, help="a folder that stays: a killed benchmark goes on from there")
     parser.add_argument("--kept", type=Path, help="a folder for trained heads, and to take them from")
     parser.add_argument("--out", type=Path, help="folder for the result file")
+    return parser.parse_args(given)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if argv is None else argv)
-    arguments = parser.parse_args(given)
+    arguments = arguments_of(given)
 
     def keep(rows: Sequence[Row]) -> None:
         for one in rows:

@@ -12,7 +12,8 @@ from pathlib import Path
 from benchmarks.result_file import Row
 from flenwheel_core.base.progress import ProgressEvent
 from flenwheel_core.base.settings import Settings
-from flenwheel_core.documents.images import Labels, Sampler
+from flenwheel_core.documents.characters import CharacterRef
+from flenwheel_core.documents.images import Labels, LoraUse, Sampler
 from flenwheel_core.documents.wording import fill
 from flenwheel_core.injection.heads import read_head
 from flenwheel_core.nano.world import HELD_OUT_FROM, View, caption, description, make_character, make_view, render
@@ -29,8 +30,9 @@ from flenwheel_core.requests.inject import (
     InjectTrainResult,
     Method,
 )
+from flenwheel_core.requests.train import TrainItem, TrainRequest
 from flenwheel_core.runner.launch import run_in_child
-from flenwheel_core.runner.stage import INJECT, INJECT_TRAIN
+from flenwheel_core.runner.stage import INJECT, INJECT_TRAIN, TRAIN
 from flenwheel_core.runner.stage_runs import stage_runs
 from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import encode_png
@@ -43,6 +45,7 @@ FIRST_UNKNOWN = HELD_OUT_FROM + 660_000
 MEASURED_VIEWS = 6
 DRAW = Sampler(steps=12, guidance=3.5, true_cfg=1.0, width=128, height=128)
 EDIT = Sampler(steps=12, guidance=1.0, true_cfg=1.0, width=128, height=128)
+TRIGGER, CLASS_WORD = "ohwx_char", "person"
 SHOWN = (
     Labels(pose="portrait", angle="front", expression="neutral", background="studio", lighting="day"),
     Labels(pose="portrait", angle="half-left", expression="smiling", background="forest", lighting="sunset"),
@@ -180,6 +183,30 @@ class World:
         print(row, flush=True)
         return made, row
 
+    def lora(self, one: InjectionIdentity) -> LoraUse:
+        """Of a LoRA that the nano recipe trains on the same photos."""
+        recipe = load_recipe("nano")
+        items = tuple(
+            TrainItem(
+                image=photo.image,
+                caption=photo.caption.replace("a person", f"{TRIGGER} {CLASS_WORD}"),
+                real=True,
+            )
+            for photo in one.photos
+        )
+        request = TrainRequest(
+            character=CharacterRef(name=one.name, trigger=TRIGGER, class_word=CLASS_WORD, kind="subject"),
+            name=one.name,
+            items=items,
+            base="nano",
+            recipe=recipe.train.model_copy(
+                update={"sampling": recipe.train.sampling.model_copy(update={"every_steps": 0}), "min_images": 1}
+            ),
+            seed=1,
+            sampler=DRAW,
+        )
+        return LoraUse(digest=run_in_child(TRAIN, request, self.settings, say).lora.digest)
+
     def draw(
         self,
         identities: tuple[InjectionIdentity, ...],
@@ -189,6 +216,7 @@ class World:
         *,
         alphas: tuple[float, ...],
         oracle: str | None = None,
+        lora: LoraUse | None = None,
     ) -> InjectResult:
         request = InjectRequest(
             identities=identities,
@@ -201,6 +229,8 @@ class World:
             seeds=seeds,
             sampler=DRAW,
             controls=controls,
+            lora=lora,
+            lora_words=f"{TRIGGER} {CLASS_WORD}" if lora else "",
             editor="nano" if "editor" in controls else None,
             edit_sampler=EDIT if "editor" in controls else None,
             verifier="nano",

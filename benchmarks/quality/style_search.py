@@ -133,7 +133,7 @@ def _means(rows: Sequence[Row], keys: Sequence[str]) -> dict[str, float]:
 
 def main() -> None:
     parser = parser_of(__doc__)
-    parser.add_argument("--first", type=int, default=FIRST_PAINTER, help="number of the first painter")
+    parser.set_defaults(first=FIRST_PAINTER)
     parser.add_argument("--only", nargs="+", default=list(CANDIDATES), help="candidates")
     parser.add_argument("--more", default="{}", help="further candidates and their changes, JSON")
     arguments = parser.parse_args()

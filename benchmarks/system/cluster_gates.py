@@ -205,12 +205,19 @@ def suspended_run(api: PrefectApi) -> str:
     return run
 
 
+def answered(response: httpx.Response) -> httpx.Response:
+    """Raises RuntimeError with what the studio says of an answer that is none."""
+    if response.is_error:
+        raise RuntimeError(f"{response.request.url} answered {response.status_code}: {response.text[:2000]}")
+    return response
+
+
 def timed(client: httpx.Client, count: int, ask: Callable[[int], httpx.Response]) -> dict[str, float | int]:
     """Milliseconds from the request to the last byte of the answer."""
     found = []
     for number in range(count):
         began = time.perf_counter()
-        ask(number).raise_for_status()
+        answered(ask(number))
         found.append(1000 * (time.perf_counter() - began))
     found.sort()
     return {"p50_ms": statistics.median(found), "p95_ms": found[round(0.95 * (len(found) - 1))], "count": count}
@@ -231,7 +238,7 @@ def kinds_of(
 
     def gate_and_pictures(number: int) -> httpx.Response:
         gate = opened[number]
-        client.get(f"/gates/{gate}").raise_for_status()
+        answered(client.get(f"/gates/{gate}"))
         answer = client.get(f"/api/v1/gates/{gate}/pictures")
         images[gate] = answer.json()["columns"]["digest"][0]
         return answer
@@ -264,9 +271,9 @@ def pages(running: Cluster, gates: list[str], count: int, say: Callable[[str], N
     with httpx.Client(base_url=services.studio_url, timeout=600) as client:
         csrf = str(client.get("/api/v1/session").json()["csrf"])
         began = time.monotonic()
-        client.get("/").raise_for_status()
-        client.get("/turns").raise_for_status()
-        client.get("/characters").raise_for_status()
+        answered(client.get("/"))
+        answered(client.get("/turns"))
+        answered(client.get("/characters"))
         rows.append({"case": "first_pages", "seconds": time.monotonic() - began})
 
         for kind, ask in kinds_of(client, csrf, gates, count).items():

@@ -14,7 +14,7 @@ SMALL = 2**26
 """Weights. A larger model's products fill all cores, and its tensors are too large to have twice."""
 
 THREADS = "flenwheel-core"
-"""How the threads that take items are called."""
+"""How the threads are called that take items; those of `Parts` live as long as it does, and have no name."""
 
 Given = TypeVar("Given")
 Result = TypeVar("Result")
@@ -72,9 +72,7 @@ class Parts:
         """`work` of each part, side by side."""
         if self._pool is None:
             threads = torch.get_num_threads()
-            self._pool = ThreadPoolExecutor(
-                self.number, thread_name_prefix=THREADS, initializer=torch.set_num_threads, initargs=(1,)
-            )
+            self._pool = ThreadPoolExecutor(self.number, initializer=torch.set_num_threads, initargs=(1,))
             list(self._pool.map(lambda _: None, range(self.number)))
             torch.set_num_threads(threads)
         return list(self._pool.map(work, given))

@@ -81,18 +81,33 @@ ORACLE_START = 0.3
 
 
 class OracleTask(InjectionTask):
-    """The residual of each identity itself, through the frozen transformer: no head can do better in this place."""
+    """The residual of each identity itself, through the frozen transformer: no head can do better in this place.
+
+    With place `phrase` it begins with what the descriptions of its photos say: from a random start pictures do not find a phrase.
+    """
 
     def __init__(
-        self, model: PromptModel, lessons: Lessons, recipe: TrainingRecipe, place: Place, rows: int, *, seed: int
+        self,
+        model: PromptModel,
+        lessons: Lessons,
+        recipe: TrainingRecipe,
+        place: Place,
+        rows: int,
+        *,
+        seed: int,
+        lead: int = 0,
     ) -> None:
         super().__init__(lessons, recipe, place, seed=seed, device=model.device)
         self._model = model
-        self._residuals = {
-            str(number): torch.nn.Parameter(
-                ORACLE_START * normal((rows, model.width), seed, "oracle", number).to(model.device)
-            )
+        starts = [
+            ORACLE_START * normal((rows, model.width), seed, "oracle", number)
             for number in range(len(lessons.identities))
+        ]
+        if place == "phrase":
+            for number, said in _described(lessons, rows, lead).items():
+                starts[number] = said
+        self._residuals = {
+            str(number): torch.nn.Parameter(start.to(model.device)) for number, start in enumerate(starts)
         }
 
     def parameters(self) -> Mapping[str, torch.nn.Parameter]:
@@ -101,6 +116,18 @@ class OracleTask(InjectionTask):
     def loss(self, index: int) -> Tensor:
         photos = self.batch(index)
         return self.drawn_loss(self._model, photos, [self._residuals[str(photo.identity)] for photo in photos], index)
+
+
+def _described(lessons: Lessons, rows: int, lead: int) -> dict[int, Tensor]:
+    """What the descriptions of each identity's photos say, the mean of them; those without one are not in it."""
+    photos = [photo for photo in lessons.photos if photo.description]
+    if not photos:
+        return {}
+    said = Phrases.of(photos, rows - rows_for_others(photos[0].prompt), lead)
+    own: dict[int, list[Tensor]] = {}
+    for photo in photos:
+        own.setdefault(photo.identity, []).append(said.target(photo))
+    return {number: torch.stack(targets).mean(0) for number, targets in own.items()}
 
 
 class HeadTask(InjectionTask):

@@ -59,7 +59,7 @@ def learn(model: PromptModel, lessons: Lessons, job: HeadJob, hooks: TrainHooks)
     oracle: Mapping[str, Tensor] = {}
     if learning.oracle_steps:
         recipe = learning.training(learning.oracle_steps, learning.oracle_rate)
-        made = OracleTask(model, lessons, recipe, place, rows, seed=learning.seed)
+        made = OracleTask(model, lessons, recipe, place, rows, seed=learning.seed, lead=job.head.leading)
         oracle, curves[ORACLE] = _stage(0, ORACLE, made, recipe, job, hooks)
     inputs = lessons.identities[0].features.shape[1]
     head = LinearHead(inputs, rows, model.width, seed=learning.seed, free=place == "phrase")
@@ -80,7 +80,7 @@ def learn(model: PromptModel, lessons: Lessons, job: HeadJob, hooks: TrainHooks)
                 device=model.device,
                 cosine=learning.cosine,
                 pull=learning.pull,
-                lead=job.head.lead,
+                lead=job.head.leading,
             )
         else:
             task = FlowTask(model, head, lessons, recipe, place, seed=learning.seed)

@@ -8,14 +8,13 @@ from flenwheel_core.nano.world import HELD_OUT_FROM, caption, description, make_
 from flenwheel_core.plans.injection import training
 from flenwheel_core.plans.subjects import usable_recipe
 from flenwheel_core.recipes.injection import HeadRecipe, LearningRecipe
-from flenwheel_core.recipes.train import SigmaRecipe
 from flenwheel_core.requests.inject import InjectionIdentity, InjectionPhoto, InjectTrainRequest
 from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import encode_png
 
-CHARACTERS = 60
+CHARACTERS = 150
 PHOTOS = 3
-EPOCHS = 2.5
+EPOCHS = 1.0
 SIDE_PX = 128
 _FIRST = HELD_OUT_FROM + 900_000
 """No character of the demo or of a benchmark is among them."""
@@ -31,10 +30,8 @@ def nano_head(character: str, store: Store, settings: Settings) -> InjectTrainRe
         tuple(_lesson(_FIRST + number, store) for number in range(CHARACTERS)),
         features="nano",
         base="nano",
-        head=HeadRecipe(cells=2),
-        learning=LearningRecipe(
-            epochs=EPOCHS, batch_size=4, learning_rate=5e-4, flow_rate=2e-3, sigma=SigmaRecipe(logit_mean=0.7)
-        ),
+        head=HeadRecipe(cells=3, tokens=24),
+        learning=LearningRecipe(epochs=EPOCHS, batch_size=4, learning_rate=5e-4, stages=("regression",)),
         width=SIDE_PX,
         height=SIDE_PX,
         settings=settings,

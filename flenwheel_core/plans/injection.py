@@ -1,5 +1,6 @@
 """What an injection asks for: the requests of its two stages, checked before anything loads."""
 
+import logging
 import math
 from collections.abc import Sequence
 
@@ -27,6 +28,8 @@ from flenwheel_core.requests.inject import (
     Method,
 )
 from flenwheel_core.store import Store
+
+_log = logging.getLogger(__name__)
 
 ALPHAS = (0.5, 1.0, 1.5)
 SEEDS = (1234, 5678, 9999)
@@ -133,7 +136,10 @@ def training(
     settings: Settings,
     verifier: str | None = None,
 ) -> InjectTrainRequest:
-    """The request of `inject_train`, its models pinned."""
+    """The request of `inject_train`, its models pinned. A phrase is learned from captions: without them the place is `both`."""
+    if head.place == "phrase" and "regression" not in learning.stages:
+        _log.info("No captions are learned from, and pictures alone do not find a phrase: the head's place is `both`.")
+        head = head.changed(place="both")
     return InjectTrainRequest(
         identities=identities,
         features=pin_model(require_vision(features), ModelRole.CAPTIONER, settings),

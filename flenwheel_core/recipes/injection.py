@@ -6,6 +6,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from flenwheel_core.base.document import Document
+from flenwheel_core.documents.images import is_unset
 from flenwheel_core.recipes.train import PriorRecipe, SamplingRecipe, Schedule, SigmaRecipe, TrainingRecipe
 
 Place = Literal["all", "words", "tokens", "both", "phrase"]
@@ -13,6 +14,8 @@ OWN_TOKENS: tuple[Place, ...] = ("tokens", "both", "phrase")
 """Places with tokens of their own behind the prompt."""
 EVERY_TOKEN: tuple[Place, ...] = ("all", "both")
 """Places whose first residual is on every token of the prompt, whatever its words."""
+LEAD = 4
+"""As many as `photo of a person` has."""
 LearningStage = Literal["regression", "flow"]
 
 
@@ -31,11 +34,12 @@ class HeadRecipe(Document):
         le=64,
         description="How many tokens of its own, with place `tokens` or `both`; with `phrase` those of what a description says.",
     )
-    lead: int = Field(
-        default=4,
+    lead: int | None = Field(
+        default=None,
         ge=0,
         le=16,
-        description="With place `phrase`: how many tokens of its own stand for the words before a description.",
+        exclude_if=is_unset,
+        description="With place `phrase`: how many tokens of its own stand for the words before a description; 4 if not said.",
     )
     words: str = Field(default="person", description="Words of the prompt that the residual belongs to.")
     features: Literal["eyes", "hidden"] = Field(
@@ -56,10 +60,15 @@ class HeadRecipe(Document):
         return self.model_validate({**self.model_dump(), **choices})
 
     @property
+    def leading(self) -> int:
+        """How many tokens of a phrase stand for the words before a description."""
+        return LEAD if self.lead is None else self.lead
+
+    @property
     def rows(self) -> int:
         """How many residuals it makes; with place `phrase` some more for what else the base is told of a text."""
         if self.place == "phrase":
-            return self.lead + self.tokens
+            return self.leading + self.tokens
         return 1 + self.tokens if self.place in OWN_TOKENS else 1
 
 

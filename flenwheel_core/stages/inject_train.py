@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import torch
+
 from flenwheel_core.base.errors import InputError
 from flenwheel_core.documents.injections import HeadFacts, marks
 from flenwheel_core.engine.tensor_file import tensor_bytes
@@ -24,7 +26,8 @@ from flenwheel_core.store.pictures import load_picture
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-PLAIN = "a photo of a {words}"
+PHOTO_OF = "a photo of "
+PLAIN = PHOTO_OF + "a {words}"
 """What a photo without a caption is said to show."""
 
 
@@ -104,9 +107,17 @@ def _lessons(
         (number, view, photo) for number, one in enumerate(request.identities) for view, photo in enumerate(one.photos)
     ]
     captions = [photo.caption or plain for _, _, photo in given]
-    described = [photo.described or caption for (_, _, photo), caption in zip(given, captions, strict=True)]
+    # The words before a description are part of a phrase: where there is no caption, it gets those of the plain one.
+    before = PHOTO_OF if request.head.place == "phrase" else ""
+    described = [
+        (photo.described if photo.caption else before + photo.described) if photo.described else caption
+        for (_, _, photo), caption in zip(given, captions, strict=True)
+    ]
     prompts = model.encode([*captions, *described])
-    latents = model.latents([_cut(load_picture(context.store, photo.image), size) for _, _, photo in given], size)
+    if "flow" in request.learning.stages or request.learning.oracle_steps:
+        latents = model.latents([_cut(load_picture(context.store, photo.image), size) for _, _, photo in given], size)
+    else:
+        latents = [torch.zeros(0, 0)] * len(given)  # captions teach without pictures
 
     def words_in(text: str) -> tuple[int, ...]:
         return () if request.head.place == "all" else model.places(text, request.head.words)

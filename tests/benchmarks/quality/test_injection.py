@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.page_injection import INJECTION
-from benchmarks.quality.injection import ALPHAS, ORACLE_ALPHAS, SEEDS, gains, row, whole_command
+from benchmarks.quality.injection import ALPHAS, ORACLE_ALPHAS, SEEDS, gains, row, rows_of, whole_command
+from benchmarks.quality.injection_parts import ways
 from benchmarks.quality.injection_search import gained
 from benchmarks.quality.injection_world import identity, prompts
 from flenwheel_core.requests.inject import InjectionCell, InjectionFigures, InjectResult, Method
@@ -67,12 +68,22 @@ def test_every_row_is_on_the_page(tmp_path: Path) -> None:
     rows = [figures("oracle", alpha, known=False) for alpha in ORACLE_ALPHAS]
     made = [row(one, f"oracle_{place}", strength=True) for one in rows for place in ("phrase", "both", "tokens")]
     for after in ("flow", "regression"):
-        made += [row(one, after) for one in reported] + [row(one, f"choice_{after}", strength=True) for one in tried]
+        made += rows_of(reported, after) + rows_of(tried, f"choice_{after}", strength=True)
         made += gains(cells, drawn, after, 1.0)
     shown = {case for table in INJECTION.tables for case in table.cases}
     names = {str(one["case"]) for one in made if not str(one["case"]).startswith("verdict")}
     # With the head from captions alone the page leaves alpha 0 out, which is the same picture.
     assert names - shown == {"none_regression_known", "none_regression_unknown"}
+
+
+def test_a_row_tells_what_anothers_photos_bring_at_its_strength() -> None:
+    found = rows_of([figures(method, 1.0, known=False) for method in ("injection", "shuffled", "caption")], "flow")
+    assert [one.get("identity_shuffled") for one in found] == [0.0, None, None]
+
+
+def test_parts_of_a_description_are_on_the_page() -> None:
+    shown = {case for table in INJECTION.tables if table.result == "injection_parts" for case in table.cases}
+    assert set(ways()) == shown
 
 
 def test_a_gain_is_of_characters_and_says_for_whom(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from flenwheel_core.base.errors import InterruptedStageError
 from flenwheel_core.engine.checkpoint import Checkpoint, CheckpointFolder
 from flenwheel_core.engine.job import TrainHooks
 from flenwheel_core.injection.heads import LinearHead
-from flenwheel_core.injection.tasks import FlowTask, InjectionTask, caption_target, difference
+from flenwheel_core.injection.phrases import Phrases
+from flenwheel_core.injection.tasks import FlowTask, InjectionTask, OracleTask, caption_target, difference
 from flenwheel_core.injection.training import HeadJob, Learned, learn
 from flenwheel_core.models.prompt_model import PromptModel
 from flenwheel_core.recipes.injection import HeadRecipe, LearningRecipe
@@ -110,6 +111,17 @@ def test_nothing_but_the_head_learns() -> None:
     assert all(
         parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in task.parameters().values()
     )
+
+
+def test_an_oracle_of_phrases_begins_with_what_descriptions_say() -> None:
+    lessons = toy_lessons()
+    task = OracleTask(
+        TOY, lessons, LearningRecipe().training(3, 0.1), "phrase", PHRASE.rows, seed=1, lead=PHRASE.leading
+    )
+    said = Phrases.of(lessons.photos, PHRASE.rows, PHRASE.leading)
+    for number, residual in task.parameters().items():
+        own = [said.target(photo) for photo in lessons.photos if str(photo.identity) == number]
+        torch.testing.assert_close(residual.detach(), torch.stack(own).mean(0))
 
 
 def test_a_captions_target_is_no_zero() -> None:

@@ -17,10 +17,11 @@ from flenwheel_core.plans.injection import (
     require_vision,
     sampler_for,
     strengths,
+    training,
     whole_seeds,
 )
 from flenwheel_core.plans.injection_photos import folder_identities, split
-from flenwheel_core.recipes.injection import HeadRecipe
+from flenwheel_core.recipes.injection import HeadRecipe, LearningRecipe
 from flenwheel_core.requests.ingest import SourceFile
 from flenwheel_core.requests.inject import InjectionPhoto, InjectTrainRequest
 from flenwheel_core.store import Store
@@ -66,6 +67,28 @@ def test_guidance_is_what_it_can_be_for_a_model(tmp_path: Path) -> None:
     asked = {"steps": 28, "guidance": 4.5, "width": 512, "height": 768}
     assert sampler_for(qwen, settings, **asked).true_cfg == 4.5
     assert (flux := sampler_for("nano", settings, **asked)).true_cfg == 1.0 and flux.guidance == 4.5
+
+
+def test_a_phrase_is_learned_from_captions_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """From a random start pictures do not find one: without captions the place is another, and that is said."""
+    store, settings = Store((tmp_path / "store").as_uri()), Settings(workspace=tmp_path, gpu="cpu")
+    given = {
+        "features": "nano",
+        "base": "nano",
+        "head": HeadRecipe(),
+        "width": 128,
+        "height": 128,
+        "settings": settings,
+    }
+    identities = (drawn_identity(store, 1),)
+    with caplog.at_level("INFO", "flenwheel_core"):
+        made = training(identities, learning=LearningRecipe(stages=("flow",)), **given)  # type: ignore[arg-type]
+    assert made.head.place == "both" and "pictures alone do not find a phrase" in caplog.text
+    assert training(identities, learning=LearningRecipe(), **given).head.place == "phrase"  # type: ignore[arg-type]
+
+
+def test_a_head_that_names_no_lead_is_written_as_before_there_were_phrases() -> None:
+    assert "lead" not in HeadRecipe(place="both").model_dump() and HeadRecipe(lead=2).model_dump()["lead"] == 2
 
 
 def test_folders_become_identities(tmp_path: Path) -> None:

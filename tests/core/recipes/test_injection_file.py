@@ -19,7 +19,7 @@ def test_the_file_of_the_docs_is_one(tmp_path: Path) -> None:
     file = tmp_path / "head.toml"
     file.write_text(block[1])
     found = load_head_recipe(file)
-    assert (found.head.cells, found.learning.sigma.logit_mean, found.learning.oracle_rate) == (2, 0.7, 0.05)
+    assert (found.head.cells, found.learning.sigma.logit_mean, found.learning.oracle_rate) == (3, 0.7, 0.005)
     file.write_text("\n".join(line.removeprefix("# ") for line in block[1].splitlines() if "also" not in line))
     assert load_head_recipe(file).head.features == "hidden", "what is a comment there can be said, too"
     every = {*HeadRecipe.model_fields, *LearningRecipe.model_fields}

@@ -218,7 +218,7 @@ def test_a_character_of_the_nano_world_needs_no_training_of_ones_own(
     assert "one is trained first, on 2 drawn characters" in out and "pictures. " in out
     assert Injections(store).preview("mira") is not None
     (head,) = Injections(store).heads()
-    assert head.facts.place == "phrase" and head.facts.stages == ("regression", "flow")
+    assert head.facts.place == "phrase" and head.facts.stages == ("regression",)
     code, out, _ = run(capsys, "inject", "mira", "--alphas", "1", "--gen-seeds", "7")
     assert code == 0 and "trained first" not in out
     assert injection_lessons.nano_head("ada", store, Settings()) is None, (
