@@ -162,7 +162,8 @@ INJECTION = Page(
         ),
         Table(
             "What was trained, and how long did it take?",
-            "On one thread of a processor that others used too.",
+            "On one thread of a processor that others used too. What photos say was kept from runs that were cut off, so that seconds are "
+            "those of learning more than of looking.",
             "injection",
             {"identities": "characters", "photos": "photos", "steps": "steps", "training_seconds": "training, s"},
             {
