@@ -67,13 +67,12 @@ SEVERAL = Page(
         ),
         Table(
             "Are spoiled hands told?",
-            "No: what was tried does not ship. A linear head on what MediaPipe's hand landmarker sees, learned from half of the hands, "
-            "with a limit fitted to ask about 5 % of good ones, asks about {wild_spoiled.caught_share:.0%} of the spoiled hands of other "
-            "people, as people bring them, and about {wild_good.caught_share:.0%} of the good ones; of hands held up before a wall about "
-            "{students_spoiled.caught_share:.0%} and {students_good.caught_share:.0%}. Spoiled by programs, as faces are; swirl and merged "
-            "the head never learned. About forty hands in photographs are too few to learn from: a limit fitted to them does not hold for "
-            "others. More that may be used, of many people, were not found. The nano world draws hands without fingers: there is nothing "
-            "to spoil.",
+            "Too seldom: what was tried does not ship. A linear head on what MediaPipe's hand landmarker sees, learned from half of the "
+            "hands, with a limit fitted to ask about 5 % of good ones, asks about {wild_spoiled.caught_share:.0%} of the spoiled hands of "
+            "other people, as people bring them, and about {wild_good.caught_share:.0%} of the good ones; of hands held up before a wall "
+            "about {students_spoiled.caught_share:.0%} and {students_good.caught_share:.0%}. Spoiled by programs, as faces are; swirl and "
+            "merged the head never learned. About forty hands in photographs of people are too few to learn from; more that may be used, "
+            "of many people, were not found. The nano world draws hands without fingers: there is nothing to spoil.",
             "spoiled_hands",
             {
                 "pictures": "hands",

@@ -40,12 +40,16 @@ def seen(finder: HandFinder, images: Iterable[tuple[str, Image.Image]], good: in
     return found
 
 
-def fitted(features: Features, good: NDArray[np.bool_]) -> Features:
-    """Ridge regression of spoiled against good, both of the same weight."""
+def fitted(features: Features, good: NDArray[np.bool_]) -> tuple[Features, Features]:
+    """Ridge regression of spoiled against good, both of the same weight: the weights, and the middle between both.
+
+    Without that middle a limit does not hold for other hands: heads that saw other rows lie elsewhere."""
     weight = np.where(good, 1 / good.sum(), 1 / (~good).sum()) * len(good) / 2
-    weighed = features * weight[:, None]
-    ridge = weighed.T @ features + PENALTY * np.eye(features.shape[1])
-    return np.asarray(np.linalg.solve(ridge, weighed.T @ np.where(good, -1.0, 1.0)))
+    middle = np.asarray((features * weight[:, None]).sum(axis=0) / weight.sum())
+    centred = features - middle
+    weighed = centred * weight[:, None]
+    ridge = weighed.T @ centred + PENALTY * np.eye(features.shape[1])
+    return np.asarray(np.linalg.solve(ridge, weighed.T @ np.where(good, -1.0, 1.0))), middle
 
 
 class TriedHead:
@@ -59,15 +63,15 @@ class TriedHead:
         good = np.asarray([kind == "good" for _, kind, _, _ in rows])
         fold = np.asarray([zlib.crc32(name.encode()) % FOLDS for name, *_ in rows])
         people = np.arange(len(rows)) < len(wild)
-        kept = [
-            features[(fold == part) & good & people] @ fitted(features[fold != part], good[fold != part])
-            for part in range(FOLDS)
-        ]
+        kept = []
+        for part in range(FOLDS):
+            weights, middle = fitted(features[fold != part], good[fold != part])
+            kept.append((features[(fold == part) & good & people] - middle) @ weights)
         self._limit = float(np.quantile(np.concatenate(kept), 1 - GOOD_LOST))
-        self._weights = fitted(features, good)
+        self._weights, self._middle = fitted(features, good)
 
     def asks(self, one: Features) -> bool:
-        return bool((one - self._mean) / self._spread @ self._weights > self._limit)
+        return bool(((one - self._mean) / self._spread - self._middle) @ self._weights > self._limit)
 
 
 def rows(case: str, head: TriedHead, hands: Seen) -> list[Row]:
