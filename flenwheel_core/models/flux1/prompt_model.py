@@ -1,4 +1,4 @@
-"""FLUX.1 as a model of prompt embeddings: T5's tokens in, picture out. CLIP's pooled vector stays the prompt's own."""
+"""FLUX.1 as a model of prompt embeddings: T5's tokens in, and CLIP's pooled vector beside them; picture out."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
