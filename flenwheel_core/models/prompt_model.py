@@ -28,7 +28,8 @@ class EncodedPrompt:
     tokens: "torch.Tensor"
     """(tokens, channels): what a residual is added to."""
     others: "Mapping[str, torch.Tensor]" = field(default_factory=dict)
-    """What else the transformer is told of the text, such as CLIP's pooled vector. Injection leaves it alone, but for a phrase, which says that somebody is described."""
+    """What else the transformer is told of the text, such as CLIP's pooled vector. Injection leaves it alone, but for a phrase, which says
+    that somebody is described."""
 
     def with_tokens(self, tokens: "torch.Tensor") -> "EncodedPrompt":
         return replace(self, tokens=tokens)

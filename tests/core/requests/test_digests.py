@@ -78,7 +78,7 @@ REQUESTS: dict[str, StageRequest] = {
     ),
 }
 KEPT = {
-    "ingest": "0a8a7aae2056a5fb51ff1eeed3c7ff23e393ea6ed5c71f0232bd42ad3a3e7822",
+    "ingest": "0a9d7abea933d50d22eb76a77df21c22ee0e74fa284ad8f23f89a4a4002a02eb",
     "enrich": "2f7f315c073c0ea3237e4df38a970c4430e583e7fd883257bf017b1f6445344c",
     "train": "af97e0ee6149a91ae39508eb81366966ab9461e94fe07f9fdbe367b34d1469bb",
     "generate": "52dd6873e0e902fa36b1d8b005d540e13579885f154c9a62aec661cf3319097c",
