@@ -11,11 +11,12 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from flenwheel_core.base.document import Document
@@ -32,7 +33,11 @@ MEETING_SECONDS = 300.0
 BEAT_SECONDS = 1.0
 LOOK_SECONDS = 0.5
 ROUTES = Path("/proc/net/route")
+ANSWER_SECONDS = 3.0
+"""How long a machine that may stand still is waited for, where its answer changes nothing any more."""
 _AGAIN = "Retry the run: training goes on from its checkpoint, with the machines that are there then."
+
+T = TypeVar("T")
 
 
 class Gathering(Document):
@@ -147,7 +152,9 @@ class Watch:
         self._thread = threading.Thread(target=self._work, name="beat", daemon=True)
 
     def start(self) -> None:
-        """From now on this machine beats."""
+        """From now on this machine beats, and the leading one counts as heard: it answered just now."""
+        if self._place:
+            self._heard[0] = (0, time.monotonic())
         self._thread.start()
 
     def stop(self) -> None:
@@ -184,10 +191,10 @@ class Watch:
         return None
 
     def say(self, error: FlenwheelError | None) -> None:
-        """This machine is done, or failed."""
+        """This machine is done, or failed. Whoever does not listen, because it stands still or is cut off, is not waited for."""
         said = {} if error is None else {"error": type(error).__name__, "what": error.what, "why": error.why}
-        with suppress(RuntimeError):
-            self._store.set(f"end/{self._place}", json.dumps(said))
+        with suppress(RuntimeError, TimeoutError):
+            _in_time(ANSWER_SECONDS, lambda: self._store.set(f"end/{self._place}", json.dumps(said)))
 
     def cause(self, error: FlenwheelError, seconds: float) -> FlenwheelError:
         """What another machine says within so many seconds of why this one failed; else the error itself."""
@@ -237,18 +244,41 @@ def open_table() -> "TCPStore":
 
 
 def come_to_table(address: str, port: int, silent_seconds: float) -> "TCPStore":
-    """Raises RetryableError if the leading machine is not reached."""
+    """Raises RetryableError if the leading machine is not reached, or does not answer."""
     from torch.distributed import TCPStore  # type: ignore[attr-defined] # public, but not named in __all__
 
     try:
         patience = timedelta(seconds=silent_seconds)
-        return TCPStore(address, port, is_master=False, wait_for_workers=False, timeout=patience)
-    except RuntimeError as error:
+        return _in_time(
+            silent_seconds + ANSWER_SECONDS,
+            lambda: TCPStore(address, port, is_master=False, wait_for_workers=False, timeout=patience),
+        )
+    except (RuntimeError, TimeoutError) as error:
         raise RetryableError(
             f"The leading machine is not reached at {address}:{port}.",
             why=str(error).splitlines()[0],
             remedy="Set FLENWHEEL_MEETING_ADDRESS there to an address that other machines reach, and open its ports to them.",
         ) from error
+
+
+def _in_time(seconds: float, act: Callable[[], T]) -> T:
+    """What `act` gives or raises; TimeoutError if it takes longer.
+
+    torch waits for an answer without end, and holds its lock meanwhile: a thread caught there is left behind and ends with the process.
+    """
+    ended: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            ended.set_result(act())
+        except BaseException as error:
+            ended.set_exception(error)
+
+    threading.Thread(target=work, name="asks the leading machine", daemon=True).start()
+    try:
+        return ended.result(seconds)
+    except TimeoutError as error:
+        raise TimeoutError(f"no answer within {seconds:.0f} s") from error
 
 
 def _place_of(training: str) -> str:

@@ -1,5 +1,9 @@
 """How machines of one training find each other, and find out that one is gone."""
 
+import signal
+import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -134,6 +138,61 @@ def test_a_table_that_is_not_reached_says_what_to_set() -> None:
     del table
     with pytest.raises(RetryableError, match="FLENWHEEL_MEETING_ADDRESS"):
         meeting.come_to_table("127.0.0.1", port, 0.5)
+
+
+def test_a_table_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(meeting, "ANSWER_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(RetryableError, match="no answer within"):
+        meeting.come_to_table("127.0.0.1", silent.getsockname()[1], 0.3)
+
+
+LEADING = """
+import time
+from flenwheel_core.runner.meeting import Watch, open_table
+table = open_table()
+watch = Watch(table, 0, ("rack-1:0", "rack-2:0"), 60.0)
+watch.start()
+print(table.port, flush=True)
+time.sleep(600)
+"""
+ALONG = """
+import sys
+import time
+from flenwheel_core.runner import meeting
+meeting.BEAT_SECONDS = 0.05
+watch = meeting.Watch(meeting.come_to_table("127.0.0.1", int(sys.argv[1]), 60.0), 1, ("rack-1:0", "rack-2:0"), 2.0)
+watch.start()
+print("there", flush=True)
+sys.stdin.readline()
+while (lost := watch.lost()) is None:
+    time.sleep(0.1)
+watch.say(lost)
+watch.stop()
+print(lost.what, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_who_hears_nothing_from_a_leading_machine_that_stands_still_leaves() -> None:
+    """Killed, its connections break; frozen, they stay, and torch waits for its answer without end."""
+
+    def begun(script: str, *more: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", script, *more]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    with begun(LEADING) as leading:
+        try:
+            assert leading.stdout is not None
+            with begun(ALONG, leading.stdout.readline().strip()) as along:
+                try:
+                    assert along.stdout is not None and along.stdout.readline() == "there\n"
+                    leading.send_signal(signal.SIGSTOP)
+                    said, _ = along.communicate("\n", timeout=240)
+                finally:
+                    along.kill()
+            assert "rack-1:0 has been silent" in said and along.returncode == 0
+        finally:
+            leading.kill()
 
 
 @pytest.mark.parametrize(

@@ -82,3 +82,18 @@ def test_a_training_goes_on_from_its_checkpoint_whichever_machine_was_lost(
     assert [code for code, _ in ends] == [0, 0], ends
     assert min(leader.steps()) == stopped_at + 1
     assert TrainResult.model_validate(ends[0][1]) == unbroken
+
+
+@pytest.mark.slow
+def test_a_share_ends_by_itself_when_the_leading_machine_stands_still(tmp_path: Path) -> None:
+    """Else it would hold its card's lock, and the next attempt would wait for that."""
+    machines = machine(tmp_path, "rack-1"), machine(tmp_path, "rack-2", lease_seconds=10)
+    leader, share = begun_together(asked(machines[0].store_url, hosts=2, batch_size=1), "f", *machines)
+    try:
+        after_step(leader, 2)
+        leader.freeze()
+        code, said = share.end()
+    finally:
+        leader.cut_power()
+        share.cut_power()
+    assert (code, said["error"]) == (203, "LostMemberError"), said
