@@ -236,11 +236,18 @@ class Watch:
                 self._lost = kind(f"{self._slots[place]}: {said['what']}", why=said["why"], remedy=_AGAIN)
 
 
-def open_table() -> "TCPStore":
-    """The leading machine's table, on a free port of all its addresses."""
+def open_table(machines: int) -> "TCPStore":
+    """The leading machine's table, on a free port: of all its addresses, as torch does it, or of a single machine on loopback alone.
+
+    It knows no password: whoever reaches it reads and writes it.
+    """
     from torch.distributed import TCPStore  # type: ignore[attr-defined] # public, but not named in __all__
 
-    return TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    if machines > 1:
+        return TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    ours = socket.create_server(("127.0.0.1", 0))
+    port = ours.getsockname()[1]
+    return TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False, master_listen_fd=ours.detach())
 
 
 def come_to_table(address: str, port: int, silent_seconds: float) -> "TCPStore":

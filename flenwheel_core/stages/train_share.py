@@ -44,7 +44,7 @@ def lead(request: TrainRequest, context: StageContext) -> TrainResult:
     """
     machines = request.recipe.hosts
     told = gathering_here(machines)
-    table = open_table()
+    table = open_table(machines)
     watch = Watch(table, 0, told.slots, context.settings.lease_seconds)
     seats = Seats(told.address, table.port, 0, machines)
     try:

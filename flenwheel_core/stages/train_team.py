@@ -60,7 +60,7 @@ def train_in_team(request: TrainRequest, context: StageContext) -> TrainResult:
 
     Raises ResourceError if there are fewer cards than the recipe wants, and what the processes raised.
     """
-    table = open_table()
+    table = open_table(machines=1)
     return TrainResult.from_bytes(
         run_team(request, context, Seats(port=table.port)).read_bytes(), where="the result of training"
     )

@@ -34,7 +34,7 @@ def _short_beats(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def watches(silent_seconds: float = 60.0) -> list[Watch]:
     """Of three machines at one table."""
-    table = meeting.open_table()
+    table = meeting.open_table(3)
     others = [meeting.come_to_table("127.0.0.1", table.port, silent_seconds) for _ in SLOTS[1:]]
     return [Watch(store, place, SLOTS, silent_seconds) for place, store in enumerate([table, *others])]
 
@@ -132,8 +132,17 @@ def test_a_stage_that_was_begun_alone_says_so(monkeypatch: pytest.MonkeyPatch) -
     Settings()  # which knows the variable
 
 
+@pytest.mark.parametrize(("machines", "reached"), [(1, False), (2, True)])
+def test_a_single_machines_table_is_on_loopback_alone(machines: int, reached: bool) -> None:
+    """All of 127.0.0.0/8 is this machine: what listens on all addresses is met at any of them."""
+    table = meeting.open_table(machines)
+    assert meeting.come_to_table("127.0.0.1", table.port, 60).add("there", 1) == 1
+    with socket.socket() as probe:
+        assert (probe.connect_ex(("127.0.0.2", table.port)) == 0) is reached
+
+
 def test_a_table_that_is_not_reached_says_what_to_set() -> None:
-    table = meeting.open_table()
+    table = meeting.open_table(3)
     port = table.port
     del table
     with pytest.raises(RetryableError, match="FLENWHEEL_MEETING_ADDRESS"):
@@ -149,7 +158,7 @@ def test_a_table_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.Monk
 LEADING = """
 import time
 from flenwheel_core.runner.meeting import Watch, open_table
-table = open_table()
+table = open_table(2)
 watch = Watch(table, 0, ("rack-1:0", "rack-2:0"), 60.0)
 watch.start()
 print(table.port, flush=True)
