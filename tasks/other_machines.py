@@ -11,14 +11,14 @@ from uuid import UUID
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import StateType, Worker
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.states import Cancelled, Cancelling
 
 from flenwheel_core.base.errors import ResourceError, RetryableError
 from flenwheel_core.base.settings import LIMIT_PREFIX, Settings
-from flenwheel_core.library.machines import read_cards
+from flenwheel_core.library.machines import MachineCard, read_cards
 from flenwheel_core.requests.base import StageRequest
 from flenwheel_core.requests.train import TrainRequest
 from flenwheel_core.runner.meeting import Gathering, own_address
@@ -55,12 +55,16 @@ class OtherMachines:
     def chosen(self, seconds: float = GATHER_SECONDS) -> tuple[tuple[str, ...], ...]:
         """The slots to take of each of as many machines as are wanted, free ones first; that of the worker first.
 
-        Raises RetryableError if there are too few for so long.
+        What machines wrote down is read at first, and again once a beat: one may join meanwhile. Raises RetryableError if there are too few
+        for so long.
         """
-        began = self._clock()
+        began = read = self._clock()
         every = self._settings.lease_seconds / BEATS_A_LEASE
+        cards = read_cards(self._store)
         while True:
-            found = self._there(every)
+            if self._clock() - read > every:
+                cards, read = read_cards(self._store), self._clock()
+            found = self._there(cards, every)
             waited = self._clock() - began
             # Busy ones only when all had the time to beat.
             chosen = [slots for busy, slots in sorted(found) if not busy or waited > every]
@@ -76,10 +80,10 @@ class OtherMachines:
                 )
             time.sleep(LOOK_SECONDS)
 
-    def _there(self, every: float) -> list[tuple[bool, tuple[str, ...]]]:
+    def _there(self, cards: Sequence[MachineCard], every: float) -> list[tuple[bool, tuple[str, ...]]]:
         """(is busy, slots to take) of each machine that works, by the freest of its workers."""
         with get_client(sync_client=True) as client:
-            workers = client.read_workers_for_work_pool(self._settings.pool)
+            workers = _workers(client, self._settings.pool)
             busy = _active(client)
         for beating in workers:
             known = self._beats.get(beating.name)
@@ -89,7 +93,7 @@ class OtherMachines:
                 self._beats[beating.name] = (beating.last_heartbeat_time, self._clock())
         living = {name for name, (_, at) in self._beats.items() if self._clock() - at < 2 * every}
         found = []
-        for card in read_cards(self._store):
+        for card in cards:
             if card.name == self._settings.machine_name or card.pool != self._settings.pool:
                 continue
             usable = []
@@ -100,6 +104,16 @@ class OtherMachines:
             if usable:
                 found.append(min(usable))
         return found
+
+
+def _workers(client: SyncPrefectClient, pool: str) -> list[Worker]:
+    """All that the server ever heard of in this pool."""
+    found: list[Worker] = []
+    while True:
+        page = client.read_workers_for_work_pool(pool, offset=len(found), limit=PAGE)
+        found += page
+        if len(page) < PAGE:
+            return found
 
 
 def _active(client: SyncPrefectClient) -> dict[str, int]:
