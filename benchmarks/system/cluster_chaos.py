@@ -270,8 +270,8 @@ class ClusterChaos:
         decided = {line.image for gate in reviews.gates() for line in reviews.journal(gate).read()}
         tally.lost_decisions += len(self.decided - lines) + len(decided - frozen)
         runs = list(stage_runs(store).read())
-        for slot in {run.slot for run in runs if run.slot is not None}:
-            tally.slot_overlaps += len(overlaps([run for run in runs if run.slot == slot], self.ended))
+        for slot in {slot for run in runs for slot in run.slots}:
+            tally.slot_overlaps += len(overlaps([run for run in runs if slot in run.slots], self.ended))
         self._moved(runs)
         results = {
             path: store.files.read(path).decode()

@@ -27,6 +27,11 @@ class StageRun(Document):
     peak_ram_gib: float | None = None
     versions: dict[str, str] | None = None
 
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """The names of `slot`."""
+        return tuple(self.slot.split(", ")) if self.slot is not None else ()
+
 
 def stage_runs(store: Store) -> Journal[StageRun]:
     """The journal of all stage runs."""
