@@ -32,7 +32,9 @@ LONGEST = (
     "deployments/test_templates.py",
     "deployments/test_studio.py",
     "deployments/test_rounds.py",
+    "tasks/test_other_machines.py",
     "core/models/flux1/test_team_training.py",
+    "tasks/test_slot.py",
 )
 """Files under `tests/` that took a minute and more of a run on two busy cores, the longest first."""
 _ROOT = Path(__file__).resolve().parents[1]
