@@ -15,7 +15,14 @@ from deployments.prefect.api import STARTING_PATIENCE_SECONDS, PrefectApi
 from deployments.prefect.orders import ensure_pool
 from deployments.prefect.project import PROJECT
 from deployments.workspace import cluster_parts, environment, machines
-from deployments.workspace.joining import WORKER_STOP_SECONDS, card_settings, prepare_worker, put_right, worker_child
+from deployments.workspace.joining import (
+    WORKER_STOP_SECONDS,
+    card_settings,
+    give_back,
+    prepare_worker,
+    put_right,
+    worker_child,
+)
 from deployments.workspace.keeping import Duty, Keeper, Say
 from deployments.workspace.ports import Port
 from deployments.workspace.processes import Child
@@ -29,7 +36,7 @@ from deployments.workspace.up import (
     make_deployments,
     sole_owner,
 )
-from flenwheel_core.base.errors import UserError
+from flenwheel_core.base.errors import FlenwheelError, UserError
 from flenwheel_core.base.services import Services, save_services
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.base.slots import slots_named
@@ -159,9 +166,18 @@ class ClusterMachine:
     def stop(self) -> None:
         """Ends it all: studio and workers first, so that running stages save; the server last."""
         self.keeper.stop()
+        if "worker" in self.roles and "server" not in self.roles:  # its own server has ended by now
+            self._give_back()
         (self.settings.root / "services.json").unlink(missing_ok=True)
         for port in [*self.ports, *([self._studio_port] if self._studio_port else [])]:
             port.close()
+
+    def _give_back(self) -> None:
+        try:
+            for line in give_back(self._api(self._address()), self.settings):
+                self._say(line)
+        except FlenwheelError as error:
+            self._say(f"What it worked at goes on elsewhere after the lease: {error.message}")
 
 
 def run_cluster_machine(

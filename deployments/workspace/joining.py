@@ -11,11 +11,12 @@ from deployments.prefect.project import PROJECT
 from deployments.workspace import environment
 from deployments.workspace.keeping import Duty, Keeper, Say
 from deployments.workspace.processes import Child
-from deployments.workspace.reconciler import mark_crashed, take_up_again
+from deployments.workspace.reconciler import is_lost, mark_crashed, take_up_again
 from deployments.workspace.up import RECONCILE_SECONDS, STOP_SECONDS, log_folder, sole_owner
 from flenwheel_core.base.errors import ResourceError, UserError
 from flenwheel_core.base.given_settings import ALL_CARDS
 from flenwheel_core.base.settings import Settings
+from tasks.share_names import SLOT
 
 API_URL = "PREFECT_API_URL"
 WORKER_STOP_SECONDS = STOP_SECONDS
@@ -103,3 +104,19 @@ def worker_child(settings: Settings, url: str, *, joined: bool = False) -> Child
 def put_right(api: PrefectApi, settings: Settings) -> list[str]:
     """Marks what crashed on this machine; returns a line for each."""
     return mark_crashed(api, settings, of_others=False)
+
+
+def give_back(api: PrefectApi, settings: Settings) -> list[str]:
+    """Schedules again what this machine of a cluster worked at, so that another one goes on at once; returns a line for each run.
+
+    To be called when its workers have ended. A share of a training over several machines is left: the slot it is for is this machine's.
+    Raises ServerError if the server does not answer; then the run goes on elsewhere after the lease, as after a power cut.
+    """
+    done = []
+    for run in api.every_run(["RUNNING", "PENDING"]):
+        if SLOT not in run.parameters and is_lost(run, settings) and api.run(run.id).state == run.state:
+            status = api.set_state(
+                run.id, "SCHEDULED", "AwaitingRetry", "It goes on elsewhere: its machine was stopped."
+            )
+            done.append(f"{run.name} ({run.id}): given back; it goes on elsewhere ({status})")
+    return done

@@ -1,5 +1,6 @@
 """Runs on a real server, in the states that workers leave them in."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
@@ -7,7 +8,9 @@ from benchmarks.kit.workspace import Running
 from flenwheel_core.base.ids import Json
 
 
-def run_in_state(running: Running, state: str, worker: str | None) -> str:
+def run_in_state(
+    running: Running, state: str, worker: str | None, more_parameters: Mapping[str, Json] | None = None
+) -> str:
     """A run as a worker leaves it on the server: in a state, with that worker's name on it."""
     api = running.api
     deployment = cast("dict[str, str]", api.call("GET", "/deployments/name/training/training"))
@@ -16,7 +19,7 @@ def run_in_state(running: Running, state: str, worker: str | None) -> str:
         "name": "imitated",
         "flow_id": deployment["flow_id"],
         "deployment_id": deployment["id"],
-        "parameters": {"character": "nobody"},
+        "parameters": {"character": "nobody", **(more_parameters or {})},
         "state": {"type": state, "name": state.capitalize()},
     }
     run = cast("dict[str, str]", api.call("POST", "/flow_runs/", body))["id"]

@@ -1,4 +1,4 @@
-"""A worker that joins another machine's server takes up again what it had taken when it was stopped, and judges nobody else."""
+"""A worker that joins another machine's server takes up again, or gives back, what it had when it was stopped, and judges nobody else."""
 
 import os
 import signal
@@ -10,8 +10,10 @@ import pytest
 
 from benchmarks.kit.workspace import FINAL, Running, wait_for
 from deployments.workspace.environment import worker_name
+from deployments.workspace.joining import give_back
 from deployments.workspace.reconciler import mark_crashed
 from flenwheel_core.base.settings import Settings
+from tasks.share_names import SLOT
 from tests.kit.command_line import run
 from tests.kit.server_runs import run_in_state, scheduled_far_ahead, state_of
 
@@ -49,3 +51,17 @@ def test_what_it_had_taken_goes_on_after_its_restart(running: Running, tmp_path:
         os.kill(worker.pid, signal.SIGTERM)
         assert worker.wait(150) == 0, log.read_text()
         running.api.set_state(others, "CANCELLED", "Cancelled", force=True)
+
+
+@pytest.mark.slow
+def test_what_a_stopped_machine_of_a_cluster_worked_at_is_given_back(running: Running, tmp_path: Path) -> None:
+    settings = running.settings.model_copy(update={"workspace": tmp_path / "second"})
+    own = run_in_state(running, "RUNNING", worker_name(settings))
+    share = run_in_state(running, "RUNNING", worker_name(settings), {SLOT: f"{settings.machine_name}:0"})
+    others = run_in_state(running, "RUNNING", "living-worker")
+    (said,) = give_back(running.api, settings)
+    assert f"({own}): given back" in said and "(ACCEPT)" in said
+    assert [state_of(running, one) for one in (own, share, others)] == ["SCHEDULED", "RUNNING", "RUNNING"]
+    assert give_back(running.api, settings) == []
+    for one in (own, share, others):
+        running.api.set_state(one, "CANCELLED", "Cancelled", force=True)
