@@ -25,12 +25,12 @@ TESTS = OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadf
 # Where all tests marked `alone` are: reading the others takes half a minute.
 ALONE = tests/deployments/test_*.py
 
-.PHONY: demo postgres test test-unit test-gpu test-newest lint format types up clean chromium nginx
+.PHONY: demo postgres test test-unit test-gpu test-newest lint format types up clean chromium nginx slurm
 
 demo: $(VENV)/.installed
 	$(BIN)/flenwheel demo
 
-test: $(VENV)/.installed-dev chromium nginx postgres lint types
+test: $(VENV)/.installed-dev chromium nginx postgres slurm lint types
 	$(TESTS) -m "not alone"
 	$(BIN)/pytest -q -m alone $(ALONE)
 
@@ -97,6 +97,19 @@ nginx: | $(VENV)/bin/python
 		if [ "$$(id -u)" = 0 ]; then s=; else s=sudo; fi; \
 		rm -rf $(VENV)/nginx && mkdir -p $(VENV)/nginx && cd $(VENV)/nginx && \
 		{ apt-get download -qq nginx 2>/dev/null || { $$s apt-get update -qq && apt-get download -qq nginx; }; } && dpkg -x nginx_*.deb .; }
+
+# The test of the template for Slurm runs a cluster of one node. As with nginx, its programs alone are unpacked, 14 MB, under the names by
+# which they know who they are; libraries come along, since nothing is installed. Where they cannot be had the test is skipped, and says so.
+SLURM := slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge libmunge2 libhwloc15 liblua5.1-0
+slurm: | $(VENV)/bin/python
+	@command -v slurmctld >/dev/null || test -x $(VENV)/slurm/usr/sbin/slurmctld || { \
+		echo "fetching Slurm for the test of its template"; \
+		if [ "$$(id -u)" = 0 ]; then s=; else s=sudo; fi; \
+		rm -rf $(VENV)/slurm && mkdir -p $(VENV)/slurm && cd $(VENV)/slurm && \
+		{ apt-get download -qq $(SLURM) 2>/dev/null || { $$s apt-get update -qq && apt-get download -qq $(SLURM); }; } && \
+		for one in *.deb; do dpkg -x $$one . && rm $$one; done && \
+		for one in slurmd slurmstepd slurmctld; do test -e usr/sbin/$$one || ln -s $$one-wlm usr/sbin/$$one; done; } || \
+		echo "Slurm cannot be fetched here; its test is skipped"
 
 # The tests of a cluster start Postgres servers of their own, on loopback and in folders of their own; Debian's package would start one, too.
 postgres:
