@@ -22,7 +22,7 @@ from tests.kit.bases_world import with_pool
 from tests.kit.machines_of_training import machine
 from tests.kit.stage_world import HERO
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(900)]
 
 RECIPE = """
 extends = "nano"

@@ -12,7 +12,7 @@ from benchmarks.kit.slurm import CARDS, NODE, TRIED, NoSlurmError, Slurm, progra
 from benchmarks.kit.workspace import PROJECT, wait_for
 from flenwheel_core.runner.stage_runs import stage_runs
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(900)]
 TEMPLATE = PROJECT / "deployments" / "templates" / "slurm.sbatch"
 WARNED_SECONDS = 120
 """The template's `--signal`."""

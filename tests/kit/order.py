@@ -13,8 +13,6 @@ LONGEST = (
     "core/stages/test_train_share.py",
     "notebooks/test_notebooks.py",
     "deployments/test_cluster.py",
-    "deployments/test_slurm.py",
-    "deployments/test_shared_training.py",
     "flows/test_trainings.py",
     "benchmarks/speed/test_dress_rehearsal.py",
     "deployments/test_compare_bases.py",
