@@ -10,6 +10,7 @@ from flenwheel_core.documents.loras import LoraRecord
 from flenwheel_core.documents.scores import Fingerprint
 from flenwheel_core.library.studies import Studies
 from flenwheel_core.plans.scenes import card_scenes, style_choices
+from flenwheel_core.publishing.card import plain_reference
 from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.recipes.train import LoraRecipe
 from flenwheel_core.requests.benchmark import StyleMeasure
@@ -99,8 +100,18 @@ def _sampler(store: Store, loras: Sequence[LoraRecord], base: str) -> Sampler | 
 
 
 def _short(bases: Sequence[str]) -> list[str]:
-    """What bases are called beside each other: the last part of their names, with revision or folder where those are alike."""
-    named = [(base.rpartition("@")[0] or base).rstrip("/") for base in bases]
-    last = [name.rpartition("/")[2] for name in named]
-    revised = [f"{name}@{base.rpartition('@')[2][:7]}" for name, base in zip(last, bases, strict=True)]
-    return next((found for found in (last, revised, named) if len(set(found)) == len(bases)), list(bases))
+    """What bases are called beside each other: the last part of their names, those alike with their revision, or else numbered.
+
+    Never a folder's path: that is nobody's business.
+    """
+    last = [plain_reference(base).rpartition("/")[2] for base in bases]
+    if len(set(last)) == len(bases):
+        return last
+    revisions = [base.rpartition("@")[2][:7] if "@" in base else "" for base in bases]
+    revised = [f"{name}@{revision}" if revision else name for name, revision in zip(last, revisions, strict=True)]
+    if len(set(revised)) == len(bases):
+        return revised
+    return [
+        f"{name} ({revised[: place + 1].count(name)})" if revised.count(name) > 1 else name
+        for place, name in enumerate(revised)
+    ]
