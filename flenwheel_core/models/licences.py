@@ -8,7 +8,8 @@ from flenwheel_core.models.references import hub_reference, is_shipped
 
 _FREE = {"apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "cc0", "cc0-1.0", "cc-by-4.0"}
 """Licences that allow commercial use of what is derived from the model."""
-_NOT_COMMERCIAL = re.compile(r"non.?commercial|\bnc\b|\bresearch\b")
+_NOT_COMMERCIAL = re.compile(r"non.?commercial|\bnc\b|\bresearch[ -](?:only|licen|use|purpose)|^[\w.]+-research$")
+"""A laboratory may be called research, too."""
 _NOT_SHARED = re.compile(r"no.?deriv|\bnd\b|no.?redistribution|proprietary|all rights reserved")
 _HUB_IDS = _FREE | {"openrail", "openrail++", "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-sa-4.0"}
 """Licences that the Hub knows by their name."""

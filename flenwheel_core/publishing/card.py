@@ -174,7 +174,11 @@ def _loading(hub: tuple[str, str] | None, name: str, strength: float | None) -> 
 
 def _drawing(call: PipelineCall) -> list[str]:
     """Lines that draw as the samples were drawn: a pipeline's own defaults have another guidance, or none."""
-    return ["picture = pipeline(", *(f"    {name}={json.dumps(value)}," for name, value in call.items()), ").images[0]"]
+    return [
+        "picture = pipeline(",
+        *(f"    {name}={json.dumps(value, ensure_ascii=False)}," for name, value in call.items()),
+        ").images[0]",
+    ]
 
 
 def _taken(request: ExportRequest) -> list[str]:

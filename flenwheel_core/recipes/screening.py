@@ -6,11 +6,13 @@ from flenwheel_core.base.document import Document
 from flenwheel_core.documents.images import is_unset
 
 BELIEVED_WRITING = 0.4
+_FIRST_BELIEVED_WRITING = 0.4
+"""What it was when there first was such a limit. Stays as it is, whatever BELIEVED_WRITING becomes: digests of before rest on it."""
 
 
 def is_usual(value: object) -> bool:
     """For `exclude_if`: what other stages were asked for before there was this limit keeps its digest."""
-    return value == BELIEVED_WRITING
+    return value == _FIRST_BELIEVED_WRITING
 
 
 class IngestRecipe(Document):

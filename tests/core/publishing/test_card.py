@@ -46,7 +46,7 @@ def test_a_base_that_is_nowhere_to_be_had_is_not_loaded_by_a_made_up_name(store:
 
 
 def test_the_lines_of_use_draw_as_the_samples_were_drawn(store: Store) -> None:
-    call: PipelineCall = {"num_inference_steps": 40, "true_cfg_scale": 4.0, "negative_prompt": " "}
+    call: PipelineCall = {"num_inference_steps": 40, "true_cfg_scale": 4.0, "negative_prompt": "\U0001f33b"}
     card = str(model_card(export_request(store, base="Qwen/Qwen-Image@main"), (), call=call))
     (drawn,) = (
         one.value for one in ast.parse(code_of(card)).body if isinstance(one, ast.Assign) and "picture" in ast.dump(one)
