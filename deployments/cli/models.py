@@ -65,9 +65,19 @@ def fetch_models(
         Leave out what only this part of the recipe needs, such as `captioner`. This machine remembers it: reading pictures then takes the
         captions that come with them, or templates; what cannot do without the part is refused. Fetching again without this brings it.
     """
+    _fetch(recipe, without, left_stays=False)
+
+
+def fetch_wanted(recipe: str) -> None:
+    """As `fetch_models`, without what was left out here before: for machines that fetch by themselves."""
+    _fetch(recipe, (), left_stays=True)
+
+
+def _fetch(recipe: str, without: tuple[str, ...], *, left_stays: bool) -> None:
     settings = Settings()
     every = model_needs(load_recipe(recipe), settings)
     left = _left(every, recipe, without)
+    left += [need for need in every if left_stays and need.left_out and need not in left]
     needs = [replace(need, left_out=False) for need in every if need not in left]
     _print(needs, settings)
     for need in left:

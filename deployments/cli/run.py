@@ -7,7 +7,7 @@ from cyclopts import App, Parameter
 from rich.text import Text
 
 from deployments.access.door import is_loopback
-from deployments.cli.models import fetch_models
+from deployments.cli.models import fetch_wanted
 from deployments.cli.terminal import plain_console
 from deployments.prefect.api import PrefectApi, open_api
 from deployments.prefect.flow_server import PrefectFlowServer
@@ -61,7 +61,8 @@ def up(
     studio
         The web app, for the server that FLENWHEEL_SERVER_URL or --join names, or that runs here.
     fetch
-        With --join: fetch the models of this recipe (its name, or the path of a .toml file) before any work is taken. May be repeated.
+        With --join: fetch the models of this recipe (its name, or the path of a .toml file) before any work is taken, but
+        for what was left out here with --without. May be repeated.
     """
     settings = Settings()
     if fetch and join is None:
@@ -76,7 +77,7 @@ def up(
 
         def prepare() -> None:
             for name in fetch:
-                fetch_models(name)
+                fetch_wanted(name)
 
         run_cluster_machine(
             settings, lambda line: console.print(line), server=server, join=address, studio=studio, prepare=prepare

@@ -3,10 +3,12 @@
 import json
 import os
 from collections.abc import Collection, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flenwheel_core.base.errors import MissingWeightsError
+from flenwheel_core.base.locks import FileLock, locked
 from flenwheel_core.models.hub import find_without_network
 from flenwheel_core.models.references import hub_reference
 
@@ -16,14 +18,16 @@ if TYPE_CHECKING:
 
 def leave_out(references: Collection[str], settings: "Settings") -> None:
     """Remembers that these models are not to be fetched unasked."""
-    _write(_names(settings) | _ids(references), settings)
+    with _held(settings):
+        _write(_names(settings) | _ids(references), settings)
 
 
 def take_again(references: Collection[str], settings: "Settings") -> None:
     """Forgets that any of these models was left out."""
-    standing = _names(settings)
-    if standing & _ids(references):
-        _write(standing - _ids(references), settings)
+    with _held(settings):
+        standing = _names(settings)
+        if standing & _ids(references):
+            _write(standing - _ids(references), settings)
 
 
 def is_left_out(reference: str, settings: "Settings") -> bool:
@@ -45,6 +49,11 @@ def refuse_left_out(references: Iterable[tuple[str, str]], settings: "Settings")
 
 def _ids(references: Collection[str]) -> set[str]:
     return {hub[0] for reference in references if (hub := hub_reference(reference)) is not None}
+
+
+def _held(settings: "Settings") -> AbstractContextManager[FileLock]:
+    """Of several that fetch at once, one changes the names at a time."""
+    return locked(_path(settings).with_suffix(".lock"))
 
 
 def _path(settings: "Settings") -> Path:

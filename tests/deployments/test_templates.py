@@ -58,28 +58,38 @@ def test_every_part_has_time_to_save(name: str) -> None:
         assert pod["containers"][0]["resources"]["limits"] == {"nvidia.com/gpu": 1}
 
 
-def workers_words(name: str) -> list[str]:
-    """The command of a template's worker, as words."""
+def workers_words(name: str, recipe: str) -> list[str]:
+    """The command of a template's worker, as the words that a shell makes of it."""
     text = (TEMPLATES / name).read_text()
     if name == "slurm.sbatch":
         (line,) = [line for line in text.splitlines() if line.startswith("flenwheel up")]
-        return line.replace("${RECIPE:+", "").replace("}", "").split()
-    content = yaml.safe_load(text)
-    if name == "skypilot.yaml":
-        return str(content["run"]).splitlines()[-1].split()
-    if name == "compose.yaml":
-        return list(content["services"]["worker"]["command"])
-    return list(content["spec"]["template"]["spec"]["containers"][0]["args"])
+        line = line.removesuffix("&")
+    elif name == "skypilot.yaml":
+        line = str(yaml.safe_load(text)["run"]).splitlines()[-1]
+    elif name == "compose.yaml":
+        line = str(yaml.safe_load(text)["services"]["worker"]["command"])
+    else:
+        line = str(yaml.safe_load(text)["spec"]["template"]["spec"]["containers"][0]["command"][-1])
+    said = f'words() {{ printf "%s\\n" "$@"; }}; words {line}'
+    environment = {"PATH": os.environ["PATH"], "RECIPE": recipe, "FLENWHEEL_SERVER_URL": "http://server:4200"}
+    return subprocess.run(
+        ["bash", "-c", said], env=environment, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
 
 
 @pytest.mark.parametrize("name", ["compose.yaml", "kubernetes.yaml", "skypilot.yaml", "slurm.sbatch"])
 def test_a_worker_fetches_the_models_of_a_recipe_before_it_takes_work(name: str) -> None:
-    words = workers_words(name)
-    assert "--join" in words and "--fetch" in words
-    text, recipe = (TEMPLATES / name).read_text(), words[words.index("--fetch") + 1]
-    if "RECIPE" in recipe:
-        (recipe,) = set(re.findall(r"\bRECIPE(?:: |=|:-)(\w+)", text))
-    assert recipe in list_recipes()
+    words = workers_words(name, "klein_character")
+    assert "--join" in words and words[-2:] == ["--fetch", "klein_character"]
+    (recipe,) = set(re.findall(r"\bRECIPE(?:: |=)(\w+)|such as (\w+)", (TEMPLATES / name).read_text()))
+    assert set(recipe) & set(list_recipes())
+
+
+@pytest.mark.parametrize("name", ["compose.yaml", "kubernetes.yaml", "slurm.sbatch"])
+def test_nothing_is_fetched_before_unless_a_recipe_is_named(name: str) -> None:
+    """A rack that has what it needs joins though the Hub is out of reach."""
+    words = workers_words(name, "")
+    assert words[-2:][0] == "--join" and words[-1].endswith(":4200")
 
 
 def test_a_rented_machine_joins_under_a_name_of_its_own(tmp_path: Path) -> None:

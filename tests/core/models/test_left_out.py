@@ -1,8 +1,11 @@
 """What a person left out when fetching is remembered, refused where it is needed, and forgotten when it is fetched."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from flenwheel_core.base.errors import MissingWeightsError
+from flenwheel_core.base.locks import FileLock
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.library.characters import Character
 from flenwheel_core.models.left_out import is_left_out, leave_out, refuse_left_out, take_again
@@ -62,3 +65,14 @@ def test_pictures_are_read_without_it_which_is_said(own: Settings, caplog: pytes
     with caplog.at_level("INFO"):
         assert pinned_ingest_request(MIRA, files[:1], recipe, own).captioner is None
     assert "no caption" not in caplog.text
+
+
+def test_two_that_fetch_at_once_wait_for_each_other(own: Settings) -> None:
+    """What the first has written, the second does not write over."""
+    with FileLock(own.models / "left_out.lock") as lock, ThreadPoolExecutor(1) as other:
+        lock.take()
+        waiting = other.submit(leave_out, ["b/two@main"], own)
+        (own.models / "left_out.json").write_text('["a/one"]')
+        lock.close()
+        waiting.result()
+    assert is_left_out("a/one@main", own) and is_left_out("b/two@main", own)

@@ -111,6 +111,18 @@ def test_a_captioner_can_be_left_out_and_pictures_are_read_without_it(hub: Hub, 
     read = flenwheel(tmp_path, "http://127.0.0.1:9", "ingest", "mira", "pictures", "--recipe", str(mine))
     assert "1 usable" in read.stdout and "1 of 1 pictures have no caption" in read.stdout, read.stderr
 
+    before = hub.sent["model.safetensors"]
+    code = f"from deployments.cli.models import fetch_wanted; fetch_wanted({str(mine)!r})"
+    place = {"FLENWHEEL_MODELS": str(tmp_path / "models"), "FLENWHEEL_WORKSPACE": str(tmp_path / "workspace")}
+    joined = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **place, "HF_ENDPOINT": hub.url},
+        capture_output=True,
+        text=True,
+    )
+    assert "Left out: a/eyes@main (captioner)" in joined.stdout, joined.stderr
+    assert hub.sent["model.safetensors"] == before, "a machine that joins does not bring back what was left out"
+
     again = flenwheel(tmp_path, hub.url, "models", "fetch", str(mine))
     assert again.returncode == 0 and "All models of this recipe are here" in again.stdout
 
