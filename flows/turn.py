@@ -22,6 +22,7 @@ from flenwheel_core.evaluation.bleed import bleed_items
 from flenwheel_core.evaluation.promotion.rule import winner
 from flenwheel_core.gates.session import Reviews
 from flenwheel_core.identity.given_captions import training_caption
+from flenwheel_core.identity.writing import writing_finder
 from flenwheel_core.library.captioners import CaptionerLibrary
 from flenwheel_core.library.characters import (
     Character,
@@ -195,6 +196,7 @@ class Turn:
             )
 
         return self.frozen(f"screen-{step}", ScreenRequest, build)
+                writing_finder=writing_finder(self.recipe.models.verifier, self.recipe.screening.writing_unsure_above),
 
     def sources(self) -> str:
         """The image set of the real sources that the fingerprint was taken from."""

@@ -29,6 +29,7 @@ from flenwheel_core.base.progress import Progress, ProgressEvent
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.characters import CharacterRef
 from flenwheel_core.documents.images import ImageKind, ImageRecord, Labels
+from flenwheel_core.identity.writing import writing_finder
 from flenwheel_core.nano.world import HELD_OUT_FROM, make_character, make_view, render
 from flenwheel_core.recipes.screening import IngestRecipe, ScreeningRecipe
 from flenwheel_core.requests.ingest import IngestRequest, SourceFile
@@ -87,6 +88,7 @@ def run_case(case: str, number: int, verifier: str) -> Row:
             references=known.sources,
             fingerprint=known.fingerprint,
             verifier=verifier,
+            writing_finder=writing_finder(verifier, ScreeningRecipe().writing_unsure_above),
             recipe=ScreeningRecipe(),
         )
         del records

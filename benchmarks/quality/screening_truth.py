@@ -27,6 +27,7 @@ from flenwheel_core.documents.characters import CharacterRef
 from flenwheel_core.documents.images import ImageKind, ImageRecord, Labels
 from flenwheel_core.documents.scores import Screening
 from flenwheel_core.identity.calibration import equal_error_rate
+from flenwheel_core.identity.writing import writing_finder
 from flenwheel_core.nano.world import HELD_OUT_FROM, SPOIL_KINDS, View, make_character, make_view, render, spoil
 from flenwheel_core.recipes.screening import IngestRecipe, ScreeningRecipe
 from flenwheel_core.requests.ingest import IngestRequest, SourceFile
@@ -169,6 +170,7 @@ def screened(subject: Subject, kind: str, verifier: str, reader: str | None) -> 
             fingerprint=known.fingerprint,
             verifier=verifier,
             reader=reader,
+            writing_finder=writing_finder(verifier, ScreeningRecipe().writing_unsure_above),
             recipe=ScreeningRecipe(),
         )
         rows = store.get_screenings(screen(request, context).screenings)

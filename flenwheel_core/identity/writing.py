@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from flenwheel_core.base.errors import MissingWeightsError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.images import ImageRecord
 from flenwheel_core.identity.people_weights import WRITING, people_file, people_weights_here
@@ -202,7 +203,26 @@ class WritingOfSources:
         return AS_MUCH * max([self._usual, *(self._of.get(parent, 0.0) for parent in record.parents)])
 
 
+def looks_for_writing(verifier: str, limit: float) -> bool:
+    """True for photographs of people, unless the recipe's limit says no; on other subjects the finder was not measured."""
+    return is_face(verifier) and limit < 1
+
+
+def writing_finder(verifier: str, limit: float, folder: Path | None = None) -> str | None:
+    """The version of the finder that is asked of a screening; None where writing is not looked for, or without the weights here."""
+    here = people_weights_here(folder, (WRITING,))
+    return WRITING.sha256 if here and looks_for_writing(verifier, limit) else None
+
+
 @contextmanager
-def open_writing_finder(verifier: str, settings: Settings) -> Iterator[WritingFinder | None]:
-    """The finder for photographs of people; None for other subjects, on which it was not measured, and without its weights."""
-    yield WritingFinder(settings.threads) if is_face(verifier) and people_weights_here(files=(WRITING,)) else None
+def open_writing_finder(
+    version: str | None, settings: Settings, folder: Path | None = None
+) -> Iterator[WritingFinder | None]:
+    """The finder of that version; None if none was asked for. Raises MissingWeightsError if it is not here."""
+    if version is not None and version != WRITING.sha256:
+        raise MissingWeightsError(
+            "Writing was to be found with other weights than this version of the program has.",
+            why=f"asked for was {version[:12]}, here is {WRITING.sha256[:12]}.",
+            remedy="Run the same version of the program on all machines.",
+        )
+    yield None if version is None else WritingFinder(settings.threads, folder)

@@ -4,6 +4,7 @@ from pydantic import Field
 
 from flenwheel_core.base.ids import Digest
 from flenwheel_core.documents.characters import CharacterRef
+from flenwheel_core.documents.images import is_unset
 from flenwheel_core.documents.scores import Fingerprint
 from flenwheel_core.recipes.screening import ScreeningRecipe
 from flenwheel_core.requests.base import StageRequest, StageResult
@@ -11,7 +12,7 @@ from flenwheel_core.requests.base import StageRequest, StageResult
 
 class ScreenRequest(StageRequest):
     stage = "screen"
-    version = 6  # since then writing that nobody asked for is looked for
+    version = 7  # since then the request says what finds writing, and not what lies on the machine
 
     character: CharacterRef
     images: Digest = Field(description="image set of the candidates")
@@ -20,6 +21,9 @@ class ScreenRequest(StageRequest):
     fingerprint: Fingerprint
     verifier: str
     reader: str | None = Field(default=None, description="reads angle and expression; None: the verifier's own hint")
+    writing_finder: str | None = Field(
+        default=None, exclude_if=is_unset, description="version of what finds writing; None: it is not looked for"
+    )
     recipe: ScreeningRecipe
     strict: bool = Field(default=False, description="gate B is stricter than gate A")
 

@@ -14,6 +14,7 @@ from flenwheel_core.documents.images import ImageRecord, Labels
 from flenwheel_core.documents.scores import BELIEFS, Fingerprint, ReasonCode, Screening, ScreenReason
 from flenwheel_core.identity.framing import Frames
 from flenwheel_core.identity.people import character_in
+from flenwheel_core.identity.people_weights import FETCH
 from flenwheel_core.identity.protocols import Beliefs, Embedded
 from flenwheel_core.identity.readers import open_reader
 from flenwheel_core.identity.screening import (
@@ -42,6 +43,7 @@ from flenwheel_core.identity.writing import (
     WritingFinder,
     WritingOfSources,
     asked_for_writing,
+    looks_for_writing,
     open_writing_finder,
 )
 from flenwheel_core.images.duplicates import CopyFinder, Match, embedding_copies
@@ -51,6 +53,10 @@ from flenwheel_core.runner.stage import StageContext
 from flenwheel_core.store import Store
 from flenwheel_core.store.pictures import load_picture
 
+NO_FINDER = (
+    "Writing that nobody asked for is not looked for: its weights were not here when this was asked for. "
+    f"For turns to come: {FETCH}, on every machine."
+)
 CHUNK = 64
 """Pictures held in memory at once."""
 
@@ -163,8 +169,10 @@ def _look(
         if request.recipe.spoiled_unsure_above < 1:
             spoils = stack.enter_context(open_spoil_detector(request.reader, request.verifier, context.settings))
         finder = None
-        if request.recipe.writing_unsure_above < 1:
-            finder = stack.enter_context(open_writing_finder(request.verifier, context.settings))
+        if looks_for_writing(request.verifier, request.recipe.writing_unsure_above):
+            finder = stack.enter_context(open_writing_finder(request.writing_finder, context.settings))
+            if finder is None:
+                context.progress.note(NO_FINDER)
         written = _written(finder, context.store, request)
         for start in range(0, len(records), CHUNK):
             context.check_stop()

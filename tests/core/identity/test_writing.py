@@ -8,6 +8,7 @@ from PIL import Image
 from flenwheel_core.base.errors import MissingWeightsError
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.images import ImageKind, ImageRecord
+from flenwheel_core.identity.people_weights import WRITING
 from flenwheel_core.identity.writing import (
     AS_MUCH,
     NONE,
@@ -17,6 +18,7 @@ from flenwheel_core.identity.writing import (
     asked_for_writing,
     in_words,
     open_writing_finder,
+    writing_finder,
 )
 from tests.kit.faces import astronaut, needs_writing_weights, with_words, without_face
 
@@ -102,14 +104,20 @@ def test_absent_weights_are_an_error_of_the_finder_and_none_of_screening(
     with pytest.raises(MissingWeightsError):
         WritingFinder(1, tmp_path)
     monkeypatch.setattr("sys.prefix", str(tmp_path))
-    with open_writing_finder("face", Settings(workspace=tmp_path, gpu="cpu")) as found:
+    own = Settings(workspace=tmp_path, gpu="cpu")
+    assert writing_finder("face", 0.4) is None
+    with open_writing_finder(None, own) as found:
         assert found is None
+    for version, said in ((WRITING.sha256, "not here"), ("0" * 64, "other weights")):
+        with pytest.raises(MissingWeightsError, match=said), open_writing_finder(version, own):
+            pass
 
 
-@needs_writing_weights
 @pytest.mark.parametrize(
-    ("verifier", "looks"), [("face", True), ("face:SFace", True), ("nano@1", False), ("style", False)]
+    ("verifier", "limit", "looks"),
+    [("face", 0.4, True), ("face:SFace", 0.4, True), ("face", 1, False), ("nano@1", 0.4, False), ("style", 0.4, False)],
 )
-def test_only_photographs_of_people_are_searched(tmp_path: Path, verifier: str, looks: bool) -> None:
-    with open_writing_finder(verifier, Settings(workspace=tmp_path, gpu="cpu")) as found:
-        assert (found is not None) is looks
+def test_only_photographs_of_people_are_searched(tmp_path: Path, verifier: str, limit: float, looks: bool) -> None:
+    assert writing_finder(verifier, limit, tmp_path) is None
+    (tmp_path / WRITING.name).touch()
+    assert (writing_finder(verifier, limit, tmp_path) == WRITING.sha256) is looks

@@ -1,22 +1,25 @@
 """Ingest and screening of a real person: the face verifier through the stages, in its worker processes too."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from flenwheel_core.base.progress import Progress, ProgressEvent
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.documents.characters import CharacterRef
 from flenwheel_core.documents.framings import Box, Framing
 from flenwheel_core.documents.images import Labels
+from flenwheel_core.identity.people_weights import WRITING
 from flenwheel_core.recipes.screening import IngestRecipe, ScreeningRecipe
 from flenwheel_core.requests.ingest import IngestRequest, IngestResult
 from flenwheel_core.requests.screen import ScreenRequest
 from flenwheel_core.runner.stage import StageContext
 from flenwheel_core.stages.ingest import ingest
-from flenwheel_core.stages.screen import screen
+from flenwheel_core.stages.screen import NO_FINDER, screen
 from flenwheel_core.store.pictures import load_picture
 from tests.kit.faces import (
     astronaut,
@@ -99,16 +102,22 @@ def test_writing_is_a_question_unless_it_was_asked_for_or_the_sources_show_as_mu
         references=found.sources,
         fingerprint=found.fingerprint,
         verifier="face",
+        writing_finder=WRITING.sha256,
         recipe=ScreeningRecipe(duplicate_bits=0),
     )
     rows = stage.store.get_screenings(screen(request, stage).screenings)
     reasons = [{reason.code: reason for reason in row.reasons} for row in rows]
     assert ["writing" in each for each in reasons] == [False, True, False, False]
     assert rows[1].outcome != "pass" and reasons[1]["writing"].detail.startswith("bottom")
-    unlooked = request.model_copy(update={"recipe": ScreeningRecipe(duplicate_bits=0, writing_unsure_above=1)})
-    assert all(
-        "writing" not in row.model_dump_json() for row in stage.store.get_screenings(screen(unlooked, stage).screenings)
-    )
+    limit = {"recipe": ScreeningRecipe(duplicate_bits=0, writing_unsure_above=1)}
+    for change, noted in ((limit, False), ({"writing_finder": None}, True)):
+        notes: list[ProgressEvent] = []
+        listening = replace(stage, progress=Progress("screen", notes.append))
+        unlooked = request.model_copy(update=change)
+        assert unlooked.key() != request.key()
+        told = stage.store.get_screenings(screen(unlooked, listening).screenings)
+        assert all("writing" not in row.model_dump_json() for row in told)
+        assert any(NO_FINDER in event.model_dump_json() for event in notes) is noted
 
 
 def test_a_stranger_among_the_sources_is_pointed_out_and_kept_out_of_the_centre(stage: StageContext) -> None:
