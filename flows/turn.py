@@ -54,6 +54,8 @@ from flenwheel_core.requests.train import TrainRequest, TrainResult
 from flenwheel_core.store import Store
 from flows.frozen import Kind, frozen_document
 
+from tasks.pinning import for_ingest
+from tasks.progress_artifact import say
 
 class ChampionAtStart(Document):
     """The LoRA a turn starts from; none in the first turn."""
@@ -119,7 +121,7 @@ class Turn:
                 f"{self.character.name} has no pictures yet.",
                 remedy=f"Give some: flenwheel ingest {self.character.name} FOLDER.",
             )
-        return ingest_request(self.character, files, self.recipe, CaptionerLibrary(self.store))
+        return ingest_request(self.character, files, for_ingest(self.recipe, files), CaptionerLibrary(self.store))
 
     def take_in(self, request: IngestRequest, result: IngestResult) -> None:
         """The sources enter the pool; the facts are frozen with the first turn. Raises InputError that lists what is missing."""

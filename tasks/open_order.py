@@ -1,5 +1,7 @@
 """Opens an order: its character with its pictures, and its recipe with every model pinned."""
 
+from collections.abc import Collection
+
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
@@ -9,13 +11,13 @@ from flenwheel_core.documents.orders import TrainOrder
 from flenwheel_core.library.characters import Character, Library
 from flenwheel_core.library.orders import Orders
 from flenwheel_core.library.turn_numbers import TurnOpened
-from flenwheel_core.plans.ingest_request import ingest_models
+from flenwheel_core.models.pinning import TRAINING_MODELS, ModelUse
 from flenwheel_core.plans.order_recipe import order_recipe
 from flenwheel_core.plans.subjects import plan_of, usable_recipe
 from flenwheel_core.requests.ingest import SourceFile
 from flenwheel_core.store import Store
 from tasks.open_turn import NotBegun, open_store
-from tasks.pinning import for_ingest, pinned
+from tasks.pinning import pinned_snapshot
 
 
 class OrderOpened(Document):
@@ -50,10 +52,8 @@ def open_order(order_id: str) -> OrderOpened | NotBegun:
 def _snapshot(store: Store, library: Library, order: TrainOrder, gates: bool) -> str:
     chosen = order_recipe(order, usable_recipe(order.recipe, order.kind))
     files = library.sources(order.character)
-    chosen = for_ingest(chosen, files)
-    looks = ingest_models(chosen, files)
-    uses = {*plan_of(order.kind).models, *looks} if gates else {"base", *looks}
-    return store.put_blob(pinned(chosen, uses).to_bytes())
+    uses: Collection[ModelUse] = plan_of(order.kind).models if gates else TRAINING_MODELS
+    return store.put_blob(pinned_snapshot(chosen, uses, files).to_bytes())
 
 
 def _furnish(library: Library, order: TrainOrder) -> None:

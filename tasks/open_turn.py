@@ -16,13 +16,12 @@ from flenwheel_core.gates.flow_server import RunStatus
 from flenwheel_core.library.characters import Library
 from flenwheel_core.library.turn_numbers import TurnOpened
 from flenwheel_core.models.pinning import ROLES, ModelUse
-from flenwheel_core.plans.ingest_request import ingest_models
 from flenwheel_core.plans.subjects import plan_of
 from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.recipes.model import Recipe
 from flenwheel_core.records.open_turns import only_one, refuse_ended
 from flenwheel_core.store import Store
-from tasks.pinning import for_ingest, pinned
+from tasks.pinning import pinned, pinned_snapshot
 
 MOST_RUNS = 200
 """The server gives no more at once."""
@@ -52,9 +51,7 @@ def open_turn(character: str, recipe: str | None, beside_open_turn: bool) -> Tur
         plan = plan_of(known.kind)
         plan.require(chosen)
         files = library.sources(character)
-        chosen = for_ingest(chosen, files)
-        uses = {*plan.models, *ingest_models(chosen, files)}
-        snapshot = store.put_blob(pinned(chosen, uses).to_bytes())
+        snapshot = store.put_blob(pinned_snapshot(chosen, plan.models, files).to_bytes())
         return library.open_turn(character, flow_run.id, snapshot, look)
     except TurnError as error:
         return NotBegun(reason=error.message)

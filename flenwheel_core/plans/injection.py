@@ -201,7 +201,13 @@ def preview_with(
 
 
 def require_head(store: Store, recipe: Recipe, settings: Settings) -> HeadMade:
-    """The newest head for a recipe's captioner and base. Raises NotFoundError."""
+    """The newest head for a recipe's captioner and base. Raises NotFoundError, and RecipeError without a captioner."""
+    if recipe.models.captioner is None:
+        raise RecipeError(
+            f"The recipe {recipe.name} names no captioner.",
+            why="photos are seen by it.",
+            remedy="Set models.captioner.",
+        )
     features, base = _pinned(recipe, "captioner", settings), _pinned(recipe, "base", settings)
     found = None if features is None or base is None else Injections(store).head_for(features, base)
     if found is None:

@@ -13,13 +13,18 @@ from flenwheel_core.gates.flow_server import RunStatus
 from flenwheel_core.library.characters import Character, Library
 from flenwheel_core.library.critics import CriticLibrary
 from flenwheel_core.library.turn_numbers import TurnOpened
+from flenwheel_core.models.left_out import leave_out, take_again
 from flenwheel_core.models.pinning import ModelUse
+from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.recipes.model import Recipe
+from flenwheel_core.requests.ingest import SourceFile
 from flenwheel_core.store import Store
+from flows.turn import Turn
 from tasks.captioner import open_captioner_turn
 from tasks.critic import open_critic_turn
 from tasks.editor import EditorTurnAsked, open_editor_turn
 from tasks.open_turn import NotBegun, open_alone, open_turn
+from tasks.pinning import pinned_snapshot
 from tasks.shared_turn import SharedTurnAsked
 
 OPENINGS: list[Callable[[str], object]] = [
@@ -71,6 +76,30 @@ def test_an_edit_that_the_editor_cannot_make_begins_no_run(
     with pytest.raises(RecipeError, match="cannot edit so") as caught:
         open_alone.fn("mira", str(recipe), ("editor",))
     assert "enrich.shift" in caught.value.why and not Library(store).steps("mira")
+
+
+def test_a_captioner_that_is_left_out_here_stays_in_the_turns_recipe(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Only reading the pictures does without it, as long as it is left out on the machine that reads them."""
+    own = settings.model_copy(update={"models": tmp_path / "models"})
+    monkeypatch.setenv("FLENWHEEL_WORKSPACE", str(own.root))
+    monkeypatch.setenv("FLENWHEEL_MODELS", str(own.models))
+    captioner = "a/eyes@main"
+    nano = load_recipe("nano")
+    recipe = nano.model_copy(update={"models": nano.models.model_copy(update={"captioner": captioner})})
+    files = (SourceFile(name="a.png", digest="a" * 64),)
+    leave_out([captioner], own)
+    snapshot = pinned_snapshot(recipe, ("base", "verifier"), files)
+    assert snapshot.models.captioner == captioner and snapshot.models.base.startswith("nano@")
+    store = Store(own.store_url)
+    mira = Character(name="mira", trigger="ohwx_char", class_word="person", kind="person", recipe="nano")
+    Library(store).create_character(mira)
+    Library(store).add_sources("mira", files)
+    turn = Turn(store, mira, snapshot, number=1, flow_run="run-1", name="mira-t1", folder="turns/mira/0001")
+    assert turn.ingest_request().captioner is None
+    take_again([captioner], own)
+    assert turn.ingest_request().captioner == captioner
 
 
 def test_an_editor_that_cannot_learn_begins_no_turn_and_no_person_is_asked(

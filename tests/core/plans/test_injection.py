@@ -14,6 +14,7 @@ from flenwheel_core.plans.injection import (
     numbers,
     preview,
     require_drawing,
+    require_head,
     require_vision,
     sampler_for,
     strengths,
@@ -22,6 +23,7 @@ from flenwheel_core.plans.injection import (
 )
 from flenwheel_core.plans.injection_photos import folder_identities, split
 from flenwheel_core.recipes.injection import HeadRecipe, LearningRecipe
+from flenwheel_core.recipes.loading import load_recipe
 from flenwheel_core.requests.ingest import SourceFile
 from flenwheel_core.requests.inject import InjectionPhoto, InjectTrainRequest
 from flenwheel_core.store import Store
@@ -146,6 +148,10 @@ def test_a_preview_takes_the_newest_head_for_the_characters_models(tmp_path: Pat
         )
     with pytest.raises(NotFoundError, match="no head yet"):
         preview("mira", store, settings)
+    nano = load_recipe("nano")
+    blind = nano.model_copy(update={"models": nano.models.model_copy(update={"captioner": None})})
+    with pytest.raises(RecipeError, match="names no captioner"):
+        require_head(store, blind, settings)
     digest = add_blank_head(store, settings, HeadRecipe(place="words"), (drawn_identity(store, 3),))
     request = preview("mira", store, settings)
     assert request.head == digest and [one.name for one in request.strangers] == ["other"]
