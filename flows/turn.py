@@ -39,6 +39,7 @@ from flenwheel_core.library.studies import Studies
 from flenwheel_core.plans.choice import choose_request, states_of
 from flenwheel_core.plans.ingest_request import ingest_request
 from flenwheel_core.plans.pictures import Weights
+from flenwheel_core.plans.scenes import photos_note
 from flenwheel_core.plans.subjects import SubjectPlan, plan_of
 from flenwheel_core.plans.training_set import training_items
 from flenwheel_core.recipes.model import Recipe
@@ -53,9 +54,9 @@ from flenwheel_core.requests.style_study import StyleStudyRequest
 from flenwheel_core.requests.train import TrainRequest, TrainResult
 from flenwheel_core.store import Store
 from flows.frozen import Kind, frozen_document
-
 from tasks.pinning import for_ingest
 from tasks.progress_artifact import say
+
 
 class ChampionAtStart(Document):
     """The LoRA a turn starts from; none in the first turn."""
@@ -143,9 +144,11 @@ class Turn:
                 held_out=self.store.put_images(kept) if kept else None,
             ),
         )
-        if photos := self.plan.photos(records):
-            Studies(self.store).keep_photos(self.character.name, self.store.put_images(photos))
+        photos = self.plan.photos(records)
+        Studies(self.store).keep_photos(self.character.name, self.store.put_images(photos) if photos else None)
         kept = self.store.get_images(facts.held_out) if facts.held_out else ()
+        if photos:
+            say(photos_note(photos))
         learned = self.plan.learned(records, kept)
         entries = [self.entry(record, record.caption, gate=None) for record in records if record.digest in learned]
         self.library.add_sources_to_pool(self.character.name, entries)
@@ -193,12 +196,12 @@ class Turn:
                 fingerprint=self.fingerprint(),
                 verifier=self.recipe.models.verifier,
                 reader=self.recipe.models.reader,
+                writing_finder=writing_finder(self.recipe.models.verifier, self.recipe.screening.writing_unsure_above),
                 recipe=self.recipe.screening,
                 strict=strict,
             )
 
         return self.frozen(f"screen-{step}", ScreenRequest, build)
-                writing_finder=writing_finder(self.recipe.models.verifier, self.recipe.screening.writing_unsure_above),
 
     def sources(self) -> str:
         """The image set of the real sources that the fingerprint was taken from."""

@@ -19,6 +19,7 @@ from flenwheel_core.documents.characters import KINDS_SAID
 from flenwheel_core.library.characters import Character, Library
 from flenwheel_core.plans.cuts import cut_notes
 from flenwheel_core.plans.ingest_request import pinned_ingest_request
+from flenwheel_core.plans.scenes import photos_note
 from flenwheel_core.plans.source_files import keep_files, sources_in
 from flenwheel_core.plans.subjects import plan_of, usable_recipe
 from flenwheel_core.recipes.loading import lasting_name
@@ -169,6 +170,8 @@ def ingest(
     for problem in result.problems:
         mark = "left out" if problem.dropped else "kept, but"
         console.print(f"  {problem.file}: {mark}: {problem.message}")
+    if photos := plan_of(new.kind).photos(store.get_images(result.sources)):
+        console.print(f"  {photos_note(photos)}")
     _print_notes(cut_notes(store.get_images(result.sources), choices.train))
     console.print(Text.assemble((character, "bold"), f": {result.summary()}."))
     if result.missing:

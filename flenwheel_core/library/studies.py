@@ -30,8 +30,8 @@ class PhotosKept(Document):
     """A line about the photographs that a style's studies are measured beside."""
 
     at: AwareDatetime
-    images: Digest
-    """Image set."""
+    images: Digest | None
+    """Image set; None: there are none any more."""
 
 
 class BlindPair(Document):
@@ -92,8 +92,8 @@ class Studies:
             raise NotFoundError(f"There is no study {request[:12]}.")
         return asked, found
 
-    def keep_photos(self, character: str, images: Digest) -> None:
-        """Keeps the image set of a style's photographs; the newest counts. Nothing is trained on them, so that they may change."""
+    def keep_photos(self, character: str, images: Digest | None) -> None:
+        """Keeps the image set of a style's photographs, None for none; the newest counts. They may change: nothing is trained on them."""
         if self.photos(character) != images:
             self._photos(character).append(PhotosKept(at=datetime.now(UTC), images=images))
 

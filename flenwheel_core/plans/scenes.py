@@ -104,6 +104,11 @@ def photos_in(sources: Sequence[ImageRecord]) -> tuple[ImageRecord, ...]:
     return found if len(found) >= LEAST_HELD_OUT else ()
 
 
+def photos_note(photos: Sequence[ImageRecord]) -> str:
+    """What becomes of a style's photographs, for people."""
+    return f"{len(photos)} pictures in {PHOTOS}/ are measured, not trained on."
+
+
 def painting_of(item: str) -> str:
     """The name of the painting that a file shows: its mirrored and cut copies share it."""
     return _COPY.sub("", item.rpartition(".")[0] or item)

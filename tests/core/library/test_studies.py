@@ -42,6 +42,9 @@ def test_the_newest_photographs_count(tmp_path: Path) -> None:
     for images in ("a" * 64, "a" * 64, "b" * 64):
         studies.keep_photos("monet", images)
     assert studies.photos("monet") == "b" * 64 and studies.photos("manet") is None
+    studies.keep_photos("manet", None)
+    studies.keep_photos("monet", None)
+    assert studies.photos("monet") is None, "an emptied folder is forgotten"
 
 
 def test_wins_are_counted_for_the_way_whatever_its_side(
