@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from benchmarks.kit.cluster import Cluster, cluster
+from benchmarks.kit.cluster import Cluster, Machine, cluster
 from benchmarks.kit.workspace import PROJECT, wait_for
 from deployments.prefect.gates import resume_gate, waiting_runs
 from flenwheel_core.base.services import load_services
@@ -155,21 +155,27 @@ def test_a_second_server_takes_over_when_the_first_ones_machine_is_gone(running:
     running.server.cut_power()
     assert running.server.processes() == []
     gate = _gate(running, "otto-t1-gate-a")
-    hosts = {line.host for line in _stages(running, run)}
-    assert len(hosts) == 1, "its own machine went on with it meanwhile"
+    # Its own machine goes on with it meanwhile; where one was so busy that it was silent for the lease, a log says who had the run.
+    moved = _taken_back(running.server, run) + _taken_back(second, run)
+    assert len({line.host for line in _stages(running, run)}) <= 1 + len(moved), moved
     Reviews(running.store).close(gate, "approve", "take_passed", override_minimum=True, reviewer="ana")
     wait_for(
         lambda: bool(_states(running)), 240, running.said
     )  # nobody told the run of its answer but the second server
     (busy,) = [machine for machine in running.workers if (api.run(run).worker or "").startswith(machine.name)]
+    before = len(_taken_back(second, run))
     busy.cut_power()
     last = _gate(running, "otto-t1-gate-b")
-    assert not (api.run(run).worker or "").startswith(busy.name)
-    taken_back = [line for line in second.log.read_text().splitlines() if "goes on elsewhere" in line]
-    assert len([line for line in taken_back if run in line and busy.name in line]) == 1, "the second server, once"
+    taken_back = [line for line in _taken_back(second, run)[before:] if busy.name in line]
+    assert len(taken_back) == 1, "the second server, once"
     Reviews(running.store).close(last, "stop", "take_passed", override_minimum=True, reviewer="ana")
     wait_for(lambda: _state(running, run) == "COMPLETED", 240, running.said)
     assert second.process is not None and second.process.poll() is None and running.server.processes() == []
+
+
+def _taken_back(server: Machine, run: str) -> list[str]:
+    """What a server says of a machine that lost this run."""
+    return [line for line in server.log.read_text().splitlines() if "goes on elsewhere" in line and run in line]
 
 
 def _state(running: Cluster, run: str) -> str:

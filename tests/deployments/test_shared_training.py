@@ -15,7 +15,7 @@ from deployments.prefect.orders import ensure_pool
 from deployments.workspace import environment
 from flenwheel_core.base.settings import Settings
 from flenwheel_core.requests.train import TrainRequest
-from flenwheel_core.runner.stage_runs import stage_runs
+from flenwheel_core.runner.stage_runs import StageRun, stage_runs
 from flenwheel_core.store import Store
 from tasks.share_names import DEPLOYMENT
 from tests.kit.bases_world import with_pool
@@ -110,19 +110,27 @@ def completed(pair: Pair, run: str) -> FlowRun:
     return ended
 
 
+def last_attempt(lines: list[StageRun]) -> list[StageRun]:
+    """Its lines: machines that were too busy for a while may have begun before, and each attempt's share is a request of its own."""
+    led = [line for line in lines if line.stage == "train"]
+    along = [line for line in lines if line.stage == "train_share"]
+    *_, done = (line.request for line in along if line.event == "finished")
+    return [*led[-2:], *(line for line in along if line.request == done)]
+
+
 def test_a_training_takes_a_card_of_each_machine_and_gives_both_back(pair: Pair, tmp_path: Path) -> None:
     api = pair.server.api
     run = started(pair, tmp_path, 6)
     ended = completed(pair, run)
     assert ended.state is not None and "6 steps" in (ended.state.message or "")
-    (share,) = [one for one in pair.server.runs() if one.id != run]
-    assert share.state is not None and share.state.type == "COMPLETED", pair.said()
-    lines = list(stage_runs(pair.store).read())
-    assert sorted((line.stage, line.event) for line in lines) == [
-        ("train", "finished"),
+    others = [one for one in pair.server.runs() if one.id != run and one.state is not None]
+    (share,) = [one for one in others if one.state is not None and one.state.type == "COMPLETED"]
+    lines = last_attempt(list(stage_runs(pair.store).read()))
+    assert [(line.stage, line.event) for line in lines] == [
         ("train", "started"),
-        ("train_share", "finished"),
+        ("train", "finished"),
         ("train_share", "started"),
+        ("train_share", "finished"),
     ]
     hosts = {line.stage: line.host for line in lines}
     assert set(hosts.values()) == {"rack-1", "rack-2"}
@@ -141,15 +149,18 @@ def test_a_training_goes_on_when_the_other_machine_lost_its_power_in_between(pai
     known = {run.id for run in pair.server.runs()}
     run = started(pair, tmp_path, 60)
     wait_for(lambda: any("/states/" in path for path in pair.store.files.list("stages/train")), 500, pair.said)
-    (share,) = [one for one in pair.server.runs() if one.id not in {*known, run}]
+    (share,) = [
+        one
+        for one in pair.server.runs()
+        if one.id not in {*known, run} and one.state is not None and one.state.type == "RUNNING"
+    ]
     (lost,) = [one for one in pair.machines if share.parameters["slot"] == f"{one.name}:cpu"]
     lost.cut_power()
     lost.begin()
     completed(pair, run)
     lines = list(stage_runs(pair.store).read())[before:]
-    led = [(line.event, line.error) for line in lines if line.stage == "train"]
-    assert [event for event, _ in led][:3] == ["started", "failed", "started"] and led[-1][0] == "finished"
-    assert "LostMemberError" in (led[1][1] or "")
-    shares = [line.event for line in lines if line.stage == "train_share"]
-    assert shares[:2] == ["started", "started"] and shares[-1] == "finished"
+    led = [line for line in lines if line.stage == "train"]
+    assert any("LostMemberError" in (line.error or "") for line in led if line.event == "failed")
+    assert [line.event for line in last_attempt(lines)] == ["started", "finished"] * 2
+    assert len({line.request for line in lines if line.stage == "train_share"}) > 1, "a share of its own each"
     assert pair.active() == {"gpu:rack-1:cpu": 0, "gpu:rack-2:cpu": 0}
