@@ -10,7 +10,8 @@ import torch
 from safetensors import SafetensorError
 
 from flenwheel_core.base.errors import StoreError
-from flenwheel_core.engine.tensor_file import read_tensors, tensor_parts, tensors_of, write_atomically
+from flenwheel_core.base.whole_files import write_atomically
+from flenwheel_core.engine.tensor_file import read_tensors, tensor_parts, tensors_of
 
 FACTS = "flenwheel.checkpoint"
 """What is no tensor of a checkpoint stands under this name in its file."""

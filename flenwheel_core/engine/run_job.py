@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 
+from flenwheel_core.base.whole_files import write_atomically
 from flenwheel_core.documents.loras import PictureLook
 from flenwheel_core.engine.checkpoint import CheckpointFolder
 from flenwheel_core.engine.job import TrainJob
 from flenwheel_core.engine.loop import LoopOutcome, Marks, TrainingTask, run_loop
 from flenwheel_core.engine.team import Alone
-from flenwheel_core.engine.tensor_file import read_tensors, tensor_bytes, write_atomically
+from flenwheel_core.engine.tensor_file import read_tensors, tensor_bytes
 from flenwheel_core.engine.trackers import make_trackers
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ import torch
 from safetensors import SafetensorError
 
 from flenwheel_core.base.ids import Json, digest_json
+from flenwheel_core.base.whole_files import write_atomically
 from flenwheel_core.engine.placed_pictures import PlacedPicture
-from flenwheel_core.engine.tensor_file import read_tensors, tensor_bytes, write_atomically
+from flenwheel_core.engine.tensor_file import read_tensors, tensor_bytes
 from flenwheel_core.memory.card import free_memory
 
 Encoder = TypeVar("Encoder")

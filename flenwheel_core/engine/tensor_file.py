@@ -5,8 +5,7 @@ The library's own writer orders metadata by chance; here everything is sorted. R
 
 import json
 import math
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -71,19 +70,3 @@ def tensors_of(data: bytes) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """As `read_tensors`, of a file in memory."""
     size = int.from_bytes(data[:8], "little")
     return load(data), dict(json.loads(data[8 : 8 + size]).get("__metadata__") or {})
-
-
-def write_atomically(path: Path, data: bytes | Iterable[bytes | memoryview]) -> None:
-    """Write `data`, or its pieces, so that `path` holds either what it held before or all of them, even after a power cut."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with partial.open("wb") as file:
-        file.writelines([data] if isinstance(data, bytes) else data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -9,11 +9,12 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from flenwheel_core.base.whole_files import write_atomically
 from flenwheel_core.documents.loras import LossPoint
 from flenwheel_core.engine.checkpoint import CheckpointFolder
 from flenwheel_core.engine.job import TrainHooks
 from flenwheel_core.engine.loop import TrainingTask, run_loop
-from flenwheel_core.engine.tensor_file import read_tensors, tensor_bytes, write_atomically
+from flenwheel_core.engine.tensor_file import read_tensors, tensor_bytes
 from flenwheel_core.injection.heads import LinearHead
 from flenwheel_core.injection.residual import rows_for_others
 from flenwheel_core.injection.tasks import FlowTask, Lessons, OracleTask, RegressionTask

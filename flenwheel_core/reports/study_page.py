@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from flenwheel_core.base.errors import InputError
-from flenwheel_core.engine.tensor_file import write_atomically
+from flenwheel_core.base.whole_files import write_atomically
 from flenwheel_core.evaluation.memorised import how_near
 from flenwheel_core.evaluation.style_ranks import KNOWN_FROM
 from flenwheel_core.images.sheets import Tile, contact_sheet

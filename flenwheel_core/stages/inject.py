@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from flenwheel_core.base.ids import derive_seed
+from flenwheel_core.base.whole_files import write_atomically
 from flenwheel_core.documents.images import ImageKind, ImageRecord, Labels, LoraUse
 from flenwheel_core.documents.wording import require_mention
-from flenwheel_core.engine.tensor_file import read_tensors, write_atomically
+from flenwheel_core.engine.tensor_file import read_tensors
 from flenwheel_core.identity.embedding_math import as_vectors, centroid_of, cosines_to
 from flenwheel_core.identity.readers import open_reader
 from flenwheel_core.identity.verifiers import open_verifier

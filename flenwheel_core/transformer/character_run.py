@@ -9,6 +9,7 @@ from PIL import Image
 from flenwheel_core.adapters.lora_file import UiNames, file_dtype, lora_bytes, ui_facts
 from flenwheel_core.adapters.peft_adapter import AdaptedTransformer
 from flenwheel_core.base.ids import Json, derive_seed, digest_bytes
+from flenwheel_core.base.whole_files import write_atomically
 from flenwheel_core.documents.images import Sampler
 from flenwheel_core.engine.cores import side_by_side
 from flenwheel_core.engine.determinism import deterministic
@@ -19,7 +20,6 @@ from flenwheel_core.engine.placed_pictures import PlacedPicture
 from flenwheel_core.engine.run_job import all_looks, kept_weights
 from flenwheel_core.engine.team import Team
 from flenwheel_core.engine.tensor_cache import TensorCache
-from flenwheel_core.engine.tensor_file import write_atomically
 from flenwheel_core.engine.trackers import require_trackers
 from flenwheel_core.images.buckets import bucket_report, bucket_sides, place
 from flenwheel_core.store.pictures import encode_png

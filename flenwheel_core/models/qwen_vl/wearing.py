@@ -9,7 +9,8 @@ import torch
 
 from flenwheel_core.adapters.lora_header import read_header, refused
 from flenwheel_core.adapters.peft_adapter import ADAPTER, adapter_config
-from flenwheel_core.engine.tensor_file import read_tensors, tensor_bytes, write_atomically
+from flenwheel_core.base.whole_files import write_atomically
+from flenwheel_core.engine.tensor_file import read_tensors, tensor_bytes
 from flenwheel_core.models.qwen_vl.geometry import ADAPTED
 from flenwheel_core.recipes.train import LoraRecipe
 

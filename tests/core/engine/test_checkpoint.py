@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from flenwheel_core.base.errors import StoreError
+from flenwheel_core.base.whole_files import write_atomically
 from flenwheel_core.engine import checkpoint as module
 from flenwheel_core.engine.checkpoint import Checkpoint, CheckpointFolder, optimizer_tensors, restore_optimizer
 from flenwheel_core.engine.optimizers import make_optimizer
 from flenwheel_core.engine.randomness import normal
-from flenwheel_core.engine.tensor_file import read_tensors, tensor_bytes, write_atomically
+from flenwheel_core.engine.tensor_file import read_tensors, tensor_bytes
 from flenwheel_core.recipes.train import TrainingRecipe
 
 
