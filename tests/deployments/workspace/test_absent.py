@@ -114,7 +114,8 @@ def test_what_a_person_starts_waits_in_the_queue_that_goes_first(server: Prefect
     queues = server.api.call("POST", "/work_pools/gpu-24/queues/filter", {})
     assert isinstance(queues, list)
     priorities = {queue["name"]: queue["priority"] for queue in queues if isinstance(queue, dict)}
-    assert priorities == {INTERACTIVE_QUEUE: 1, "default": 2, "orders": 3}
+    # Shares go before all: their training waits for them, with its card.
+    assert priorities == {"shares": 1, INTERACTIVE_QUEUE: 2, "default": 3, "orders": 4}
     server.api.call("PATCH", "/work_pools/gpu-24/queues/default", {"priority": 1})
     ensure_pool(server.api, "gpu-24")
     queue = server.api.call("GET", "/work_pools/gpu-24/queues/default")
