@@ -1,7 +1,6 @@
 """Models that a person left out when fetching those of a recipe: this machine remembers it, and fetches them only when it is asked to."""
 
 import json
-import os
 from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from flenwheel_core.base.errors import MissingWeightsError
 from flenwheel_core.base.locks import FileLock, locked
+from flenwheel_core.base.whole_files import write_atomically
 from flenwheel_core.models.hub import find_without_network
 from flenwheel_core.models.references import hub_reference
 
@@ -69,8 +69,4 @@ def _names(settings: "Settings") -> set[str]:
 
 
 def _write(names: Collection[str], settings: "Settings") -> None:
-    path = _path(settings)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
-    unfinished.write_text(json.dumps(sorted(names)))
-    unfinished.replace(path)
+    write_atomically(_path(settings), json.dumps(sorted(names)).encode())
