@@ -26,6 +26,7 @@ from benchmarks.kit.cluster_services import (
     start_redis,
 )
 from benchmarks.kit.gateway import Gateway
+from benchmarks.kit.processes import processes_with
 from benchmarks.kit.workspace import PROJECT, STOP_SECONDS, wait_for, write_recipe
 from deployments.prefect.api import PrefectApi
 from flenwheel_core.base.processes import ended_with_parent
@@ -109,15 +110,7 @@ class Machine:
 
     def processes(self) -> list[int]:
         """All processes of this machine that live: whatever has its workspace in its environment."""
-        mark = f"FLENWHEEL_WORKSPACE={self.settings.root}".encode()
-        found = []
-        for folder in Path("/proc").iterdir():
-            try:
-                if folder.name.isdigit() and mark in (folder / "environ").read_bytes().split(b"\0"):
-                    found.append(int(folder.name))
-            except OSError:
-                continue
-        return found
+        return processes_with("FLENWHEEL_WORKSPACE", self.settings.root)
 
     def signal(self, number: int) -> None:
         """To all its processes: SIGKILL is a power cut, SIGSTOP and SIGCONT a machine that stood still."""

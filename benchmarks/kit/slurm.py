@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.kit.cluster_services import free_port
+from benchmarks.kit.processes import processes_with
 from benchmarks.kit.workspace import PROJECT
 from flenwheel_core.base.processes import ended_with_parent
 
@@ -206,15 +207,7 @@ PartitionName=main Nodes={NODE} Default=YES MaxTime=INFINITE State=UP
 
     def processes(self) -> list[int]:
         """All that live and have this cluster's configuration in their environment: its own, and those of its jobs."""
-        mark = f"SLURM_CONF={self.configuration}".encode()
-        found = []
-        for folder in Path("/proc").iterdir():
-            try:
-                if folder.name.isdigit() and mark in (folder / "environ").read_bytes().split(b"\0"):
-                    found.append(int(folder.name))
-            except OSError:
-                continue
-        return found
+        return processes_with("SLURM_CONF", self.configuration)
 
     def stop(self) -> None:
         """Ends all of it, and whatever its jobs left."""
