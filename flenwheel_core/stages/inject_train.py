@@ -18,7 +18,14 @@ from flenwheel_core.injection.tasks import Lessons, difference
 from flenwheel_core.injection.training import HeadJob, learn
 from flenwheel_core.models.prompt_model import PromptModel, Size
 from flenwheel_core.models.registry import open_features, open_prompt_model
-from flenwheel_core.requests.inject import InjectionIdentity, InjectTrainRequest, InjectTrainResult, StageCurve
+from flenwheel_core.recipes.injection import HeadRecipe
+from flenwheel_core.requests.inject import (
+    InjectionIdentity,
+    InjectionPhoto,
+    InjectTrainRequest,
+    InjectTrainResult,
+    StageCurve,
+)
 from flenwheel_core.runner.stage import StageContext
 from flenwheel_core.stages.training_hooks import training_hooks
 from flenwheel_core.store.pictures import load_picture
@@ -98,21 +105,27 @@ def seen_identities(request: InjectTrainRequest, context: StageContext) -> tuple
         return tuple(found), model.version, model.model
 
 
+def captions_of(photo: InjectionPhoto, head: HeadRecipe) -> tuple[str, str]:
+    """What a photo is said to show, and the same with all that is said of who it is; the same twice where nobody described it.
+
+    The words before a description are part of a phrase: where there is no caption, it gets those of the plain one.
+    """
+    caption = photo.caption or PLAIN.format(words=head.words)
+    if not photo.described:
+        return caption, caption
+    before = PHOTO_OF if head.place == "phrase" and not photo.caption else ""
+    return caption, before + photo.described
+
+
 def _lessons(
     request: InjectTrainRequest, context: StageContext, identities: tuple[Identity, ...], model: PromptModel
 ) -> Lessons:
     size = (request.width, request.height)
-    plain = PLAIN.format(words=request.head.words)
     given = [
         (number, view, photo) for number, one in enumerate(request.identities) for view, photo in enumerate(one.photos)
     ]
-    captions = [photo.caption or plain for _, _, photo in given]
-    # The words before a description are part of a phrase: where there is no caption, it gets those of the plain one.
-    before = PHOTO_OF if request.head.place == "phrase" else ""
-    described = [
-        (photo.described if photo.caption else before + photo.described) if photo.described else caption
-        for (_, _, photo), caption in zip(given, captions, strict=True)
-    ]
+    said = [captions_of(photo, request.head) for _, _, photo in given]
+    captions, described = [caption for caption, _ in said], [words for _, words in said]
     prompts = model.encode([*captions, *described])
     if "flow" in request.learning.stages or request.learning.oracle_steps:
         latents = model.latents([_cut(load_picture(context.store, photo.image), size) for _, _, photo in given], size)

@@ -3,12 +3,32 @@
 import signal
 from pathlib import Path
 
+import pytest
+
 from flenwheel_core.base.settings import Settings
-from flenwheel_core.recipes.injection import HeadRecipe, LearningRecipe
-from flenwheel_core.requests.inject import InjectTrainRequest, InjectTrainResult
+from flenwheel_core.recipes.injection import HeadRecipe, LearningRecipe, Place
+from flenwheel_core.requests.inject import InjectionPhoto, InjectTrainRequest, InjectTrainResult
+from flenwheel_core.stages.inject_train import captions_of
 from flenwheel_core.store import Store
 from tests.kit.injection_world import drawn_identity
 from tests.kit.short_training import ended, interrupt
+
+
+@pytest.mark.parametrize(
+    ("place", "caption", "described", "wanted"),
+    [
+        # A phrase's description needs the words before it that the plain caption has.
+        ("phrase", "", "a person with red hair", ("a photo of a person", "a photo of a person with red hair")),
+        ("both", "", "a person with red hair", ("a photo of a person", "a person with red hair")),
+        ("phrase", "drawing of a person, sad", "drawing of a person with red hair, sad", None),
+        ("phrase", "", "", ("a photo of a person", "a photo of a person")),
+    ],
+)
+def test_what_a_photo_is_said_to_show(
+    place: Place, caption: str, described: str, wanted: tuple[str, str] | None
+) -> None:
+    photo = InjectionPhoto(image="a" * 64, caption=caption, described=described)
+    assert captions_of(photo, HeadRecipe(place=place)) == (wanted or (caption, described))
 
 
 def test_killed_in_each_stage_it_ends_with_the_same_head_bit_for_bit(tmp_path: Path) -> None:
